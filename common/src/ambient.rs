@@ -1,0 +1,93 @@
+//! The one seam through which time and randomness come in, so that a test can replay a run.
+//!
+//! Everything else is forbidden to ask the machine itself: see `clippy.toml`.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, RngExt, SeedableRng};
+use ulid::Ulid;
+
+/// Where a process gets the time and its random numbers from. Cheap to clone; clones share one state.
+#[derive(Clone)]
+pub struct Ambient(Arc<Source>);
+
+enum Source {
+    System(Mutex<StdRng>),
+    Replay { random: Mutex<StdRng>, clock_ms: Mutex<u64> },
+}
+
+impl Ambient {
+    /// The machine's clock and its entropy.
+    pub fn system() -> Self {
+        Self(Arc::new(Source::System(Mutex::new(rand::make_rng()))))
+    }
+
+    /// A run that is the same each time: the clock starts at `start` after the Unix epoch and moves one millisecond
+    /// with each look at it.
+    pub fn replay(seed: u64, start: Duration) -> Self {
+        Self(Arc::new(Source::Replay {
+            random: Mutex::new(StdRng::seed_from_u64(seed)),
+            clock_ms: Mutex::new(u64::try_from(start.as_millis()).unwrap_or(u64::MAX)),
+        }))
+    }
+
+    /// Milliseconds since the Unix epoch.
+    pub fn now_ms(&self) -> u64 {
+        match &*self.0 {
+            #[expect(clippy::disallowed_methods, reason = "this is the seam")]
+            Source::System(_) => u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0),
+            Source::Replay { clock_ms, .. } => {
+                let mut clock = clock_ms.lock().unwrap_or_else(PoisonError::into_inner);
+                *clock = clock.saturating_add(1);
+                *clock
+            }
+        }
+    }
+
+    /// The time in ISO 8601, UTC, to the millisecond: `2026-11-22T10:13:38.123Z`.
+    pub fn now_iso(&self) -> String {
+        let milliseconds = i64::try_from(self.now_ms()).unwrap_or(i64::MAX);
+        let now = jiff::Timestamp::from_millisecond(milliseconds).unwrap_or(jiff::Timestamp::MAX);
+        format!("{now:.3}")
+    }
+
+    /// A new ULID: sorts by time, unique by 80 random bits.
+    pub fn ulid(&self) -> Ulid {
+        let now = self.now_ms();
+        self.with_random(|random| Ulid::from_parts(now, random.random()))
+    }
+
+    /// A random duration below `limit`.
+    pub fn jitter(&self, limit: Duration) -> Duration {
+        limit.mul_f64(self.with_random(|random| random.random_range(0.0..1.0)))
+    }
+
+    /// 32 random bytes, for a secret.
+    pub fn secret(&self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        self.with_random(|random| random.fill_bytes(&mut bytes));
+        bytes
+    }
+
+    fn with_random<R>(&self, draw: impl FnOnce(&mut StdRng) -> R) -> R {
+        let (Source::System(random) | Source::Replay { random, .. }) = &*self.0;
+        draw(&mut random.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replayed_run_is_the_same_each_time() {
+        let run = || {
+            let ambient = Ambient::replay(7, Duration::from_secs(1_800_000_000));
+            (ambient.ulid(), ambient.now_iso(), ambient.jitter(Duration::from_secs(1)), ambient.secret())
+        };
+        assert_eq!(run(), run());
+        assert!(run().1.starts_with("2027-01-15T08:00:00.0"), "{}", run().1);
+    }
+}

@@ -1,0 +1,201 @@
+//! Who is asking: access tokens, which are JWTs ([RFC 7519](https://www.rfc-editor.org/rfc/rfc7519)) signed with
+//! HMAC-SHA-256. The algorithm is the hub's choice and not the token's.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+
+use crate::ambient::Ambient;
+use crate::wire::Error;
+use crate::wire::limits::MAX_AUTHORIZATION;
+
+/// The fewest bytes of a secret: as many as the hash has, as RFC 7518, section 3.2, demands.
+pub const MIN_SECRET_LENGTH: usize = 32;
+/// The longest user id, in bytes: it is part of the keys of items.
+const MAX_USER_ID: usize = 256;
+const ACCESS: &str = "access";
+
+/// Whoever sent a good token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The user, as the token's `sub` says.
+    pub user_id: String,
+}
+
+/// Makes and checks access tokens.
+pub struct Tokens {
+    encoding: EncodingKey,
+    decoding: DecodingKey,
+    validation: Validation,
+    ambient: Ambient,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    #[serde(rename = "type")]
+    kind: String,
+    sub: String,
+    /// Seconds since the Unix epoch, with or without a fraction.
+    iat: f64,
+    exp: f64,
+}
+
+#[derive(Serialize)]
+struct NewClaims<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    sub: &'a str,
+    iat: u64,
+    exp: u64,
+    token_type: &'a str,
+}
+
+/// The secret is too short to be one.
+#[derive(Debug, thiserror::Error)]
+#[error("the token secret has {0} bytes; it needs at least {MIN_SECRET_LENGTH}")]
+pub struct WeakSecret(usize);
+
+impl Tokens {
+    /// Tokens under `secret`.
+    ///
+    /// # Errors
+    /// When the secret is too short to withstand guessing.
+    pub fn new(secret: &str, ambient: Ambient) -> Result<Self, WeakSecret> {
+        let secret = secret.as_bytes();
+        if secret.len() < MIN_SECRET_LENGTH {
+            return Err(WeakSecret(secret.len()));
+        }
+        let mut validation = Validation::new(Algorithm::HS256);
+        // The times are checked below, against the hub's own clock.
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
+        validation.validate_aud = false;
+        validation.set_required_spec_claims::<&str>(&[]);
+        Ok(Self {
+            encoding: EncodingKey::from_secret(secret),
+            decoding: DecodingKey::from_secret(secret),
+            validation,
+            ambient,
+        })
+    }
+
+    /// A token of a user, good for `ttl` from now.
+    ///
+    /// # Errors
+    /// When it cannot be signed, which is a fault of the hub's.
+    pub fn mint(&self, user_id: &str, ttl: Duration) -> Result<String, Error> {
+        let now = self.ambient.now_ms() / 1_000;
+        let claims = NewClaims {
+            kind: ACCESS,
+            sub: user_id,
+            iat: now,
+            exp: now.saturating_add(ttl.as_secs()),
+            token_type: "human",
+        };
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding).map_err(Error::internal)
+    }
+
+    /// Who sent a request; nobody when it has no token.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] for a token that is not good: whoever sends one means to use it.
+    pub fn caller(&self, headers: &HeaderMap) -> Result<Option<Caller>, Error> {
+        let mut values = headers.get_all(AUTHORIZATION).iter();
+        let Some(value) = values.next() else {
+            return Ok(None);
+        };
+        if values.next().is_some() {
+            return Err(Error::Unauthorized("more than one Authorization header"));
+        }
+        if value.len() > MAX_AUTHORIZATION {
+            return Err(Error::Unauthorized("the Authorization header is too long"));
+        }
+        let token = value.to_str().ok().and_then(|value| value.split_once(' '));
+        let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
+        let Some(token) = token else {
+            return Err(Error::Unauthorized("the Authorization header is not 'Bearer <token>'"));
+        };
+        self.verify(token).map(Some)
+    }
+
+    fn verify(&self, token: &str) -> Result<Caller, Error> {
+        let claims = jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation)
+            .map_err(|_| Error::Unauthorized("the token is not one of this hub's access tokens"))?
+            .claims;
+        if claims.kind != ACCESS {
+            return Err(Error::Unauthorized("the token is not an access token"));
+        }
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 are far below 2^53")]
+        let now = self.ambient.now_ms() as f64 / 1_000.0;
+        // Written so that a NaN is refused.
+        if !(claims.exp > now) {
+            return Err(Error::Unauthorized("the token has expired"));
+        }
+        if claims.sub.is_empty() || claims.sub.len() > MAX_USER_ID || claims.sub.chars().any(char::is_control) {
+            return Err(Error::Unauthorized("the token names no user"));
+        }
+        Ok(Caller { user_id: claims.sub })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+    fn tokens(seconds: u64) -> Tokens {
+        Tokens::new(SECRET, Ambient::replay(1, Duration::from_secs(seconds))).unwrap()
+    }
+
+    fn caller(tokens: &Tokens, authorization: &str) -> Result<Option<Caller>, Error> {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, HeaderValue::from_str(authorization).unwrap());
+        tokens.caller(&headers)
+    }
+
+    #[test]
+    fn a_token_is_good_until_it_expires_and_not_a_second_longer() {
+        let token = tokens(1_000).mint("user-a", Duration::from_secs(60)).unwrap();
+        let bearer = format!("Bearer {token}");
+        assert_eq!(caller(&tokens(1_059), &bearer).unwrap().unwrap().user_id, "user-a");
+        assert!(caller(&tokens(1_060), &bearer).is_err());
+    }
+
+    #[test]
+    fn a_token_of_another_secret_or_algorithm_is_refused() {
+        let now = Ambient::replay(1, Duration::from_secs(1_000));
+        let other = Tokens::new(&SECRET.to_uppercase(), now).unwrap().mint("a", Duration::from_secs(60)).unwrap();
+        assert!(caller(&tokens(1_000), &format!("Bearer {other}")).is_err());
+        let claims = NewClaims { kind: ACCESS, sub: "a", iat: 1_000, exp: 2_000, token_type: "human" };
+        let key = EncodingKey::from_secret(SECRET.as_bytes());
+        for (algorithm, is_good) in [(Algorithm::HS256, true), (Algorithm::HS384, false), (Algorithm::HS512, false)] {
+            let token = jsonwebtoken::encode(&Header::new(algorithm), &claims, &key).unwrap();
+            assert_eq!(caller(&tokens(1_000), &format!("Bearer {token}")).is_ok(), is_good);
+        }
+    }
+
+    #[test]
+    fn a_short_secret_is_refused() {
+        assert!(Tokens::new("short", Ambient::system()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_changed_token_is_refused(place in any::<prop::sample::Index>(), replacement in "[A-Za-z0-9_.-]") {
+            let token = tokens(1_000).mint("user-a", Duration::from_secs(60)).unwrap();
+            let place = place.index(token.len());
+            let mut changed = token.clone();
+            changed.replace_range(place..=place, &replacement);
+            prop_assume!(changed != token);
+            // The last digit of the signature has two bits that are not part of it; a strict decoder refuses those too.
+            let refused = caller(&tokens(1_000), &format!("Bearer {changed}")).is_err();
+            prop_assert!(refused);
+        }
+    }
+}

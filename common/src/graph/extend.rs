@@ -1,0 +1,143 @@
+//! How commits get into the graph.
+//!
+//! Each commit is linked to its parents as it comes, and numbered. Where parents come first that is all: the number
+//! is final, and no cycle can close. A commit is late if it comes after a child, or is its own: then the numbers of
+//! its descendants are to be corrected, and a cycle, if there is one, runs through a late commit and thus through its
+//! descendants only. Ordering them parents first finds the cycle, or else is the order in which to number them again.
+//! On a cycle everything is unlinked, the last edge first.
+
+use std::hash::Hash;
+use std::{iter, mem};
+
+use indexmap::IndexSet;
+
+use super::{Commit, Cycle, EdgeIndex, Graph, NO_EDGE, NewCommit, Node, NodeIndex, Sibling, topological_order};
+
+impl<Id: Clone + Eq + Hash, T> Graph<Id, T> {
+    /// Adds commits, given in any order. A parent may be in the same call, in the graph already, or absent, which
+    /// leaves it dangling until it is added. A commit that is in the graph already, or was given earlier in the same
+    /// call, is skipped: the first wins.
+    ///
+    /// The cost depends on the number of commits added, not on those in the graph, except that filling in a dangling
+    /// parent costs as much as it has descendants. So page a history in oldest first: newest first, each page would
+    /// renumber all before it.
+    ///
+    /// # Errors
+    ///
+    /// If a commit would be its own ancestor. The graph is then as it was before the call.
+    pub fn extend(&mut self, commits: impl IntoIterator<Item = NewCommit<Id, T>>) -> Result<(), Cycle<Id>> {
+        self.link_and_number(commits).map(|_numbered| ())
+    }
+
+    /// Returns how often a commit was given a generation number: the measure of what the call cost.
+    pub(super) fn link_and_number(
+        &mut self,
+        commits: impl IntoIterator<Item = NewCommit<Id, T>>,
+    ) -> Result<usize, Cycle<Id>> {
+        let nodes_before = self.nodes.len();
+        let edges_before = self.parents.len();
+
+        let mut added = Vec::new();
+        let mut late = Vec::new();
+        for commit in commits {
+            if let Some(node) = self.link(commit) {
+                added.push(node);
+                let has_children = self.nodes[node as usize].newest_child != NO_EDGE;
+                if has_children {
+                    late.push(node);
+                }
+            }
+        }
+
+        let affected = self.with_descendants(late);
+        let order = topological_order(affected.iter().map(|node| (node, self.parents_of(*node))));
+        match order {
+            Ok(order) => {
+                for position in order {
+                    self.number(affected[position]);
+                }
+                Ok(added.len() + affected.len())
+            }
+            Err(Cycle { commit }) => {
+                let commit = self.nodes.keys()[commit as usize].clone();
+                self.unlink(&added, nodes_before, edges_before);
+                Err(Cycle { commit })
+            }
+        }
+    }
+
+    /// Puts a commit in its place and numbers it by what is known of its parents so far. `None` if it is present
+    /// already.
+    fn link(&mut self, new: NewCommit<Id, T>) -> Option<NodeIndex> {
+        let node = self.node_or_dangling(new.id);
+        if self.nodes[node as usize].commit.is_some() {
+            return None;
+        }
+
+        let first_edge = self.parents.len() as EdgeIndex;
+        for parent in new.parents {
+            let parent = self.node_or_dangling(parent);
+            let edge = self.parents.len() as EdgeIndex;
+            let next = mem::replace(&mut self.nodes[parent as usize].newest_child, edge);
+            self.parents.push(parent);
+            self.siblings.push(Sibling { child: node, next });
+        }
+        let end_edge = self.parents.len() as EdgeIndex;
+
+        self.nodes[node as usize].commit = Some(Commit { generation: 0, first_edge, end_edge, payload: new.payload });
+        self.present += 1;
+        self.number(node);
+        Some(node)
+    }
+
+    /// Undoes every [`link`](Self::link) since there were so many nodes and edges.
+    fn unlink(&mut self, added: &[NodeIndex], nodes_before: usize, edges_before: usize) {
+        let newest_first = self.parents.drain(edges_before..).zip(self.siblings.drain(edges_before..)).rev();
+        for (parent, sibling) in newest_first {
+            self.nodes[parent as usize].newest_child = sibling.next;
+        }
+        for node in added {
+            self.nodes[*node as usize].commit = None;
+        }
+        self.nodes.truncate(nodes_before);
+        self.present -= added.len();
+    }
+
+    fn node_or_dangling(&mut self, id: Id) -> NodeIndex {
+        let entry = self.nodes.entry(id);
+        let index = entry.index();
+        entry.or_insert(Node { newest_child: NO_EDGE, commit: None });
+        index as NodeIndex
+    }
+
+    /// The nodes and all that descend from them, each once.
+    fn with_descendants(&self, nodes: Vec<NodeIndex>) -> IndexSet<NodeIndex> {
+        let mut found: IndexSet<NodeIndex> = nodes.into_iter().collect();
+        let mut position = 0;
+        while let Some(node) = found.get_index(position).copied() {
+            found.extend(self.children_of(node));
+            position += 1;
+        }
+        found
+    }
+
+    fn children_of(&self, node: NodeIndex) -> impl Iterator<Item = NodeIndex> {
+        let mut edge = self.nodes[node as usize].newest_child;
+        iter::from_fn(move || {
+            // No sibling lies at `NO_EDGE`, which ends the list.
+            let Sibling { child, next } = self.siblings.get(edge as usize)?;
+            edge = *next;
+            Some(*child)
+        })
+    }
+
+    /// Gives a commit the generation number that follows from its parents'. A dangling one counts 0.
+    fn number(&mut self, node: NodeIndex) {
+        let parents = self.parents_of(node).iter();
+        let greatest = parents.map(|parent| self.generation_of(*parent)).max();
+        let generation = greatest.unwrap_or(0) + 1;
+        if let Some(commit) = &mut self.nodes[node as usize].commit {
+            commit.generation = generation;
+        }
+    }
+}

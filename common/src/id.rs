@@ -1,0 +1,416 @@
+//! The names of things, each parsed once at the edge: a value of one of these types is valid.
+//!
+//! Commit, snapshot and object ids are opaque strings to everything but the hash checks. Nearly all of them are the
+//! lowercase hex SHA-256 of something, so an [`Id`] keeps those as 32 bytes and anything else as text.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest, Sha256};
+
+/// The longest commit, snapshot or object id, in characters.
+pub const MAX_ID_LENGTH: usize = 128;
+/// The longest branch name, in characters.
+pub const MAX_BRANCH_LENGTH: usize = 255;
+/// The longest repo slug or user handle, in characters.
+pub const MAX_SLUG_LENGTH: usize = 64;
+
+/// Whether commit, snapshot and object ids are held to be the hashes of what they name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ids {
+    /// Every id is recomputed; what does not match is refused.
+    #[default]
+    Strict,
+    /// Ids are opaque, and a commit may name a parent or a snapshot that the hub lacks, as older hubs took it.
+    Lenient,
+}
+
+const PREFIX: &str = "sha256:";
+const HEX_LENGTH: usize = 64;
+
+/// Why a name was refused; the sentence goes to the client.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidName(Cow<'static, str>);
+
+impl InvalidName {
+    fn new(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self(reason.into())
+    }
+}
+
+/// An opaque id of 1 to 128 characters of `A-Z a-z 0-9 . _ : -`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Id(Repr);
+
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Repr {
+    /// Written as 64 lowercase hex digits, after `sha256:` when `prefixed`.
+    Sha256 {
+        digest: [u8; 32],
+        prefixed: bool,
+    },
+    Opaque(Box<str>),
+}
+
+impl Id {
+    /// The id that is the SHA-256 `digest`, written without a prefix.
+    pub const fn from_digest(digest: [u8; 32]) -> Self {
+        Self(Repr::Sha256 { digest, prefixed: false })
+    }
+
+    /// The digest that this id claims to be, if it has the form of one.
+    pub const fn digest(&self) -> Option<&[u8; 32]> {
+        match &self.0 {
+            Repr::Sha256 { digest, .. } => Some(digest),
+            Repr::Opaque(_) => None,
+        }
+    }
+
+    /// Whether the id is written with the `sha256:` prefix.
+    pub const fn is_prefixed(&self) -> bool {
+        matches!(self.0, Repr::Sha256 { prefixed: true, .. })
+    }
+
+    /// Hands the id's text to `read`, without allocating.
+    pub fn with_str<R>(&self, read: impl FnOnce(&str) -> R) -> R {
+        match &self.0 {
+            Repr::Opaque(text) => read(text),
+            Repr::Sha256 { digest, prefixed } => {
+                let mut buffer = [0_u8; PREFIX.len() + HEX_LENGTH];
+                let (prefix, digits) = buffer.split_at_mut(PREFIX.len());
+                prefix.copy_from_slice(PREFIX.as_bytes());
+                let written = hex::encode_to_slice(digest, digits);
+                debug_assert!(written.is_ok(), "64 digits hold 32 bytes");
+                let start = if *prefixed { 0 } else { PREFIX.len() };
+                // The buffer is ASCII by construction, so the fallback is never taken.
+                read(std::str::from_utf8(buffer.get(start..).unwrap_or_default()).unwrap_or_default())
+            }
+        }
+    }
+}
+
+impl FromStr for Id {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let (digits, prefixed) = match text.strip_prefix(PREFIX) {
+            Some(rest) => (rest, true),
+            None => (text, false),
+        };
+        if digits.len() == HEX_LENGTH && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            let mut digest = [0_u8; 32];
+            if hex::decode_to_slice(digits, &mut digest).is_ok() {
+                return Ok(Self(Repr::Sha256 { digest, prefixed }));
+            }
+        }
+        if text.is_empty() || text.len() > MAX_ID_LENGTH {
+            return Err(InvalidName::new(format!("an id has 1 to {MAX_ID_LENGTH} characters")));
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-')) {
+            return Err(InvalidName::new("an id has only the characters A-Z a-z 0-9 . _ : -"));
+        }
+        Ok(Self(Repr::Opaque(text.into())))
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.with_str(|text| formatter.write_str(text))
+    }
+}
+
+impl fmt::Debug for Id {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+/// Reads a name from a string in any encoding, without copying it first.
+struct NameVisitor<T>(std::marker::PhantomData<T>);
+
+impl<T: FromStr<Err = InvalidName>> Visitor<'_> for NameVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a string")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
+macro_rules! names {
+    ($($(#[$meta:meta])* $name:ident($inner:ty);)*) => {$(
+        $(#[$meta])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name($inner);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, formatter)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, formatter)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_str(NameVisitor(std::marker::PhantomData))
+            }
+        }
+    )*};
+}
+
+names! {
+    /// Names one commit.
+    CommitId(Id);
+    /// Names one snapshot.
+    SnapshotId(Id);
+    /// Names one object, as a client spelled it: with or without the `sha256:` prefix.
+    ObjectId(Id);
+    /// A branch: 1 to 255 characters, with no `..`, `\`, control character, leading, trailing or doubled `/`,
+    /// leading or trailing `.`.
+    BranchName(Box<str>);
+    /// A repo's name under its owner, or a user's handle: 1 to 64 characters of `a-z 0-9 -`, not beginning or ending
+    /// with `-`.
+    Slug(Box<str>);
+    /// Names one repo for ever, whatever it is called: a ULID.
+    RepoId(Box<str>);
+}
+
+macro_rules! ids {
+    ($($name:ident)*) => {$(
+        impl From<Id> for $name {
+            fn from(id: Id) -> Self {
+                Self(id)
+            }
+        }
+
+        impl AsRef<Id> for $name {
+            fn as_ref(&self) -> &Id {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidName;
+
+            fn from_str(text: &str) -> Result<Self, InvalidName> {
+                text.parse().map(Self)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                self.0.with_str(|text| serializer.serialize_str(text))
+            }
+        }
+    )*};
+}
+
+ids!(CommitId SnapshotId ObjectId);
+
+macro_rules! texts {
+    ($($name:ident)*) => {$(
+        impl $name {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+    )*};
+}
+
+texts!(BranchName Slug RepoId);
+
+/// What an object is stored under: two spellings of one hash are one object.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct ObjectKey(Id);
+
+impl ObjectId {
+    /// The id of these bytes, without a prefix.
+    pub fn of(content: &[u8]) -> Self {
+        Self(Id::from_digest(Sha256::digest(content).into()))
+    }
+
+    /// What the object is stored under.
+    pub fn key(&self) -> ObjectKey {
+        ObjectKey(match self.0.digest() {
+            Some(digest) => Id::from_digest(*digest),
+            None => self.0.clone(),
+        })
+    }
+}
+
+impl ObjectKey {
+    /// The object's id in the spelling asked for.
+    pub fn spelled(&self, prefixed: bool) -> ObjectId {
+        ObjectId(match self.0.digest() {
+            Some(digest) => Id(Repr::Sha256 { digest: *digest, prefixed }),
+            None => self.0.clone(),
+        })
+    }
+}
+
+impl From<Id> for ObjectKey {
+    fn from(id: Id) -> Self {
+        ObjectId(id).key()
+    }
+}
+
+impl AsRef<Id> for ObjectKey {
+    fn as_ref(&self) -> &Id {
+        &self.0
+    }
+}
+
+impl FromStr for BranchName {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let refuse = |reason: &'static str| Err(InvalidName::new(reason));
+        if text.is_empty() || text.chars().count() > MAX_BRANCH_LENGTH {
+            return Err(InvalidName::new(format!("a branch name has 1 to {MAX_BRANCH_LENGTH} characters")));
+        }
+        if text.chars().any(char::is_control) {
+            return refuse("a branch name has no control characters");
+        }
+        if text.contains("..") || text.contains('\\') {
+            return refuse("a branch name has no '..' and no '\\'");
+        }
+        if text.starts_with('/') || text.ends_with('/') || text.contains("//") {
+            return refuse("a branch name has no leading, trailing or doubled '/'");
+        }
+        if text.starts_with('.') || text.ends_with('.') {
+            return refuse("a branch name has no leading or trailing '.'");
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl FromStr for Slug {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if text.is_empty() || text.len() > MAX_SLUG_LENGTH || !text.bytes().all(plain) {
+            return Err(InvalidName::new(format!("a slug has 1 to {MAX_SLUG_LENGTH} characters of a-z 0-9 -")));
+        }
+        if text.starts_with('-') || text.ends_with('-') {
+            return Err(InvalidName::new("a slug has no leading or trailing '-'"));
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl Slug {
+    /// The slug of a repo's name: lower case, runs of anything but `a-z0-9` made `-`, trimmed, at most 64 characters.
+    ///
+    /// # Errors
+    /// When the name leaves nothing.
+    pub fn from_name(name: &str) -> Result<Self, InvalidName> {
+        let mut slug = String::with_capacity(MAX_SLUG_LENGTH);
+        for character in name.to_lowercase().chars() {
+            let plain = character.is_ascii_lowercase() || character.is_ascii_digit();
+            if slug.len() == MAX_SLUG_LENGTH {
+                break;
+            }
+            if plain {
+                slug.push(character);
+            } else if !slug.is_empty() && !slug.ends_with('-') {
+                slug.push('-');
+            }
+        }
+        let slug = slug.trim_end_matches('-');
+        if slug.is_empty() {
+            return Err(InvalidName::new("the name leaves no slug: it needs a letter a-z or a digit"));
+        }
+        Ok(Self(slug.into()))
+    }
+}
+
+impl FromStr for RepoId {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        ulid::Ulid::from_string(text)
+            .map(|id| Self(id.to_string().into()))
+            .map_err(|_| InvalidName::new("a repo id is a ULID"))
+    }
+}
+
+impl From<ulid::Ulid> for RepoId {
+    fn from(id: ulid::Ulid) -> Self {
+        Self(id.to_string().into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn an_id_is_written_as_it_was_read(text in "[A-Za-z0-9._:-]{1,128}|(sha256:)?[0-9a-f]{64}|[0-9A-F]{64}") {
+            prop_assert_eq!(text.parse::<Id>().unwrap().to_string(), text);
+        }
+
+        #[test]
+        fn different_texts_are_different_ids(a in "(sha256:)?[0-9a-f]{64}", b in "(sha256:)?[0-9a-f]{64}") {
+            prop_assert_eq!(a == b, a.parse::<Id>().unwrap() == b.parse::<Id>().unwrap());
+        }
+
+        #[test]
+        fn a_slug_made_from_any_name_is_valid(name in "\\PC{0,100}") {
+            if let Ok(slug) = Slug::from_name(&name) {
+                prop_assert_eq!(slug.as_str().parse::<Slug>().unwrap(), slug);
+            }
+        }
+    }
+
+    #[test]
+    fn both_spellings_of_a_hash_are_one_object() {
+        let bare = ObjectId::of(b"x");
+        let prefixed: ObjectId = format!("sha256:{bare}").parse().unwrap();
+        assert_ne!(bare, prefixed);
+        assert_eq!(bare.key(), prefixed.key());
+        assert_eq!(bare.key().spelled(true), prefixed);
+    }
+
+    #[test]
+    fn branch_names_follow_the_contract() {
+        for good in ["main", "feature/x", "a.b", "ü/ä", "x y"] {
+            assert!(good.parse::<BranchName>().is_ok(), "{good}");
+        }
+        let long = "x".repeat(256);
+        for bad in ["", "a..b", "a\\b", "a\nb", "/a", "a/", "a//b", ".a", "a.", &long] {
+            assert!(bad.parse::<BranchName>().is_err(), "{bad}");
+        }
+        assert!("ä".repeat(255).parse::<BranchName>().is_ok(), "255 characters, not bytes");
+    }
+
+    #[test]
+    fn slugs_follow_the_contract() {
+        let slug = |name: &str| Slug::from_name(name).map(|slug| slug.to_string());
+        assert_eq!(slug("My  Song!").unwrap(), "my-song");
+        assert_eq!(slug("--A--").unwrap(), "a");
+        assert_eq!(slug(&"x".repeat(99)).unwrap().len(), 64);
+        assert!(slug("日本").is_err());
+    }
+}

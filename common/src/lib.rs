@@ -1,0 +1,20 @@
+//! What every function of the hub shares.
+//!
+//! Read on in this order: [`wire`] is what clients say and hear; [`graph`] what commits mean to each other;
+//! [`pack`] how they lie in S3; [`store`] how a push becomes visible; [`service`] how a request gets from the door to
+//! an answer. Then take one function, for example `functions/push/src/lib.rs`, which reads top to bottom as what it
+//! does.
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+pub mod ambient;
+pub mod auth;
+pub mod graph;
+pub mod id;
+pub mod pack;
+pub mod service;
+pub mod store;
+pub mod wire;
+
+pub use service::Hub;

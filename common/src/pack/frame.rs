@@ -1,0 +1,57 @@
+//! Data frames: where they lie, and opening them.
+
+use bytes::Bytes;
+use twox_hash::XxHash3_64;
+
+use super::{Error, PackId};
+
+/// What the records of a frame are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// Commits, one msgpack map each.
+    Commits,
+    /// Snapshots, one msgpack map each.
+    Snapshots,
+    /// Objects, their bytes.
+    Objects,
+}
+
+/// Where a data frame lies in its pack and how to tell that it is whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame {
+    /// What its records are.
+    pub kind: Kind,
+    /// Where it begins, in bytes from the beginning of the pack.
+    pub offset: u64,
+    /// How many bytes it has there.
+    pub stored_length: u32,
+    /// How many bytes its records have together.
+    pub raw_length: u32,
+    /// The checksum of the stored bytes.
+    pub checksum: u64,
+}
+
+/// The 64-bit XXH3 of `bytes`. <https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md>
+pub(super) fn checksum(bytes: &[u8]) -> u64 {
+    XxHash3_64::oneshot(bytes)
+}
+
+impl Frame {
+    /// Checks and decompresses the stored bytes of this frame, which is the `number`-th of `pack`.
+    ///
+    /// # Errors
+    /// When a single bit of them is not as it was written.
+    pub fn open(&self, pack: PackId, number: usize, stored: &[u8]) -> Result<Bytes, Error> {
+        let part = || format!("frame {number}");
+        if stored.len() != self.stored_length as usize || checksum(stored) != self.checksum {
+            return Err(Error::Checksum { pack, part: part() });
+        }
+        let malformed = |reason: String| Error::Malformed { pack, part: part(), reason };
+        let raw =
+            zstd::bulk::decompress(stored, self.raw_length as usize).map_err(|error| malformed(error.to_string()))?;
+        if raw.len() != self.raw_length as usize {
+            return Err(malformed(format!("{} bytes instead of {}", raw.len(), self.raw_length)));
+        }
+        Ok(raw.into())
+    }
+}

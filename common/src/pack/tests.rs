@@ -1,0 +1,194 @@
+use std::collections::HashMap;
+use std::io::Read;
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use super::index::{FOOTER_LENGTH, FrameRecords, decode_footer};
+use super::*;
+use crate::id::{Id, ObjectId, ObjectKey};
+
+const PACK: PackId = PackId::from_parts(1, 1);
+
+/// What a pack is made of, owned.
+#[derive(Debug, Clone)]
+struct Material {
+    commits: Vec<(PackedCommit, Vec<u8>)>,
+    snapshots: Vec<(Id, Vec<u8>)>,
+    objects: Vec<(ObjectKey, String, Vec<u8>)>,
+}
+
+fn id() -> impl Strategy<Value = Id> {
+    "[0-9a-f]{64}|sha256:[0-9a-f]{64}|[A-Za-z0-9._:-]{1,20}".prop_map(|text| text.parse().unwrap())
+}
+
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..200),
+        // Some large enough to close a frame.
+        (any::<u8>(), 0_usize..1_500_000).prop_map(|(byte, length)| vec![byte; length]),
+    ]
+}
+
+fn material() -> impl Strategy<Value = Material> {
+    let commit =
+        (id(), prop::collection::vec((any::<Index>(), id(), any::<bool>()), 0..3), prop::option::of(id()), bytes());
+    let commits = prop::collection::vec(commit, 0..12).prop_map(|commits| {
+        let mut packed: Vec<(PackedCommit, Vec<u8>)> = Vec::new();
+        for (id, parents, snapshot, record) in commits {
+            let parents = parents
+                .into_iter()
+                .map(|(index, outside, inside)| match packed.len() {
+                    0 => outside.into(),
+                    count if inside => packed[index.index(count)].0.id.clone(),
+                    _ => outside.into(),
+                })
+                .collect();
+            let id = id.into();
+            if packed.iter().all(|(commit, _)| commit.id != id) {
+                packed.push((PackedCommit { id, parents, snapshot: snapshot.map(Into::into) }, record));
+            }
+        }
+        packed
+    });
+    let snapshots = prop::collection::hash_map(id(), bytes(), 0..8);
+    let objects = prop::collection::vec((".{0,8}", bytes()), 0..12);
+    (commits, snapshots, objects).prop_map(|(commits, snapshots, objects)| {
+        let objects: HashMap<ObjectKey, (String, Vec<u8>)> =
+            objects.into_iter().map(|(path, content)| (ObjectId::of(&content).key(), (path, content))).collect();
+        Material {
+            commits,
+            snapshots: snapshots.into_iter().collect(),
+            objects: objects.into_iter().map(|(key, (path, content))| (key, path, content)).collect(),
+        }
+    })
+}
+
+fn pack(material: &Material) -> WrittenPack {
+    let commits: Vec<_> =
+        material.commits.iter().map(|(node, record)| NewCommit { node: node.clone(), record }).collect();
+    let snapshots: Vec<_> = material
+        .snapshots
+        .iter()
+        .map(|(id, record)| NewSnapshot { id: id.clone().into(), record: record.clone() })
+        .collect();
+    let objects: Vec<_> = material
+        .objects
+        .iter()
+        .map(|(key, path, content)| NewObject { key: key.clone(), path: path.into(), content })
+        .collect();
+    write(&commits, &snapshots, &objects).unwrap()
+}
+
+/// Everything in a pack, by kind and id, from its bytes alone.
+fn read(bytes: &[u8]) -> Result<(GraphSection, HashMap<(Kind, String), Vec<u8>>), Error> {
+    let cut = |section: &Section| {
+        let range = section.range();
+        bytes.get(range.start as usize..range.end as usize).unwrap_or_default()
+    };
+    let footer = bytes.get(bytes.len().saturating_sub(FOOTER_LENGTH)..).unwrap_or_default();
+    let (graph, contents) = decode_footer(PACK, footer)?;
+    let graph = GraphSection::decode(PACK, &graph, cut(&graph))?;
+    let contents = Contents::decode(PACK, &contents, cut(&contents))?;
+    let mut records = HashMap::new();
+    for (number, (frame, of_frame)) in contents.frames.iter().zip(&contents.records).enumerate() {
+        let start = frame.offset as usize;
+        let stored = bytes.get(start..start + frame.stored_length as usize).unwrap_or_default();
+        let raw = frame.open(PACK, number, stored)?;
+        let names: Vec<(String, u32)> = match of_frame {
+            FrameRecords::Commits(list) => list.iter().map(|(id, length)| (id.to_string(), *length)).collect(),
+            FrameRecords::Snapshots(list) => list.iter().map(|(id, length)| (id.to_string(), *length)).collect(),
+            FrameRecords::Objects(list) => list.iter().map(|(id, length)| (id.as_ref().to_string(), *length)).collect(),
+        };
+        let mut start = 0;
+        for (name, length) in names {
+            let end = start + length as usize;
+            records.insert((frame.kind, name), raw[start..end].to_vec());
+            start = end;
+        }
+    }
+    Ok((graph, records))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn whatever_is_written_is_read_back(material in material()) {
+        let written = pack(&material);
+        let (graph, records) = read(&written.bytes).unwrap();
+
+        let nodes: Vec<PackedCommit> = material.commits.iter().map(|(node, _)| node.clone()).collect();
+        prop_assert_eq!(&graph.0, &nodes);
+        prop_assert_eq!(graph, written.graph);
+        let mut expected = HashMap::new();
+        for (node, record) in &material.commits {
+            expected.insert((Kind::Commits, node.id.to_string()), record.clone());
+        }
+        for (id, record) in &material.snapshots {
+            expected.insert((Kind::Snapshots, id.to_string()), record.clone());
+        }
+        for (key, _, content) in &material.objects {
+            expected.insert((Kind::Objects, key.as_ref().to_string()), content.clone());
+        }
+        prop_assert_eq!(records, expected);
+        prop_assert_eq!(written.summary.size, written.bytes.len() as u64);
+    }
+
+    #[test]
+    fn a_flipped_bit_anywhere_is_an_error_that_names_the_pack(material in material(), place in any::<Index>(), bit in 0_u8..8) {
+        let mut bytes = pack(&material).bytes.to_vec();
+        let place = place.index(bytes.len());
+        bytes[place] ^= 1_u8 << bit;
+        let error = read(&bytes).unwrap_err().to_string();
+        prop_assert!(error.contains(&PACK.to_string()), "{}", error);
+    }
+
+    #[test]
+    fn random_bytes_are_an_error_and_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let section = Section { offset: 0, length: bytes.len() as u64, checksum: super::frame::checksum(&bytes) };
+        prop_assert!(GraphSection::decode(PACK, &section, &bytes).is_err());
+        prop_assert!(Contents::decode(PACK, &section, &bytes).is_err());
+        prop_assert!(decode_footer(PACK, &bytes).is_err());
+    }
+
+    #[test]
+    fn random_sections_are_read_or_refused_without_a_panic(raw in prop::collection::vec(any::<u8>(), 0..300)) {
+        let mut bytes = vec![0; 8];
+        bytes.extend(zstd::bulk::compress(&raw, 1).unwrap());
+        let section = Section { offset: 0, length: bytes.len() as u64, checksum: super::frame::checksum(&bytes) };
+        if let Ok(graph) = GraphSection::decode(PACK, &section, &bytes) {
+            let again = graph.encode().unwrap();
+            let section = Section { offset: 0, length: again.len() as u64, checksum: super::frame::checksum(&again) };
+            prop_assert_eq!(GraphSection::decode(PACK, &section, &again).unwrap(), graph);
+        }
+        let _ = Contents::decode(PACK, &section, &bytes);
+    }
+}
+
+#[test]
+fn a_damaged_frame_is_named() {
+    let content = vec![7; 100];
+    let object = NewObject { key: ObjectId::of(&content).key(), path: "a".into(), content: &content };
+    let mut bytes = write(&[], &[], &[object]).unwrap().bytes.to_vec();
+    bytes[3] ^= 1;
+    assert_eq!(read(&bytes).unwrap_err().to_string(), format!("pack {PACK}: frame 0 does not have its checksum"));
+}
+
+#[test]
+fn a_pack_is_a_zstd_file() {
+    let contents = [vec![1; 3_000_000], vec![2; 10], Vec::new()];
+    let objects: Vec<_> = contents
+        .iter()
+        .enumerate()
+        .map(|(number, content)| NewObject {
+            key: ObjectId::of(content).key(),
+            path: number.to_string().into(),
+            content,
+        })
+        .collect();
+    let pack = write(&[], &[], &objects).unwrap();
+    let mut raw = Vec::new();
+    zstd::stream::Decoder::new(&*pack.bytes).unwrap().read_to_end(&mut raw).unwrap();
+    assert_eq!(raw, contents.concat());
+}

@@ -1,0 +1,413 @@
+//! From the door to an answer: what every function does around its own sentence.
+//!
+//! A function's handler is called with the [`Hub`] and an HTTP request, as `lambda_http` or the local router made it,
+//! and always gives a response: errors become the contract's bodies here, a panic becomes a 500, and a 5xx is logged
+//! here, once, with its causes.
+
+use std::error::Error as _;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::{FutureExt, Stream};
+use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{HeaderValue, Response, StatusCode};
+use http_body::{Frame, SizeHint};
+use lambda_http::{Body, Request, RequestExt};
+use percent_encoding::percent_decode_str;
+use serde::{Deserialize, Serialize};
+
+use crate::ambient::Ambient;
+use crate::auth::{Caller, Tokens};
+use crate::id::{Ids, RepoId, Slug};
+use crate::store::account::NewRepo;
+use crate::store::index::RepoIndex;
+use crate::store::items::Visibility;
+use crate::store::repo::{Need, Repo};
+use crate::store::{Location, Store};
+use crate::wire::request::Heads;
+use crate::wire::{Encoding, Error};
+
+/// What a process has, made once and used for all its requests.
+#[derive(Clone)]
+pub struct Hub {
+    /// Where everything is kept.
+    pub store: Arc<Store>,
+    /// Makes and checks tokens.
+    pub tokens: Arc<Tokens>,
+    /// What the operator decided.
+    pub settings: Settings,
+}
+
+/// What the operator of a deployment decides.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Whether a push to `<own handle>/<new slug>` makes the repo, and then who may know of it.
+    pub push_to_create: Option<Visibility>,
+    /// Whether ids are held to be hashes.
+    pub ids: Ids,
+    /// The URL that the hub is reached by, for the URLs that it hands out; else that of the request.
+    pub public_url: Option<String>,
+}
+
+/// What is missing in a function's environment.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigurationError {
+    /// A variable that has to be there is not.
+    #[error("the environment variable {0} is not set")]
+    Missing(&'static str),
+    /// A variable holds something else than it may.
+    #[error("the environment variable {name} is {value:?}: it may be {allowed}")]
+    Invalid {
+        /// The variable.
+        name: &'static str,
+        /// What it holds.
+        value: String,
+        /// What it may hold.
+        allowed: &'static str,
+    },
+    /// The token secret is none.
+    #[error(transparent)]
+    Secret(#[from] crate::auth::WeakSecret),
+}
+
+impl Hub {
+    /// The hub as the environment describes it: `MUSEHUB_TABLE`, `MUSEHUB_BUCKET`, `ACCESS_TOKEN_SECRET`, and as the
+    /// operator likes `MUSEHUB_PUSH_TO_CREATE` (`off`, `public`, `private`), `MUSEHUB_IDS` (`strict`, `lenient`) and
+    /// `MUSEHUB_PUBLIC_URL`; for the SDK everything that it reads, `AWS_ENDPOINT_URL` among it.
+    ///
+    /// # Errors
+    /// When a variable is missing or wrong.
+    pub async fn from_environment() -> Result<Self, ConfigurationError> {
+        let ambient = Ambient::system();
+        let required = |name| variable(name).ok_or(ConfigurationError::Missing(name));
+        let location = Location { table: required("MUSEHUB_TABLE")?, bucket: required("MUSEHUB_BUCKET")? };
+        let settings = Settings {
+            push_to_create: choice("MUSEHUB_PUSH_TO_CREATE", "off, public or private", |value| match value {
+                "off" => Some(None),
+                "public" => Some(Some(Visibility::Public)),
+                "private" => Some(Some(Visibility::Private)),
+                _ => None,
+            })?
+            .flatten(),
+            ids: choice("MUSEHUB_IDS", "strict or lenient", |value| match value {
+                "strict" => Some(Ids::Strict),
+                "lenient" => Some(Ids::Lenient),
+                _ => None,
+            })?
+            .unwrap_or_default(),
+            public_url: variable("MUSEHUB_PUBLIC_URL"),
+        };
+        let tokens = Tokens::new(&required("ACCESS_TOKEN_SECRET")?, ambient.clone())?;
+        let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+        Ok(Self {
+            store: Arc::new(Store::new(&config, &config, location, ambient)),
+            tokens: Arc::new(tokens),
+            settings,
+        })
+    }
+
+    /// Answers one request as `function` says, whatever happens in it.
+    pub async fn answer<F>(&self, request: Request, function: impl FnOnce(Call) -> F) -> Response<AnswerBody>
+    where
+        F: Future<Output = Result<Response<AnswerBody>, Error>>,
+    {
+        let call = Call::new(request);
+        let route = format!("{} {}", call.parts.method, call.parts.uri.path());
+        // On the heap: the future of a whole request is too deep a type to be laid out in place everywhere.
+        let outcome = AssertUnwindSafe(Box::pin(function(call))).catch_unwind().await;
+        let error = match outcome {
+            Ok(Ok(response)) => return response,
+            Ok(Err(error)) => error,
+            Err(_) => Error::internal("the function panicked"),
+        };
+        if error.status().is_server_error() {
+            tracing::error!(route, status = error.status().as_u16(), causes = causes(&error), "request failed");
+        }
+        refusal(&error)
+    }
+
+    /// The repo that a push goes to, with what its packs hold. A name of the caller's own that has no repo yet is one
+    /// too, if this hub makes repos by pushing.
+    ///
+    /// # Errors
+    /// [`Error::RepoNotFound`] for whoever may not know of it, [`Error::NotAuthorized`] for whoever may only read it.
+    pub async fn open_for_push(
+        &self,
+        caller: &Caller,
+        target: &Target,
+        need: Need,
+    ) -> Result<(Destination, Arc<RepoIndex>), Error> {
+        let user_id = caller.user_id.as_str();
+        if let Some((repo, index)) =
+            self.store.find_repo_and_index(&target.owner, &target.slug, Some(user_id), need).await?
+        {
+            if !repo.is_readable_by(Some(user_id)) {
+                return Err(Error::RepoNotFound);
+            }
+            if !repo.is_writable_by(user_id) {
+                return Err(Error::NotAuthorized);
+            }
+            let was_pushed_to = repo.meta.first_pushed_at.is_some();
+            return Ok((Destination { id: repo.id, heads: repo.heads, was_pushed_to, creates: None }, index));
+        }
+        let visibility = self.settings.push_to_create.ok_or(Error::RepoNotFound)?;
+        let profile = self.store.profile(user_id).await?.filter(|profile| profile.handle == target.owner);
+        let owner = profile.ok_or(Error::RepoNotFound)?.handle;
+        let new = NewRepo::new(&self.store, owner, user_id, target.slug.clone(), visibility);
+        let destination =
+            Destination { id: new.id.clone(), heads: Heads::new(), was_pushed_to: false, creates: Some(new) };
+        Ok((destination, Arc::default()))
+    }
+
+    /// The repo that is read, with the lists asked for.
+    ///
+    /// # Errors
+    /// [`Error::RepoNotFound`] when there is none, or none that the caller may know of.
+    pub async fn open_for_reading(&self, caller: Option<&Caller>, target: &Target, need: Need) -> Result<Repo, Error> {
+        let user_id = caller.map(|caller| caller.user_id.as_str());
+        let repo = self.store.find_repo(&target.owner, &target.slug, user_id, need).await?;
+        repo.filter(|repo| repo.is_readable_by(user_id)).ok_or(Error::RepoNotFound)
+    }
+
+    /// The repo that is read, with what its packs hold.
+    ///
+    /// # Errors
+    /// [`Error::RepoNotFound`] when there is none, or none that the caller may know of.
+    pub async fn open_with_index(
+        &self,
+        caller: Option<&Caller>,
+        target: &Target,
+        need: Need,
+    ) -> Result<(Repo, Arc<RepoIndex>), Error> {
+        let user_id = caller.map(|caller| caller.user_id.as_str());
+        let found = self.store.find_repo_and_index(&target.owner, &target.slug, user_id, need).await?;
+        found.filter(|(repo, _)| repo.is_readable_by(user_id)).ok_or(Error::RepoNotFound)
+    }
+}
+
+/// Where a push goes.
+#[derive(Debug)]
+pub struct Destination {
+    /// The repo.
+    pub id: RepoId,
+    /// The head of each branch.
+    pub heads: Heads,
+    /// Whether a branch was ever pushed to it.
+    pub was_pushed_to: bool,
+    /// The repo again, if this push is to make it.
+    pub creates: Option<NewRepo>,
+}
+
+/// Logs as JSON lines on standard output, which Lambda sends to CloudWatch. `RUST_LOG` filters; by default `info`.
+pub fn log_as_json() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt().json().with_env_filter(filter).init();
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn choice<T>(
+    name: &'static str,
+    allowed: &'static str,
+    read: impl FnOnce(&str) -> Option<T>,
+) -> Result<Option<T>, ConfigurationError> {
+    let Some(value) = variable(name) else {
+        return Ok(None);
+    };
+    match read(&value) {
+        Some(choice) => Ok(Some(choice)),
+        None => Err(ConfigurationError::Invalid { name, value, allowed }),
+    }
+}
+
+/// An error and what caused it, from the outside in.
+fn causes(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}
+
+/// The repo that a request is about, as its path says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The owner's handle.
+    pub owner: Slug,
+    /// The repo's name under the owner.
+    pub slug: Slug,
+}
+
+/// One request, read as far as every function needs it.
+pub struct Call {
+    parts: http::request::Parts,
+    owner: Option<String>,
+    slug: Option<String>,
+    body: Body,
+}
+
+impl Call {
+    fn new(request: Request) -> Self {
+        let path = request.path_parameters();
+        let parameter = |name| {
+            let value = path.first(name)?;
+            Some(percent_decode_str(value).decode_utf8().ok()?.into_owned())
+        };
+        let (owner, slug) = (parameter("owner"), parameter("slug"));
+        let (parts, body) = request.into_parts();
+        Self { parts, owner, slug, body }
+    }
+
+    /// Who asks; nobody without a token.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] for a token that is not good.
+    pub fn caller(&self, hub: &Hub) -> Result<Option<Caller>, Error> {
+        hub.tokens.caller(&self.parts.headers)
+    }
+
+    /// Who asks.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] without a good token.
+    pub fn user(&self, hub: &Hub) -> Result<Caller, Error> {
+        self.caller(hub)?.ok_or(Error::Unauthorized("this needs a token: send 'Authorization: Bearer <token>'"))
+    }
+
+    /// The repo that is asked about.
+    ///
+    /// # Errors
+    /// [`Error::RepoNotFound`] when the path names none that there could be.
+    pub fn target(&self) -> Result<Target, Error> {
+        let slug =
+            |text: &Option<String>| text.as_deref().and_then(|text| text.parse().ok()).ok_or(Error::RepoNotFound);
+        Ok(Target { owner: slug(&self.owner)?, slug: slug(&self.slug)? })
+    }
+
+    /// What the body asks.
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedMediaType`], or [`Error::MalformedBody`] saying where.
+    pub fn decode<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Error> {
+        let encoding = Encoding::of_request(&self.parts.headers)?;
+        encoding.decode(match &self.body {
+            Body::Text(text) => text.as_bytes(),
+            Body::Binary(bytes) => bytes,
+            _ => &[],
+        })
+    }
+
+    /// The encoding that the answer is to have.
+    pub fn answer_encoding(&self) -> Encoding {
+        Encoding::of_answer(&self.parts.headers)
+    }
+
+    /// The URL that the hub is reached by, without a trailing slash: the operator's word, else the request's `Host`.
+    pub fn hub_url(&self, hub: &Hub) -> String {
+        if let Some(url) = &hub.settings.public_url {
+            return url.trim_end_matches('/').to_owned();
+        }
+        let header = |name| self.parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        let host = header(http::header::HOST.as_str()).unwrap_or("localhost");
+        // API Gateway terminates TLS and says so.
+        let scheme = header("x-forwarded-proto").filter(|scheme| *scheme == "https").unwrap_or("http");
+        format!("{scheme}://{host}")
+    }
+
+    /// The answer, whole.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when it cannot be written.
+    pub fn respond(&self, status: StatusCode, answer: &impl Serialize) -> Result<Response<AnswerBody>, Error> {
+        let encoding = self.answer_encoding();
+        Ok(response(status, encoding.content_type(), AnswerBody::whole(encoding.encode(answer)?)))
+    }
+
+    /// The answer, bit by bit.
+    pub fn respond_streaming(&self, body: AnswerBody) -> Response<AnswerBody> {
+        response(StatusCode::OK, self.answer_encoding().content_type(), body)
+    }
+}
+
+/// The response to a request that is refused.
+pub fn refusal(error: &Error) -> Response<AnswerBody> {
+    let body = AnswerBody::whole(error.body());
+    let mut response = response(error.status(), Encoding::Json.content_type(), body);
+    if matches!(error, Error::Unauthorized(_)) {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}
+
+fn response(status: StatusCode, content_type: HeaderValue, body: AnswerBody) -> Response<AnswerBody> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
+
+/// Runs what takes the processor for a while, so that other requests of the process are not held up by it.
+pub fn compute<R>(work: impl FnOnce() -> R) -> R {
+    match tokio::runtime::Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(tokio::runtime::RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
+
+/// Why an answer that had begun was cut off. The client's decoder fails on it, as it must.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer was cut off")]
+pub struct CutOff;
+
+type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, CutOff>> + Send>>;
+
+/// The body of an answer.
+pub enum AnswerBody {
+    /// All of it, until it is taken.
+    Whole(Option<Bytes>),
+    /// Chunks as they are made; an error cuts the answer off.
+    Streamed(Chunks),
+}
+
+impl AnswerBody {
+    /// A body that is all there.
+    pub fn whole(bytes: impl Into<Bytes>) -> Self {
+        Self::Whole(Some(bytes.into()))
+    }
+
+    /// A body that is made while it is sent.
+    pub fn streamed(chunks: impl Stream<Item = Result<Bytes, CutOff>> + Send + 'static) -> Self {
+        Self::Streamed(Box::pin(chunks))
+    }
+}
+
+impl http_body::Body for AnswerBody {
+    type Data = Bytes;
+    type Error = CutOff;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Streamed(chunks) => chunks.as_mut().poll_next(context).map_ok(Frame::data),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Whole(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Self::Streamed(_) => SizeHint::default(),
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! The one commit point: a pack and a branch become visible together, in one conditional transaction, or not at all.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
+use serde::de::DeserializeOwned;
+
+use super::account::NewRepo;
+use super::items::{Item, Key, LogItem, PK, PackItem, RefItem, encode};
+use super::{Error, Store};
+use crate::id::{BranchName, CommitId, RepoId};
+use crate::pack::{PackId, PackSummary};
+
+/// Attempts at a transaction that was throttled, in conflict with another, or not answered.
+const TRANSACT_ATTEMPTS: u32 = 10;
+/// The first pause between two attempts is random below this; each further one below twice as much, up to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
+const LAST_PAUSE: Duration = Duration::from_millis(1_600);
+
+/// What a push changes.
+#[derive(Debug)]
+pub struct Change<'a> {
+    /// The repo.
+    pub repo: &'a RepoId,
+    /// The repo again, if this push makes it.
+    pub creates: Option<&'a NewRepo>,
+    /// The pack to register; it is in S3 already.
+    pub pack: Option<(PackId, PackSummary)>,
+    /// The branch to move.
+    pub branch: Option<BranchMove<'a>>,
+    /// The user that pushes.
+    pub by: &'a str,
+}
+
+/// A branch on its way from one commit to another.
+#[derive(Debug)]
+pub struct BranchMove<'a> {
+    /// The branch.
+    pub name: &'a BranchName,
+    /// The head that the move was judged against; none for a new branch.
+    pub before: Option<&'a CommitId>,
+    /// Its next head.
+    pub after: &'a CommitId,
+    /// Whether the pusher asked for the move to be made whatever the head was.
+    pub forced: bool,
+    /// Whether no branch was ever pushed to the repo, so that this one becomes its default branch.
+    pub is_first: bool,
+}
+
+/// What became of a conditional transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// All of it is visible.
+    Landed,
+    /// None of it is: something was no longer as it was judged.
+    Conflict,
+}
+
+/// What one attempt at a transaction came to, by what the service answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    /// A condition did not hold.
+    ConditionFailed,
+    /// Nothing was written, and trying again may help.
+    Busy,
+    /// It may have been written.
+    Lost,
+    /// Trying again does not help.
+    Refused,
+}
+
+impl Store {
+    /// Makes a change visible.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when it may not have been made; the marker was read back, so it most probably was not.
+    pub async fn commit(&self, change: &Change<'_>) -> Result<Outcome, Error> {
+        let table = &self.location.table;
+        let now = self.ambient.now_iso();
+        let mut items = Vec::new();
+        let mut marker = None;
+
+        if let Some((pack, summary)) = &change.pack {
+            let key = Key::pack(change.repo, *pack);
+            items.push(put_new(table, encode(&key, &PackItem::new(summary, &now, change.by))?)?);
+            marker = Some(key);
+        }
+        if let Some(branch) = &change.branch {
+            let head =
+                RefItem { head: branch.after.clone(), updated_at: now.clone(), updated_by: change.by.to_owned() };
+            let ref_key = Key::branch(change.repo, branch.name);
+            items.push(match branch.before {
+                None => put_new(table, encode(&ref_key, &head)?)?,
+                Some(before) => put_instead(table, encode(&ref_key, &head)?, before)?,
+            });
+            let log_key = Key::log(change.repo, self.ambient.ulid());
+            let line = LogItem {
+                branch: branch.name.clone(),
+                before: branch.before.cloned(),
+                after: branch.after.clone(),
+                forced: branch.forced,
+                by: change.by.to_owned(),
+                at: now.clone(),
+            };
+            items.push(put_new(table, encode(&log_key, &line)?)?);
+            marker.get_or_insert(log_key);
+        }
+        let first_branch = change.branch.as_ref().filter(|branch| branch.is_first).map(|branch| branch.name);
+        match (change.creates, first_branch) {
+            (Some(repo), None) => items.extend(repo.items(self)?),
+            (Some(repo), Some(branch)) => {
+                let mut repo = repo.clone();
+                repo.meta.default_branch = branch.to_string();
+                repo.meta.first_pushed_at = Some(now);
+                items.extend(repo.items(self)?);
+            }
+            (None, Some(branch)) => items.push(set_default_branch(table, change.repo, branch, now)?),
+            (None, None) => {}
+        }
+
+        let Some(marker) = marker else {
+            return Ok(Outcome::Landed);
+        };
+        // The marker's name was drawn for this change, so that it is there says that the change is.
+        self.transact(items, &marker, |_: serde::de::IgnoredAny| true).await
+    }
+
+    /// Writes items in one transaction. `marker` is one of them, and `is_ours` tells whether what is there is what this
+    /// transaction would have put there.
+    pub(super) async fn transact<T: DeserializeOwned>(
+        &self,
+        items: Vec<TransactWriteItem>,
+        marker: &Key,
+        is_ours: impl Fn(T) -> bool,
+    ) -> Result<Outcome, Error> {
+        // With one token, an attempt that follows one that landed unheard is answered as that one was.
+        // <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
+        let token = self.ambient.ulid().to_string();
+        let mut pause = FIRST_PAUSE;
+        for attempt in 1.. {
+            let sent = self
+                .dynamodb
+                .transact_write_items()
+                .set_transact_items(Some(items.clone()))
+                .client_request_token(&token)
+                .send()
+                .await;
+            let Err(error) = sent else {
+                return Ok(Outcome::Landed);
+            };
+            let answer = classify(&error);
+            if answer == Answer::Refused {
+                return Err(Error::fault(error));
+            }
+            // A condition may fail on our own write, made by an attempt whose answer was lost.
+            let may_have_landed = matches!(answer, Answer::ConditionFailed | Answer::Lost);
+            if may_have_landed && self.get_item(marker).await?.is_some_and(&is_ours) {
+                return Ok(Outcome::Landed);
+            }
+            if answer == Answer::ConditionFailed {
+                return Ok(Outcome::Conflict);
+            }
+            if attempt >= TRANSACT_ATTEMPTS {
+                return Err(Error::Unavailable(error.into()));
+            }
+            tokio::time::sleep(self.ambient.jitter(pause)).await;
+            pause = (pause * 2).min(LAST_PAUSE);
+        }
+        unreachable!("the loop returns at its last attempt")
+    }
+}
+
+/// Tells what an error of `TransactWriteItems` means, from its cancellation reasons where it has some.
+fn classify<R>(error: &SdkError<TransactWriteItemsError, R>) -> Answer {
+    let Some(service) = error.as_service_error() else {
+        // No answer that could be read: a time-out, a broken connection, a response cut short.
+        return match error {
+            SdkError::ConstructionFailure(_) => Answer::Refused,
+            _ => Answer::Lost,
+        };
+    };
+    match service {
+        TransactWriteItemsError::TransactionCanceledException(canceled) => {
+            let codes: Vec<&str> = canceled.cancellation_reasons().iter().filter_map(|reason| reason.code()).collect();
+            if codes.contains(&"ConditionalCheckFailed") {
+                Answer::ConditionFailed
+            } else if codes.iter().any(|code| {
+                matches!(*code, "TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded")
+            }) {
+                Answer::Busy
+            } else {
+                Answer::Refused
+            }
+        }
+        TransactWriteItemsError::TransactionInProgressException(_)
+        | TransactWriteItemsError::ProvisionedThroughputExceededException(_)
+        | TransactWriteItemsError::RequestLimitExceeded(_)
+        | TransactWriteItemsError::ThrottlingException(_) => Answer::Busy,
+        TransactWriteItemsError::InternalServerError(_) => Answer::Lost,
+        other if other.meta().code() == Some("ServiceUnavailable") => Answer::Lost,
+        _ => Answer::Refused,
+    }
+}
+
+/// A write of an item that is not there yet.
+pub(super) fn put_new(table: &str, item: Item) -> Result<TransactWriteItem, Error> {
+    let put = Put::builder()
+        .table_name(table)
+        .set_item(Some(item))
+        .condition_expression("attribute_not_exists(#pk)")
+        .expression_attribute_names("#pk", PK)
+        .build()
+        .map_err(Error::fault)?;
+    Ok(TransactWriteItem::builder().put(put).build())
+}
+
+/// A write of a branch whose head is still the one it was judged against.
+fn put_instead(table: &str, item: Item, before: &CommitId) -> Result<TransactWriteItem, Error> {
+    let put = Put::builder()
+        .table_name(table)
+        .set_item(Some(item))
+        .condition_expression("#head = :before")
+        .expression_attribute_names("#head", "head")
+        .expression_attribute_values(":before", AttributeValue::S(before.to_string()))
+        .build()
+        .map_err(Error::fault)?;
+    Ok(TransactWriteItem::builder().put(put).build())
+}
+
+fn set_default_branch(
+    table: &str,
+    repo: &RepoId,
+    branch: &BranchName,
+    now: String,
+) -> Result<TransactWriteItem, Error> {
+    let update = Update::builder()
+        .table_name(table)
+        .set_key(Some(Key::meta(repo).item()))
+        .update_expression("SET default_branch = :branch, first_pushed_at = :now")
+        .condition_expression("attribute_exists(#pk) AND attribute_not_exists(first_pushed_at)")
+        .expression_attribute_names("#pk", PK)
+        .expression_attribute_values(":branch", AttributeValue::S(branch.to_string()))
+        .expression_attribute_values(":now", AttributeValue::S(now))
+        .build()
+        .map_err(Error::fault)?;
+    Ok(TransactWriteItem::builder().update(update).build())
+}

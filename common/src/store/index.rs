@@ -1,0 +1,271 @@
+//! What the packs of one repo hold: its commit graph, and where each record lies. Built from the packs' index
+//! sections, kept in warm processes, and grown pack by pack, so that a request reads only the sections that are new.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use super::{Error, Store};
+use crate::graph::{Graph, NewCommit};
+use crate::id::{CommitId, ObjectKey, RepoId, SnapshotId};
+use crate::pack::index::FrameRecords;
+use crate::pack::{Contents, Frame, GraphSection, PackId, PackSummary};
+
+/// Index sections read at the same time.
+const PARALLEL_READS: usize = 32;
+/// Bytes of indexes that a process keeps, as far as they can be estimated.
+const CACHE_BYTES: u64 = 512 << 20;
+/// How often an index is put together again when another request replaced it meanwhile.
+const ATTEMPTS: usize = 5;
+
+/// Where a record lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place {
+    /// The frame, by its number in the index.
+    pub frame: u32,
+    /// Where it begins in the raw bytes of the frame.
+    pub start: u32,
+    /// How many bytes it has there.
+    pub length: u32,
+}
+
+/// A frame and the pack that it is in.
+#[derive(Debug, Clone, Copy)]
+pub struct PackFrame {
+    /// The pack.
+    pub pack: PackId,
+    /// The number of the frame in the pack.
+    pub number: usize,
+    /// Where the frame lies.
+    pub frame: Frame,
+}
+
+/// What the graph knows of a commit beside its parents.
+#[derive(Debug, Clone)]
+pub struct CommitEntry {
+    /// The snapshot that it names.
+    pub snapshot: Option<SnapshotId>,
+    /// Where its record lies.
+    pub place: Place,
+}
+
+/// What the packs of a repo hold.
+#[derive(Debug, Clone, Default)]
+pub struct RepoIndex {
+    packs: HashSet<PackId>,
+    frames: Vec<PackFrame>,
+    graph: Graph<CommitId, CommitEntry>,
+    snapshots: HashMap<SnapshotId, Place>,
+    objects: HashMap<ObjectKey, Place>,
+}
+
+impl RepoIndex {
+    /// The commits of the repo.
+    pub const fn graph(&self) -> &Graph<CommitId, CommitEntry> {
+        &self.graph
+    }
+
+    /// Where a snapshot lies.
+    pub fn snapshot(&self, id: &SnapshotId) -> Option<Place> {
+        self.snapshots.get(id).copied()
+    }
+
+    /// Where an object lies.
+    pub fn object(&self, key: &ObjectKey) -> Option<Place> {
+        self.objects.get(key).copied()
+    }
+
+    /// The frame of a place.
+    pub fn frame(&self, place: Place) -> Option<&PackFrame> {
+        self.frames.get(place.frame as usize)
+    }
+
+    /// Adds packs. What is in the index already stays as it is: a record that lies in two packs is read from the first.
+    fn add(&mut self, packs: Vec<(PackId, GraphSection, Contents)>) -> Result<(), Error> {
+        let mut commits = Vec::new();
+        for (pack, graph, contents) in packs {
+            if !self.packs.insert(pack) {
+                continue;
+            }
+            let mut nodes = graph.0.into_iter();
+            for (number, (frame, records)) in contents.frames.iter().zip(contents.records).enumerate() {
+                let position = u32::try_from(self.frames.len()).map_err(Error::fault)?;
+                self.frames.push(PackFrame { pack, number, frame: *frame });
+                let mut start = 0_u32;
+                let mut place = |length: u32| {
+                    let place = Place { frame: position, start, length };
+                    start = start.saturating_add(length);
+                    place
+                };
+                match records {
+                    FrameRecords::Commits(records) => {
+                        for (id, length) in records {
+                            let node = nodes.next().filter(|node| node.id == id);
+                            let node =
+                                node.ok_or_else(|| Error::Damaged(format!("pack {pack}: its sections disagree")))?;
+                            let entry = CommitEntry { snapshot: node.snapshot, place: place(length) };
+                            commits.push(NewCommit { id, parents: node.parents, payload: entry });
+                        }
+                    }
+                    FrameRecords::Snapshots(records) => {
+                        for (id, length) in records {
+                            let place = place(length);
+                            self.snapshots.entry(id).or_insert(place);
+                        }
+                    }
+                    FrameRecords::Objects(records) => {
+                        for (key, length) in records {
+                            let place = place(length);
+                            self.objects.entry(key).or_insert(place);
+                        }
+                    }
+                }
+            }
+        }
+        self.graph.extend(commits).map_err(|cycle| Error::Damaged(cycle.to_string()))
+    }
+
+    /// Whether every pack that is not among `listed` is later than all of them: it landed after they were listed. Any
+    /// other was rewritten into another pack, which then has a later name than what it replaces.
+    fn has_only_later_than(&self, listed: &[(PackId, PackSummary)]) -> bool {
+        let names: HashSet<PackId> = listed.iter().map(|(pack, _)| *pack).collect();
+        let last = names.iter().max();
+        self.packs.iter().all(|pack| names.contains(pack) || last.is_none_or(|last| pack > last))
+    }
+
+    fn estimated_bytes(&self) -> u64 {
+        let entries =
+            self.graph.len() * 200 + (self.snapshots.len() + self.objects.len()) * 80 + self.frames.len() * 64;
+        entries as u64
+    }
+}
+
+/// The index of one repo as this process knows it. Whoever holds a copy of the `Arc` keeps what it saw.
+#[derive(Debug, Default)]
+struct Slot(Mutex<Arc<RepoIndex>>);
+
+/// The indexes that a process keeps: the least used go when they are too many.
+pub(super) struct IndexCache(Cache<RepoId, Entry, EntryWeighter>);
+
+/// A slot, and what it weighed when it was put into the cache: the cache must not see a weight change under it.
+#[derive(Clone, Default)]
+struct Entry {
+    slot: Arc<Slot>,
+    weight: u64,
+}
+
+#[derive(Clone)]
+struct EntryWeighter;
+
+impl Weighter<RepoId, Entry> for EntryWeighter {
+    fn weight(&self, _: &RepoId, entry: &Entry) -> u64 {
+        entry.weight
+    }
+}
+
+impl Default for IndexCache {
+    fn default() -> Self {
+        const EXPECTED_REPOS: usize = 1_000;
+        Self(Cache::with_weighter(EXPECTED_REPOS, CACHE_BYTES, EntryWeighter))
+    }
+}
+
+impl IndexCache {
+    /// The slot of a repo; a new one that nobody else sees if the cache has none.
+    fn slot(&self, repo: &RepoId) -> Arc<Slot> {
+        self.0.get(repo).unwrap_or_default().slot
+    }
+
+    /// Puts a slot into the cache, or its new weight.
+    fn keep(&self, repo: &RepoId, slot: &Arc<Slot>) {
+        let weight = slot.current().estimated_bytes().max(1);
+        self.0.insert(repo.clone(), Entry { slot: Arc::clone(slot), weight });
+    }
+}
+
+impl Slot {
+    fn current(&self) -> Arc<RepoIndex> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The index, if it has these packs and no other but such as landed after they were listed. Those are visible too.
+    fn of(&self, packs: &[(PackId, PackSummary)]) -> Option<Arc<RepoIndex>> {
+        let index = self.current();
+        (packs.iter().all(|(pack, _)| index.packs.contains(pack)) && index.has_only_later_than(packs)).then_some(index)
+    }
+
+    /// Adds packs in place, or to a copy while some request still reads the index as it was.
+    fn add(&self, packs: Vec<(PackId, GraphSection, Contents)>) -> Result<(), Error> {
+        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let added = Arc::make_mut(&mut current).add(packs);
+        if added.is_err() {
+            // Half of a pack may be in it.
+            *current = Arc::default();
+        }
+        added
+    }
+
+    fn clear(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
+    }
+}
+
+impl Store {
+    /// The index of a repo that has these packs. Sections that this process has not seen are read, in parallel.
+    ///
+    /// # Errors
+    /// When a section cannot be read or is damaged.
+    pub(super) async fn index(&self, repo: &RepoId, packs: &[(PackId, PackSummary)]) -> Result<Arc<RepoIndex>, Error> {
+        let slot = self.indexes.slot(repo);
+        for _ in 0..ATTEMPTS {
+            if let Some(index) = slot.of(packs) {
+                return Ok(index);
+            }
+            let known = slot.current();
+            let new: Vec<_> = if known.has_only_later_than(packs) {
+                packs.iter().filter(|(pack, _)| !known.packs.contains(pack)).copied().collect()
+            } else {
+                // The packs were rewritten.
+                slot.clear();
+                packs.to_vec()
+            };
+            drop(known);
+            let read = stream::iter(new)
+                .map(|(pack, summary)| self.read_sections(repo, pack, summary))
+                .buffer_unordered(PARALLEL_READS)
+                .try_collect()
+                .await?;
+            slot.add(read)?;
+            self.indexes.keep(repo, &slot);
+        }
+        Err(Error::Unavailable(format!("the packs of repo {repo} change faster than they can be read").into()))
+    }
+
+    /// Tells the cache of a pack that this process has just made visible, which spares the next request a read.
+    pub fn remember_pack(&self, repo: &RepoId, pack: PackId, graph: GraphSection, contents: Contents) {
+        let slot = self.indexes.slot(repo);
+        if slot.add(vec![(pack, graph, contents)]).is_ok() {
+            self.indexes.keep(repo, &slot);
+        }
+    }
+
+    /// Both sections lie side by side, so one read gets them.
+    async fn read_sections(
+        &self,
+        repo: &RepoId,
+        pack: PackId,
+        summary: PackSummary,
+    ) -> Result<(PackId, GraphSection, Contents), Error> {
+        let (graph, contents) = (summary.graph, summary.contents);
+        if graph.range().end != contents.offset {
+            return Err(Error::Damaged(format!("pack {pack}: its sections do not lie side by side")));
+        }
+        let stored = self.get_pack_range(repo, pack, graph.offset..contents.range().end).await?;
+        let middle = usize::try_from(graph.length).map_err(Error::fault)?;
+        let (graph_bytes, contents_bytes) = stored.split_at_checked(middle).unwrap_or_default();
+        Ok((pack, GraphSection::decode(pack, &graph, graph_bytes)?, Contents::decode(pack, &contents, contents_bytes)?))
+    }
+}

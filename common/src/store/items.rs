@@ -1,0 +1,280 @@
+//! What the table holds: one struct for each kind of item, and their keys.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::Error;
+use crate::id::{BranchName, CommitId, RepoId, Slug};
+use crate::pack::{PackId, PackSummary, Section};
+
+/// The partition key.
+pub const PK: &str = "pk";
+/// The sort key.
+pub const SK: &str = "sk";
+
+/// The sort key of a repo's one item about itself.
+pub const META: &str = "META";
+/// What the sort keys of a repo's branches begin with.
+pub const REF_PREFIX: &str = "REF#";
+/// What the sort keys of a repo's packs begin with.
+pub const PACK_PREFIX: &str = "PACK#";
+/// The sort key of a user's one item about itself.
+pub const PROFILE: &str = "PROFILE";
+
+/// An item as the SDK has it.
+pub type Item = HashMap<String, AttributeValue>;
+
+/// The primary key of an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// Partition key.
+    pub pk: String,
+    /// Sort key.
+    pub sk: String,
+}
+
+impl Key {
+    fn new(pk: String, sk: impl Into<String>) -> Self {
+        Self { pk, sk: sk.into() }
+    }
+
+    /// Which repo has a name: claimed once, so that a name has one repo.
+    pub fn name(owner: &Slug, slug: &Slug) -> Self {
+        Self::new(format!("NAME#{owner}/{slug}"), "NAME")
+    }
+
+    /// A repo's item about itself.
+    pub fn meta(repo: &RepoId) -> Self {
+        Self::new(repo_pk(repo), META)
+    }
+
+    /// A branch.
+    pub fn branch(repo: &RepoId, branch: &BranchName) -> Self {
+        Self::new(repo_pk(repo), format!("{REF_PREFIX}{branch}"))
+    }
+
+    /// A pack.
+    pub fn pack(repo: &RepoId, pack: PackId) -> Self {
+        Self::new(repo_pk(repo), format!("{PACK_PREFIX}{pack}"))
+    }
+
+    /// A line of the push log.
+    pub fn log(repo: &RepoId, line: ulid::Ulid) -> Self {
+        Self::new(repo_pk(repo), format!("LOG#{line}"))
+    }
+
+    /// A collaborator of a repo.
+    pub fn member(repo: &RepoId, user_id: &str) -> Self {
+        Self::new(repo_pk(repo), format!("MEMBER#{user_id}"))
+    }
+
+    /// Who has a handle: claimed once.
+    pub fn handle(handle: &Slug) -> Self {
+        Self::new(format!("HANDLE#{handle}"), "HANDLE")
+    }
+
+    /// A user's item about itself.
+    pub fn profile(user_id: &str) -> Self {
+        Self::new(format!("USER#{user_id}"), PROFILE)
+    }
+
+    /// A repo in its owner's list.
+    pub fn owned(user_id: &str, slug: &Slug) -> Self {
+        Self::new(format!("USER#{user_id}"), format!("REPO#{slug}"))
+    }
+
+    /// The key as the SDK has it.
+    pub fn item(&self) -> Item {
+        HashMap::from([
+            (PK.to_owned(), AttributeValue::S(self.pk.clone())),
+            (SK.to_owned(), AttributeValue::S(self.sk.clone())),
+        ])
+    }
+}
+
+/// The partition key of a repo's items.
+pub fn repo_pk(repo: &RepoId) -> String {
+    format!("REPO#{repo}")
+}
+
+/// The item of `record` under `key`.
+pub(super) fn encode(key: &Key, record: &impl Serialize) -> Result<Item, Error> {
+    let mut item: Item = serde_dynamo::to_item(record).map_err(Error::fault)?;
+    item.extend(key.item());
+    Ok(item)
+}
+
+pub(super) fn decode<T: DeserializeOwned>(item: Item) -> Result<T, Error> {
+    let describe = |item: &Item, name: &str| match item.get(name) {
+        Some(AttributeValue::S(text)) => text.clone(),
+        _ => String::new(),
+    };
+    let (pk, sk) = (describe(&item, PK), describe(&item, SK));
+    serde_dynamo::from_item(item).map_err(|error| Error::Damaged(format!("item {pk} / {sk}: {error}")))
+}
+
+/// Who may know of a repo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Visibility {
+    /// Anyone may read it.
+    Public,
+    /// Only its owner and its collaborators may know of it.
+    Private,
+}
+
+impl Visibility {
+    /// `public` or `private`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Private => "private",
+        }
+    }
+}
+
+/// `NAME#<owner>/<slug>` | `NAME`, and a repo in its owner's list.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NameItem {
+    /// The repo that has the name.
+    pub repo_id: RepoId,
+}
+
+/// `REPO#<repo_id>` | `META`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MetaItem {
+    /// The owner's handle.
+    pub owner: Slug,
+    /// The repo's name under the owner.
+    pub slug: Slug,
+    /// The repo's name for people.
+    pub name: String,
+    /// The owner.
+    pub owner_user_id: String,
+    /// Who may know of it.
+    pub visibility: Visibility,
+    /// What kind of content it holds.
+    pub domain: String,
+    /// A sentence about it.
+    pub description: String,
+    /// The branch that a clone checks out: the first ever pushed.
+    pub default_branch: String,
+    /// ISO 8601.
+    pub created_at: String,
+    /// ISO 8601; absent until a branch was pushed. Whoever sets it sets `default_branch`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_pushed_at: Option<String>,
+    /// ISO 8601; a repo that has it is not there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<String>,
+}
+
+/// `REPO#<repo_id>` | `REF#<branch>`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RefItem {
+    /// The commit that the branch points at.
+    pub head: CommitId,
+    /// ISO 8601.
+    pub updated_at: String,
+    /// The user that pushed it.
+    pub updated_by: String,
+}
+
+/// `REPO#<repo_id>` | `PACK#<ulid>`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PackItem {
+    size: u64,
+    commits: u64,
+    snapshots: u64,
+    objects: u64,
+    graph: (u64, u64, u64),
+    contents: (u64, u64, u64),
+    created_at: String,
+    created_by: String,
+}
+
+impl PackItem {
+    pub(super) fn new(summary: &PackSummary, created_at: &str, created_by: &str) -> Self {
+        let section = |section: &Section| (section.offset, section.length, section.checksum);
+        Self {
+            size: summary.size,
+            commits: summary.commits,
+            snapshots: summary.snapshots,
+            objects: summary.objects,
+            graph: section(&summary.graph),
+            contents: section(&summary.contents),
+            created_at: created_at.to_owned(),
+            created_by: created_by.to_owned(),
+        }
+    }
+
+    pub(super) const fn summary(&self) -> PackSummary {
+        const fn section((offset, length, checksum): (u64, u64, u64)) -> Section {
+            Section { offset, length, checksum }
+        }
+        PackSummary {
+            size: self.size,
+            commits: self.commits,
+            snapshots: self.snapshots,
+            objects: self.objects,
+            graph: section(self.graph),
+            contents: section(self.contents),
+        }
+    }
+}
+
+/// `REPO#<repo_id>` | `LOG#<ulid>`: one line of the push log.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LogItem {
+    /// The branch that moved.
+    pub branch: BranchName,
+    /// Its head before; absent for a new branch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<CommitId>,
+    /// Its head after.
+    pub after: CommitId,
+    /// Whether the pusher asked for the move to be made whatever the head was.
+    pub forced: bool,
+    /// The user that pushed.
+    pub by: String,
+    /// ISO 8601.
+    pub at: String,
+}
+
+/// `REPO#<repo_id>` | `MEMBER#<user_id>`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MemberItem {
+    /// What the collaborator may do.
+    pub role: Role,
+}
+
+/// What a collaborator may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Fetch.
+    Read,
+    /// Fetch and push.
+    Write,
+}
+
+/// `USER#<user_id>` | `PROFILE`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ProfileItem {
+    /// The name that the user's repos are under.
+    pub handle: Slug,
+    /// A name for people.
+    pub display_name: String,
+    /// ISO 8601.
+    pub created_at: String,
+}
+
+/// `HANDLE#<handle>` | `HANDLE`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HandleItem {
+    /// The user that has it.
+    pub user_id: String,
+}

@@ -1,0 +1,162 @@
+//! How a repo is kept: a handful of small items in one DynamoDB table, its packs in one S3 bucket.
+//!
+//! The failure story, in five lines. Packs are written once under a name that nobody else draws, so writing one again
+//! is harmless. A push becomes visible in one transaction ([`change`]), conditional on the head that it was judged
+//! against; whatever happens before it is invisible. When the answer to that transaction is lost, its marker is read
+//! back before anything is called a conflict. Throttles and transaction conflicts are retried with jitter and then
+//! become [`Error::Unavailable`], never a verdict on the push. What a pack says is believed only under its checksum.
+//!
+//! - [`items`] is what the table holds, [`repo`] reads the items of one repo, [`account`] users and new repos.
+//! - [`change`] is the one commit point.
+//! - [`packs`] puts and gets packs; [`index`] is what the packs of one repo hold, cached; [`reader`] streams records.
+
+pub mod account;
+pub mod change;
+pub mod index;
+pub mod items;
+pub mod packs;
+pub mod reader;
+pub mod repo;
+
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use quick_cache::sync::Cache;
+
+use crate::ambient::Ambient;
+use crate::id::RepoId;
+use crate::{pack, wire};
+use index::IndexCache;
+use items::ProfileItem;
+
+/// Attempts at one call, the SDK's own: throttles and passing faults are retried with exponential backoff and jitter.
+const CALL_ATTEMPTS: u32 = 4;
+/// How long one attempt at one call may take before the SDK makes another.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one call may take with all its attempts; clients give up after 60 seconds.
+const CALL_TIMEOUT: Duration = Duration::from_secs(25);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How many names of repos a process remembers.
+const REMEMBERED_NAMES: usize = 10_000;
+/// How many users' profiles a process remembers.
+const REMEMBERED_PROFILES: usize = 10_000;
+
+/// Where everything is kept.
+#[derive(Debug, Clone)]
+pub struct Location {
+    /// The DynamoDB table.
+    pub table: String,
+    /// The S3 bucket.
+    pub bucket: String,
+}
+
+/// The hub's storage, through the AWS clients.
+pub struct Store {
+    dynamodb: aws_sdk_dynamodb::Client,
+    s3: aws_sdk_s3::Client,
+    location: Location,
+    ambient: Ambient,
+    /// `<owner>/<slug>` to repo id. Only ever a hint: the repo's own item is compared with what was asked for.
+    names: Cache<String, RepoId>,
+    /// By user id; what a profile says never changes.
+    profiles: Cache<String, ProfileItem>,
+    indexes: IndexCache,
+}
+
+impl Store {
+    /// A store at `location`. The two services are reached as their configurations say, which are one and the same on
+    /// AWS.
+    pub fn new(dynamodb: &SdkConfig, s3: &SdkConfig, location: Location, ambient: Ambient) -> Self {
+        let retry = RetryConfig::standard().with_max_attempts(CALL_ATTEMPTS);
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+            .operation_timeout(CALL_TIMEOUT)
+            .build();
+        // An endpoint that is named is an emulator on one host, which has no name for each bucket.
+        let is_emulated = s3.endpoint_url().is_some()
+            || ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"].iter().any(|name| std::env::var_os(name).is_some());
+        let dynamodb = aws_sdk_dynamodb::config::Builder::from(dynamodb)
+            .retry_config(retry.clone())
+            .timeout_config(timeouts.clone())
+            .build();
+        let s3 = aws_sdk_s3::config::Builder::from(s3)
+            .retry_config(retry)
+            .timeout_config(timeouts)
+            .force_path_style(is_emulated)
+            .build();
+        Self {
+            dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb),
+            s3: aws_sdk_s3::Client::from_conf(s3),
+            location,
+            ambient,
+            names: Cache::new(REMEMBERED_NAMES),
+            profiles: Cache::new(REMEMBERED_PROFILES),
+            indexes: IndexCache::default(),
+        }
+    }
+
+    /// The time and the randomness that the store uses.
+    pub const fn ambient(&self) -> &Ambient {
+        &self.ambient
+    }
+}
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Throttled, timed out, or in conflict for longer than a request can wait.
+    #[error("the storage does not answer in time")]
+    Unavailable(#[source] wire::error::Cause),
+    /// What is stored contradicts itself; nothing of it was handed on.
+    #[error("stored data is damaged: {0}")]
+    Damaged(String),
+    /// A pack is damaged.
+    #[error(transparent)]
+    Pack(#[from] pack::Error),
+    /// Anything else: a missing right, a table that is not there, a bug.
+    #[error("the storage refused a call")]
+    Fault(#[source] wire::error::Cause),
+}
+
+impl Error {
+    /// Tells a fault that passes from one that stays, by what the SDK says of a call that failed for good.
+    fn from_sdk<E>(
+        error: aws_sdk_dynamodb::error::SdkError<E, aws_smithy_runtime_api::client::orchestrator::HttpResponse>,
+    ) -> Self
+    where
+        E: aws_sdk_dynamodb::error::ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        const PASSING: [&str; 9] = [
+            "ThrottlingException",
+            "ProvisionedThroughputExceededException",
+            "RequestLimitExceeded",
+            "InternalServerError",
+            "TransactionInProgressException",
+            "TransactionConflictException",
+            "SlowDown",
+            "InternalError",
+            "ServiceUnavailable",
+        ];
+        let passes = error.as_service_error().is_none_or(|service| {
+            service.code().is_some_and(|code| PASSING.contains(&code))
+                || error.raw_response().is_some_and(|response| response.status().as_u16() >= 500)
+        });
+        if passes { Self::Unavailable(error.into()) } else { Self::Fault(error.into()) }
+    }
+
+    fn fault(cause: impl Into<wire::error::Cause>) -> Self {
+        Self::Fault(cause.into())
+    }
+}
+
+impl From<Error> for wire::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Unavailable(_) => Self::Unavailable(error.into()),
+            Error::Damaged(_) | Error::Pack(_) | Error::Fault(_) => Self::internal(error),
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Reading the items of one repo.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::de::DeserializeOwned;
+
+use super::index::RepoIndex;
+use super::items::{
+    Item, Key, MemberItem, MetaItem, NameItem, PACK_PREFIX, PK, PackItem, REF_PREFIX, RefItem, Role, SK, Visibility,
+    decode, repo_pk,
+};
+use super::{Error, Store};
+use crate::id::{CommitId, RepoId, Slug};
+use crate::pack::{PackId, PackSummary};
+use crate::wire::limits::{MAX_BRANCHES, MAX_PACKS};
+
+/// How often the items of a repo are read again when a push landed between two of the reads.
+const SNAPSHOT_ATTEMPTS: usize = 5;
+
+/// A repo as a request finds it.
+#[derive(Debug, Clone)]
+pub struct Repo {
+    /// Its id.
+    pub id: RepoId,
+    /// Its item about itself.
+    pub meta: MetaItem,
+    /// The head of each branch; empty unless asked for.
+    pub heads: BTreeMap<String, CommitId>,
+    /// Its packs; empty unless asked for.
+    pub packs: Vec<(PackId, PackSummary)>,
+    role: Option<Role>,
+}
+
+/// Which lists of a repo a request needs.
+#[derive(Debug, Clone, Copy)]
+pub struct Need {
+    /// The branches.
+    pub heads: bool,
+    /// The packs.
+    pub packs: bool,
+}
+
+impl Repo {
+    /// Whether this user may know of the repo and fetch from it.
+    pub fn is_readable_by(&self, user_id: Option<&str>) -> bool {
+        self.meta.visibility == Visibility::Public
+            || user_id.is_some_and(|user_id| self.meta.owner_user_id == user_id)
+            || self.role.is_some()
+    }
+
+    /// Whether this user may push to the repo.
+    pub fn is_writable_by(&self, user_id: &str) -> bool {
+        self.meta.owner_user_id == user_id || self.role == Some(Role::Write)
+    }
+}
+
+impl Store {
+    /// The repo of a name, with the lists asked for, as one user sees it: none when no repo has the name.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn find_repo(
+        &self,
+        owner: &Slug,
+        slug: &Slug,
+        user_id: Option<&str>,
+        need: Need,
+    ) -> Result<Option<Repo>, Error> {
+        let name = format!("{owner}/{slug}");
+        if let Some(remembered) = self.names.get(&name) {
+            let repo = self.read_repo(&remembered, user_id, need).await?;
+            if let Some(repo) = repo.filter(|repo| repo.meta.owner == *owner && repo.meta.slug == *slug) {
+                return Ok(Some(repo));
+            }
+            self.names.remove(&name);
+        }
+        let Some(NameItem { repo_id }) = self.get_item(&Key::name(owner, slug)).await? else {
+            return Ok(None);
+        };
+        let repo = self.read_repo(&repo_id, user_id, need).await?;
+        if repo.is_some() {
+            self.names.insert(name, repo_id);
+        }
+        Ok(repo)
+    }
+
+    /// The repo of a name with what its packs hold, read so that every head is in them.
+    ///
+    /// # Errors
+    /// When the stores cannot be read, or hold a branch whose commit is in no pack.
+    pub async fn find_repo_and_index(
+        &self,
+        owner: &Slug,
+        slug: &Slug,
+        user_id: Option<&str>,
+        need: Need,
+    ) -> Result<Option<(Repo, Arc<RepoIndex>)>, Error> {
+        for _ in 0..SNAPSHOT_ATTEMPTS {
+            let Some(repo) = self.find_repo(owner, slug, user_id, need).await? else {
+                return Ok(None);
+            };
+            // Whoever may not know of the repo is not made to wait for its packs, nor told by the time that it takes.
+            if !repo.is_readable_by(user_id) {
+                return Ok(Some((repo, Arc::default())));
+            }
+            let index = self.index(&repo.id, &repo.packs).await?;
+            // The lists are read in parallel: a push that landed in between shows in one and not in the other.
+            if repo.heads.values().all(|head| index.graph().contains(head)) {
+                return Ok(Some((repo, index)));
+            }
+        }
+        Err(Error::Damaged(format!("{owner}/{slug} has a branch whose commit is in none of its packs")))
+    }
+
+    async fn read_repo(&self, repo: &RepoId, user_id: Option<&str>, need: Need) -> Result<Option<Repo>, Error> {
+        let (meta_key, member_key) = (Key::meta(repo), Key::member(repo, user_id.unwrap_or_default()));
+        let member = async {
+            match user_id {
+                Some(_) => self.get_item::<MemberItem>(&member_key).await,
+                None => Ok(None),
+            }
+        };
+        let refs = async {
+            if need.heads { self.query::<RefItem>(repo, REF_PREFIX, MAX_BRANCHES).await } else { Ok(Vec::new()) }
+        };
+        let packs = async {
+            if need.packs { self.query::<PackItem>(repo, PACK_PREFIX, MAX_PACKS).await } else { Ok(Vec::new()) }
+        };
+        let (meta, member, refs, packs) = tokio::try_join!(self.get_item::<MetaItem>(&meta_key), member, refs, packs)?;
+        let Some(meta) = meta.filter(|meta| meta.deleted_at.is_none()) else {
+            return Ok(None);
+        };
+        let packs = packs
+            .into_iter()
+            .map(|(name, item)| {
+                let id = PackId::from_string(&name)
+                    .map_err(|_| Error::Damaged(format!("repo {repo}: pack {name:?} has no ULID")))?;
+                Ok((id, item.summary()))
+            })
+            .collect::<Result<_, Error>>()?;
+        Ok(Some(Repo {
+            id: repo.clone(),
+            meta,
+            heads: refs.into_iter().map(|(name, item)| (name, item.head)).collect(),
+            packs,
+            role: member.map(|member| member.role),
+        }))
+    }
+
+    /// Reads one item, strongly consistent.
+    pub(super) async fn get_item<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, Error> {
+        let got = self
+            .dynamodb
+            .get_item()
+            .table_name(&self.location.table)
+            .set_key(Some(key.item()))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(Error::from_sdk)?;
+        got.item.map(decode).transpose()
+    }
+
+    /// Reads all items of a repo whose sort key has a prefix, strongly consistent, with the rest of the sort key.
+    async fn query<T: DeserializeOwned>(
+        &self,
+        repo: &RepoId,
+        prefix: &str,
+        limit: usize,
+    ) -> Result<Vec<(String, T)>, Error> {
+        let mut pages = self
+            .dynamodb
+            .query()
+            .table_name(&self.location.table)
+            .consistent_read(true)
+            .key_condition_expression("#pk = :pk AND begins_with(#sk, :prefix)")
+            .expression_attribute_names("#pk", PK)
+            .expression_attribute_names("#sk", SK)
+            .expression_attribute_values(":pk", AttributeValue::S(repo_pk(repo)))
+            .expression_attribute_values(":prefix", AttributeValue::S(prefix.to_owned()))
+            .into_paginator()
+            .items()
+            .send();
+        let mut found = Vec::new();
+        while let Some(item) = pages.next().await {
+            let item: Item = item.map_err(Error::from_sdk)?;
+            let name = match item.get(SK) {
+                Some(AttributeValue::S(sort_key)) => sort_key.strip_prefix(prefix).unwrap_or_default().to_owned(),
+                _ => String::new(),
+            };
+            found.push((name, decode(item)?));
+            if found.len() > limit {
+                return Err(Error::Damaged(format!("repo {repo} has more than {limit} items {prefix}")));
+            }
+        }
+        Ok(found)
+    }
+}

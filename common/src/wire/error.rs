@@ -1,0 +1,178 @@
+//! What a request is refused with: a stable code, a status, and one sentence that a person can act on.
+
+use std::fmt;
+
+use http::StatusCode;
+use serde::Serialize;
+
+use crate::id::{BranchName, CommitId};
+
+/// A cause that is logged with a 5xx and never shown to a client.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a request is not answered with what it asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// 400: the body is not what the endpoint takes.
+    #[error("{0}")]
+    MalformedBody(String),
+    /// 401: no token where one is needed, or a bad one anywhere.
+    #[error("{0}")]
+    Unauthorized(&'static str),
+    /// 403: the caller may read this repo and not write it.
+    #[error("push rejected: not authorized")]
+    NotAuthorized,
+    /// 404: there is no such repo, or none that the caller may know of; the two are told apart by nobody.
+    #[error("there is no such repository, or you may not read it")]
+    RepoNotFound,
+    /// 404: the hub has no such path.
+    #[error(
+        "there is nothing at this path: a repository's endpoints are /<owner>/<slug>/refs, push, push/objects and fetch"
+    )]
+    UnknownRoute,
+    /// 404: a fetch wants a commit that the repo lacks.
+    #[error("commit '{0}' is not in this repository")]
+    UnknownCommit(CommitId),
+    /// 405: the path is right, the method is not.
+    #[error("this path does not take the method {0}")]
+    MethodNotAllowed(http::Method),
+    /// 409: the branch's head is not an ancestor of the pushed tip.
+    #[error("non-fast-forward push to '{0}' — use force=true to overwrite")]
+    NonFastForward(BranchName),
+    /// 409: somebody has this handle, or the caller has one.
+    #[error("{0}")]
+    HandleTaken(String),
+    /// 409: the owner has a repo of this slug.
+    #[error("the repository '{0}' exists already")]
+    RepoExists(String),
+    /// 413: the body, or one object in it, is larger than this door takes.
+    #[error("{0}")]
+    PayloadTooLarge(String),
+    /// 415: a body in an encoding that the hub does not speak.
+    #[error("the content type '{0}' is not spoken here: send application/json or application/x-msgpack")]
+    UnsupportedMediaType(String),
+    /// 422: an object's id is not the SHA-256 of its bytes.
+    #[error("object '{0}' is not the SHA-256 of its content")]
+    ObjectHashMismatch(String),
+    /// 422: a snapshot's id is not the hash of its manifest.
+    #[error("snapshot '{0}' is not the hash of its manifest")]
+    SnapshotHashMismatch(String),
+    /// 422: a commit's id is not the hash of its content.
+    #[error("commit '{0}' is not the hash of its parents, snapshot, message and time")]
+    CommitHashMismatch(String),
+    /// 422: something that a new commit reaches is neither in the bundle nor in the repo.
+    #[error("{0}")]
+    MissingReferences(String),
+    /// 422: a list is longer than the contract allows.
+    #[error("{sent} {what} in one request: the limit is {limit}")]
+    TooMany {
+        /// What the list holds.
+        what: &'static str,
+        /// How many were sent.
+        sent: usize,
+        /// How many may be sent.
+        limit: usize,
+    },
+    /// 422: a value is well-formed and not allowed.
+    #[error("{0}")]
+    Invalid(String),
+    /// 500: a fault of the hub's own.
+    #[error("the hub failed to answer; nothing was changed unless a later request shows it")]
+    Internal(#[source] Cause),
+    /// 503: the hub's storage does not answer in time; the same request may be sent again.
+    #[error("the hub's storage is busy or away: send the same request again in a moment")]
+    Unavailable(#[source] Cause),
+}
+
+impl Error {
+    /// The status that the error is answered with.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::MalformedBody(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
+            Self::NotAuthorized => StatusCode::FORBIDDEN,
+            Self::RepoNotFound | Self::UnknownRoute | Self::UnknownCommit(_) => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NonFastForward(_) | Self::HandleTaken(_) | Self::RepoExists(_) => StatusCode::CONFLICT,
+            Self::PayloadTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::ObjectHashMismatch(_)
+            | Self::SnapshotHashMismatch(_)
+            | Self::CommitHashMismatch(_)
+            | Self::MissingReferences(_)
+            | Self::TooMany { .. }
+            | Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// The code that a program may rely on.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::MalformedBody(_) => "malformed_body",
+            Self::Unauthorized(_) => "unauthorized",
+            Self::NotAuthorized => "not_authorized",
+            Self::RepoNotFound => "repo_not_found",
+            Self::UnknownRoute => "not_found",
+            Self::UnknownCommit(_) => "unknown_commit",
+            Self::MethodNotAllowed(_) => "method_not_allowed",
+            Self::NonFastForward(_) => "non_fast_forward",
+            Self::HandleTaken(_) => "handle_taken",
+            Self::RepoExists(_) => "repo_exists",
+            Self::PayloadTooLarge(_) => "payload_too_large",
+            Self::UnsupportedMediaType(_) => "unsupported_media_type",
+            Self::ObjectHashMismatch(_) => "object_hash_mismatch",
+            Self::SnapshotHashMismatch(_) => "snapshot_hash_mismatch",
+            Self::CommitHashMismatch(_) => "commit_hash_mismatch",
+            Self::MissingReferences(_) => "missing_references",
+            Self::TooMany { .. } => "too_many",
+            Self::Invalid(_) => "invalid",
+            Self::Internal(_) => "internal_error",
+            Self::Unavailable(_) => "unavailable",
+        }
+    }
+
+    /// The body of the answer: always JSON, because clients print the first 400 bytes of it.
+    pub fn body(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            error: &'a str,
+            detail: String,
+        }
+        let body = Body { error: self.code(), detail: self.to_string() };
+        serde_json::to_vec(&body).unwrap_or_default()
+    }
+
+    /// A fault of the hub's own, from whatever caused it.
+    pub fn internal(cause: impl Into<Cause>) -> Self {
+        Self::Internal(cause.into())
+    }
+
+    /// Refuses a list that holds more than the contract allows.
+    ///
+    /// # Errors
+    /// [`Error::TooMany`] when `sent` is over `limit`.
+    pub fn check_count(what: &'static str, sent: usize, limit: usize) -> Result<(), Self> {
+        if sent > limit {
+            return Err(Self::TooMany { what, sent, limit });
+        }
+        Ok(())
+    }
+
+    /// Refuses a text of more than `limit` characters.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], naming the field.
+    pub fn check_text(field: &str, text: &str, limit: usize) -> Result<(), Self> {
+        if text.chars().count() > limit {
+            return Err(Self::invalid(field, format_args!("at most {limit} characters")));
+        }
+        Ok(())
+    }
+
+    /// 422 for what is wrong with `field`.
+    pub fn invalid(field: &str, reason: impl fmt::Display) -> Self {
+        Self::Invalid(format!("{field}: {reason}"))
+    }
+}

@@ -1,0 +1,34 @@
+//! Every bound of the wire contract, in one place. Past each of them there is a clear answer, never a silent cut.
+
+/// Commits in one push.
+pub const MAX_COMMITS: usize = 10_000;
+/// Snapshots in one push.
+pub const MAX_SNAPSHOTS: usize = 10_000;
+/// Objects in one push or one `/push/objects`.
+pub const MAX_OBJECTS: usize = 1_000;
+/// Ids in the `want` of a fetch.
+pub const MAX_FETCH_WANT: usize = 1_000;
+/// Ids in the `have` of a fetch: clients send all their local commits.
+pub const MAX_FETCH_HAVE: usize = 1_000_000;
+/// Entries in the manifest of one snapshot.
+pub const MAX_MANIFEST_ENTRIES: usize = 100_000;
+/// Bytes of one object sent inside a request body.
+pub const MAX_INLINE_OBJECT: usize = 38_000_000;
+/// Characters of a path in a manifest.
+pub const MAX_PATH_LENGTH: usize = 4_096;
+/// Branches named in the `branch_heads` of a bundle, and branches of one repo.
+pub const MAX_BRANCHES: usize = 10_000;
+/// Packs of one repo: beyond, it has to be compacted before it takes another push.
+pub const MAX_PACKS: usize = 100_000;
+/// Values inside one commit (numbers, strings, lists, maps, at any depth): it bounds what decoding one may allocate.
+pub const MAX_COMMIT_VALUES: usize = 1_000_000;
+/// Nested lists and maps in a body.
+pub const MAX_DEPTH: usize = 128;
+/// Characters of a repo's name or description and of a user's display name.
+pub const MAX_TEXT_LENGTH: usize = 1_000;
+/// Bytes of the `Authorization` header.
+pub const MAX_AUTHORIZATION: usize = 8_192;
+
+/// Bytes of an invocation event or of a buffered answer, as Lambda counts them (6 MiB; binary is base64 inside).
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+pub const LAMBDA_PAYLOAD: usize = 6 * 1024 * 1024;

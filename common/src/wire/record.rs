@@ -1,0 +1,279 @@
+//! Snapshots and objects, as they are sent and as they are stored.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde::de::{self, IgnoredAny, MapAccess, Visitor};
+use serde::ser::{SerializeMap, SerializeStruct};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest, Sha256};
+
+use super::error::Error;
+use super::limits::{MAX_INLINE_OBJECT, MAX_MANIFEST_ENTRIES, MAX_PATH_LENGTH};
+use super::text::{Text, wire_map};
+use crate::id::{Ids, ObjectId, ObjectKey, SnapshotId};
+
+/// Standard base64, its padding optional.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+wire_map! {
+    /// The state of a tree: which path holds which object.
+    pub struct Snapshot<'a> {
+        /// Its id, as the client says.
+        snapshot_id: SnapshotId,
+        /// Path to object id, in the order sent.
+        manifest: Manifest<'a>,
+        /// When it was made, as the client says; the time of the push when the client does not.
+        created_at: Option<Text<'a>> = None,
+    }
+}
+
+impl Snapshot<'_> {
+    /// Checks the limits of a manifest.
+    ///
+    /// # Errors
+    /// [`Error::TooMany`] entries, or [`Error::Invalid`] for a path that is none.
+    pub fn check(&self) -> Result<(), Error> {
+        Error::check_count("manifest entries", self.manifest.sent, MAX_MANIFEST_ENTRIES)?;
+        for (path, _) in &self.manifest.entries {
+            if path.is_empty() || path.contains('\0') {
+                let reason = "a path is not empty and has no NUL";
+                return Err(Error::invalid(&format!("snapshot '{}'", self.snapshot_id), reason));
+            }
+            // A character has at least one byte, so most paths need no counting.
+            if path.len() > MAX_PATH_LENGTH && path.chars().count() > MAX_PATH_LENGTH {
+                let reason = format!("a path has at most {MAX_PATH_LENGTH} characters");
+                return Err(Error::invalid(&format!("snapshot '{}'", self.snapshot_id), reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the id is the hash of the manifest:
+    /// `sha256(NUL.join(sorted(path + NUL + object_id for each entry)))`.
+    pub fn is_proved(&self) -> bool {
+        let mut entries: Vec<&(Text<'_>, ObjectId)> = self.manifest.entries.iter().collect();
+        // No path holds a NUL, so this is the order of the joined strings; and the order of bytes is that of characters.
+        entries.sort_unstable();
+        let mut hash = Sha256::new();
+        for (position, (path, object)) in entries.into_iter().enumerate() {
+            if position > 0 {
+                hash.update(b"\0");
+            }
+            hash.update(path.as_bytes());
+            hash.update(b"\0");
+            object.as_ref().with_str(|text| hash.update(text));
+        }
+        self.snapshot_id.as_ref().digest() == Some(&hash.finalize().into())
+    }
+
+    /// The snapshot as one msgpack map, as it is stored and sent.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when it cannot be written, which is a fault of the hub's.
+    pub fn record(&self) -> Result<Vec<u8>, Error> {
+        rmp_serde::to_vec_named(self).map_err(Error::internal)
+    }
+}
+
+impl Serialize for Snapshot<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_struct("Snapshot", 3)?;
+        map.serialize_field("snapshot_id", &self.snapshot_id)?;
+        map.serialize_field("manifest", &self.manifest)?;
+        map.serialize_field("created_at", &self.created_at)?;
+        map.end()
+    }
+}
+
+/// Which path holds which object.
+#[derive(Debug)]
+pub struct Manifest<'a> {
+    /// The entries in the order sent; not more than a manifest may have.
+    pub entries: Vec<(Text<'a>, ObjectId)>,
+    sent: usize,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Manifest<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ManifestVisitor;
+        impl<'de> Visitor<'de> for ManifestVisitor {
+            type Value = Manifest<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a map of paths to object ids")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut entries: Vec<(Text<'de>, ObjectId)> = Vec::new();
+                let mut sent = 0;
+                let mut is_sorted = true;
+                while sent < MAX_MANIFEST_ENTRIES {
+                    let Some((path, object)) = map.next_entry()? else {
+                        if !is_sorted {
+                            refuse_double_paths(&entries)?;
+                        }
+                        return Ok(Manifest { entries, sent });
+                    };
+                    is_sorted &= entries.last().is_none_or(|(last, _)| *last < path);
+                    entries.push((path, object));
+                    sent += 1;
+                }
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
+                    sent += 1;
+                }
+                Ok(Manifest { entries, sent })
+            }
+        }
+        deserializer.deserialize_map(ManifestVisitor)
+    }
+}
+
+fn refuse_double_paths<E: de::Error>(entries: &[(Text<'_>, ObjectId)]) -> Result<(), E> {
+    let mut paths = HashSet::with_capacity(entries.len());
+    for (path, _) in entries {
+        if !paths.insert(path) {
+            return Err(E::custom(format_args!("the path {:?} is there twice", &**path)));
+        }
+    }
+    Ok(())
+}
+
+impl Serialize for Manifest<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.entries.len()))?;
+        for (path, object) in &self.entries {
+            map.serialize_entry(path, object)?;
+        }
+        map.end()
+    }
+}
+
+/// The bytes of one file, as a client sends them.
+#[derive(Debug)]
+pub struct Object<'a> {
+    /// Its id, as the client says.
+    pub object_id: ObjectId,
+    /// The bytes; borrowed from a msgpack body, decoded from a JSON one.
+    pub content: Cow<'a, [u8]>,
+    /// A path that holds it, where the client names one.
+    pub path: Option<Text<'a>>,
+}
+
+impl Object<'_> {
+    /// Checks the size of the object.
+    ///
+    /// # Errors
+    /// [`Error::PayloadTooLarge`] for one that has to be uploaded by itself.
+    pub fn check(&self) -> Result<(), Error> {
+        if self.content.len() > MAX_INLINE_OBJECT {
+            let (id, size) = (&self.object_id, self.content.len());
+            let detail =
+                format!("object '{id}' has {size} bytes: inside a request an object has at most {MAX_INLINE_OBJECT}");
+            return Err(Error::PayloadTooLarge(detail));
+        }
+        Ok(())
+    }
+
+    /// Whether the id is the SHA-256 of the bytes.
+    pub fn is_proved(&self) -> bool {
+        self.object_id.as_ref().digest() == Some(&Sha256::digest(&self.content).into())
+    }
+}
+
+/// Checks objects that came in one request, and drops what came twice.
+///
+/// # Errors
+/// 413 for one that is too large, 422 for one whose id is not the hash of its bytes.
+pub fn check_objects(objects: Vec<Object<'_>>, ids: Ids) -> Result<HashMap<ObjectKey, Object<'_>>, Error> {
+    let mut by_key = HashMap::with_capacity(objects.len());
+    for object in objects {
+        object.check()?;
+        if ids == Ids::Strict && !object.is_proved() {
+            return Err(Error::ObjectHashMismatch(object.object_id.to_string()));
+        }
+        by_key.entry(object.object_id.key()).or_insert(object);
+    }
+    Ok(by_key)
+}
+
+wire_map! {
+    struct ObjectFields<'a> {
+        object_id: ObjectId,
+        content: Option<Content<'a>> = None,
+        content_b64: Option<Text<'a>> = None,
+        path: Option<Text<'a>> = None,
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let fields = ObjectFields::deserialize(deserializer)?;
+        let content = match (fields.content, fields.content_b64) {
+            (Some(Content::Bytes(bytes)), _) => bytes,
+            (Some(Content::Text(text)), _) => text_content(&fields.object_id, text),
+            (None, Some(text)) => match BASE64.decode(text.as_bytes()) {
+                Ok(bytes) => Cow::Owned(bytes),
+                Err(error) => return Err(de::Error::custom(format_args!("content_b64 is not base64: {error}"))),
+            },
+            (None, None) => return Err(de::Error::missing_field("content")),
+        };
+        Ok(Object { object_id: fields.object_id, content, path: fields.path })
+    }
+}
+
+/// `content` as text, which JSON has instead of bytes: base64 if the id says so, else the text itself.
+fn text_content<'a>(object_id: &ObjectId, text: Text<'a>) -> Cow<'a, [u8]> {
+    if let Ok(bytes) = BASE64.decode(text.as_bytes())
+        && object_id.key() == ObjectId::of(&bytes).key()
+    {
+        return Cow::Owned(bytes);
+    }
+    match text.0 {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+    }
+}
+
+#[derive(Debug)]
+enum Content<'a> {
+    Bytes(Cow<'a, [u8]>),
+    Text(Text<'a>),
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ContentVisitor;
+        impl<'de> Visitor<'de> for ContentVisitor {
+            type Value = Content<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("bytes or a string")
+            }
+
+            fn visit_borrowed_bytes<E: de::Error>(self, bytes: &'de [u8]) -> Result<Self::Value, E> {
+                Ok(Content::Bytes(Cow::Borrowed(bytes)))
+            }
+
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+                Ok(Content::Bytes(Cow::Owned(bytes.to_vec())))
+            }
+
+            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Content::Text(Text(Cow::Borrowed(text))))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Content::Text(Text(Cow::Owned(text.to_owned()))))
+            }
+        }
+        deserializer.deserialize_any(ContentVisitor)
+    }
+}

@@ -1,0 +1,157 @@
+//! What clients ask, and what they are answered, endpoint by endpoint.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Serialize;
+
+use super::commit::Commit;
+use super::limits::{MAX_COMMITS, MAX_FETCH_HAVE, MAX_FETCH_WANT, MAX_OBJECTS, MAX_SNAPSHOTS};
+use super::record::{Object, Snapshot};
+use super::text::{Bounded, Text, wire_map};
+use crate::id::{BranchName, CommitId};
+
+wire_map! {
+    /// `POST /push`.
+    pub struct PushRequest<'a> {
+        /// What is pushed.
+        bundle: Bundle<'a>,
+        /// The one branch that moves.
+        branch: BranchName,
+        /// Whether the branch may move to a commit that does not descend from its head.
+        force: bool = false,
+    }
+}
+
+wire_map! {
+    /// Commits, snapshots and objects that belong together.
+    pub struct Bundle<'a> {
+        /// The commits, in any order.
+        commits: Bounded<Commit, MAX_COMMITS> = Bounded::default(),
+        /// Their snapshots.
+        snapshots: Bounded<Snapshot<'a>, MAX_SNAPSHOTS> = Bounded::default(),
+        /// Their objects; those that the hub has already may be left out.
+        objects: Bounded<Object<'a>, MAX_OBJECTS> = Bounded::default(),
+        /// The client's heads by branch; only that of the pushed branch is looked at.
+        branch_heads: Option<HashMap<Text<'a>, Text<'a>>> = None,
+    }
+}
+
+/// The answer to `POST /push`.
+#[derive(Debug, Serialize)]
+pub struct PushResponse<'a> {
+    /// True: a refused push is answered with an error.
+    pub ok: bool,
+    /// `pushed N commit(s) to '<branch>'`.
+    pub message: String,
+    /// The head of every branch after the push.
+    pub branch_heads: &'a Heads,
+    /// The head of the pushed branch after the push.
+    pub remote_head: Option<&'a CommitId>,
+}
+
+/// The head of each branch of a repo.
+pub type Heads = BTreeMap<String, CommitId>;
+
+wire_map! {
+    /// `POST /push/objects`.
+    pub struct PushObjectsRequest<'a> {
+        /// The objects.
+        objects: Bounded<Object<'a>, MAX_OBJECTS>,
+    }
+}
+
+/// The answer to `POST /push/objects`.
+#[derive(Debug, Serialize)]
+pub struct PushObjectsResponse {
+    /// How many objects are new.
+    pub stored: usize,
+    /// How many the repo had already.
+    pub skipped: usize,
+}
+
+wire_map! {
+    /// `POST /fetch`.
+    pub struct FetchRequest<'a> {
+        /// The commits that the client wants, with all that they reach.
+        want: Bounded<CommitId, MAX_FETCH_WANT>,
+        /// The commits that it has, with all that they reach. What the hub does not know is ignored, ids that are none
+        /// among it.
+        have: Bounded<Text<'a>, MAX_FETCH_HAVE> = Bounded::default(),
+    }
+}
+
+/// The answer to `GET /refs`.
+#[derive(Debug, Serialize)]
+pub struct RefsResponse<'a> {
+    /// The repo's id.
+    pub repo_id: &'a str,
+    /// What kind of content it holds, as its owner says.
+    pub domain: &'a str,
+    /// The branch that a clone checks out.
+    pub default_branch: &'a str,
+    /// The head of every branch.
+    pub branch_heads: &'a Heads,
+}
+
+/// The answer to `GET /health`.
+#[derive(Debug, Serialize)]
+pub struct HealthResponse {
+    /// `ok`
+    pub status: &'static str,
+}
+
+wire_map! {
+    /// `POST /api/identities`.
+    pub struct IdentityRequest<'a> {
+        /// The name that the user's repos will be under.
+        handle: Text<'a>,
+        /// A name for people.
+        display_name: Option<Text<'a>> = None,
+    }
+}
+
+/// The answer to `POST /api/identities`.
+#[derive(Debug, Serialize)]
+pub struct IdentityResponse<'a> {
+    /// The handle, claimed.
+    pub handle: &'a str,
+    /// The user that has it.
+    pub user_id: &'a str,
+}
+
+wire_map! {
+    /// `POST /api/repos`.
+    pub struct RepoRequest<'a> {
+        /// A name for people; the slug is made of it.
+        name: Text<'a>,
+        /// Whether only its owner and collaborators may know of it.
+        is_private: Option<bool> = None,
+        /// A sentence about it.
+        description: Option<Text<'a>> = None,
+        /// What kind of content it holds.
+        domain: Option<Text<'a>> = None,
+        /// The default branch until the first push names another.
+        default_branch: Option<BranchName> = None,
+    }
+}
+
+/// The answer to `POST /api/repos`.
+#[derive(Debug, Serialize)]
+pub struct RepoResponse<'a> {
+    /// The repo's id.
+    pub repo_id: &'a str,
+    /// The handle of its owner.
+    pub owner: &'a str,
+    /// Its name under the owner.
+    pub slug: &'a str,
+    /// Its name for people.
+    pub name: &'a str,
+    /// `public` or `private`.
+    pub visibility: &'a str,
+    /// What kind of content it holds.
+    pub domain: &'a str,
+    /// The branch that a clone checks out.
+    pub default_branch: &'a str,
+    /// The URL to give to `muse clone`.
+    pub clone_url: &'a str,
+}

@@ -1,0 +1,236 @@
+use proptest::prelude::*;
+use serde::Serialize;
+use serde_json::json;
+
+use super::commit::Commit;
+use super::record::{Object, Snapshot};
+use super::request::{FetchRequest, PushObjectsRequest, PushRequest};
+use super::value::Value;
+use super::{Encoding, Error};
+use crate::id::ObjectId;
+
+/// Computed with Python's hashlib, as clients compute them.
+const B: &str = "3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d";
+const A: &str = "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb";
+
+fn both(value: &impl Serialize) -> [(Encoding, Vec<u8>); 2] {
+    [Encoding::Json, Encoding::Msgpack].map(|encoding| (encoding, encoding.encode(value).unwrap()))
+}
+
+fn refused<'a, T: serde::Deserialize<'a>>(encoding: Encoding, body: &'a [u8]) -> Error {
+    match encoding.decode::<T>(body) {
+        Err(error) => error,
+        Ok(_) => panic!("{encoding:?} took {body:?}"),
+    }
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Nil),
+        any::<bool>().prop_map(Value::Bool),
+        any::<u64>().prop_map(Value::Unsigned),
+        (i64::MIN..0).prop_map(Value::Signed),
+        prop::num::f64::NORMAL.prop_map(Value::Float),
+        ".*".prop_map(|text| Value::Text(text.into())),
+    ];
+    leaf.prop_recursive(4, 40, 8, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..8).prop_map(Value::List),
+            prop::collection::vec((".*", inner), 0..8).prop_map(|entries| {
+                Value::Map(entries.into_iter().map(|(key, value)| (Value::Text(key.into()), value)).collect())
+            }),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_value_comes_back_as_it_came(value in value()) {
+        for (encoding, body) in both(&value) {
+            prop_assert_eq!(&encoding.decode::<Value>(&body).unwrap(), &value, "{:?}", encoding);
+        }
+    }
+
+    #[test]
+    fn a_commit_is_the_same_in_both_encodings(delta in value(), extra in value(), message in ".*") {
+        let commit = Value::Map(vec![
+            (Value::Text("commit_id".into()), Value::Text("c".into())),
+            (Value::Text("message".into()), Value::Text(message.into())),
+            (Value::Text("structured_delta".into()), delta),
+            (Value::Text("something_new".into()), extra),
+        ]);
+        let [json, msgpack] = both(&commit).map(|(encoding, body)| encoding.decode::<Commit>(&body).unwrap());
+        prop_assert_eq!(json.record(), msgpack.record());
+        let Value::Map(sent) = commit else { unreachable!() };
+        let Value::Map(kept) = Encoding::Msgpack.decode(json.record()).unwrap() else { unreachable!() };
+        prop_assert_eq!(&kept[..sent.len()], &sent[..], "what came stays as it came, in front");
+        prop_assert_eq!(kept.len(), sent.len() + 19, "and every absent field has its default");
+    }
+
+    #[test]
+    fn random_bytes_are_refused_or_read_and_never_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
+        for encoding in [Encoding::Json, Encoding::Msgpack] {
+            let _ = encoding.decode::<PushRequest<'_>>(&body);
+            let _ = encoding.decode::<PushObjectsRequest<'_>>(&body);
+            let _ = encoding.decode::<FetchRequest<'_>>(&body);
+            let _ = encoding.decode::<Value>(&body);
+        }
+    }
+
+    #[test]
+    fn a_body_that_stops_half_way_is_refused_saying_so(cut in any::<prop::sample::Index>()) {
+        let request = json!({"want": ["a", "b"], "have": ["c"], "more": {"x": [1, 2.5, null]}});
+        for (encoding, body) in both(&request) {
+            let cut = cut.index(body.len());
+            let Error::MalformedBody(detail) = refused::<FetchRequest<'_>>(encoding, &body[..cut]) else {
+                panic!("not a malformed body");
+            };
+            prop_assert!(detail.contains("EOF") || detail.contains("too early"), "{}", detail);
+        }
+    }
+}
+
+#[test]
+fn hostile_lengths_and_depths_are_refused() {
+    let deep_json = "[".repeat(200_000);
+    let deep_msgpack = vec![0x91; 200_000];
+    for body in [deep_json.as_bytes(), format!("{{\"want\":[],\"x\":{deep_json}").as_bytes()] {
+        assert!(matches!(refused::<FetchRequest<'_>>(Encoding::Json, body), Error::MalformedBody(_)));
+        assert!(matches!(refused::<Value>(Encoding::Json, body), Error::MalformedBody(_)));
+    }
+    assert!(matches!(refused::<FetchRequest<'_>>(Encoding::Msgpack, &deep_msgpack), Error::MalformedBody(_)));
+    assert!(matches!(refused::<Value>(Encoding::Msgpack, &deep_msgpack), Error::MalformedBody(_)));
+    // str32, bin32, array32, map32, ext32, each of 4,294,967,295.
+    for marker in [0xdb, 0xc6, 0xdd, 0xdf, 0xc9] {
+        let length = [marker, 0xff, 0xff, 0xff, 0xff];
+        assert!(matches!(refused::<Value>(Encoding::Msgpack, &length), Error::MalformedBody(_)), "{marker:x}");
+        let want = [&[0x81, 0xa4][..], b"want", &length].concat();
+        assert!(matches!(refused::<FetchRequest<'_>>(Encoding::Msgpack, &want), Error::MalformedBody(_)), "{marker:x}");
+    }
+}
+
+#[test]
+fn a_refusal_says_where() {
+    let request = json!({"bundle": {"commits": [{"commit_id": "c"}, {"commit_id": 5}]}, "branch": "main"});
+    for (encoding, body) in both(&request) {
+        let Error::MalformedBody(detail) = refused::<PushRequest<'_>>(encoding, &body) else {
+            panic!("not a malformed body");
+        };
+        assert!(detail.starts_with("at bundle.commits[1]: commit_id is not a string"), "{detail}");
+    }
+    let long = json!({"want": "x".repeat(10_000)});
+    for (encoding, body) in both(&long) {
+        assert!(refused::<FetchRequest<'_>>(encoding, &body).to_string().len() < 400);
+    }
+}
+
+#[test]
+fn what_is_no_map_or_has_more_behind_it_or_says_a_thing_twice_is_refused() {
+    for (encoding, body) in both(&json!([["a"], []])) {
+        refused::<FetchRequest<'_>>(encoding, &body);
+    }
+    for (encoding, mut body) in both(&json!({"want": []})) {
+        body.push(b'1');
+        refused::<FetchRequest<'_>>(encoding, &body);
+    }
+    refused::<FetchRequest<'_>>(Encoding::Json, br#"{"want": [], "want": []}"#);
+    refused::<Commit>(Encoding::Json, br#"{"commit_id": "a", "x": 1, "x": 2}"#);
+    refused::<Snapshot<'_>>(Encoding::Json, br#"{"snapshot_id": "a", "manifest": {"b": "x", "a": "y", "b": "z"}}"#);
+}
+
+#[test]
+fn more_than_a_list_may_hold_is_counted_and_not_kept() {
+    let request = json!({"want": vec!["a"; 1_001]});
+    for (encoding, body) in both(&request) {
+        let want = encoding.decode::<FetchRequest<'_>>(&body).unwrap().want;
+        assert_eq!((want.items.len(), want.sent), (1_000, 1_001));
+        assert_eq!(want.within("ids").unwrap_err().to_string(), "1001 ids in one request: the limit is 1000");
+    }
+}
+
+#[test]
+fn a_small_body_does_not_make_a_large_tree() {
+    let mut body =
+        [&[0x82, 0xa9][..], b"commit_id", &[0xa1, b'c', 0xa1, b'x', 0xdd], &1_500_000_u32.to_be_bytes()].concat();
+    body.extend(std::iter::repeat_n(0xc0, 1_500_000));
+    assert!(refused::<Commit>(Encoding::Msgpack, &body).to_string().contains("1000000 values"));
+}
+
+#[test]
+fn snapshot_ids_are_those_that_clients_compute() {
+    let id = "e5d01ef5349724d2c4b6d1f43a795b3bb824c5ebfd01e8def9436204772ec9b2";
+    let snapshot = |id: &str| json!({"snapshot_id": id, "manifest": {"z/ü.txt": A, "a b": B, "a": A}});
+    for (good, is_proved) in [(id, true), (A, false), ("opaque", false)] {
+        for (encoding, body) in both(&snapshot(good)) {
+            let snapshot: Snapshot<'_> = encoding.decode(&body).unwrap();
+            assert_eq!(snapshot.is_proved(), is_proved, "{good}");
+            let record = snapshot.record().unwrap();
+            let again: Snapshot<'_> = Encoding::Msgpack.decode(&record).unwrap();
+            assert_eq!(again.manifest.entries, snapshot.manifest.entries);
+        }
+    }
+}
+
+#[test]
+fn commit_ids_are_those_that_clients_compute() {
+    let merge = "7c9ecbb9fa2c1e8a36e47f0fbb2cceed7f1695f185b1b98726239bdaf0a4a443";
+    let raw = "ab52146e566ccb6734cd4d6ffc550ce9f071df7421c2cf83ece9eb8658d59f18";
+    let commit = |id: &str, changes: serde_json::Value| {
+        let mut commit = json!({"commit_id": id, "snapshot_id": "043a718774c572bd8a25adbeb1bfcd5c0256ae11cecf9f9c3f925d0e52beaf89", "message": "msg"});
+        commit.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        Encoding::Json.decode::<Commit>(&serde_json::to_vec(&commit).unwrap()).unwrap().is_proved()
+    };
+    let at = "2026-01-01T00:00:00Z";
+    assert!(commit(
+        merge,
+        json!({"parent_commit_id": "f64551fcd6f07823cb87971cfb91446425da18286b3ab1ef935e0cbd7a69f68a", "parent2_commit_id": "169b5b823c62b64ca7e5f8456a13c8d5d06f4ece522a58bc2b8a784dcf3609b0", "committed_at": at})
+    ));
+    assert!(commit(
+        merge,
+        json!({"parent_commit_id": "169b5b823c62b64ca7e5f8456a13c8d5d06f4ece522a58bc2b8a784dcf3609b0", "parent2_commit_id": "f64551fcd6f07823cb87971cfb91446425da18286b3ab1ef935e0cbd7a69f68a", "committed_at": at})
+    ));
+    assert!(!commit(
+        merge,
+        json!({"parent_commit_id": "f64551fcd6f07823cb87971cfb91446425da18286b3ab1ef935e0cbd7a69f68a", "committed_at": at})
+    ));
+    assert!(commit(raw, json!({"author": "ada", "committed_at": at, "parent_commit_id": null})));
+    assert!(!commit(raw, json!({"author": "bob", "committed_at": at})));
+    assert!(commit(&format!("sha256:{raw}"), json!({"author": "ada"})), "with its prefix it is the same hash");
+}
+
+#[test]
+fn what_the_pusher_left_empty_is_filled_in_and_nothing_else() {
+    let body = br#"{"commit_id": "c", "author": "", "message": "m", "x": 1}"#;
+    let mut commit: Commit = Encoding::Json.decode(body).unwrap();
+    assert!(commit.is_incomplete());
+    commit.complete("ada", "now").unwrap();
+    let record: serde_json::Value = Encoding::Msgpack.decode(commit.record()).unwrap();
+    assert_eq!(
+        (&record["author"], &record["committed_at"], &record["message"]),
+        (&json!("ada"), &json!("now"), &json!("m"))
+    );
+    let before = commit.record().to_vec();
+    commit.complete("bob", "later").unwrap();
+    assert_eq!(commit.record(), before);
+}
+
+#[test]
+fn content_is_understood_in_every_way_that_clients_send_it() {
+    let id = ObjectId::of(b"hello");
+    for fields in [
+        json!({"content_b64": "aGVsbG8="}),
+        json!({"content_b64": "aGVsbG8"}),
+        json!({"content": "aGVsbG8="}),
+        json!({"content": "hello"}),
+    ] {
+        let mut object = json!({"object_id": id, "path": "p"});
+        object.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        for (encoding, body) in both(&object) {
+            let object: Object<'_> = encoding.decode(&body).unwrap();
+            assert_eq!(&*object.content, b"hello", "{encoding:?} {fields}");
+            assert!(object.is_proved());
+        }
+    }
+    refused::<Object<'_>>(Encoding::Json, br#"{"object_id": "a", "content_b64": "a!"}"#);
+    refused::<Object<'_>>(Encoding::Json, br#"{"object_id": "a"}"#);
+}

@@ -1,0 +1,166 @@
+//! The pieces that every request is decoded from: borrowed text, bounded lists, and maps that are only ever maps.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
+
+use serde::de::{self, IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A string, borrowed from the body wherever the encoding allows.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Text<'a>(pub Cow<'a, str>);
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Text<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+
+            fn visit_string<E: de::Error>(self, text: String) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Owned(text)))
+            }
+        }
+        deserializer.deserialize_str(TextVisitor)
+    }
+}
+
+impl Serialize for Text<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self)
+    }
+}
+
+/// A list of which at most `MAX` elements are kept. The rest is skipped and counted, so that the answer can name the
+/// number sent, and no declared length is ever allocated for.
+#[derive(Debug)]
+pub struct Bounded<T, const MAX: usize> {
+    /// The elements, the first `MAX` at most.
+    pub items: Vec<T>,
+    /// How many were sent.
+    pub sent: usize,
+}
+
+impl<T, const MAX: usize> Default for Bounded<T, MAX> {
+    fn default() -> Self {
+        Self { items: Vec::new(), sent: 0 }
+    }
+}
+
+impl<T, const MAX: usize> Bounded<T, MAX> {
+    /// The elements, if no more than `MAX` were sent.
+    ///
+    /// # Errors
+    /// [`super::Error::TooMany`], naming `what` there is too much of.
+    pub fn within(self, what: &'static str) -> Result<Vec<T>, super::Error> {
+        super::Error::check_count(what, self.sent, MAX)?;
+        Ok(self.items)
+    }
+}
+
+impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for Bounded<T, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ListVisitor<T, const MAX: usize>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for ListVisitor<T, MAX> {
+            type Value = Bounded<T, MAX>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut bounded = Bounded::default();
+                while bounded.sent < MAX {
+                    let Some(item) = list.next_element()? else {
+                        return Ok(bounded);
+                    };
+                    bounded.items.push(item);
+                    bounded.sent += 1;
+                }
+                while list.next_element::<IgnoredAny>()?.is_some() {
+                    bounded.sent += 1;
+                }
+                Ok(bounded)
+            }
+        }
+        deserializer.deserialize_seq(ListVisitor(PhantomData))
+    }
+}
+
+/// Declares a record that is decoded from a map and nothing else (derived code would also take a list), that skips
+/// fields it does not know, and that refuses one sent twice. A field is `name: Type` when it must be there and
+/// `name: Type = default` when it may be absent.
+macro_rules! wire_map {
+    (@field $name:ident $slot:ident) => {
+        $slot.ok_or_else(|| serde::de::Error::missing_field(stringify!($name)))?
+    };
+    (@field $name:ident $slot:ident $default:expr) => {
+        $slot.unwrap_or_else(|| $default)
+    };
+    (
+        $(#[$meta:meta])*
+        $vis:vis struct $name:ident $(<$life:lifetime>)? {
+            $($(#[$field_meta:meta])* $field:ident: $type:ty $(= $default:expr)?,)*
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug)]
+        $vis struct $name $(<$life>)? {
+            $($(#[$field_meta])* pub $field: $type,)*
+        }
+
+        impl<'de $(: $life, $life)?> serde::Deserialize<'de> for $name $(<$life>)? {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct MapVisitor $(<$life>(std::marker::PhantomData<&$life ()>))?;
+                impl<'de $(: $life, $life)?> serde::de::Visitor<'de> for MapVisitor $(<$life>)? {
+                    type Value = $name $(<$life>)?;
+
+                    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        formatter.write_str("a map")
+                    }
+
+                    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                        $(let mut $field: Option<$type> = None;)*
+                        while let Some(key) = map.next_key::<$crate::wire::Text<'de>>()? {
+                            match &*key {
+                                $(stringify!($field) => {
+                                    if $field.is_some() {
+                                        return Err(serde::de::Error::duplicate_field(stringify!($field)));
+                                    }
+                                    $field = Some(map.next_value()?);
+                                })*
+                                _ => {
+                                    map.next_value::<serde::de::IgnoredAny>()?;
+                                }
+                            }
+                        }
+                        Ok($name { $($field: $crate::wire::text::wire_map!(@field $field $field $($default)?),)* })
+                    }
+                }
+                deserializer.deserialize_map(MapVisitor $((std::marker::PhantomData::<&$life ()>))?)
+            }
+        }
+    };
+}
+pub(crate) use wire_map;

@@ -1,0 +1,205 @@
+//! Makes the answer while it is sent.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use common::id::{ObjectId, ObjectKey};
+use common::service::{AnswerBody, CutOff};
+use common::store::Store;
+use common::store::index::{Place, RepoIndex};
+use common::store::reader::RecordReader;
+use common::wire::record::Snapshot;
+use common::wire::{Encoding, Error};
+use futures_util::stream;
+use tokio::sync::mpsc;
+
+use crate::Selection;
+use crate::encoder::Encoder;
+
+/// Bytes that are gathered before they are sent.
+const CHUNK: usize = 128 << 10;
+/// Chunks that wait for a client which reads slowly; then nothing more is read from S3.
+const CHUNKS_WAITING: usize = 4;
+
+/// What the maker of the answer hands to its sender.
+enum Piece {
+    Chunk(Bytes),
+    /// The answer is complete. Without this, it is cut off.
+    End,
+}
+
+/// Begins the answer.
+///
+/// # Errors
+/// Whatever goes wrong before the first bytes are there: it can still be told with a status.
+pub async fn stream(store: Arc<Store>, selection: Selection, encoding: Encoding) -> Result<AnswerBody, Error> {
+    let (sender, mut receiver) = mpsc::channel(CHUNKS_WAITING);
+    tokio::spawn(async move {
+        let mut answer = Answer { encoder: Encoder::new(encoding), sender };
+        if let Err(error) = answer.make(&store, &selection).await {
+            // The client may have gone away, and then nobody is told.
+            let _ = answer.sender.send(Err(error)).await;
+        }
+    });
+    let first = match receiver.recv().await {
+        Some(piece) => piece?,
+        None => return Err(Error::internal("the answer ended before it began")),
+    };
+    let rest = Some((Some(first), receiver));
+    Ok(AnswerBody::streamed(stream::unfold(rest, |state| async {
+        let (first, mut receiver) = state?;
+        let piece = match first {
+            Some(piece) => Some(Ok(piece)),
+            None => receiver.recv().await,
+        };
+        match piece {
+            Some(Ok(Piece::Chunk(bytes))) => Some((Ok(bytes), Some((None, receiver)))),
+            Some(Ok(Piece::End)) => None,
+            Some(Err(error)) => {
+                tracing::error!(cause = ?error, "an answer was cut off");
+                Some((Err(CutOff), None))
+            }
+            None => Some((Err(CutOff), None)),
+        }
+    })))
+}
+
+struct Answer {
+    encoder: Encoder,
+    sender: mpsc::Sender<Result<Piece, Error>>,
+}
+
+impl Answer {
+    async fn make(&mut self, store: &Arc<Store>, selection: &Selection) -> Result<(), Error> {
+        let Selection { repo, index, commits, had, snapshots } = selection;
+        // One reader for all of these, so that the first snapshots are on their way while commits are sent.
+        let places: Vec<Place> = [commits.as_slice(), had, snapshots].concat();
+        let mut records = store.read_records(&repo.id, index, &places)?;
+
+        self.encoder.begin_list("commits", commits.len())?;
+        self.send_records(&mut records, commits.len(), |_| Ok(())).await?;
+
+        let mut objects = Objects::default();
+        for _ in had {
+            objects.exclude(&next(&mut records).await?)?;
+        }
+        self.encoder.begin_list("snapshots", snapshots.len())?;
+        self.send_records(&mut records, snapshots.len(), |record| objects.want(record)).await?;
+        drop(records);
+
+        let objects = objects.places(index)?;
+        let places: Vec<Place> = objects.iter().map(|object| object.place).collect();
+        let mut records = store.read_records(&repo.id, index, &places)?;
+        self.encoder.begin_list("objects", objects.len())?;
+        for object in &objects {
+            let content = next(&mut records).await?;
+            self.encoder.object(&object.id, &object.path, &content)?;
+            self.flush(CHUNK).await?;
+        }
+        self.encoder.end_list();
+
+        self.encoder.end(&repo.heads)?;
+        self.flush(0).await?;
+        self.send(Piece::End).await
+    }
+
+    async fn send_records(
+        &mut self,
+        records: &mut RecordReader,
+        count: usize,
+        mut look_at: impl FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        for _ in 0..count {
+            let record = next(records).await?;
+            look_at(&record)?;
+            self.encoder.record(&record)?;
+            self.flush(CHUNK).await?;
+        }
+        self.encoder.end_list();
+        Ok(())
+    }
+
+    /// Sends what has gathered, if it is `enough`.
+    async fn flush(&mut self, enough: usize) -> Result<(), Error> {
+        if self.encoder.waiting() < enough {
+            return Ok(());
+        }
+        let chunk = self.encoder.take();
+        self.send(Piece::Chunk(chunk.into())).await
+    }
+
+    async fn send(&self, piece: Piece) -> Result<(), Error> {
+        self.sender.send(Ok(piece)).await.map_err(|_| Error::internal("the client went away"))
+    }
+}
+
+async fn next(records: &mut RecordReader) -> Result<Bytes, Error> {
+    records.next().await?.ok_or_else(|| Error::internal("the reader ended too early"))
+}
+
+/// The objects that the snapshots sent name and the client cannot have.
+#[derive(Default)]
+struct Objects {
+    had: HashSet<ObjectKey>,
+    wanted: HashMap<ObjectKey, Wanted>,
+}
+
+/// How an object is to be sent: in each spelling that some manifest has, because clients compare ids as text.
+struct Wanted {
+    bare: bool,
+    prefixed: bool,
+    path: Box<str>,
+}
+
+/// An object to be sent.
+struct Located {
+    place: Place,
+    id: ObjectId,
+    path: Box<str>,
+}
+
+impl Objects {
+    fn exclude(&mut self, record: &[u8]) -> Result<(), Error> {
+        let snapshot: Snapshot<'_> = rmp_serde::from_slice(record).map_err(Error::internal)?;
+        self.had.extend(snapshot.manifest.entries.iter().map(|(_, object)| object.key()));
+        Ok(())
+    }
+
+    fn want(&mut self, record: &[u8]) -> Result<(), Error> {
+        let snapshot: Snapshot<'_> = rmp_serde::from_slice(record).map_err(Error::internal)?;
+        for (path, object) in &snapshot.manifest.entries {
+            let key = object.key();
+            if self.had.contains(&key) {
+                continue;
+            }
+            let prefixed = object.as_ref().is_prefixed();
+            match self.wanted.entry(key) {
+                Entry::Occupied(mut known) => {
+                    known.get_mut().bare |= !prefixed;
+                    known.get_mut().prefixed |= prefixed;
+                }
+                Entry::Vacant(new) => {
+                    new.insert(Wanted { bare: !prefixed, prefixed, path: (&**path).into() });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Where they lie, in the order of the packs, so that each frame is read once.
+    fn places(self, index: &RepoIndex) -> Result<Vec<Located>, Error> {
+        let mut located = Vec::with_capacity(self.wanted.len());
+        for (key, Wanted { bare, prefixed, path }) in self.wanted {
+            let place = index.object(&key);
+            let place = place.ok_or_else(|| Error::internal(format!("object {key:?} is in no pack")))?;
+            if bare && prefixed {
+                located.push(Located { place, id: key.spelled(true), path: path.clone() });
+            }
+            located.push(Located { place, id: key.spelled(!bare), path });
+        }
+        located.sort_unstable_by(|a, b| (a.place, &a.id).cmp(&(b.place, &b.id)));
+        Ok(located)
+    }
+}

@@ -1,0 +1,197 @@
+//! Writes the answer to a fetch piece by piece, in either encoding.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use common::id::ObjectId;
+use common::wire::request::Heads;
+use common::wire::value::Value;
+use common::wire::{Encoding, Error};
+use rmp::encode::{ByteBuf, write_array_len, write_bin, write_map_len, write_str};
+use serde::Serialize;
+
+/// An answer under way: `{commits, snapshots, objects, branch_heads}`, in this order.
+///
+/// A list of msgpack begins with its length, so the caller says how long each will be, and keeps its word.
+pub struct Encoder {
+    encoding: Encoding,
+    out: Vec<u8>,
+    is_first: bool,
+}
+
+impl Encoder {
+    /// An answer in `encoding`, not yet begun.
+    pub fn new(encoding: Encoding) -> Self {
+        let mut encoder = Self { encoding, out: Vec::new(), is_first: true };
+        match encoding {
+            Encoding::Json => encoder.out.push(b'{'),
+            Encoding::Msgpack => encoder.msgpack(|out| write_map_len(out, 4).map(drop)),
+        }
+        encoder
+    }
+
+    /// How many bytes wait to be taken.
+    pub fn waiting(&self) -> usize {
+        self.out.len()
+    }
+
+    /// The bytes written since the last time.
+    pub fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out)
+    }
+
+    /// Begins a list of `length` records.
+    pub fn begin_list(&mut self, name: &str, length: usize) -> Result<(), Error> {
+        self.key(name)?;
+        self.is_first = true;
+        match self.encoding {
+            Encoding::Json => self.out.push(b'['),
+            Encoding::Msgpack => {
+                let length = u32::try_from(length).map_err(Error::internal)?;
+                self.msgpack(|out| write_array_len(out, length).map(drop));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a commit or a snapshot from its record, which is msgpack.
+    pub fn record(&mut self, record: &[u8]) -> Result<(), Error> {
+        self.separate();
+        match self.encoding {
+            Encoding::Json => {
+                let value: Value = rmp_serde::from_slice(record).map_err(Error::internal)?;
+                self.json(&value)?;
+            }
+            Encoding::Msgpack => self.out.extend_from_slice(record),
+        }
+        Ok(())
+    }
+
+    /// Writes an object.
+    pub fn object(&mut self, id: &ObjectId, path: &str, content: &[u8]) -> Result<(), Error> {
+        self.separate();
+        match self.encoding {
+            Encoding::Json => {
+                #[derive(Serialize)]
+                struct Object<'a> {
+                    object_id: &'a ObjectId,
+                    path: &'a str,
+                    content_b64: &'a str,
+                }
+                let content_b64 = &BASE64_STANDARD.encode(content);
+                self.json(&Object { object_id: id, path, content_b64 })?;
+            }
+            Encoding::Msgpack => self.msgpack(|out| {
+                write_map_len(out, 3)?;
+                write_str(out, "object_id")?;
+                id.as_ref().with_str(|id| write_str(out, id))?;
+                write_str(out, "path")?;
+                write_str(out, path)?;
+                write_str(out, "content")?;
+                write_bin(out, content)
+            }),
+        }
+        Ok(())
+    }
+
+    /// Ends a list.
+    pub fn end_list(&mut self) {
+        self.is_first = false;
+        if self.encoding == Encoding::Json {
+            self.out.push(b']');
+        }
+    }
+
+    /// Ends the answer.
+    pub fn end(&mut self, heads: &Heads) -> Result<(), Error> {
+        self.key("branch_heads")?;
+        let heads = self.encoding.encode(heads)?;
+        self.out.extend_from_slice(&heads);
+        if self.encoding == Encoding::Json {
+            self.out.push(b'}');
+        }
+        Ok(())
+    }
+
+    fn key(&mut self, name: &str) -> Result<(), Error> {
+        match self.encoding {
+            Encoding::Json => {
+                self.separate();
+                self.json(&name)?;
+                self.out.push(b':');
+            }
+            Encoding::Msgpack => self.msgpack(|out| write_str(out, name)),
+        }
+        Ok(())
+    }
+
+    /// Puts a comma between JSON elements.
+    fn separate(&mut self) {
+        if self.encoding == Encoding::Json && !std::mem::replace(&mut self.is_first, false) {
+            self.out.push(b',');
+        }
+    }
+
+    fn json(&mut self, value: &impl Serialize) -> Result<(), Error> {
+        serde_json::to_writer(&mut self.out, value).map_err(Error::internal)
+    }
+
+    /// Writing to memory does not fail, which the type of the error says.
+    fn msgpack<E>(&mut self, write: impl FnOnce(&mut ByteBuf) -> Result<(), rmp::encode::ValueWriteError<E>>)
+    where
+        E: rmp::encode::RmpWriteErr,
+        std::convert::Infallible: From<E>,
+    {
+        let mut buffer = ByteBuf::from_vec(self.take());
+        let _: Result<(), rmp::encode::ValueWriteError<E>> = write(&mut buffer);
+        self.out = buffer.into_vec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn answer(encoding: Encoding) -> Vec<u8> {
+        let mut encoder = Encoder::new(encoding);
+        let record = rmp_serde::to_vec_named(&json!({"commit_id": "c", "n": [1, null, "ü"]})).unwrap();
+        encoder.begin_list("commits", 2).unwrap();
+        encoder.record(&record).unwrap();
+        encoder.record(&record).unwrap();
+        encoder.end_list();
+        encoder.begin_list("snapshots", 0).unwrap();
+        encoder.end_list();
+        encoder.begin_list("objects", 2).unwrap();
+        encoder.object(&ObjectId::of(b""), "a\"b", b"").unwrap();
+        encoder.object(&ObjectId::of(b"x"), "p", b"x").unwrap();
+        encoder.end_list();
+        encoder.end(&Heads::from([("main".to_owned(), "c".parse().unwrap())])).unwrap();
+        encoder.take()
+    }
+
+    #[test]
+    fn both_encodings_say_the_same() {
+        let json: serde_json::Value = serde_json::from_slice(&answer(Encoding::Json)).unwrap();
+        let commit = json!({"commit_id": "c", "n": [1, null, "ü"]});
+        let [empty, x] = [ObjectId::of(b"").to_string(), ObjectId::of(b"x").to_string()];
+        assert_eq!(
+            json,
+            json!({
+                "commits": [commit, commit],
+                "snapshots": [],
+                "objects": [
+                    {"object_id": empty, "path": "a\"b", "content_b64": ""},
+                    {"object_id": x, "path": "p", "content_b64": "eA=="},
+                ],
+                "branch_heads": {"main": "c"},
+            })
+        );
+        let msgpack: Value = rmp_serde::from_slice(&answer(Encoding::Msgpack)).unwrap();
+        let mut msgpack = serde_json::to_value(&msgpack).unwrap();
+        for object in msgpack["objects"].as_array_mut().unwrap() {
+            object["content_b64"] = object["content"].take();
+            object.as_object_mut().unwrap().remove("content");
+        }
+        assert_eq!(msgpack, json, "bytes are shown as base64 by this comparison");
+    }
+}

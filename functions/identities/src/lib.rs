@@ -1,0 +1,42 @@
+//! `POST /api/identities`: gives the token's user a handle, once.
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+use common::Hub;
+use common::id::Slug;
+use common::service::{AnswerBody, Call};
+use common::store::account::Claim;
+use common::wire::Error;
+use common::wire::limits::MAX_TEXT_LENGTH;
+use common::wire::request::{IdentityRequest, IdentityResponse};
+use lambda_http::http::StatusCode;
+use lambda_http::{Request, Response};
+
+/// Answers one request.
+pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
+    hub.answer(request, |call| async move { claim(hub, &call).await }).await
+}
+
+async fn claim(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+    let caller = call.user(hub)?;
+    let request: IdentityRequest<'_> = call.decode()?;
+    let handle: Slug = request.handle.parse().map_err(|reason| Error::invalid("handle", reason))?;
+    // The hub root has paths of its own there.
+    if RESERVED_HANDLES.contains(&handle.as_str()) {
+        return Err(Error::HandleTaken(format!("the handle '{handle}' is the hub's own")));
+    }
+    let display_name = request.display_name.as_deref().unwrap_or_default();
+    Error::check_text("display_name", display_name, MAX_TEXT_LENGTH)?;
+    match hub.store.claim_handle(&caller.user_id, &handle, display_name).await? {
+        Claim::Held => {
+            let answer = IdentityResponse { handle: handle.as_str(), user_id: &caller.user_id };
+            call.respond(StatusCode::CREATED, &answer)
+        }
+        Claim::Taken => Err(Error::HandleTaken(format!("the handle '{handle}' is taken"))),
+        Claim::HasAnother(own) => Err(Error::HandleTaken(format!("you have the handle '{own}' already"))),
+    }
+}
+
+/// First segments of the hub's own paths.
+const RESERVED_HANDLES: [&str; 4] = ["api", "health", "o", "uploads"];

@@ -1,0 +1,67 @@
+//! `POST /push/objects`: objects pushed ahead, which later pushes may rely on and nobody sees before a branch reaches
+//! them.
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+use common::Hub;
+use common::pack::{self, NewObject};
+use common::service::{AnswerBody, Call, compute};
+use common::store::change::{Change, Outcome};
+use common::store::repo::Need;
+use common::wire::Error;
+use common::wire::record::check_objects;
+use common::wire::request::{PushObjectsRequest, PushObjectsResponse};
+use lambda_http::http::StatusCode;
+use lambda_http::{Request, Response};
+
+/// How often the repo may be made by somebody else while this request is about to make it.
+const ATTEMPTS: usize = 3;
+const NEED: Need = Need { heads: false, packs: true };
+
+/// Answers one request.
+pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
+    hub.answer(request, |call| async move { push_objects(hub, &call).await }).await
+}
+
+async fn push_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+    let caller = call.user(hub)?;
+    let target = call.target()?;
+    let (mut repo, mut index) = hub.open_for_push(&caller, &target, NEED).await?;
+    let request: PushObjectsRequest<'_> = call.decode()?;
+    let sent = request.objects.sent;
+    let objects = compute(|| check_objects(request.objects.within("objects")?, hub.settings.ids))?;
+
+    for _ in 0..ATTEMPTS {
+        let new: Vec<NewObject<'_>> = objects
+            .iter()
+            .filter(|(key, _)| index.object(key).is_none())
+            .map(|(key, object)| NewObject {
+                key: key.clone(),
+                path: object.path.as_deref().unwrap_or_default().into(),
+                content: &object.content,
+            })
+            .collect();
+        let answer = PushObjectsResponse { stored: new.len(), skipped: sent - new.len() };
+        if new.is_empty() {
+            return call.respond(StatusCode::OK, &answer);
+        }
+        let written = compute(|| pack::write(&[], &[], &new)).map_err(Error::internal)?;
+        let id = hub.store.ambient().ulid();
+        hub.store.put_pack(&repo.id, id, written.bytes.clone()).await?;
+        let change = Change {
+            repo: &repo.id,
+            creates: repo.creates.as_ref(),
+            pack: Some((id, written.summary)),
+            branch: None,
+            by: &caller.user_id,
+        };
+        if hub.store.commit(&change).await? == Outcome::Landed {
+            drop(index);
+            hub.store.remember_pack(&repo.id, id, written.graph, written.contents);
+            return call.respond(StatusCode::OK, &answer);
+        }
+        (repo, index) = hub.open_for_push(&caller, &target, NEED).await?;
+    }
+    Err(Error::Unavailable("the repository is being made by other pushes".into()))
+}

@@ -1,0 +1,277 @@
+//! The verdict on a push: what of the bundle is new, whether all that it reaches is there, and where the branch goes.
+//! Pure: it is judged again, against newer heads, whenever another push was faster.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use common::graph::{NewCommit, topological_order};
+use common::id::{BranchName, CommitId, Ids, ObjectId, ObjectKey, SnapshotId};
+use common::service::compute;
+use common::store::index::{CommitEntry, Place, RepoIndex};
+use common::wire::commit::Commit;
+use common::wire::record::{Object, Snapshot, check_objects};
+use common::wire::request::{Heads, PushRequest};
+use common::wire::{Error, Text};
+
+/// How many missing references a refusal names.
+const NAMED_REFERENCES: usize = 5;
+
+/// A bundle whose limits and hashes have been checked: nothing in it is there twice.
+pub struct Checked<'a> {
+    /// The commits, parents first, and among those that could be next the one sent first.
+    pub commits: Vec<Commit>,
+    /// The snapshots by id.
+    pub snapshots: HashMap<SnapshotId, Snapshot<'a>>,
+    /// The objects by what they are stored under.
+    pub objects: HashMap<ObjectKey, Object<'a>>,
+    /// How many commits were sent.
+    pub sent_commits: usize,
+    /// The head that the client says its branch has.
+    claimed_head: Option<CommitId>,
+    /// The pushed branch.
+    pub branch: BranchName,
+    /// Whether the branch may move to wherever.
+    pub force: bool,
+}
+
+/// Where the branch goes and what has to be stored for it.
+pub struct Verdict<'b> {
+    /// The branch's head from now on; none if the push names no commit and there is no such branch.
+    pub tip: Option<CommitId>,
+    /// Commits that the repo lacks, parents first.
+    pub commits: Vec<&'b Commit>,
+    /// Snapshots that the repo lacks.
+    pub snapshots: Vec<&'b Snapshot<'b>>,
+    /// Objects that the repo lacks.
+    pub objects: Vec<&'b Object<'b>>,
+}
+
+/// Checks what can be checked without the repo: limits, hashes, order.
+///
+/// # Errors
+/// 413 or 422, saying which record is at fault.
+pub fn check<'a>(request: PushRequest<'a>, ids: Ids) -> Result<Checked<'a>, Error> {
+    let PushRequest { bundle, branch, force } = request;
+    let claimed_head = bundle.branch_heads.and_then(|heads| {
+        let head = heads.get(&Text(branch.as_str().into()))?;
+        head.parse().ok()
+    });
+    let sent_commits = bundle.commits.sent;
+    let commits = bundle.commits.within("commits")?;
+    let snapshots = bundle.snapshots.within("snapshots")?;
+    let objects = bundle.objects.within("objects")?;
+
+    let mut snapshots_by_id = HashMap::with_capacity(snapshots.len());
+    for snapshot in snapshots {
+        snapshot.check()?;
+        if ids == Ids::Strict && !snapshot.is_proved() {
+            return Err(Error::SnapshotHashMismatch(snapshot.snapshot_id.to_string()));
+        }
+        snapshots_by_id.entry(snapshot.snapshot_id.clone()).or_insert(snapshot);
+    }
+    if ids == Ids::Strict
+        && let Some(forged) = commits.iter().find(|commit| !commit.is_proved())
+    {
+        return Err(Error::CommitHashMismatch(forged.id.to_string()));
+    }
+    let order = topological_order(commits.iter().map(|commit| (&commit.id, commit.parents.as_slice())))
+        .map_err(|cycle| Error::invalid("bundle.commits", cycle))?;
+    let mut unordered: Vec<Option<Commit>> = commits.into_iter().map(Some).collect();
+    let commits = order.into_iter().filter_map(|position| unordered.get_mut(position)?.take()).collect();
+
+    Ok(Checked {
+        commits,
+        snapshots: snapshots_by_id,
+        objects: check_objects(objects, ids)?,
+        sent_commits,
+        claimed_head,
+        branch,
+        force,
+    })
+}
+
+impl Verdict<'_> {
+    /// Whether there is anything to store.
+    pub fn brings_something(&self) -> bool {
+        !(self.commits.is_empty() && self.snapshots.is_empty() && self.objects.is_empty())
+    }
+}
+
+impl Checked<'_> {
+    /// Judges the push against a repo as it is now.
+    ///
+    /// # Errors
+    /// 422 for references that lead nowhere, 409 for a branch that would not go forward.
+    pub fn judge(&self, index: &RepoIndex, heads: &Heads, ids: Ids) -> Result<Verdict<'_>, Error> {
+        let commits: Vec<&Commit> = self.commits.iter().filter(|commit| !index.graph().contains(&commit.id)).collect();
+        let new_ids: HashSet<&CommitId> = commits.iter().map(|commit| &commit.id).collect();
+        let snapshots = compute(|| self.connect(index, &commits, &new_ids, ids))?;
+        if ids == Ids::Lenient {
+            refuse_late_cycles(index, &commits)?;
+        }
+
+        let head = heads.get(self.branch.as_str());
+        let tip = self.tip(index, &new_ids).or(head);
+        if let (Some(head), Some(tip)) = (head, tip)
+            && !self.force
+            && !self.is_fast_forward(index, &commits, head, tip)
+        {
+            return Err(Error::NonFastForward(self.branch.clone()));
+        }
+        Ok(Verdict {
+            tip: tip.cloned(),
+            snapshots,
+            objects: self
+                .objects
+                .iter()
+                .filter(|(key, _)| index.object(key).is_none())
+                .map(|(_, object)| object)
+                .collect(),
+            commits,
+        })
+    }
+
+    /// Checks that everything that new commits reach is there. Returns the snapshots to store: those that new commits
+    /// name, and of the others those that are complete.
+    fn connect(
+        &self,
+        index: &RepoIndex,
+        commits: &[&Commit],
+        new_ids: &HashSet<&CommitId>,
+        ids: Ids,
+    ) -> Result<Vec<&Snapshot<'_>>, Error> {
+        let mut missing = Missing::default();
+        let mut wanted: HashSet<&SnapshotId> = HashSet::new();
+        let mut stored = Vec::new();
+        for commit in commits {
+            for parent in &commit.parents {
+                if ids == Ids::Strict && !new_ids.contains(parent) && !index.graph().contains(parent) {
+                    missing.note(|| format!("parent '{parent}' of commit '{}'", commit.id));
+                }
+            }
+            let Some(id) = &commit.snapshot else {
+                continue;
+            };
+            if index.snapshot(id).is_some() || !wanted.insert(id) {
+                continue;
+            }
+            match self.snapshots.get(id) {
+                Some(snapshot) => {
+                    // In the order of their commits, so that neighbours in history compress together.
+                    stored.push(snapshot);
+                    for (path, object) in self.absent_objects(index, snapshot) {
+                        missing.note(|| format!("object '{object}' at '{path}' in snapshot '{id}'"));
+                    }
+                }
+                None if ids == Ids::Strict => missing.note(|| format!("snapshot '{id}' of commit '{}'", commit.id)),
+                None => {}
+            }
+        }
+        let mut others: Vec<&Snapshot<'_>> = self
+            .snapshots
+            .values()
+            .filter(|snapshot| {
+                !wanted.contains(&snapshot.snapshot_id) && index.snapshot(&snapshot.snapshot_id).is_none()
+            })
+            .filter(|snapshot| self.absent_objects(index, snapshot).next().is_none())
+            .collect();
+        others.sort_unstable_by(|a, b| a.snapshot_id.cmp(&b.snapshot_id));
+        stored.extend(others);
+        missing.refuse()?;
+        Ok(stored)
+    }
+
+    /// The entries of a manifest whose object is neither in the bundle nor in the repo.
+    fn absent_objects<'s>(
+        &'s self,
+        index: &'s RepoIndex,
+        snapshot: &'s Snapshot<'_>,
+    ) -> impl Iterator<Item = (&'s str, &'s ObjectId)> {
+        snapshot.manifest.entries.iter().filter_map(|(path, object)| {
+            let key = object.key();
+            let is_there = self.objects.contains_key(&key) || index.object(&key).is_some();
+            (!is_there).then_some((&**path, object))
+        })
+    }
+
+    /// The commit that the bundle is about, by the contract's rules.
+    fn tip<'s>(&'s self, index: &RepoIndex, new_ids: &HashSet<&CommitId>) -> Option<&'s CommitId> {
+        if let Some(claimed) = &self.claimed_head
+            && (new_ids.contains(claimed) || index.graph().contains(claimed))
+        {
+            return Some(claimed);
+        }
+        let parents: HashSet<&CommitId> = self.commits.iter().flat_map(|commit| &commit.parents).collect();
+        let childless = || self.commits.iter().rev().filter(|commit| !parents.contains(&commit.id));
+        let of_branch = childless().find(|commit| *commit.branch == *self.branch.as_str());
+        of_branch.or_else(|| childless().next()).map(|commit| &commit.id)
+    }
+
+    /// Whether `head` is `tip` or one of its ancestors, over the commits of the repo and those of the bundle.
+    fn is_fast_forward(&self, index: &RepoIndex, commits: &[&Commit], head: &CommitId, tip: &CommitId) -> bool {
+        if head == tip || index.graph().is_ancestor(head, tip) {
+            return true;
+        }
+        let parents: BTreeMap<&CommitId, &[CommitId]> =
+            commits.iter().map(|commit| (&commit.id, commit.parents.as_slice())).collect();
+        // The commits of the repo that the tip builds upon: where the bundle's part of the history ends.
+        let mut foundations = HashSet::new();
+        let mut seen = HashSet::new();
+        let mut waiting = vec![tip];
+        while let Some(commit) = waiting.pop() {
+            match parents.get(commit) {
+                Some(parents) => waiting.extend(parents.iter().filter(|parent| seen.insert(*parent))),
+                None => {
+                    foundations.insert(commit);
+                }
+            }
+        }
+        // Nothing of the head's own history is left over once the foundations' is taken away.
+        index.graph().contains(head) && index.graph().difference([head], foundations).commits.is_empty()
+    }
+}
+
+/// A commit that an earlier one names as its parent may only now arrive, and may not descend from that one.
+fn refuse_late_cycles(index: &RepoIndex, commits: &[&Commit]) -> Result<(), Error> {
+    let new_ids: HashSet<&CommitId> = commits.iter().map(|commit| &commit.id).collect();
+    if !index.graph().dangling().any(|parent| new_ids.contains(parent)) {
+        return Ok(());
+    }
+    let mut graph = index.graph().clone();
+    let place = Place { frame: 0, start: 0, length: 0 };
+    graph
+        .extend(commits.iter().map(|commit| NewCommit {
+            id: commit.id.clone(),
+            parents: commit.parents.clone(),
+            payload: CommitEntry { snapshot: None, place },
+        }))
+        .map_err(|cycle| Error::invalid("bundle.commits", cycle))
+}
+
+/// References that lead nowhere.
+#[derive(Default)]
+struct Missing {
+    named: Vec<String>,
+    count: usize,
+}
+
+impl Missing {
+    fn note(&mut self, describe: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.named.len() < NAMED_REFERENCES {
+            self.named.push(describe());
+        }
+    }
+
+    fn refuse(self) -> Result<(), Error> {
+        if self.count == 0 {
+            return Ok(());
+        }
+        let rest = self.count - self.named.len();
+        let and_more = if rest == 0 { String::new() } else { format!(" and {rest} more") };
+        Err(Error::MissingReferences(format!(
+            "{} reference(s) are neither in the bundle nor in the repository: {}{and_more}",
+            self.count,
+            self.named.join(", ")
+        )))
+    }
+}

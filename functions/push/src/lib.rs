@@ -1,0 +1,156 @@
+//! `POST /push`: one branch moves, with everything that it reaches, or nothing happens at all.
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod judge;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use common::Hub;
+use common::id::ObjectKey;
+use common::pack::{self, NewCommit, NewObject, NewSnapshot, PackedCommit, WrittenPack};
+use common::service::{AnswerBody, Call, compute};
+use common::store::change::{BranchMove, Change, Outcome};
+use common::store::repo::Need;
+use common::wire::Error;
+use common::wire::limits::MAX_BRANCHES;
+use common::wire::request::PushResponse;
+use judge::{Checked, Verdict, check};
+use lambda_http::http::StatusCode;
+use lambda_http::{Request, Response};
+
+/// How often a push is judged again because another was faster. Each time somebody else's push landed.
+const ATTEMPTS: usize = 50;
+const NEED: Need = Need { heads: true, packs: true };
+
+/// Answers one request.
+pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
+    hub.answer(request, |call| async move { push(hub, &call).await }).await
+}
+
+async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+    let caller = call.user(hub)?;
+    let target = call.target()?;
+    let (mut repo, mut index) = hub.open_for_push(&caller, &target, NEED).await?;
+    let mut bundle = compute(|| check(call.decode()?, hub.settings.ids))?;
+    complete(hub, &caller.user_id, &mut bundle).await?;
+
+    let mut pack: Option<StoredPack> = None;
+    for _ in 0..ATTEMPTS {
+        let verdict = bundle.judge(&index, &repo.heads, hub.settings.ids)?;
+        let before = repo.heads.get(bundle.branch.as_str());
+        let after = verdict.tip.as_ref().filter(|tip| before != Some(*tip));
+        if before.is_none() && after.is_some() {
+            Error::check_count("branches", repo.heads.len() + 1, MAX_BRANCHES)?;
+        }
+
+        // A pack of an earlier attempt serves again: what it holds is still pushed, whatever else landed meanwhile.
+        pack = pack.filter(|pack| pack.repo == repo.id);
+        if pack.is_none() && verdict.brings_something() {
+            let written = compute(|| write_pack(&verdict))?;
+            let id = hub.store.ambient().ulid();
+            hub.store.put_pack(&repo.id, id, written.bytes.clone()).await?;
+            pack = Some(StoredPack { repo: repo.id.clone(), id, written });
+        }
+
+        let change = Change {
+            repo: &repo.id,
+            creates: repo.creates.as_ref(),
+            pack: pack.as_ref().map(|pack| (pack.id, pack.written.summary)),
+            branch: after.map(|after| BranchMove {
+                name: &bundle.branch,
+                before,
+                after,
+                forced: bundle.force,
+                is_first: !repo.was_pushed_to,
+            }),
+            by: &caller.user_id,
+        };
+        if hub.store.commit(&change).await? == Outcome::Landed {
+            // Given back first: the cached index then grows in place.
+            drop(index);
+            if let Some(StoredPack { id, written, .. }) = pack {
+                hub.store.remember_pack(&repo.id, id, written.graph, written.contents);
+            }
+            let mut heads = repo.heads;
+            if let Some(tip) = &verdict.tip {
+                heads.insert(bundle.branch.to_string(), tip.clone());
+            }
+            let message = format!("pushed {} commit(s) to '{}'", bundle.sent_commits, bundle.branch);
+            let answer = PushResponse { ok: true, message, branch_heads: &heads, remote_head: verdict.tip.as_ref() };
+            return call.respond(StatusCode::OK, &answer);
+        }
+        (repo, index) = hub.open_for_push(&caller, &target, NEED).await?;
+    }
+    Err(Error::Unavailable(format!("{ATTEMPTS} other pushes were faster").into()))
+}
+
+/// A pack that is in S3 and not yet visible.
+struct StoredPack {
+    repo: common::id::RepoId,
+    id: pack::PackId,
+    written: WrittenPack,
+}
+
+/// Fills in what the pusher left empty: author and time of commits, time of snapshots.
+async fn complete(hub: &Hub, user_id: &str, bundle: &mut Checked<'_>) -> Result<(), Error> {
+    let now = hub.store.ambient().now_iso();
+    for snapshot in bundle.snapshots.values_mut() {
+        snapshot.created_at.get_or_insert_with(|| common::wire::Text(Cow::Owned(now.clone())));
+    }
+    if bundle.commits.iter().all(|commit| !commit.is_incomplete()) {
+        return Ok(());
+    }
+    let profile = hub.store.profile(user_id).await?;
+    let author = profile.as_ref().map_or(user_id, |profile| profile.handle.as_str());
+    bundle.commits.iter_mut().try_for_each(|commit| commit.complete(author, &now))
+}
+
+fn write_pack(verdict: &Verdict<'_>) -> Result<WrittenPack, Error> {
+    let commits: Vec<NewCommit<'_>> = verdict
+        .commits
+        .iter()
+        .map(|commit| NewCommit {
+            node: PackedCommit {
+                id: commit.id.clone(),
+                parents: commit.parents.clone(),
+                snapshot: commit.snapshot.clone(),
+            },
+            record: commit.record(),
+        })
+        .collect();
+    let snapshots = verdict
+        .snapshots
+        .iter()
+        .map(|snapshot| Ok(NewSnapshot { id: snapshot.snapshot_id.clone(), record: snapshot.record()? }))
+        .collect::<Result<Vec<_>, Error>>()?;
+    let paths = paths_in_manifests(verdict);
+    let objects: Vec<NewObject<'_>> = verdict
+        .objects
+        .iter()
+        .map(|object| {
+            let key = object.object_id.key();
+            let path = object.path.as_deref().or_else(|| paths.get(&key).copied()).unwrap_or_default();
+            NewObject { path: path.into(), content: &object.content, key }
+        })
+        .collect();
+    pack::write(&commits, &snapshots, &objects).map_err(Error::internal)
+}
+
+/// A path for each object that came without one.
+fn paths_in_manifests<'b>(verdict: &Verdict<'b>) -> HashMap<ObjectKey, &'b str> {
+    let mut paths: HashMap<ObjectKey, &str> = verdict
+        .objects
+        .iter()
+        .filter(|object| object.path.is_none())
+        .map(|object| (object.object_id.key(), ""))
+        .collect();
+    if !paths.is_empty() {
+        for (path, object) in verdict.snapshots.iter().flat_map(|snapshot| &snapshot.manifest.entries) {
+            paths.entry(object.key()).and_modify(|known| *known = path);
+        }
+    }
+    paths
+}

@@ -1,0 +1,29 @@
+//! `GET /refs`: the head of every branch, the first thing that every client asks.
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+use common::Hub;
+use common::service::{AnswerBody, Call};
+use common::store::repo::Need;
+use common::wire::Error;
+use common::wire::request::RefsResponse;
+use lambda_http::http::StatusCode;
+use lambda_http::{Request, Response};
+
+/// Answers one request.
+pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
+    hub.answer(request, |call| async move { refs(hub, &call).await }).await
+}
+
+async fn refs(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+    let caller = call.caller(hub)?;
+    let repo = hub.open_for_reading(caller.as_ref(), &call.target()?, Need { heads: true, packs: false }).await?;
+    let answer = RefsResponse {
+        repo_id: repo.id.as_str(),
+        domain: &repo.meta.domain,
+        default_branch: &repo.meta.default_branch,
+        branch_heads: &repo.heads,
+    };
+    call.respond(StatusCode::OK, &answer)
+}

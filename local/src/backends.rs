@@ -1,0 +1,186 @@
+//! The embedded DynamoDB and S3, on loopback, with the table and the bucket of a hub in them.
+
+use std::io;
+use std::net::Ipv4Addr;
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_dynamodb::error::DisplayErrorContext;
+use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
+use common::store::Location;
+use common::store::items::{PK, SK};
+use dynoxide::Database;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::data::DataFolder;
+use crate::s3::EmbeddedS3;
+
+const TABLE: &str = "musehub";
+const BUCKET: &str = "musehub";
+const REGION: &str = "us-east-1";
+const ACCESS_KEY: &str = "musehub";
+
+/// Why the stores did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file system or the network refused.
+    #[error("{what}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What was answered.
+        #[source]
+        cause: io::Error,
+    },
+    /// The embedded DynamoDB refused.
+    #[error("the embedded DynamoDB: {0}")]
+    DynamoDb(String),
+    /// The embedded S3 refused.
+    #[error("the embedded S3: {0}")]
+    S3(String),
+}
+
+impl Error {
+    /// An error of the file system or the network, with what was tried.
+    pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |cause| Self::Io { what, cause }
+    }
+}
+
+/// The two stores, running.
+pub struct Backends {
+    /// How to reach the embedded DynamoDB.
+    pub dynamodb: SdkConfig,
+    /// How to reach the embedded S3.
+    pub s3: SdkConfig,
+    /// The table and the bucket in them.
+    pub location: Location,
+    stop: watch::Sender<bool>,
+    dynamodb_task: JoinHandle<Result<(), String>>,
+    s3_task: JoinHandle<io::Result<()>>,
+}
+
+impl Backends {
+    /// Starts the stores: in a data folder, or else in memory. `secret_key` keeps other processes of the machine out of
+    /// the S3; nobody can be kept out of the DynamoDB, which checks no signatures, but by not knowing its port.
+    ///
+    /// # Errors
+    /// When a store cannot be opened, or another process has it.
+    pub async fn start(data: Option<&DataFolder>, secret_key: &str) -> Result<Self, Error> {
+        // First the S3, which holds a lock: of two processes on one folder, the second must not get further.
+        let s3 = match data {
+            None => EmbeddedS3::memory(),
+            Some(folder) => EmbeddedS3::open(&folder.s3()).map_err(|cause| {
+                let what = match cause.kind() {
+                    io::ErrorKind::ResourceBusy => {
+                        format!("another hub is running on the data folder {}", folder.path().display())
+                    }
+                    _ => format!("cannot open {}", folder.s3().display()),
+                };
+                Error::Io { what, cause }
+            })?,
+        };
+        let database = match data {
+            None => Database::memory(),
+            Some(folder) => Database::new(&folder.dynamodb().to_string_lossy()),
+        };
+        let database = database.map_err(|error| Error::DynamoDb(error.to_string()))?;
+
+        let (stop, stopped) = watch::channel(false);
+        let (dynamodb_listener, dynamodb_url) = listen().await?;
+        let (s3_listener, s3_url) = listen().await?;
+        let wait = |mut stopped: watch::Receiver<bool>| async move {
+            // An error means that the sender is gone, which is a reason to stop as well.
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+        };
+        let dynamodb_task =
+            tokio::spawn(dynoxide::server::serve_with_shutdown(dynamodb_listener, database, wait(stopped.clone())));
+        let keys = (ACCESS_KEY.to_owned(), secret_key.to_owned());
+        let s3_task = tokio::spawn(s3.serve(s3_listener, keys, wait(stopped)));
+
+        let backends = Self {
+            dynamodb: config(dynamodb_url, secret_key),
+            s3: config(s3_url, secret_key),
+            location: Location { table: TABLE.to_owned(), bucket: BUCKET.to_owned() },
+            stop,
+            dynamodb_task,
+            s3_task,
+        };
+        backends.make_table().await?;
+        backends.make_bucket().await?;
+        Ok(backends)
+    }
+
+    /// Ends both stores when the calls under way are answered.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        // The clients keep connections open; without them the servers have nothing to wait for.
+        drop((self.dynamodb, self.s3));
+        if let Ok(Err(error)) = self.s3_task.await {
+            tracing::warn!(%error, "the embedded S3 did not end cleanly");
+        }
+        if let Ok(Err(error)) = self.dynamodb_task.await {
+            tracing::warn!(%error, "the embedded DynamoDB did not end cleanly");
+        }
+    }
+
+    async fn make_table(&self) -> Result<(), Error> {
+        let invalid = |error: aws_sdk_dynamodb::error::BuildError| Error::DynamoDb(error.to_string());
+        let key = |name: &str, kind: KeyType| {
+            KeySchemaElement::builder().attribute_name(name).key_type(kind).build().map_err(invalid)
+        };
+        let attribute = |name: &str| {
+            let definition = AttributeDefinition::builder().attribute_name(name);
+            definition.attribute_type(ScalarAttributeType::S).build().map_err(invalid)
+        };
+        let made = aws_sdk_dynamodb::Client::new(&self.dynamodb)
+            .create_table()
+            .table_name(TABLE)
+            .billing_mode(BillingMode::PayPerRequest)
+            .key_schema(key(PK, KeyType::Hash)?)
+            .key_schema(key(SK, KeyType::Range)?)
+            .attribute_definitions(attribute(PK)?)
+            .attribute_definitions(attribute(SK)?)
+            .send()
+            .await;
+        match made {
+            Err(error) if !error.as_service_error().is_some_and(|error| error.is_resource_in_use_exception()) => {
+                Err(Error::DynamoDb(DisplayErrorContext(error).to_string()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn make_bucket(&self) -> Result<(), Error> {
+        let config = aws_sdk_s3::config::Builder::from(&self.s3).force_path_style(true).build();
+        let made = aws_sdk_s3::Client::from_conf(config).create_bucket().bucket(BUCKET).send().await;
+        match made {
+            Err(error) if !error.as_service_error().is_some_and(|error| error.is_bucket_already_owned_by_you()) => {
+                Err(Error::S3(DisplayErrorContext(error).to_string()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+async fn listen() -> Result<(TcpListener, String), Error> {
+    let failed = || Error::io("cannot listen on loopback");
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failed())?;
+    let address = listener.local_addr().map_err(failed())?;
+    Ok((listener, format!("http://{address}")))
+}
+
+/// Made by hand, so that nothing of the user's own AWS configuration gets in.
+fn config(endpoint: String, secret_key: &str) -> SdkConfig {
+    let credentials = Credentials::from_keys(ACCESS_KEY, secret_key, None);
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(REGION))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .endpoint_url(endpoint)
+        .build()
+}

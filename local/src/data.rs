@@ -1,0 +1,82 @@
+//! The data folder of a hub on one machine, and the token secret in it.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use common::ambient::Ambient;
+
+/// The secret that tokens are signed with, where the operator gives it. It goes before the one in the data folder.
+pub const SECRET_VARIABLE: &str = "ACCESS_TOKEN_SECRET";
+
+/// A folder that holds everything a hub has: `dynamodb.sqlite`, `s3/` and `secret`. Only its owner may look into it.
+#[derive(Debug, Clone)]
+pub struct DataFolder(PathBuf);
+
+impl DataFolder {
+    /// Opens a data folder, made if it is not there.
+    ///
+    /// # Errors
+    /// What the file system answers.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        Ok(Self(path.canonicalize()?))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The database of the embedded DynamoDB.
+    pub fn dynamodb(&self) -> PathBuf {
+        self.0.join("dynamodb.sqlite")
+    }
+
+    /// The folder of the embedded S3.
+    pub fn s3(&self) -> PathBuf {
+        self.0.join("s3")
+    }
+
+    /// The secret of this hub, drawn when it is asked for the first time.
+    ///
+    /// # Errors
+    /// What the file system answers.
+    pub fn secret(&self, ambient: &Ambient) -> io::Result<String> {
+        let path = self.0.join("secret");
+        let mut file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Ok(fs::read_to_string(&path)?.trim().to_owned());
+            }
+            Err(error) => return Err(error),
+        };
+        let secret = new_secret(ambient);
+        file.write_all(secret.as_bytes())?;
+        file.sync_all()?;
+        Ok(secret)
+    }
+}
+
+/// A secret that nobody can guess: 64 hex digits.
+pub fn new_secret(ambient: &Ambient) -> String {
+    hex::encode(ambient.secret())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn the_secret_is_kept_and_nobody_else_may_read_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new").join("hub");
+        let secret = DataFolder::open(&path).unwrap().secret(&Ambient::system()).unwrap();
+        assert_eq!(DataFolder::open(&path).unwrap().secret(&Ambient::system()).unwrap(), secret);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&path), mode(&path.join("secret"))), (0o700, 0o600));
+        assert!(secret.len() >= common::auth::MIN_SECRET_LENGTH);
+    }
+}

@@ -1,0 +1,131 @@
+//! The hub as Lambda behind an API Gateway has it: a request becomes the event of a REST API's proxy integration, goes
+//! through the code that reads such events on Lambda, and nothing larger than Lambda takes gets in or out.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+
+use common::Hub;
+use common::service::{AnswerBody, CutOff};
+use common::wire::Error;
+use common::wire::limits::LAMBDA_PAYLOAD;
+use futures_util::StreamExt;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Response, StatusCode};
+use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyResponse;
+use lambda_http::aws_lambda_events::encodings::Body;
+use lambda_http::lambda_runtime::{Context, LambdaEvent, MetadataPrelude};
+use lambda_http::request::LambdaRequest;
+use lambda_http::{Adapter, Service, StreamAdapter, service_fn};
+use serde_json::{Value, json};
+
+use crate::router::Matched;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
+/// Bytes of an event, which holds the body; binary bodies as base64.
+pub const MAX_EVENT: usize = LAMBDA_PAYLOAD;
+
+/// What is answered to a body that makes a larger event.
+pub const TOO_LARGE: &str = "the request is larger than the 6 MB that Lambda takes, about 4.5 MB of msgpack: \
+                             push in smaller parts, or to a hub that is run with 'musehub serve'";
+
+/// Content types that are base64 in an event: the API's `binaryMediaTypes`.
+const BINARY_MEDIA_TYPES: [&str; 1] = ["application/x-msgpack"];
+
+/// Invokes a function with the event that an API Gateway makes of a request.
+///
+/// # Errors
+/// [`Error::PayloadTooLarge`] for an event that Lambda does not take, [`Error::Internal`] for an answer that it does not
+/// give back.
+pub(crate) async fn invoke(
+    hub: &Hub,
+    matched: &Matched,
+    parts: &http::request::Parts,
+    body: Vec<u8>,
+) -> Result<Response<AnswerBody>, Error> {
+    let event = serde_json::to_vec(&event(matched, parts, &body)).map_err(Error::internal)?;
+    drop(body);
+    if event.len() > MAX_EVENT {
+        return Err(Error::PayloadTooLarge(TOO_LARGE.to_owned()));
+    }
+    let request: LambdaRequest = serde_json::from_slice(&event).map_err(Error::internal)?;
+    drop(event);
+    let event = LambdaEvent::new(request, Context::default());
+    let function = matched.function;
+    let service = service_fn(|request| async move { Ok::<_, Infallible>(function.call(hub, request).await) });
+    if function.streams() {
+        // A function is always ready, and the adapter need not outlive the call.
+        let answered = StreamAdapter::from(service).call(event);
+        let streamed = answered.await.map_err(Error::internal)?;
+        let MetadataPrelude { status_code, headers, .. } = streamed.metadata_prelude;
+        let chunks = streamed.stream.map(|chunk| chunk.map(Into::into).map_err(|_| CutOff));
+        return Ok(with_head(status_code, headers, AnswerBody::streamed(chunks)));
+    }
+    let answered = Adapter::from(service).call(event);
+    let answer = answered.await.map_err(Error::internal)?;
+    let answer = serde_json::to_vec(&answer).map_err(Error::internal)?;
+    if answer.len() > LAMBDA_PAYLOAD {
+        return Err(Error::internal(format!(
+            "an answer of {} bytes, of which Lambda gives back {LAMBDA_PAYLOAD}",
+            answer.len()
+        )));
+    }
+    let answer: ApiGatewayProxyResponse = serde_json::from_slice(&answer).map_err(Error::internal)?;
+    let status = u16::try_from(answer.status_code).ok().and_then(|status| StatusCode::from_u16(status).ok());
+    let body = match answer.body {
+        Some(Body::Text(text)) if answer.is_base64_encoded => BASE64_STANDARD.decode(text).map_err(Error::internal)?,
+        Some(Body::Text(text)) => text.into_bytes(),
+        Some(Body::Binary(bytes)) => bytes,
+        _ => Vec::new(),
+    };
+    Ok(with_head(status.unwrap_or(StatusCode::BAD_GATEWAY), answer.multi_value_headers, AnswerBody::whole(body)))
+}
+
+fn with_head(status: StatusCode, headers: HeaderMap, body: AnswerBody) -> Response<AnswerBody> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// The event of a REST API's Lambda proxy integration.
+/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html#api-gateway-simple-proxy-for-lambda-input-format>
+fn event(matched: &Matched, parts: &http::request::Parts, body: &[u8]) -> Value {
+    let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let is_binary = BINARY_MEDIA_TYPES.contains(&essence.as_str());
+    let body = match (body, is_binary) {
+        ([], _) => Value::Null,
+        (body, true) => BASE64_STANDARD.encode(body).into(),
+        (body, false) => String::from_utf8_lossy(body).into_owned().into(),
+    };
+    let mut headers: HashMap<&str, String> = HashMap::new();
+    let mut all_headers: HashMap<&str, Vec<String>> = HashMap::new();
+    for (name, value) in &parts.headers {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        headers.insert(name.as_str(), value.clone());
+        all_headers.entry(name.as_str()).or_default().push(value);
+    }
+    let path = parts.uri.path();
+    json!({
+        "resource": matched.pattern,
+        "path": path,
+        "httpMethod": parts.method.as_str(),
+        "headers": headers,
+        "multiValueHeaders": all_headers,
+        "queryStringParameters": null,
+        "multiValueQueryStringParameters": null,
+        "pathParameters": matched.parameters,
+        "stageVariables": null,
+        "requestContext": {
+            "resourcePath": matched.pattern,
+            "httpMethod": parts.method.as_str(),
+            "path": path,
+            "protocol": "HTTP/1.1",
+            "stage": "local",
+            "identity": {"sourceIp": "127.0.0.1"},
+        },
+        "body": body,
+        "isBase64Encoded": is_binary,
+    })
+}

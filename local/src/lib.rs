@@ -1,0 +1,17 @@
+//! The hub on one machine: the functions of a deployment in one process, with the DynamoDB and the S3 that they need
+//! embedded beside them. It is the same code as on Lambda, through the same AWS clients; only the wires are short.
+//!
+//! - [`serve`] puts it together and is what `musehub serve` runs.
+//! - [`router`] is the door: which function answers which request. [`lambda`] makes it as narrow as Lambda's.
+//! - [`backends`] starts the two stores; [`s3`] is the embedded S3.
+//! - [`data`] is the data folder, with the token secret in it.
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+pub mod backends;
+pub mod data;
+pub mod lambda;
+pub mod router;
+pub mod s3;
+pub mod serve;

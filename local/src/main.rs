@@ -1,0 +1,158 @@
+//! The `musehub` command.
+
+use std::error::Error;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use common::ambient::Ambient;
+use common::auth::Tokens;
+use local::data::{DataFolder, SECRET_VARIABLE};
+use local::serve::{self, FIRST_HANDLE, FIRST_USER, Options, Storage};
+
+const DEFAULT_DATA: &str = ".musehub";
+/// How long the token that `serve` prints is good.
+const FIRST_TOKEN_DAYS: u64 = 30;
+
+/// A hub for Muse repositories.
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Serve,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a hub on this machine, with everything embedded (the default)
+    Serve(Serve),
+    /// Print an access token for a user of this hub
+    Token(Token),
+}
+
+#[derive(Args)]
+struct Serve {
+    /// Where to listen
+    #[arg(long, default_value = "127.0.0.1:8787", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// The folder that keeps everything, and the token secret
+    #[arg(long, default_value = DEFAULT_DATA, value_name = "FOLDER")]
+    data: PathBuf,
+    /// Keep everything in memory, and forget it at the end
+    #[arg(long, conflicts_with = "data")]
+    memory: bool,
+    /// Take and give no more than Lambda does: 6 MB a request
+    #[arg(long)]
+    lambda_limits: bool,
+}
+
+#[derive(Args)]
+struct Token {
+    /// The id of the user, for example user-dev
+    #[arg(long, value_name = "USER")]
+    user: String,
+    /// How long the token is good, for example 12h or 30d
+    #[arg(long, default_value = "30d", value_name = "TIME", value_parser = duration)]
+    ttl: Duration,
+    /// The data folder with the secret, unless ACCESS_TOKEN_SECRET holds it
+    #[arg(long, default_value = DEFAULT_DATA, value_name = "FOLDER")]
+    data: PathBuf,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let allowed = || "a time is a number and a unit, such as 12h or 30d, and longer than none".to_owned();
+    let span: jiff::Span = text.parse().map_err(|_| allowed())?;
+    let length = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| allowed())?;
+    Duration::try_from(length).ok().filter(|length| *length >= Duration::from_secs(1)).ok_or_else(allowed)
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn,s3s=off".into());
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).init();
+    let cli = Cli::parse();
+    let done = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
+        Command::Serve(arguments) => run(arguments).await,
+        Command::Token(arguments) => token(arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let mut text = error.to_string();
+            let mut cause = error.source();
+            while let Some(inner) = cause {
+                text = format!("{text}: {inner}");
+                cause = inner.source();
+            }
+            eprintln!("musehub: {text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Serve) -> Result<(), Box<dyn Error>> {
+    let storage = if arguments.memory { Storage::Memory } else { Storage::Directory(arguments.data.clone()) };
+    let kept = match &storage {
+        Storage::Memory => "in memory, and forgotten at the end".to_owned(),
+        Storage::Directory(path) => format!("in {}", std::path::absolute(path)?.display()),
+    };
+    let hub = serve::start(Options {
+        listen: arguments.listen,
+        storage,
+        lambda_limits: arguments.lambda_limits,
+        secret: std::env::var(SECRET_VARIABLE).ok(),
+    })
+    .await?;
+    let url = hub.url();
+    let token = hub.tokens().mint(FIRST_USER, Duration::from_secs(FIRST_TOKEN_DAYS * 24 * 60 * 60))?;
+    let greeting = format!(
+        "The hub is at {url}, its data {kept}.\n\
+         \n\
+         A token for the user {FIRST_USER}, whose handle is '{FIRST_HANDLE}', good for {FIRST_TOKEN_DAYS} days:\n\
+         \n  {token}\n\
+         \n\
+         A first push, from a Muse repository:\n\
+         \n  muse auth login --hub {url} --token {token}\
+         \n  muse remote add origin {url}/{FIRST_HANDLE}/song\
+         \n  muse push origin main\n\
+         \n\
+         Ctrl-C ends it.\n"
+    );
+    let mut out = std::io::stdout();
+    out.write_all(greeting.as_bytes())?;
+    out.flush()?;
+
+    wait_for_the_end().await?;
+    hub.stop().await;
+    Ok(())
+}
+
+/// Returns on Ctrl-C or SIGTERM.
+async fn wait_for_the_end() -> std::io::Result<()> {
+    let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminated.recv() => Ok(()),
+    }
+}
+
+fn token(arguments: Token) -> Result<(), Box<dyn Error>> {
+    let ambient = Ambient::system();
+    let secret = match std::env::var(SECRET_VARIABLE) {
+        Ok(secret) => secret,
+        Err(_) if !arguments.data.is_dir() => {
+            let folder = arguments.data.display();
+            return Err(
+                format!("there is no data folder {folder}: name it with --data, or set {SECRET_VARIABLE}").into()
+            );
+        }
+        Err(_) => DataFolder::open(&arguments.data)?.secret(&ambient)?,
+    };
+    println!("{}", Tokens::new(&secret, ambient)?.mint(&arguments.user, arguments.ttl)?);
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! An S3 of our own inside the hub's process, for a hub that is one machine.
+//!
+//! The product always speaks to object storage through `aws-sdk-s3`. On one machine there is no S3, so this module
+//! serves the few operations that the product uses, over HTTP on loopback, with the semantics that it relies on:
+//!
+//! - a body is verified before anything of it is visible, and a wrong checksum leaves nothing behind;
+//! - of racing `If-None-Match: *` puts of one key exactly one wins, the others are refused with 412;
+//! - a read gives wholly the old or wholly the new bytes of an object that is being overwritten;
+//! - on disk, an acknowledged object survives `kill -9` and a power cut, and a partial one is never seen.
+//!
+//! The crate `s3s` does the protocol: HTTP to typed requests, SigV4 with presigned URLs, XML. It checks signatures,
+//! the length and SHA-256 that were signed, and nothing else of a body. Around it lie:
+//!
+//! - `operations`: S3's operations and headers, said in terms of a store;
+//! - `upload`: a body that arrives, counted and hashed, and checked against what the client claims of it;
+//! - `store`: what a store must do, and its types; `memory` and `disk` are the two that do it;
+//! - `key`: object keys, and the file names they have on disk.
+//!
+//! What a client would miss is refused with `NotImplemented`, not ignored: versions, metadata, conditions on a delete.
+//! The exception is the content type of a put, which the SDK always sends and which is not kept. How AWS is asked to
+//! keep an object (encryption, storage class, access lists, locks) is accepted, and means nothing here.
+
+mod disk;
+mod key;
+mod memory;
+mod operations;
+mod store;
+mod upload;
+
+#[cfg(test)]
+mod tests;
+
+use std::{io, path::Path, pin::pin, sync::Arc, time::Duration};
+
+use hyper::server::conn::http1;
+use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown};
+use s3s::{
+    auth::SimpleAuth,
+    config::{S3Config, StaticConfigProvider},
+    service::{S3Service, S3ServiceBuilder},
+};
+use tokio::{net::TcpListener, task::JoinSet};
+
+use self::{disk::Disk, memory::Memory, operations::Operations, store::Store};
+
+/// How long a shutdown waits for the requests in flight.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How long to hold off after a connection could not be accepted, most likely for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The largest XML body that is read into memory. `CreateBucket` has the only one.
+const MAX_XML_BYTES: usize = 64 * 1024;
+
+/// An S3 endpoint and the objects behind it.
+pub struct EmbeddedS3 {
+    store: Arc<dyn Store>,
+}
+
+impl EmbeddedS3 {
+    /// Objects live in memory, and are gone when this is.
+    pub fn memory() -> Self {
+        Self { store: Arc::new(Memory::default()) }
+    }
+
+    /// Objects live below `dir`, which is made if it is missing. Blocks while it looks at the file system.
+    ///
+    /// # Errors
+    /// `ResourceBusy` while another process has `dir` open: two would undo each other's uploads. Otherwise what the
+    /// file system answers.
+    pub fn open(dir: &Path) -> io::Result<Self> {
+        Ok(Self { store: Arc::new(Disk::open(dir)?) })
+    }
+
+    /// Serves S3 on `listener`, path-style (`http://address/bucket/key`), to requests that are signed with
+    /// `credentials`: an access key and its secret key. Any region will do.
+    ///
+    /// When `shutdown` completes, no more connections or requests are taken, and those in flight have ten seconds to
+    /// finish.
+    ///
+    /// # Errors
+    /// `TimedOut` if requests in flight had to be cut off.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        credentials: (String, String),
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<()> {
+        let service = service(self.store, credentials);
+        let http = http1::Builder::new();
+        let graceful = GracefulShutdown::new();
+        let mut connections = JoinSet::new();
+        let mut shutdown = pin!(shutdown);
+        loop {
+            tokio::select! {
+                () = &mut shutdown => break,
+                Some(_) = connections.join_next() => {}
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => {
+                        // Small answers must not wait for the client's delayed acknowledgement. Best effort.
+                        let _ = stream.set_nodelay(true);
+                        let connection = http.serve_connection(TokioIo::new(stream), service.clone());
+                        connections.spawn(graceful.watch(connection));
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "embedded S3 could not accept a connection");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+        drop(listener);
+
+        let finished = tokio::time::timeout(GRACE, graceful.shutdown()).await;
+        connections.shutdown().await;
+        finished.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "requests were in flight and have been cut off"))
+    }
+}
+
+fn service(store: Arc<dyn Store>, (access_key, secret_key): (String, String)) -> S3Service {
+    // A POST form is buffered by s3s before it looks at who sent it. We take no forms, so they may hold nothing.
+    let mut config = S3Config::default();
+    config.xml_max_body_size = MAX_XML_BYTES;
+    config.post_object_max_file_size = 0;
+    config.form_max_fields_size = 0;
+
+    let mut builder = S3ServiceBuilder::new(Operations { store });
+    builder.set_auth(SimpleAuth::from_single(access_key, secret_key));
+    builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
+    builder.build()
+}

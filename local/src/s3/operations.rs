@@ -1,0 +1,236 @@
+//! The operations of S3 that we answer, and how its headers map to a store. Those that are not here stay as s3s has
+//! them: `NotImplemented`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use base64::{Engine, prelude::BASE64_STANDARD};
+use http::{HeaderMap, header};
+use s3s::{
+    S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result,
+    dto::{
+        ChecksumMode, ChecksumType, CreateBucketInput, CreateBucketOutput, DeleteObjectInput, DeleteObjectOutput, ETag,
+        ETagCondition, GetObjectInput, GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput,
+        HeadObjectOutput, ListObjectsV2Input, ListObjectsV2Output, Object, PostObjectInput, PostObjectOutput,
+        PutObjectInput, PutObjectOutput, Timestamp,
+    },
+    s3_error,
+};
+
+use super::{
+    key::Key,
+    store::{Condition, Digest, Entry, Selection, Store, internal},
+    upload::Upload,
+};
+
+/// The most keys on a page, as S3 has it.
+const MAX_KEYS: usize = 1000;
+
+/// What every object is said to be. S3 would say what the client said.
+const CONTENT_TYPE: &str = "application/octet-stream";
+
+pub(super) struct Operations {
+    pub(super) store: Arc<dyn Store>,
+}
+
+#[async_trait]
+impl S3 for Operations {
+    async fn create_bucket(&self, request: S3Request<CreateBucketInput>) -> S3Result<S3Response<CreateBucketOutput>> {
+        let bucket = request.input.bucket;
+        self.store.create_bucket(&bucket).await?;
+        Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{bucket}")) }))
+    }
+
+    async fn head_bucket(&self, request: S3Request<HeadBucketInput>) -> S3Result<S3Response<HeadBucketOutput>> {
+        self.store.head_bucket(&request.input.bucket).await?;
+        Ok(S3Response::new(HeadBucketOutput::default()))
+    }
+
+    async fn put_object(&self, mut request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+        let body = Upload::begin(&mut request)?;
+        let input = request.input;
+        for (what, asked) in [
+            ("appending", input.write_offset_bytes.is_some()),
+            ("Cache-Control", input.cache_control.is_some()),
+            ("Content-Disposition", input.content_disposition.is_some()),
+            ("Content-Encoding", input.content_encoding.is_some_and(|encoding| encoding != "aws-chunked")),
+            ("Content-Language", input.content_language.is_some()),
+            ("Expires", input.expires.is_some()),
+            ("metadata", input.metadata.is_some()),
+            ("tags", input.tagging.is_some()),
+            ("a redirect", input.website_redirect_location.is_some()),
+        ] {
+            implemented(what, !asked)?;
+        }
+        let condition = match (input.if_match, input.if_none_match) {
+            (None, None) => Condition::None,
+            (None, Some(ETagCondition::Any)) => Condition::Absent,
+            (Some(wanted), None) => Condition::Matches(wanted),
+            _ => {
+                return Err(not_implemented("a condition on a put other than If-None-Match: * or If-Match"));
+            }
+        };
+        let digest = self.store.put(&input.bucket, Key::parse(input.key)?, body, condition).await?;
+        Ok(S3Response::new(PutObjectOutput { e_tag: Some(digest.etag()), ..Default::default() }))
+    }
+
+    async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
+        let input = request.input;
+        implemented("versions", input.version_id.is_none())?;
+        implemented("parts", input.part_number.is_none())?;
+        implemented("conditions on dates", input.if_modified_since.is_none() && input.if_unmodified_since.is_none())?;
+        let object = self.store.get(&input.bucket, Key::parse(input.key)?).await?;
+        let Entry { digest, modified } = object.entry;
+        check_read(&digest.etag(), input.if_match.as_ref(), input.if_none_match.as_ref())?;
+
+        let size = digest.size;
+        let range = match input.range {
+            None => 0..size,
+            // A suffix of an empty object passes the check and satisfies nobody.
+            Some(wanted) => {
+                Some(wanted.check(size)?).filter(|range| !range.is_empty()).ok_or_else(|| s3_error!(InvalidRange))?
+            }
+        };
+        let partial = input.range.map(|_| format!("bytes {}-{}/{size}", range.start, range.end.saturating_sub(1)));
+        let checksum = checksum_asked_for(&digest, input.checksum_mode.as_ref()).filter(|_| partial.is_none());
+        Ok(S3Response::new(GetObjectOutput {
+            accept_ranges: Some("bytes".to_owned()),
+            checksum_type: checksum.as_ref().map(|_| full_object()),
+            checksum_crc32: checksum,
+            content_length: Some(length(range.end.saturating_sub(range.start))?),
+            content_range: partial,
+            content_type: Some(CONTENT_TYPE.to_owned()),
+            e_tag: Some(digest.etag()),
+            last_modified: Some(Timestamp::from(modified)),
+            body: Some(object.content.stream(range)),
+            ..Default::default()
+        }))
+    }
+
+    async fn head_object(&self, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
+        let input = request.input;
+        implemented("versions", input.version_id.is_none())?;
+        implemented("parts", input.part_number.is_none())?;
+        implemented("conditions on dates", input.if_modified_since.is_none() && input.if_unmodified_since.is_none())?;
+        let object = self.store.get(&input.bucket, Key::parse(input.key)?).await?;
+        let Entry { digest, modified } = object.entry;
+        check_read(&digest.etag(), input.if_match.as_ref(), input.if_none_match.as_ref())?;
+
+        let checksum = checksum_asked_for(&digest, input.checksum_mode.as_ref());
+        Ok(S3Response::new(HeadObjectOutput {
+            accept_ranges: Some("bytes".to_owned()),
+            checksum_type: checksum.as_ref().map(|_| full_object()),
+            checksum_crc32: checksum,
+            content_length: Some(length(digest.size)?),
+            content_type: Some(CONTENT_TYPE.to_owned()),
+            e_tag: Some(digest.etag()),
+            last_modified: Some(Timestamp::from(modified)),
+            ..Default::default()
+        }))
+    }
+
+    async fn delete_object(&self, request: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
+        let input = request.input;
+        implemented("versions", input.version_id.is_none())?;
+        let unconditional =
+            input.if_match.is_none() && input.if_match_size.is_none() && input.if_match_last_modified_time.is_none();
+        implemented("a condition on a delete", unconditional)?;
+        self.store.delete(&input.bucket, Key::parse(input.key)?).await?;
+        Ok(S3Response::new(DeleteObjectOutput::default()))
+    }
+
+    async fn list_objects_v2(
+        &self,
+        request: S3Request<ListObjectsV2Input>,
+    ) -> S3Result<S3Response<ListObjectsV2Output>> {
+        let input = request.input;
+        implemented("a delimiter", input.delimiter.is_none())?;
+        implemented("an encoding type", input.encoding_type.is_none())?;
+        let limit = match input.max_keys {
+            None => MAX_KEYS,
+            Some(asked) => usize::try_from(asked).map_err(|_| s3_error!(InvalidArgument))?.min(MAX_KEYS),
+        };
+        // A token is the last key of the page before, so a list can be gone on with after a restart.
+        let after = input.continuation_token.as_ref().or(input.start_after.as_ref());
+        let selection = Selection {
+            prefix: input.prefix.clone().unwrap_or_default(),
+            after: after.cloned().unwrap_or_default(),
+            limit,
+        };
+        let page = self.store.list(&input.bucket, selection).await?;
+
+        let next = page.entries.last().filter(|_| page.more).map(|(key, _)| key.clone());
+        let contents = page.entries.into_iter().map(listed).collect::<S3Result<Vec<_>>>()?;
+        Ok(S3Response::new(ListObjectsV2Output {
+            name: Some(input.bucket),
+            prefix: input.prefix,
+            max_keys: i32::try_from(limit).ok(),
+            key_count: i32::try_from(contents.len()).ok(),
+            continuation_token: input.continuation_token,
+            start_after: input.start_after,
+            is_truncated: Some(next.is_some()),
+            next_continuation_token: next,
+            contents: Some(contents),
+            ..Default::default()
+        }))
+    }
+
+    /// s3s would make a put of it.
+    async fn post_object(&self, _: S3Request<PostObjectInput>) -> S3Result<S3Response<PostObjectOutput>> {
+        Err(not_implemented("PostObject"))
+    }
+}
+
+/// The conditions of a read, in the order of RFC 9110, section 13.2.2.
+fn check_read(current: &ETag, if_match: Option<&ETagCondition>, if_none_match: Option<&ETagCondition>) -> S3Result<()> {
+    if let Some(ETagCondition::ETag(wanted)) = if_match
+        && !wanted.strong_cmp(current)
+    {
+        return Err(s3_error!(PreconditionFailed));
+    }
+    let known = match if_none_match {
+        None => false,
+        Some(ETagCondition::Any) => true,
+        Some(ETagCondition::ETag(known)) => known.weak_cmp(current),
+    };
+    if known {
+        let etag = current.to_http_header().map_err(|error| internal("write an ETag", error))?;
+        let mut not_modified = S3Error::new(S3ErrorCode::NotModified);
+        not_modified.set_headers(HeaderMap::from_iter([(header::ETAG, etag)]));
+        return Err(not_modified);
+    }
+    Ok(())
+}
+
+/// The checksum of the whole object, if the client asks for one, as the SDK does unless it is told otherwise.
+fn checksum_asked_for(digest: &Digest, mode: Option<&ChecksumMode>) -> Option<String> {
+    mode.filter(|mode| mode.as_str() == ChecksumMode::ENABLED).map(|_| BASE64_STANDARD.encode(digest.crc32))
+}
+
+fn full_object() -> ChecksumType {
+    ChecksumType::from_static(ChecksumType::FULL_OBJECT)
+}
+
+fn listed((key, Entry { digest, modified }): (String, Entry)) -> S3Result<Object> {
+    Ok(Object {
+        key: Some(key),
+        size: Some(length(digest.size)?),
+        e_tag: Some(digest.etag()),
+        last_modified: Some(Timestamp::from(modified)),
+        ..Default::default()
+    })
+}
+
+/// A length as s3s wants it. No object is too long for it, but a file's footer may lie.
+fn length(bytes: u64) -> S3Result<i64> {
+    i64::try_from(bytes).map_err(|error| internal("tell a length", error))
+}
+
+/// Refuses what a request asks for and would not get.
+fn implemented(what: &str, is: bool) -> S3Result<()> {
+    if is { Ok(()) } else { Err(not_implemented(what)) }
+}
+
+fn not_implemented(what: &str) -> S3Error {
+    s3_error!(NotImplemented, "{what}: not implemented by the hub's embedded S3")
+}

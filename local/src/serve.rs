@@ -1,0 +1,199 @@
+//! Puts a hub together on one machine.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::Hub;
+use common::ambient::Ambient;
+use common::auth::Tokens;
+use common::service::Settings;
+use common::store::Store;
+use common::store::account::Claim;
+use common::store::items::Visibility;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::backends::{self, Backends};
+use crate::data::{DataFolder, new_secret};
+use crate::router::Router;
+
+/// The user that a hub on one machine begins with.
+pub const FIRST_USER: &str = "user-dev";
+/// The handle of that user.
+pub const FIRST_HANDLE: &str = "dev";
+/// How long requests under way may take when the hub is stopped.
+const GRACE: Duration = Duration::from_secs(10);
+/// How long a client may take to send the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long to hold off when a connection could not be accepted, most likely for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How a hub is to be run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where it listens; port 0 is any that is free.
+    pub listen: SocketAddr,
+    /// Where everything is kept.
+    pub storage: Storage,
+    /// Whether requests go through the events and the limits of Lambda.
+    pub lambda_limits: bool,
+    /// The secret that tokens are signed with; else the data folder's own, or one that is forgotten at the end.
+    pub secret: Option<String>,
+}
+
+/// Where everything is kept.
+#[derive(Debug, Clone)]
+pub enum Storage {
+    /// In memory, and gone at the end.
+    Memory,
+    /// In a data folder, where what was acknowledged survives whatever becomes of the process.
+    Directory(PathBuf),
+}
+
+/// Why a hub did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The stores did not start.
+    #[error(transparent)]
+    Backends(#[from] backends::Error),
+    /// The token secret is none.
+    #[error(transparent)]
+    Secret(#[from] common::auth::WeakSecret),
+    /// The first user could not be made.
+    #[error("cannot make the user {FIRST_USER}")]
+    FirstUser(#[source] common::store::Error),
+    /// The handle of the first user belongs to another.
+    #[error("the handle {FIRST_HANDLE} is not the user {FIRST_USER}'s in this data folder")]
+    FirstHandle,
+    /// The routes contradict each other.
+    #[error("the routes contradict each other")]
+    Routes(#[from] matchit::InsertError),
+}
+
+/// A hub that runs.
+pub struct Running {
+    url: String,
+    secret: String,
+    tokens: Arc<Tokens>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+    backends: Backends,
+}
+
+/// Starts a hub.
+///
+/// # Errors
+/// When its address is taken, its data folder cannot be used, or its secret is too short.
+pub async fn start(options: Options) -> Result<Running, Error> {
+    let io = backends::Error::io;
+    let ambient = Ambient::system();
+    // Before anything is made: most often it is the address that is taken.
+    let listener =
+        TcpListener::bind(options.listen).await.map_err(io(format!("cannot listen on {}", options.listen)))?;
+    let address = listener.local_addr().map_err(io("the listener has no address".to_owned()))?;
+    let folder = match &options.storage {
+        Storage::Memory => None,
+        Storage::Directory(path) => {
+            Some(DataFolder::open(path).map_err(io(format!("cannot use the data folder {}", path.display())))?)
+        }
+    };
+    let secret = match (options.secret, &folder) {
+        (Some(secret), _) => secret,
+        (None, Some(folder)) => folder.secret(&ambient).map_err(io("cannot keep a secret".to_owned()))?,
+        (None, None) => new_secret(&ambient),
+    };
+    let tokens = Arc::new(Tokens::new(&secret, ambient.clone())?);
+    let backends = Backends::start(folder.as_ref(), &new_secret(&ambient)).await?;
+    let store = Arc::new(Store::new(&backends.dynamodb, &backends.s3, backends.location.clone(), ambient));
+    make_first_user(&store).await?;
+
+    let hub = Hub {
+        store,
+        tokens: Arc::clone(&tokens),
+        settings: Settings { push_to_create: Some(Visibility::Public), ..Settings::default() },
+    };
+    let router = Arc::new(Router::new(hub, options.lambda_limits)?);
+    let (stop, stopped) = watch::channel(false);
+    let task = tokio::spawn(accept(listener, router, stopped));
+    Ok(Running { url: format!("http://{address}"), secret, tokens, stop, task, backends })
+}
+
+impl Running {
+    /// Where the hub is reached, without a trailing slash.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The secret that its tokens are signed with.
+    pub fn secret(&self) -> &str {
+        &self.secret
+    }
+
+    /// What makes tokens for it.
+    pub fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// Ends the hub when the requests under way are answered, or after ten seconds.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        // Only a panic fails the task, and it has been reported.
+        let _ = self.task.await;
+        self.backends.stop().await;
+    }
+}
+
+async fn make_first_user(store: &Store) -> Result<(), Error> {
+    let handle = FIRST_HANDLE.parse().map_err(|_| Error::FirstHandle)?;
+    match store.claim_handle(FIRST_USER, &handle, "").await.map_err(Error::FirstUser)? {
+        Claim::Held => Ok(()),
+        Claim::Taken | Claim::HasAnother(_) => Err(Error::FirstHandle),
+    }
+}
+
+async fn accept(listener: TcpListener, router: Arc<Router>, mut stopped: watch::Receiver<bool>) {
+    let connections = GracefulShutdown::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopped.wait_for(|stopped| *stopped) => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a connection was not accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        // The small pieces of a streamed answer are not to wait for each other.
+        let _ = stream.set_nodelay(true);
+        let router = Arc::clone(&router);
+        let service = service_fn(move |request| {
+            let router = Arc::clone(&router);
+            async move { Ok::<_, Infallible>(router.answer(request).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .serve_connection(TokioIo::new(stream), service);
+        let connection = connections.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(GRACE, connections.shutdown()).await.is_err() {
+        tracing::warn!("requests were cut off at the end");
+    }
+}

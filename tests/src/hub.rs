@@ -1,0 +1,161 @@
+//! A hub to test: one started for the test, or the one that `MUSEHUB_URL` names.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use local::serve::{Options, Running, Storage};
+use serde_json::{Value, json};
+
+use crate::client::{Answer, Remote, send};
+use crate::encoding::Encoding;
+use crate::token;
+
+/// The user that every hub here knows.
+const DEV: &str = "user-dev";
+
+/// What the hubs that are started here check tokens with.
+pub const SECRET: &str = "a secret of the test kit, long enough for HS256";
+
+/// A hub, and how to sign tokens for it.
+pub struct Hub {
+    url: String,
+    secret: String,
+    running: Option<Running>,
+}
+
+/// Somebody with a handle.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// The `sub` of their token.
+    pub id: String,
+    /// The first part of their repos' paths.
+    pub handle: String,
+    /// A good token.
+    pub token: String,
+}
+
+impl Hub {
+    /// The hub that `MUSEHUB_URL` and `MUSEHUB_SECRET` name, or else a fresh one in memory.
+    ///
+    /// A hub that is named needs push-to-create for nothing: repos are made through its API, and so is the user `dev`.
+    pub async fn start() -> Hub {
+        let Ok(url) = std::env::var("MUSEHUB_URL") else {
+            return Hub::start_own(Storage::Memory, false).await;
+        };
+        let secret = std::env::var("MUSEHUB_SECRET").expect("MUSEHUB_SECRET comes with MUSEHUB_URL");
+        let hub = Hub { url: url.trim_end_matches('/').to_owned(), secret, running: None };
+        let named = hub.post("api/identities", Some(&hub.token(DEV)), &json!({"handle": "dev"})).await;
+        assert!([201, 409].contains(&named.status), "{}", named.excerpt());
+        hub
+    }
+
+    /// A fresh hub, whatever the environment says: for tests of starting, stopping and settings.
+    pub async fn start_own(storage: Storage, lambda_limits: bool) -> Hub {
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let secret = Some(SECRET.to_owned());
+        let running =
+            local::serve::start(Options { listen, storage, lambda_limits, secret }).await.expect("the hub starts");
+        Hub { url: running.url().to_owned(), secret: running.secret().to_owned(), running: Some(running) }
+    }
+
+    /// Ends it, if it was started here.
+    pub async fn stop(self) {
+        if let Some(running) = self.running {
+            running.stop().await;
+        }
+    }
+
+    /// Without a trailing slash.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What it checks tokens with.
+    pub fn secret(&self) -> &str {
+        &self.secret
+    }
+
+    /// Whether it runs inside this process.
+    pub fn is_own(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// A good token of any user id, with a handle or not.
+    pub fn token(&self, user: &str) -> String {
+        token::access(&self.secret, user)
+    }
+
+    /// The user with the handle `dev`.
+    pub fn dev(&self) -> User {
+        User { id: DEV.to_owned(), handle: "dev".to_owned(), token: self.token(DEV) }
+    }
+
+    /// A user that nobody has heard of, with a handle.
+    pub async fn user(&self) -> User {
+        let (id, handle) = (format!("user-{}", fresh_name("u")), fresh_name("h"));
+        let token = self.token(&id);
+        self.post("api/identities", Some(&token), &json!({"handle": handle})).await.expect(201);
+        User { id, handle, token }
+    }
+
+    /// A public repo of `dev` that nothing was ever pushed to. Where the hub was started here, the first push makes it.
+    pub async fn repo(&self) -> Remote {
+        let dev = self.dev();
+        if self.is_own() { self.remote(&dev, &fresh_name("song")) } else { self.made_repo(&dev, false).await }
+    }
+
+    /// A repo of `owner` made through `POST /api/repos`.
+    pub async fn made_repo(&self, owner: &User, is_private: bool) -> Remote {
+        let remote = self.remote(owner, &fresh_name("song"));
+        self.make(&remote, is_private).await.expect(201);
+        remote
+    }
+
+    /// Makes the repo that this remote of its owner points to.
+    pub async fn make(&self, remote: &Remote, is_private: bool) -> Answer {
+        self.post("api/repos", remote.token.as_deref(), &json!({"name": remote.slug, "is_private": is_private})).await
+    }
+
+    /// What `owner` would have as a remote for a repo of theirs.
+    pub fn remote(&self, owner: &User, slug: &str) -> Remote {
+        Remote {
+            hub: self.url.clone(),
+            owner: owner.handle.clone(),
+            slug: slug.to_owned(),
+            token: Some(owner.token.clone()),
+            encoding: Encoding::Json,
+        }
+    }
+
+    /// A GET below the hub's root.
+    pub async fn get(&self, path: &str) -> Answer {
+        send("GET", &format!("{}/{path}", self.url), &[], "").await.expect("the hub answers")
+    }
+
+    /// A POST of JSON below the hub's root.
+    pub async fn post(&self, path: &str, token: Option<&str>, body: &Value) -> Answer {
+        self.post_bytes(path, token, Encoding::Json, Encoding::Json.encode(body)).await
+    }
+
+    /// A POST below the hub's root of bytes that claim to be in `encoding`.
+    pub async fn post_bytes(&self, path: &str, token: Option<&str>, encoding: Encoding, body: Vec<u8>) -> Answer {
+        let bearer = token.map(|token| format!("Bearer {token}"));
+        let mut headers = vec![("content-type", encoding.content_type())];
+        headers.extend(bearer.iter().map(|bearer| ("authorization", bearer.as_str())));
+        send("POST", &format!("{}/{path}", self.url), &headers, body).await.expect("the hub answers")
+    }
+
+    /// Fails unless the hub still does its work: it is healthy, and takes a push and gives it back.
+    pub async fn assert_well(&self) {
+        assert_eq!(self.get("health").await.expect(200)["status"], "ok");
+        let history = crate::history::linear(1, 2, 3, 1);
+        let remote = self.repo().await;
+        remote.push(&history, "main", history.last()).await.expect(200);
+        let cloned = remote.anonymous().clone_all().await;
+        crate::verify::same_history(&history, &cloned, "dev").expect("the history that was pushed");
+    }
+}
+
+/// A name that no test and no earlier run has used, fit for a slug or a handle.
+pub fn fresh_name(kind: &str) -> String {
+    format!("{kind}-{:016x}", rand::random::<u64>())
+}
