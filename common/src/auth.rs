@@ -1,6 +1,7 @@
 //! Who is asking: access tokens, which are JWTs ([RFC 7519](https://www.rfc-editor.org/rfc/rfc7519)) signed with
 //! HMAC-SHA-256. The algorithm is the hub's choice and not the token's.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -128,10 +129,9 @@ impl Tokens {
         if claims.kind != ACCESS {
             return Err(Error::Unauthorized("the token is not an access token"));
         }
-        #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 are far below 2^53")]
         let now = self.ambient.now_ms() as f64 / 1_000.0;
-        // Written so that a NaN is refused.
-        if !(claims.exp > now) {
+        // A NaN is neither more nor less, and not good.
+        if claims.exp.partial_cmp(&now) != Some(Ordering::Greater) {
             return Err(Error::Unauthorized("the token has expired"));
         }
         if claims.sub.is_empty() || claims.sub.len() > MAX_USER_ID || claims.sub.chars().any(char::is_control) {

@@ -70,6 +70,11 @@ impl Id {
         }
     }
 
+    /// Whether the id is this digest, written without a prefix, as commit and snapshot ids are.
+    pub fn is_bare(&self, digest: [u8; 32]) -> bool {
+        *self == Self::from_digest(digest)
+    }
+
     /// Whether the id is written with the `sha256:` prefix.
     pub const fn is_prefixed(&self) -> bool {
         matches!(self.0, Repr::Sha256 { prefixed: true, .. })

@@ -58,7 +58,7 @@ pub(crate) async fn invoke(
         let answered = StreamAdapter::from(service).call(event);
         let streamed = answered.await.map_err(Error::internal)?;
         let MetadataPrelude { status_code, headers, .. } = streamed.metadata_prelude;
-        let chunks = streamed.stream.map(|chunk| chunk.map(Into::into).map_err(|_| CutOff));
+        let chunks = streamed.stream.map(|chunk| chunk.map_err(|_| CutOff));
         return Ok(with_head(status_code, headers, AnswerBody::streamed(chunks)));
     }
     let answered = Adapter::from(service).call(event);
@@ -93,11 +93,12 @@ fn with_head(status: StatusCode, headers: HeaderMap, body: AnswerBody) -> Respon
 fn event(matched: &Matched, parts: &http::request::Parts, body: &[u8]) -> Value {
     let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let is_binary = BINARY_MEDIA_TYPES.contains(&essence.as_str());
-    let body = match (body, is_binary) {
-        ([], _) => Value::Null,
-        (body, true) => BASE64_STANDARD.encode(body).into(),
-        (body, false) => String::from_utf8_lossy(body).into_owned().into(),
+    // What a gateway makes of a text that is none is not documented; here it stays what it is.
+    let text = std::str::from_utf8(body).ok().filter(|_| !BINARY_MEDIA_TYPES.contains(&essence.as_str()));
+    let body = match text {
+        Some("") => Value::Null,
+        Some(text) => text.into(),
+        None => BASE64_STANDARD.encode(body).into(),
     };
     let mut headers: HashMap<&str, String> = HashMap::new();
     let mut all_headers: HashMap<&str, Vec<String>> = HashMap::new();
@@ -126,6 +127,6 @@ fn event(matched: &Matched, parts: &http::request::Parts, body: &[u8]) -> Value 
             "identity": {"sourceIp": "127.0.0.1"},
         },
         "body": body,
-        "isBase64Encoded": is_binary,
+        "isBase64Encoded": text.is_none(),
     })
 }

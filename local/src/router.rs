@@ -34,6 +34,10 @@ pub enum Function {
     PushObjects,
     /// `functions/fetch`
     Fetch,
+    /// `functions/filter-objects`
+    FilterObjects,
+    /// `functions/negotiate`
+    Negotiate,
     /// `functions/health`
     Health,
     /// `functions/repos`
@@ -43,7 +47,7 @@ pub enum Function {
 }
 
 /// Every route of the hub: its method, its path, and the function that answers it.
-pub const ROUTES: [(Method, &str, Function); 7] = [
+pub const ROUTES: [(Method, &str, Function); 9] = [
     (Method::GET, "/health", Function::Health),
     (Method::POST, "/api/identities", Function::Identities),
     (Method::POST, "/api/repos", Function::Repos),
@@ -51,6 +55,8 @@ pub const ROUTES: [(Method, &str, Function); 7] = [
     (Method::POST, "/{owner}/{slug}/push", Function::Push),
     (Method::POST, "/{owner}/{slug}/push/objects", Function::PushObjects),
     (Method::POST, "/{owner}/{slug}/fetch", Function::Fetch),
+    (Method::POST, "/{owner}/{slug}/filter-objects", Function::FilterObjects),
+    (Method::POST, "/{owner}/{slug}/negotiate", Function::Negotiate),
 ];
 
 impl Function {
@@ -61,6 +67,8 @@ impl Function {
             Self::Push => push::handle(hub, request).await,
             Self::PushObjects => push_objects::handle(hub, request).await,
             Self::Fetch => fetch::handle(hub, request).await,
+            Self::FilterObjects => filter_objects::handle(hub, request).await,
+            Self::Negotiate => negotiate::handle(hub, request).await,
             Self::Health => health::handle(hub, request).await,
             Self::Repos => repos::handle(hub, request).await,
             Self::Identities => identities::handle(hub, request).await,

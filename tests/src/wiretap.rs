@@ -35,6 +35,8 @@ pub struct Call {
     pub name: String,
     /// The S3 key, or the partition key of an item.
     pub key: String,
+    /// How it went wrong, if a script had it do so.
+    pub fault: Option<Fault>,
     /// The tick at which it began.
     pub began: u64,
     /// The tick at which its answer was there, or at which the SDK had given it up.
@@ -107,7 +109,8 @@ impl Fault {
     pub const WAS_THERE: Fault = Fault::MadeAndAnswered(412, "PreconditionFailed");
 
     /// What may go wrong with any call and pass.
-    pub const OF_ANY: [Fault; 4] = [Fault::Refused, Fault::AnswerLost, Fault::Status(503), Fault::Status(500)];
+    pub const OF_ANY: [Fault; 6] =
+        [Fault::Refused, Fault::AnswerLost, Fault::Hangs, Fault::AnswerHangs, Fault::Status(503), Fault::Status(500)];
     /// What may go wrong with a read or a write of DynamoDB and pass.
     pub const OF_DYNAMODB: [Fault; 3] = [Fault::THROTTLED, Fault::OVER_THROUGHPUT, Fault::INTERNAL_SERVER_ERROR];
     /// What may go wrong with a transaction, beside [`Self::OF_DYNAMODB`], and pass.
@@ -118,9 +121,12 @@ impl Fault {
         Fault::MadeAndAnswered(500, "InternalServerError"),
     ];
     /// What may go wrong with any call of S3 and pass.
-    pub const OF_S3: [Fault; 3] = [Fault::SLOW_DOWN, Fault::INTERNAL_ERROR, Fault::REQUEST_TIMEOUT];
+    pub const OF_S3: [Fault; 2] = [Fault::SLOW_DOWN, Fault::INTERNAL_ERROR];
     /// What may go wrong with a conditional write of S3, beside [`Self::OF_S3`], and pass.
     pub const OF_PUT: [Fault; 3] = [Fault::CONCURRENT, Fault::WAS_THERE, Fault::MadeAndAnswered(500, "InternalError")];
+
+    /// What may go wrong with a read of S3, beside [`Self::OF_S3`], and pass.
+    pub const OF_GET: [Fault; 2] = [Fault::BrokenOff(0), Fault::BrokenOff(100)];
 
     /// Everything that may go wrong with this call and pass.
     pub fn passing(call: &Call) -> Vec<Fault> {
@@ -132,6 +138,9 @@ impl Fault {
         }
         if call.name.starts_with("PUT ") {
             faults.extend(Self::OF_PUT);
+        }
+        if call.name.starts_with("GET ") {
+            faults.extend(Self::OF_GET);
         }
         if call.is_transaction() {
             faults.extend(Self::OF_TRANSACTION);
@@ -243,8 +252,11 @@ impl Wiretap {
     fn begin(&self, request: &HttpRequest) -> (UnderWay, Reaction) {
         let mut noted = self.noted();
         noted.tick += 1;
-        let call = describe(request, noted.tick);
+        let mut call = describe(request, noted.tick);
         let reaction = noted.script.as_mut().map_or(Reaction::Forward, |script| script(&call));
+        if let Reaction::Fail(fault) = reaction {
+            call.fault = Some(fault);
+        }
         noted.calls.push(call);
         (UnderWay { tap: self.clone(), began: noted.tick }, reaction)
     }
@@ -393,7 +405,7 @@ fn with_body(mut head: HttpResponse, body: SdkBody) -> HttpResponse {
 
 /// A name that a person can read and a test can rely on.
 fn describe(request: &HttpRequest, began: u64) -> Call {
-    let call = |name, key| Call { name, key, began, ended: u64::MAX };
+    let call = |name, key| Call { name, key, fault: None, began, ended: u64::MAX };
     let Some(target) = request.headers().get("x-amz-target") else {
         let path =
             request.uri().strip_prefix("http://").and_then(|rest| rest.split_once('/')).map_or("", |(_, path)| path);
@@ -478,7 +490,7 @@ mod tests {
     use super::*;
 
     fn call(name: &str, began: u64, ended: u64) -> Call {
-        Call { name: name.to_owned(), key: String::new(), began, ended }
+        Call { name: name.to_owned(), key: String::new(), fault: None, began, ended }
     }
 
     #[test]

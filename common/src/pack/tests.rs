@@ -80,8 +80,10 @@ fn pack(material: &Material) -> WrittenPack {
     write(&commits, &snapshots, &objects).unwrap()
 }
 
+type Records = HashMap<(Kind, String), Vec<u8>>;
+
 /// Everything in a pack, by kind and id, from its bytes alone.
-fn read(bytes: &[u8]) -> Result<(GraphSection, HashMap<(Kind, String), Vec<u8>>), Error> {
+fn read(bytes: &[u8]) -> Result<(GraphSection, Records), Error> {
     let cut = |section: &Section| {
         let range = section.range();
         bytes.get(range.start as usize..range.end as usize).unwrap_or_default()

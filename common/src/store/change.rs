@@ -5,16 +5,19 @@ use std::time::Duration;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use serde::de::DeserializeOwned;
 
 use super::account::NewRepo;
 use super::items::{Item, Key, LogItem, PK, PackItem, RefItem, encode};
-use super::{Error, Store};
+use super::{Error, Store, passes};
 use crate::id::{BranchName, CommitId, RepoId};
 use crate::pack::{PackId, PackSummary};
 
 /// Attempts at a transaction that was throttled, in conflict with another, or not answered.
 const TRANSACT_ATTEMPTS: u32 = 10;
+/// How long they may take together.
+const TRANSACT_TIMEOUT: Duration = Duration::from_secs(20);
 /// The first pause between two attempts is random below this; each further one below twice as much, up to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
 const LAST_PAUSE: Duration = Duration::from_millis(1_600);
@@ -135,11 +138,25 @@ impl Store {
         marker: &Key,
         is_ours: impl Fn(T) -> bool,
     ) -> Result<Outcome, Error> {
+        let attempts = self.transact_until_answered(items, marker, is_ours);
+        match tokio::time::timeout(TRANSACT_TIMEOUT, attempts).await {
+            Ok(outcome) => outcome,
+            Err(elapsed) => Err(Error::Unavailable(elapsed.into())),
+        }
+    }
+
+    async fn transact_until_answered<T: DeserializeOwned>(
+        &self,
+        items: Vec<TransactWriteItem>,
+        marker: &Key,
+        is_ours: impl Fn(T) -> bool,
+    ) -> Result<Outcome, Error> {
         // With one token, an attempt that follows one that landed unheard is answered as that one was.
         // <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
         let token = self.ambient.ulid().to_string();
         let mut pause = FIRST_PAUSE;
-        for attempt in 1.. {
+        let mut attempts_left = TRANSACT_ATTEMPTS;
+        loop {
             let sent = self
                 .dynamodb
                 .transact_write_items()
@@ -162,45 +179,34 @@ impl Store {
             if answer == Answer::ConditionFailed {
                 return Ok(Outcome::Conflict);
             }
-            if attempt >= TRANSACT_ATTEMPTS {
+            attempts_left -= 1;
+            if attempts_left == 0 {
                 return Err(Error::Unavailable(error.into()));
             }
             tokio::time::sleep(self.ambient.jitter(pause)).await;
             pause = (pause * 2).min(LAST_PAUSE);
         }
-        unreachable!("the loop returns at its last attempt")
     }
 }
 
 /// Tells what an error of `TransactWriteItems` means, from its cancellation reasons where it has some.
-fn classify<R>(error: &SdkError<TransactWriteItemsError, R>) -> Answer {
-    let Some(service) = error.as_service_error() else {
-        // No answer that could be read: a time-out, a broken connection, a response cut short.
-        return match error {
-            SdkError::ConstructionFailure(_) => Answer::Refused,
-            _ => Answer::Lost,
+fn classify(error: &SdkError<TransactWriteItemsError, HttpResponse>) -> Answer {
+    const BUSY: [&str; 3] = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
+    if let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) = error.as_service_error() {
+        let mut codes = canceled.cancellation_reasons().iter().filter_map(|reason| reason.code());
+        return if codes.clone().any(|code| code == "ConditionalCheckFailed") {
+            Answer::ConditionFailed
+        } else if codes.any(|code| BUSY.contains(&code)) {
+            Answer::Busy
+        } else {
+            Answer::Refused
         };
-    };
-    match service {
-        TransactWriteItemsError::TransactionCanceledException(canceled) => {
-            let codes: Vec<&str> = canceled.cancellation_reasons().iter().filter_map(|reason| reason.code()).collect();
-            if codes.contains(&"ConditionalCheckFailed") {
-                Answer::ConditionFailed
-            } else if codes.iter().any(|code| {
-                matches!(*code, "TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded")
-            }) {
-                Answer::Busy
-            } else {
-                Answer::Refused
-            }
-        }
-        TransactWriteItemsError::TransactionInProgressException(_)
-        | TransactWriteItemsError::ProvisionedThroughputExceededException(_)
-        | TransactWriteItemsError::RequestLimitExceeded(_)
-        | TransactWriteItemsError::ThrottlingException(_) => Answer::Busy,
-        TransactWriteItemsError::InternalServerError(_) => Answer::Lost,
-        other if other.meta().code() == Some("ServiceUnavailable") => Answer::Lost,
-        _ => Answer::Refused,
+    }
+    match error {
+        error if !passes(error) => Answer::Refused,
+        // A throttle says that nothing was done; a fault, or no answer that could be read, says nothing at all.
+        SdkError::ServiceError(answer) if answer.raw().status().as_u16() < 500 => Answer::Busy,
+        _ => Answer::Lost,
     }
 }
 

@@ -18,8 +18,6 @@ use crate::pack::{Contents, Frame, GraphSection, PackId, PackSummary};
 const PARALLEL_READS: usize = 32;
 /// Bytes of indexes that a process keeps, as far as they can be estimated.
 const CACHE_BYTES: u64 = 512 << 20;
-/// How often an index is put together again when another request replaced it meanwhile.
-const ATTEMPTS: usize = 5;
 
 /// Where a record lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -128,14 +126,6 @@ impl RepoIndex {
         self.graph.extend(commits).map_err(|cycle| Error::Damaged(cycle.to_string()))
     }
 
-    /// Whether every pack that is not among `listed` is later than all of them: it landed after they were listed. Any
-    /// other was rewritten into another pack, which then has a later name than what it replaces.
-    fn has_only_later_than(&self, listed: &[(PackId, PackSummary)]) -> bool {
-        let names: HashSet<PackId> = listed.iter().map(|(pack, _)| *pack).collect();
-        let last = names.iter().max();
-        self.packs.iter().all(|pack| names.contains(pack) || last.is_none_or(|last| pack > last))
-    }
-
     fn estimated_bytes(&self) -> u64 {
         let entries =
             self.graph.len() * 200 + (self.snapshots.len() + self.objects.len()) * 80 + self.frames.len() * 64;
@@ -191,57 +181,41 @@ impl Slot {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The index, if it has these packs and no other but such as landed after they were listed. Those are visible too.
-    fn of(&self, packs: &[(PackId, PackSummary)]) -> Option<Arc<RepoIndex>> {
-        let index = self.current();
-        (packs.iter().all(|(pack, _)| index.packs.contains(pack)) && index.has_only_later_than(packs)).then_some(index)
-    }
-
     /// Adds packs in place, or to a copy while some request still reads the index as it was.
-    fn add(&self, packs: Vec<(PackId, GraphSection, Contents)>) -> Result<(), Error> {
+    fn add(&self, packs: Vec<(PackId, GraphSection, Contents)>) -> Result<Arc<RepoIndex>, Error> {
         let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let added = Arc::make_mut(&mut current).add(packs);
-        if added.is_err() {
+        if let Err(error) = Arc::make_mut(&mut current).add(packs) {
             // Half of a pack may be in it.
             *current = Arc::default();
+            return Err(error);
         }
-        added
-    }
-
-    fn clear(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
+        Ok(Arc::clone(&current))
     }
 }
 
 impl Store {
-    /// The index of a repo that has these packs. Sections that this process has not seen are read, in parallel.
+    /// The index of a repo that has at least these packs: one that landed since they were listed may be in it too, and
+    /// is as visible as they are. Sections that this process has not seen are read, in parallel.
     ///
     /// # Errors
     /// When a section cannot be read or is damaged.
     pub(super) async fn index(&self, repo: &RepoId, packs: &[(PackId, PackSummary)]) -> Result<Arc<RepoIndex>, Error> {
         let slot = self.indexes.slot(repo);
-        for _ in 0..ATTEMPTS {
-            if let Some(index) = slot.of(packs) {
-                return Ok(index);
-            }
-            let known = slot.current();
-            let new: Vec<_> = if known.has_only_later_than(packs) {
-                packs.iter().filter(|(pack, _)| !known.packs.contains(pack)).copied().collect()
-            } else {
-                // The packs were rewritten.
-                slot.clear();
-                packs.to_vec()
-            };
-            drop(known);
-            let read = stream::iter(new)
-                .map(|(pack, summary)| self.read_sections(repo, pack, summary))
-                .buffer_unordered(PARALLEL_READS)
-                .try_collect()
-                .await?;
-            slot.add(read)?;
-            self.indexes.keep(repo, &slot);
+        let known = slot.current();
+        let new: Vec<_> = packs.iter().filter(|(pack, _)| !known.packs.contains(pack)).copied().collect();
+        if new.is_empty() {
+            return Ok(known);
         }
-        Err(Error::Unavailable(format!("the packs of repo {repo} change faster than they can be read").into()))
+        // Given back, so that the index can grow in place.
+        drop(known);
+        let read = stream::iter(new)
+            .map(|(pack, summary)| self.read_sections(repo, pack, summary))
+            .buffer_unordered(PARALLEL_READS)
+            .try_collect()
+            .await?;
+        let index = slot.add(read)?;
+        self.indexes.keep(repo, &slot);
+        Ok(index)
     }
 
     /// Tells the cache of a pack that this process has just made visible, which spares the next request a read.

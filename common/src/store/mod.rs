@@ -23,6 +23,8 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use quick_cache::sync::Cache;
 
 use crate::ambient::Ambient;
@@ -33,10 +35,10 @@ use items::ProfileItem;
 
 /// Attempts at one call, the SDK's own: throttles and passing faults are retried with exponential backoff and jitter.
 const CALL_ATTEMPTS: u32 = 4;
-/// How long one attempt at one call may take before the SDK makes another.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long one call may take with all its attempts; clients give up after 60 seconds.
-const CALL_TIMEOUT: Duration = Duration::from_secs(25);
+/// How long one attempt at a call to DynamoDB may take before the SDK makes another, and the call with all its attempts.
+const DYNAMODB_TIMEOUTS: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(10));
+/// The same for S3, where an attempt sends a whole pack. Clients give up after 60 seconds.
+const S3_TIMEOUTS: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(30));
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How many names of repos a process remembers.
 const REMEMBERED_NAMES: usize = 10_000;
@@ -70,21 +72,20 @@ impl Store {
     /// AWS.
     pub fn new(dynamodb: &SdkConfig, s3: &SdkConfig, location: Location, ambient: Ambient) -> Self {
         let retry = RetryConfig::standard().with_max_attempts(CALL_ATTEMPTS);
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-            .operation_timeout(CALL_TIMEOUT)
-            .build();
+        let timeouts = |(attempt, call)| {
+            let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT);
+            timeouts.operation_attempt_timeout(attempt).operation_timeout(call).build()
+        };
         // An endpoint that is named is an emulator on one host, which has no name for each bucket.
         let is_emulated = s3.endpoint_url().is_some()
             || ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"].iter().any(|name| std::env::var_os(name).is_some());
         let dynamodb = aws_sdk_dynamodb::config::Builder::from(dynamodb)
             .retry_config(retry.clone())
-            .timeout_config(timeouts.clone())
+            .timeout_config(timeouts(DYNAMODB_TIMEOUTS))
             .build();
         let s3 = aws_sdk_s3::config::Builder::from(s3)
             .retry_config(retry)
-            .timeout_config(timeouts)
+            .timeout_config(timeouts(S3_TIMEOUTS))
             .force_path_style(is_emulated)
             .build();
         Self {
@@ -123,32 +124,36 @@ pub enum Error {
 
 impl Error {
     /// Tells a fault that passes from one that stays, by what the SDK says of a call that failed for good.
-    fn from_sdk<E>(
-        error: aws_sdk_dynamodb::error::SdkError<E, aws_smithy_runtime_api::client::orchestrator::HttpResponse>,
-    ) -> Self
+    fn from_sdk<E>(error: SdkError<E, HttpResponse>) -> Self
     where
-        E: aws_sdk_dynamodb::error::ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
-        const PASSING: [&str; 9] = [
-            "ThrottlingException",
-            "ProvisionedThroughputExceededException",
-            "RequestLimitExceeded",
-            "InternalServerError",
-            "TransactionInProgressException",
-            "TransactionConflictException",
-            "SlowDown",
-            "InternalError",
-            "ServiceUnavailable",
-        ];
-        let passes = error.as_service_error().is_none_or(|service| {
-            service.code().is_some_and(|code| PASSING.contains(&code))
-                || error.raw_response().is_some_and(|response| response.status().as_u16() >= 500)
-        });
-        if passes { Self::Unavailable(error.into()) } else { Self::Fault(error.into()) }
+        if passes(&error) { Self::Unavailable(error.into()) } else { Self::Fault(error.into()) }
     }
 
     fn fault(cause: impl Into<wire::error::Cause>) -> Self {
         Self::Fault(cause.into())
+    }
+}
+
+/// Whether the same call may well succeed in a moment: it was not answered, or throttled, or met a fault of the service.
+fn passes<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    const PASSING: [&str; 7] = [
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestTimeout",
+        "SlowDown",
+        "ThrottlingException",
+        "TransactionConflictException",
+        "TransactionInProgressException",
+    ];
+    match error {
+        SdkError::ConstructionFailure(_) => false,
+        SdkError::ServiceError(answer) => {
+            let status = answer.raw().status().as_u16();
+            status >= 500 || status == 429 || answer.err().code().is_some_and(|code| PASSING.contains(&code))
+        }
+        _ => true,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Streams records out of packs: in the order asked for, each frame read and opened once where the order allows,
 //! and never more than a bounded number of bytes in memory.
 //!
-//! It works from a plan. [`plan`] walks the places in their order, with a window of opened frames in mind, and says
+//! It works from a plan. `plan` walks the places in their order, with a window of opened frames in mind, and says
 //! which frame has to be there before which record; neighbouring frames that are needed one after the other become one
 //! ranged read. The reads of a plan are then made ahead of their use, in order, a few at a time.
 

@@ -141,14 +141,13 @@ impl Commit {
         parents.extend(id("parent2_commit_id")?.map(CommitId::from));
         let commit_id = id("commit_id")?.ok_or("missing field `commit_id`")?;
 
-        let is_proved = commit_id.digest().is_some_and(|claimed| {
-            let mut names: Vec<&str> = vec![text("parent_commit_id"), text("parent2_commit_id")];
-            names.retain(|name| !name.is_empty());
-            names.sort_unstable();
-            [text("committed_at"), text("author")].into_iter().any(|last| {
-                let parts = [&*names.join("\0"), text("snapshot_id"), text("message"), last];
-                <[u8; 32]>::from(Sha256::digest(parts.join("\0"))) == *claimed
-            })
+        let mut names = vec![text("parent_commit_id"), text("parent2_commit_id")];
+        names.retain(|name| !name.is_empty());
+        names.sort_unstable();
+        let parents_part = names.join("\0");
+        let is_proved = [text("committed_at"), text("author")].into_iter().any(|last| {
+            let parts = [&parents_part, text("snapshot_id"), text("message"), last];
+            commit_id.is_bare(Sha256::digest(parts.join("\0")).into())
         });
         let is_incomplete = text("author").is_empty() || text("committed_at").is_empty();
         Ok(Self {

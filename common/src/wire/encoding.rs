@@ -63,21 +63,26 @@ impl Encoding {
     /// [`Error::MalformedBody`], saying what is wrong and where.
     pub fn decode<'de, T: Deserialize<'de>>(self, body: &'de [u8]) -> Result<T, Error> {
         match self {
-            Self::Json => serde_json::from_slice(body).map_err(|_| {
-                // The place of a fault is tracked in a second pass, because tracking it costs time.
-                let mut deserializer = serde_json::Deserializer::from_slice(body);
-                match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
-                    Err(error) => malformed(&error.path().to_string(), error.inner()),
-                    Ok(_) => malformed("", "something follows the end of the JSON value"),
-                }
-            }),
+            Self::Json => {
+                // All of it, because the decoder does not look into strings that it skips.
+                let text = std::str::from_utf8(body).map_err(|error| malformed("", error))?;
+                serde_json::from_str(text).map_err(|_| {
+                    // The place of a fault is tracked in a second pass, because tracking it costs time.
+                    let mut deserializer = serde_json::Deserializer::from_str(text);
+                    match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
+                        Err(error) => malformed(&error.path().to_string(), error.inner()),
+                        Ok(_) => malformed("", "something follows the end of the JSON value"),
+                    }
+                })
+            }
             Self::Msgpack => decode_msgpack(body).map_err(|_| {
-                let mut deserializer = rmp_serde::Deserializer::from_read_ref(body);
+                let mut deserializer = rmp_serde::Deserializer::new(io::Cursor::new(body));
                 deserializer.set_max_depth(MAX_DEPTH);
-                match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
-                    Err(error) => malformed(&error.path().to_string(), &describe_msgpack(error.inner())),
-                    Ok(_) => malformed("", "something follows the end of the msgpack value"),
-                }
+                let (path, reason) = match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
+                    Err(error) => (error.path().to_string(), describe_msgpack(error.inner())),
+                    Ok(_) => (String::new(), "something follows the end of the msgpack value".to_owned()),
+                };
+                malformed(&path, format_args!("{reason}, at byte {}", deserializer.position()))
             }),
         }
     }
@@ -107,7 +112,8 @@ pub(crate) fn decode_msgpack<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Resul
 
 fn malformed(path: &str, reason: impl std::fmt::Display) -> Error {
     let place = match path {
-        "" | "." => "the body".to_owned(),
+        // The decoder does not know where it was.
+        "" | "." | "?" => "the body".to_owned(),
         path => format!("at {path}"),
     };
     // A decoder may quote the value that it did not expect, and that may be the whole body.

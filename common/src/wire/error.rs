@@ -27,7 +27,7 @@ pub enum Error {
     RepoNotFound,
     /// 404: the hub has no such path.
     #[error(
-        "there is nothing at this path: a repository's endpoints are /<owner>/<slug>/refs, push, push/objects and fetch"
+        "there is nothing at this path: a repository's endpoints are /<owner>/<slug>/refs, push, push/objects, fetch, filter-objects and negotiate"
     )]
     UnknownRoute,
     /// 404: a fetch wants a commit that the repo lacks.

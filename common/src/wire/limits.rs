@@ -10,6 +10,10 @@ pub const MAX_OBJECTS: usize = 1_000;
 pub const MAX_FETCH_WANT: usize = 1_000;
 /// Ids in the `have` of a fetch: clients send all their local commits.
 pub const MAX_FETCH_HAVE: usize = 1_000_000;
+/// Ids in the `want` and in the `have` of a negotiation.
+pub const MAX_NEGOTIATE: usize = 256;
+/// Ids in one `/filter-objects`.
+pub const MAX_FILTER_OBJECTS: usize = 50_000;
 /// Entries in the manifest of one snapshot.
 pub const MAX_MANIFEST_ENTRIES: usize = 100_000;
 /// Bytes of one object sent inside a request body.

@@ -71,7 +71,7 @@ impl Snapshot<'_> {
             hash.update(b"\0");
             object.as_ref().with_str(|text| hash.update(text));
         }
-        self.snapshot_id.as_ref().digest() == Some(&hash.finalize().into())
+        self.snapshot_id.as_ref().is_bare(hash.finalize().into())
     }
 
     /// The snapshot as one msgpack map, as it is stored and sent.

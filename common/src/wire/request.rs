@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Serialize;
 
 use super::commit::Commit;
-use super::limits::{MAX_COMMITS, MAX_FETCH_HAVE, MAX_FETCH_WANT, MAX_OBJECTS, MAX_SNAPSHOTS};
+use super::limits::{
+    MAX_COMMITS, MAX_FETCH_HAVE, MAX_FETCH_WANT, MAX_FILTER_OBJECTS, MAX_NEGOTIATE, MAX_OBJECTS, MAX_SNAPSHOTS,
+};
 use super::record::{Object, Snapshot};
 use super::text::{Bounded, Text, wire_map};
-use crate::id::{BranchName, CommitId};
+use crate::id::{CommitId, ObjectId};
 
 wire_map! {
     /// `POST /push`.
@@ -16,7 +18,7 @@ wire_map! {
         /// What is pushed.
         bundle: Bundle<'a>,
         /// The one branch that moves.
-        branch: BranchName,
+        branch: Text<'a>,
         /// Whether the branch may move to a commit that does not descend from its head.
         force: bool = false,
     }
@@ -80,6 +82,42 @@ wire_map! {
     }
 }
 
+wire_map! {
+    /// `POST /filter-objects`.
+    pub struct FilterObjectsRequest {
+        /// The objects that a push will need.
+        object_ids: Bounded<ObjectId, MAX_FILTER_OBJECTS>,
+    }
+}
+
+/// The answer to `POST /filter-objects`.
+#[derive(Debug, Serialize)]
+pub struct FilterObjectsResponse<'a> {
+    /// Those of them that the repo lacks, in the order asked and as they were spelled.
+    pub missing: Vec<&'a ObjectId>,
+}
+
+wire_map! {
+    /// `POST /negotiate`.
+    pub struct NegotiateRequest<'a> {
+        /// The commits that the client wants.
+        want: Bounded<CommitId, MAX_NEGOTIATE>,
+        /// Some of the commits that it has, in any order.
+        have: Bounded<Text<'a>, MAX_NEGOTIATE> = Bounded::default(),
+    }
+}
+
+/// The answer to `POST /negotiate`.
+#[derive(Debug, Serialize)]
+pub struct NegotiateResponse {
+    /// The commits of `have` that the repo has, in the order sent.
+    pub ack: Vec<CommitId>,
+    /// A best common ancestor of `want` and `ack`.
+    pub common_base: Option<CommitId>,
+    /// Whether the client should stop asking and fetch.
+    pub ready: bool,
+}
+
 /// The answer to `GET /refs`.
 #[derive(Debug, Serialize)]
 pub struct RefsResponse<'a> {
@@ -131,7 +169,7 @@ wire_map! {
         /// What kind of content it holds.
         domain: Option<Text<'a>> = None,
         /// The default branch until the first push names another.
-        default_branch: Option<BranchName> = None,
+        default_branch: Option<Text<'a>> = None,
     }
 }
 

@@ -79,7 +79,7 @@ proptest! {
 
     #[test]
     fn a_body_that_stops_half_way_is_refused_saying_so(cut in any::<prop::sample::Index>()) {
-        let request = json!({"want": ["a", "b"], "have": ["c"], "more": {"x": [1, 2.5, null]}});
+        let request = json!({"want": ["a", "b"], "have": ["c"], "more": {"x": [1, 2, null]}});
         for (encoding, body) in both(&request) {
             let cut = cut.index(body.len());
             let Error::MalformedBody(detail) = refused::<FetchRequest<'_>>(encoding, &body[..cut]) else {
@@ -195,7 +195,7 @@ fn commit_ids_are_those_that_clients_compute() {
     ));
     assert!(commit(raw, json!({"author": "ada", "committed_at": at, "parent_commit_id": null})));
     assert!(!commit(raw, json!({"author": "bob", "committed_at": at})));
-    assert!(commit(&format!("sha256:{raw}"), json!({"author": "ada"})), "with its prefix it is the same hash");
+    assert!(!commit(&format!("sha256:{raw}"), json!({"author": "ada"})), "only object ids may have a prefix");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `POST /fetch`: every commit that is wanted and not had, with the snapshots and objects that go with them.
 //!
 //! Which commits those are is known before the answer begins, from the commit graph alone. The rest is streamed: the
-//! records come out of their packs in [`answer`]'s order and go out as they come, so memory stays bounded however
+//! records come out of their packs in the answer's order and go out as they come, so memory stays bounded however
 //! large the answer is.
 
 #![forbid(unsafe_code)]

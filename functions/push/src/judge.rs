@@ -51,6 +51,7 @@ pub struct Verdict<'b> {
 /// 413 or 422, saying which record is at fault.
 pub fn check<'a>(request: PushRequest<'a>, ids: Ids) -> Result<Checked<'a>, Error> {
     let PushRequest { bundle, branch, force } = request;
+    let branch: BranchName = branch.parse().map_err(|reason| Error::invalid("branch", reason))?;
     let claimed_head = bundle.branch_heads.and_then(|heads| {
         let head = heads.get(&Text(branch.as_str().into()))?;
         head.parse().ok()

@@ -4,7 +4,7 @@
 #![deny(missing_docs)]
 
 use common::Hub;
-use common::id::Slug;
+use common::id::{BranchName, Slug};
 use common::service::{AnswerBody, Call};
 use common::store::account::NewRepo;
 use common::store::change::Outcome;
@@ -45,6 +45,7 @@ async fn create(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     repo.meta.description = request.description.as_deref().unwrap_or_default().to_owned();
     repo.meta.domain = request.domain.as_deref().unwrap_or_default().to_owned();
     if let Some(branch) = request.default_branch {
+        let branch: BranchName = branch.parse().map_err(|reason| Error::invalid("default_branch", reason))?;
         repo.meta.default_branch = branch.to_string();
     }
     let meta = &repo.meta;

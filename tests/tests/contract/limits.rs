@@ -1,0 +1,265 @@
+//! Each limit holds on its far side and not on its near one.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use tests::client::Remote;
+use tests::encoding::Encoding;
+use tests::history::{self, Builder, History, Object, Pack, Snapshot, Tree};
+use tests::hub::Hub;
+use tests::{ids, verify};
+
+async fn empty_repo(hub: &Hub) -> Remote {
+    hub.made_repo(&hub.dev(), false).await
+}
+
+fn snapshot(manifest: BTreeMap<String, String>) -> Snapshot {
+    Snapshot { id: ids::snapshot_id(&manifest), manifest, created_at: "2025-01-01T00:00:00+00:00".to_owned() }
+}
+
+fn one_file(path: &str) -> History {
+    let mut builder = Builder::new(1);
+    let content = builder.bytes(10);
+    builder.commit(&[], &Tree::from([(path.to_owned(), content)]));
+    builder.finish()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_of_10_000_commits_is_taken_and_of_one_more_is_not() {
+    let hub = Hub::start().await;
+    let history = history::linear(1, 10_001, 1, 0);
+    let ids = history.ids();
+    let remote = empty_repo(&hub).await.speaking(Encoding::Msgpack);
+    remote.push_pack("main", false, &history.pack(&ids)).await.refused(422, "too_many");
+    assert!(remote.heads().await.is_empty());
+    remote.push_pack("main", false, &history.pack(&ids[..10_000])).await.expect(200);
+    remote.push_pack("main", false, &history.pack(&ids[10_000..])).await.expect(200);
+    let cloned = remote.speaking(Encoding::Json).clone_all().await;
+    verify::same_history(&history, &cloned, "dev").unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_of_10_001_snapshots_is_refused() {
+    let hub = Hub::start().await;
+    let remote = empty_repo(&hub).await;
+    let mut pack = one_file("song.mid").pack(&one_file("song.mid").ids());
+    let object = pack.objects[0].id.clone();
+    pack.snapshots.extend((0..10_000).map(|index| snapshot(BTreeMap::from([(format!("{index}"), object.clone())]))));
+    assert_eq!(pack.snapshots.len(), 10_001);
+    remote.push_pack("main", false, &pack).await.refused(422, "too_many");
+    assert!(remote.heads().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_of_1_000_objects_is_taken_and_of_one_more_is_not() {
+    let hub = Hub::start().await;
+    let mut builder = Builder::new(2);
+    let tree = (0..1_001).map(|index| (format!("{index}"), builder.bytes(20))).collect();
+    builder.commit(&[], &tree);
+    let history = builder.finish();
+    let pack = history.pack_of(history.last());
+    assert_eq!(pack.objects.len(), 1_001);
+    for encoding in Encoding::BOTH {
+        let remote = empty_repo(&hub).await.speaking(encoding);
+        remote.push_objects(&pack.objects).await.refused(422, "");
+        remote.push_pack("main", false, &pack).await.refused(422, "");
+        assert!(remote.heads().await.is_empty());
+        remote.push_objects(&pack.objects[..1]).await.expect(200);
+        let rest = Pack { objects: pack.objects[1..].to_vec(), ..pack.clone() };
+        remote.push_pack("main", false, &rest).await.expect(200);
+        remote.push_objects(&pack.objects[..1_000]).await.expect(200);
+        verify::same_history(&history, &remote.clone_all().await, "dev").unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fetch_of_1_000_wants_is_answered_and_of_one_more_is_not() {
+    let hub = Hub::start().await;
+    let history = history::linear(3, 1_001, 1, 0);
+    let remote = empty_repo(&hub).await;
+    remote.push(&history, "main", history.last()).await.expect(200);
+    let ids = history.ids();
+    for encoding in Encoding::BOTH {
+        let remote = remote.speaking(encoding);
+        remote.ask::<_, &str>(&ids, &[]).await.refused(422, "");
+        let pack = remote.fetch::<_, &str>(&History::default(), &ids[1..], &[]).await;
+        assert_eq!(pack.commits.len(), 1_001);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fetch_takes_a_million_haves_and_no_more() {
+    let hub = Hub::start().await;
+    let history = history::linear(4, 2, 1, 1);
+    let remote = empty_repo(&hub).await.speaking(Encoding::Msgpack);
+    remote.push(&history, "main", history.last()).await.expect(200);
+    let mut have: Vec<String> = (0..999_999).map(|index| format!("{index:x}")).collect();
+    have.push(history.ids().remove(0));
+    let answer = remote.ask(&[history.last()], &have).await.expect(200);
+    assert_eq!(Pack::from_value(&answer).unwrap().commits.len(), 1);
+    have.push("one-more".to_owned());
+    remote.ask(&[history.last()], &have).await.refused(422, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_of_100_000_files_is_taken_and_of_one_more_is_not() {
+    let hub = Hub::start().await;
+    let files = |count: usize| (0..count).map(|index| (format!("{index:x}"), "the same".into())).collect::<Tree>();
+    let mut builder = Builder::new(5);
+    let largest = builder.commit(&[], &files(100_000));
+    let too_large = builder.commit(&[&largest], &files(100_001));
+    let history = builder.finish();
+    let remote = empty_repo(&hub).await.speaking(Encoding::Msgpack);
+    remote.push_pack("main", false, &history.pack_of(&too_large)).await.refused(422, "");
+    assert!(remote.heads().await.is_empty());
+    remote.push_pack("main", false, &history.pack_of(&largest)).await.expect(200);
+    let cloned = remote.clone_all().await;
+    assert_eq!(cloned.snapshots[0].manifest.len(), 100_000);
+    assert_eq!(cloned.objects.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_of_4_096_characters_is_taken_and_of_one_more_is_not() {
+    let hub = Hub::start().await;
+    for letter in ["x", "é", "🎵"] {
+        for encoding in Encoding::BOTH {
+            let remote = empty_repo(&hub).await.speaking(encoding);
+            let too_long = one_file(&letter.repeat(4_097));
+            remote.push_pack("main", false, &too_long.pack_of(too_long.last())).await.refused(422, "");
+            assert!(remote.heads().await.is_empty());
+            let longest = one_file(&letter.repeat(4_096));
+            remote.push_pack("main", false, &longest.pack_of(longest.last())).await.expect(200);
+            verify::same_history(&longest, &remote.clone_all().await, "dev").unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_branch_name_of_255_characters_is_taken_and_of_one_more_is_not() {
+    let hub = Hub::start().await;
+    let history = history::linear(6, 1, 1, 0);
+    let pack = history.pack_of(history.last());
+    for letter in ["x", "é", "🎵"] {
+        let remote = empty_repo(&hub).await;
+        remote.push_pack(&letter.repeat(256), false, &pack).await.refused(422, "");
+        assert!(remote.heads().await.is_empty());
+        remote.push_pack(&letter.repeat(255), false, &pack).await.expect(200);
+        assert_eq!(remote.heads().await, BTreeMap::from([(letter.repeat(255), history.last().to_owned())]));
+        assert_eq!(remote.default_branch().await, letter.repeat(255));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_branch_name_of_a_forbidden_form_is_refused() {
+    let hub = Hub::start().await;
+    let history = history::linear(7, 1, 1, 0);
+    let pack = history.pack_of(history.last());
+    let remote = empty_repo(&hub).await;
+    let names = [
+        "..", "a..b", "a/../b", "..a", "a..", "a\\b", "\\", "a\u{0}b", "a\nb", "a\u{1b}b", "a\u{7f}b", "a\u{85}b", "/",
+        "/a", "a/", "a//b", "//", ".", ".a", "a.",
+    ];
+    for encoding in Encoding::BOTH {
+        for name in names {
+            let answer = remote.speaking(encoding).push_pack(name, false, &pack).await;
+            assert_eq!(answer.status, 422, "{name:?}: {}", answer.excerpt());
+            answer.refused(422, "");
+            remote.speaking(encoding).push_pack(name, true, &pack).await.refused(422, "");
+        }
+        remote.speaking(encoding).push_pack("", false, &pack).await.refused_somehow();
+    }
+    assert!(remote.heads().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_odd_branch_name_that_is_not_forbidden_is_taken() {
+    let hub = Hub::start().await;
+    let history = history::linear(8, 1, 1, 0);
+    let remote = empty_repo(&hub).await;
+    let names = [
+        "a.b",
+        "a/b.c/d",
+        "-",
+        "@",
+        "~",
+        "a b",
+        "%",
+        "%00",
+        "?",
+        "#",
+        "null",
+        "日本語",
+        "🎵",
+        "'",
+        "\"",
+        "<b>",
+        "a:b",
+        "*",
+    ];
+    for name in names {
+        remote.push_pack(name, false, &history.pack_of(history.last())).await.expect(200);
+    }
+    assert_eq!(remote.heads().await.into_keys().collect::<Vec<_>>(), {
+        let mut names = names.map(str::to_owned).to_vec();
+        names.sort();
+        names
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_of_38_000_000_bytes_is_taken_and_of_one_more_is_not() {
+    let hub = Hub::start().await;
+    let mut builder = Builder::new(9);
+    let largest = builder.bytes(38_000_000);
+    builder.commit(&[], &Tree::from([("album.wav".to_owned(), largest.clone())]));
+    let history = builder.finish();
+    let remote = empty_repo(&hub).await.speaking(Encoding::Msgpack);
+    let too_large = Object::new([&largest[..], b"!"].concat());
+    remote.push_objects(std::slice::from_ref(&too_large)).await.refused(413, "");
+    let mut pack = history.pack_of(history.last());
+    pack.objects.push(too_large);
+    remote.push_pack("main", false, &pack).await.refused(413, "");
+    assert!(remote.heads().await.is_empty());
+    remote.push_pack("main", false, &history.pack_of(history.last())).await.expect(200);
+    verify::same_history(&history, &remote.clone_all().await, "dev").unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_of_a_forbidden_form_is_refused() {
+    let hub = Hub::start().await;
+    let history = history::linear(10, 2, 1, 1);
+    let remote = empty_repo(&hub).await;
+    remote.push(&history, "main", history.last()).await.expect(200);
+    let long = "x".repeat(129);
+    for id in ["", "a b", "a/b", "../x", "a\u{0}", "é", "a%20", "\n", "*", "{}", long.as_str()] {
+        for encoding in Encoding::BOTH {
+            let remote = remote.speaking(encoding);
+            remote.ask::<_, &str>(&[id], &[]).await.refused_somehow();
+            let mut pack = history.pack(&[history.last()]);
+            pack.commits[0].set("commit_id", id);
+            remote.push_pack("main", true, &pack).await.refused_somehow();
+            let mut pack = history.pack(&[history.last()]);
+            pack.snapshots[0].id = id.to_owned();
+            pack.commits[0].set("snapshot_id", id);
+            remote.push_pack("main", true, &pack).await.refused_somehow();
+        }
+    }
+    assert_eq!(remote.heads().await["main"], history.last());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lists_of_the_other_endpoints_are_limited_too() {
+    let hub = Hub::start().await;
+    let history = history::linear(11, 1, 1, 0);
+    let remote = empty_repo(&hub).await;
+    remote.push(&history, "main", history.last()).await.expect(200);
+    let ids = |count: usize| (0..count).map(|index| format!("{index:064x}")).collect::<Vec<_>>();
+    for encoding in Encoding::BOTH {
+        let remote = remote.speaking(encoding);
+        remote.post("filter-objects", &json!({"object_ids": ids(50_001)})).await.refused(422, "");
+        let missing = remote.post("filter-objects", &json!({"object_ids": ids(50_000)})).await.expect(200);
+        assert_eq!(missing["missing"].as_array().map(Vec::len), Some(50_000));
+        remote.post("negotiate", &json!({"want": [history.last()], "have": ids(257)})).await.refused(422, "");
+        remote.post("negotiate", &json!({"want": ids(257), "have": []})).await.refused(422, "");
+    }
+}

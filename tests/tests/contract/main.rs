@@ -1,0 +1,22 @@
+//! The wire contract, held against a running hub from outside. Each test is named for the sentence that it proves.
+//!
+//! One binary, because linking it costs more than running it. `MUSEHUB_URL` and `MUSEHUB_SECRET` point it at any
+//! deployment; what needs a hub of its own is in [`deployment`].
+
+// Tests fail by panicking.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods)]
+
+mod access;
+mod api;
+mod commits;
+mod deployment;
+mod fetch;
+mod limits;
+mod malformed;
+mod negotiation;
+mod push;
+mod races;
+mod references;
+mod round_trips;
+mod routes;
+mod tokens;
