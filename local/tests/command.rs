@@ -1,0 +1,131 @@
+//! The `musehub` command as a user runs it: a process, its arguments, what it prints.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+const MUSEHUB: &str = env!("CARGO_BIN_EXE_musehub");
+
+/// A hub in a process of its own, which ends with this value.
+struct Hub {
+    process: Child,
+    printed: String,
+}
+
+impl Hub {
+    /// Starts `musehub` and waits for the end of what it prints at its start.
+    fn start(arguments: &[&str]) -> Self {
+        let mut process = command(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let mut printed = String::new();
+        let mut output = BufReader::new(process.stdout.as_mut().unwrap());
+        while !printed.contains("Ctrl-C ends it.") {
+            assert_ne!(output.read_line(&mut printed).unwrap(), 0, "it ended after printing {printed:?}");
+        }
+        Self { process, printed }
+    }
+
+    fn in_folder(folder: &Path) -> Self {
+        Self::start(&["serve", "--listen", "127.0.0.1:0", "--data", folder.to_str().unwrap()])
+    }
+
+    /// What is printed behind the first `before`, up to the next space.
+    fn word_after(&self, before: &str) -> &str {
+        let (_, rest) = self.printed.split_once(before).unwrap();
+        rest.split_whitespace().next().unwrap().trim_end_matches(',')
+    }
+
+    fn get_refs(&self, token: &str) -> String {
+        let address = self.word_after("The hub is at http://");
+        let mut stream = TcpStream::connect(address).unwrap();
+        let authorization = if token.is_empty() { String::new() } else { format!("Authorization: Bearer {token}\r\n") };
+        write!(stream, "GET /dev/song/refs HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{authorization}\r\n")
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.process.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(MUSEHUB);
+    command.args(arguments).env_remove("ACCESS_TOKEN_SECRET").env_remove("RUST_LOG");
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    command(arguments).output().unwrap()
+}
+
+fn complaint(output: &Output) -> String {
+    assert!(!output.status.success());
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn it_prints_all_that_a_first_push_needs_and_ends_cleanly_at_ctrl_c() {
+    let mut hub = Hub::start(&["serve", "--memory", "--listen", "127.0.0.1:0"]);
+    let url = hub.word_after("The hub is at ").to_owned();
+    let token = hub.word_after("--token ").to_owned();
+    for command in [
+        format!("muse auth login --hub {url} --token {token}\n"),
+        format!("muse remote add origin {url}/dev/song\n"),
+        "muse push origin main\n".to_owned(),
+    ] {
+        assert!(hub.printed.contains(&command), "{} lacks {command}", hub.printed);
+    }
+    assert!(hub.get_refs(&token).starts_with("HTTP/1.1 404 "), "the token is good, the repo not there yet");
+    assert!(hub.get_refs("forged").starts_with("HTTP/1.1 401 "));
+    hub.signal("-INT");
+    assert!(hub.process.wait().unwrap().success());
+}
+
+#[test]
+fn a_data_folder_serves_one_hub_at_a_time_and_outlives_kill_9() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("hub");
+    let first = Hub::in_folder(&data);
+    let token = first.word_after("--token ").to_owned();
+    let second = run(&["serve", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()]);
+    assert!(complaint(&second).contains("another hub is running on the data folder"), "{}", complaint(&second));
+    first.signal("-KILL");
+    drop(first);
+
+    let again = Hub::in_folder(&data);
+    assert!(again.get_refs(&token).starts_with("HTTP/1.1 404 "), "its tokens are good again");
+    let minted = run(&["token", "--user", "user-dev", "--ttl", "15m", "--data", data.to_str().unwrap()]);
+    let minted = String::from_utf8(minted.stdout).unwrap();
+    assert!(again.get_refs(minted.trim()).starts_with("HTTP/1.1 404 "));
+}
+
+#[test]
+fn what_cannot_be_done_is_said_in_a_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let absent = folder.path().join("absent");
+    let refused = run(&["token", "--user", "user-dev", "--data", absent.to_str().unwrap()]);
+    assert!(complaint(&refused).contains("there is no data folder"), "{}", complaint(&refused));
+    let refused = run(&["token", "--user", "user-dev", "--ttl", "soon"]);
+    assert!(complaint(&refused).contains("a time is a number and a unit"), "{}", complaint(&refused));
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let refused = run(&["serve", "--memory", "--listen", &address]);
+    assert!(complaint(&refused).contains(&format!("cannot listen on {address}")), "{}", complaint(&refused));
+
+    let refused =
+        command(&["serve", "--memory", "--listen", "127.0.0.1:0"]).env("ACCESS_TOKEN_SECRET", "short").output();
+    assert!(complaint(&refused.unwrap()).contains("it needs at least 32"));
+}
