@@ -86,8 +86,11 @@ impl Tokens {
     /// A token of a user, good for `ttl` from now.
     ///
     /// # Errors
-    /// When it cannot be signed, which is a fault of the hub's.
+    /// [`Error::Invalid`] for a user id that is none.
     pub fn mint(&self, user_id: &str, ttl: Duration) -> Result<String, Error> {
+        if !is_user_id(user_id) {
+            return Err(Error::Invalid(format!("a user id has 1 to {MAX_USER_ID} bytes and no control characters")));
+        }
         let now = self.ambient.now_ms() / 1_000;
         let claims = NewClaims {
             kind: ACCESS,
@@ -134,11 +137,15 @@ impl Tokens {
         if claims.exp.partial_cmp(&now) != Some(Ordering::Greater) {
             return Err(Error::Unauthorized("the token has expired"));
         }
-        if claims.sub.is_empty() || claims.sub.len() > MAX_USER_ID || claims.sub.chars().any(char::is_control) {
+        if !is_user_id(&claims.sub) {
             return Err(Error::Unauthorized("the token names no user"));
         }
         Ok(Caller { user_id: claims.sub })
     }
+}
+
+fn is_user_id(text: &str) -> bool {
+    !text.is_empty() && text.len() <= MAX_USER_ID && !text.chars().any(char::is_control)
 }
 
 #[cfg(test)]

@@ -18,16 +18,6 @@ pub const MAX_BRANCH_LENGTH: usize = 255;
 /// The longest repo slug or user handle, in characters.
 pub const MAX_SLUG_LENGTH: usize = 64;
 
-/// Whether commit, snapshot and object ids are held to be the hashes of what they name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Ids {
-    /// Every id is recomputed; what does not match is refused.
-    #[default]
-    Strict,
-    /// Ids are opaque, and a commit may name a parent or a snapshot that the hub lacks, as older hubs took it.
-    Lenient,
-}
-
 const PREFIX: &str = "sha256:";
 const HEX_LENGTH: usize = 64;
 

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, Stream};
-use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use lambda_http::{Body, Request, RequestExt};
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ambient::Ambient;
 use crate::auth::{Caller, Tokens};
-use crate::id::{Ids, RepoId, Slug};
+use crate::id::{RepoId, Slug};
 use crate::store::account::NewRepo;
 use crate::store::index::RepoIndex;
 use crate::store::items::Visibility;
@@ -46,8 +46,6 @@ pub struct Hub {
 pub struct Settings {
     /// Whether a push to `<own handle>/<new slug>` makes the repo, and then who may know of it.
     pub push_to_create: Option<Visibility>,
-    /// Whether ids are held to be hashes.
-    pub ids: Ids,
     /// The URL that the hub is reached by, for the URLs that it hands out; else that of the request.
     pub public_url: Option<String>,
 }
@@ -75,8 +73,7 @@ pub enum ConfigurationError {
 
 impl Hub {
     /// The hub as the environment describes it: `MUSEHUB_TABLE`, `MUSEHUB_BUCKET`, `ACCESS_TOKEN_SECRET`, and as the
-    /// operator likes `MUSEHUB_PUSH_TO_CREATE` (`off`, `public`, `private`), `MUSEHUB_IDS` (`strict`, `lenient`) and
-    /// `MUSEHUB_PUBLIC_URL`; for the SDK everything that it reads, `AWS_ENDPOINT_URL` among it.
+    /// operator likes `MUSEHUB_PUSH_TO_CREATE` (`off`, `public`, `private`) and `MUSEHUB_PUBLIC_URL`; for the SDK everything that it reads, `AWS_ENDPOINT_URL` among it.
     ///
     /// # Errors
     /// When a variable is missing or wrong.
@@ -92,12 +89,6 @@ impl Hub {
                 _ => None,
             })?
             .flatten(),
-            ids: choice("MUSEHUB_IDS", "strict or lenient", |value| match value {
-                "strict" => Some(Ids::Strict),
-                "lenient" => Some(Ids::Lenient),
-                _ => None,
-            })?
-            .unwrap_or_default(),
             public_url: variable("MUSEHUB_PUBLIC_URL"),
         };
         let tokens = Tokens::new(&required("ACCESS_TOKEN_SECRET")?, ambient.clone())?;
@@ -118,15 +109,11 @@ impl Hub {
         let route = format!("{} {}", call.parts.method, call.parts.uri.path());
         // On the heap: the future of a whole request is too deep a type to be laid out in place everywhere.
         let outcome = AssertUnwindSafe(Box::pin(function(call))).catch_unwind().await;
-        let error = match outcome {
-            Ok(Ok(response)) => return response,
-            Ok(Err(error)) => error,
-            Err(_) => Error::internal("the function panicked"),
-        };
-        if error.status().is_server_error() {
-            tracing::error!(route, status = error.status().as_u16(), causes = causes(&error), "request failed");
+        match outcome {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => refuse(&route, &error),
+            Err(_) => refuse(&route, &Error::internal("the function panicked")),
         }
-        refusal(&error)
     }
 
     /// The repo that a push goes to, with what its packs hold. A name of the caller's own that has no repo yet is one
@@ -150,15 +137,21 @@ impl Hub {
             if !repo.is_writable_by(user_id) {
                 return Err(Error::NotAuthorized);
             }
-            let was_pushed_to = repo.meta.first_pushed_at.is_some();
-            return Ok((Destination { id: repo.id, heads: repo.heads, was_pushed_to, creates: None }, index));
+            let destination = Destination {
+                was_pushed_to: repo.meta.first_pushed_at.is_some(),
+                packs: repo.packs.len(),
+                id: repo.id,
+                heads: repo.heads,
+                creates: None,
+            };
+            return Ok((destination, index));
         }
         let visibility = self.settings.push_to_create.ok_or(Error::RepoNotFound)?;
         let profile = self.store.profile(user_id).await?.filter(|profile| profile.handle == target.owner);
         let owner = profile.ok_or(Error::RepoNotFound)?.handle;
         let new = NewRepo::new(&self.store, owner, user_id, target.slug.clone(), visibility);
         let destination =
-            Destination { id: new.id.clone(), heads: Heads::new(), was_pushed_to: false, creates: Some(new) };
+            Destination { id: new.id.clone(), heads: Heads::new(), packs: 0, was_pushed_to: false, creates: Some(new) };
         Ok((destination, Arc::default()))
     }
 
@@ -195,6 +188,8 @@ pub struct Destination {
     pub id: RepoId,
     /// The head of each branch.
     pub heads: Heads,
+    /// How many packs it has.
+    pub packs: usize,
     /// Whether a branch was ever pushed to it.
     pub was_pushed_to: bool,
     /// The repo again, if this push is to make it.
@@ -225,16 +220,19 @@ fn choice<T>(
     }
 }
 
-/// An error and what caused it, from the outside in.
-fn causes(error: &Error) -> String {
-    let mut text = error.to_string();
+/// Logs a fault of the hub's, once, with what caused it. What is the client's own doing is not logged.
+pub fn log_fault(route: &str, error: &Error) {
+    if !error.status().is_server_error() {
+        return;
+    }
+    let mut causes = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
+        causes.push_str(": ");
+        causes.push_str(&inner.to_string());
         cause = inner.source();
     }
-    text
+    tracing::error!(route, status = error.status().as_u16(), causes, "request failed");
 }
 
 /// The repo that a request is about, as its path says.
@@ -338,11 +336,20 @@ impl Call {
 }
 
 /// The response to a request that is refused.
-pub fn refusal(error: &Error) -> Response<AnswerBody> {
+pub fn refuse(route: &str, error: &Error) -> Response<AnswerBody> {
+    log_fault(route, error);
     let body = AnswerBody::whole(error.body());
     let mut response = response(error.status(), Encoding::Json.content_type(), body);
-    if matches!(error, Error::Unauthorized(_)) {
-        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    match error {
+        Error::Unauthorized(_) => {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        Error::MethodNotAllowed { allowed, .. } => {
+            if let Ok(allowed) = HeaderValue::from_str(allowed) {
+                response.headers_mut().insert(ALLOW, allowed);
+            }
+        }
+        _ => {}
     }
     response
 }

@@ -1,11 +1,12 @@
 //! The data folder of a hub on one machine, and the token secret in it.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use common::ambient::Ambient;
+use tempfile::NamedTempFile;
 
 /// The secret that tokens are signed with, where the operator gives it. It goes before the one in the data folder.
 pub const SECRET_VARIABLE: &str = "ACCESS_TOKEN_SECRET";
@@ -45,17 +46,17 @@ impl DataFolder {
     /// What the file system answers.
     pub fn secret(&self, ambient: &Ambient) -> io::Result<String> {
         let path = self.0.join("secret");
-        let mut file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return Ok(fs::read_to_string(&path)?.trim().to_owned());
+        if !path.exists() {
+            // Under its name only once it is whole, and only if no other process was faster.
+            let mut file = NamedTempFile::new_in(&self.0)?;
+            file.write_all(new_secret(ambient).as_bytes())?;
+            file.as_file().sync_all()?;
+            match file.persist_noclobber(&path) {
+                Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => return Err(error.error),
+                _ => {}
             }
-            Err(error) => return Err(error),
-        };
-        let secret = new_secret(ambient);
-        file.write_all(secret.as_bytes())?;
-        file.sync_all()?;
-        Ok(secret)
+        }
+        Ok(fs::read_to_string(&path)?.trim().to_owned())
     }
 }
 

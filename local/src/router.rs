@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use common::Hub;
-use common::service::{AnswerBody, refusal};
+use common::service::{AnswerBody, refuse};
 use common::wire::Error;
-use http::{Method, Request, Response};
+use http::header::EXPECT;
+use http::{HeaderMap, Method, Request, Response};
 use http_body_util::BodyExt;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::{Body as _, Frame, Incoming};
 use lambda_http::{Body, RequestExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -20,8 +22,10 @@ pub const MAX_BODY: usize = 256 << 20;
 /// Bytes of a body over the limit that are read and thrown away, because a client that is still sending does not
 /// listen. Beyond, the connection is closed on it.
 const MAX_DISCARDED: usize = 1 << 30;
-/// Mebibytes of all bodies that are held at the same time; further requests wait for their turn.
-const BODIES_MEBIBYTES: u32 = 1024;
+/// Mebibytes of all bodies that are held at the same time; what does not fit is answered with 503.
+const BODIES_MEBIBYTES: usize = 1024;
+/// How long a client may pause in the middle of a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One of the hub's functions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,29 +115,33 @@ impl Router {
                 paths.insert(*pattern, methods)?;
             }
         }
-        Ok(Self { hub, paths, lambda_limits, bodies: Arc::new(Semaphore::new(BODIES_MEBIBYTES as usize)) })
+        Ok(Self { hub, paths, lambda_limits, bodies: Arc::new(Semaphore::new(BODIES_MEBIBYTES)) })
     }
 
     /// Answers one request.
     pub async fn answer(&self, request: Request<Incoming>) -> Response<AnswerBody> {
-        match self.route(request).await {
-            Ok(response) => response,
-            Err(error) => refusal(&error),
-        }
+        let route = format!("{} {}", request.method(), request.uri().path());
+        self.route(request).await.unwrap_or_else(|error| refuse(&route, &error))
     }
 
     async fn route(&self, request: Request<Incoming>) -> Result<Response<AnswerBody>, Error> {
         let (parts, body) = request.into_parts();
-        let limit = if self.lambda_limits { lambda::MAX_EVENT } else { MAX_BODY };
-        let matched = self.find(&parts.method, parts.uri.path());
-        let (body, _room) = match &matched {
-            Ok(_) => self.read(body, limit).await?,
-            Err(_) => {
-                discard(body).await;
-                (Vec::new(), None)
+        let mut body = ArrivingBody::new(&parts.headers, body);
+        let matched = match self.find(&parts.method, parts.uri.path()) {
+            Ok(matched) => matched,
+            Err(error) => {
+                body.discard().await;
+                return Err(error);
             }
         };
-        let matched = matched?;
+        let limit = if self.lambda_limits { lambda::MAX_EVENT } else { MAX_BODY };
+        let (body, _room) = match body.read(limit, &self.bodies).await? {
+            Arrived::Whole(bytes, room) => (bytes, room),
+            Arrived::TooLarge => {
+                body.discard().await;
+                return Err(too_large(self.lambda_limits));
+            }
+        };
         if self.lambda_limits {
             return lambda::invoke(&self.hub, &matched, &parts, body).await;
         }
@@ -146,47 +154,82 @@ impl Router {
     fn find(&self, method: &Method, path: &str) -> Result<Matched, Error> {
         let found = self.paths.at(path).map_err(|_| Error::UnknownRoute)?;
         let parameters = found.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let (_, pattern, function) = found
-            .value
-            .iter()
-            .find(|(allowed, ..)| allowed == method)
-            .ok_or_else(|| Error::MethodNotAllowed(method.clone()))?;
+        let Some((_, pattern, function)) = found.value.iter().find(|(allowed, ..)| allowed == method) else {
+            let allowed: Vec<&str> = found.value.iter().map(|(allowed, ..)| allowed.as_str()).collect();
+            return Err(Error::MethodNotAllowed { method: method.clone(), allowed: allowed.join(", ") });
+        };
         Ok(Matched { function: *function, pattern, parameters })
-    }
-
-    /// Reads a body of at most `limit` bytes, when there is room for it among those of other requests.
-    async fn read(&self, mut body: Incoming, limit: usize) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), Error> {
-        let declared = body.size_hint().exact().and_then(|size| usize::try_from(size).ok());
-        let expected = declared.unwrap_or(limit);
-        if expected > limit {
-            discard(body).await;
-            return Err(too_large(self.lambda_limits));
-        }
-        let mebibytes = u32::try_from(expected.div_ceil(1 << 20)).unwrap_or(BODIES_MEBIBYTES);
-        let room = Arc::clone(&self.bodies).acquire_many_owned(mebibytes.clamp(1, BODIES_MEBIBYTES)).await;
-        let mut bytes = Vec::with_capacity(declared.unwrap_or_default());
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| Error::MalformedBody(format!("the body: it broke off: {error}")))?;
-            let Ok(data) = frame.into_data() else {
-                continue;
-            };
-            if bytes.len() + data.len() > limit {
-                discard(body).await;
-                return Err(too_large(self.lambda_limits));
-            }
-            bytes.extend_from_slice(&data);
-        }
-        Ok((bytes, room.ok()))
     }
 }
 
-/// Reads on to the end of a body that nobody wants, so that the client gets to hear why.
-async fn discard(mut body: Incoming) {
-    let mut discarded = 0;
-    while let Some(Ok(frame)) = body.frame().await {
-        discarded += frame.data_ref().map_or(0, Bytes::len);
-        if discarded > MAX_DISCARDED {
+/// A body that may still be on its way.
+struct ArrivingBody {
+    body: Incoming,
+    /// Whether the client waits to be asked for it, which looking at it does.
+    is_waiting: bool,
+}
+
+enum Arrived {
+    /// All of it, and the room that it takes among the bodies of other requests.
+    Whole(Vec<u8>, Vec<OwnedSemaphorePermit>),
+    /// There is more than the limit.
+    TooLarge,
+}
+
+impl ArrivingBody {
+    fn new(headers: &HeaderMap, body: Incoming) -> Self {
+        Self { body, is_waiting: headers.contains_key(EXPECT) }
+    }
+
+    /// The next bytes, or none at the end.
+    async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        loop {
+            let broke_off = |why: String| Error::MalformedBody(format!("the body: it broke off: {why}"));
+            let frame = tokio::time::timeout(BODY_TIMEOUT, self.body.frame()).await;
+            let frame = frame.map_err(|_| broke_off(format!("nothing came for {} seconds", BODY_TIMEOUT.as_secs())))?;
+            match frame.transpose().map_err(|error| broke_off(error.to_string()))?.map(Frame::into_data) {
+                None => return Ok(None),
+                Some(Ok(bytes)) => return Ok(Some(bytes)),
+                // Trailers say nothing here.
+                Some(Err(_)) => {}
+            }
+        }
+    }
+
+    /// Reads a body of at most `limit` bytes, as long as `bodies` has room for what arrives.
+    async fn read(&mut self, limit: usize, bodies: &Arc<Semaphore>) -> Result<Arrived, Error> {
+        let declared = self.body.size_hint().exact().and_then(|size| usize::try_from(size).ok());
+        if declared.is_some_and(|declared| declared > limit) {
+            return Ok(Arrived::TooLarge);
+        }
+        // Memory is only taken as it is written to, so a length that is declared and never sent costs none.
+        let mut bytes = Vec::with_capacity(declared.unwrap_or_default());
+        let mut room = Vec::new();
+        self.is_waiting = false;
+        while let Some(more) = self.next().await? {
+            if bytes.len() + more.len() > limit {
+                return Ok(Arrived::TooLarge);
+            }
+            bytes.extend_from_slice(&more);
+            while room.len() << 20 < bytes.len() {
+                let permit = Arc::clone(bodies).try_acquire_owned();
+                room.push(permit.map_err(|_| Error::Unavailable("too many large requests at once".into()))?);
+            }
+        }
+        Ok(Arrived::Whole(bytes, room))
+    }
+
+    /// Reads on to the end of a body that nobody wants, because a client that is still sending does not listen.
+    async fn discard(&mut self) {
+        if self.is_waiting {
             return;
+        }
+        let mut discarded = 0;
+        while let Ok(Some(bytes)) = self.next().await {
+            discarded += bytes.len();
+            if discarded > MAX_DISCARDED {
+                return;
+            }
         }
     }
 }

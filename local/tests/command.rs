@@ -1,5 +1,7 @@
 //! The `musehub` command as a user runs it: a process, its arguments, what it prints.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says so by panicking")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;

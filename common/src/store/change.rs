@@ -124,7 +124,11 @@ impl Store {
         }
 
         let Some(marker) = marker else {
-            return Ok(Outcome::Landed);
+            // Nothing but perhaps a repo that is still empty.
+            return match change.creates {
+                Some(repo) => self.create_repo(repo).await,
+                None => Ok(Outcome::Landed),
+            };
         };
         // The marker's name was drawn for this change, so that it is there says that the change is.
         self.transact(items, &marker, |_: serde::de::IgnoredAny| true).await
@@ -138,9 +142,10 @@ impl Store {
         marker: &Key,
         is_ours: impl Fn(T) -> bool,
     ) -> Result<Outcome, Error> {
-        let attempts = self.transact_until_answered(items, marker, is_ours);
+        let attempts = self.transact_until_answered(items, marker, &is_ours);
         match tokio::time::timeout(TRANSACT_TIMEOUT, attempts).await {
             Ok(outcome) => outcome,
+            Err(_) if self.get_item(marker).await?.is_some_and(is_ours) => Ok(Outcome::Landed),
             Err(elapsed) => Err(Error::Unavailable(elapsed.into())),
         }
     }
@@ -149,7 +154,7 @@ impl Store {
         &self,
         items: Vec<TransactWriteItem>,
         marker: &Key,
-        is_ours: impl Fn(T) -> bool,
+        is_ours: &impl Fn(T) -> bool,
     ) -> Result<Outcome, Error> {
         // With one token, an attempt that follows one that landed unheard is answered as that one was.
         // <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
@@ -173,7 +178,7 @@ impl Store {
             }
             // A condition may fail on our own write, made by an attempt whose answer was lost.
             let may_have_landed = matches!(answer, Answer::ConditionFailed | Answer::Lost);
-            if may_have_landed && self.get_item(marker).await?.is_some_and(&is_ours) {
+            if may_have_landed && self.get_item(marker).await?.is_some_and(is_ours) {
                 return Ok(Outcome::Landed);
             }
             if answer == Answer::ConditionFailed {

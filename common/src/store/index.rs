@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
 use super::{Error, Store};
 use crate::graph::{Graph, NewCommit};
@@ -31,7 +31,7 @@ pub struct Place {
 }
 
 /// A frame and the pack that it is in.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PackFrame {
     /// The pack.
     pub pack: PackId,
@@ -159,7 +159,17 @@ impl Weighter<RepoId, Entry> for EntryWeighter {
 impl Default for IndexCache {
     fn default() -> Self {
         const EXPECTED_REPOS: usize = 1_000;
-        Self(Cache::with_weighter(EXPECTED_REPOS, CACHE_BYTES, EntryWeighter))
+        // One shard: each has its part of the capacity, and a large repo would not fit into a part.
+        let options = OptionsBuilder::new()
+            .estimated_items_capacity(EXPECTED_REPOS)
+            .weight_capacity(CACHE_BYTES)
+            .shards(1)
+            .build();
+        let cache = options.map(|options| {
+            Cache::with_options(options, EntryWeighter, DefaultHashBuilder::default(), DefaultLifecycle::default())
+        });
+        // The options are complete; were they not, an ordinary cache would serve.
+        Self(cache.unwrap_or_else(|_| Cache::with_weighter(EXPECTED_REPOS, CACHE_BYTES, EntryWeighter)))
     }
 }
 
@@ -241,5 +251,28 @@ impl Store {
         let middle = usize::try_from(graph.length).map_err(Error::fault)?;
         let (graph_bytes, contents_bytes) = stored.split_at_checked(middle).unwrap_or_default();
         Ok((pack, GraphSection::decode(pack, &graph, graph_bytes)?, Contents::decode(pack, &contents, contents_bytes)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::ObjectId;
+    use crate::pack::{NewObject, write};
+
+    #[test]
+    fn the_index_of_one_large_repo_stays_in_the_cache() {
+        let pack = |number: u64| {
+            let content = number.to_le_bytes();
+            let object = NewObject { key: ObjectId::of(&content).key(), path: "".into(), content: &content };
+            let written = write(&[], &[], &[object]).unwrap();
+            (PackId::from_parts(number, 0), written.graph, written.contents)
+        };
+        let (cache, repo) = (IndexCache::default(), RepoId::from(PackId::from_parts(0, 0)));
+        let slot = cache.slot(&repo);
+        slot.add(vec![pack(1)]).unwrap();
+        // What the index of some four million records weighs.
+        cache.0.insert(repo.clone(), Entry { slot, weight: CACHE_BYTES * 3 / 4 });
+        assert_eq!(cache.slot(&repo).current().packs.len(), 1);
     }
 }

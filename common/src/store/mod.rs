@@ -18,6 +18,7 @@ pub mod packs;
 pub mod reader;
 pub mod repo;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -26,6 +27,7 @@ use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use quick_cache::sync::Cache;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::ambient::Ambient;
 use crate::id::RepoId;
@@ -40,6 +42,8 @@ const DYNAMODB_TIMEOUTS: (Duration, Duration) = (Duration::from_secs(3), Duratio
 /// The same for S3, where an attempt sends a whole pack. Clients give up after 60 seconds.
 const S3_TIMEOUTS: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(30));
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Answers that read packs at the same time. Each holds some 30 MiB of them at most.
+const PARALLEL_READERS: usize = 32;
 /// How many names of repos a process remembers.
 const REMEMBERED_NAMES: usize = 10_000;
 /// How many users' profiles a process remembers.
@@ -65,6 +69,7 @@ pub struct Store {
     /// By user id; what a profile says never changes.
     profiles: Cache<String, ProfileItem>,
     indexes: IndexCache,
+    readers: Arc<Semaphore>,
 }
 
 impl Store {
@@ -96,7 +101,16 @@ impl Store {
             names: Cache::new(REMEMBERED_NAMES),
             profiles: Cache::new(REMEMBERED_PROFILES),
             indexes: IndexCache::default(),
+            readers: Arc::new(Semaphore::new(PARALLEL_READERS)),
         }
+    }
+
+    /// Waits until not too many others read packs. The turn ends with what is returned.
+    ///
+    /// # Errors
+    /// Never: turns are given out as long as there is a store.
+    pub async fn reading_turn(&self) -> Result<OwnedSemaphorePermit, Error> {
+        Arc::clone(&self.readers).acquire_owned().await.map_err(Error::fault)
     }
 
     /// The time and the randomness that the store uses.

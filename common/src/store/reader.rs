@@ -13,26 +13,26 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::index::{Place, RepoIndex};
+use super::index::{PackFrame, Place, RepoIndex};
 use super::{Error, Store};
 use crate::id::RepoId;
 use crate::pack::PackId;
 
 /// Raw bytes of opened frames that are kept for records to come.
-const WINDOW_BYTES: u64 = 24 << 20;
+const WINDOW_BYTES: u64 = 12 << 20;
 /// Stored bytes of neighbouring frames that one read gets at most; a larger frame is read alone.
 const READ_BYTES: u64 = 2 << 20;
 /// Reads under way or waiting for their turn.
 const READS_AHEAD: usize = 8;
 /// Stored bytes of those reads together; a larger read goes alone.
-const AHEAD_KIBIBYTES: u32 = 16 << 10;
+const AHEAD_KIBIBYTES: u32 = 8 << 10;
 
 /// One ranged read, which brings frames that lie side by side in a pack.
 #[derive(Debug, PartialEq, Eq)]
 struct Read {
     pack: PackId,
     range: Range<u64>,
-    frames: Vec<u32>,
+    frames: Vec<(u32, PackFrame)>,
 }
 
 /// What to do next.
@@ -57,7 +57,7 @@ fn damaged() -> Error {
 }
 
 /// Plans how to hand out the records at `places` in their order.
-fn plan(index: &RepoIndex, places: &[Place]) -> Result<Plan, Error> {
+fn plan<'f>(locate: impl Fn(Place) -> Option<&'f PackFrame>, places: &[Place]) -> Result<Plan, Error> {
     let mut plan = Plan::default();
     let mut open: HashSet<u32> = HashSet::new();
     // The same frames, the one opened first in front, with their raw bytes.
@@ -65,7 +65,7 @@ fn plan(index: &RepoIndex, places: &[Place]) -> Result<Plan, Error> {
     let mut open_bytes = 0;
     for place in places {
         if open.insert(place.frame) {
-            let located = index.frame(*place).ok_or_else(damaged)?;
+            let located = *locate(*place).ok_or_else(damaged)?;
             let raw = u64::from(located.frame.raw_length);
             while open_bytes + raw > WINDOW_BYTES
                 && let Some((oldest, bytes)) = opened.pop_front()
@@ -87,9 +87,13 @@ fn plan(index: &RepoIndex, places: &[Place]) -> Result<Plan, Error> {
                         && end.saturating_sub(last.range.start) <= READ_BYTES =>
                 {
                     last.range.end = end;
-                    last.frames.push(place.frame);
+                    last.frames.push((place.frame, located));
                 }
-                _ => plan.reads.push(Read { pack: located.pack, range: start..end, frames: vec![place.frame] }),
+                _ => plan.reads.push(Read {
+                    pack: located.pack,
+                    range: start..end,
+                    frames: vec![(place.frame, located)],
+                }),
             }
         }
         plan.steps.push(Step::Emit(*place));
@@ -97,12 +101,17 @@ fn plan(index: &RepoIndex, places: &[Place]) -> Result<Plan, Error> {
     Ok(plan)
 }
 
-/// A frame as it came from S3, and the room that it takes among the reads ahead.
-type Fetched = (u32, Bytes, Arc<OwnedSemaphorePermit>);
+/// A frame as it came from S3.
+struct Fetched {
+    position: u32,
+    located: PackFrame,
+    stored: Bytes,
+    /// The room that its read takes among the reads ahead.
+    _room: Arc<OwnedSemaphorePermit>,
+}
 
 /// Hands out records in the order that was asked for.
 pub struct RecordReader {
-    index: Arc<RepoIndex>,
     fetched: std::pin::Pin<Box<dyn Stream<Item = Result<Vec<Fetched>, Error>> + Send>>,
     waiting: VecDeque<Fetched>,
     steps: std::vec::IntoIter<Step>,
@@ -117,12 +126,12 @@ impl Store {
     pub fn read_records(
         self: &Arc<Self>,
         repo: &RepoId,
-        index: &Arc<RepoIndex>,
+        index: &RepoIndex,
         places: &[Place],
     ) -> Result<RecordReader, Error> {
-        let Plan { reads, steps } = plan(index, places)?;
+        let Plan { reads, steps } = plan(|place| index.frame(place), places)?;
         let room = Arc::new(Semaphore::new(AHEAD_KIBIBYTES as usize));
-        let context = (Arc::clone(self), repo.clone(), Arc::clone(index));
+        let (store, repo) = (Arc::clone(self), repo.clone());
         let fetched = stream::iter(reads)
             // The room is taken in the order of the reads, so the read that is needed next is never the one without.
             .then(move |read| {
@@ -135,28 +144,20 @@ impl Store {
                 }
             })
             .map_ok(move |(read, permit)| {
-                let (store, repo, index) = (Arc::clone(&context.0), context.1.clone(), Arc::clone(&context.2));
+                let (store, repo) = (Arc::clone(&store), repo.clone());
                 // A task of its own, so that it goes on while the frames before it are opened and sent.
                 let read = tokio::spawn(async move {
-                    let bytes = store.get_pack_range(&repo, read.pack, read.range).await?;
-                    let mut start = 0;
-                    read.frames
-                        .into_iter()
-                        .map(|number| {
-                            let place = Place { frame: number, start: 0, length: 0 };
-                            let length = index.frame(place).ok_or_else(damaged)?.frame.stored_length as usize;
-                            let end = (start + length).min(bytes.len());
-                            let frame = bytes.slice(start..end);
-                            start = end;
-                            Ok((number, frame, Arc::clone(&permit)))
-                        })
-                        .collect::<Result<Vec<_>, Error>>()
+                    let mut bytes = store.get_pack_range(&repo, read.pack, read.range).await?;
+                    let frames = read.frames.into_iter().map(|(position, located)| {
+                        let length = (located.frame.stored_length as usize).min(bytes.len());
+                        Fetched { position, located, stored: bytes.split_to(length), _room: Arc::clone(&permit) }
+                    });
+                    Ok::<_, Error>(frames.collect::<Vec<_>>())
                 });
                 async move { read.await.map_err(Error::fault)? }
             })
             .try_buffered(READS_AHEAD);
         Ok(RecordReader {
-            index: Arc::clone(index),
             fetched: Box::pin(fetched),
             waiting: VecDeque::new(),
             steps: steps.into_iter(),
@@ -192,10 +193,91 @@ impl RecordReader {
         if self.waiting.is_empty() {
             self.waiting = self.fetched.next().await.ok_or_else(damaged)??.into();
         }
-        let (number, stored, _room) =
-            self.waiting.pop_front().filter(|(number, ..)| *number == expected).ok_or_else(damaged)?;
-        let located = *self.index.frame(Place { frame: number, start: 0, length: 0 }).ok_or_else(damaged)?;
-        self.open.insert(number, located.frame.open(located.pack, located.number, &stored)?);
+        let next = self.waiting.pop_front().filter(|fetched| fetched.position == expected);
+        let Fetched { located, stored, .. } = next.ok_or_else(damaged)?;
+        self.open.insert(expected, located.frame.open(located.pack, located.number, &stored)?);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pack::{Frame, Kind};
+    use proptest::prelude::*;
+
+    /// Frames side by side in a few packs, of sizes on both sides of every limit.
+    fn frames() -> impl Strategy<Value = Vec<PackFrame>> {
+        let frame = (0_u64..3, prop_oneof![1_u32..100_000, 1_000_000_u32..40_000_000], 1_u32..10);
+        prop::collection::vec(frame, 1..30).prop_map(|frames| {
+            let mut ends = [0_u64; 3];
+            let frames = frames.into_iter().enumerate().map(|(number, (pack, raw_length, ratio))| {
+                let (offset, stored_length) = (ends[pack as usize], raw_length.div_ceil(ratio));
+                ends[pack as usize] += u64::from(stored_length);
+                let frame = Frame { kind: Kind::Objects, offset, stored_length, raw_length, checksum: 0 };
+                PackFrame { pack: PackId::from_parts(pack, 0), number, frame }
+            });
+            frames.collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_record_is_handed_out_from_an_open_frame_and_little_is_open_at_a_time(
+            frames in frames(),
+            order in prop::collection::vec(any::<prop::sample::Index>(), 0..200),
+        ) {
+            let places: Vec<Place> = order
+                .iter()
+                .enumerate()
+                .map(|(start, index)| Place { frame: index.index(frames.len()) as u32, start: start as u32, length: 1 })
+                .collect();
+            let plan = plan(|place| frames.get(place.frame as usize), &places).unwrap();
+
+            let mut read = plan.reads.iter().flat_map(|read| {
+                let stored: u64 = read.frames.iter().map(|(_, located)| u64::from(located.frame.stored_length)).sum();
+                assert_eq!(read.range.end - read.range.start, stored, "a read has its frames and nothing else");
+                assert!(stored <= READ_BYTES || read.frames.len() == 1);
+                read.frames.iter().map(|(position, _)| *position)
+            });
+            let mut open = HashSet::new();
+            let mut emitted = Vec::new();
+            for step in &plan.steps {
+                match step {
+                    Step::Open(frame) => {
+                        prop_assert_eq!(read.next(), Some(*frame), "frames are opened in the order of the reads");
+                        prop_assert!(open.insert(*frame));
+                    }
+                    Step::Close(frame) => prop_assert!(open.remove(frame)),
+                    Step::Emit(place) => {
+                        prop_assert!(open.contains(&place.frame));
+                        emitted.push(*place);
+                    }
+                }
+                let bytes: u64 = open.iter().map(|frame| u64::from(frames[*frame as usize].frame.raw_length)).sum();
+                prop_assert!(bytes <= WINDOW_BYTES || open.len() == 1, "{} bytes in {} frames", bytes, open.len());
+            }
+            prop_assert_eq!(read.next(), None);
+            prop_assert_eq!(emitted, places);
+        }
+    }
+
+    #[test]
+    fn records_in_the_order_of_their_frames_are_read_once_and_neighbours_together() {
+        let frame = |number: u32| Frame {
+            kind: Kind::Objects,
+            offset: u64::from(number) * 1_000,
+            stored_length: 1_000,
+            raw_length: 2_000_000,
+            checksum: 0,
+        };
+        let frames: Vec<PackFrame> = (0..3_000)
+            .map(|number| PackFrame { pack: PackId::nil(), number: number as usize, frame: frame(number) })
+            .collect();
+        let places: Vec<Place> =
+            (0..3_000).flat_map(|frame| [0, 1].map(|start| Place { frame, start, length: 1 })).collect();
+        let plan = plan(|place| frames.get(place.frame as usize), &places).unwrap();
+        assert_eq!(plan.reads.len(), 2, "3 MB that lie side by side");
+        assert_eq!(plan.reads.iter().map(|read| read.frames.len()).sum::<usize>(), 3_000);
     }
 }

@@ -104,7 +104,10 @@ impl Commit {
         if !self.is_incomplete {
             return Ok(());
         }
-        let mut fields: Fields = decode_msgpack(&self.record).map_err(Error::internal)?;
+        let Value::Map(fields) = decode_msgpack(&self.record).map_err(Error::internal)? else {
+            return Err(Error::internal("the record of a commit is no map"));
+        };
+        let mut fields = Fields(fields);
         for (name, filling) in [("author", author), ("committed_at", committed_at)] {
             if let Some(value) = fields.get_mut(name)
                 && is_empty(value)

@@ -4,7 +4,7 @@ use std::io;
 
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
-use serde::de::IgnoredAny;
+use serde::de::Visitor;
 use serde::{Deserialize, Serialize};
 
 use super::error::Error;
@@ -104,9 +104,21 @@ pub(crate) fn decode_msgpack<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Resul
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(body);
     deserializer.set_max_depth(MAX_DEPTH);
     let value = T::deserialize(&mut deserializer)?;
-    match IgnoredAny::deserialize(&mut deserializer) {
+    // At the end there is no further marker to read; whatever else is met is refused before any of it is read on.
+    match serde::Deserializer::deserialize_any(&mut deserializer, NothingMore) {
         Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(value),
         _ => Err(rmp_serde::decode::Error::Syntax("something follows the end of the msgpack value".to_owned())),
+    }
+}
+
+/// Takes no value at all.
+struct NothingMore;
+
+impl Visitor<'_> for NothingMore {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("nothing more")
     }
 }
 

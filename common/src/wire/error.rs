@@ -34,8 +34,13 @@ pub enum Error {
     #[error("commit '{0}' is not in this repository")]
     UnknownCommit(CommitId),
     /// 405: the path is right, the method is not.
-    #[error("this path does not take the method {0}")]
-    MethodNotAllowed(http::Method),
+    #[error("this path takes {allowed} and not {method}")]
+    MethodNotAllowed {
+        /// The method of the request.
+        method: http::Method,
+        /// The methods that the path takes, as the header `Allow` lists them.
+        allowed: String,
+    },
     /// 409: the branch's head is not an ancestor of the pushed tip.
     #[error("non-fast-forward push to '{0}' — use force=true to overwrite")]
     NonFastForward(BranchName),
@@ -64,7 +69,7 @@ pub enum Error {
     #[error("{0}")]
     MissingReferences(String),
     /// 422: a list is longer than the contract allows.
-    #[error("{sent} {what} in one request: the limit is {limit}")]
+    #[error("{sent} {what}: the limit is {limit}")]
     TooMany {
         /// What the list holds.
         what: &'static str,
@@ -92,7 +97,7 @@ impl Error {
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Self::NotAuthorized => StatusCode::FORBIDDEN,
             Self::RepoNotFound | Self::UnknownRoute | Self::UnknownCommit(_) => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::NonFastForward(_) | Self::HandleTaken(_) | Self::RepoExists(_) => StatusCode::CONFLICT,
             Self::PayloadTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -116,7 +121,7 @@ impl Error {
             Self::RepoNotFound => "repo_not_found",
             Self::UnknownRoute => "not_found",
             Self::UnknownCommit(_) => "unknown_commit",
-            Self::MethodNotAllowed(_) => "method_not_allowed",
+            Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::NonFastForward(_) => "non_fast_forward",
             Self::HandleTaken(_) => "handle_taken",
             Self::RepoExists(_) => "repo_exists",

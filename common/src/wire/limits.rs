@@ -20,7 +20,7 @@ pub const MAX_MANIFEST_ENTRIES: usize = 100_000;
 pub const MAX_INLINE_OBJECT: usize = 38_000_000;
 /// Characters of a path in a manifest.
 pub const MAX_PATH_LENGTH: usize = 4_096;
-/// Branches named in the `branch_heads` of a bundle, and branches of one repo.
+/// Branches of one repo: beyond, no push makes another.
 pub const MAX_BRANCHES: usize = 10_000;
 /// Packs of one repo: beyond, it has to be compacted before it takes another push.
 pub const MAX_PACKS: usize = 100_000;

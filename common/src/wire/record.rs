@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::error::Error;
 use super::limits::{MAX_INLINE_OBJECT, MAX_MANIFEST_ENTRIES, MAX_PATH_LENGTH};
 use super::text::{Text, wire_map};
-use crate::id::{Ids, ObjectId, ObjectKey, SnapshotId};
+use crate::id::{ObjectId, ObjectKey, SnapshotId};
 
 /// Standard base64, its padding optional.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -42,18 +42,8 @@ impl Snapshot<'_> {
     /// [`Error::TooMany`] entries, or [`Error::Invalid`] for a path that is none.
     pub fn check(&self) -> Result<(), Error> {
         Error::check_count("manifest entries", self.manifest.sent, MAX_MANIFEST_ENTRIES)?;
-        for (path, _) in &self.manifest.entries {
-            if path.is_empty() || path.contains('\0') {
-                let reason = "a path is not empty and has no NUL";
-                return Err(Error::invalid(&format!("snapshot '{}'", self.snapshot_id), reason));
-            }
-            // A character has at least one byte, so most paths need no counting.
-            if path.len() > MAX_PATH_LENGTH && path.chars().count() > MAX_PATH_LENGTH {
-                let reason = format!("a path has at most {MAX_PATH_LENGTH} characters");
-                return Err(Error::invalid(&format!("snapshot '{}'", self.snapshot_id), reason));
-            }
-        }
-        Ok(())
+        let named = |path: &Text<'_>| check_path(path, "snapshot", &self.snapshot_id);
+        self.manifest.entries.iter().try_for_each(|(path, _)| named(path))
     }
 
     /// Whether the id is the hash of the manifest:
@@ -91,6 +81,19 @@ impl Serialize for Snapshot<'_> {
         map.serialize_field("created_at", &self.created_at)?;
         map.end()
     }
+}
+
+/// Checks that a path is one that a file can have.
+fn check_path(path: &str, kind: &str, id: impl fmt::Display) -> Result<(), Error> {
+    let refuse = |reason: fmt::Arguments<'_>| Err(Error::invalid(&format!("a path of {kind} '{id}'"), reason));
+    if path.is_empty() || path.contains('\0') {
+        return refuse(format_args!("it is empty or has a NUL"));
+    }
+    // A character has at least one byte, so most paths need no counting.
+    if path.len() > MAX_PATH_LENGTH && path.chars().count() > MAX_PATH_LENGTH {
+        return refuse(format_args!("it has more than {MAX_PATH_LENGTH} characters"));
+    }
+    Ok(())
 }
 
 /// Which path holds which object.
@@ -168,10 +171,10 @@ pub struct Object<'a> {
 }
 
 impl Object<'_> {
-    /// Checks the size of the object.
+    /// Checks the size of the object and its path.
     ///
     /// # Errors
-    /// [`Error::PayloadTooLarge`] for one that has to be uploaded by itself.
+    /// [`Error::PayloadTooLarge`] for one that has to be uploaded by itself, [`Error::Invalid`] for a path that is none.
     pub fn check(&self) -> Result<(), Error> {
         if self.content.len() > MAX_INLINE_OBJECT {
             let (id, size) = (&self.object_id, self.content.len());
@@ -179,7 +182,11 @@ impl Object<'_> {
                 format!("object '{id}' has {size} bytes: inside a request an object has at most {MAX_INLINE_OBJECT}");
             return Err(Error::PayloadTooLarge(detail));
         }
-        Ok(())
+        // Some clients send an empty one for an object that no path holds.
+        match self.path.as_deref() {
+            None | Some("") => Ok(()),
+            Some(path) => check_path(path, "object", &self.object_id),
+        }
     }
 
     /// Whether the id is the SHA-256 of the bytes.
@@ -192,11 +199,11 @@ impl Object<'_> {
 ///
 /// # Errors
 /// 413 for one that is too large, 422 for one whose id is not the hash of its bytes.
-pub fn check_objects(objects: Vec<Object<'_>>, ids: Ids) -> Result<HashMap<ObjectKey, Object<'_>>, Error> {
+pub fn check_objects(objects: Vec<Object<'_>>) -> Result<HashMap<ObjectKey, Object<'_>>, Error> {
     let mut by_key = HashMap::with_capacity(objects.len());
     for object in objects {
         object.check()?;
-        if ids == Ids::Strict && !object.is_proved() {
+        if !object.is_proved() {
             return Err(Error::ObjectHashMismatch(object.object_id.to_string()));
         }
         by_key.entry(object.object_id.key()).or_insert(object);

@@ -34,7 +34,7 @@ wire_map! {
         /// Their objects; those that the hub has already may be left out.
         objects: Bounded<Object<'a>, MAX_OBJECTS> = Bounded::default(),
         /// The client's heads by branch; only that of the pushed branch is looked at.
-        branch_heads: Option<HashMap<Text<'a>, Text<'a>>> = None,
+        branch_heads: Option<HashMap<Text<'a>, Option<Text<'a>>>> = None,
     }
 }
 

@@ -90,6 +90,20 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn a_body_with_anything_behind_it_is_refused(suffix in prop::collection::vec(any::<u8>(), 1..20)) {
+        for (encoding, mut body) in both(&json!({"want": ["a"]})) {
+            body.extend_from_slice(&suffix);
+            let is_white_space = suffix.iter().all(|byte| b" \t\r\n".contains(byte));
+            prop_assert_eq!(
+                encoding.decode::<FetchRequest<'_>>(&body).is_ok(),
+                encoding == Encoding::Json && is_white_space
+            );
+        }
+    }
+}
+
 #[test]
 fn hostile_lengths_and_depths_are_refused() {
     let deep_json = "[".repeat(200_000);
@@ -144,7 +158,7 @@ fn more_than_a_list_may_hold_is_counted_and_not_kept() {
     for (encoding, body) in both(&request) {
         let want = encoding.decode::<FetchRequest<'_>>(&body).unwrap().want;
         assert_eq!((want.items.len(), want.sent), (1_000, 1_001));
-        assert_eq!(want.within("ids").unwrap_err().to_string(), "1001 ids in one request: the limit is 1000");
+        assert_eq!(want.within("ids").unwrap_err().to_string(), "1001 ids: the limit is 1000");
     }
 }
 
@@ -154,6 +168,32 @@ fn a_small_body_does_not_make_a_large_tree() {
         [&[0x82, 0xa9][..], b"commit_id", &[0xa1, b'c', 0xa1, b'x', 0xdd], &1_500_000_u32.to_be_bytes()].concat();
     body.extend(std::iter::repeat_n(0xc0, 1_500_000));
     assert!(refused::<Commit>(Encoding::Msgpack, &body).to_string().contains("1000000 values"));
+}
+
+#[test]
+fn a_commit_of_as_many_values_as_may_be_can_be_completed_and_given_out() {
+    let body = json!({"commit_id": "c", "structured_delta": vec![0; super::limits::MAX_COMMIT_VALUES - 2]});
+    let mut commit: Commit = Encoding::Json.decode(&serde_json::to_vec(&body).unwrap()).unwrap();
+    commit.complete("ada", "now").unwrap();
+    Encoding::Msgpack.decode::<Value>(commit.record()).unwrap();
+}
+
+#[test]
+fn a_path_is_not_empty_and_no_longer_than_a_file_system_takes() {
+    let path = |length: usize| "ä".repeat(length);
+    let object = |path: String| json!({"object_id": ObjectId::of(b""), "content_b64": "", "path": path});
+    let snapshot = |path: String| json!({"snapshot_id": "s", "manifest": {path: A}});
+    for (length, is_good) in [(1, true), (4_096, true), (4_097, false)] {
+        for (encoding, body) in both(&object(path(length))) {
+            assert_eq!(encoding.decode::<Object<'_>>(&body).unwrap().check().is_ok(), is_good, "{length}");
+        }
+        for (encoding, body) in both(&snapshot(path(length))) {
+            assert_eq!(encoding.decode::<Snapshot<'_>>(&body).unwrap().check().is_ok(), is_good, "{length}");
+        }
+    }
+    for (encoding, body) in both(&snapshot(String::new())) {
+        assert!(encoding.decode::<Snapshot<'_>>(&body).unwrap().check().is_err());
+    }
 }
 
 #[test]

@@ -53,9 +53,9 @@ impl Value {
 }
 
 impl<'de> Deserialize<'de> for Value {
-    /// Reads one value that has no more parts than one commit may have.
+    /// Reads a value of any size, for what the hub itself has written. What clients send is counted: see `ValueSeed`.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        ValueSeed { left: &Cell::new(MAX_COMMIT_VALUES) }.deserialize(deserializer)
+        ValueSeed { left: &Cell::new(usize::MAX) }.deserialize(deserializer)
     }
 }
 

@@ -3,10 +3,11 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use common::id::{ObjectId, ObjectKey};
-use common::service::{AnswerBody, CutOff};
+use common::service::{AnswerBody, CutOff, log_fault};
 use common::store::Store;
 use common::store::index::{Place, RepoIndex};
 use common::store::reader::RecordReader;
@@ -23,6 +24,11 @@ const CHUNK: usize = 128 << 10;
 /// Chunks that wait for a client which reads slowly; then nothing more is read from S3.
 const CHUNKS_WAITING: usize = 4;
 
+/// How long a client may take for one chunk.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long an answer may wait until others are done.
+const TURN_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// What the maker of the answer hands to its sender.
 enum Piece {
     Chunk(Bytes),
@@ -36,9 +42,12 @@ enum Piece {
 /// Whatever goes wrong before the first bytes are there: it can still be told with a status.
 pub async fn stream(store: Arc<Store>, selection: Selection, encoding: Encoding) -> Result<AnswerBody, Error> {
     let (sender, mut receiver) = mpsc::channel(CHUNKS_WAITING);
+    let turn = tokio::time::timeout(TURN_TIMEOUT, store.reading_turn()).await;
+    let turn = turn.map_err(|elapsed| Error::Unavailable(elapsed.into()))??;
     tokio::spawn(async move {
+        let _turn = turn;
         let mut answer = Answer { encoder: Encoder::new(encoding), sender };
-        if let Err(error) = answer.make(&store, &selection).await {
+        if let Err(error) = answer.make(&store, selection).await {
             // The client may have gone away, and then nobody is told.
             let _ = answer.sender.send(Err(error)).await;
         }
@@ -58,7 +67,7 @@ pub async fn stream(store: Arc<Store>, selection: Selection, encoding: Encoding)
             Some(Ok(Piece::Chunk(bytes))) => Some((Ok(bytes), Some((None, receiver)))),
             Some(Ok(Piece::End)) => None,
             Some(Err(error)) => {
-                tracing::error!(cause = ?error, "an answer was cut off");
+                log_fault("POST fetch, half way", &error);
                 Some((Err(CutOff), None))
             }
             None => Some((Err(CutOff), None)),
@@ -72,26 +81,28 @@ struct Answer {
 }
 
 impl Answer {
-    async fn make(&mut self, store: &Arc<Store>, selection: &Selection) -> Result<(), Error> {
+    async fn make(&mut self, store: &Arc<Store>, selection: Selection) -> Result<(), Error> {
         let Selection { repo, index, commits, had, snapshots } = selection;
         // One reader for all of these, so that the first snapshots are on their way while commits are sent.
-        let places: Vec<Place> = [commits.as_slice(), had, snapshots].concat();
-        let mut records = store.read_records(&repo.id, index, &places)?;
+        let places: Vec<Place> = [commits.as_slice(), &had, &snapshots].concat();
+        let mut records = store.read_records(&repo.id, &index, &places)?;
 
         self.encoder.begin_list("commits", commits.len())?;
         self.send_records(&mut records, commits.len(), |_| Ok(())).await?;
 
         let mut objects = Objects::default();
-        for _ in had {
+        for _ in &had {
             objects.exclude(&next(&mut records).await?)?;
         }
         self.encoder.begin_list("snapshots", snapshots.len())?;
         self.send_records(&mut records, snapshots.len(), |record| objects.want(record)).await?;
         drop(records);
 
-        let objects = objects.places(index)?;
+        let objects = objects.places(&index)?;
         let places: Vec<Place> = objects.iter().map(|object| object.place).collect();
-        let mut records = store.read_records(&repo.id, index, &places)?;
+        let mut records = store.read_records(&repo.id, &index, &places)?;
+        // Given back before a slow client takes its time, so that the next push can add to it in place.
+        drop(index);
         self.encoder.begin_list("objects", objects.len())?;
         for object in &objects {
             let content = next(&mut records).await?;
@@ -131,7 +142,11 @@ impl Answer {
     }
 
     async fn send(&self, piece: Piece) -> Result<(), Error> {
-        self.sender.send(Ok(piece)).await.map_err(|_| Error::internal("the client went away"))
+        match tokio::time::timeout(CLIENT_TIMEOUT, self.sender.send(Ok(piece))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Error::internal("the client went away")),
+            Err(_) => Err(Error::internal("the client stopped reading")),
+        }
     }
 }
 

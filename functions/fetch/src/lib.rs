@@ -50,7 +50,7 @@ struct Selection {
     commits: Vec<Place>,
     /// Snapshots that the client has: what they hold is not sent.
     had: Vec<Place>,
-    /// The snapshots to send, in the order of their commits.
+    /// The snapshots to send.
     snapshots: Vec<Place>,
 }
 
@@ -61,18 +61,18 @@ fn select(repo: Repo, index: Arc<RepoIndex>, want: &[CommitId], have: &[CommitId
         let entry = index.graph().payload(id).ok_or_else(|| Error::internal(format!("commit {id} is in no pack")))?;
         commits.push(entry.place);
     }
-    Ok(Selection {
-        commits,
-        had: snapshots_of(&index, &difference.boundary),
-        snapshots: snapshots_of(&index, &difference.commits),
-        repo,
-        index,
-    })
+    let had = snapshots_of(&index, &difference.boundary)?;
+    let snapshots = snapshots_of(&index, &difference.commits)?;
+    Ok(Selection { repo, index, commits, had, snapshots })
 }
 
-/// The snapshots of commits, each once. A lenient hub may lack some.
-fn snapshots_of(index: &RepoIndex, commits: &[&CommitId]) -> Vec<Place> {
-    let mut seen: HashSet<&SnapshotId> = HashSet::new();
+/// The snapshots of commits, each once, in the order in which they lie in their packs, so that each frame is read once.
+fn snapshots_of(index: &RepoIndex, commits: &[&CommitId]) -> Result<Vec<Place>, Error> {
     let snapshots = commits.iter().filter_map(|id| index.graph().payload(id)?.snapshot.as_ref());
-    snapshots.filter(|id| seen.insert(id)).filter_map(|id| index.snapshot(id)).collect()
+    let distinct: HashSet<&SnapshotId> = snapshots.collect();
+    let place =
+        |id: &SnapshotId| index.snapshot(id).ok_or_else(|| Error::internal(format!("snapshot {id} is in no pack")));
+    let mut places = distinct.into_iter().map(place).collect::<Result<Vec<_>, _>>()?;
+    places.sort_unstable();
+    Ok(places)
 }

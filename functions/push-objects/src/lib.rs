@@ -10,6 +10,7 @@ use common::service::{AnswerBody, Call, compute};
 use common::store::change::{Change, Outcome};
 use common::store::repo::Need;
 use common::wire::Error;
+use common::wire::limits::MAX_PACKS;
 use common::wire::record::check_objects;
 use common::wire::request::{PushObjectsRequest, PushObjectsResponse};
 use lambda_http::http::StatusCode;
@@ -30,7 +31,7 @@ async fn push_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Er
     let (mut repo, mut index) = hub.open_for_push(&caller, &target, NEED).await?;
     let request: PushObjectsRequest<'_> = call.decode()?;
     let sent = request.objects.sent;
-    let objects = compute(|| check_objects(request.objects.within("objects")?, hub.settings.ids))?;
+    let objects = compute(|| check_objects(request.objects.within("objects")?))?;
 
     for _ in 0..ATTEMPTS {
         let new: Vec<NewObject<'_>> = objects
@@ -46,6 +47,7 @@ async fn push_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Er
         if new.is_empty() {
             return call.respond(StatusCode::OK, &answer);
         }
+        Error::check_count("packs of one repository", repo.packs + 1, MAX_PACKS)?;
         let written = compute(|| pack::write(&[], &[], &new)).map_err(Error::internal)?;
         let id = hub.store.ambient().ulid();
         hub.store.put_pack(&repo.id, id, written.bytes.clone()).await?;

@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use common::graph::{NewCommit, topological_order};
-use common::id::{BranchName, CommitId, Ids, ObjectId, ObjectKey, SnapshotId};
+use common::graph::topological_order;
+use common::id::{BranchName, CommitId, ObjectId, ObjectKey, SnapshotId};
 use common::service::compute;
-use common::store::index::{CommitEntry, Place, RepoIndex};
+use common::store::index::RepoIndex;
 use common::wire::commit::Commit;
 use common::wire::record::{Object, Snapshot, check_objects};
 use common::wire::request::{Heads, PushRequest};
@@ -49,11 +49,11 @@ pub struct Verdict<'b> {
 ///
 /// # Errors
 /// 413 or 422, saying which record is at fault.
-pub fn check<'a>(request: PushRequest<'a>, ids: Ids) -> Result<Checked<'a>, Error> {
+pub fn check(request: PushRequest<'_>) -> Result<Checked<'_>, Error> {
     let PushRequest { bundle, branch, force } = request;
     let branch: BranchName = branch.parse().map_err(|reason| Error::invalid("branch", reason))?;
     let claimed_head = bundle.branch_heads.and_then(|heads| {
-        let head = heads.get(&Text(branch.as_str().into()))?;
+        let head = heads.get(&Text(branch.as_str().into()))?.as_ref()?;
         head.parse().ok()
     });
     let sent_commits = bundle.commits.sent;
@@ -64,14 +64,12 @@ pub fn check<'a>(request: PushRequest<'a>, ids: Ids) -> Result<Checked<'a>, Erro
     let mut snapshots_by_id = HashMap::with_capacity(snapshots.len());
     for snapshot in snapshots {
         snapshot.check()?;
-        if ids == Ids::Strict && !snapshot.is_proved() {
+        if !snapshot.is_proved() {
             return Err(Error::SnapshotHashMismatch(snapshot.snapshot_id.to_string()));
         }
         snapshots_by_id.entry(snapshot.snapshot_id.clone()).or_insert(snapshot);
     }
-    if ids == Ids::Strict
-        && let Some(forged) = commits.iter().find(|commit| !commit.is_proved())
-    {
+    if let Some(forged) = commits.iter().find(|commit| !commit.is_proved()) {
         return Err(Error::CommitHashMismatch(forged.id.to_string()));
     }
     let order = topological_order(commits.iter().map(|commit| (&commit.id, commit.parents.as_slice())))
@@ -82,7 +80,7 @@ pub fn check<'a>(request: PushRequest<'a>, ids: Ids) -> Result<Checked<'a>, Erro
     Ok(Checked {
         commits,
         snapshots: snapshots_by_id,
-        objects: check_objects(objects, ids)?,
+        objects: check_objects(objects)?,
         sent_commits,
         claimed_head,
         branch,
@@ -102,13 +100,10 @@ impl Checked<'_> {
     ///
     /// # Errors
     /// 422 for references that lead nowhere, 409 for a branch that would not go forward.
-    pub fn judge(&self, index: &RepoIndex, heads: &Heads, ids: Ids) -> Result<Verdict<'_>, Error> {
+    pub fn judge(&self, index: &RepoIndex, heads: &Heads) -> Result<Verdict<'_>, Error> {
         let commits: Vec<&Commit> = self.commits.iter().filter(|commit| !index.graph().contains(&commit.id)).collect();
         let new_ids: HashSet<&CommitId> = commits.iter().map(|commit| &commit.id).collect();
-        let snapshots = compute(|| self.connect(index, &commits, &new_ids, ids))?;
-        if ids == Ids::Lenient {
-            refuse_late_cycles(index, &commits)?;
-        }
+        let snapshots = compute(|| self.connect(index, &commits, &new_ids))?;
 
         let head = heads.get(self.branch.as_str());
         let tip = self.tip(index, &new_ids).or(head);
@@ -138,14 +133,13 @@ impl Checked<'_> {
         index: &RepoIndex,
         commits: &[&Commit],
         new_ids: &HashSet<&CommitId>,
-        ids: Ids,
     ) -> Result<Vec<&Snapshot<'_>>, Error> {
         let mut missing = Missing::default();
         let mut wanted: HashSet<&SnapshotId> = HashSet::new();
         let mut stored = Vec::new();
         for commit in commits {
             for parent in &commit.parents {
-                if ids == Ids::Strict && !new_ids.contains(parent) && !index.graph().contains(parent) {
+                if !new_ids.contains(parent) && !index.graph().contains(parent) {
                     missing.note(|| format!("parent '{parent}' of commit '{}'", commit.id));
                 }
             }
@@ -163,8 +157,7 @@ impl Checked<'_> {
                         missing.note(|| format!("object '{object}' at '{path}' in snapshot '{id}'"));
                     }
                 }
-                None if ids == Ids::Strict => missing.note(|| format!("snapshot '{id}' of commit '{}'", commit.id)),
-                None => {}
+                None => missing.note(|| format!("snapshot '{id}' of commit '{}'", commit.id)),
             }
         }
         let mut others: Vec<&Snapshot<'_>> = self
@@ -229,23 +222,6 @@ impl Checked<'_> {
         // Nothing of the head's own history is left over once the foundations' is taken away.
         index.graph().contains(head) && index.graph().difference([head], foundations).commits.is_empty()
     }
-}
-
-/// A commit that an earlier one names as its parent may only now arrive, and may not descend from that one.
-fn refuse_late_cycles(index: &RepoIndex, commits: &[&Commit]) -> Result<(), Error> {
-    let new_ids: HashSet<&CommitId> = commits.iter().map(|commit| &commit.id).collect();
-    if !index.graph().dangling().any(|parent| new_ids.contains(parent)) {
-        return Ok(());
-    }
-    let mut graph = index.graph().clone();
-    let place = Place { frame: 0, start: 0, length: 0 };
-    graph
-        .extend(commits.iter().map(|commit| NewCommit {
-            id: commit.id.clone(),
-            parents: commit.parents.clone(),
-            payload: CommitEntry { snapshot: None, place },
-        }))
-        .map_err(|cycle| Error::invalid("bundle.commits", cycle))
 }
 
 /// References that lead nowhere.

@@ -15,7 +15,7 @@ use common::service::{AnswerBody, Call, compute};
 use common::store::change::{BranchMove, Change, Outcome};
 use common::store::repo::Need;
 use common::wire::Error;
-use common::wire::limits::MAX_BRANCHES;
+use common::wire::limits::{MAX_BRANCHES, MAX_PACKS};
 use common::wire::request::PushResponse;
 use judge::{Checked, Verdict, check};
 use lambda_http::http::StatusCode;
@@ -34,21 +34,22 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.user(hub)?;
     let target = call.target()?;
     let (mut repo, mut index) = hub.open_for_push(&caller, &target, NEED).await?;
-    let mut bundle = compute(|| check(call.decode()?, hub.settings.ids))?;
+    let mut bundle = compute(|| check(call.decode()?))?;
     complete(hub, &caller.user_id, &mut bundle).await?;
 
     let mut pack: Option<StoredPack> = None;
     for _ in 0..ATTEMPTS {
-        let verdict = bundle.judge(&index, &repo.heads, hub.settings.ids)?;
+        let verdict = bundle.judge(&index, &repo.heads)?;
         let before = repo.heads.get(bundle.branch.as_str());
         let after = verdict.tip.as_ref().filter(|tip| before != Some(*tip));
         if before.is_none() && after.is_some() {
-            Error::check_count("branches", repo.heads.len() + 1, MAX_BRANCHES)?;
+            Error::check_count("branches of one repository", repo.heads.len() + 1, MAX_BRANCHES)?;
         }
 
         // A pack of an earlier attempt serves again: what it holds is still pushed, whatever else landed meanwhile.
         pack = pack.filter(|pack| pack.repo == repo.id);
         if pack.is_none() && verdict.brings_something() {
+            Error::check_count("packs of one repository", repo.packs + 1, MAX_PACKS)?;
             let written = compute(|| write_pack(&verdict))?;
             let id = hub.store.ambient().ulid();
             hub.store.put_pack(&repo.id, id, written.bytes.clone()).await?;
