@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::account::NewRepo;
 use super::items::{Item, Key, LogItem, PK, PackItem, RefItem, encode};
-use super::{Error, Store, passes};
+use super::{Error, FIRST_PAUSE, Store, passes};
 use crate::id::{BranchName, CommitId, RepoId};
 use crate::pack::{PackId, PackSummary};
 
@@ -18,8 +18,7 @@ use crate::pack::{PackId, PackSummary};
 const TRANSACT_ATTEMPTS: u32 = 10;
 /// How long they may take together.
 const TRANSACT_TIMEOUT: Duration = Duration::from_secs(20);
-/// The first pause between two attempts is random below this; each further one below twice as much, up to the last.
-const FIRST_PAUSE: Duration = Duration::from_millis(25);
+/// The longest pause between two of them is random below this.
 const LAST_PAUSE: Duration = Duration::from_millis(1_600);
 
 /// What a push changes.
@@ -131,7 +130,11 @@ impl Store {
             };
         };
         // The marker's name was drawn for this change, so that it is there says that the change is.
-        self.transact(items, &marker, |_: serde::de::IgnoredAny| true).await
+        let outcome = self.transact(items, &marker, |_: serde::de::IgnoredAny| true).await?;
+        if let (Outcome::Landed, Some(repo)) = (outcome, change.creates) {
+            self.names.insert(format!("{}/{}", repo.meta.owner, repo.meta.slug), repo.id.clone());
+        }
+        Ok(outcome)
     }
 
     /// Writes items in one transaction. `marker` is one of them, and `is_ours` tells whether what is there is what this

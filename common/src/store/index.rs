@@ -15,7 +15,7 @@ use crate::pack::index::FrameRecords;
 use crate::pack::{Contents, Frame, GraphSection, PackId, PackSummary};
 
 /// Index sections read at the same time.
-const PARALLEL_READS: usize = 32;
+const PARALLEL_READS: usize = 64;
 /// Bytes of indexes that a process keeps, as far as they can be estimated.
 const CACHE_BYTES: u64 = 512 << 20;
 

@@ -37,6 +37,8 @@ use items::ProfileItem;
 
 /// Attempts at one call, the SDK's own: throttles and passing faults are retried with exponential backoff and jitter.
 const CALL_ATTEMPTS: u32 = 4;
+/// The first pause between two attempts at anything is random below this; each further one below twice as much.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// How long one attempt at a call to DynamoDB may take before the SDK makes another, and the call with all its attempts.
 const DYNAMODB_TIMEOUTS: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(10));
 /// The same for S3, where an attempt sends a whole pack. Clients give up after 60 seconds.
@@ -76,7 +78,7 @@ impl Store {
     /// A store at `location`. The two services are reached as their configurations say, which are one and the same on
     /// AWS.
     pub fn new(dynamodb: &SdkConfig, s3: &SdkConfig, location: Location, ambient: Ambient) -> Self {
-        let retry = RetryConfig::standard().with_max_attempts(CALL_ATTEMPTS);
+        let retry = RetryConfig::standard().with_max_attempts(CALL_ATTEMPTS).with_initial_backoff(FIRST_PAUSE);
         let timeouts = |(attempt, call)| {
             let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT);
             timeouts.operation_attempt_timeout(attempt).operation_timeout(call).build()

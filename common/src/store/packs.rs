@@ -6,12 +6,15 @@ use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 
-use super::{Error, Store};
+use super::{Error, FIRST_PAUSE, Store};
 use crate::id::RepoId;
 use crate::pack::PackId;
 
 /// Attempts at a PUT that S3 calls concurrent with another on the same key.
 const PUT_ATTEMPTS: usize = 4;
+
+/// Attempts at a GET whose body breaks off.
+const GET_ATTEMPTS: usize = 3;
 
 /// The S3 key of a pack.
 pub fn key(repo: &RepoId, pack: PackId) -> String {
@@ -25,6 +28,7 @@ impl Store {
     /// When S3 did not confirm it; the name is then not to be used.
     pub async fn put_pack(&self, repo: &RepoId, pack: PackId, bytes: Bytes) -> Result<(), Error> {
         let key = key(repo, pack);
+        let mut pause = FIRST_PAUSE;
         for _ in 0..PUT_ATTEMPTS {
             let put = self
                 .s3
@@ -41,7 +45,10 @@ impl Store {
             match error.code() {
                 // The name is ours alone, so what is there already is this pack: an earlier attempt whose answer was lost.
                 Some("PreconditionFailed") => return self.check_stored(&key, bytes.len()).await,
-                Some("ConditionalRequestConflict") => {}
+                Some("ConditionalRequestConflict") => {
+                    tokio::time::sleep(self.ambient.jitter(pause)).await;
+                    pause *= 2;
+                }
                 _ => return Err(Error::from_sdk(error)),
             }
         }
@@ -67,22 +74,33 @@ impl Store {
         let key = key(repo, pack);
         let length = range.end.saturating_sub(range.start);
         let last = range.end.saturating_sub(1);
-        let got = self
-            .s3
-            .get_object()
-            .bucket(&self.location.bucket)
-            .key(&key)
-            .range(format!("bytes={}-{last}", range.start))
-            .send()
-            .await;
-        let got = got.map_err(|error| match error.code() {
-            Some("NoSuchKey" | "InvalidRange") => Error::Damaged(format!("{key} does not have the bytes {range:?}")),
-            _ => Error::from_sdk(error),
-        })?;
-        let bytes = got.body.collect().await.map_err(|error| Error::Unavailable(error.into()))?.into_bytes();
-        if bytes.len() as u64 != length {
-            return Err(Error::Damaged(format!("{key} has {} of the bytes {range:?}", bytes.len())));
+        let mut attempts_left = GET_ATTEMPTS;
+        loop {
+            let got = self
+                .s3
+                .get_object()
+                .bucket(&self.location.bucket)
+                .key(&key)
+                .range(format!("bytes={}-{last}", range.start))
+                .send()
+                .await;
+            let got = got.map_err(|error| match error.code() {
+                Some("NoSuchKey" | "InvalidRange") => {
+                    Error::Damaged(format!("{key} does not have the bytes {range:?}"))
+                }
+                _ => Error::from_sdk(error),
+            })?;
+            attempts_left -= 1;
+            // The SDK makes further attempts at a call, and not at a body that breaks off.
+            let bytes = match got.body.collect().await {
+                Ok(body) => body.into_bytes(),
+                Err(_) if attempts_left > 0 => continue,
+                Err(error) => return Err(Error::Unavailable(error.into())),
+            };
+            if bytes.len() as u64 != length {
+                return Err(Error::Damaged(format!("{key} has {} of the bytes {range:?}", bytes.len())));
+            }
+            return Ok(bytes);
         }
-        Ok(bytes)
     }
 }

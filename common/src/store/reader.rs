@@ -23,7 +23,7 @@ const WINDOW_BYTES: u64 = 12 << 20;
 /// Stored bytes of neighbouring frames that one read gets at most; a larger frame is read alone.
 const READ_BYTES: u64 = 2 << 20;
 /// Reads under way or waiting for their turn.
-const READS_AHEAD: usize = 8;
+const READS_AHEAD: usize = 32;
 /// Stored bytes of those reads together; a larger read goes alone.
 const AHEAD_KIBIBYTES: u32 = 8 << 10;
 

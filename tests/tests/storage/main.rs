@@ -1,0 +1,15 @@
+//! The hub and its storage: what each request asks of it, and what becomes of a request when it fails.
+//!
+//! The hubs here run inside the test, over the embedded stores, and [`tests::wiretap`] lies under their SDK clients. A
+//! hub made by [`process::Cloud::process`] is a process that has just started; one that has answered is warm.
+
+// Tests fail by panicking.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods)]
+
+mod damage;
+mod faults;
+mod outages;
+mod process;
+mod races;
+mod scripts;
+mod steps;

@@ -1,0 +1,233 @@
+//! Processes of one deployment, each with a tap on its storage, called as Lambda calls them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use aws_config::Region;
+use bytes::Bytes;
+use common::Hub;
+use common::ambient::Ambient;
+use common::auth::Tokens;
+use common::service::{AnswerBody, CutOff, Settings};
+use common::store::Store;
+use common::store::account::Claim;
+use common::store::items::Visibility;
+use http::Response;
+use http_body_util::BodyExt;
+use lambda_http::{Body, RequestExt};
+use local::backends::Backends;
+use local::router::Function;
+use proptest::strategy::Strategy;
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::{Value, json};
+use tests::client::Answer;
+use tests::encoding::Encoding;
+use tests::history::{History, Object, Pack, map_of_text, objects_body};
+use tests::verify;
+use tests::wiretap::Wiretap;
+
+const SECRET: &str = "a secret of the storage tests, long enough";
+const USER: &str = "user-dev";
+const OWNER: &str = "dev";
+
+/// The stores of one deployment, and its clock: it is stopped while a call is under way, and leaps from pause to pause.
+pub struct Cloud {
+    pub backends: Backends,
+    ambient: Ambient,
+}
+
+/// Runs `check` on `cases` values of the strategy against what `prepare` made once. The smallest case that panics is
+/// reported.
+pub fn for_every<S: Strategy, T>(
+    cases: u32,
+    strategy: S,
+    prepare: impl AsyncFnOnce() -> T,
+    check: impl AsyncFn(&T, S::Value),
+) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let prepared = runtime.block_on(prepare());
+    let config = Config { cases, max_shrink_iters: 60, failure_persistence: None, ..Config::default() };
+    let outcome = TestRunner::new(config).run(&strategy, |value| {
+        runtime.block_on(check(&prepared, value));
+        Ok(())
+    });
+    if let Err(failure) = outcome {
+        panic!("{failure}");
+    }
+}
+
+/// One process of it.
+pub struct Process {
+    pub hub: Hub,
+    pub tap: Wiretap,
+}
+
+impl Cloud {
+    /// Fresh stores in memory, and a user with a handle.
+    pub async fn start() -> Cloud {
+        let backends = Backends::start(None, SECRET).await.expect("the stores start");
+        let cloud = Cloud { backends, ambient: Ambient::replay(1, Duration::from_secs(1_750_000_000)) };
+        let claimed = cloud.process().hub.store.claim_handle(USER, &OWNER.parse().unwrap(), "").await;
+        assert_eq!(claimed.expect("the store answers"), Claim::Held);
+        tokio::time::pause();
+        cloud
+    }
+
+    /// A process that has just started.
+    pub fn process(&self) -> Process {
+        // The SDK's clients of one region share a quota of retries, and no test is to use up another's.
+        static REGIONS: AtomicU32 = AtomicU32::new(0);
+        let region = Region::new(format!("test-{}", REGIONS.fetch_add(1, Ordering::Relaxed)));
+        let tap = Wiretap::new();
+        let tapped = |config: &aws_config::SdkConfig| {
+            config.clone().into_builder().http_client(tap.clone()).region(region.clone()).build()
+        };
+        let (dynamodb, s3) = (tapped(&self.backends.dynamodb), tapped(&self.backends.s3));
+        let store = Store::new(&dynamodb, &s3, self.backends.location.clone(), self.ambient.clone());
+        let tokens = Tokens::new(SECRET, self.ambient.clone()).expect("a good secret");
+        let settings = Settings { push_to_create: Some(Visibility::Public), ..Settings::default() };
+        Process { hub: Hub { store: Arc::new(store), tokens: Arc::new(tokens), settings }, tap }
+    }
+
+    /// Deletes what S3 has under a key.
+    pub async fn delete(&self, key: &str) {
+        let config = aws_sdk_s3::config::Builder::from(&self.backends.s3).force_path_style(true).build();
+        let client = aws_sdk_s3::Client::from_conf(config);
+        let delete = client.delete_object().bucket(&self.backends.location.bucket).key(key);
+        // Not tapped, so the clock has to be let go meanwhile.
+        tokio::time::resume();
+        delete.send().await.expect("the store answers");
+        tokio::time::pause();
+    }
+
+    /// Fails unless a process that has just started finds exactly these branches, and behind them exactly the history
+    /// that they reach in `whole`.
+    #[track_caller]
+    pub fn assert_holds<'a>(
+        &'a self,
+        slug: &'a str,
+        whole: &'a History,
+        heads: &'a BTreeMap<String, String>,
+    ) -> impl Future<Output = ()> + 'a {
+        let process = self.process();
+        async move {
+            assert_eq!(&process.heads(slug).await, heads);
+            let want: BTreeSet<&String> = heads.values().collect();
+            let want: Vec<&String> = want.into_iter().collect();
+            let fetched = process.fetch::<_, &str>(slug, &want, &[]).await.expect("a whole answer").expect(200);
+            let fetched = Pack::from_value(&fetched).expect("a fetch's answer");
+            assert_eq!(&fetched.branch_heads, heads);
+            assert_is(whole, &want, &fetched);
+        }
+    }
+}
+
+/// Fails unless what was fetched is exactly what these commits reach in `whole`.
+pub fn assert_is(whole: &History, tips: &[impl AsRef<str>], fetched: &Pack) {
+    verify::pack(fetched, &History::default()).expect("an answer that holds together");
+    let mut expected = History::default();
+    expected.absorb(&whole.pack(&whole.between::<_, &str>(tips, &[])));
+    verify::same_history(&expected, fetched, OWNER).expect("what was pushed");
+}
+
+impl Process {
+    /// `POST /api/repos`
+    pub async fn make_repo(&self, slug: &str) -> Answer {
+        self.call(Function::Repos, slug, Encoding::Json, &json!({"name": slug})).await.expect("a whole answer")
+    }
+
+    /// `POST /api/identities` of any user.
+    pub async fn claim_handle(&self, user: &str, handle: &str) -> Answer {
+        let request = self.request(user, "", Encoding::Json, &json!({"handle": handle}));
+        whole(Function::Identities.call(&self.hub, request).await).await.expect("a whole answer")
+    }
+
+    /// `GET /refs`
+    pub async fn refs(&self, slug: &str) -> Answer {
+        self.call(Function::Refs, slug, Encoding::Json, &Value::Null).await.expect("a whole answer")
+    }
+
+    /// The branches that `GET /refs` names; none where there is no repo.
+    pub async fn heads(&self, slug: &str) -> BTreeMap<String, String> {
+        let answer = self.refs(slug).await;
+        if answer.status == 404 {
+            BTreeMap::new()
+        } else {
+            map_of_text(&answer.expect(200), "branch_heads").expect("heads")
+        }
+    }
+
+    /// `POST /push`
+    pub async fn push(&self, slug: &str, branch: &str, force: bool, bundle: &Pack) -> Answer {
+        let body = json!({"bundle": bundle.to_value(), "branch": branch, "force": force});
+        self.call(Function::Push, slug, Encoding::Msgpack, &body).await.expect("a whole answer")
+    }
+
+    /// `POST /push` of what `tip` reaches and `have` doesn't, as a client that knows `have` to be there sends it.
+    pub async fn push_onto(&self, slug: &str, branch: &str, history: &History, have: &[&str], tip: &str) -> Answer {
+        let bundle = history.pack(&history.between(&[tip], have)).with_head(branch, tip);
+        self.push(slug, branch, false, &bundle).await
+    }
+
+    /// `POST /push/objects`
+    pub async fn push_objects(&self, slug: &str, objects: &[Object]) -> Answer {
+        let body = objects_body(objects);
+        self.call(Function::PushObjects, slug, Encoding::Msgpack, &body).await.expect("a whole answer")
+    }
+
+    /// `POST /fetch`: the answer, unless it is cut off.
+    pub async fn fetch<W: AsRef<str>, H: AsRef<str>>(
+        &self,
+        slug: &str,
+        want: &[W],
+        have: &[H],
+    ) -> Result<Answer, CutOff> {
+        self.fetch_as(Encoding::Msgpack, slug, want, have).await
+    }
+
+    /// `POST /fetch` in this encoding.
+    pub async fn fetch_as<W: AsRef<str>, H: AsRef<str>>(
+        &self,
+        encoding: Encoding,
+        slug: &str,
+        want: &[W],
+        have: &[H],
+    ) -> Result<Answer, CutOff> {
+        let want: Vec<&str> = want.iter().map(AsRef::as_ref).collect();
+        let have: Vec<&str> = have.iter().map(AsRef::as_ref).collect();
+        self.call(Function::Fetch, slug, encoding, &json!({"want": want, "have": have})).await
+    }
+
+    /// Calls a function about a repo of the owner's: its answer, unless it is cut off.
+    pub async fn call(
+        &self,
+        function: Function,
+        slug: &str,
+        encoding: Encoding,
+        body: &Value,
+    ) -> Result<Answer, CutOff> {
+        whole(function.call(&self.hub, self.request(USER, slug, encoding, body)).await).await
+    }
+
+    /// The functions look at neither method nor path but for its parameters, which a front door reads.
+    fn request(&self, user: &str, slug: &str, encoding: Encoding, body: &Value) -> lambda_http::Request {
+        let token = self.hub.tokens.mint(user, Duration::from_secs(86_400)).expect("a token");
+        let request = http::Request::post("/")
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", encoding.content_type())
+            .header("accept", encoding.accept())
+            .body(Body::Binary(encoding.encode(body)))
+            .expect("a request");
+        let parameter = |name: &str, value: &str| (name.to_owned(), vec![value.to_owned()]);
+        let path: HashMap<String, Vec<String>> = [parameter("owner", OWNER), parameter("slug", slug)].into();
+        request.with_path_parameters(path)
+    }
+}
+
+async fn whole(response: Response<AnswerBody>) -> Result<Answer, CutOff> {
+    let (head, body) = response.into_parts();
+    let body: Bytes = body.collect().await?.to_bytes();
+    Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
+}
