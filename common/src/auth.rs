@@ -13,8 +13,9 @@ use crate::ambient::Ambient;
 use crate::wire::Error;
 use crate::wire::limits::MAX_AUTHORIZATION;
 
-/// The fewest bytes of a secret: as many as the hash has, as RFC 7518, section 3.2, demands.
-pub const MIN_SECRET_LENGTH: usize = 32;
+/// The fewest bytes of a good secret: as many as the hash has, as RFC 7518, section 3.2, demands. A hub runs with a
+/// shorter one that its operator has chosen, and says that it should not.
+pub const GOOD_SECRET_LENGTH: usize = 32;
 /// The longest user id, in bytes: it is part of the keys of items.
 const MAX_USER_ID: usize = 256;
 const ACCESS: &str = "access";
@@ -54,20 +55,25 @@ struct NewClaims<'a> {
     token_type: &'a str,
 }
 
-/// The secret is too short to be one.
+/// The secret is empty, so that anybody could sign.
 #[derive(Debug, thiserror::Error)]
-#[error("the token secret has {0} bytes; it needs at least {MIN_SECRET_LENGTH}")]
-pub struct WeakSecret(usize);
+#[error("the token secret is empty; it needs {GOOD_SECRET_LENGTH} bytes that nobody can guess")]
+pub struct EmptySecret;
 
 impl Tokens {
     /// Tokens under `secret`.
     ///
     /// # Errors
-    /// When the secret is too short to withstand guessing.
-    pub fn new(secret: &str, ambient: Ambient) -> Result<Self, WeakSecret> {
+    /// When the secret is empty.
+    pub fn new(secret: &str, ambient: Ambient) -> Result<Self, EmptySecret> {
         let secret = secret.as_bytes();
-        if secret.len() < MIN_SECRET_LENGTH {
-            return Err(WeakSecret(secret.len()));
+        if secret.is_empty() {
+            return Err(EmptySecret);
+        }
+        if secret.len() < GOOD_SECRET_LENGTH {
+            tracing::warn!(
+                "the token secret has fewer than {GOOD_SECRET_LENGTH} bytes: whoever guesses it can sign tokens"
+            );
         }
         let mut validation = Validation::new(Algorithm::HS256);
         // The times are checked below, against the hub's own clock.
@@ -188,8 +194,8 @@ mod tests {
     }
 
     #[test]
-    fn a_short_secret_is_refused() {
-        assert!(Tokens::new("short", Ambient::system()).is_err());
+    fn an_empty_secret_is_refused() {
+        assert!(Tokens::new("", Ambient::system()).is_err());
     }
 
     proptest! {

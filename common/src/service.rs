@@ -68,12 +68,13 @@ pub enum ConfigurationError {
     },
     /// The token secret is none.
     #[error(transparent)]
-    Secret(#[from] crate::auth::WeakSecret),
+    Secret(#[from] crate::auth::EmptySecret),
 }
 
 impl Hub {
     /// The hub as the environment describes it: `MUSEHUB_TABLE`, `MUSEHUB_BUCKET`, `ACCESS_TOKEN_SECRET`, and as the
-    /// operator likes `MUSEHUB_PUSH_TO_CREATE` (`off`, `public`, `private`) and `MUSEHUB_PUBLIC_URL`; for the SDK everything that it reads, `AWS_ENDPOINT_URL` among it.
+    /// operator likes `MUSEHUB_PUSH_TO_CREATE` (`off`, `public`, `private`) and `MUSEHUB_PUBLIC_URL`. The SDK reads what
+    /// it always reads, `AWS_ENDPOINT_URL` among it.
     ///
     /// # Errors
     /// When a variable is missing or wrong.

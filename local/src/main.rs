@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use common::ambient::Ambient;
 use common::auth::Tokens;
-use local::data::{DataFolder, SECRET_VARIABLE};
+use local::data::{DataFolder, SECRET_VARIABLE, given_secret};
 use local::serve::{self, FIRST_HANDLE, FIRST_USER, Options, Storage};
 
 const DEFAULT_DATA: &str = ".musehub";
@@ -106,7 +106,7 @@ async fn run(arguments: Serve) -> Result<(), Box<dyn Error>> {
         listen: arguments.listen,
         storage,
         lambda_limits: arguments.lambda_limits,
-        secret: std::env::var(SECRET_VARIABLE).ok(),
+        secret: given_secret(),
     })
     .await?;
     let url = hub.url();
@@ -144,15 +144,15 @@ async fn wait_for_the_end() -> std::io::Result<()> {
 
 fn token(arguments: Token) -> Result<(), Box<dyn Error>> {
     let ambient = Ambient::system();
-    let secret = match std::env::var(SECRET_VARIABLE) {
-        Ok(secret) => secret,
-        Err(_) if !arguments.data.is_dir() => {
+    let secret = match given_secret() {
+        Some(secret) => secret,
+        None if arguments.data.is_dir() => DataFolder::open(&arguments.data)?.secret(&ambient)?,
+        None => {
             let folder = arguments.data.display();
             return Err(
                 format!("there is no data folder {folder}: name it with --data, or set {SECRET_VARIABLE}").into()
             );
         }
-        Err(_) => DataFolder::open(&arguments.data)?.secret(&ambient)?,
     };
     println!("{}", Tokens::new(&secret, ambient)?.mint(&arguments.user, arguments.ttl)?);
     Ok(())

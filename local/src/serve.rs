@@ -66,7 +66,7 @@ pub enum Error {
     Backends(#[from] backends::Error),
     /// The token secret is none.
     #[error(transparent)]
-    Secret(#[from] common::auth::WeakSecret),
+    Secret(#[from] common::auth::EmptySecret),
     /// The first user could not be made.
     #[error("cannot make the user {FIRST_USER}")]
     FirstUser(#[source] common::store::Error),

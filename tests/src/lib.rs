@@ -9,6 +9,7 @@
 //! - [`token`] signs tokens, good ones and forged ones.
 //! - [`hub`] starts a hub for one test, or finds the one that `MUSEHUB_URL` names.
 //! - [`property`] runs one hub against many generated cases.
+//! - [`wiretap`] listens in on the storage calls of a hub in the same process, and disturbs them.
 //!
 //! The contract tests that use it are in `tests/tests/contract/`.
 
