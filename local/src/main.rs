@@ -14,6 +14,8 @@ use local::data::{DataFolder, SECRET_VARIABLE, given_secret};
 use local::serve::{self, FIRST_HANDLE, FIRST_USER, Options, Storage};
 
 const DEFAULT_DATA: &str = ".musehub";
+/// Threads for work that blocks: files, hashing, compression.
+const BLOCKING_THREADS: usize = 4;
 /// How long the token that `serve` prints is good.
 const FIRST_TOKEN_DAYS: u64 = 30;
 
@@ -71,8 +73,20 @@ fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(length).ok().filter(|length| *length >= Duration::from_secs(1)).ok_or_else(allowed)
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
+    // Few threads: glibc keeps an arena of memory for each, and whole requests pass through them.
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(command()),
+        Err(error) => {
+            eprintln!("musehub: cannot start threads: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn command() -> ExitCode {
     let filter =
         tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn,s3s=off,dynoxide=error".into());
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).init();
