@@ -4,7 +4,6 @@
 //! and always gives a response: errors become the contract's bodies here, a panic becomes a 500, and a 5xx is logged
 //! here, once, with its causes.
 
-use std::error::Error as _;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -27,6 +26,7 @@ use crate::store::index::RepoIndex;
 use crate::store::items::Visibility;
 use crate::store::repo::{Need, Repo};
 use crate::store::{Location, Store};
+use crate::wire::error::with_causes;
 use crate::wire::request::Heads;
 use crate::wire::{Encoding, Error};
 
@@ -226,13 +226,7 @@ pub fn log_fault(route: &str, error: &Error) {
     if !error.status().is_server_error() {
         return;
     }
-    let mut causes = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        causes.push_str(": ");
-        causes.push_str(&inner.to_string());
-        cause = inner.source();
-    }
+    let causes = with_causes(error);
     tracing::error!(route, status = error.status().as_u16(), causes, "request failed");
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use common::ambient::Ambient;
 use common::auth::Tokens;
+use common::wire::error::with_causes;
 use local::data::{DataFolder, SECRET_VARIABLE, given_secret};
 use local::serve::{self, FIRST_HANDLE, FIRST_USER, Options, Storage};
 
@@ -98,13 +99,7 @@ async fn command() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let mut text = error.to_string();
-            let mut cause = error.source();
-            while let Some(inner) = cause {
-                text = format!("{text}: {inner}");
-                cause = inner.source();
-            }
-            eprintln!("musehub: {text}");
+            eprintln!("musehub: {}", with_causes(&*error));
             ExitCode::FAILURE
         }
     }

@@ -44,7 +44,7 @@ const DYNAMODB_TIMEOUTS: (Duration, Duration) = (Duration::from_secs(3), Duratio
 /// The same for S3, where an attempt sends a whole pack. Clients give up after 60 seconds.
 const S3_TIMEOUTS: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(30));
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Answers that read packs at the same time. Each holds some 30 MiB of them at most.
+/// Answers that read packs at the same time. Each holds some 20 MiB of them, or one large object.
 const PARALLEL_READERS: usize = 32;
 /// How many names of repos a process remembers.
 const REMEMBERED_NAMES: usize = 10_000;

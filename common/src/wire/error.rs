@@ -10,6 +10,18 @@ use crate::id::{BranchName, CommitId};
 /// A cause that is logged with a 5xx and never shown to a client.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
+/// An error and what caused it, from the outside in.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}
+
 /// Why a request is not answered with what it asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -29,9 +29,10 @@ async fn push_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Er
     let caller = call.user(hub)?;
     let target = call.target()?;
     let (mut repo, mut index) = hub.open_for_push(&caller, &target, NEED).await?;
-    let request: PushObjectsRequest<'_> = call.decode()?;
-    let sent = request.objects.sent;
-    let objects = compute(|| check_objects(request.objects.within("objects")?))?;
+    let (sent, objects) = compute(|| {
+        let PushObjectsRequest { objects } = call.decode()?;
+        Ok::<_, Error>((objects.sent, check_objects(objects.within("objects")?)?))
+    })?;
 
     for _ in 0..ATTEMPTS {
         let new: Vec<NewObject<'_>> = objects

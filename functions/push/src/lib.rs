@@ -9,14 +9,14 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use common::Hub;
-use common::id::ObjectKey;
+use common::id::{ObjectKey, RepoId};
 use common::pack::{self, NewCommit, NewObject, NewSnapshot, PackedCommit, WrittenPack};
 use common::service::{AnswerBody, Call, compute};
 use common::store::change::{BranchMove, Change, Outcome};
 use common::store::repo::Need;
-use common::wire::Error;
 use common::wire::limits::{MAX_BRANCHES, MAX_PACKS};
 use common::wire::request::PushResponse;
+use common::wire::{Error, Text};
 use judge::{Checked, Verdict, check};
 use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
@@ -90,7 +90,7 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
 
 /// A pack that is in S3 and not yet visible.
 struct StoredPack {
-    repo: common::id::RepoId,
+    repo: RepoId,
     id: pack::PackId,
     written: WrittenPack,
 }
@@ -99,7 +99,7 @@ struct StoredPack {
 async fn complete(hub: &Hub, user_id: &str, bundle: &mut Checked<'_>) -> Result<(), Error> {
     let now = hub.store.ambient().now_iso();
     for snapshot in bundle.snapshots.values_mut() {
-        snapshot.created_at.get_or_insert_with(|| common::wire::Text(Cow::Owned(now.clone())));
+        snapshot.created_at.get_or_insert_with(|| Text(Cow::Owned(now.clone())));
     }
     if bundle.commits.iter().all(|commit| !commit.is_incomplete()) {
         return Ok(());

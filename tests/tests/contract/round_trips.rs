@@ -23,6 +23,15 @@ async fn assert_clone_is(remote: &Remote, history: &History) {
     verify::same_history(history, &cloned, "dev").unwrap();
 }
 
+/// Pushes a history and clones it again, with the client of each generation.
+async fn assert_comes_back(hub: &Hub, history: &History) {
+    for encoding in Encoding::BOTH {
+        let remote = hub.repo().await.speaking(encoding);
+        remote.push(history, "main", history.last()).await.expect(200);
+        assert_clone_is(&remote, history).await;
+    }
+}
+
 fn encodings() -> impl Strategy<Value = Encoding> {
     prop::sample::select(Encoding::BOTH.to_vec())
 }
@@ -55,22 +64,14 @@ async fn all_four_pairings_of_encodings_carry_the_same_history() {
 async fn a_thousand_commits_come_back_from_either_client() {
     let hub = Hub::start().await;
     let history = history::linear(1, 1_000, 40, 2);
-    for encoding in Encoding::BOTH {
-        let remote = hub.repo().await.speaking(encoding);
-        remote.push(&history, "main", history.last()).await.expect(200);
-        assert_clone_is(&remote, &history).await;
-    }
+    assert_comes_back(&hub, &history).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_of_more_files_than_one_request_takes_comes_back() {
     let hub = Hub::start().await;
     let history = history::linear(2, 1, 2_345, 0);
-    for encoding in Encoding::BOTH {
-        let remote = hub.repo().await.speaking(encoding);
-        remote.push(&history, "main", history.last()).await.expect(200);
-        assert_clone_is(&remote, &history).await;
-    }
+    assert_comes_back(&hub, &history).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,11 +82,7 @@ async fn a_few_big_files_come_back() {
     let tree: Tree = sizes.iter().map(|size| (format!("{size}.wav"), builder.bytes(*size))).collect();
     builder.commit(&[], &tree);
     let history = builder.finish();
-    for encoding in Encoding::BOTH {
-        let remote = hub.repo().await.speaking(encoding);
-        remote.push(&history, "main", history.last()).await.expect(200);
-        assert_clone_is(&remote, &history).await;
-    }
+    assert_comes_back(&hub, &history).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,11 +93,7 @@ async fn empty_files_and_empty_snapshots_are_kept() {
     let hollow = builder.commit(&[&root], &Tree::from([("empty".into(), "".into()), ("also empty".into(), "".into())]));
     builder.commit(&[&hollow], &Tree::new());
     let history = builder.finish();
-    for encoding in Encoding::BOTH {
-        let remote = hub.repo().await.speaking(encoding);
-        remote.push(&history, "main", history.last()).await.expect(200);
-        assert_clone_is(&remote, &history).await;
-    }
+    assert_comes_back(&hub, &history).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,11 +104,7 @@ async fn object_ids_with_their_prefix_come_back_with_it() {
     builder.commit(&[], &tree);
     let history = builder.finish();
     assert!(history.objects.keys().all(|id| id.starts_with("sha256:")));
-    for encoding in Encoding::BOTH {
-        let remote = hub.repo().await.speaking(encoding);
-        remote.push(&history, "main", history.last()).await.expect(200);
-        assert_clone_is(&remote, &history).await;
-    }
+    assert_comes_back(&hub, &history).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
