@@ -15,6 +15,8 @@ use sha2::{Digest, Sha256};
 pub const MAX_ID_LENGTH: usize = 128;
 /// The longest branch name, in characters.
 pub const MAX_BRANCH_LENGTH: usize = 255;
+/// The longest label of a tag or tag of a release, in characters.
+pub const MAX_LABEL_LENGTH: usize = 255;
 /// The longest repo slug or user handle, in characters.
 pub const MAX_SLUG_LENGTH: usize = 64;
 
@@ -175,6 +177,8 @@ names! {
     /// A branch: 1 to 255 characters, with no `..`, `\`, control character, leading, trailing or doubled `/`,
     /// leading or trailing `.`.
     BranchName(Box<str>);
+    /// What a tag or a release is called: 1 to 255 characters, whichever.
+    Label(Box<str>);
     /// A repo's name under its owner, or a user's handle: 1 to 64 characters of `a-z 0-9 -`, not beginning or ending
     /// with `-`.
     Slug(Box<str>);
@@ -231,7 +235,7 @@ macro_rules! texts {
     )*};
 }
 
-texts!(BranchName Slug RepoId);
+texts!(BranchName Label Slug RepoId);
 
 /// What an object is stored under: two spellings of one hash are one object.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -293,6 +297,17 @@ impl FromStr for BranchName {
         }
         if text.starts_with('.') || text.ends_with('.') {
             return refuse("a branch name has no leading or trailing '.'");
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl FromStr for Label {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        if text.is_empty() || text.chars().count() > MAX_LABEL_LENGTH {
+            return Err(InvalidName::new(format!("a tag has 1 to {MAX_LABEL_LENGTH} characters")));
         }
         Ok(Self(text.into()))
     }

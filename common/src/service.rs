@@ -11,12 +11,13 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, Stream};
-use http::header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderValue, Response, StatusCode};
+use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use lambda_http::{Body, Request, RequestExt};
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
+use ulid::Ulid;
 
 use crate::ambient::Ambient;
 use crate::auth::{Caller, Tokens};
@@ -25,10 +26,15 @@ use crate::store::account::NewRepo;
 use crate::store::index::RepoIndex;
 use crate::store::items::Visibility;
 use crate::store::repo::{Need, Repo};
+use crate::store::uploads::{BodyUpload, TakenBody};
 use crate::store::{Location, Store};
 use crate::wire::error::with_causes;
+use crate::wire::limits::MAX_REFERENCED_BODY;
 use crate::wire::request::Heads;
 use crate::wire::{Encoding, Error};
+
+/// The header that names the upload which is the body of a request.
+pub const BODY_UPLOAD: &str = "muse-body-upload";
 
 /// What a process has, made once and used for all its requests.
 #[derive(Clone)]
@@ -48,6 +54,37 @@ pub struct Settings {
     pub push_to_create: Option<Visibility>,
     /// The URL that the hub is reached by, for the URLs that it hands out; else that of the request.
     pub public_url: Option<String>,
+    /// Whether ids have to be the hashes of what they name.
+    pub ids: Ids,
+    /// Whether clients reach S3 through the hub's own URL, because it is embedded in the hub's process.
+    pub serves_s3: bool,
+}
+
+/// What commit, snapshot and object ids are to this deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ids {
+    /// Hashes, which are recomputed; whatever is named has to be there.
+    #[default]
+    Strict,
+    /// Opaque strings, which are believed, and which may name parents and snapshots that are not there: as older hubs
+    /// had it.
+    Lenient,
+}
+
+impl Ids {
+    /// `strict` or `lenient`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "strict" => Some(Self::Strict),
+            "lenient" => Some(Self::Lenient),
+            _ => None,
+        }
+    }
+
+    /// Whether ids are recomputed and references followed.
+    pub const fn are_checked(self) -> bool {
+        matches!(self, Self::Strict)
+    }
 }
 
 /// What is missing in a function's environment.
@@ -73,8 +110,8 @@ pub enum ConfigurationError {
 
 impl Hub {
     /// The hub as the environment describes it: `MUSEHUB_TABLE`, `MUSEHUB_BUCKET`, `ACCESS_TOKEN_SECRET`, and as the
-    /// operator likes `MUSEHUB_PUSH_TO_CREATE` (`off`, `public`, `private`) and `MUSEHUB_PUBLIC_URL`. The SDK reads what
-    /// it always reads, `AWS_ENDPOINT_URL` among it.
+    /// operator likes `MUSEHUB_PUSH_TO_CREATE` (`off`, `public`, `private`), `MUSEHUB_IDS` (`strict`, `lenient`) and
+    /// `MUSEHUB_PUBLIC_URL`. The SDK reads what it always reads, `AWS_ENDPOINT_URL` among it.
     ///
     /// # Errors
     /// When a variable is missing or wrong.
@@ -91,6 +128,8 @@ impl Hub {
             })?
             .flatten(),
             public_url: variable("MUSEHUB_PUBLIC_URL"),
+            ids: choice("MUSEHUB_IDS", "strict or lenient", Ids::parse)?.unwrap_or_default(),
+            serves_s3: false,
         };
         let tokens = Tokens::new(&required("ACCESS_TOKEN_SECRET")?, ambient.clone())?;
         let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
@@ -106,14 +145,61 @@ impl Hub {
     where
         F: Future<Output = Result<Response<AnswerBody>, Error>>,
     {
-        let call = Call::new(request);
+        let mut call = Call::new(request);
         let route = format!("{} {}", call.parts.method, call.parts.uri.path());
         // On the heap: the future of a whole request is too deep a type to be laid out in place everywhere.
-        let outcome = AssertUnwindSafe(Box::pin(function(call))).catch_unwind().await;
+        let outcome = AssertUnwindSafe(Box::pin(async {
+            if let Some(body) = self.referenced_body(&call).await? {
+                call.body = body;
+            }
+            function(call).await
+        }));
+        let outcome = outcome.catch_unwind().await;
         match outcome {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => refuse(&route, &error),
             Err(_) => refuse(&route, &Error::internal("the function panicked")),
+        }
+    }
+
+    /// The body of a request that is sent by reference: it was uploaded to S3, because no front door of Lambda takes more
+    /// than 6 MB.
+    async fn referenced_body(&self, call: &Call) -> Result<Option<Body>, Error> {
+        let Some(reference) = call.headers().get(BODY_UPLOAD).filter(|_| *call.method() == Method::POST) else {
+            return Ok(None);
+        };
+        let caller = call.user(self)?;
+        let target = call.target()?;
+        self.check_may_ask(&caller, &target).await?;
+        let upload = BodyUpload { user_id: caller.user_id, owner: target.owner, slug: target.slug };
+        if !call.body_bytes().is_empty() {
+            return Err(Error::MalformedBody("the body: a request by reference has an empty one".to_owned()));
+        }
+        let unknown = Error::UnknownUpload(
+            "there is no such upload for you and this repository, or it is used, or older than an hour: POST /uploads",
+        );
+        let id = reference.to_str().ok().and_then(|id| Ulid::from_string(id).ok());
+        let Some(id) = id else {
+            return Err(unknown);
+        };
+        match self.store.take_body(&id.to_string(), &upload, MAX_REFERENCED_BODY).await? {
+            TakenBody::Taken(body) => Ok(Some(Body::Binary(body.into()))),
+            TakenBody::Unknown => Err(unknown),
+            TakenBody::NotThere => Err(Error::UnknownUpload("nothing was PUT to the URL of this upload yet")),
+            TakenBody::TooLarge(size) => Err(Error::PayloadTooLarge(format!(
+                "the body has {size} bytes: by reference it may have {MAX_REFERENCED_BODY}; push in smaller parts"
+            ))),
+        }
+    }
+
+    /// Checks that the caller may ask something of a repo: that it may read it, or that its push would make it.
+    ///
+    /// # Errors
+    /// [`Error::RepoNotFound`] otherwise.
+    pub async fn check_may_ask(&self, caller: &Caller, target: &Target) -> Result<(), Error> {
+        match self.open_for_reading(Some(caller), target, Need::NOTHING).await {
+            Err(Error::RepoNotFound) => self.open_for_push(caller, target, Need::NOTHING).await.map(drop),
+            opened => opened.map(drop),
         }
     }
 
@@ -140,6 +226,7 @@ impl Hub {
             }
             let destination = Destination {
                 was_pushed_to: repo.meta.first_pushed_at.is_some(),
+                has_uploads: repo.has_uploads,
                 packs: repo.packs.len(),
                 id: repo.id,
                 heads: repo.heads,
@@ -151,9 +238,47 @@ impl Hub {
         let profile = self.store.profile(user_id).await?.filter(|profile| profile.handle == target.owner);
         let owner = profile.ok_or(Error::RepoNotFound)?.handle;
         let new = NewRepo::new(&self.store, owner, user_id, target.slug.clone(), visibility);
-        let destination =
-            Destination { id: new.id.clone(), heads: Heads::new(), packs: 0, was_pushed_to: false, creates: Some(new) };
+        let destination = Destination {
+            id: new.id.clone(),
+            heads: Heads::new(),
+            packs: 0,
+            was_pushed_to: false,
+            has_uploads: false,
+            creates: Some(new),
+        };
         Ok((destination, Arc::default()))
+    }
+
+    /// The repo of an id that is read, with what its packs hold.
+    ///
+    /// # Errors
+    /// [`Error::RepoNotFound`] when there is none, or none that the caller may know of.
+    pub async fn open_by_id(
+        &self,
+        caller: Option<&Caller>,
+        id: &RepoId,
+        need: Need,
+    ) -> Result<(Repo, Arc<RepoIndex>), Error> {
+        let user_id = caller.map(|caller| caller.user_id.as_str());
+        let found = self.store.repo_and_index(id, user_id, need).await?;
+        found.filter(|(repo, _)| repo.is_readable_by(user_id)).ok_or(Error::RepoNotFound)
+    }
+
+    /// The repo that is written to, with what its packs hold. It has to be there.
+    ///
+    /// # Errors
+    /// [`Error::RepoNotFound`] for whoever may not know of it, [`Error::NotAuthorized`] for whoever may only read it.
+    pub async fn open_for_writing(
+        &self,
+        caller: &Caller,
+        target: &Target,
+        need: Need,
+    ) -> Result<(Repo, Arc<RepoIndex>), Error> {
+        let (repo, index) = self.open_with_index(Some(caller), target, need).await?;
+        if !repo.is_writable_by(&caller.user_id) {
+            return Err(Error::NotAuthorized);
+        }
+        Ok((repo, index))
     }
 
     /// The repo that is read, with the lists asked for.
@@ -193,6 +318,8 @@ pub struct Destination {
     pub packs: usize,
     /// Whether a branch was ever pushed to it.
     pub was_pushed_to: bool,
+    /// Whether objects may have been uploaded to it that nobody has looked at.
+    pub has_uploads: bool,
     /// The repo again, if this push is to make it.
     pub creates: Option<NewRepo>,
 }
@@ -242,21 +369,35 @@ pub struct Target {
 /// One request, read as far as every function needs it.
 pub struct Call {
     parts: http::request::Parts,
-    owner: Option<String>,
-    slug: Option<String>,
     body: Body,
 }
 
 impl Call {
     fn new(request: Request) -> Self {
-        let path = request.path_parameters();
-        let parameter = |name| {
-            let value = path.first(name)?;
-            Some(percent_decode_str(value).decode_utf8().ok()?.into_owned())
-        };
-        let (owner, slug) = (parameter("owner"), parameter("slug"));
         let (parts, body) = request.into_parts();
-        Self { parts, owner, slug, body }
+        Self { parts, body }
+    }
+
+    /// The method of the request.
+    pub const fn method(&self) -> &Method {
+        &self.parts.method
+    }
+
+    /// The headers of the request.
+    pub const fn headers(&self) -> &HeaderMap {
+        &self.parts.headers
+    }
+
+    /// What the path has in the place of a parameter, decoded; nothing where that is no UTF-8.
+    pub fn path_parameter(&self, name: &str) -> Option<String> {
+        let value = self.parts.path_parameters_ref()?.first(name)?;
+        Some(percent_decode_str(value).decode_utf8().ok()?.into_owned())
+    }
+
+    /// What the query says of a parameter, decoded; its last word, if it has several.
+    pub fn query_parameter(&self, name: &str) -> Option<String> {
+        let query = self.parts.uri.query()?.as_bytes();
+        form_urlencoded::parse(query).filter(|(key, _)| key == name).last().map(|(_, value)| value.into_owned())
     }
 
     /// Who asks; nobody without a token.
@@ -280,9 +421,8 @@ impl Call {
     /// # Errors
     /// [`Error::RepoNotFound`] when the path names none that there could be.
     pub fn target(&self) -> Result<Target, Error> {
-        let slug =
-            |text: &Option<String>| text.as_deref().and_then(|text| text.parse().ok()).ok_or(Error::RepoNotFound);
-        Ok(Target { owner: slug(&self.owner)?, slug: slug(&self.slug)? })
+        let slug = |name| self.path_parameter(name).and_then(|text| text.parse().ok()).ok_or(Error::RepoNotFound);
+        Ok(Target { owner: slug("owner")?, slug: slug("slug")? })
     }
 
     /// What the body asks.
@@ -291,11 +431,15 @@ impl Call {
     /// [`Error::UnsupportedMediaType`], or [`Error::MalformedBody`] saying where.
     pub fn decode<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Error> {
         let encoding = Encoding::of_request(&self.parts.headers)?;
-        encoding.decode(match &self.body {
+        encoding.decode(self.body_bytes())
+    }
+
+    fn body_bytes(&self) -> &[u8] {
+        match &self.body {
             Body::Text(text) => text.as_bytes(),
             Body::Binary(bytes) => bytes,
             _ => &[],
-        })
+        }
     }
 
     /// The encoding that the answer is to have.
@@ -313,6 +457,11 @@ impl Call {
         // API Gateway terminates TLS and says so.
         let scheme = header("x-forwarded-proto").filter(|scheme| *scheme == "https").unwrap_or("http");
         format!("{scheme}://{host}")
+    }
+
+    /// Where clients reach S3, if that is not under its own name.
+    pub fn storage_url(&self, hub: &Hub) -> Option<String> {
+        hub.settings.serves_s3.then(|| self.hub_url(hub))
     }
 
     /// The answer, whole.
@@ -342,6 +491,11 @@ pub fn refuse(route: &str, error: &Error) -> Response<AnswerBody> {
         Error::MethodNotAllowed { allowed, .. } => {
             if let Ok(allowed) = HeaderValue::from_str(allowed) {
                 response.headers_mut().insert(ALLOW, allowed);
+            }
+        }
+        Error::RangeNotSatisfiable(size) => {
+            if let Ok(range) = HeaderValue::from_str(&format!("bytes */{size}")) {
+                response.headers_mut().insert(CONTENT_RANGE, range);
             }
         }
         _ => {}

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::data::DataFolder;
-use crate::s3::EmbeddedS3;
+use crate::s3::{EmbeddedS3, StorageDoor};
 
 const TABLE: &str = "musehub";
 const BUCKET: &str = "musehub";
@@ -59,6 +59,8 @@ pub struct Backends {
     pub s3: SdkConfig,
     /// The table and the bucket in them.
     pub location: Location,
+    /// How clients reach the embedded S3.
+    pub door: StorageDoor,
     stop: watch::Sender<bool>,
     dynamodb_task: JoinHandle<Result<(), String>>,
     s3_task: JoinHandle<io::Result<()>>,
@@ -100,12 +102,14 @@ impl Backends {
         let dynamodb_task =
             tokio::spawn(dynoxide::server::serve_with_shutdown(dynamodb_listener, database, wait(stopped.clone())));
         let keys = (ACCESS_KEY.to_owned(), secret_key.to_owned());
+        let door = s3.door(keys.clone());
         let s3_task = tokio::spawn(s3.serve(s3_listener, keys, wait(stopped)));
 
         let backends = Self {
             dynamodb: config(dynamodb_url, secret_key),
             s3: config(s3_url, secret_key),
             location: Location { table: TABLE.to_owned(), bucket: BUCKET.to_owned() },
+            door,
             stop,
             dynamodb_task,
             s3_task,

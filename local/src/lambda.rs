@@ -27,7 +27,7 @@ pub const MAX_EVENT: usize = LAMBDA_PAYLOAD;
 
 /// What is answered to a body that makes a larger event.
 pub const TOO_LARGE: &str = "the request is larger than the 6 MB that Lambda takes, about 4.5 MB of msgpack: \
-                             push in smaller parts, or to a hub that is run with 'musehub serve'";
+                             send it by reference (POST /uploads), for which 'musehub proxy' stands in front of any client";
 
 /// Content types that are base64 in an event: the API's `binaryMediaTypes`.
 const BINARY_MEDIA_TYPES: [&str; 1] = ["application/x-msgpack"];
@@ -107,6 +107,12 @@ fn event(matched: &Matched, parts: &http::request::Parts, body: &[u8]) -> Value 
         headers.insert(name.as_str(), value.clone());
         all_headers.entry(name.as_str()).or_default().push(value);
     }
+    let mut query: HashMap<String, String> = HashMap::new();
+    let mut all_query: HashMap<String, Vec<String>> = HashMap::new();
+    for (name, value) in form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned() {
+        query.insert(name.clone(), value.clone());
+        all_query.entry(name).or_default().push(value);
+    }
     let path = parts.uri.path();
     json!({
         "resource": matched.pattern,
@@ -114,8 +120,8 @@ fn event(matched: &Matched, parts: &http::request::Parts, body: &[u8]) -> Value 
         "httpMethod": parts.method.as_str(),
         "headers": headers,
         "multiValueHeaders": all_headers,
-        "queryStringParameters": null,
-        "multiValueQueryStringParameters": null,
+        "queryStringParameters": query,
+        "multiValueQueryStringParameters": all_query,
         "pathParameters": matched.parameters,
         "stageVariables": null,
         "requestContext": {

@@ -5,6 +5,8 @@
 //! - [`router`] is the door: which function answers which request. [`lambda`] makes it as narrow as Lambda's.
 //! - [`backends`] starts the two stores; [`s3`] is the embedded S3.
 //! - [`data`] is the data folder, with the token secret in it.
+//!
+//! [`proxy`] stands alone: it runs beside a client, in front of a hub that is elsewhere.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -12,6 +14,7 @@
 pub mod backends;
 pub mod data;
 pub mod lambda;
+pub mod proxy;
 pub mod router;
 pub mod s3;
 pub mod serve;

@@ -12,7 +12,8 @@ use common::ambient::Ambient;
 use common::auth::Tokens;
 use common::wire::error::with_causes;
 use local::data::{DataFolder, SECRET_VARIABLE, given_secret};
-use local::serve::{self, FIRST_HANDLE, FIRST_USER, Options, Storage};
+use local::proxy::{self, HubUrl};
+use local::serve::{self, FIRST_HANDLE, FIRST_USER, Ids, Options, Storage};
 
 const DEFAULT_DATA: &str = ".musehub";
 /// Threads for work that blocks: files, hashing, compression.
@@ -36,6 +37,11 @@ enum Command {
     Serve(Serve),
     /// Print an access token for a user of this hub
     Token(Token),
+    /// Stand between a client and a hub on Lambda, which takes no more than 6 MB a request
+    ///
+    /// Small requests go to the hub as they are. Large ones go through its storage; until then they are kept in the
+    /// system's temporary folder, or in the one that the variable TMPDIR names.
+    Proxy(Proxy),
 }
 
 #[derive(Args)]
@@ -52,6 +58,22 @@ struct Serve {
     /// Take and give no more than Lambda does: 6 MB a request
     #[arg(long)]
     lambda_limits: bool,
+    /// What commit, snapshot and object ids are: hashes, which are recomputed, or whatever clients say
+    #[arg(long, env = "MUSEHUB_IDS", default_value = "strict", value_name = "strict|lenient", value_parser = ids)]
+    ids: Ids,
+    /// The URL that clients reach the hub by, for example behind a TLS proxy
+    #[arg(long, env = "MUSEHUB_PUBLIC_URL", value_name = "URL")]
+    public_url: Option<String>,
+}
+
+#[derive(Args)]
+struct Proxy {
+    /// The URL of the hub, for example https://hub.example.com
+    #[arg(long, value_name = "URL")]
+    to: HubUrl,
+    /// Where to listen
+    #[arg(long, default_value = "127.0.0.1:8788", value_name = "ADDRESS")]
+    listen: SocketAddr,
 }
 
 #[derive(Args)]
@@ -65,6 +87,10 @@ struct Token {
     /// The data folder with the secret, unless ACCESS_TOKEN_SECRET holds it
     #[arg(long, default_value = DEFAULT_DATA, value_name = "FOLDER")]
     data: PathBuf,
+}
+
+fn ids(text: &str) -> Result<Ids, String> {
+    Ids::parse(text).ok_or_else(|| "it is strict or lenient".to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -95,6 +121,7 @@ async fn command() -> ExitCode {
     let done = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(arguments) => run(arguments).await,
         Command::Token(arguments) => token(arguments),
+        Command::Proxy(arguments) => pass_on(arguments).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -115,6 +142,8 @@ async fn run(arguments: Serve) -> Result<(), Box<dyn Error>> {
         listen: arguments.listen,
         storage,
         lambda_limits: arguments.lambda_limits,
+        ids: arguments.ids,
+        public_url: arguments.public_url,
         secret: given_secret(),
     })
     .await?;
@@ -133,13 +162,37 @@ async fn run(arguments: Serve) -> Result<(), Box<dyn Error>> {
          \n\
          Ctrl-C ends it.\n"
     );
-    let mut out = std::io::stdout();
-    out.write_all(greeting.as_bytes())?;
-    out.flush()?;
+    greet(&greeting)?;
 
     wait_for_the_end().await?;
     hub.stop().await;
     Ok(())
+}
+
+async fn pass_on(arguments: Proxy) -> Result<(), Box<dyn Error>> {
+    let hub = arguments.to.clone();
+    let proxy = proxy::start(proxy::Options { listen: arguments.listen, to: arguments.to }).await?;
+    let url = proxy.url();
+    greet(&format!(
+        "The proxy is at {url}, in front of the hub at {hub}.\n\
+         \n\
+         Use its URL in place of the hub's, from a Muse repository:\n\
+         \n  muse auth login --hub {url} --token <token>\
+         \n  muse remote add origin {url}/<owner>/<slug>\
+         \n  muse push origin main\n\
+         \n\
+         Ctrl-C ends it.\n"
+    ))?;
+
+    wait_for_the_end().await?;
+    proxy.stop().await;
+    Ok(())
+}
+
+fn greet(greeting: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout();
+    out.write_all(greeting.as_bytes())?;
+    out.flush()
 }
 
 /// Returns on Ctrl-C or SIGTERM.

@@ -1,6 +1,6 @@
 //! The door of a hub on one machine: takes HTTP requests, bounds their bodies, and gives each to its function.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,13 +9,14 @@ use common::Hub;
 use common::service::{AnswerBody, refuse};
 use common::wire::Error;
 use http::header::EXPECT;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Frame, Incoming};
 use lambda_http::{Body, RequestExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::lambda;
+use crate::s3::StorageDoor;
 
 /// Bytes of a request's body. Clients send a whole history in one push.
 pub const MAX_BODY: usize = 256 << 20;
@@ -42,6 +43,18 @@ pub enum Function {
     FilterObjects,
     /// `functions/negotiate`
     Negotiate,
+    /// `functions/presign`
+    Presign,
+    /// `functions/tags`
+    Tags,
+    /// `functions/releases`
+    Releases,
+    /// `functions/uploads`
+    Uploads,
+    /// `functions/object`
+    Object,
+    /// `functions/openapi`
+    Openapi,
     /// `functions/health`
     Health,
     /// `functions/repos`
@@ -51,8 +64,9 @@ pub enum Function {
 }
 
 /// Every route of the hub: its method, its path, and the function that answers it.
-pub const ROUTES: [(Method, &str, Function); 9] = [
+pub const ROUTES: [(Method, &str, Function); 18] = [
     (Method::GET, "/health", Function::Health),
+    (Method::GET, "/openapi.json", Function::Openapi),
     (Method::POST, "/api/identities", Function::Identities),
     (Method::POST, "/api/repos", Function::Repos),
     (Method::GET, "/{owner}/{slug}/refs", Function::Refs),
@@ -60,7 +74,15 @@ pub const ROUTES: [(Method, &str, Function); 9] = [
     (Method::POST, "/{owner}/{slug}/push/objects", Function::PushObjects),
     (Method::POST, "/{owner}/{slug}/fetch", Function::Fetch),
     (Method::POST, "/{owner}/{slug}/filter-objects", Function::FilterObjects),
+    (Method::POST, "/{owner}/{slug}/presign", Function::Presign),
     (Method::POST, "/{owner}/{slug}/negotiate", Function::Negotiate),
+    (Method::POST, "/{owner}/{slug}/tags", Function::Tags),
+    (Method::GET, "/{owner}/{slug}/tags", Function::Tags),
+    (Method::POST, "/{owner}/{slug}/releases", Function::Releases),
+    (Method::GET, "/{owner}/{slug}/releases", Function::Releases),
+    (Method::DELETE, "/{owner}/{slug}/releases/{tag}", Function::Releases),
+    (Method::POST, "/{owner}/{slug}/uploads", Function::Uploads),
+    (Method::GET, "/o/{object_id}", Function::Object),
 ];
 
 impl Function {
@@ -73,15 +95,21 @@ impl Function {
             Self::Fetch => fetch::handle(hub, request).await,
             Self::FilterObjects => filter_objects::handle(hub, request).await,
             Self::Negotiate => negotiate::handle(hub, request).await,
+            Self::Presign => presign::handle(hub, request).await,
+            Self::Tags => tags::handle(hub, request).await,
+            Self::Releases => releases::handle(hub, request).await,
+            Self::Uploads => uploads::handle(hub, request).await,
+            Self::Object => object::handle(hub, request).await,
+            Self::Openapi => openapi::handle(hub, request).await,
             Self::Health => health::handle(hub, request).await,
             Self::Repos => repos::handle(hub, request).await,
             Self::Identities => identities::handle(hub, request).await,
         }
     }
 
-    /// Whether its answer is streamed, which a front door has to know beforehand.
+    /// Whether its answer is streamed, which a front door has to know beforehand: those that may be over 6 MB.
     pub const fn streams(self) -> bool {
-        matches!(self, Self::Fetch)
+        matches!(self, Self::Fetch | Self::Object | Self::Presign | Self::Releases | Self::Tags)
     }
 }
 
@@ -99,6 +127,7 @@ pub struct Router {
     paths: matchit::Router<Vec<(Method, &'static str, Function)>>,
     lambda_limits: bool,
     bodies: Arc<Semaphore>,
+    storage: StorageDoor,
 }
 
 impl Router {
@@ -106,16 +135,14 @@ impl Router {
     ///
     /// # Errors
     /// When two routes contradict each other.
-    pub fn new(hub: Hub, lambda_limits: bool) -> Result<Self, matchit::InsertError> {
+    pub fn new(hub: Hub, lambda_limits: bool, storage: StorageDoor) -> Result<Self, matchit::InsertError> {
         let mut paths = matchit::Router::new();
-        for (_, pattern, _) in &ROUTES {
-            let methods: Vec<_> = ROUTES.iter().filter(|(_, other, _)| other == pattern).cloned().collect();
-            // The pattern may have been inserted with an earlier method of it.
-            if methods.first().is_some_and(|(_, first, _)| std::ptr::eq(*first, *pattern)) {
-                paths.insert(*pattern, methods)?;
-            }
+        let patterns: BTreeSet<&str> = ROUTES.iter().map(|(_, pattern, _)| *pattern).collect();
+        for pattern in patterns {
+            let methods = ROUTES.iter().filter(|(_, other, _)| *other == pattern).cloned().collect();
+            paths.insert(pattern, methods)?;
         }
-        Ok(Self { hub, paths, lambda_limits, bodies: Arc::new(Semaphore::new(BODIES_MEBIBYTES)) })
+        Ok(Self { hub, paths, lambda_limits, bodies: Arc::new(Semaphore::new(BODIES_MEBIBYTES)), storage })
     }
 
     /// Answers one request.
@@ -125,6 +152,9 @@ impl Router {
     }
 
     async fn route(&self, request: Request<Incoming>) -> Result<Response<AnswerBody>, Error> {
+        if is_presigned(request.uri()) {
+            return self.storage.answer(request).await;
+        }
         let (parts, body) = request.into_parts();
         let mut body = ArrivingBody::new(&parts.headers, body);
         let matched = match self.find(&parts.method, parts.uri.path()) {
@@ -160,6 +190,12 @@ impl Router {
         };
         Ok(Matched { function: *function, pattern, parameters })
     }
+}
+
+/// Whether a request is for the embedded S3: no other has a signature in its query.
+fn is_presigned(uri: &Uri) -> bool {
+    let query = uri.query().unwrap_or_default();
+    form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "X-Amz-Signature")
 }
 
 /// A body that may still be on its way.

@@ -9,10 +9,14 @@ use std::time::Duration;
 use common::Hub;
 use common::ambient::Ambient;
 use common::auth::Tokens;
+pub use common::service::Ids;
 use common::service::Settings;
 use common::store::Store;
 use common::store::account::Claim;
 use common::store::items::Visibility;
+use common::wire::error::Cause;
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -45,6 +49,10 @@ pub struct Options {
     pub storage: Storage,
     /// Whether requests go through the events and the limits of Lambda.
     pub lambda_limits: bool,
+    /// Whether ids have to be the hashes of what they name.
+    pub ids: Ids,
+    /// The URL that clients reach it by, if that is not the one that they ask for.
+    pub public_url: Option<String>,
     /// The secret that tokens are signed with; else the data folder's own, or one that is forgotten at the end.
     pub secret: Option<String>,
 }
@@ -118,11 +126,20 @@ pub async fn start(options: Options) -> Result<Running, Error> {
     let hub = Hub {
         store,
         tokens: Arc::clone(&tokens),
-        settings: Settings { push_to_create: Some(Visibility::Public), ..Settings::default() },
+        settings: Settings {
+            push_to_create: Some(Visibility::Public),
+            public_url: options.public_url,
+            ids: options.ids,
+            serves_s3: true,
+        },
     };
-    let router = Arc::new(Router::new(hub, options.lambda_limits)?);
+    let router = Arc::new(Router::new(hub, options.lambda_limits, backends.door.clone())?);
     let (stop, stopped) = watch::channel(false);
-    let task = tokio::spawn(accept(listener, router, stopped));
+    let answer = move |request| {
+        let router = Arc::clone(&router);
+        async move { router.answer(request).await }
+    };
+    let task = tokio::spawn(accept(listener, answer, stopped));
     Ok(Running { url: format!("http://{address}"), secret, tokens, stop, task, backends })
 }
 
@@ -159,7 +176,13 @@ async fn make_first_user(store: &Store) -> Result<(), Error> {
     }
 }
 
-async fn accept(listener: TcpListener, router: Arc<Router>, mut stopped: watch::Receiver<bool>) {
+/// Answers the requests of every connection, until it is told to stop and those under way are answered.
+pub(crate) async fn accept<A, F, B>(listener: TcpListener, answer: A, mut stopped: watch::Receiver<bool>)
+where
+    A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data: Send, Error: Into<Cause>> + Send + 'static,
+{
     let connections = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
@@ -176,10 +199,10 @@ async fn accept(listener: TcpListener, router: Arc<Router>, mut stopped: watch::
         };
         // The small pieces of a streamed answer are not to wait for each other.
         let _ = stream.set_nodelay(true);
-        let router = Arc::clone(&router);
+        let answer = answer.clone();
         let service = service_fn(move |request| {
-            let router = Arc::clone(&router);
-            async move { Ok::<_, Infallible>(router.answer(request).await) }
+            let answering = answer(request);
+            async move { Ok::<_, Infallible>(answering.await) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 const MUSEHUB: &str = env!("CARGO_BIN_EXE_musehub");
 
-/// A hub in a process of its own, which ends with this value.
+/// A hub, or a proxy in front of one, in a process of its own, which ends with this value.
 struct Hub {
     process: Child,
     printed: String,
@@ -38,7 +38,7 @@ impl Hub {
     }
 
     fn get_refs(&self, token: &str) -> String {
-        let address = self.word_after("The hub is at http://");
+        let address = self.word_after(" is at http://");
         let mut stream = TcpStream::connect(address).unwrap();
         let authorization = if token.is_empty() { String::new() } else { format!("Authorization: Bearer {token}\r\n") };
         write!(stream, "GET /dev/song/refs HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{authorization}\r\n")
@@ -128,6 +128,25 @@ fn the_secret_of_the_environment_goes_before_that_of_the_folder() {
 }
 
 #[test]
+fn a_proxy_says_how_to_use_it_passes_requests_on_and_ends_cleanly() {
+    let hub = Hub::start(&["serve", "--memory", "--listen", "127.0.0.1:0"]);
+    let token = hub.word_after("--token ").to_owned();
+    let hub_url = hub.word_after("The hub is at ");
+    let mut proxy = Hub::start(&["proxy", "--to", hub_url, "--listen", "127.0.0.1:0"]);
+    let url = proxy.word_after("The proxy is at ").to_owned();
+    assert!(proxy.printed.contains(&format!("in front of the hub at {hub_url}.\n")), "{}", proxy.printed);
+    let command = format!("muse remote add origin {url}/<owner>/<slug>\n");
+    assert!(proxy.printed.contains(&command), "{} lacks {command}", proxy.printed);
+    assert!(proxy.get_refs(&token).contains("\"repo_not_found\""), "the token is good, the repo not there yet");
+    assert!(proxy.get_refs("forged").starts_with("HTTP/1.1 401 "));
+    drop(hub);
+    let answer = proxy.get_refs(&token);
+    assert!(answer.starts_with("HTTP/1.1 502 ") && answer.contains("is the hub up and its URL right?"), "{answer}");
+    proxy.signal("-TERM");
+    assert!(proxy.process.wait().unwrap().success());
+}
+
+#[test]
 fn what_cannot_be_done_is_said_in_a_sentence() {
     let folder = tempfile::tempdir().unwrap();
     let absent = folder.path().join("absent");
@@ -136,8 +155,13 @@ fn what_cannot_be_done_is_said_in_a_sentence() {
     let refused = run(&["token", "--user", "user-dev", "--ttl", "soon"]);
     assert!(complaint(&refused).contains("a time is a number and a unit"), "{}", complaint(&refused));
 
+    let refused = run(&["proxy", "--to", "hub.example.com"]);
+    assert!(complaint(&refused).contains("beginning with http:// or https://"), "{}", complaint(&refused));
+
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let refused = run(&["serve", "--memory", "--listen", &address]);
-    assert!(complaint(&refused).contains(&format!("cannot listen on {address}")), "{}", complaint(&refused));
+    for arguments in [["serve", "--memory"], ["proxy", "--to=http://hub"]] {
+        let refused = command(&arguments).args(["--listen", &address]).output().unwrap();
+        assert!(complaint(&refused).contains(&format!("cannot listen on {address}")), "{}", complaint(&refused));
+    }
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 use crate::encoding::Encoding;
-use crate::history::{History, Object, Pack, map_of_text, objects_body};
+use crate::history::{History, Object, Pack, list_of_text, map_of_text, objects_body};
 use crate::verify;
 
 /// The most that a client reads of a response.
@@ -124,6 +124,24 @@ pub async fn send(method: &str, url: &str, headers: &[(&str, &str)], body: impl 
     }
 }
 
+/// A PUT to a URL that a hub signed, as bare as the clients make it.
+pub async fn put(url: &str, body: impl Into<Bytes>) -> Answer {
+    let headers = [("content-type", "application/x-www-form-urlencoded")];
+    send("PUT", url, &headers, body).await.expect("the store answers")
+}
+
+/// Fails unless the store took what was PUT there.
+pub async fn put_well(url: &str, body: impl Into<Bytes>) {
+    let answer = put(url, body).await;
+    assert!((200..300).contains(&answer.status), "a presigned PUT failed: {}", answer.excerpt());
+}
+
+/// A part of a path, with everything encoded but letters and digits.
+pub fn percent_encoded(text: &str) -> String {
+    let encode = |byte: u8| if byte.is_ascii_alphanumeric() { char::from(byte).into() } else { format!("%{byte:02X}") };
+    text.bytes().map(encode).collect()
+}
+
 async fn exchange(method: &str, url: &str, headers: &[(&str, &str)], body: Bytes) -> Result<Answer, String> {
     let rest = url.strip_prefix("http://").ok_or("the kit speaks plain HTTP only; put a TLS proxy in between")?;
     let (authority, path) = rest.find('/').map_or((rest, "/"), |slash| rest.split_at(slash));
@@ -135,6 +153,10 @@ async fn exchange(method: &str, url: &str, headers: &[(&str, &str)], body: Bytes
         .header("host", authority)
         .header("connection", "close")
         .header("accept-encoding", "identity");
+    if ["POST", "PUT"].contains(&method) {
+        // hyper leaves it out where there is no body, and S3 insists on it.
+        request = request.header("content-length", body.len());
+    }
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -211,6 +233,61 @@ impl Remote {
         self.checked(self.raw("POST", endpoint, &headers, body).await)
     }
 
+    /// A POST of a body in `sent`, answered in this client's encoding.
+    pub async fn post_in(&self, sent: Encoding, endpoint: &str, body: &Value) -> Answer {
+        let headers = [("content-type", sent.content_type()), ("accept", self.encoding.accept())];
+        self.checked(self.raw("POST", endpoint, &headers, sent.encode(body)).await)
+    }
+
+    /// A DELETE as this client makes it.
+    pub async fn delete(&self, endpoint: &str) -> Answer {
+        self.checked(self.raw("DELETE", endpoint, &[("accept", self.encoding.accept())], "").await)
+    }
+
+    /// `GET /o/{object_id}?repo_id=` at the hub's root, with `id` as it is to be in the path.
+    pub async fn object(&self, repo_id: &str, id: &str, headers: &[(&str, &str)]) -> Answer {
+        self.at_root("GET", &format!("o/{id}?repo_id={repo_id}"), headers).await
+    }
+
+    /// A request without a body below the hub's root, with exactly these headers beside the token.
+    pub async fn at_root(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let bearer = self.token.as_ref().map(|token| format!("Bearer {token}"));
+        let mut all = headers.to_vec();
+        all.extend(bearer.iter().map(|bearer| ("authorization", bearer.as_str())));
+        send(method, &format!("{}/{path}", self.hub), &all, "").await.expect("the hub answers")
+    }
+
+    /// The first half of a request by reference: `POST /uploads`, and the body PUT where that says. Answers with the
+    /// upload's id.
+    pub async fn put_body(&self, body: impl Into<Bytes>) -> String {
+        let (id, url) = self.new_upload().await;
+        put_well(&url, body).await;
+        id
+    }
+
+    /// `POST /uploads`: the id and the URL.
+    pub async fn new_upload(&self) -> (String, String) {
+        let upload = self.post_bytes("uploads", "").await.expect(200);
+        let text = |field: &str| upload[field].as_str().expect("a string").to_owned();
+        (text("upload_id"), text("url"))
+    }
+
+    /// The second half: the POST itself, whose body was PUT before.
+    pub async fn post_reference(&self, endpoint: &str, upload_id: &str) -> Answer {
+        let headers = [
+            ("content-type", self.encoding.content_type()),
+            ("accept", self.encoding.accept()),
+            ("muse-body-upload", upload_id),
+        ];
+        self.checked(self.raw("POST", endpoint, &headers, "").await)
+    }
+
+    /// [`Self::post`], by reference.
+    pub async fn post_by_reference(&self, endpoint: &str, body: &Value) -> Answer {
+        let upload_id = self.put_body(self.encoding.encode(body)).await;
+        self.post_reference(endpoint, &upload_id).await
+    }
+
     /// A client decodes every 2xx as what it accepts, and prints every error as text.
     #[track_caller]
     fn checked(&self, answer: Answer) -> Answer {
@@ -223,6 +300,11 @@ impl Remote {
     /// The heads that `GET /refs` names.
     pub async fn heads(&self) -> BTreeMap<String, String> {
         map_of_text(&self.get("refs").await.expect(200), "branch_heads").expect("heads")
+    }
+
+    /// `GET /refs`, `repo_id` only.
+    pub async fn repo_id(&self) -> String {
+        self.get("refs").await.expect(200)["repo_id"].as_str().expect("an id").to_owned()
     }
 
     /// `GET /refs`, `default_branch` only.
@@ -238,6 +320,43 @@ impl Remote {
     /// `POST /push/objects`
     pub async fn push_objects(&self, objects: &[Object]) -> Answer {
         self.post("push/objects", &objects_body(objects)).await
+    }
+
+    /// `POST /filter-objects`: the ids that it says are missing.
+    pub async fn missing<I: AsRef<str>>(&self, ids: &[I]) -> Vec<String> {
+        let ids: Vec<&str> = ids.iter().map(AsRef::as_ref).collect();
+        let answer = self.post("filter-objects", &json!({"object_ids": ids})).await.expect(200);
+        list_of_text(&answer, "missing").expect("ids")
+    }
+
+    /// `POST /presign` for five minutes, answered or refused.
+    pub async fn presign<I: AsRef<str>>(&self, direction: &str, ids: &[I]) -> Answer {
+        let ids: Vec<&str> = ids.iter().map(AsRef::as_ref).collect();
+        self.post("presign", &json!({"object_ids": ids, "direction": direction, "ttl_seconds": 300})).await
+    }
+
+    /// The URL for each of these ids that has one. Fails unless every id is either there or inline, and nothing else is.
+    pub async fn presigned<I: AsRef<str>>(&self, direction: &str, ids: &[I]) -> BTreeMap<String, String> {
+        let answer = self.presign(direction, ids).await.expect(200);
+        let urls = map_of_text(&answer, "presigned").expect("URLs");
+        let inline = list_of_text(&answer, "inline").expect("ids");
+        let mut answered: Vec<&str> = urls.keys().map(String::as_str).collect();
+        answered.extend(inline.iter().map(String::as_str));
+        answered.sort_unstable();
+        let mut asked: Vec<&str> = ids.iter().map(AsRef::as_ref).collect();
+        asked.sort_unstable();
+        assert_eq!(answered, asked, "every id is in one of the two");
+        urls
+    }
+
+    /// The URL to PUT this object to.
+    pub async fn put_url(&self, id: &str) -> String {
+        self.presigned("put", &[id]).await.remove(id).expect("a URL")
+    }
+
+    /// Sends an object through a presigned URL.
+    pub async fn upload(&self, object: &Object) {
+        put_well(&self.put_url(&object.id).await, object.content.clone()).await;
     }
 
     /// `POST /fetch`, answered or refused.
@@ -331,9 +450,7 @@ impl Remote {
                 inline.push(object);
                 continue;
             };
-            let headers = [("content-type", "application/x-www-form-urlencoded")];
-            let put = send("PUT", url, &headers, object.content).await.expect("the store answers");
-            assert!((200..300).contains(&put.status), "a presigned PUT failed: {}", put.excerpt());
+            put_well(url, object.content).await;
         }
         inline
     }

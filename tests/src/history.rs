@@ -192,6 +192,13 @@ pub fn map_of_text(body: &Value, field: &str) -> Result<BTreeMap<String, String>
     map.iter().map(entry).collect()
 }
 
+/// A list of strings that a body must have.
+pub fn list_of_text(body: &Value, field: &str) -> Result<Vec<String>, String> {
+    let list = body.get(field).and_then(Value::as_array).ok_or(format!("no list {field}"))?;
+    let item = |item: &Value| item.as_str().map(str::to_owned).ok_or(format!("{field} has {item}"));
+    list.iter().map(item).collect()
+}
+
 fn text(body: &Value, field: &str) -> Result<String, String> {
     body.get(field).and_then(Value::as_str).map(str::to_owned).ok_or(format!("no string {field}"))
 }

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use local::serve::{Options, Running, Storage};
+use local::serve::{Ids, Options, Running, Storage};
 use serde_json::{Value, json};
 
 use crate::client::{Answer, Remote, send};
@@ -52,8 +52,20 @@ impl Hub {
     pub async fn start_own(storage: Storage, lambda_limits: bool) -> Hub {
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let secret = Some(SECRET.to_owned());
-        let running =
-            local::serve::start(Options { listen, storage, lambda_limits, secret }).await.expect("the hub starts");
+        Hub::start_with(Options { listen, storage, lambda_limits, ids: Ids::Strict, public_url: None, secret }).await
+    }
+
+    /// A fresh hub with ids that are opaque.
+    pub async fn start_lenient() -> Hub {
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let secret = Some(SECRET.to_owned());
+        let storage = Storage::Memory;
+        Hub::start_with(Options { listen, storage, lambda_limits: false, ids: Ids::Lenient, public_url: None, secret })
+            .await
+    }
+
+    async fn start_with(options: Options) -> Hub {
+        let running = local::serve::start(options).await.expect("the hub starts");
         Hub { url: running.url().to_owned(), secret: running.secret().to_owned(), running: Some(running) }
     }
 

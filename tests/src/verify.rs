@@ -152,7 +152,8 @@ fn defaults() -> BTreeMap<&'static str, Value> {
     defaults
 }
 
-fn just_now(text: &str) -> Result<(), String> {
+/// Checks that a text is a time with an offset, of these minutes.
+pub fn just_now(text: &str) -> Result<(), String> {
     let time: jiff::Timestamp = text.parse().map_err(|error| format!("not a time with an offset: {error}"))?;
     let apart = (jiff::Timestamp::now().as_second() - time.as_second()).abs();
     if apart < 600 { Ok(()) } else { Err(format!("{text} is {apart} seconds from now")) }

@@ -14,6 +14,8 @@ pub enum Kind {
     Snapshots,
     /// Objects, their bytes.
     Objects,
+    /// Objects that no snapshot named when they were pushed: nobody sees them before a later pack reaches them.
+    ObjectsAhead,
 }
 
 /// Where a data frame lies in its pack and how to tell that it is whole.

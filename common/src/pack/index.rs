@@ -75,6 +75,10 @@ pub struct Contents {
     pub frames: Vec<Frame>,
     /// For each frame, the raw length of each record.
     pub records: Vec<FrameRecords>,
+    /// Objects that are S3 objects of their own and belong to this pack, with their sizes. They were pushed ahead.
+    pub large: Vec<(ObjectKey, u64)>,
+    /// Objects pushed ahead in other packs that the snapshots of this one name.
+    pub reached: Vec<ObjectKey>,
 }
 
 /// The records of one frame: what each is, and its raw length.
@@ -84,7 +88,7 @@ pub enum FrameRecords {
     Commits(Vec<(CommitId, u32)>),
     /// Of a frame of snapshots.
     Snapshots(Vec<(SnapshotId, u32)>),
-    /// Of a frame of objects.
+    /// Of a frame of objects, pushed ahead or not.
     Objects(Vec<(ObjectKey, u32)>),
 }
 
@@ -164,6 +168,7 @@ impl Contents {
                 Kind::Commits => 0,
                 Kind::Snapshots => 1,
                 Kind::Objects => 2,
+                Kind::ObjectsAhead => 3,
             });
             write_varint(&mut out, frame.stored_length.into());
             write_varint(&mut out, frame.raw_length.into());
@@ -173,6 +178,15 @@ impl Contents {
                 FrameRecords::Snapshots(records) => write_records(&mut out, records),
                 FrameRecords::Objects(records) => write_records(&mut out, records),
             }
+        }
+        write_varint(&mut out, self.large.len() as u64);
+        for (key, size) in &self.large {
+            write_id(&mut out, key.as_ref());
+            write_varint(&mut out, *size);
+        }
+        write_varint(&mut out, self.reached.len() as u64);
+        for key in &self.reached {
+            write_id(&mut out, key.as_ref());
         }
         encode_section(&out)
     }
@@ -192,6 +206,7 @@ impl Contents {
                 0 => Kind::Commits,
                 1 => Kind::Snapshots,
                 2 => Kind::Objects,
+                3 => Kind::ObjectsAhead,
                 _ => return Err(reader.malformed("an unknown kind of frame")),
             };
             let frame = Frame {
@@ -205,9 +220,17 @@ impl Contents {
             contents.records.push(match kind {
                 Kind::Commits => FrameRecords::Commits(reader.records(&frame)?),
                 Kind::Snapshots => FrameRecords::Snapshots(reader.records(&frame)?),
-                Kind::Objects => FrameRecords::Objects(reader.records(&frame)?),
+                Kind::Objects | Kind::ObjectsAhead => FrameRecords::Objects(reader.records(&frame)?),
             });
             contents.frames.push(frame);
+        }
+        if !reader.rest.is_empty() {
+            for _ in 0..reader.varint()? {
+                contents.large.push((reader.id()?.into(), reader.varint()?));
+            }
+            for _ in 0..reader.varint()? {
+                contents.reached.push(reader.id()?.into());
+            }
         }
         reader.end()?;
         Ok(contents)

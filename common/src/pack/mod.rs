@@ -18,10 +18,13 @@
 //!   parent as a varint *n* that is 0 before the id of a commit outside this pack, or else says that the parent is the
 //!   *n*-th last commit before this one; one byte 0, or 1 before the id of its snapshot.
 //!   (Generation numbers are not in it: whoever links the packs of a repo gets them in the same pass.)
-//! - Contents section: varint number of frames; for each frame: kind (1 byte: 0 commits, 1 snapshots, 2 objects),
-//!   varint stored length, varint raw length, checksum of the stored bytes (8 bytes), varint number of records; then
+//! - Contents section: varint number of frames; for each frame: kind (1 byte: 0 commits, 1 snapshots, 2 objects, 3
+//!   objects pushed ahead of any snapshot that names them), varint stored length, varint raw length, checksum of the stored bytes (8 bytes), varint number of records; then
 //!   for each record the id of what it is and varint raw length. A frame's offset is the sum of the stored lengths
 //!   before it, a record's offset the sum of the raw lengths before it in its frame. Object ids have no prefix.
+//!   Then, unless the section ends here, two more lists. The *large objects*, which are S3 objects of their own that
+//!   belong to this pack: varint number; for each its id and varint size. And the objects that were pushed ahead in
+//!   other packs and are *reached* by the snapshots of this one: varint number; for each its id.
 //!
 //! **Footer.** A skippable frame of 80 bytes: magic number and length (8 bytes), `MUSEPACK`, version (4 bytes, 1),
 //! four bytes of zeros, and for the graph section and then the contents section: offset (8), length (8) and checksum
@@ -38,7 +41,7 @@ pub mod writer;
 
 pub use frame::{Frame, Kind};
 pub use index::{Contents, GraphSection, PackSummary, PackedCommit, Section};
-pub use writer::{NewCommit, NewObject, NewSnapshot, WrittenPack, write};
+pub use writer::{NewCommit, NewObject, NewPack, NewSnapshot, WrittenPack, write};
 
 /// The name of a pack: a ULID, unique over all repos.
 pub type PackId = ulid::Ulid;

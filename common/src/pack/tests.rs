@@ -15,7 +15,9 @@ const PACK: PackId = PackId::from_parts(1, 1);
 struct Material {
     commits: Vec<(PackedCommit, Vec<u8>)>,
     snapshots: Vec<(Id, Vec<u8>)>,
-    objects: Vec<(ObjectKey, String, Vec<u8>)>,
+    objects: Vec<(ObjectKey, String, Vec<u8>, bool)>,
+    large: Vec<(ObjectKey, u64)>,
+    reached: Vec<ObjectKey>,
 }
 
 fn id() -> impl Strategy<Value = Id> {
@@ -52,14 +54,23 @@ fn material() -> impl Strategy<Value = Material> {
         packed
     });
     let snapshots = prop::collection::hash_map(id(), bytes(), 0..8);
-    let objects = prop::collection::vec((".{0,8}", bytes()), 0..12);
-    (commits, snapshots, objects).prop_map(|(commits, snapshots, objects)| {
-        let objects: HashMap<ObjectKey, (String, Vec<u8>)> =
-            objects.into_iter().map(|(path, content)| (ObjectId::of(&content).key(), (path, content))).collect();
+    let objects = prop::collection::vec((".{0,8}", bytes(), any::<bool>()), 0..12);
+    let key = || id().prop_map(ObjectKey::from);
+    let elsewhere = (prop::collection::vec((key(), any::<u64>()), 0..3), prop::collection::vec(key(), 0..3));
+    (commits, snapshots, objects, elsewhere).prop_map(|(commits, snapshots, objects, (large, reached))| {
+        let objects = objects.into_iter();
+        let objects: HashMap<ObjectKey, (String, Vec<u8>, bool)> = objects
+            .map(|(path, content, is_ahead)| (ObjectId::of(&content).key(), (path, content, is_ahead)))
+            .collect();
         Material {
             commits,
             snapshots: snapshots.into_iter().collect(),
-            objects: objects.into_iter().map(|(key, (path, content))| (key, path, content)).collect(),
+            objects: objects
+                .into_iter()
+                .map(|(key, (path, content, is_ahead))| (key, path, content, is_ahead))
+                .collect(),
+            large,
+            reached,
         }
     })
 }
@@ -75,15 +86,21 @@ fn pack(material: &Material) -> WrittenPack {
     let objects: Vec<_> = material
         .objects
         .iter()
-        .map(|(key, path, content)| NewObject { key: key.clone(), path: path.into(), content })
+        .map(|(key, path, content, is_ahead)| NewObject {
+            key: key.clone(),
+            path: path.into(),
+            content,
+            is_ahead: *is_ahead,
+        })
         .collect();
-    write(&commits, &snapshots, &objects).unwrap()
+    let (large, reached) = (material.large.clone(), material.reached.clone());
+    write(NewPack { commits, snapshots, objects, large, reached }).unwrap()
 }
 
 type Records = HashMap<(Kind, String), Vec<u8>>;
 
 /// Everything in a pack, by kind and id, from its bytes alone.
-fn read(bytes: &[u8]) -> Result<(GraphSection, Records), Error> {
+fn read(bytes: &[u8]) -> Result<(GraphSection, Contents, Records), Error> {
     let cut = |section: &Section| {
         let range = section.range();
         bytes.get(range.start as usize..range.end as usize).unwrap_or_default()
@@ -109,7 +126,7 @@ fn read(bytes: &[u8]) -> Result<(GraphSection, Records), Error> {
             start = end;
         }
     }
-    Ok((graph, records))
+    Ok((graph, contents, records))
 }
 
 proptest! {
@@ -118,7 +135,7 @@ proptest! {
     #[test]
     fn whatever_is_written_is_read_back(material in material()) {
         let written = pack(&material);
-        let (graph, records) = read(&written.bytes).unwrap();
+        let (graph, contents, records) = read(&written.bytes).unwrap();
 
         let nodes: Vec<PackedCommit> = material.commits.iter().map(|(node, _)| node.clone()).collect();
         prop_assert_eq!(&graph.0, &nodes);
@@ -130,9 +147,12 @@ proptest! {
         for (id, record) in &material.snapshots {
             expected.insert((Kind::Snapshots, id.to_string()), record.clone());
         }
-        for (key, _, content) in &material.objects {
-            expected.insert((Kind::Objects, key.as_ref().to_string()), content.clone());
+        for (key, _, content, is_ahead) in &material.objects {
+            let kind = if *is_ahead { Kind::ObjectsAhead } else { Kind::Objects };
+            expected.insert((kind, key.as_ref().to_string()), content.clone());
         }
+        prop_assert_eq!((&contents.large, &contents.reached), (&material.large, &material.reached));
+        prop_assert_eq!(contents, written.contents);
         prop_assert_eq!(records, expected);
         prop_assert_eq!(written.summary.size, written.bytes.len() as u64);
     }
@@ -171,8 +191,8 @@ proptest! {
 #[test]
 fn a_damaged_frame_is_named() {
     let content = vec![7; 100];
-    let object = NewObject { key: ObjectId::of(&content).key(), path: "a".into(), content: &content };
-    let mut bytes = write(&[], &[], &[object]).unwrap().bytes.to_vec();
+    let object = NewObject { key: ObjectId::of(&content).key(), path: "a".into(), content: &content, is_ahead: false };
+    let mut bytes = write(NewPack { objects: vec![object], ..NewPack::default() }).unwrap().bytes.to_vec();
     bytes[3] ^= 1;
     assert_eq!(read(&bytes).unwrap_err().to_string(), format!("pack {PACK}: frame 0 does not have its checksum"));
 }
@@ -187,9 +207,10 @@ fn a_pack_is_a_zstd_file() {
             key: ObjectId::of(content).key(),
             path: number.to_string().into(),
             content,
+            is_ahead: false,
         })
         .collect();
-    let pack = write(&[], &[], &objects).unwrap();
+    let pack = write(NewPack { objects, ..NewPack::default() }).unwrap();
     let mut raw = Vec::new();
     zstd::stream::Decoder::new(&*pack.bytes).unwrap().read_to_end(&mut raw).unwrap();
     assert_eq!(raw, contents.concat());

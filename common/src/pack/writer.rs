@@ -19,7 +19,7 @@ const fn frame_target(kind: Kind) -> usize {
     match kind {
         Kind::Commits => 1 << 20,
         Kind::Snapshots => 4 << 20,
-        Kind::Objects => 2 << 20,
+        Kind::Objects | Kind::ObjectsAhead => 2 << 20,
     }
 }
 
@@ -50,6 +50,23 @@ pub struct NewObject<'a> {
     pub path: Cow<'a, str>,
     /// Its bytes.
     pub content: &'a [u8],
+    /// Whether no snapshot names it yet.
+    pub is_ahead: bool,
+}
+
+/// What a pack is made of. Nothing comes twice.
+#[derive(Debug, Clone, Default)]
+pub struct NewPack<'a> {
+    /// Commits, parents first.
+    pub commits: Vec<NewCommit<'a>>,
+    /// Snapshots; neighbours compress together.
+    pub snapshots: Vec<NewSnapshot>,
+    /// Objects.
+    pub objects: Vec<NewObject<'a>>,
+    /// Large objects that belong to the pack, with their sizes; they are in S3 already.
+    pub large: Vec<(ObjectKey, u64)>,
+    /// Objects pushed ahead in other packs that the snapshots of this one name.
+    pub reached: Vec<ObjectKey>,
 }
 
 /// A pack that is ready to be stored.
@@ -65,15 +82,12 @@ pub struct WrittenPack {
     pub contents: Contents,
 }
 
-/// Writes a pack. `commits` come parents first; nothing comes twice.
+/// Writes a pack.
 ///
 /// # Errors
 /// [`Error::Write`] when zstd refuses.
-pub fn write(
-    commits: &[NewCommit<'_>],
-    snapshots: &[NewSnapshot],
-    objects: &[NewObject<'_>],
-) -> Result<WrittenPack, Error> {
+pub fn write(new: NewPack<'_>) -> Result<WrittenPack, Error> {
+    let NewPack { commits, snapshots, objects, large, reached } = new;
     let mut frames = FrameWriter::new()?;
 
     let records = commits.iter().map(|commit| (commit.node.id.clone(), commit.record));
@@ -84,10 +98,14 @@ pub fn write(
 
     let mut sorted: Vec<&NewObject<'_>> = objects.iter().collect();
     sorted.sort_by(|a, b| a.path.cmp(&b.path));
-    let records = sorted.iter().map(|object| (object.key.clone(), object.content));
-    frames.write(Kind::Objects, FrameRecords::Objects, records)?;
+    for (kind, is_ahead) in [(Kind::Objects, false), (Kind::ObjectsAhead, true)] {
+        let records = sorted.iter().filter(|object| object.is_ahead == is_ahead);
+        let records = records.map(|object| (object.key.clone(), object.content));
+        frames.write(kind, FrameRecords::Objects, records)?;
+    }
 
-    let FrameWriter { mut out, contents, .. } = frames;
+    let FrameWriter { mut out, mut contents, .. } = frames;
+    (contents.large, contents.reached) = (large, reached);
     let graph_section = GraphSection(commits.iter().map(|commit| commit.node.clone()).collect());
     let graph = append_section(&mut out, &graph_section.encode()?);
     let contents_section = append_section(&mut out, &contents.encode()?);
@@ -98,7 +116,7 @@ pub fn write(
             size: out.len() as u64,
             commits: commits.len() as u64,
             snapshots: snapshots.len() as u64,
-            objects: objects.len() as u64,
+            objects: (objects.len() + contents.large.len()) as u64,
             graph,
             contents: contents_section,
         },

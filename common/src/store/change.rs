@@ -10,9 +10,9 @@ use serde::de::DeserializeOwned;
 
 use super::account::NewRepo;
 use super::items::{Item, Key, LogItem, PK, PackItem, RefItem, encode};
+use super::packs::StoredPack;
 use super::{Error, FIRST_PAUSE, Store, passes};
 use crate::id::{BranchName, CommitId, RepoId};
-use crate::pack::{PackId, PackSummary};
 
 /// Attempts at a transaction that was throttled, in conflict with another, or not answered.
 const TRANSACT_ATTEMPTS: u32 = 10;
@@ -29,7 +29,7 @@ pub struct Change<'a> {
     /// The repo again, if this push makes it.
     pub creates: Option<&'a NewRepo>,
     /// The pack to register; it is in S3 already.
-    pub pack: Option<(PackId, PackSummary)>,
+    pub pack: Option<&'a StoredPack>,
     /// The branch to move.
     pub branch: Option<BranchMove<'a>>,
     /// The user that pushes.
@@ -74,7 +74,7 @@ enum Answer {
 }
 
 impl Store {
-    /// Makes a change visible.
+    /// Makes a change visible. Whoever still holds an index of the repo makes the cached one be copied.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when it may not have been made; the marker was read back, so it most probably was not.
@@ -84,9 +84,9 @@ impl Store {
         let mut items = Vec::new();
         let mut marker = None;
 
-        if let Some((pack, summary)) = &change.pack {
-            let key = Key::pack(change.repo, *pack);
-            items.push(put_new(table, encode(&key, &PackItem::new(summary, &now, change.by))?)?);
+        if let Some(StoredPack { id, written, .. }) = change.pack {
+            let key = Key::pack(change.repo, *id);
+            items.push(put_new(table, encode(&key, &PackItem::new(&written.summary, &now, change.by))?)?);
             marker = Some(key);
         }
         if let Some(branch) = &change.branch {
@@ -131,8 +131,13 @@ impl Store {
         };
         // The marker's name was drawn for this change, so that it is there says that the change is.
         let outcome = self.transact(items, &marker, |_: serde::de::IgnoredAny| true).await?;
-        if let (Outcome::Landed, Some(repo)) = (outcome, change.creates) {
-            self.names.insert(format!("{}/{}", repo.meta.owner, repo.meta.slug), repo.id.clone());
+        if outcome == Outcome::Landed {
+            if let Some(repo) = change.creates {
+                self.names.insert(format!("{}/{}", repo.meta.owner, repo.meta.slug), repo.id.clone());
+            }
+            if let Some(StoredPack { id, written, .. }) = change.pack {
+                self.remember_pack(change.repo, *id, written.graph.clone(), written.contents.clone());
+            }
         }
         Ok(outcome)
     }

@@ -12,7 +12,7 @@ use super::{Error, Store};
 use crate::graph::{Graph, NewCommit};
 use crate::id::{CommitId, ObjectKey, RepoId, SnapshotId};
 use crate::pack::index::FrameRecords;
-use crate::pack::{Contents, Frame, GraphSection, PackId, PackSummary};
+use crate::pack::{Contents, Frame, GraphSection, Kind, PackId, PackSummary};
 
 /// Index sections read at the same time.
 const PARALLEL_READS: usize = 64;
@@ -28,6 +28,24 @@ pub struct Place {
     pub start: u32,
     /// How many bytes it has there.
     pub length: u32,
+}
+
+/// An object that is an S3 object of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LargeObject {
+    /// The pack that it belongs to.
+    pub pack: PackId,
+    /// Its bytes.
+    pub size: u64,
+}
+
+/// Where an object lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ObjectPlace {
+    /// In a frame of a pack.
+    Packed(Place),
+    /// By itself.
+    Large(LargeObject),
 }
 
 /// A frame and the pack that it is in.
@@ -57,7 +75,25 @@ pub struct RepoIndex {
     frames: Vec<PackFrame>,
     graph: Graph<CommitId, CommitEntry>,
     snapshots: HashMap<SnapshotId, Place>,
-    objects: HashMap<ObjectKey, Place>,
+    objects: HashMap<ObjectKey, ObjectEntry>,
+    large: Vec<LargeObject>,
+    /// Objects that are reached and whose pack is not in the index yet.
+    reached_elsewhere: HashSet<ObjectKey>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct ObjectEntry {
+    place: EntryPlace,
+    /// Whether a branch has reached it.
+    is_reached: bool,
+}
+
+/// [`ObjectPlace`], made small: there are many.
+#[derive(Debug, Clone, Copy)]
+enum EntryPlace {
+    Packed(Place),
+    /// The position among the large objects.
+    Large(u32),
 }
 
 impl RepoIndex {
@@ -71,9 +107,22 @@ impl RepoIndex {
         self.snapshots.get(id).copied()
     }
 
+    /// Whether the repo has an object, be it that a branch has reached it or that it was pushed ahead.
+    pub fn has_object(&self, key: &ObjectKey) -> bool {
+        self.objects.contains_key(key)
+    }
+
+    /// Whether some branch has reached an object: until then nobody sees it.
+    pub fn is_reached(&self, key: &ObjectKey) -> bool {
+        self.objects.get(key).is_some_and(|entry| entry.is_reached)
+    }
+
     /// Where an object lies.
-    pub fn object(&self, key: &ObjectKey) -> Option<Place> {
-        self.objects.get(key).copied()
+    pub fn object(&self, key: &ObjectKey) -> Option<ObjectPlace> {
+        match self.objects.get(key)?.place {
+            EntryPlace::Packed(place) => Some(ObjectPlace::Packed(place)),
+            EntryPlace::Large(position) => self.large.get(position as usize).copied().map(ObjectPlace::Large),
+        }
     }
 
     /// The frame of a place.
@@ -84,6 +133,7 @@ impl RepoIndex {
     /// Adds packs. What is in the index already stays as it is: a record that lies in two packs is read from the first.
     fn add(&mut self, packs: Vec<(PackId, GraphSection, Contents)>) -> Result<(), Error> {
         let mut commits = Vec::new();
+        let mut reached = Vec::new();
         for (pack, graph, contents) in packs {
             if !self.packs.insert(pack) {
                 continue;
@@ -116,19 +166,57 @@ impl RepoIndex {
                     }
                     FrameRecords::Objects(records) => {
                         for (key, length) in records {
-                            let place = place(length);
-                            self.objects.entry(key).or_insert(place);
+                            let place = EntryPlace::Packed(place(length));
+                            self.add_object(key, place, frame.kind == Kind::Objects);
                         }
                     }
                 }
             }
+            for (key, size) in contents.large {
+                let position = u32::try_from(self.large.len()).map_err(Error::fault)?;
+                self.large.push(LargeObject { pack, size });
+                self.add_object(key, EntryPlace::Large(position), false);
+            }
+            reached.extend(contents.reached);
         }
-        self.graph.extend(commits).map_err(|cycle| Error::Damaged(cycle.to_string()))
+        for key in reached {
+            match self.objects.get_mut(&key) {
+                Some(entry) => entry.is_reached = true,
+                None => {
+                    self.reached_elsewhere.insert(key);
+                }
+            }
+        }
+        self.link(commits);
+        Ok(())
+    }
+
+    /// Adds commits to the graph. Ids that nobody checked may name each other as ancestors, in pushes that raced and
+    /// could not know of each other: a commit that would close such a cycle is linked to none of its parents, so that
+    /// the rest of the history stays whole.
+    fn link(&mut self, commits: Vec<NewCommit<CommitId, CommitEntry>>) {
+        if self.graph.extend(commits.iter().cloned()).is_ok() {
+            return;
+        }
+        for commit in commits {
+            if let Err(cycle) = self.graph.extend([commit.clone()]) {
+                tracing::warn!(%cycle, "a commit is linked to none of its parents");
+                // Without parents it closes no cycle.
+                let _ = self.graph.extend([NewCommit { parents: Vec::new(), ..commit }]);
+            }
+        }
+    }
+
+    fn add_object(&mut self, key: ObjectKey, place: EntryPlace, is_reached: bool) {
+        let is_reached = is_reached || self.reached_elsewhere.remove(&key);
+        let entry = self.objects.entry(key).or_insert(ObjectEntry { place, is_reached });
+        entry.is_reached |= is_reached;
     }
 
     fn estimated_bytes(&self) -> u64 {
         let entries =
             self.graph.len() * 200 + (self.snapshots.len() + self.objects.len()) * 80 + self.frames.len() * 64;
+
         entries as u64
     }
 }
@@ -229,7 +317,7 @@ impl Store {
     }
 
     /// Tells the cache of a pack that this process has just made visible, which spares the next request a read.
-    pub fn remember_pack(&self, repo: &RepoId, pack: PackId, graph: GraphSection, contents: Contents) {
+    pub(super) fn remember_pack(&self, repo: &RepoId, pack: PackId, graph: GraphSection, contents: Contents) {
         let slot = self.indexes.slot(repo);
         if slot.add(vec![(pack, graph, contents)]).is_ok() {
             self.indexes.keep(repo, &slot);
@@ -258,14 +346,15 @@ impl Store {
 mod tests {
     use super::*;
     use crate::id::ObjectId;
-    use crate::pack::{NewObject, write};
+    use crate::pack::{NewObject, NewPack, write};
 
     #[test]
     fn the_index_of_one_large_repo_stays_in_the_cache() {
         let pack = |number: u64| {
             let content = number.to_le_bytes();
-            let object = NewObject { key: ObjectId::of(&content).key(), path: "".into(), content: &content };
-            let written = write(&[], &[], &[object]).unwrap();
+            let key = ObjectId::of(&content).key();
+            let object = NewObject { key, path: "".into(), content: &content, is_ahead: false };
+            let written = write(NewPack { objects: vec![object], ..NewPack::default() }).unwrap();
             (PackId::from_parts(number, 0), written.graph, written.contents)
         };
         let (cache, repo) = (IndexCache::default(), RepoId::from(PackId::from_parts(0, 0)));

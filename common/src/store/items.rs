@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use crate::id::{BranchName, CommitId, RepoId, Slug};
+use crate::id::{BranchName, CommitId, Label, RepoId, Slug};
 use crate::pack::{PackId, PackSummary, Section};
 
 /// The partition key.
@@ -19,6 +19,11 @@ pub const SK: &str = "sk";
 pub const META: &str = "META";
 /// What the sort keys of a repo's branches begin with.
 pub const REF_PREFIX: &str = "REF#";
+/// What the sort keys of a repo's tags begin with. With it the longest label, 255 characters of four bytes, fills a sort
+/// key of 1,024 bytes.
+pub const TAG_PREFIX: &str = "TAG#";
+/// What the sort keys of a repo's releases begin with: as short for the same reason.
+pub const RELEASE_PREFIX: &str = "REL#";
 /// What the sort keys of a repo's packs begin with.
 pub const PACK_PREFIX: &str = "PACK#";
 /// The sort key of a user's one item about itself.
@@ -59,6 +64,26 @@ impl Key {
     /// A pack.
     pub fn pack(repo: &RepoId, pack: PackId) -> Self {
         Self::new(repo_pk(repo), format!("{PACK_PREFIX}{pack}"))
+    }
+
+    /// A tag.
+    pub fn tag(repo: &RepoId, label: &Label) -> Self {
+        Self::new(repo_pk(repo), format!("{TAG_PREFIX}{label}"))
+    }
+
+    /// A release.
+    pub fn release(repo: &RepoId, tag: &Label) -> Self {
+        Self::new(repo_pk(repo), format!("{RELEASE_PREFIX}{tag}"))
+    }
+
+    /// Whether objects may have been uploaded to a repo.
+    pub fn uploads(repo: &RepoId) -> Self {
+        Self::new(repo_pk(repo), "UPLOADS")
+    }
+
+    /// A body that is uploaded for a request to come.
+    pub fn body_upload(id: &str) -> Self {
+        Self::new(format!("UPLOAD#{id}"), "UPLOAD")
     }
 
     /// A line of the push log.
@@ -183,6 +208,39 @@ pub struct RefItem {
     pub updated_by: String,
 }
 
+/// `REPO#<repo_id>` | `TAG#<label>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TagItem {
+    /// The tag's own id, the client's or the hub's.
+    pub tag_id: String,
+    /// The repo, as the client calls it.
+    pub repo_id: String,
+    /// The commit.
+    pub commit_id: CommitId,
+    /// When the tag was made, as the client says.
+    pub created_at: String,
+}
+
+/// `REPO#<repo_id>` | `REL#<tag>`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReleaseItem {
+    /// Drawn by whoever wrote the item, who knows it again by this.
+    pub write_id: String,
+    /// The commit that it is.
+    pub commit_id: CommitId,
+    /// The name of its channel.
+    pub channel: String,
+    /// Whether it is only for those who ask for drafts.
+    pub is_draft: bool,
+    /// When it was made, as the client says: releases are listed by this.
+    pub created_at: String,
+    /// Bytes of `record` before it was compressed.
+    pub size: u64,
+    /// The release as one msgpack map, compressed as one zstd frame.
+    #[serde(with = "serde_bytes")]
+    pub record: Vec<u8>,
+}
+
 /// `REPO#<repo_id>` | `PACK#<ulid>`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PackItem {
@@ -224,6 +282,29 @@ impl PackItem {
             contents: section(self.contents),
         }
     }
+}
+
+/// `REPO#<repo_id>` | `UPLOADS`: objects may have been uploaded, and are looked for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UploadsItem {
+    /// Until when, in seconds since the Unix epoch: the table's TTL attribute.
+    pub expires_at: u64,
+}
+
+/// `UPLOAD#<upload_id>` | `UPLOAD`: a body that is uploaded for a request to come.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BodyUploadItem {
+    /// Who may use it.
+    pub user_id: String,
+    /// The handle of the owner of the repo that it was made for.
+    pub owner: Slug,
+    /// The name of that repo.
+    pub slug: Slug,
+    /// Drawn by the request that has used it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub used_by: Option<String>,
+    /// Until when, in seconds since the Unix epoch: the table's TTL attribute.
+    pub expires_at: u64,
 }
 
 /// `REPO#<repo_id>` | `LOG#<ulid>`: one line of the push log.

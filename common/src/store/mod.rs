@@ -8,15 +8,21 @@
 //!
 //! - [`items`] is what the table holds, [`repo`] reads the items of one repo, [`account`] users and new repos.
 //! - [`change`] is the one commit point.
+//! - [`tags`] and [`releases`] are names for commits, an item each.
 //! - [`packs`] puts and gets packs; [`index`] is what the packs of one repo hold, cached; [`reader`] streams records.
+//! - [`uploads`] are what clients PUT straight into S3; objects among them become [`large`] ones once they are verified.
 
 pub mod account;
 pub mod change;
 pub mod index;
 pub mod items;
+pub mod large;
 pub mod packs;
 pub mod reader;
+pub mod releases;
 pub mod repo;
+pub mod tags;
+pub mod uploads;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::{Error, FIRST_PAUSE, Store};
 use crate::id::RepoId;
-use crate::pack::PackId;
+use crate::pack::{PackId, WrittenPack};
 
 /// Attempts at a PUT that S3 calls concurrent with another on the same key.
 const PUT_ATTEMPTS: usize = 4;
@@ -21,12 +21,38 @@ pub fn key(repo: &RepoId, pack: PackId) -> String {
     format!("packs/{repo}/{pack}.pack")
 }
 
+/// A pack that is in S3, whether or not anything refers to it yet.
+#[derive(Debug)]
+pub struct StoredPack {
+    /// Its name.
+    pub id: PackId,
+    /// The repo that it was written for.
+    pub repo: RepoId,
+    /// What it is.
+    pub written: WrittenPack,
+}
+
 impl Store {
-    /// Stores a pack. Nothing refers to it yet.
+    /// Stores a pack under a name that is drawn for it. Nothing refers to it yet.
     ///
     /// # Errors
-    /// When S3 did not confirm it; the name is then not to be used.
-    pub async fn put_pack(&self, repo: &RepoId, pack: PackId, bytes: Bytes) -> Result<(), Error> {
+    /// When S3 did not confirm it.
+    pub async fn store_pack(&self, repo: &RepoId, written: WrittenPack) -> Result<StoredPack, Error> {
+        self.store_pack_as(self.ambient.ulid(), repo, written).await
+    }
+
+    /// Stores a pack under a name that was drawn for it.
+    pub(super) async fn store_pack_as(
+        &self,
+        id: PackId,
+        repo: &RepoId,
+        written: WrittenPack,
+    ) -> Result<StoredPack, Error> {
+        self.put_pack(repo, id, written.bytes.clone()).await?;
+        Ok(StoredPack { id, repo: repo.clone(), written })
+    }
+
+    async fn put_pack(&self, repo: &RepoId, pack: PackId, bytes: Bytes) -> Result<(), Error> {
         let key = key(repo, pack);
         let mut pause = FIRST_PAUSE;
         for _ in 0..PUT_ATTEMPTS {
@@ -71,7 +97,11 @@ impl Store {
     /// # Errors
     /// When S3 does not give all of it.
     pub async fn get_pack_range(&self, repo: &RepoId, pack: PackId, range: Range<u64>) -> Result<Bytes, Error> {
-        let key = key(repo, pack);
+        self.get_range(&key(repo, pack), range).await
+    }
+
+    /// Reads a part of an S3 object that never changes.
+    pub(super) async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, Error> {
         let length = range.end.saturating_sub(range.start);
         let last = range.end.saturating_sub(1);
         let mut attempts_left = GET_ATTEMPTS;
@@ -80,7 +110,7 @@ impl Store {
                 .s3
                 .get_object()
                 .bucket(&self.location.bucket)
-                .key(&key)
+                .key(key)
                 .range(format!("bytes={}-{last}", range.start))
                 .send()
                 .await;

@@ -1,6 +1,6 @@
 //! Reading the items of one repo.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 
 use super::index::RepoIndex;
 use super::items::{
-    Item, Key, MemberItem, MetaItem, NameItem, PACK_PREFIX, PK, PackItem, REF_PREFIX, RefItem, Role, SK, Visibility,
-    decode, repo_pk,
+    Item, Key, MemberItem, MetaItem, NameItem, PACK_PREFIX, PK, PackItem, REF_PREFIX, RefItem, Role, SK, UploadsItem,
+    Visibility, decode, repo_pk,
 };
 use super::{Error, Store};
 use crate::id::{CommitId, RepoId, Slug};
@@ -30,6 +30,8 @@ pub struct Repo {
     pub heads: BTreeMap<String, CommitId>,
     /// Its packs; empty unless asked for.
     pub packs: Vec<(PackId, PackSummary)>,
+    /// Whether objects may have been uploaded that nobody has looked at; false unless asked for.
+    pub has_uploads: bool,
     role: Option<Role>,
 }
 
@@ -40,19 +42,37 @@ pub struct Need {
     pub heads: bool,
     /// The packs.
     pub packs: bool,
+    /// Whether objects may have been uploaded.
+    pub uploads: bool,
+}
+
+impl Need {
+    /// Nothing but the repo itself.
+    pub const NOTHING: Self = Self { heads: false, packs: false, uploads: false };
+    /// The branches.
+    pub const HEADS: Self = Self { heads: true, ..Self::NOTHING };
+    /// The packs, and so all that the repo holds.
+    pub const PACKS: Self = Self { packs: true, ..Self::NOTHING };
+    /// The branches and all that they reach.
+    pub const HISTORY: Self = Self { heads: true, packs: true, uploads: false };
 }
 
 impl Repo {
     /// Whether this user may know of the repo and fetch from it.
     pub fn is_readable_by(&self, user_id: Option<&str>) -> bool {
         self.meta.visibility == Visibility::Public
-            || user_id.is_some_and(|user_id| self.meta.owner_user_id == user_id)
+            || user_id.is_some_and(|user_id| self.is_owned_by(user_id))
             || self.role.is_some()
+    }
+
+    /// Whether the repo is this user's.
+    pub fn is_owned_by(&self, user_id: &str) -> bool {
+        self.meta.owner_user_id == user_id
     }
 
     /// Whether this user may push to the repo.
     pub fn is_writable_by(&self, user_id: &str) -> bool {
-        self.meta.owner_user_id == user_id || self.role == Some(Role::Write)
+        self.is_owned_by(user_id) || self.role == Some(Role::Write)
     }
 }
 
@@ -97,12 +117,32 @@ impl Store {
         user_id: Option<&str>,
         need: Need,
     ) -> Result<Option<(Repo, Arc<RepoIndex>)>, Error> {
-        let Some(mut repo) = self.find_repo(owner, slug, user_id, need).await? else {
-            return Ok(None);
-        };
+        match self.find_repo(owner, slug, user_id, need).await? {
+            Some(repo) => self.with_index(repo, user_id).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The repo of an id with what its packs hold, read so that every head is in them.
+    ///
+    /// # Errors
+    /// As [`Self::find_repo_and_index`].
+    pub async fn repo_and_index(
+        &self,
+        id: &RepoId,
+        user_id: Option<&str>,
+        need: Need,
+    ) -> Result<Option<(Repo, Arc<RepoIndex>)>, Error> {
+        match self.read_repo(id, user_id, need).await? {
+            Some(repo) => self.with_index(repo, user_id).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn with_index(&self, mut repo: Repo, user_id: Option<&str>) -> Result<(Repo, Arc<RepoIndex>), Error> {
         // Whoever may not know of the repo is not made to wait for its packs, nor told by the time that it takes.
         if !repo.is_readable_by(user_id) {
-            return Ok(Some((repo, Arc::default())));
+            return Ok((repo, Arc::default()));
         }
         let mut index = self.index(&repo.id, &repo.packs).await?;
         let is_whole = |index: &RepoIndex| repo.heads.values().all(|head| index.graph().contains(head));
@@ -112,12 +152,14 @@ impl Store {
             let packs = self.packs(&repo.id).await?;
             index = self.index(&repo.id, &packs).await?;
             if !is_whole(&index) {
-                let name = format!("{owner}/{slug}");
-                return Err(Error::Damaged(format!("{name} has a branch whose commit is in none of its packs")));
+                let (owner, slug) = (&repo.meta.owner, &repo.meta.slug);
+                return Err(Error::Damaged(format!(
+                    "{owner}/{slug} has a branch whose commit is in none of its packs"
+                )));
             }
             repo.packs = packs;
         }
-        Ok(Some((repo, index)))
+        Ok((repo, index))
     }
 
     async fn read_repo(&self, repo: &RepoId, user_id: Option<&str>, need: Need) -> Result<Option<Repo>, Error> {
@@ -132,7 +174,10 @@ impl Store {
             if need.heads { self.query::<RefItem>(repo, REF_PREFIX, MAX_BRANCHES).await } else { Ok(Vec::new()) }
         };
         let packs = async { if need.packs { self.packs(repo).await } else { Ok(Vec::new()) } };
-        let (meta, member, refs, packs) = tokio::try_join!(self.get_item::<MetaItem>(&meta_key), member, refs, packs)?;
+        let uploads_key = Key::uploads(repo);
+        let uploads = async { if need.uploads { self.get_item::<UploadsItem>(&uploads_key).await } else { Ok(None) } };
+        let meta = self.get_item::<MetaItem>(&meta_key);
+        let (meta, member, refs, packs, uploads) = tokio::try_join!(meta, member, refs, packs, uploads)?;
         let Some(meta) = meta.filter(|meta| meta.deleted_at.is_none()) else {
             return Ok(None);
         };
@@ -141,6 +186,7 @@ impl Store {
             meta,
             heads: refs.into_iter().map(|(name, item)| (name, item.head)).collect(),
             packs,
+            has_uploads: uploads.is_some_and(|item| item.expires_at > self.ambient.now_ms() / 1_000),
             role: member.map(|member| member.role),
         }))
     }
@@ -171,18 +217,37 @@ impl Store {
     }
 
     /// Reads all items of a repo whose sort key has a prefix, strongly consistent, with the rest of the sort key.
-    async fn query<T: DeserializeOwned>(
+    pub(super) async fn query<T: DeserializeOwned>(
         &self,
         repo: &RepoId,
         prefix: &str,
         limit: usize,
     ) -> Result<Vec<(String, T)>, Error> {
+        self.query_for(repo, prefix, limit, None).await
+    }
+
+    /// The same, with only some attributes of each item.
+    pub(super) async fn query_for<T: DeserializeOwned>(
+        &self,
+        repo: &RepoId,
+        prefix: &str,
+        limit: usize,
+        attributes: Option<&[&str]>,
+    ) -> Result<Vec<(String, T)>, Error> {
+        // Names that DynamoDB keeps for itself may be attributes' too.
+        let placeholders = attributes.map(|names| {
+            let placeholder = |name: &&str| (format!("#{name}"), (*name).to_owned());
+            names.iter().chain([&PK, &SK]).map(placeholder).collect::<HashMap<_, _>>()
+        });
+        let projection = placeholders.as_ref().map(|names| names.keys().cloned().collect::<Vec<_>>().join(", "));
         let mut pages = self
             .dynamodb
             .query()
             .table_name(&self.location.table)
             .consistent_read(true)
             .key_condition_expression("#pk = :pk AND begins_with(#sk, :prefix)")
+            .set_projection_expression(projection)
+            .set_expression_attribute_names(placeholders)
             .expression_attribute_names("#pk", PK)
             .expression_attribute_names("#sk", SK)
             .expression_attribute_values(":pk", AttributeValue::S(repo_pk(repo)))

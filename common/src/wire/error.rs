@@ -5,7 +5,7 @@ use std::fmt;
 use http::StatusCode;
 use serde::Serialize;
 
-use crate::id::{BranchName, CommitId};
+use crate::id::{BranchName, CommitId, Label, ObjectId};
 
 /// A cause that is logged with a 5xx and never shown to a client.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -31,6 +31,9 @@ pub enum Error {
     /// 401: no token where one is needed, or a bad one anywhere.
     #[error("{0}")]
     Unauthorized(&'static str),
+    /// 403: the caller may read this repo, and perhaps write it, and does not own it.
+    #[error("only the owner of the repository may retract a release")]
+    NotOwner,
     /// 403: the caller may read this repo and not write it.
     #[error("push rejected: not authorized")]
     NotAuthorized,
@@ -39,12 +42,18 @@ pub enum Error {
     RepoNotFound,
     /// 404: the hub has no such path.
     #[error(
-        "there is nothing at this path: a repository's endpoints are /<owner>/<slug>/refs, push, push/objects, fetch, filter-objects and negotiate"
+        "there is nothing at this path: a repository's endpoints are /<owner>/<slug>/refs, push, push/objects, fetch, filter-objects, presign, negotiate, tags, releases and uploads"
     )]
     UnknownRoute,
     /// 404: a fetch wants a commit that the repo lacks.
     #[error("commit '{0}' is not in this repository")]
     UnknownCommit(CommitId),
+    /// 404: the repo has no such object, or no branch has reached it yet.
+    #[error("object '{0}' is not in this repository")]
+    UnknownObject(ObjectId),
+    /// 404: the repo has no release of this tag.
+    #[error("there is no release '{0}'")]
+    ReleaseNotFound(Label),
     /// 405: the path is right, the method is not.
     #[error("this path takes {allowed} and not {method}")]
     MethodNotAllowed {
@@ -62,12 +71,21 @@ pub enum Error {
     /// 409: the owner has a repo of this slug.
     #[error("the repository '{0}' exists already")]
     RepoExists(String),
+    /// 409: the repo has a release of this tag.
+    #[error("there is a release '{0}' already: retract it first")]
+    ReleaseExists(Label),
     /// 413: the body, or one object in it, is larger than this door takes.
     #[error("{0}")]
     PayloadTooLarge(String),
     /// 415: a body in an encoding that the hub does not speak.
     #[error("the content type '{0}' is not spoken here: send application/json or application/x-msgpack")]
     UnsupportedMediaType(String),
+    /// 416: nothing of the object lies in the range asked for.
+    #[error("the object has {0} bytes, and none of them is in the range asked for")]
+    RangeNotSatisfiable(u64),
+    /// 422: the upload that a request refers to is not one that it may use.
+    #[error("{0}")]
+    UnknownUpload(&'static str),
     /// 422: an object's id is not the SHA-256 of its bytes.
     #[error("object '{0}' is not the SHA-256 of its content")]
     ObjectHashMismatch(String),
@@ -107,13 +125,21 @@ impl Error {
         match self {
             Self::MalformedBody(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
-            Self::NotAuthorized => StatusCode::FORBIDDEN,
-            Self::RepoNotFound | Self::UnknownRoute | Self::UnknownCommit(_) => StatusCode::NOT_FOUND,
+            Self::NotAuthorized | Self::NotOwner => StatusCode::FORBIDDEN,
+            Self::RepoNotFound
+            | Self::UnknownRoute
+            | Self::UnknownCommit(_)
+            | Self::UnknownObject(_)
+            | Self::ReleaseNotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NonFastForward(_) | Self::HandleTaken(_) | Self::RepoExists(_) => StatusCode::CONFLICT,
+            Self::NonFastForward(_) | Self::HandleTaken(_) | Self::RepoExists(_) | Self::ReleaseExists(_) => {
+                StatusCode::CONFLICT
+            }
             Self::PayloadTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::ObjectHashMismatch(_)
+            Self::RangeNotSatisfiable(_) => StatusCode::RANGE_NOT_SATISFIABLE,
+            Self::UnknownUpload(_)
+            | Self::ObjectHashMismatch(_)
             | Self::SnapshotHashMismatch(_)
             | Self::CommitHashMismatch(_)
             | Self::MissingReferences(_)
@@ -129,16 +155,21 @@ impl Error {
         match self {
             Self::MalformedBody(_) => "malformed_body",
             Self::Unauthorized(_) => "unauthorized",
-            Self::NotAuthorized => "not_authorized",
+            Self::NotAuthorized | Self::NotOwner => "not_authorized",
             Self::RepoNotFound => "repo_not_found",
             Self::UnknownRoute => "not_found",
             Self::UnknownCommit(_) => "unknown_commit",
+            Self::UnknownObject(_) => "unknown_object",
+            Self::ReleaseNotFound(_) => "release_not_found",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::NonFastForward(_) => "non_fast_forward",
             Self::HandleTaken(_) => "handle_taken",
             Self::RepoExists(_) => "repo_exists",
+            Self::ReleaseExists(_) => "release_exists",
             Self::PayloadTooLarge(_) => "payload_too_large",
             Self::UnsupportedMediaType(_) => "unsupported_media_type",
+            Self::RangeNotSatisfiable(_) => "range_not_satisfiable",
+            Self::UnknownUpload(_) => "unknown_upload",
             Self::ObjectHashMismatch(_) => "object_hash_mismatch",
             Self::SnapshotHashMismatch(_) => "snapshot_hash_mismatch",
             Self::CommitHashMismatch(_) => "commit_hash_mismatch",
@@ -191,5 +222,42 @@ impl Error {
     /// 422 for what is wrong with `field`.
     pub fn invalid(field: &str, reason: impl fmt::Display) -> Self {
         Self::Invalid(format!("{field}: {reason}"))
+    }
+}
+
+/// How many missing references a refusal names.
+const NAMED_REFERENCES: usize = 5;
+
+/// References that lead nowhere, counted, and the first few named.
+#[derive(Default)]
+pub struct Missing {
+    named: Vec<String>,
+    count: usize,
+}
+
+impl Missing {
+    /// Notes one.
+    pub fn note(&mut self, describe: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.named.len() < NAMED_REFERENCES {
+            self.named.push(describe());
+        }
+    }
+
+    /// Refuses a request that has any.
+    ///
+    /// # Errors
+    /// [`Error::MissingReferences`].
+    pub fn refuse(self) -> Result<(), Error> {
+        if self.count == 0 {
+            return Ok(());
+        }
+        let rest = self.count - self.named.len();
+        let and_more = if rest == 0 { String::new() } else { format!(" and {rest} more") };
+        Err(Error::MissingReferences(format!(
+            "{} reference(s) are neither in the request nor in the repository: {}{and_more}",
+            self.count,
+            self.named.join(", ")
+        )))
     }
 }

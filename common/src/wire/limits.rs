@@ -14,6 +14,18 @@ pub const MAX_FETCH_HAVE: usize = 1_000_000;
 pub const MAX_NEGOTIATE: usize = 256;
 /// Ids in one `/filter-objects`.
 pub const MAX_FILTER_OBJECTS: usize = 50_000;
+/// Ids in one `/presign`.
+pub const MAX_PRESIGN: usize = 10_000;
+/// Tags in one `POST /tags`.
+pub const MAX_TAGS: usize = 10_000;
+/// Tags of one repo.
+pub const MAX_TAGS_OF_REPO: usize = 100_000;
+/// Releases of one repo.
+pub const MAX_RELEASES_OF_REPO: usize = 1_000;
+/// Bytes of one release, compressed: it is one item of the table, which holds 400 KB.
+pub const MAX_RELEASE: usize = 380_000;
+/// Bytes of all releases of one repo: a client reads no more than 64 MiB of their list.
+pub const MAX_RELEASES_BYTES: usize = 32 << 20;
 /// Entries in the manifest of one snapshot.
 pub const MAX_MANIFEST_ENTRIES: usize = 100_000;
 /// Bytes of one object sent inside a request body.
@@ -24,14 +36,18 @@ pub const MAX_PATH_LENGTH: usize = 4_096;
 pub const MAX_BRANCHES: usize = 10_000;
 /// Packs of one repo: beyond, it has to be compacted before it takes another push.
 pub const MAX_PACKS: usize = 100_000;
-/// Values inside one commit (numbers, strings, lists, maps, at any depth): it bounds what decoding one may allocate.
-pub const MAX_COMMIT_VALUES: usize = 1_000_000;
+/// Values inside one commit or release (numbers, strings, lists, maps, at any depth): it bounds what decoding one may
+/// allocate.
+pub const MAX_RECORD_VALUES: usize = 1_000_000;
 /// Nested lists and maps in a body.
 pub const MAX_DEPTH: usize = 128;
 /// Characters of a repo's name or description and of a user's display name.
 pub const MAX_TEXT_LENGTH: usize = 1_000;
 /// Bytes of the `Authorization` header.
 pub const MAX_AUTHORIZATION: usize = 8_192;
+
+/// Bytes of a body that is sent by reference. It is held in memory while it is checked.
+pub const MAX_REFERENCED_BODY: usize = 256 << 20;
 
 /// Bytes of an invocation event or of a buffered answer, as Lambda counts them (6 MiB; binary is base64 inside).
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>

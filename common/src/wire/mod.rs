@@ -1,16 +1,18 @@
 //! The wire: what clients send and are answered, in both encodings, with every limit of the contract.
 //!
 //! - [`encoding`]: JSON and msgpack, negotiated from the headers; decoding that stops at its bounds.
-//! - [`request`]: one type for each request and answer, built of [`commit`]s and [`record`]s.
-//! - [`value`]: the open fields of a commit, which come back as they came.
+//! - [`request`]: one type for each request and answer, built of [`commit`]s, [`record`]s and [`release`]s.
+//! - `fields`: a record that is kept as it came; [`value`]: what its open fields hold.
 //! - [`error`]: what a request is refused with.
 //! - [`limits`]: the bounds, all of them.
 
 pub mod commit;
 pub mod encoding;
 pub mod error;
+mod fields;
 pub mod limits;
 pub mod record;
+pub mod release;
 pub mod request;
 pub(crate) mod text;
 pub mod value;

@@ -6,11 +6,13 @@ use serde::Serialize;
 
 use super::commit::Commit;
 use super::limits::{
-    MAX_COMMITS, MAX_FETCH_HAVE, MAX_FETCH_WANT, MAX_FILTER_OBJECTS, MAX_NEGOTIATE, MAX_OBJECTS, MAX_SNAPSHOTS,
+    MAX_COMMITS, MAX_FETCH_HAVE, MAX_FETCH_WANT, MAX_FILTER_OBJECTS, MAX_NEGOTIATE, MAX_OBJECTS, MAX_PRESIGN,
+    MAX_SNAPSHOTS, MAX_TAGS,
 };
 use super::record::{Object, Snapshot};
 use super::text::{Bounded, Text, wire_map};
-use crate::id::{CommitId, ObjectId};
+use super::value::Value;
+use crate::id::{CommitId, Label, ObjectId};
 
 wire_map! {
     /// `POST /push`.
@@ -116,6 +118,113 @@ pub struct NegotiateResponse {
     pub common_base: Option<CommitId>,
     /// Whether the client should stop asking and fetch.
     pub ready: bool,
+}
+
+wire_map! {
+    /// `POST /presign`.
+    pub struct PresignRequest<'a> {
+        /// The objects to be transferred.
+        object_ids: Bounded<ObjectId, MAX_PRESIGN>,
+        /// `put` to upload them, `get` to download them.
+        direction: Text<'a>,
+        /// How long the URLs are to be good.
+        ttl_seconds: i64 = DEFAULT_PRESIGN_SECONDS,
+    }
+}
+
+/// How long presigned URLs are good unless the client says.
+const DEFAULT_PRESIGN_SECONDS: i64 = 300;
+
+/// The answer to `POST /presign`. Each id that was asked for is in one of the two, as it was spelled.
+#[derive(Debug, Default, Serialize)]
+pub struct PresignResponse {
+    /// The URL for each object that has one.
+    pub presigned: BTreeMap<ObjectId, String>,
+    /// The others: they go inside requests and answers.
+    pub inline: Vec<ObjectId>,
+}
+
+/// The answer to `POST /uploads`.
+#[derive(Debug, Serialize)]
+pub struct UploadResponse<'a> {
+    /// What the header `Muse-Body-Upload` is to say.
+    pub upload_id: &'a str,
+    /// Where to PUT the body.
+    pub url: &'a str,
+}
+
+wire_map! {
+    /// `POST /tags`.
+    pub struct TagsRequest<'a> {
+        /// The tags.
+        tags: Bounded<PostedTag<'a>, MAX_TAGS>,
+    }
+}
+
+wire_map! {
+    /// A name for a commit, as a client sends it.
+    pub struct PostedTag<'a> {
+        /// The name.
+        tag: Text<'a>,
+        /// The commit.
+        commit_id: CommitId,
+        /// The tag's own id.
+        tag_id: Option<Text<'a>> = None,
+        /// The repo, as the client calls it.
+        repo_id: Option<Text<'a>> = None,
+        /// When the tag was made, as the client says.
+        created_at: Option<Text<'a>> = None,
+    }
+}
+
+/// The answer to `POST /tags`.
+#[derive(Debug, Serialize)]
+pub struct TagsResponse {
+    /// How many tags were sent; all of them are as they were sent now.
+    pub stored: usize,
+}
+
+/// The answer to `GET /tags`.
+#[derive(Debug, Serialize)]
+pub struct TagListResponse<'a> {
+    /// All tags, by name.
+    pub tags: Vec<TagResponse<'a>>,
+}
+
+/// A name for a commit.
+#[derive(Debug, Serialize)]
+pub struct TagResponse<'a> {
+    /// The tag's own id.
+    pub tag_id: &'a str,
+    /// The repo.
+    pub repo_id: &'a str,
+    /// The commit.
+    pub commit_id: &'a CommitId,
+    /// The name.
+    pub tag: &'a Label,
+    /// When it was made.
+    pub created_at: &'a str,
+}
+
+/// The answer to `POST /releases`.
+#[derive(Debug, Serialize)]
+pub struct ReleaseResponse<'a> {
+    /// The id of the release.
+    pub release_id: &'a str,
+}
+
+/// The answer to `GET /releases`.
+#[derive(Debug, Serialize)]
+pub struct ReleaseListResponse {
+    /// The releases, newest first, as they were posted.
+    pub releases: Vec<Value>,
+}
+
+/// The answer to `DELETE /releases/{tag}`.
+#[derive(Debug, Serialize)]
+pub struct RetractedResponse<'a> {
+    /// What was the release's tag.
+    pub retracted: &'a Label,
 }
 
 /// The answer to `GET /refs`.

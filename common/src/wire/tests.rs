@@ -172,7 +172,7 @@ fn a_small_body_does_not_make_a_large_tree() {
 
 #[test]
 fn a_commit_of_as_many_values_as_may_be_can_be_completed_and_given_out() {
-    let body = json!({"commit_id": "c", "structured_delta": vec![0; super::limits::MAX_COMMIT_VALUES - 2]});
+    let body = json!({"commit_id": "c", "structured_delta": vec![0; super::limits::MAX_RECORD_VALUES - 2]});
     let mut commit: Commit = Encoding::Json.decode(&serde_json::to_vec(&body).unwrap()).unwrap();
     commit.complete("ada", "now").unwrap();
     Encoding::Msgpack.decode::<Value>(commit.record()).unwrap();

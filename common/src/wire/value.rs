@@ -9,7 +9,7 @@ use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::limits::MAX_COMMIT_VALUES;
+use super::limits::MAX_RECORD_VALUES;
 
 /// A value as it came, whatever its field means.
 ///
@@ -73,7 +73,7 @@ impl<'de> DeserializeSeed<'de> for ValueSeed<'_> {
         let left = self.left.get();
         self.left
             .set(left.checked_sub(1).ok_or_else(|| {
-                de::Error::custom(format_args!("more than {MAX_COMMIT_VALUES} values in one commit"))
+                de::Error::custom(format_args!("more than {MAX_RECORD_VALUES} values in one record"))
             })?);
         deserializer.deserialize_any(self)
     }

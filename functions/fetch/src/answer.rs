@@ -9,7 +9,7 @@ use bytes::Bytes;
 use common::id::{ObjectId, ObjectKey};
 use common::service::{AnswerBody, CutOff, log_fault};
 use common::store::Store;
-use common::store::index::{Place, RepoIndex};
+use common::store::index::{LargeObject, ObjectPlace, Place, RepoIndex};
 use common::store::reader::RecordReader;
 use common::wire::record::Snapshot;
 use common::wire::{Encoding, Error};
@@ -98,16 +98,27 @@ impl Answer {
         self.send_records(&mut records, snapshots.len(), |record| objects.want(record)).await?;
         drop(records);
 
-        let objects = objects.places(&index)?;
-        let places: Vec<Place> = objects.iter().map(|object| object.place).collect();
+        let Located { packed, large } = objects.locate(&index)?;
+        let places: Vec<Place> = packed.iter().map(|object| object.place).collect();
         let mut records = store.read_records(&repo.id, &index, &places)?;
         // Given back before a slow client takes its time, so that the next push can add to it in place.
         drop(index);
-        self.encoder.begin_list("objects", objects.len())?;
-        for object in &objects {
+        self.encoder.begin_list("objects", packed.len() + large.len())?;
+        for object in &packed {
             let content = next(&mut records).await?;
             self.encoder.object(&object.id, &object.path, &content)?;
             self.flush(CHUNK).await?;
+        }
+        for ToSend { id, path, place } in &large {
+            let mut reader = store.read_large(&repo.id, &id.key(), place, 0..place.size);
+            self.encoder.begin_object(id, path, place.size)?;
+            while let Some(bytes) = reader.next().await? {
+                for piece in bytes.chunks(CHUNK) {
+                    self.encoder.content(piece);
+                    self.flush(CHUNK).await?;
+                }
+            }
+            self.encoder.end_object();
         }
         self.encoder.end_list();
 
@@ -169,10 +180,17 @@ struct Wanted {
 }
 
 /// An object to be sent.
-struct Located {
-    place: Place,
+struct ToSend<P> {
+    place: P,
     id: ObjectId,
     path: Box<str>,
+}
+
+/// All objects to be sent.
+struct Located {
+    /// Those in packs in the order of the packs, so that each frame is read once.
+    packed: Vec<ToSend<Place>>,
+    large: Vec<ToSend<LargeObject>>,
 }
 
 impl Objects {
@@ -203,18 +221,22 @@ impl Objects {
         Ok(())
     }
 
-    /// Where they lie, in the order of the packs, so that each frame is read once.
-    fn places(self, index: &RepoIndex) -> Result<Vec<Located>, Error> {
-        let mut located = Vec::with_capacity(self.wanted.len());
+    /// Where they lie.
+    fn locate(self, index: &RepoIndex) -> Result<Located, Error> {
+        let (mut packed, mut large) = (Vec::with_capacity(self.wanted.len()), Vec::new());
         for (key, Wanted { bare, prefixed, path }) in self.wanted {
             let place = index.object(&key);
             let place = place.ok_or_else(|| Error::internal(format!("object {key:?} is in no pack")))?;
-            if bare && prefixed {
-                located.push(Located { place, id: key.spelled(true), path: path.clone() });
+            for spelling in [bare.then_some(false), prefixed.then_some(true)].into_iter().flatten() {
+                let (id, path) = (key.spelled(spelling), path.clone());
+                match place {
+                    ObjectPlace::Packed(place) => packed.push(ToSend { place, id, path }),
+                    ObjectPlace::Large(place) => large.push(ToSend { place, id, path }),
+                }
             }
-            located.push(Located { place, id: key.spelled(!bare), path });
         }
-        located.sort_unstable_by(|a, b| (a.place, &a.id).cmp(&(b.place, &b.id)));
-        Ok(located)
+        packed.sort_unstable_by(|a, b| (a.place, &a.id).cmp(&(b.place, &b.id)));
+        large.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        Ok(Located { packed, large })
     }
 }

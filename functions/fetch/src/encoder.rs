@@ -6,7 +6,7 @@ use common::id::ObjectId;
 use common::wire::request::Heads;
 use common::wire::value::Value;
 use common::wire::{Encoding, Error};
-use rmp::encode::{ByteBuf, write_array_len, write_bin, write_map_len, write_str};
+use rmp::encode::{ByteBuf, write_array_len, write_bin_len, write_map_len, write_str};
 use serde::Serialize;
 
 /// An answer under way: `{commits, snapshots, objects, branch_heads}`, in this order.
@@ -16,12 +16,14 @@ pub struct Encoder {
     encoding: Encoding,
     out: Vec<u8>,
     is_first: bool,
+    /// Bytes of an object that do not fill a group of base64's yet: fewer than three.
+    ungrouped: Vec<u8>,
 }
 
 impl Encoder {
     /// An answer in `encoding`, not yet begun.
     pub fn new(encoding: Encoding) -> Self {
-        let mut encoder = Self { encoding, out: Vec::new(), is_first: true };
+        let mut encoder = Self { encoding, out: Vec::new(), is_first: true, ungrouped: Vec::new() };
         match encoding {
             Encoding::Json => encoder.out.push(b'{'),
             Encoding::Msgpack => encoder.msgpack(|out| write_map_len(out, 4).map(drop)),
@@ -68,29 +70,78 @@ impl Encoder {
 
     /// Writes an object.
     pub fn object(&mut self, id: &ObjectId, path: &str, content: &[u8]) -> Result<(), Error> {
+        self.begin_object(id, path, content.len() as u64)?;
+        self.content(content);
+        self.end_object();
+        Ok(())
+    }
+
+    /// Begins an object of `size` bytes. The caller keeps its word.
+    pub fn begin_object(&mut self, id: &ObjectId, path: &str, size: u64) -> Result<(), Error> {
         self.separate();
         match self.encoding {
             Encoding::Json => {
-                #[derive(Serialize)]
-                struct Object<'a> {
-                    object_id: &'a ObjectId,
-                    path: &'a str,
-                    content_b64: &'a str,
-                }
-                let content_b64 = &BASE64_STANDARD.encode(content);
-                self.json(&Object { object_id: id, path, content_b64 })?;
+                self.out.extend_from_slice(b"{\"object_id\":");
+                self.json(id)?;
+                self.out.extend_from_slice(b",\"path\":");
+                self.json(&path)?;
+                self.out.extend_from_slice(b",\"content_b64\":\"");
             }
-            Encoding::Msgpack => self.msgpack(|out| {
-                write_map_len(out, 3)?;
-                write_str(out, "object_id")?;
-                id.as_ref().with_str(|id| write_str(out, id))?;
-                write_str(out, "path")?;
-                write_str(out, path)?;
-                write_str(out, "content")?;
-                write_bin(out, content)
-            }),
+            Encoding::Msgpack => {
+                let size = u32::try_from(size).map_err(|_| {
+                    Error::internal(format!("object '{id}' has {size} bytes, and msgpack carries less than 4 GiB"))
+                })?;
+                self.msgpack(|out| {
+                    write_map_len(out, 3)?;
+                    write_str(out, "object_id")?;
+                    id.as_ref().with_str(|id| write_str(out, id))?;
+                    write_str(out, "path")?;
+                    write_str(out, path)?;
+                    write_str(out, "content")?;
+                    write_bin_len(out, size).map(drop)
+                });
+            }
         }
         Ok(())
+    }
+
+    /// Writes the next bytes of an object.
+    pub fn content(&mut self, mut bytes: &[u8]) {
+        const GROUP: usize = 3;
+        if self.encoding == Encoding::Msgpack {
+            self.out.extend_from_slice(bytes);
+            return;
+        }
+        if !self.ungrouped.is_empty() {
+            let (filling, rest) = bytes.split_at(bytes.len().min(GROUP - self.ungrouped.len()));
+            self.ungrouped.extend_from_slice(filling);
+            bytes = rest;
+            if self.ungrouped.len() < GROUP {
+                return;
+            }
+            let group = std::mem::take(&mut self.ungrouped);
+            self.base64(&group);
+        }
+        let (groups, rest) = bytes.split_at(bytes.len() - bytes.len() % GROUP);
+        self.base64(groups);
+        self.ungrouped.extend_from_slice(rest);
+    }
+
+    /// Ends an object.
+    pub fn end_object(&mut self) {
+        if self.encoding == Encoding::Json {
+            let rest = std::mem::take(&mut self.ungrouped);
+            self.base64(&rest);
+            self.out.extend_from_slice(b"\"}");
+        }
+    }
+
+    fn base64(&mut self, bytes: &[u8]) {
+        let start = self.out.len();
+        // Four characters for each three bytes begun, which is what the encoder wants to find.
+        self.out.resize(start + bytes.len().div_ceil(3) * 4, 0);
+        let written = self.out.get_mut(start..).and_then(|place| BASE64_STANDARD.encode_slice(bytes, place).ok());
+        debug_assert_eq!(written, Some(self.out.len() - start));
     }
 
     /// Ends a list.
@@ -163,7 +214,11 @@ mod tests {
         encoder.end_list();
         encoder.begin_list("objects", 2).unwrap();
         encoder.object(&ObjectId::of(b""), "a\"b", b"").unwrap();
-        encoder.object(&ObjectId::of(b"x"), "p", b"x").unwrap();
+        encoder.begin_object(&ObjectId::of(b"x"), "p", 9).unwrap();
+        for piece in ["", "x", "xx", "x", "xxxx", "x"] {
+            encoder.content(piece.as_bytes());
+        }
+        encoder.end_object();
         encoder.end_list();
         encoder.end(&Heads::from([("main".to_owned(), "c".parse().unwrap())])).unwrap();
         encoder.take()
@@ -181,7 +236,7 @@ mod tests {
                 "snapshots": [],
                 "objects": [
                     {"object_id": empty, "path": "a\"b", "content_b64": ""},
-                    {"object_id": x, "path": "p", "content_b64": "eA=="},
+                    {"object_id": x, "path": "p", "content_b64": "eHh4eHh4eHh4"},
                 ],
                 "branch_heads": {"main": "c"},
             })

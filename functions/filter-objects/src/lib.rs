@@ -3,13 +3,18 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+use std::collections::HashSet;
+
 use common::Hub;
+use common::id::ObjectId;
 use common::service::{AnswerBody, Call};
 use common::store::repo::Need;
 use common::wire::Error;
 use common::wire::request::{FilterObjectsRequest, FilterObjectsResponse};
 use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
+
+const NEED: Need = Need { uploads: true, ..Need::PACKS };
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
@@ -18,9 +23,17 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 
 async fn filter_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.user(hub)?;
-    let (_, index) = hub.open_for_push(&caller, &call.target()?, Need { heads: false, packs: true }).await?;
+    let target = call.target()?;
+    let (repo, mut index) = hub.open_for_push(&caller, &target, NEED).await?;
     let request: FilterObjectsRequest = call.decode()?;
     let asked = request.object_ids.within("object_ids")?;
-    let missing = asked.iter().filter(|id| index.object(&id.key()).is_none()).collect();
+    if repo.has_uploads {
+        let missing: HashSet<_> = asked.iter().map(ObjectId::key).filter(|key| !index.has_object(key)).collect();
+        if !missing.is_empty() {
+            hub.store.take_uploads(&repo.id, &missing, &caller.user_id).await?;
+            (_, index) = hub.open_for_push(&caller, &target, NEED).await?;
+        }
+    }
+    let missing = asked.iter().filter(|id| !index.has_object(&id.key())).collect();
     call.respond(StatusCode::OK, &FilterObjectsResponse { missing })
 }

@@ -26,8 +26,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 
 async fn negotiate(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.caller(hub)?;
-    let need = Need { heads: false, packs: true };
-    let (_, index) = hub.open_with_index(caller.as_ref(), &call.target()?, need).await?;
+    let (_, index) = hub.open_with_index(caller.as_ref(), &call.target()?, Need::PACKS).await?;
     let request: NegotiateRequest<'_> = call.decode()?;
     let (want, have) = (request.want.within("ids in want")?, request.have.within("ids in have")?);
     let have: Vec<&str> = have.iter().map(|id| &**id).collect();

@@ -5,7 +5,7 @@
 #![deny(missing_docs)]
 
 use common::Hub;
-use common::pack::{self, NewObject};
+use common::pack::{self, NewObject, NewPack};
 use common::service::{AnswerBody, Call, compute};
 use common::store::change::{Change, Outcome};
 use common::store::repo::Need;
@@ -18,7 +18,6 @@ use lambda_http::{Request, Response};
 
 /// How often the repo may be made by somebody else while this request is about to make it.
 const ATTEMPTS: usize = 3;
-const NEED: Need = Need { heads: false, packs: true };
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
@@ -28,20 +27,21 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 async fn push_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.user(hub)?;
     let target = call.target()?;
-    let (mut repo, mut index) = hub.open_for_push(&caller, &target, NEED).await?;
+    let (mut repo, mut index) = hub.open_for_push(&caller, &target, Need::PACKS).await?;
     let (sent, objects) = compute(|| {
         let PushObjectsRequest { objects } = call.decode()?;
-        Ok::<_, Error>((objects.sent, check_objects(objects.within("objects")?)?))
+        Ok::<_, Error>((objects.sent, check_objects(objects.within("objects")?, hub.settings.ids.are_checked())?))
     })?;
 
     for _ in 0..ATTEMPTS {
         let new: Vec<NewObject<'_>> = objects
             .iter()
-            .filter(|(key, _)| index.object(key).is_none())
+            .filter(|(key, _)| !index.has_object(key))
             .map(|(key, object)| NewObject {
                 key: key.clone(),
                 path: object.path.as_deref().unwrap_or_default().into(),
                 content: &object.content,
+                is_ahead: true,
             })
             .collect();
         let answer = PushObjectsResponse { stored: new.len(), skipped: sent - new.len() };
@@ -49,22 +49,22 @@ async fn push_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Er
             return call.respond(StatusCode::OK, &answer);
         }
         Error::check_count("packs of one repository", repo.packs + 1, MAX_PACKS)?;
-        let written = compute(|| pack::write(&[], &[], &new)).map_err(Error::internal)?;
-        let id = hub.store.ambient().ulid();
-        hub.store.put_pack(&repo.id, id, written.bytes.clone()).await?;
+        let new = NewPack { objects: new, ..NewPack::default() };
+        let written = compute(|| pack::write(new)).map_err(Error::internal)?;
+        let pack = hub.store.store_pack(&repo.id, written).await?;
+        // Given back, so that the cached index can grow in place.
+        drop(index);
         let change = Change {
             repo: &repo.id,
             creates: repo.creates.as_ref(),
-            pack: Some((id, written.summary)),
+            pack: Some(&pack),
             branch: None,
             by: &caller.user_id,
         };
         if hub.store.commit(&change).await? == Outcome::Landed {
-            drop(index);
-            hub.store.remember_pack(&repo.id, id, written.graph, written.contents);
             return call.respond(StatusCode::OK, &answer);
         }
-        (repo, index) = hub.open_for_push(&caller, &target, NEED).await?;
+        (repo, index) = hub.open_for_push(&caller, &target, Need::PACKS).await?;
     }
     Err(Error::Unavailable("the repository is being made by other pushes".into()))
 }

@@ -4,16 +4,14 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use common::graph::topological_order;
-use common::id::{BranchName, CommitId, ObjectId, ObjectKey, SnapshotId};
-use common::service::compute;
+use common::id::{BranchName, CommitId, ObjectKey, SnapshotId};
+use common::service::{Ids, compute};
 use common::store::index::RepoIndex;
 use common::wire::commit::Commit;
+use common::wire::error::Missing;
 use common::wire::record::{Object, Snapshot, check_objects};
 use common::wire::request::{Heads, PushRequest};
 use common::wire::{Error, Text};
-
-/// How many missing references a refusal names.
-const NAMED_REFERENCES: usize = 5;
 
 /// A bundle whose limits and hashes have been checked: nothing in it is there twice.
 pub struct Checked<'a> {
@@ -31,6 +29,8 @@ pub struct Checked<'a> {
     pub branch: BranchName,
     /// Whether the branch may move to wherever.
     pub force: bool,
+    /// Whether parents and snapshots have to be there.
+    ids: Ids,
 }
 
 /// Where the branch goes and what has to be stored for it.
@@ -43,13 +43,17 @@ pub struct Verdict<'b> {
     pub snapshots: Vec<&'b Snapshot<'b>>,
     /// Objects that the repo lacks.
     pub objects: Vec<&'b Object<'b>>,
+    /// Every object that the snapshots above name.
+    pub named: HashSet<ObjectKey>,
+    /// Those of them that were pushed ahead and that nothing has reached before.
+    pub reached: Vec<ObjectKey>,
 }
 
-/// Checks what can be checked without the repo: limits, hashes, order.
+/// Checks what can be checked without the repo: limits, hashes where ids are hashes, order.
 ///
 /// # Errors
 /// 413 or 422, saying which record is at fault.
-pub fn check(request: PushRequest<'_>) -> Result<Checked<'_>, Error> {
+pub fn check(request: PushRequest<'_>, ids: Ids) -> Result<Checked<'_>, Error> {
     let PushRequest { bundle, branch, force } = request;
     let branch: BranchName = branch.parse().map_err(|reason| Error::invalid("branch", reason))?;
     let claimed_head = bundle.branch_heads.and_then(|heads| {
@@ -64,12 +68,12 @@ pub fn check(request: PushRequest<'_>) -> Result<Checked<'_>, Error> {
     let mut snapshots_by_id = HashMap::with_capacity(snapshots.len());
     for snapshot in snapshots {
         snapshot.check()?;
-        if !snapshot.is_proved() {
+        if ids.are_checked() && !snapshot.is_proved() {
             return Err(Error::SnapshotHashMismatch(snapshot.snapshot_id.to_string()));
         }
         snapshots_by_id.entry(snapshot.snapshot_id.clone()).or_insert(snapshot);
     }
-    if let Some(forged) = commits.iter().find(|commit| !commit.is_proved()) {
+    if let Some(forged) = commits.iter().find(|commit| ids.are_checked() && !commit.is_proved()) {
         return Err(Error::CommitHashMismatch(forged.id.to_string()));
     }
     let order = topological_order(commits.iter().map(|commit| (&commit.id, commit.parents.as_slice())))
@@ -80,11 +84,12 @@ pub fn check(request: PushRequest<'_>) -> Result<Checked<'_>, Error> {
     Ok(Checked {
         commits,
         snapshots: snapshots_by_id,
-        objects: check_objects(objects)?,
+        objects: check_objects(objects, ids.are_checked())?,
         sent_commits,
         claimed_head,
         branch,
         force,
+        ids,
     })
 }
 
@@ -103,7 +108,7 @@ impl Checked<'_> {
     pub fn judge(&self, index: &RepoIndex, heads: &Heads) -> Result<Verdict<'_>, Error> {
         let commits: Vec<&Commit> = self.commits.iter().filter(|commit| !index.graph().contains(&commit.id)).collect();
         let new_ids: HashSet<&CommitId> = commits.iter().map(|commit| &commit.id).collect();
-        let snapshots = compute(|| self.connect(index, &commits, &new_ids))?;
+        let (snapshots, named) = compute(|| self.connect(index, &commits, &new_ids))?;
 
         let head = heads.get(self.branch.as_str());
         let tip = self.tip(index, &new_ids).or(head);
@@ -116,30 +121,34 @@ impl Checked<'_> {
         Ok(Verdict {
             tip: tip.cloned(),
             snapshots,
-            objects: self
-                .objects
-                .iter()
-                .filter(|(key, _)| index.object(key).is_none())
-                .map(|(_, object)| object)
-                .collect(),
+            objects: self.objects.iter().filter(|(key, _)| !index.has_object(key)).map(|(_, object)| object).collect(),
+            reached: named.iter().filter(|key| index.has_object(key) && !index.is_reached(key)).cloned().collect(),
+            named,
             commits,
         })
     }
 
-    /// Checks that everything that new commits reach is there. Returns the snapshots to store: those that new commits
-    /// name, and of the others those that are complete.
+    /// The objects that the bundle's snapshots name and that are neither in it nor in the repo.
+    pub fn absent_objects(&self, index: &RepoIndex) -> HashSet<ObjectKey> {
+        let named = self.snapshots.values().flat_map(|snapshot| &snapshot.manifest.entries);
+        named.map(|(_, object)| object.key()).filter(|key| !self.has_object(index, key)).collect()
+    }
+
+    /// Checks that everything that new commits reach is there. Returns the snapshots to store, which are those that new
+    /// commits name, and of the others those that are complete; and the objects that they name.
     fn connect(
         &self,
         index: &RepoIndex,
         commits: &[&Commit],
         new_ids: &HashSet<&CommitId>,
-    ) -> Result<Vec<&Snapshot<'_>>, Error> {
+    ) -> Result<(Vec<&Snapshot<'_>>, HashSet<ObjectKey>), Error> {
         let mut missing = Missing::default();
+        let mut named: HashSet<ObjectKey> = HashSet::new();
         let mut wanted: HashSet<&SnapshotId> = HashSet::new();
         let mut stored = Vec::new();
         for commit in commits {
             for parent in &commit.parents {
-                if !new_ids.contains(parent) && !index.graph().contains(parent) {
+                if self.ids.are_checked() && !new_ids.contains(parent) && !index.graph().contains(parent) {
                     missing.note(|| format!("parent '{parent}' of commit '{}'", commit.id));
                 }
             }
@@ -153,11 +162,22 @@ impl Checked<'_> {
                 Some(snapshot) => {
                     // In the order of their commits, so that neighbours in history compress together.
                     stored.push(snapshot);
-                    for (path, object) in self.absent_objects(index, snapshot) {
-                        missing.note(|| format!("object '{object}' at '{path}' in snapshot '{id}'"));
+                    for (path, object) in &snapshot.manifest.entries {
+                        let key = object.key();
+                        if named.contains(&key) {
+                            continue;
+                        }
+                        if self.has_object(index, &key) {
+                            named.insert(key);
+                        } else {
+                            missing.note(|| format!("object '{object}' at '{}' in snapshot '{id}'", &**path));
+                        }
                     }
                 }
-                None => missing.note(|| format!("snapshot '{id}' of commit '{}'", commit.id)),
+                None if self.ids.are_checked() => {
+                    missing.note(|| format!("snapshot '{id}' of commit '{}'", commit.id));
+                }
+                None => {}
             }
         }
         let mut others: Vec<&Snapshot<'_>> = self
@@ -166,25 +186,20 @@ impl Checked<'_> {
             .filter(|snapshot| {
                 !wanted.contains(&snapshot.snapshot_id) && index.snapshot(&snapshot.snapshot_id).is_none()
             })
-            .filter(|snapshot| self.absent_objects(index, snapshot).next().is_none())
+            .filter(|snapshot| {
+                snapshot.manifest.entries.iter().all(|(_, object)| self.has_object(index, &object.key()))
+            })
             .collect();
         others.sort_unstable_by(|a, b| a.snapshot_id.cmp(&b.snapshot_id));
+        named.extend(others.iter().flat_map(|snapshot| &snapshot.manifest.entries).map(|(_, object)| object.key()));
         stored.extend(others);
         missing.refuse()?;
-        Ok(stored)
+        Ok((stored, named))
     }
 
-    /// The entries of a manifest whose object is neither in the bundle nor in the repo.
-    fn absent_objects<'s>(
-        &'s self,
-        index: &'s RepoIndex,
-        snapshot: &'s Snapshot<'_>,
-    ) -> impl Iterator<Item = (&'s str, &'s ObjectId)> {
-        snapshot.manifest.entries.iter().filter_map(|(path, object)| {
-            let key = object.key();
-            let is_there = self.objects.contains_key(&key) || index.object(&key).is_some();
-            (!is_there).then_some((&**path, object))
-        })
+    /// Whether an object is in the bundle or in the repo.
+    fn has_object(&self, index: &RepoIndex, key: &ObjectKey) -> bool {
+        self.objects.contains_key(key) || index.has_object(key)
     }
 
     /// The commit that the bundle is about, by the contract's rules.
@@ -221,34 +236,5 @@ impl Checked<'_> {
         }
         // Nothing of the head's own history is left over once the foundations' is taken away.
         index.graph().contains(head) && index.graph().difference([head], foundations).commits.is_empty()
-    }
-}
-
-/// References that lead nowhere.
-#[derive(Default)]
-struct Missing {
-    named: Vec<String>,
-    count: usize,
-}
-
-impl Missing {
-    fn note(&mut self, describe: impl FnOnce() -> String) {
-        self.count += 1;
-        if self.named.len() < NAMED_REFERENCES {
-            self.named.push(describe());
-        }
-    }
-
-    fn refuse(self) -> Result<(), Error> {
-        if self.count == 0 {
-            return Ok(());
-        }
-        let rest = self.count - self.named.len();
-        let and_more = if rest == 0 { String::new() } else { format!(" and {rest} more") };
-        Err(Error::MissingReferences(format!(
-            "{} reference(s) are neither in the bundle nor in the repository: {}{and_more}",
-            self.count,
-            self.named.join(", ")
-        )))
     }
 }

@@ -9,10 +9,11 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use common::Hub;
-use common::id::{ObjectKey, RepoId};
-use common::pack::{self, NewCommit, NewObject, NewSnapshot, PackedCommit, WrittenPack};
+use common::id::ObjectKey;
+use common::pack::{self, NewCommit, NewObject, NewPack, NewSnapshot, PackedCommit, WrittenPack};
 use common::service::{AnswerBody, Call, compute};
 use common::store::change::{BranchMove, Change, Outcome};
+use common::store::packs::StoredPack;
 use common::store::repo::Need;
 use common::wire::limits::{MAX_BRANCHES, MAX_PACKS};
 use common::wire::request::PushResponse;
@@ -23,7 +24,7 @@ use lambda_http::{Request, Response};
 
 /// How often a push is judged again because another was faster. Each time somebody else's push landed.
 const ATTEMPTS: usize = 50;
-const NEED: Need = Need { heads: true, packs: true };
+const NEED: Need = Need { uploads: true, ..Need::HISTORY };
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
@@ -34,8 +35,15 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.user(hub)?;
     let target = call.target()?;
     let (mut repo, mut index) = hub.open_for_push(&caller, &target, NEED).await?;
-    let mut bundle = compute(|| check(call.decode()?))?;
+    let mut bundle = compute(|| check(call.decode()?, hub.settings.ids))?;
     complete(hub, &caller.user_id, &mut bundle).await?;
+    if repo.has_uploads {
+        let absent = bundle.absent_objects(&index);
+        if !absent.is_empty() {
+            hub.store.take_uploads(&repo.id, &absent, &caller.user_id).await?;
+            (repo, index) = hub.open_for_push(&caller, &target, NEED).await?;
+        }
+    }
 
     let mut pack: Option<StoredPack> = None;
     for _ in 0..ATTEMPTS {
@@ -51,15 +59,15 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
         if pack.is_none() && verdict.brings_something() {
             Error::check_count("packs of one repository", repo.packs + 1, MAX_PACKS)?;
             let written = compute(|| write_pack(&verdict))?;
-            let id = hub.store.ambient().ulid();
-            hub.store.put_pack(&repo.id, id, written.bytes.clone()).await?;
-            pack = Some(StoredPack { repo: repo.id.clone(), id, written });
+            pack = Some(hub.store.store_pack(&repo.id, written).await?);
         }
+        // Given back, so that the cached index can grow in place.
+        drop(index);
 
         let change = Change {
             repo: &repo.id,
             creates: repo.creates.as_ref(),
-            pack: pack.as_ref().map(|pack| (pack.id, pack.written.summary)),
+            pack: pack.as_ref(),
             branch: after.map(|after| BranchMove {
                 name: &bundle.branch,
                 before,
@@ -70,11 +78,6 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
             by: &caller.user_id,
         };
         if hub.store.commit(&change).await? == Outcome::Landed {
-            // Given back first: the cached index then grows in place.
-            drop(index);
-            if let Some(StoredPack { id, written, .. }) = pack {
-                hub.store.remember_pack(&repo.id, id, written.graph, written.contents);
-            }
             let mut heads = repo.heads;
             if let Some(tip) = &verdict.tip {
                 heads.insert(bundle.branch.to_string(), tip.clone());
@@ -86,13 +89,6 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
         (repo, index) = hub.open_for_push(&caller, &target, NEED).await?;
     }
     Err(Error::Unavailable(format!("{ATTEMPTS} other pushes were faster").into()))
-}
-
-/// A pack that is in S3 and not yet visible.
-struct StoredPack {
-    repo: RepoId,
-    id: pack::PackId,
-    written: WrittenPack,
 }
 
 /// Fills in what the pusher left empty: author and time of commits, time of snapshots.
@@ -134,10 +130,12 @@ fn write_pack(verdict: &Verdict<'_>) -> Result<WrittenPack, Error> {
         .map(|object| {
             let key = object.object_id.key();
             let path = object.path.as_deref().or_else(|| paths.get(&key).copied()).unwrap_or_default();
-            NewObject { path: path.into(), content: &object.content, key }
+            let is_ahead = !verdict.named.contains(&key);
+            NewObject { path: path.into(), content: &object.content, key, is_ahead }
         })
         .collect();
-    pack::write(&commits, &snapshots, &objects).map_err(Error::internal)
+    let new = NewPack { commits, snapshots, objects, large: Vec::new(), reached: verdict.reached.clone() };
+    pack::write(new).map_err(Error::internal)
 }
 
 /// A path for each object that came without one.

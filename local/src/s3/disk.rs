@@ -172,11 +172,12 @@ impl Store for Disk {
         .await
     }
 
-    async fn delete(&self, bucket: &str, key: Key) -> S3Result<()> {
+    async fn delete(&self, bucket: &str, key: Key, condition: Condition) -> S3Result<()> {
         let bucket = bucket.to_owned();
         self.blocking("delete an object", move |directory| {
             let _exclusive = directory.exclusive();
             let bucket = directory.bucket(&bucket)?;
+            check(&bucket, &key, &condition)?;
             match fs::remove_file(bucket.join(key.file_name())) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
                 removed => removed?,
@@ -218,11 +219,7 @@ impl Directory {
     fn publish(&self, file: NamedTempFile, bucket: &str, key: &Key, condition: &Condition) -> Result<(), Failure> {
         let _exclusive = self.exclusive();
         let bucket = self.bucket(bucket)?;
-        let current = match condition {
-            Condition::None => None,
-            Condition::Absent | Condition::Matches(_) => open(&bucket, key)?.map(|(_, current)| current.digest),
-        };
-        condition.check(current.as_ref())?;
+        check(&bucket, key, condition)?;
         file.persist(bucket.join(key.file_name())).map_err(|failed| failed.error)?;
         Ok(sync_directory(&bucket)?)
     }
@@ -248,6 +245,15 @@ impl Directory {
         }
         Ok(Page { entries, more })
     }
+}
+
+/// Holds a condition against the object that is there.
+fn check(bucket: &Path, key: &Key, condition: &Condition) -> Result<(), Failure> {
+    let current = match condition {
+        Condition::None => None,
+        Condition::Absent | Condition::Matches(_) => open(bucket, key)?.map(|(_, current)| current.digest),
+    };
+    Ok(condition.check(current.as_ref())?)
 }
 
 /// Opens an object's file and reads its footer. `None` if there is no such file.

@@ -76,9 +76,10 @@ impl Store for Memory {
         Ok(Object { entry: *entry, content: Content::Memory(bytes.clone()) })
     }
 
-    async fn delete(&self, bucket: &str, key: Key) -> S3Result<()> {
+    async fn delete(&self, bucket: &str, key: Key, condition: Condition) -> S3Result<()> {
         let mut buckets = self.write();
         let objects = buckets.get_mut(bucket).ok_or_else(|| s3_error!(NoSuchBucket))?;
+        condition.check(objects.get(key.as_str()).map(|(current, _)| &current.digest))?;
         objects.remove(key.as_str());
         Ok(())
     }

@@ -32,6 +32,12 @@ mod tests;
 
 use std::{io, path::Path, pin::pin, sync::Arc, time::Duration};
 
+use common::service::{AnswerBody, CutOff};
+use common::wire;
+use futures_util::TryStreamExt;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown};
 use s3s::{
@@ -57,6 +63,25 @@ pub struct EmbeddedS3 {
     store: Arc<dyn Store>,
 }
 
+/// The embedded S3 as clients reach it: at the hub's own address, with a URL that was presigned for them.
+#[derive(Clone)]
+pub struct StorageDoor(S3Service);
+
+impl StorageDoor {
+    /// Answers a request, which is refused unless its signature is good.
+    ///
+    /// # Errors
+    /// [`wire::Error::Internal`] for what is no answer of S3's.
+    pub async fn answer(&self, request: Request<Incoming>) -> Result<Response<AnswerBody>, wire::Error> {
+        let answered = self.0.call(request.map(s3s::Body::from)).await;
+        let answer = answered.map_err(|error| wire::Error::internal(format!("embedded S3: {error:?}")))?;
+        Ok(answer.map(|body| {
+            // S3 has logged why, if it is cut off.
+            AnswerBody::streamed(body.into_data_stream().map_err(|_| CutOff))
+        }))
+    }
+}
+
 impl EmbeddedS3 {
     /// Objects live in memory, and are gone when this is.
     pub fn memory() -> Self {
@@ -70,6 +95,11 @@ impl EmbeddedS3 {
     /// file system answers.
     pub fn open(dir: &Path) -> io::Result<Self> {
         Ok(Self { store: Arc::new(Disk::open(dir)?) })
+    }
+
+    /// The door for clients, to requests that are signed with `credentials`.
+    pub fn door(&self, credentials: (String, String)) -> StorageDoor {
+        StorageDoor(service(Arc::clone(&self.store), credentials))
     }
 
     /// Serves S3 on `listener`, path-style (`http://address/bucket/key`), to requests that are signed with

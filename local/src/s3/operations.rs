@@ -1,21 +1,25 @@
 //! The operations of S3 that we answer, and how its headers map to a store. Those that are not here stay as s3s has
 //! them: `NotImplemented`.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use base64::{Engine, prelude::BASE64_STANDARD};
+use futures_util::TryStreamExt;
 use http::{HeaderMap, header};
 use s3s::{
     S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result,
     dto::{
-        ChecksumMode, ChecksumType, CreateBucketInput, CreateBucketOutput, DeleteObjectInput, DeleteObjectOutput, ETag,
-        ETagCondition, GetObjectInput, GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput,
-        HeadObjectOutput, ListObjectsV2Input, ListObjectsV2Output, Object, PostObjectInput, PostObjectOutput,
-        PutObjectInput, PutObjectOutput, Timestamp,
+        ChecksumAlgorithm, ChecksumMode, ChecksumType, CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource,
+        CreateBucketInput, CreateBucketOutput, DeleteObjectInput, DeleteObjectOutput, ETag, ETagCondition,
+        GetObjectInput, GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput,
+        ListObjectsV2Input, ListObjectsV2Output, Object, PostObjectInput, PostObjectOutput, PutObjectInput,
+        PutObjectOutput, StreamingBlob, Timestamp,
     },
     s3_error,
 };
+
+use sha2::{Digest as _, Sha256};
 
 use super::{
     key::Key,
@@ -72,6 +76,54 @@ impl S3 for Operations {
         };
         let digest = self.store.put(&input.bucket, Key::parse(input.key)?, body, condition).await?;
         Ok(S3Response::new(PutObjectOutput { e_tag: Some(digest.etag()), ..Default::default() }))
+    }
+
+    async fn copy_object(&self, request: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
+        // s3s does not know of this condition yet.
+        let condition = match request.headers.get(header::IF_NONE_MATCH).map(|value| value.as_bytes()) {
+            None => Condition::None,
+            Some(b"*") => Condition::Absent,
+            Some(_) => return Err(not_implemented("If-None-Match of anything but *")),
+        };
+        implemented("If-Match on a copy", !request.headers.contains_key(header::IF_MATCH))?;
+        let input = request.input;
+        let CopySource::Bucket { bucket: from_bucket, key: from, version_id: None } = &input.copy_source else {
+            return Err(not_implemented("a copy of a version or through an access point"));
+        };
+        let dates = input.copy_source_if_modified_since.is_some() || input.copy_source_if_unmodified_since.is_some();
+        implemented("conditions on dates", !dates)?;
+        implemented("metadata", input.metadata.is_none() && input.metadata_directive.is_none())?;
+        let wants_sha256 = match &input.checksum_algorithm {
+            None => false,
+            Some(algorithm) if algorithm.as_str() == ChecksumAlgorithm::SHA256 => true,
+            Some(_) => return Err(not_implemented("a checksum of a copy other than SHA256")),
+        };
+
+        let object = self.store.get(from_bucket, Key::parse(from.to_string())?).await?;
+        let digest = object.entry.digest;
+        let (if_match, if_none_match) = (input.copy_source_if_match, input.copy_source_if_none_match);
+        // Of a copy, S3 calls an unmodified source a failed condition too.
+        check_read(&digest.etag(), if_match.as_ref(), if_none_match.as_ref())
+            .map_err(|_| s3_error!(PreconditionFailed))?;
+        let sha256 = Arc::new(Mutex::new(Sha256::new()));
+        let hash = Arc::clone(&sha256);
+        let content = object.content.stream(0..digest.size).map_err(std::io::Error::other).inspect_ok(move |chunk| {
+            if wants_sha256 {
+                hash.lock().unwrap_or_else(PoisonError::into_inner).update(chunk);
+            }
+        });
+        let body = Upload::of(StreamingBlob::wrap(content), digest.size);
+        let copied = self.store.put(&input.bucket, Key::parse(input.key)?, body, condition).await?;
+        let sha256 = sha256.lock().unwrap_or_else(PoisonError::into_inner).clone().finalize();
+        Ok(S3Response::new(CopyObjectOutput {
+            copy_object_result: Some(CopyObjectResult {
+                checksum_sha256: wants_sha256.then(|| BASE64_STANDARD.encode(sha256)),
+                checksum_type: wants_sha256.then(full_object),
+                e_tag: Some(copied.etag()),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }))
     }
 
     async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
@@ -132,10 +184,10 @@ impl S3 for Operations {
     async fn delete_object(&self, request: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
         let input = request.input;
         implemented("versions", input.version_id.is_none())?;
-        let unconditional =
-            input.if_match.is_none() && input.if_match_size.is_none() && input.if_match_last_modified_time.is_none();
-        implemented("a condition on a delete", unconditional)?;
-        self.store.delete(&input.bucket, Key::parse(input.key)?).await?;
+        let other = input.if_match_size.is_some() || input.if_match_last_modified_time.is_some();
+        implemented("a condition on a delete other than If-Match", !other)?;
+        let condition = input.if_match.map_or(Condition::None, Condition::Matches);
+        self.store.delete(&input.bucket, Key::parse(input.key)?, condition).await?;
         Ok(S3Response::new(DeleteObjectOutput::default()))
     }
 

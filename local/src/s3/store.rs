@@ -30,8 +30,8 @@ pub(super) trait Store: Send + Sync + 'static {
     /// The object at `key` as it is now, whatever is put there later; `NoSuchKey` if there is none.
     async fn get(&self, bucket: &str, key: Key) -> S3Result<Object>;
 
-    /// Removes the object at `key`, if there is one.
-    async fn delete(&self, bucket: &str, key: Key) -> S3Result<()>;
+    /// Removes the object at `key`, if there is one and `condition` holds of it.
+    async fn delete(&self, bucket: &str, key: Key, condition: Condition) -> S3Result<()>;
 
     /// A page of the bucket, in the order of the keys' UTF-8 bytes.
     async fn list(&self, bucket: &str, selection: Selection) -> S3Result<Page>;
@@ -92,7 +92,7 @@ fn slice(bytes: &Bytes, range: Range<u64>) -> Bytes {
     bytes.slice(start.min(end)..end)
 }
 
-/// What must hold of the key for a put to take effect.
+/// What must hold of the key for a put or a delete to take effect.
 #[derive(Clone, Debug)]
 pub(super) enum Condition {
     None,

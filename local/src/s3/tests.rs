@@ -20,6 +20,8 @@ use aws_sigv4::{
     http_request::{PayloadChecksumKind, SignableBody, SignableRequest, SigningSettings, sign},
     sign::v4,
 };
+use base64::{Engine, prelude::BASE64_STANDARD};
+use sha2::{Digest, Sha256};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -516,20 +518,71 @@ async fn what_is_missing_is_missed_by_name() {
 }
 
 #[tokio::test]
+async fn a_copy_is_the_same_object_with_its_sha256() {
+    on_each_store(async |s3| {
+        for body in [large(3), Vec::new()] {
+            let etag = s3.put("key", body.clone()).await;
+            let copy = s3.client.copy_object().bucket(BUCKET).key("copy").copy_source("objects/key");
+            let copied = copy.copy_source_if_match(&etag).checksum_algorithm(ChecksumAlgorithm::Sha256).send().await;
+            let copied = copied.unwrap().copy_object_result.unwrap();
+            assert_eq!(copied.checksum_sha256.unwrap(), BASE64_STANDARD.encode(Sha256::digest(&body)));
+            assert_eq!(copied.e_tag.unwrap(), etag);
+            s3.put("key", large(4)).await;
+            assert!(s3.get("copy").await == body, "what becomes of the source does not matter");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_copy_is_refused_when_a_condition_of_it_fails() {
+    on_each_store(async |s3| {
+        let old = s3.put("key", large(1)).await;
+        let new = s3.put("key", large(2)).await;
+        let copy = || s3.client.copy_object().bucket(BUCKET).key("copy").copy_source("objects/key");
+        let failed = refused(412, "PreconditionFailed");
+        assert_eq!(refusal(copy().copy_source_if_match(old).send().await), failed);
+        assert_eq!(refusal(copy().copy_source("objects/none").send().await), refused(404, "NoSuchKey"));
+        assert_eq!(s3.keys().await, ["key"]);
+        copy().copy_source_if_match(&new).if_none_match("*").send().await.unwrap();
+        s3.put("key", large(3)).await;
+        assert_eq!(refusal(copy().if_none_match("*").send().await), failed);
+        assert!(s3.get("copy").await == large(2));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_delete_may_be_of_one_version_only() {
+    on_each_store(async |s3| {
+        let old = s3.put("key", large(1)).await;
+        let new = s3.put("key", large(2)).await;
+        let delete = |etag: &str| s3.client.delete_object().bucket(BUCKET).key("key").if_match(etag).send();
+        assert_eq!(refusal(delete(&old).await), refused(412, "PreconditionFailed"));
+        assert!(s3.get("key").await == large(2));
+        delete(&new).await.unwrap();
+        assert!(s3.keys().await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_is_not_implemented_is_refused() {
     on_each_store(async |s3| {
         let client = &s3.client;
         let etag = s3.put("key", large(1)).await;
         let not_implemented = refused(501, "NotImplemented");
         let copy = client.copy_object().bucket(BUCKET).key("copy").copy_source("objects/key");
-        assert_eq!(refusal(copy.send().await), not_implemented);
+        let crc32 = copy.clone().checksum_algorithm(ChecksumAlgorithm::Crc32);
+        assert_eq!(refusal(crc32.send().await), not_implemented);
+        assert_eq!(refusal(copy.metadata("name", "value").send().await), not_implemented);
         let put = client.put_object().bucket(BUCKET).key("other").metadata("name", "value");
         assert_eq!(refusal(put.send().await), not_implemented);
         let put = client.put_object().bucket(BUCKET).key("other").cache_control("no-store");
         assert_eq!(refusal(put.send().await), not_implemented);
         let put = client.put_object().bucket(BUCKET).key("other").if_none_match(&etag);
         assert_eq!(refusal(put.send().await), not_implemented);
-        let delete = client.delete_object().bucket(BUCKET).key("key").if_match(&etag);
+        let delete = client.delete_object().bucket(BUCKET).key("key").if_match_size(1);
         assert_eq!(refusal(delete.send().await), not_implemented);
         let list = client.list_objects_v2().bucket(BUCKET).delimiter("/");
         assert_eq!(refusal(list.send().await), not_implemented);

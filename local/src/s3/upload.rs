@@ -95,6 +95,21 @@ impl Upload {
         })
     }
 
+    /// A body of which nothing is claimed but its size.
+    pub(super) fn of(stream: StreamingBlob, size: u64) -> Self {
+        Self {
+            stream,
+            size,
+            received: 0,
+            md5: Md5::new(),
+            crc32: Crc32::new(),
+            hasher: ChecksumHasher::default(),
+            claimed: Checksum::default(),
+            claimed_md5: None,
+            trailers: None,
+        }
+    }
+
     /// How many bytes the body will have: the client's claim, and at most [`MAX_BYTES`].
     pub(super) fn size(&self) -> u64 {
         self.size

@@ -13,21 +13,39 @@ async fn ask_everything(remote: &Remote, history: &History) -> Vec<(String, Answ
     let objects = objects_body(&[Object::new("an object")]);
     let fetch = json!({"want": [history.last()], "have": []});
     let unknown = json!({"want": ["0".repeat(64)], "have": []});
+    let ids = json!({"object_ids": ["0".repeat(64)], "direction": "put"});
+    let ids_to_get = json!({"object_ids": ["0".repeat(64)], "direction": "get"});
+    let negotiate = json!({"want": [history.last()], "have": []});
+    let release = json!({"tag": "v1", "commit_id": history.last()});
+    let tags = json!({"tags": [release]});
     let mut answers = Vec::new();
     for encoding in Encoding::BOTH {
         let remote = remote.speaking(encoding);
-        answers.push((format!("refs as {encoding:?}"), remote.get("refs").await));
-        let bodies: [(&str, &str, &Value); 5] = [
+        for endpoint in ["refs", "tags", "releases", "releases?channel=stable&include_drafts=1", "releases?channel=no"]
+        {
+            answers.push((format!("{endpoint} as {encoding:?}"), remote.get(endpoint).await));
+        }
+        answers.push((format!("a release's end as {encoding:?}"), remote.delete("releases/v1").await));
+        answers.push((format!("by reference as {encoding:?}"), remote.post_reference("fetch", "unknown").await));
+        let bodies: [(&str, &str, &Value); 12] = [
             ("fetch", "fetch", &fetch),
             ("fetch of nothing there", "fetch", &unknown),
             ("push", "push", &push),
             ("push of nothing", "push", &json!({})),
             ("objects", "push/objects", &objects),
+            ("filter-objects", "filter-objects", &ids),
+            ("negotiate", "negotiate", &negotiate),
+            ("presign to put", "presign", &ids),
+            ("presign to get", "presign", &ids_to_get),
+            ("tags", "tags", &tags),
+            ("a release", "releases", &release),
+            ("an upload", "uploads", &json!({})),
         ];
         for (name, endpoint, body) in bodies {
             answers.push((format!("{name} as {encoding:?}"), remote.post(endpoint, body).await));
         }
-        for endpoint in ["fetch", "push", "push/objects"] {
+        for endpoint in ["fetch", "push", "push/objects", "filter-objects", "negotiate", "presign", "tags", "releases"]
+        {
             answers.push((
                 format!("a broken {endpoint} as {encoding:?}"),
                 remote.post_bytes(endpoint, &b"\xc1{"[..]).await,

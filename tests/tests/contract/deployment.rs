@@ -6,11 +6,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
 use local::serve::Storage;
-use serde_json::json;
-use tests::client::{self, Remote};
+use serde_json::{Value, json};
+use tests::client::{self, Remote, percent_encoded};
 use tests::encoding::Encoding;
-use tests::history::{self, Builder, Object, Tree, objects_body};
-use tests::hub::{self, Hub, fresh_name};
+use tests::history::{self, Builder, History, Object, Tree, objects_body};
+use tests::hub::{self, Hub, User, fresh_name};
 use tests::{token, verify};
 
 use crate::malformed;
@@ -257,6 +257,216 @@ async fn a_body_past_lambdas_6_mb_is_refused_with_the_way_round_it() {
         hub.post(path, Some(&hub.dev().token), &body).await.refused(413, "payload_too_large");
     }
     hub.assert_well().await;
+    hub.stop().await;
+}
+
+/// A commit of more megabytes than Lambda takes in, none of which compress.
+fn eight_megabytes(seed: u64) -> History {
+    let mut builder = Builder::new(seed);
+    let tree: Tree = (0..8).map(|index| (format!("{index}.wav"), builder.bytes(1_000_000))).collect();
+    builder.commit(&[], &tree);
+    builder.finish()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_past_lambdas_6_mb_goes_by_reference() {
+    let hub = with_lambda_limits().await;
+    let history = eight_megabytes(13);
+    let push = json!({"bundle": history.pack_of(history.last()).to_value(), "branch": "main", "force": false});
+    for encoding in Encoding::BOTH {
+        let remote = hub.made_repo(&hub.dev(), false).await.speaking(encoding);
+        remote.post("push", &push).await.refused(413, "payload_too_large");
+        let answer = remote.post_by_reference("push", &push).await.expect(200);
+        assert_eq!(answer["branch_heads"], json!({"main": history.last()}));
+        let cloned = remote.anonymous().clone_all().await;
+        verify::same_history(&history, &cloned, "dev").unwrap();
+        let mut have: Vec<String> = (0..150_000).map(|index| format!("{index:064x}")).collect();
+        have.push(history.last().to_owned());
+        let fetch = json!({"want": [history.last()], "have": have});
+        remote.post("fetch", &fetch).await.refused(413, "payload_too_large");
+        assert_eq!(remote.post_by_reference("fetch", &fetch).await.expect(200)["commits"], json!([]));
+    }
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_push_may_be_by_reference() {
+    let history = eight_megabytes(14);
+    let push = json!({"bundle": history.pack_of(history.last()).to_value(), "branch": "main", "force": false});
+    for hub in [in_memory().await, with_lambda_limits().await] {
+        for encoding in Encoding::BOTH {
+            let owner = hub.user().await;
+            let remote = hub.remote(&owner, &fresh_name("new")).speaking(encoding);
+            remote.post_by_reference("push", &push).await.expect(200);
+            let cloned = remote.anonymous().clone_all().await;
+            verify::same_history(&history, &cloned, &owner.handle).unwrap();
+        }
+        hub.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_that_lambda_does_not_take_inline_are_presigned() {
+    let hub = with_lambda_limits().await;
+    let mut builder = Builder::new(15);
+    let tree: Tree = (0..3).map(|index| (format!("{index}.wav"), builder.bytes(7_000_000))).collect();
+    builder.commit(&[], &tree);
+    let history = builder.finish();
+    // Of a repo that there is, and of one that the push makes.
+    for remote in [hub.made_repo(&hub.dev(), false).await, hub.remote(&hub.dev(), &fresh_name("new"))] {
+        let remote = remote.speaking(Encoding::Msgpack);
+        remote.push(&history, "main", history.last()).await.expect(200);
+        let repo_id = remote.repo_id().await;
+        for encoding in Encoding::BOTH {
+            let cloned = remote.anonymous().speaking(encoding).clone_all().await;
+            verify::same_history(&history, &cloned, "dev").unwrap();
+        }
+        for (id, content) in &history.objects {
+            let answer = remote.anonymous().object(&repo_id, id, &[]).await;
+            assert!(answer.status == 200 && answer.body == content, "{}", answer.excerpt());
+        }
+    }
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_past_lambdas_6_mb_is_served_whole_and_in_part() {
+    let hub = with_lambda_limits().await;
+    let mut builder = Builder::new(16);
+    let content = builder.bytes(9_000_000);
+    builder.commit(&[], &Tree::from([("album.wav".to_owned(), content.clone())]));
+    let history = builder.finish();
+    let remote = hub.made_repo(&hub.dev(), false).await.speaking(Encoding::Msgpack);
+    let push = json!({"bundle": history.pack_of(history.last()).to_value(), "branch": "main", "force": false});
+    remote.post_by_reference("push", &push).await.expect(200);
+    let (repo_id, id) = (remote.repo_id().await, history.objects.keys().next().unwrap());
+    for path in [id.clone(), format!("sha256%3A{id}"), format!("sha256:{id}")] {
+        let whole = remote.anonymous().object(&repo_id, &path, &[]).await;
+        assert!(whole.status == 200 && whole.body == content, "{}", whole.excerpt());
+        for (range, part) in [
+            ("bytes=0-8999999", &content[..]),
+            ("bytes=1000-7999999", &content[1_000..8_000_000]),
+            ("bytes=-5", &content[8_999_995..]),
+        ] {
+            let answer = remote.object(&repo_id, &path, &[("range", range)]).await;
+            assert!(answer.status == 206 && answer.body == part, "{range}: {}", answer.excerpt());
+        }
+        let etag = whole.header("etag").to_owned();
+        let same = remote.object(&repo_id, &path, &[("if-none-match", &etag)]).await;
+        assert_eq!((same.status, same.body.len()), (304, 0));
+    }
+    let beyond = remote.object(&repo_id, id, &[("range", "bytes=9000000-")]).await;
+    beyond.refused(416, "range_not_satisfiable");
+    assert_eq!(beyond.header("content-range"), "bytes */9000000");
+    remote.object(&repo_id, &"0".repeat(64), &[]).await.refused(404, "unknown_object");
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_many_urls_as_may_be_asked_for_come_through_lambda() {
+    let hub = with_lambda_limits().await;
+    let remote = hub.made_repo(&hub.dev(), false).await;
+    let ids: Vec<String> = (0..10_000).map(|index| format!("{index:064x}")).collect();
+    for encoding in Encoding::BOTH {
+        assert_eq!(remote.speaking(encoding).presigned("put", &ids).await.len(), 10_000);
+        assert!(remote.speaking(encoding).presigned("get", &ids).await.is_empty());
+    }
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tags_and_releases_pass_through_lambdas_limits() {
+    let hub = with_lambda_limits().await;
+    let history = history::linear(17, 1, 2, 0);
+    let mut builder = Builder::new(17);
+    let odd = ["v1", "a/b", "%2F", "a%2Fb", "a b", "?", "#", "..", "größe 🎵", "a+b", "*", "v1.0.0"];
+    for encoding in Encoding::BOTH {
+        let remote = hub.made_repo(&hub.dev(), false).await.speaking(encoding);
+        remote.push(&history, "main", history.last()).await.expect(200);
+        let tag = |index: usize| {
+            let label = format!("take-{index:05}-{}", "é".repeat(240));
+            json!({"tag_id": format!("{index:064x}"), "repo_id": "r", "commit_id": history.last(), "tag": label, "created_at": "2025-03-01T12:00:00+00:00"})
+        };
+        // More of them in an answer than fit into 6 MB.
+        for start in (0..12_000).step_by(4_000) {
+            let tags: Vec<Value> = (start..start + 4_000).map(tag).collect();
+            remote.post("tags", &json!({"tags": tags})).await.expect(200);
+        }
+        let listed = remote.get("tags").await.expect(200);
+        assert!(listed["tags"] == (0..12_000).map(tag).collect::<Value>(), "all of them");
+
+        for (index, tag) in odd.iter().enumerate() {
+            let body = hex::encode(builder.bytes(600_000 / 2));
+            let created_at = format!("2025-03-01T12:{index:02}:00+00:00");
+            let release = json!({"tag": tag, "commit_id": history.last(), "body": body, "created_at": created_at});
+            remote.post_in(Encoding::Json, "releases", &release).await.expect(201);
+        }
+        for left in (0..odd.len()).rev() {
+            let listed = remote.get("releases?channel=stable&include_drafts=1").await.expect(200);
+            let newest = listed["releases"][0]["tag"].as_str().unwrap().to_owned();
+            assert_eq!((listed["releases"].as_array().map(Vec::len), newest.as_str()), (Some(left + 1), odd[left]));
+            let path = format!("releases/{}", percent_encoded(&newest));
+            assert_eq!(remote.delete(&path).await.expect(200)["retracted"], newest);
+            remote.delete(&path).await.refused(404, "release_not_found");
+        }
+    }
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_keeps_tags_releases_and_uploads() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut builder = Builder::new(18);
+    let reached = Object::new(builder.bytes(100_000));
+    let root = builder.commit(&[], &Tree::from([("song.wav".to_owned(), reached.content.clone())]));
+    let ahead = Object::new(builder.bytes(100_000));
+    let tip = builder.commit(&[&root], &Tree::from([("song.wav".to_owned(), ahead.content.clone())]));
+    let history = builder.finish();
+
+    let hub = in_directory(directory.path()).await;
+    let remote = hub.made_repo(&hub.dev(), false).await.speaking(Encoding::Msgpack);
+    remote.push(&history, "main", &root).await.expect(200);
+    remote.upload(&ahead).await;
+    let tag = json!({"tag_id": "t", "commit_id": root, "tag": "größe"});
+    remote.post("tags", &json!({"tags": [tag]})).await.expect(200);
+    let release = json!({"tag": "v1", "commit_id": root, "title": "🎵"});
+    remote.post("releases", &release).await.expect(201);
+    let listings = async |remote: &Remote| {
+        (remote.get("tags").await.expect(200), remote.get("releases?include_drafts=1").await.expect(200))
+    };
+    let before = listings(&remote).await;
+    let push = json!({"bundle": history.pack(&[&tip]).without_objects().to_value(), "branch": "main", "force": false});
+    let upload_id = remote.put_body(Encoding::Msgpack.encode(&push)).await;
+    hub.stop().await;
+
+    let hub = in_directory(directory.path()).await;
+    let remote = Remote { hub: hub.url().to_owned(), ..remote };
+    assert_eq!(listings(&remote).await, before);
+    remote.post("releases", &release).await.refused(409, "release_exists");
+    assert_eq!(remote.presigned("get", &[&reached.id, &ahead.id]).await.keys().collect::<Vec<_>>(), [&reached.id]);
+    remote.post_reference("push", &upload_id).await.expect(200);
+    verify::same_history(&history, &remote.anonymous().clone_all().await, "dev").unwrap();
+    assert_eq!(remote.presigned("get", &[&reached.id, &ahead.id]).await.len(), 2);
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_whose_handle_is_o_has_repos_like_anybody() {
+    let hub = in_memory().await;
+    let token = hub.token("user-o");
+    let named = hub.post("api/identities", Some(&token), &json!({"handle": "o"})).await;
+    if named.status != 201 {
+        // A hub may keep such a handle for itself.
+        named.refused_somehow();
+        return;
+    }
+    let owner = User { id: "user-o".to_owned(), handle: "o".to_owned(), token };
+    let history = history::linear(19, 2, 2, 1);
+    for encoding in Encoding::BOTH {
+        let remote = hub.made_repo(&owner, false).await.speaking(encoding);
+        remote.push(&history, "main", history.last()).await.expect(200);
+        verify::same_history(&history, &remote.anonymous().clone_all().await, "o").unwrap();
+    }
     hub.stop().await;
 }
 

@@ -259,6 +259,10 @@ async fn the_lists_of_the_other_endpoints_are_limited_too() {
         remote.post("filter-objects", &json!({"object_ids": ids(50_001)})).await.refused(422, "");
         let missing = remote.post("filter-objects", &json!({"object_ids": ids(50_000)})).await.expect(200);
         assert_eq!(missing["missing"].as_array().map(Vec::len), Some(50_000));
+        remote.presign("get", &ids(10_001)).await.refused(422, "");
+        remote.presign("put", &ids(10_001)).await.refused(422, "");
+        assert_eq!(remote.presigned("get", &ids(10_000)).await.len(), 0);
+        assert_eq!(remote.presigned("put", &ids(10_000)).await.len(), 10_000);
         remote.post("negotiate", &json!({"want": [history.last()], "have": ids(257)})).await.refused(422, "");
         remote.post("negotiate", &json!({"want": ids(257), "have": []})).await.refused(422, "");
     }

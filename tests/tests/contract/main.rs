@@ -8,15 +8,21 @@
 
 mod access;
 mod api;
+mod by_reference;
 mod commits;
 mod deployment;
 mod fetch;
 mod limits;
 mod malformed;
 mod negotiation;
+mod object;
+mod presign;
+mod proxy;
 mod push;
 mod races;
 mod references;
+mod releases;
 mod round_trips;
 mod routes;
+mod tags;
 mod tokens;

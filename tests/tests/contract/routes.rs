@@ -1,5 +1,7 @@
 //! What is not an endpoint, and HTTP itself.
 
+use std::collections::BTreeSet;
+
 use tests::client::{Remote, send};
 use tests::history;
 use tests::hub::Hub;
@@ -34,6 +36,10 @@ async fn what_is_no_route_is_not_found() {
         format!("/{owner}/{slug}/refs/more"),
         format!("/{owner}/{slug}/push/objects/more"),
         format!("/{owner}/{slug}/fetch/.."),
+        format!("/{owner}/{slug}/presign/more"),
+        format!("/{owner}/{slug}/uploads/more"),
+        format!("/{owner}/{slug}/tags/more"),
+        format!("/{owner}/{slug}/releases/v1/more"),
         format!("/{owner}/{slug}/%2e%2e/refs"),
         format!("/{owner}/{slug}%2Frefs"),
         format!("/{owner}/{slug}%00/refs"),
@@ -94,6 +100,13 @@ async fn a_wrong_method_is_not_allowed() {
         ("push", &["GET", "PUT", "DELETE", "PATCH"]),
         ("push/objects", &["GET", "PUT", "DELETE", "PATCH"]),
         ("fetch", &["GET", "PUT", "DELETE", "PATCH"]),
+        ("filter-objects", &["GET", "PUT", "DELETE", "PATCH"]),
+        ("negotiate", &["GET", "PUT", "DELETE", "PATCH"]),
+        ("presign", &["GET", "PUT", "DELETE", "PATCH"]),
+        ("uploads", &["GET", "PUT", "DELETE", "PATCH"]),
+        ("tags", &["PUT", "DELETE", "PATCH"]),
+        ("releases", &["PUT", "DELETE", "PATCH"]),
+        ("releases/v1", &["GET", "POST", "PUT", "PATCH"]),
     ];
     for (endpoint, methods) in wrong {
         for method in methods {
@@ -113,6 +126,44 @@ async fn a_wrong_method_is_not_allowed() {
     }
     let answer = remote.raw("BREW", "refs", &[], "").await;
     assert!([404, 405, 501].contains(&answer.status), "{}", answer.excerpt());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_hub_describes_every_route() {
+    let hub = Hub::start().await;
+    let description = hub.get("openapi.json").await.expect(200);
+    assert!(description["openapi"].as_str().is_some_and(|version| version.starts_with("3.1.")), "{description}");
+    // What a parameter is called is the hub's own business.
+    let anonymous = |path: &str| {
+        let parts = path.split('/').map(|part| if part.starts_with('{') { "{}" } else { part });
+        parts.collect::<Vec<_>>().join("/")
+    };
+    let paths = description["paths"].as_object().expect("paths");
+    let described: BTreeSet<(String, &str)> = paths
+        .iter()
+        .flat_map(|(path, item)| item.as_object().unwrap().keys().map(move |method| (anonymous(path), method.as_str())))
+        .collect();
+    for (method, path) in [
+        ("get", "/health"),
+        ("post", "/api/identities"),
+        ("post", "/api/repos"),
+        ("get", "/o/{}"),
+        ("get", "/{}/{}/refs"),
+        ("post", "/{}/{}/push"),
+        ("post", "/{}/{}/push/objects"),
+        ("post", "/{}/{}/fetch"),
+        ("post", "/{}/{}/filter-objects"),
+        ("post", "/{}/{}/presign"),
+        ("post", "/{}/{}/negotiate"),
+        ("post", "/{}/{}/uploads"),
+        ("post", "/{}/{}/tags"),
+        ("get", "/{}/{}/tags"),
+        ("post", "/{}/{}/releases"),
+        ("get", "/{}/{}/releases"),
+        ("delete", "/{}/{}/releases/{}"),
+    ] {
+        assert!(described.contains(&(path.to_owned(), method)), "{method} {path}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,6 +21,9 @@ async fn a_bad_token_is_refused_wherever_it_is_shown() {
     remote.push(&history, "main", history.last()).await.expect(200);
     let refs = remote.get("refs").await.expect(200);
     let pack = history.pack_of(history.last());
+    let object = &pack.objects[0].id;
+    let repo_id = remote.repo_id().await;
+    let release = serde_json::json!({"tag": "forged", "commit_id": history.last()});
     for (what, forged) in token::forgeries(hub.secret(), &hub.dev().id) {
         let forger = remote.with_token(&forged);
         for (endpoint, answer) in [
@@ -29,6 +32,14 @@ async fn a_bad_token_is_refused_wherever_it_is_shown() {
             ("fetch", forger.ask::<_, &str>(&[history.last()], &[]).await),
             ("push", forger.push_pack("other", false, &pack).await),
             ("push/objects", forger.push_objects(&pack.objects).await),
+            ("presign", forger.presign("get", &[object]).await),
+            ("uploads", forger.post_bytes("uploads", "").await),
+            ("tags", forger.get("tags").await),
+            ("new tags", forger.post("tags", &serde_json::json!({"tags": [release]})).await),
+            ("releases", forger.get("releases").await),
+            ("a new release", forger.post("releases", &release).await),
+            ("a release's end", forger.delete("releases/v1").await),
+            ("o", forger.object(&repo_id, object, &[]).await),
             (
                 "api/repos",
                 hub.post("api/repos", Some(&forged), &serde_json::json!({"name": fresh_name("forged")})).await,
@@ -42,6 +53,8 @@ async fn a_bad_token_is_refused_wherever_it_is_shown() {
         }
     }
     assert_eq!(remote.get("refs").await.expect(200), refs, "and nothing was done");
+    assert_eq!(remote.get("tags").await.expect(200)["tags"], serde_json::json!([]));
+    assert_eq!(remote.get("releases").await.expect(200)["releases"], serde_json::json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

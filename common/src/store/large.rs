@@ -1,0 +1,93 @@
+//! Large objects: S3 objects of their own, at `objects/<repo_id>/<pack>/<object_id>`. They belong to the pack that lists
+//! them and were verified before it did; nobody but the hub has ever had the right to write there.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use tokio::task::JoinHandle;
+
+use super::index::LargeObject;
+use super::{Error, Store};
+use crate::id::{ObjectKey, RepoId};
+use crate::pack::PackId;
+use crate::service::compute;
+
+/// Bytes that one read gets. Two such reads are in memory at a time.
+const READ_BYTES: u64 = 8 << 20;
+
+/// The S3 key of a large object.
+pub fn key(repo: &RepoId, pack: PackId, object: &ObjectKey) -> String {
+    format!("objects/{repo}/{pack}/{}", object.as_ref())
+}
+
+/// Reads a large object from front to back.
+pub struct LargeReader {
+    store: Arc<Store>,
+    key: String,
+    /// What was not asked for yet.
+    ahead: Range<u64>,
+    next: Option<JoinHandle<Result<Bytes, Error>>>,
+    /// The hash so far and what it has to be, if all of the object is read.
+    proof: Option<(Sha256, [u8; 32])>,
+}
+
+impl Store {
+    /// Begins to read a part of a large object. All of it is held against its id on the way, and the last bytes are
+    /// only handed out if it is what the id says; of less than all S3's own checksums have to do.
+    pub fn read_large(
+        self: &Arc<Self>,
+        repo: &RepoId,
+        object: &ObjectKey,
+        large: &LargeObject,
+        range: Range<u64>,
+    ) -> LargeReader {
+        let digest = object.as_ref().digest().filter(|_| range == (0..large.size));
+        let mut reader = LargeReader {
+            store: Arc::clone(self),
+            key: key(repo, large.pack, object),
+            ahead: range,
+            next: None,
+            proof: digest.map(|digest| (Sha256::new(), *digest)),
+        };
+        reader.next = reader.ask();
+        reader
+    }
+}
+
+impl LargeReader {
+    /// Begins the next read, if there is anything left to read.
+    fn ask(&mut self) -> Option<JoinHandle<Result<Bytes, Error>>> {
+        let start = self.ahead.start;
+        let end = self.ahead.end.min(start.saturating_add(READ_BYTES));
+        if start >= end {
+            return None;
+        }
+        self.ahead.start = end;
+        let (store, key) = (Arc::clone(&self.store), self.key.clone());
+        Some(tokio::spawn(async move { store.get_range(&key, start..end).await }))
+    }
+
+    /// The next bytes, or none at the end.
+    ///
+    /// # Errors
+    /// When S3 does not give them, and when they are not the object's. There are no next bytes then.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        let Some(read) = self.next.take() else {
+            return Ok(None);
+        };
+        let bytes = read.await.map_err(Error::fault)??;
+        self.next = self.ask();
+        if let Some((hash, _)) = &mut self.proof {
+            compute(|| hash.update(&bytes));
+        }
+        if self.next.is_none()
+            && let Some((hash, digest)) = self.proof.take()
+            && hash.finalize() != digest
+        {
+            return Err(Error::Damaged(format!("{} is not what its name says", self.key)));
+        }
+        Ok(Some(bytes))
+    }
+}

@@ -1,0 +1,103 @@
+//! Releases: commits that are given to the world under a name, one item each.
+
+use std::cmp::Reverse;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::change::{Outcome, put_new};
+use super::items::{Key, RELEASE_PREFIX, ReleaseItem, encode};
+use super::{Error, Store};
+use crate::id::{Label, RepoId};
+use crate::wire;
+use crate::wire::limits::{MAX_RELEASE, MAX_RELEASES_BYTES, MAX_RELEASES_OF_REPO};
+use crate::wire::release::{Release, ReleaseFilter};
+use crate::wire::value::Value;
+
+/// zstd's default: bodies and changelogs are text, and there are few of them.
+const LEVEL: i32 = 3;
+
+/// As much of a release's item as is needed to see whether there is room for another.
+#[derive(Deserialize)]
+struct SizeOnly {
+    size: u64,
+}
+
+impl Store {
+    /// Keeps a release, unless there is one of its tag.
+    ///
+    /// # Errors
+    /// [`wire::Error::PayloadTooLarge`] or [`wire::Error::TooMany`] for what does not fit, and when the table does not
+    /// answer.
+    pub async fn put_release(&self, repo: &RepoId, release: &Release) -> Result<Outcome, wire::Error> {
+        let raw = release.record()?;
+        let record = zstd::bulk::compress(&raw, LEVEL).map_err(wire::Error::internal)?;
+        if record.len() > MAX_RELEASE {
+            return Err(wire::Error::PayloadTooLarge(format!(
+                "with its body and changelog the release has {} bytes compressed: at most {MAX_RELEASE} can be kept",
+                record.len()
+            )));
+        }
+        let others: Vec<(String, SizeOnly)> =
+            self.query_for(repo, RELEASE_PREFIX, MAX_RELEASES_OF_REPO, Some(&["size"])).await?;
+        if others.iter().any(|(tag, _)| *tag == release.tag.as_str()) {
+            return Ok(Outcome::Conflict);
+        }
+        wire::Error::check_count("releases of one repository", others.len() + 1, MAX_RELEASES_OF_REPO)?;
+        let bytes = others.iter().map(|(_, other)| other.size as usize).sum::<usize>() + raw.len();
+        wire::Error::check_count("bytes in all releases of one repository", bytes, MAX_RELEASES_BYTES)?;
+
+        let item = ReleaseItem {
+            write_id: self.ambient.ulid().to_string(),
+            commit_id: release.commit.clone(),
+            channel: release.channel.as_str().to_owned(),
+            is_draft: release.is_draft,
+            created_at: release.created_at().to_owned(),
+            size: raw.len() as u64,
+            record,
+        };
+        let key = Key::release(repo, &release.tag);
+        let put = put_new(&self.location.table, encode(&key, &item)?)?;
+        let is_ours = |stored: ReleaseItem| stored.write_id == item.write_id;
+        Ok(self.transact(vec![put], &key, is_ours).await?)
+    }
+
+    /// The releases of a repo that pass the filter, newest first, as they were posted.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn releases(&self, repo: &RepoId, filter: ReleaseFilter) -> Result<Vec<Value>, Error> {
+        let listed = self.query::<ReleaseItem>(repo, RELEASE_PREFIX, MAX_RELEASES_OF_REPO).await?;
+        let mut items: Vec<ReleaseItem> = listed.into_iter().map(|(_, item)| item).collect();
+        items.retain(|item| {
+            filter.channel.is_none_or(|channel| item.channel == channel.as_str())
+                && (filter.include_drafts || !item.is_draft)
+        });
+        items.sort_by_cached_key(|item| {
+            // Clients write times in more than one way; of two of the same time, the one posted later is newer.
+            Reverse((item.created_at.parse::<Timestamp>().ok(), item.created_at.clone(), item.write_id.clone()))
+        });
+        let record = |item: ReleaseItem| {
+            let damaged = |cause: String| Error::Damaged(format!("repo {repo}: a release: {cause}"));
+            let record = zstd::bulk::decompress(&item.record, item.size as usize);
+            let record = record.map_err(|error| damaged(error.to_string()))?;
+            rmp_serde::from_slice(&record).map_err(|error| damaged(error.to_string()))
+        };
+        items.into_iter().map(record).collect()
+    }
+
+    /// Takes a release back. Whether there was one.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn delete_release(&self, repo: &RepoId, tag: &Label) -> Result<bool, Error> {
+        let key = Key::release(repo, tag);
+        if self.get_item::<ReleaseItem>(&key).await?.is_none() {
+            return Ok(false);
+        }
+        // Whether another request was faster makes no difference to who asked.
+        let delete = self.dynamodb.delete_item().table_name(&self.location.table).set_key(Some(key.item()));
+        delete.send().await.map_err(Error::from_sdk)?;
+        Ok(true)
+    }
+}

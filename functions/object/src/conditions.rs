@@ -1,0 +1,112 @@
+//! What the headers of the request make of the answer: `Range` and `If-None-Match`.
+
+use std::ops::Range;
+
+use common::id::ObjectId;
+use common::wire::Error;
+use lambda_http::http::HeaderValue;
+
+/// How much of an object is asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// All of it: so many bytes.
+    Whole(u64),
+    /// This part of it, which is not empty.
+    Part(Range<u64>),
+}
+
+impl Asked {
+    /// Reads the header `Range` of a request for an object of `size` bytes. What cannot be read, or asks for several
+    /// parts, is as good as none: [RFC 9110, section 14.2](https://www.rfc-editor.org/rfc/rfc9110#section-14.2).
+    ///
+    /// # Errors
+    /// [`Error::RangeNotSatisfiable`] for a part that the object does not have.
+    pub fn of(header: Option<&HeaderValue>, size: u64) -> Result<Self, Error> {
+        let spec = header.and_then(|value| value.to_str().ok()?.trim().strip_prefix("bytes="));
+        let Some((first, last)) = spec.filter(|spec| !spec.contains(',')).and_then(|spec| spec.trim().split_once('-'))
+        else {
+            return Ok(Self::Whole(size));
+        };
+        let part = match (number(first), number(last)) {
+            // The last bytes.
+            (None, Some(count)) if first.is_empty() => size.saturating_sub(count)..size,
+            (Some(first), None) if last.is_empty() => first..size,
+            (Some(first), Some(last)) if first <= last => first..size.min(last.saturating_add(1)),
+            _ => return Ok(Self::Whole(size)),
+        };
+        if part.is_empty() { Err(Error::RangeNotSatisfiable(size)) } else { Ok(Self::Part(part)) }
+    }
+
+    /// The bytes that are asked for.
+    pub fn range(&self) -> Range<u64> {
+        match self {
+            Self::Whole(size) => 0..*size,
+            Self::Part(part) => part.clone(),
+        }
+    }
+}
+
+fn number(text: &str) -> Option<u64> {
+    // What has too many digits for a number is beyond the end of everything.
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().unwrap_or(u64::MAX))
+}
+
+/// Whether a header `If-None-Match` names the object: it never changes, so its id is its ETag, and a weak one is as good.
+pub fn is_known(header: &HeaderValue, id: &ObjectId) -> bool {
+    let Ok(list) = header.to_str() else {
+        return false;
+    };
+    list.split(',').map(str::trim).any(|tag| {
+        let opaque = tag.strip_prefix("W/").unwrap_or(tag);
+        let opaque = opaque.strip_prefix('"').and_then(|opaque| opaque.strip_suffix('"'));
+        tag == "*" || opaque.is_some_and(|opaque| opaque.parse::<ObjectId>().is_ok_and(|known| known == *id))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(header: &str, size: u64) -> Option<Asked> {
+        Asked::of(Some(&HeaderValue::from_str(header).unwrap()), size).ok()
+    }
+
+    #[test]
+    fn a_range_is_read_as_the_rfc_says() {
+        let part = |range| Some(Asked::Part(range));
+        for (header, expected) in [
+            ("bytes=0-0", part(0..1)),
+            ("bytes=2-", part(2..10)),
+            ("bytes=-3", part(7..10)),
+            ("bytes=-30", part(0..10)),
+            ("bytes=8-99999999999999999999999", part(8..10)),
+            ("bytes=10-", None),
+            ("bytes=99999999999999999999999-", None),
+            ("bytes=-0", None),
+            ("bytes=3-2", Some(Asked::Whole(10))),
+            ("bytes=0-1,4-5", Some(Asked::Whole(10))),
+            ("bytes=-", Some(Asked::Whole(10))),
+            ("bytes=+1-2", Some(Asked::Whole(10))),
+            ("lines=0-1", Some(Asked::Whole(10))),
+        ] {
+            assert_eq!(asked(header, 10), expected, "{header}");
+        }
+        assert_eq!(asked("bytes=0-", 0), None, "an empty object has no parts");
+        assert_eq!(asked("bytes=-5", 0), None);
+    }
+
+    #[test]
+    fn an_etag_is_known_in_each_of_its_forms() {
+        let id = ObjectId::of(b"x");
+        let known = |header: String| is_known(&HeaderValue::from_str(&header).unwrap(), &id);
+        assert!(known(format!("\"{id}\"")));
+        assert!(known(format!("W/\"{id}\"")));
+        assert!(known(format!("\"other\", \"{id}\"")));
+        assert!(known("*".to_owned()));
+        assert!(!known("\"other\"".to_owned()));
+        assert!(!known("\"*\"".to_owned()), "an ETag that is no object's");
+        assert!(!known(id.to_string()), "no ETag at all");
+        assert!(!known(format!("\"{id}0\"")));
+    }
+}

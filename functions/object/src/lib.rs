@@ -1,0 +1,126 @@
+//! `GET /o/{object_id}`: the bytes of one object, as browsers and caches like to have them
+//! ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110)).
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod conditions;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use common::Hub;
+use common::id::{ObjectId, RepoId};
+use common::service::{AnswerBody, Call, CutOff, log_fault};
+use common::store::index::{LargeObject, ObjectPlace, Place, RepoIndex};
+use common::store::items::Visibility;
+use common::store::large::LargeReader;
+use common::store::repo::{Need, Repo};
+use common::wire::Error;
+use conditions::{Asked, is_known};
+use futures_util::stream;
+use lambda_http::http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RANGE,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use lambda_http::http::{HeaderValue, StatusCode};
+use lambda_http::{Request, Response};
+
+/// What is immutable and anybody's may be kept for ever, here for a year.
+const PUBLIC: &str = "public, max-age=31536000, immutable";
+const PRIVATE: &str = "private, no-store";
+
+/// Answers one request.
+pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
+    hub.answer(request, |call| async move { object(hub, &call).await }).await
+}
+
+async fn object(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+    let caller = call.caller(hub)?;
+    let repo_id =
+        call.query_parameter("repo_id").and_then(|id| id.parse::<RepoId>().ok()).ok_or(Error::RepoNotFound)?;
+    let (repo, index) = hub.open_by_id(caller.as_ref(), &repo_id, Need::PACKS).await?;
+    let id = call.path_parameter("object_id").unwrap_or_default();
+    let id: ObjectId = id.parse().map_err(|reason| Error::invalid("object_id", reason))?;
+    // What was only pushed ahead is nobody's to see.
+    let place = index.object(&id.key()).filter(|_| index.is_reached(&id.key()));
+    let place = place.ok_or_else(|| Error::UnknownObject(id.clone()))?;
+
+    let etag = HeaderValue::from_str(&format!("\"{id}\"")).map_err(Error::internal)?;
+    let cache = if repo.meta.visibility == Visibility::Public { PUBLIC } else { PRIVATE };
+    let mut response = if call.headers().get_all(IF_NONE_MATCH).iter().any(|known| is_known(known, &id)) {
+        let mut response = Response::new(AnswerBody::whole(Vec::new()));
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        let size = match place {
+            ObjectPlace::Packed(place) => place.length.into(),
+            ObjectPlace::Large(large) => large.size,
+        };
+        let asked = Asked::of(call.headers().get(RANGE), size)?;
+        let body = match place {
+            ObjectPlace::Packed(place) => packed(hub, &repo, &index, place, asked.range()).await?,
+            ObjectPlace::Large(large) => large_object(hub, &repo, &id, large, asked.range()).await?,
+        };
+        let mut response = Response::new(body);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_LENGTH, (asked.range().end - asked.range().start).into());
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        // Whoever pushed it may have pushed a page.
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        if let Asked::Part(part) = &asked {
+            let content_range = format!("bytes {}-{}/{size}", part.start, part.end - 1);
+            headers.insert(CONTENT_RANGE, HeaderValue::from_str(&content_range).map_err(Error::internal)?);
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        }
+        response
+    };
+    response.headers_mut().insert(ETAG, etag);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(cache));
+    Ok(response)
+}
+
+/// A part of an object that lies in a frame, which is opened as a whole.
+async fn packed(
+    hub: &Hub,
+    repo: &Repo,
+    index: &RepoIndex,
+    place: Place,
+    range: Range<u64>,
+) -> Result<AnswerBody, Error> {
+    let _turn = hub.store.reading_turn().await?;
+    let mut records = hub.store.read_records(&repo.id, index, &[place])?;
+    let content = records.next().await?.ok_or_else(|| Error::internal("the reader ended too early"))?;
+    let range =
+        usize::try_from(range.start).map_err(Error::internal)?..usize::try_from(range.end).map_err(Error::internal)?;
+    Ok(AnswerBody::whole(content.slice(range)))
+}
+
+/// A part of a large object, as it comes from S3. The first bytes are there when this returns, so that what goes wrong
+/// before them can be told with a status.
+async fn large_object(
+    hub: &Hub,
+    repo: &Repo,
+    id: &ObjectId,
+    large: LargeObject,
+    range: Range<u64>,
+) -> Result<AnswerBody, Error> {
+    let turn = hub.store.reading_turn().await?;
+    let mut reader: LargeReader = Arc::clone(&hub.store).read_large(&repo.id, &id.key(), &large, range);
+    let first = reader.next().await?;
+    Ok(AnswerBody::streamed(stream::unfold(Some((first, reader, turn)), |state| async {
+        let (ready, mut reader, turn) = state?;
+        let bytes = match ready {
+            Some(bytes) => Ok(Some(bytes)),
+            None => reader.next().await,
+        };
+        match bytes {
+            Ok(bytes) => bytes.map(|bytes| (Ok(bytes), Some((None, reader, turn)))),
+            Err(error) => {
+                log_fault("GET object, half way", &error.into());
+                Some((Err(CutOff), None))
+            }
+        }
+    })))
+}

@@ -1,0 +1,121 @@
+//! `POST /presign`: URLs through which large objects go to S3 and come from it without passing through the hub.
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+use std::time::Duration;
+
+use common::Hub;
+use common::id::ObjectId;
+use common::service::{AnswerBody, Call};
+use common::store::change::{Change, Outcome};
+use common::store::index::ObjectPlace;
+use common::store::repo::Need;
+use common::wire::Error;
+use common::wire::request::{PresignRequest, PresignResponse};
+use lambda_http::http::StatusCode;
+use lambda_http::{Request, Response};
+
+/// How often the repo may be made by somebody else while this request is about to make it.
+const ATTEMPTS: usize = 3;
+/// Seconds that a URL may be good for.
+const TTL: std::ops::RangeInclusive<u64> = 30..=3_600;
+
+/// Answers one request.
+pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
+    hub.answer(request, |call| async move { presign(hub, &call).await }).await
+}
+
+async fn presign(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+    let caller = call.caller(hub)?;
+    let target = call.target()?;
+    let asked = match Asked::read(call) {
+        Ok(asked) => asked,
+        // Which rights are needed, only the body tells; and whoever may not know of the repo is told nothing of it.
+        Err(error) => {
+            match &caller {
+                Some(caller) => hub.check_may_ask(caller, &target).await?,
+                None => hub.open_for_reading(None, &target, Need::NOTHING).await.map(drop)?,
+            }
+            return Err(error);
+        }
+    };
+    let endpoint = call.storage_url(hub);
+    let presigner = hub.store.presigner(asked.ttl, endpoint.as_deref())?;
+    let mut answer = PresignResponse::default();
+    match asked.direction {
+        Direction::Put => {
+            let caller = call.user(hub)?;
+            for _ in 0..ATTEMPTS {
+                let (repo, _) = hub.open_for_push(&caller, &target, Need::NOTHING).await?;
+                if let Some(new) = &repo.creates {
+                    let change =
+                        Change { repo: &repo.id, creates: Some(new), pack: None, branch: None, by: &caller.user_id };
+                    if hub.store.commit(&change).await? == Outcome::Conflict {
+                        continue;
+                    }
+                }
+                hub.store.expect_uploads(&repo.id).await?;
+                for id in asked.ids {
+                    // What is no hash can never be proved.
+                    if id.as_ref().digest().is_none() {
+                        answer.inline.push(id);
+                    } else {
+                        let url = presigner.put_object(&repo.id, &id.key()).await?;
+                        answer.presigned.insert(id, url);
+                    }
+                }
+                return call.respond(StatusCode::OK, &answer);
+            }
+            Err(Error::Unavailable("the repository is being made by other pushes".into()))
+        }
+        Direction::Get => {
+            let (repo, index) = hub.open_with_index(caller.as_ref(), &target, Need::PACKS).await?;
+            for id in asked.ids {
+                let key = ObjectId::key(&id);
+                match index.object(&key).filter(|_| index.is_reached(&key)) {
+                    Some(ObjectPlace::Large(large)) => {
+                        let url = presigner.get_object(&repo.id, &key, &large).await?;
+                        answer.presigned.insert(id, url);
+                    }
+                    _ => answer.inline.push(id),
+                }
+            }
+            call.respond(StatusCode::OK, &answer)
+        }
+    }
+}
+
+/// Which way the objects are to go.
+enum Direction {
+    Put,
+    Get,
+}
+
+/// What is asked for.
+struct Asked {
+    ids: Vec<ObjectId>,
+    direction: Direction,
+    ttl: Duration,
+}
+
+impl Asked {
+    fn read(call: &Call) -> Result<Self, Error> {
+        let PresignRequest { object_ids, direction, ttl_seconds } = call.decode()?;
+        Ok(Self {
+            ids: object_ids.within("object_ids")?,
+            direction: match &*direction {
+                "put" => Direction::Put,
+                "get" => Direction::Get,
+                _ => return Err(Error::invalid("direction", "it is put or get")),
+            },
+            ttl: u64::try_from(ttl_seconds)
+                .ok()
+                .filter(|seconds| TTL.contains(seconds))
+                .map(Duration::from_secs)
+                .ok_or_else(|| {
+                    Error::invalid("ttl_seconds", format_args!("it is from {} to {}", TTL.start(), TTL.end()))
+                })?,
+        })
+    }
+}

@@ -1,0 +1,70 @@
+//! `POST /releases` publishes a commit under a name, `GET /releases` lists what is published, and
+//! `DELETE /releases/{tag}` takes it back.
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+use common::Hub;
+use common::id::Label;
+use common::service::{AnswerBody, Call};
+use common::store::change::Outcome;
+use common::store::repo::Need;
+use common::wire::Error;
+use common::wire::error::Missing;
+use common::wire::release::{Release, ReleaseFilter};
+use common::wire::request::{ReleaseListResponse, ReleaseResponse, RetractedResponse};
+use lambda_http::http::{Method, StatusCode};
+use lambda_http::{Request, Response};
+
+/// Answers one request.
+pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
+    hub.answer(request, |call| async move {
+        match *call.method() {
+            Method::GET => list(hub, &call).await,
+            Method::DELETE => retract(hub, &call).await,
+            _ => publish(hub, &call).await,
+        }
+    })
+    .await
+}
+
+async fn publish(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+    let caller = call.user(hub)?;
+    let (repo, index) = hub.open_for_writing(&caller, &call.target()?, Need::PACKS).await?;
+    let ambient = hub.store.ambient();
+    let release_id = ambient.ulid().to_string();
+    let release = Release::check(call.decode()?, &release_id, repo.id.as_str(), &ambient.now_iso())?;
+
+    if hub.settings.ids.are_checked() && !index.graph().contains(&release.commit) {
+        let mut missing = Missing::default();
+        missing.note(|| format!("commit '{}' of release '{}'", release.commit, release.tag));
+        missing.refuse()?;
+    }
+    if hub.store.put_release(&repo.id, &release).await? == Outcome::Conflict {
+        return Err(Error::ReleaseExists(release.tag));
+    }
+    call.respond(StatusCode::CREATED, &ReleaseResponse { release_id: release.id() })
+}
+
+async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+    let caller = call.caller(hub)?;
+    let repo = hub.open_for_reading(caller.as_ref(), &call.target()?, Need::NOTHING).await?;
+    let (channel, drafts) = (call.query_parameter("channel"), call.query_parameter("include_drafts"));
+    let filter = ReleaseFilter::parse(channel.as_deref(), drafts.as_deref())?;
+    let releases = hub.store.releases(&repo.id, filter).await?;
+    call.respond(StatusCode::OK, &ReleaseListResponse { releases })
+}
+
+async fn retract(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+    let caller = call.user(hub)?;
+    let repo = hub.open_for_reading(Some(&caller), &call.target()?, Need::NOTHING).await?;
+    if !repo.is_owned_by(&caller.user_id) {
+        return Err(Error::NotOwner);
+    }
+    let tag = call.path_parameter("tag").unwrap_or_default();
+    let tag: Label = tag.parse().map_err(|reason| Error::invalid("tag", reason))?;
+    if !hub.store.delete_release(&repo.id, &tag).await? {
+        return Err(Error::ReleaseNotFound(tag));
+    }
+    call.respond(StatusCode::OK, &RetractedResponse { retracted: &tag })
+}

@@ -1,0 +1,90 @@
+//! `POST /tags` gives commits names, `GET /tags` lists them.
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+use std::collections::BTreeMap;
+
+use common::Hub;
+use common::id::Label;
+use common::service::{AnswerBody, Call};
+use common::store::items::TagItem;
+use common::store::repo::Need;
+use common::wire::error::Missing;
+use common::wire::limits::{MAX_TAGS_OF_REPO, MAX_TEXT_LENGTH};
+use common::wire::request::{PostedTag, TagListResponse, TagResponse, TagsRequest, TagsResponse};
+use common::wire::{Error, Text};
+use lambda_http::http::{Method, StatusCode};
+use lambda_http::{Request, Response};
+
+/// Answers one request.
+pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
+    hub.answer(request, |call| async move {
+        match *call.method() {
+            Method::GET => list(hub, &call).await,
+            _ => store(hub, &call).await,
+        }
+    })
+    .await
+}
+
+async fn store(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+    let caller = call.user(hub)?;
+    let (repo, index) = hub.open_for_writing(&caller, &call.target()?, Need::PACKS).await?;
+    let request: TagsRequest<'_> = call.decode()?;
+    let posted = request.tags.within("tags")?;
+    let stored = posted.len();
+
+    let mut missing = Missing::default();
+    if hub.settings.ids.are_checked() {
+        for tag in posted.iter().filter(|tag| !index.graph().contains(&tag.commit_id)) {
+            missing.note(|| format!("commit '{}' of tag '{}'", tag.commit_id, &*tag.tag));
+        }
+    }
+    missing.refuse()?;
+
+    let known = hub.store.tags(&repo.id).await?;
+    let mut changed = BTreeMap::new();
+    for tag in posted {
+        let label: Label = tag.tag.parse().map_err(|reason| Error::invalid("tag", reason))?;
+        // Of a label that comes twice, the last one counts.
+        let item = item(hub, repo.id.as_str(), &tag, changed.get(&label).or_else(|| known.get(&label)))?;
+        changed.insert(label, item);
+    }
+    changed.retain(|label, item| known.get(label) != Some(item));
+    let new = changed.keys().filter(|label| !known.contains_key(label)).count();
+    Error::check_count("tags of one repository", known.len() + new, MAX_TAGS_OF_REPO)?;
+    hub.store.put_tags(&repo.id, &changed).await?;
+    call.respond(StatusCode::OK, &TagsResponse { stored })
+}
+
+/// The tag as it is kept. What the client left out stays as it was, if the tag stays at its commit.
+fn item(hub: &Hub, repo_id: &str, tag: &PostedTag<'_>, before: Option<&TagItem>) -> Result<TagItem, Error> {
+    let before = before.filter(|before| before.commit_id == tag.commit_id);
+    let field = |name, sent: &Option<Text<'_>>, before: Option<&String>, new: &dyn Fn() -> String| {
+        let sent = sent.as_deref().filter(|text| !text.is_empty());
+        Error::check_text(name, sent.unwrap_or_default(), MAX_TEXT_LENGTH)?;
+        Ok::<_, Error>(sent.map(str::to_owned).or_else(|| before.cloned()).unwrap_or_else(new))
+    };
+    let ambient = hub.store.ambient();
+    Ok(TagItem {
+        tag_id: field("tag_id", &tag.tag_id, before.map(|tag| &tag.tag_id), &|| ambient.ulid().to_string())?,
+        repo_id: field("repo_id", &tag.repo_id, before.map(|tag| &tag.repo_id), &|| repo_id.to_owned())?,
+        commit_id: tag.commit_id.clone(),
+        created_at: field("created_at", &tag.created_at, before.map(|tag| &tag.created_at), &|| ambient.now_iso())?,
+    })
+}
+
+async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+    let caller = call.caller(hub)?;
+    let repo = hub.open_for_reading(caller.as_ref(), &call.target()?, Need::NOTHING).await?;
+    let tags = hub.store.tags(&repo.id).await?;
+    let tags = tags.iter().map(|(label, tag)| TagResponse {
+        tag_id: &tag.tag_id,
+        repo_id: &tag.repo_id,
+        commit_id: &tag.commit_id,
+        tag: label,
+        created_at: &tag.created_at,
+    });
+    call.respond(StatusCode::OK, &TagListResponse { tags: tags.collect() })
+}

@@ -1,0 +1,29 @@
+//! `POST /uploads`: room in S3 for the body of a request that is too big to be sent. The request is then made with an
+//! empty body and the header `Muse-Body-Upload`.
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+use common::Hub;
+use common::service::{AnswerBody, Call};
+use common::store::uploads::{BODY_KEPT, BodyUpload};
+use common::wire::Error;
+use common::wire::request::UploadResponse;
+use lambda_http::http::StatusCode;
+use lambda_http::{Request, Response};
+
+/// Answers one request.
+pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
+    hub.answer(request, |call| async move { make_room(hub, &call).await }).await
+}
+
+async fn make_room(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+    let caller = call.user(hub)?;
+    let target = call.target()?;
+    hub.check_may_ask(&caller, &target).await?;
+    let upload = BodyUpload { user_id: caller.user_id, owner: target.owner, slug: target.slug };
+    let upload_id = &hub.store.new_body_upload(&upload).await?;
+    let endpoint = call.storage_url(hub);
+    let url = &hub.store.presigner(BODY_KEPT, endpoint.as_deref())?.put_body(upload_id).await?;
+    call.respond(StatusCode::OK, &UploadResponse { upload_id, url })
+}

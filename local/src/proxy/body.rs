@@ -1,0 +1,188 @@
+//! The bodies of requests: received whole, the small ones into memory and the large ones into temporary files.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::stream;
+use http::HeaderMap;
+use http::header::EXPECT;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Body as _, Frame, Incoming};
+use indicatif::ProgressBar;
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::Limits;
+use super::client::{Outgoing, innermost};
+use super::refusal::Refusal;
+
+/// Bytes of a file that are read at once.
+const PIECE: usize = 256 << 10;
+/// Bytes of a body over the limit that are read and thrown away, because a client that is still sending does not
+/// listen. Beyond, the connection is closed on it.
+const MAX_DISCARDED: usize = 1 << 30;
+
+/// The body of a request, all of it.
+pub(super) enum Body {
+    /// In memory.
+    Small(Bytes),
+    /// In a file.
+    Large(Spool),
+}
+
+/// A body in a file that has no name, so that it is gone with the process, whatever ends it.
+pub(super) struct Spool {
+    file: File,
+    bytes: u64,
+}
+
+/// Where bodies are received.
+pub(super) struct Receiver {
+    limits: Limits,
+    room: Arc<Semaphore>,
+}
+
+/// A body, and its place among those that are held at the same time.
+pub(super) struct Received {
+    pub(super) body: Body,
+    pub(super) room: Option<OwnedSemaphorePermit>,
+}
+
+impl Receiver {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { limits, room: Arc::new(Semaphore::new(limits.bodies)) }
+    }
+
+    /// Reads a body to its end.
+    ///
+    /// # Errors
+    /// When the client breaks off or pauses for too long, when it sends too much, or when there is no room on the disk.
+    pub(super) async fn receive(&self, headers: &HeaderMap, body: Incoming) -> Result<Received, Refusal> {
+        if body.is_end_stream() {
+            return Ok(Received { body: Body::Small(Bytes::new()), room: None });
+        }
+        // A client that asked whether it may send sends nothing when it is refused before its body is looked at.
+        let sends_at_once = !headers.contains_key(EXPECT);
+        let mut arriving = Arriving { body, limits: self.limits };
+        if arriving.body.size_hint().lower() > self.limits.large {
+            if sends_at_once {
+                arriving.discard().await;
+            }
+            return Err(Refusal::TooLarge(self.limits.large));
+        }
+        // It is never closed.
+        let room = Arc::clone(&self.room).acquire_owned().await.ok();
+        Ok(Received { body: arriving.read().await?, room })
+    }
+}
+
+struct Arriving {
+    body: Incoming,
+    limits: Limits,
+}
+
+impl Arriving {
+    async fn read(&mut self) -> Result<Body, Refusal> {
+        let not_kept = |error| Refusal::NotKept { error };
+        let mut held = BytesMut::new();
+        let mut spool: Option<Spool> = None;
+        while let Some(bytes) = self.next().await? {
+            let before = spool.as_ref().map_or(held.len() as u64, |spool| spool.bytes);
+            if before + bytes.len() as u64 > self.limits.large {
+                self.discard().await;
+                return Err(Refusal::TooLarge(self.limits.large));
+            }
+            if spool.is_none() && held.len() + bytes.len() > self.limits.small {
+                let mut begun = Spool::create().await.map_err(not_kept)?;
+                begun.write(&held).await.map_err(not_kept)?;
+                held = BytesMut::new();
+                spool = Some(begun);
+            }
+            match &mut spool {
+                Some(spool) => spool.write(&bytes).await.map_err(not_kept)?,
+                None => held.extend_from_slice(&bytes),
+            }
+        }
+        match spool {
+            Some(spool) => Ok(Body::Large(spool.rewind().await.map_err(not_kept)?)),
+            None => Ok(Body::Small(held.freeze())),
+        }
+    }
+
+    /// The next bytes, or none at the end.
+    async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
+        loop {
+            let Ok(frame) = timeout(self.limits.client_pause, self.body.frame()).await else {
+                let seconds = self.limits.client_pause.as_secs();
+                return Err(Refusal::BrokenBody(format!("nothing came for {seconds} seconds")));
+            };
+            let frame = frame.transpose().map_err(|error| Refusal::BrokenBody(innermost(&error)))?;
+            match frame.map(Frame::into_data) {
+                None => return Ok(None),
+                Some(Ok(bytes)) => return Ok(Some(bytes)),
+                // Trailers say nothing here.
+                Some(Err(_)) => {}
+            }
+        }
+    }
+
+    /// Reads on to the end of a body that nobody wants, because a client that is still sending does not listen.
+    async fn discard(&mut self) {
+        let mut discarded = 0;
+        while let Ok(Some(bytes)) = self.next().await {
+            discarded += bytes.len();
+            if discarded > MAX_DISCARDED {
+                return;
+            }
+        }
+    }
+}
+
+impl Body {
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            Self::Small(bytes) => bytes.len() as u64,
+            Self::Large(spool) => spool.bytes,
+        }
+    }
+
+    /// As the body of a request, which counts in `sent` what is taken of it.
+    pub(super) fn send(self, sent: ProgressBar) -> Outgoing {
+        match self {
+            Self::Small(bytes) => Full::new(bytes).map_err(|never| match never {}).boxed_unsync(),
+            Self::Large(spool) => spool.send(sent),
+        }
+    }
+}
+
+impl Spool {
+    async fn create() -> io::Result<Self> {
+        let file = spawn_blocking(tempfile::tempfile).await.map_err(io::Error::other)??;
+        Ok(Self { file: File::from_std(file), bytes: 0 })
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.bytes += bytes.len() as u64;
+        self.file.write_all(bytes).await
+    }
+
+    async fn rewind(mut self) -> io::Result<Self> {
+        self.file.flush().await?;
+        self.file.rewind().await?;
+        Ok(self)
+    }
+
+    fn send(self, sent: ProgressBar) -> Outgoing {
+        let pieces = stream::try_unfold((self.file, sent), |(mut file, sent)| async {
+            let mut piece = BytesMut::with_capacity(PIECE);
+            let read = file.read_buf(&mut piece).await?;
+            sent.inc(read as u64);
+            Ok((read > 0).then(|| (Frame::data(piece.freeze()), (file, sent))))
+        });
+        StreamBody::new(pieces).boxed_unsync()
+    }
+}

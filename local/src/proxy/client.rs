@@ -1,0 +1,136 @@
+//! The HTTP client: to the hub, and to the storage that the hub's presigned URLs name. It follows no redirect.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::wire::error::Cause;
+use futures_util::future::BoxFuture;
+use http::{Request, Response, Uri};
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use indicatif::ProgressBar;
+use rustls::crypto::aws_lc_rs;
+use tokio::time::timeout;
+use tower::util::MapFuture;
+use tower::{Service, ServiceExt};
+
+/// How long a connection may take to come about, with its TLS handshake.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection is kept for the next request. Servers close theirs after a minute or so, and a request that
+/// meets a closing one is lost.
+const KEPT: Duration = Duration::from_secs(10);
+
+/// The body of a request to the hub or the storage.
+pub(super) type Outgoing = UnsyncBoxBody<Bytes, io::Error>;
+
+type Https = HttpsConnector<HttpConnector>;
+type Connecting = <Https as Service<Uri>>::Future;
+type Connected = Result<<Https as Service<Uri>>::Response, Cause>;
+type Connector = MapFuture<Https, fn(Connecting) -> BoxFuture<'static, Connected>>;
+
+pub(super) struct Client {
+    client: legacy::Client<Connector, Outgoing>,
+    pause: Duration,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// There is no connection, so nothing was sent.
+    Connect(String),
+    /// The connection ended before the answer began.
+    BrokeOff(String),
+    /// For so long nothing happened.
+    Silent(Duration),
+}
+
+impl Client {
+    /// A client that gives up when a server neither takes anything nor answers for as long as `pause`.
+    ///
+    /// # Errors
+    /// When the system has no certificates.
+    pub(super) fn new(pause: Duration) -> io::Result<Self> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        // Shared among the addresses of a host, so that there is time for the second one.
+        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let https = HttpsConnectorBuilder::new()
+            .with_provider_and_native_roots(aws_lc_rs::default_provider())?
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+        let connector: Connector = https.map_future(within_time);
+        let client = legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(KEPT)
+            .build(connector);
+        Ok(Self { client, pause })
+    }
+
+    /// Sends a request, and returns when the answer begins. As long as `sent` grows, nothing is too slow.
+    pub(super) async fn send(
+        &self,
+        request: Request<Outgoing>,
+        sent: ProgressBar,
+    ) -> Result<Response<Incoming>, Failure> {
+        let mut answer = self.client.request(request);
+        let mut before = sent.position();
+        loop {
+            match timeout(self.pause, &mut answer).await {
+                Ok(answer) => return answer.map_err(|error| Failure::of(&error)),
+                Err(_) if sent.position() > before => before = sent.position(),
+                Err(_) => return Err(Failure::Silent(self.pause)),
+            }
+        }
+    }
+}
+
+impl Failure {
+    fn of(error: &legacy::Error) -> Self {
+        let cause = innermost(error);
+        if error.is_connect() { Self::Connect(cause) } else { Self::BrokeOff(cause) }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Connect(cause) => write!(formatter, "there is no connection: {cause}"),
+            Self::BrokeOff(cause) => write!(formatter, "the connection broke off: {cause}"),
+            Self::Silent(pause) => write!(formatter, "it was silent for {} seconds", pause.as_secs()),
+        }
+    }
+}
+
+fn within_time(connecting: Connecting) -> BoxFuture<'static, Connected> {
+    Box::pin(async {
+        match timeout(CONNECT_TIMEOUT, connecting).await {
+            Ok(connected) => connected,
+            Err(elapsed) => Err(io::Error::from(elapsed).into()),
+        }
+    })
+}
+
+/// What is at the bottom of an error, without the layers of libraries above it.
+pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
+    let mut inner = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    let text = inner.to_string();
+    match inner.downcast_ref::<io::Error>() {
+        Some(error) if error.kind() == io::ErrorKind::TimedOut => "timed out".to_owned(),
+        // "Connection refused (os error 111)"
+        Some(error) if error.raw_os_error().is_some() => {
+            text.split(" (os error").next().unwrap_or_default().to_lowercase()
+        }
+        _ => text,
+    }
+}

@@ -1,0 +1,260 @@
+//! A request's way to the hub, and the answer's way back.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::header::{
+    ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, Limited, StreamBody};
+use hyper::body::{Body as _, Incoming};
+use indicatif::ProgressBar;
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::Limits;
+use super::body::{Body, Received, Receiver, Spool};
+use super::client::{Client, Outgoing, innermost};
+use super::progress::{Progress, Sending};
+use super::refusal::Refusal;
+use super::target::{HubUrl, repository};
+
+/// The header that names the upload that is the body of a request.
+const BODY_UPLOAD: HeaderName = HeaderName::from_static("muse-body-upload");
+/// Headers of one connection, which are not of the next: RFC 9110, section 7.6.1.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    CONNECTION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-authenticate"),
+    HeaderName::from_static("proxy-authorization"),
+    HeaderName::from_static("proxy-connection"),
+];
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// What a client of presigned URLs sends, and nothing else: of the headers only the host is signed.
+const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
+/// Bytes of an answer to `/uploads`.
+const MAX_UPLOAD_ANSWER: usize = 64 << 10;
+
+/// The body of an answer to the client.
+pub(super) type AnswerBody = UnsyncBoxBody<Bytes, io::Error>;
+
+/// Passes requests on to one hub.
+pub(super) struct Forwarder {
+    hub: HubUrl,
+    client: Client,
+    receiver: Receiver,
+    progress: Progress,
+    pause: Duration,
+}
+
+/// A request without its body.
+struct Head {
+    method: Method,
+    target: Uri,
+    /// Those that are for the hub, the length of the body not among them.
+    headers: HeaderMap,
+}
+
+/// What the hub answers when it is asked for an upload.
+enum Asked {
+    /// The body goes to this URL.
+    Upload { id: HeaderValue, url: Uri },
+    /// It does not take the body.
+    Refused(Response<AnswerBody>),
+    /// It knows nothing of uploads.
+    NoSuchEndpoint,
+}
+
+impl Forwarder {
+    /// # Errors
+    /// When the system has no certificates.
+    pub(super) fn new(hub: HubUrl, limits: Limits) -> io::Result<Self> {
+        Ok(Self {
+            hub,
+            client: Client::new(limits.hub_pause)?,
+            receiver: Receiver::new(limits),
+            progress: Progress::default(),
+            pause: limits.hub_pause,
+        })
+    }
+
+    /// Answers one request.
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<AnswerBody> {
+        let route = format!("{} {}", request.method(), request.uri().path());
+        self.pass_on(&route, request).await.unwrap_or_else(|refusal| refusal.answer(&route))
+    }
+
+    async fn pass_on(&self, route: &str, request: Request<Incoming>) -> Result<Response<AnswerBody>, Refusal> {
+        let (parts, body) = request.into_parts();
+        let Received { body, room } = self.receiver.receive(&parts.headers, body).await?;
+        let path_and_query = parts.uri.path_and_query().map(|target| target.as_str()).unwrap_or_default();
+        if !path_and_query.starts_with('/') {
+            return Err(Refusal::NoPath);
+        }
+        let target = self.hub.at(path_and_query).map_err(|_| Refusal::NoPath)?;
+        let repository = repository(parts.uri.path()).filter(|_| parts.method == Method::POST);
+        let head = Head { method: parts.method, target, headers: for_the_hub(parts.headers) };
+
+        let bytes = body.bytes();
+        let answer = match body {
+            Body::Small(_) => self.send(head, body, ProgressBar::hidden()).await?,
+            Body::Large(spool) => {
+                let sending = self.progress.begin(route, bytes);
+                let answer = match repository {
+                    Some(repository) => self.by_reference(head, repository, spool, &sending).await?,
+                    None => self.send(head, Body::Large(spool), sending.sent()).await?,
+                };
+                sending.answered(answer.status());
+                answer
+            }
+        };
+        drop(room);
+        Ok(answer)
+    }
+
+    async fn by_reference(
+        &self,
+        mut head: Head,
+        repository: &str,
+        spool: Spool,
+        sending: &Sending<'_>,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        match self.ask_for_upload(repository, head.headers.get(AUTHORIZATION)).await? {
+            Asked::Upload { id, url } => {
+                self.upload(url, spool, sending.sent()).await?;
+                head.headers.insert(BODY_UPLOAD, id);
+                self.send(head, Body::Small(Bytes::new()), sending.sent()).await
+            }
+            Asked::Refused(answer) => Ok(answer),
+            Asked::NoSuchEndpoint => self.send(head, Body::Large(spool), sending.sent()).await,
+        }
+    }
+
+    async fn ask_for_upload(&self, repository: &str, token: Option<&HeaderValue>) -> Result<Asked, Refusal> {
+        let no_upload = || Refusal::NoUpload(self.hub.clone());
+        let target = self.hub.at(&format!("{repository}/uploads")).map_err(|_| no_upload())?;
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, JSON);
+        headers.insert(CONTENT_TYPE, JSON);
+        if let Some(token) = token {
+            headers.insert(AUTHORIZATION, token.clone());
+        }
+        let head = Head { method: Method::POST, target, headers };
+        let answer = self.send(head, Body::Small(Bytes::from_static(b"{}")), ProgressBar::hidden()).await?;
+
+        let status = answer.status();
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            return Ok(Asked::NoSuchEndpoint);
+        }
+        if !status.is_success() && status != StatusCode::NOT_FOUND {
+            return Ok(Asked::Refused(answer));
+        }
+        let (parts, body) = answer.into_parts();
+        let bytes = Limited::new(body, MAX_UPLOAD_ANSWER).collect().await.map_err(|_| no_upload())?.to_bytes();
+        let fields: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let text = |name| fields.get(name).and_then(Value::as_str).unwrap_or_default();
+        if status == StatusCode::NOT_FOUND {
+            if text("error") == "not_found" {
+                return Ok(Asked::NoSuchEndpoint);
+            }
+            let body = Full::new(bytes).map_err(|never| match never {}).boxed_unsync();
+            return Ok(Asked::Refused(Response::from_parts(parts, body)));
+        }
+        let id = HeaderValue::from_str(text("upload_id")).ok().filter(|id| !id.is_empty());
+        let url: Option<Uri> = text("url").parse().ok();
+        let url = url.filter(|url| matches!(url.scheme_str(), Some("http" | "https")));
+        let (Some(id), Some(url)) = (id, url) else {
+            return Err(no_upload());
+        };
+        Ok(Asked::Upload { id, url })
+    }
+
+    /// Puts a body into the storage. Neither the token nor anything else of the request goes there, and nothing of the
+    /// URL but its host is ever shown: who has it may write.
+    async fn upload(&self, url: Uri, spool: Spool, sent: ProgressBar) -> Result<(), Refusal> {
+        let storage = url.host().unwrap_or_default().to_owned();
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, FORM);
+        let request = Head { method: Method::PUT, target: url, headers }.with_body(Body::Large(spool), sent.clone());
+        match self.client.send(request, sent).await {
+            Ok(answer) if answer.status().is_success() => Ok(()),
+            Ok(answer) => Err(Refusal::NotUploaded { storage, cause: format!("it answered {}", answer.status()) }),
+            Err(failure) => Err(Refusal::NotUploaded { storage, cause: failure.to_string() }),
+        }
+    }
+
+    /// Sends a request to the hub and gives its answer back as it comes.
+    async fn send(&self, head: Head, body: Body, sent: ProgressBar) -> Result<Response<AnswerBody>, Refusal> {
+        let answer = self.client.send(head.with_body(body, sent.clone()), sent).await;
+        let (mut parts, body) = answer.map_err(|failure| Refusal::of_hub(&self.hub, failure))?.into_parts();
+        remove_hop_by_hop(&mut parts.headers);
+        parts.extensions.clear();
+        Ok(Response::from_parts(parts, relay(body, self.pause)))
+    }
+}
+
+impl Head {
+    fn with_body(self, body: Body, sent: ProgressBar) -> Request<Outgoing> {
+        let bytes = body.bytes();
+        let mut headers = self.headers;
+        let mut request = Request::new(body.send(sent));
+        // Without a body, GET and HEAD have no length either.
+        if bytes > 0 || !self.method.is_safe() {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes));
+        }
+        *request.headers_mut() = headers;
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.target;
+        request
+    }
+}
+
+/// The headers of a request that are for the hub. Its own length and host are given to it on the way.
+fn for_the_hub(mut headers: HeaderMap) -> HeaderMap {
+    remove_hop_by_hop(&mut headers);
+    for name in [HOST, CONTENT_LENGTH, EXPECT] {
+        headers.remove(name);
+    }
+    headers
+}
+
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in HOP_BY_HOP.into_iter().chain(named) {
+        headers.remove(name);
+    }
+}
+
+/// An answer's body as it comes. When it breaks off, or the hub pauses for too long, it ends in an error, and then the
+/// connection to the client is closed in the middle of it: it is never taken for whole.
+fn relay(body: Incoming, pause: Duration) -> AnswerBody {
+    if body.is_end_stream() {
+        return body.map_err(io::Error::other).boxed_unsync();
+    }
+    let frames = stream::try_unfold(body, move |mut body| async move {
+        let frame = match timeout(pause, body.frame()).await {
+            Ok(frame) => frame.transpose().map_err(|error| innermost(&error)),
+            Err(_) => Err(format!("nothing came for {} seconds", pause.as_secs())),
+        };
+        if let Err(cause) = &frame {
+            tracing::warn!(cause, "the hub's answer broke off");
+        }
+        Ok(frame.map_err(io::Error::other)?.map(|frame| (frame, body)))
+    });
+    StreamBody::new(frames).boxed_unsync()
+}

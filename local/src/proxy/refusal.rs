@@ -1,0 +1,98 @@
+//! What the proxy answers by itself, as the hub would: JSON with a stable code and a sentence.
+
+use std::io;
+use std::time::Duration;
+
+use common::wire::error::with_causes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use indicatif::HumanBytes;
+
+use super::client::Failure;
+use super::forward::AnswerBody;
+use super::target::HubUrl;
+
+/// Why a request does not come to the hub, or its answer not to the client.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    /// 400: the request's target is no path.
+    #[error("the proxy takes requests for a path, such as /<owner>/<slug>/refs")]
+    NoPath,
+    /// 400: the client broke off.
+    #[error("the body: it broke off: {0}")]
+    BrokenBody(String),
+    /// 413: no hub takes so much.
+    #[error("the body has more than {}, the most that one request may have: push in smaller parts", HumanBytes(*.0))]
+    TooLarge(u64),
+    /// 500: a large body could not be kept.
+    #[error(
+        "the proxy cannot keep the body in {}: {error}; make room there, or name another folder with TMPDIR",
+        std::env::temp_dir().display()
+    )]
+    NotKept { error: io::Error },
+    /// 502: there is no connection to the hub.
+    #[error("the proxy cannot reach {hub}: {cause}; is the hub up and its URL right?")]
+    Unreachable { hub: HubUrl, cause: String },
+    /// 502: there was a connection to the hub.
+    #[error("the connection to {hub} broke off before the answer: {cause}; the same request may be sent again")]
+    BrokeOff { hub: HubUrl, cause: String },
+    /// 504: the hub neither takes more of the request nor answers it.
+    #[error("{hub} was silent for {} seconds; the same request may be sent again", .pause.as_secs())]
+    Silent { hub: HubUrl, pause: Duration },
+    /// 502: what the hub says of an upload is not of the protocol.
+    #[error("{0} did not answer as a hub does when it is asked for an upload: is its URL right?")]
+    NoUpload(HubUrl),
+    /// 502: the storage did not take the body.
+    #[error("the storage at {storage} did not take the body: {cause}; the same request may be sent again")]
+    NotUploaded { storage: String, cause: String },
+}
+
+impl Refusal {
+    /// The hub could not be called.
+    pub(super) fn of_hub(hub: &HubUrl, failure: Failure) -> Self {
+        let hub = hub.clone();
+        match failure {
+            Failure::Connect(cause) => Self::Unreachable { hub, cause },
+            Failure::BrokeOff(cause) => Self::BrokeOff { hub, cause },
+            Failure::Silent(pause) => Self::Silent { hub, pause },
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::NoPath | Self::BrokenBody(_) => StatusCode::BAD_REQUEST,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NotKept { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Unreachable { .. } | Self::BrokeOff { .. } | Self::NoUpload(_) | Self::NotUploaded { .. } => {
+                StatusCode::BAD_GATEWAY
+            }
+            Self::Silent { .. } => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoPath => "invalid",
+            Self::BrokenBody(_) => "malformed_body",
+            Self::TooLarge(_) => "payload_too_large",
+            Self::NotKept { .. } => "body_not_kept",
+            Self::Unreachable { .. } | Self::BrokeOff { .. } => "hub_unreachable",
+            Self::Silent { .. } => "hub_timeout",
+            Self::NoUpload(_) | Self::NotUploaded { .. } => "upload_failed",
+        }
+    }
+
+    /// The answer to the client, and a line in the log where it is not the client's fault.
+    pub(super) fn answer(&self, route: &str) -> Response<AnswerBody> {
+        if self.status().is_server_error() {
+            tracing::warn!(route, "{}", with_causes(self));
+        }
+        let body = serde_json::json!({ "error": self.code(), "detail": self.to_string() }).to_string();
+        let body = Full::from(body).map_err(|never| match never {}).boxed_unsync();
+        let mut answer = Response::new(body);
+        *answer.status_mut() = self.status();
+        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        answer
+    }
+}
