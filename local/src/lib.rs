@@ -4,6 +4,7 @@
 //! - [`serve`] puts it together and is what `musehub serve` runs.
 //! - [`router`] is the door: which function answers which request. [`lambda`] makes it as narrow as Lambda's.
 //! - [`backends`] starts the two stores; [`s3`] is the embedded S3.
+//! - `lifecycle` ends uploads that nobody asks for, as the bucket's lifecycle rule does in a deployment.
 //! - [`data`] is the data folder, with the token secret in it.
 //!
 //! [`proxy`] stands alone: it runs beside a client, in front of a hub that is elsewhere.
@@ -14,6 +15,7 @@
 pub mod backends;
 pub mod data;
 pub mod lambda;
+mod lifecycle;
 pub mod proxy;
 pub mod router;
 pub mod s3;

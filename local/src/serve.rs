@@ -27,6 +27,7 @@ use tokio::task::JoinHandle;
 
 use crate::backends::{self, Backends};
 use crate::data::{DataFolder, new_secret};
+use crate::lifecycle;
 use crate::router::Router;
 
 /// The user that a hub on one machine begins with.
@@ -120,8 +121,9 @@ pub async fn start(options: Options) -> Result<Running, Error> {
     };
     let tokens = Arc::new(Tokens::new(&secret, ambient.clone())?);
     let backends = Backends::start(folder.as_ref(), &new_secret(&ambient)).await?;
-    let store = Arc::new(Store::new(&backends.dynamodb, &backends.s3, backends.location.clone(), ambient));
+    let store = Arc::new(Store::new(&backends.dynamodb, &backends.s3, backends.location.clone(), ambient.clone()));
     make_first_user(&store).await?;
+    let storage = lifecycle::Storage::of(&backends);
 
     let hub = Hub {
         store,
@@ -135,6 +137,7 @@ pub async fn start(options: Options) -> Result<Running, Error> {
     };
     let router = Arc::new(Router::new(hub, options.lambda_limits, backends.door.clone())?);
     let (stop, stopped) = watch::channel(false);
+    tokio::spawn(lifecycle::run(storage, ambient, stopped.clone()));
     let answer = move |request| {
         let router = Arc::clone(&router);
         async move { router.answer(request).await }

@@ -19,7 +19,7 @@ const TRANSACT_ATTEMPTS: u32 = 10;
 /// How long they may take together.
 const TRANSACT_TIMEOUT: Duration = Duration::from_secs(20);
 /// The longest pause between two of them is random below this.
-const LAST_PAUSE: Duration = Duration::from_millis(1_600);
+pub(super) const LAST_PAUSE: Duration = Duration::from_millis(1_600);
 
 /// What a push changes.
 #[derive(Debug)]

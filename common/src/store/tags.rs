@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use aws_sdk_dynamodb::types::{PutRequest, WriteRequest};
 use futures_util::{TryStreamExt, stream};
 
+use super::change::LAST_PAUSE;
 use super::items::{Key, TAG_PREFIX, TagItem, encode};
 use super::{Error, FIRST_PAUSE, Store};
 use crate::id::{Label, RepoId};
@@ -59,7 +60,7 @@ impl Store {
                 return Ok(());
             }
             tokio::time::sleep(self.ambient.jitter(pause)).await;
-            pause *= 2;
+            pause = (pause * 2).min(LAST_PAUSE);
         }
         Err(Error::Unavailable("a batch of tags was not processed".into()))
     }

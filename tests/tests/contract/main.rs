@@ -12,6 +12,7 @@ mod by_reference;
 mod commits;
 mod deployment;
 mod fetch;
+mod lenient;
 mod limits;
 mod malformed;
 mod negotiation;
