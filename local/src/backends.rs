@@ -21,7 +21,8 @@ use crate::s3::{EmbeddedS3, StorageDoor};
 const TABLE: &str = "musehub";
 const BUCKET: &str = "musehub";
 const REGION: &str = "us-east-1";
-const ACCESS_KEY: &str = "musehub";
+/// The access key of the embedded S3.
+pub const ACCESS_KEY: &str = "musehub";
 
 /// Why the stores did not start.
 #[derive(Debug, thiserror::Error)]

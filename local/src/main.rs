@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -35,6 +35,11 @@ struct Cli {
 enum Command {
     /// Run a hub on this machine, with everything embedded (the default)
     Serve(Serve),
+    /// Run just the embedded DynamoDB and S3, for functions that run by themselves
+    ///
+    /// Prints the environment that leads the functions there, one NAME=value a line, as `cargo lambda watch --env-file`
+    /// takes it, to the file that --env names or else to the terminal; then it runs until Ctrl-C.
+    Backends(Stores),
     /// Print an access token for a user of this hub
     Token(Token),
     /// Stand between a client and a hub on Lambda, which takes no more than 6 MB a request
@@ -64,6 +69,16 @@ struct Serve {
     /// The URL that clients reach the hub by, for example behind a TLS proxy
     #[arg(long, env = "MUSEHUB_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
+}
+
+#[derive(Args)]
+struct Stores {
+    /// The folder that keeps everything, and the token secret
+    #[arg(long, default_value = DEFAULT_DATA, value_name = "FOLDER")]
+    data: PathBuf,
+    /// The file to write the environment to; only its owner may read it
+    #[arg(long, value_name = "FILE")]
+    env: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -121,6 +136,7 @@ async fn command() -> ExitCode {
     let done = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(arguments) => run(arguments).await,
         Command::Token(arguments) => token(arguments),
+        Command::Backends(arguments) => stores(arguments).await,
         Command::Proxy(arguments) => pass_on(arguments).await,
     };
     match done {
@@ -166,6 +182,39 @@ async fn run(arguments: Serve) -> Result<(), Box<dyn Error>> {
 
     wait_for_the_end().await?;
     hub.stop().await;
+    Ok(())
+}
+
+async fn stores(arguments: Stores) -> Result<(), Box<dyn Error>> {
+    let stores = serve::start_stores(&arguments.data, given_secret()).await?;
+    let environment = stores.environment();
+    match &arguments.env {
+        None => greet(&environment)?,
+        Some(path) => {
+            write_secret_file(path, &environment)?;
+            let data = std::path::absolute(&arguments.data)?;
+            greet(&format!(
+                "The stores are running, their data in {}, their environment in {}.\n\
+                 \n  cargo lambda watch -A 127.0.0.1 --env-file {}\n\
+                 \nCtrl-C ends them.\n",
+                data.display(),
+                path.display(),
+                path.display()
+            ))?;
+        }
+    }
+    wait_for_the_end().await?;
+    stores.stop().await;
+    Ok(())
+}
+
+/// Writes a file that only its owner may read, under its name once it is whole.
+fn write_secret_file(path: &Path, text: &str) -> std::io::Result<()> {
+    let folder = std::path::absolute(path)?;
+    let folder = folder.parent().ok_or(std::io::ErrorKind::InvalidInput)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(text.as_bytes())?;
+    file.persist(path)?;
     Ok(())
 }
 

@@ -107,6 +107,27 @@ impl Function {
         }
     }
 
+    /// What its crate is called, and so its binary.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Refs => "refs",
+            Self::Push => "push",
+            Self::PushObjects => "push-objects",
+            Self::Fetch => "fetch",
+            Self::FilterObjects => "filter-objects",
+            Self::Negotiate => "negotiate",
+            Self::Presign => "presign",
+            Self::Tags => "tags",
+            Self::Releases => "releases",
+            Self::Uploads => "uploads",
+            Self::Object => "object",
+            Self::Openapi => "openapi",
+            Self::Health => "health",
+            Self::Repos => "repos",
+            Self::Identities => "identities",
+        }
+    }
+
     /// Whether its answer is streamed, which a front door has to know beforehand: those that may be over 6 MB.
     pub const fn streams(self) -> bool {
         matches!(self, Self::Fetch | Self::Object | Self::Presign | Self::Releases | Self::Tags)
@@ -276,4 +297,35 @@ fn too_large(lambda_limits: bool) -> Error {
     } else {
         format!("the body has more than {} MiB: push in smaller parts", MAX_BODY >> 20)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn cargo_lambda_watch_has_the_same_routes() {
+        let metadata = Command::new(env!("CARGO"))
+            .args(["metadata", "--no-deps", "--format-version=1", "--manifest-path"])
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
+            .output()
+            .unwrap();
+        let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout).unwrap();
+        let watched = metadata["metadata"]["lambda"]["watch"]["router"].as_object().unwrap();
+        let of_watch = watched.iter().flat_map(|(path, functions)| {
+            let functions = functions.as_array().unwrap().iter();
+            functions.map(move |route| {
+                (
+                    path.clone(),
+                    route["method"].as_str().unwrap().to_owned(),
+                    route["function"].as_str().unwrap().to_owned(),
+                )
+            })
+        });
+        let ours = ROUTES
+            .iter()
+            .map(|(method, path, function)| ((*path).to_owned(), method.to_string(), function.name().to_owned()));
+        assert_eq!(of_watch.collect::<BTreeSet<_>>(), ours.collect::<BTreeSet<_>>());
+    }
 }

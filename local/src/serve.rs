@@ -2,18 +2,19 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_config::SdkConfig;
 use common::Hub;
 use common::ambient::Ambient;
 use common::auth::Tokens;
 pub use common::service::Ids;
 use common::service::Settings;
-use common::store::Store;
 use common::store::account::Claim;
 use common::store::items::Visibility;
+use common::store::{Location, Store};
 use common::wire::error::Cause;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
@@ -110,9 +111,7 @@ pub async fn start(options: Options) -> Result<Running, Error> {
     let address = listener.local_addr().map_err(io("the listener has no address".to_owned()))?;
     let folder = match &options.storage {
         Storage::Memory => None,
-        Storage::Directory(path) => {
-            Some(DataFolder::open(path).map_err(io(format!("cannot use the data folder {}", path.display())))?)
-        }
+        Storage::Directory(path) => Some(open(path)?),
     };
     let secret = match (options.secret, &folder) {
         (Some(secret), _) => secret,
@@ -144,6 +143,67 @@ pub async fn start(options: Options) -> Result<Running, Error> {
     };
     let task = tokio::spawn(accept(listener, answer, stopped));
     Ok(Running { url: format!("http://{address}"), secret, tokens, stop, task, backends })
+}
+
+/// Just the stores of a hub, whose functions run by themselves.
+pub struct Stores {
+    backends: Backends,
+    secret: String,
+    keys: String,
+    stop: watch::Sender<bool>,
+}
+
+/// Starts the stores in a data folder.
+///
+/// # Errors
+/// When the data folder cannot be used, or its secret is none.
+pub async fn start_stores(data: &Path, secret: Option<String>) -> Result<Stores, Error> {
+    let ambient = Ambient::system();
+    let folder = open(data)?;
+    let secret = match secret {
+        Some(secret) => secret,
+        None => folder.secret(&ambient).map_err(backends::Error::io("cannot keep a secret".to_owned()))?,
+    };
+    let keys = new_secret(&ambient);
+    let backends = Backends::start(Some(&folder), &keys).await?;
+    let store = Store::new(&backends.dynamodb, &backends.s3, backends.location.clone(), ambient.clone());
+    make_first_user(&store).await?;
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(lifecycle::run(lifecycle::Storage::of(&backends), ambient, stopped));
+    Ok(Stores { backends, secret, keys, stop })
+}
+
+impl Stores {
+    /// The environment that leads functions here, one `NAME=value` a line.
+    pub fn environment(&self) -> String {
+        let Location { table, bucket } = &self.backends.location;
+        let endpoint = |config: &SdkConfig| config.endpoint_url().unwrap_or_default().to_owned();
+        let region = self.backends.s3.region().map(ToString::to_string).unwrap_or_default();
+        [
+            ("AWS_ENDPOINT_URL_DYNAMODB", endpoint(&self.backends.dynamodb)),
+            ("AWS_ENDPOINT_URL_S3", endpoint(&self.backends.s3)),
+            ("AWS_REGION", region),
+            ("AWS_ACCESS_KEY_ID", backends::ACCESS_KEY.to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", self.keys.clone()),
+            ("MUSEHUB_TABLE", table.clone()),
+            ("MUSEHUB_BUCKET", bucket.clone()),
+            ("MUSEHUB_PUSH_TO_CREATE", Visibility::Public.as_str().to_owned()),
+            ("ACCESS_TOKEN_SECRET", self.secret.clone()),
+        ]
+        .map(|(name, value)| format!("{name}={value}\n"))
+        .concat()
+    }
+
+    /// Ends the stores when the calls under way are answered.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        self.backends.stop().await;
+    }
+}
+
+fn open(path: &Path) -> Result<DataFolder, Error> {
+    let failed = backends::Error::io(format!("cannot use the data folder {}", path.display()));
+    Ok(DataFolder::open(path).map_err(failed)?)
 }
 
 impl Running {

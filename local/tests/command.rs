@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so by panicking")]
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -21,7 +23,7 @@ impl Hub {
         let mut process = command(arguments).stdout(Stdio::piped()).spawn().unwrap();
         let mut printed = String::new();
         let mut output = BufReader::new(process.stdout.as_mut().unwrap());
-        while !printed.contains("Ctrl-C ends it.") {
+        while !printed.contains("Ctrl-C ends ") {
             assert_ne!(output.read_line(&mut printed).unwrap(), 0, "it ended after printing {printed:?}");
         }
         Self { process, printed }
@@ -144,6 +146,31 @@ fn a_proxy_says_how_to_use_it_passes_requests_on_and_ends_cleanly() {
     assert!(answer.starts_with("HTTP/1.1 502 ") && answer.contains("is the hub up and its URL right?"), "{answer}");
     proxy.signal("-TERM");
     assert!(proxy.process.wait().unwrap().success());
+}
+
+#[test]
+fn the_stores_run_by_themselves_and_say_where_in_a_file_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, file) = (folder.path().join("hub"), folder.path().join("env"));
+    let arguments = ["backends", "--data", data.to_str().unwrap(), "--env", file.to_str().unwrap()];
+    let mut stores = Hub::start(&arguments);
+    let environment = fs::read_to_string(&file).unwrap();
+    let value = |name: &str| {
+        let line = environment.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap();
+        assert!(!line.is_empty(), "{name}");
+        line
+    };
+    for url in [value("AWS_ENDPOINT_URL_DYNAMODB"), value("AWS_ENDPOINT_URL_S3")] {
+        TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
+    }
+    for name in ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "MUSEHUB_TABLE", "MUSEHUB_BUCKET"] {
+        value(name);
+    }
+    assert_eq!(value("ACCESS_TOKEN_SECRET"), fs::read_to_string(data.join("secret")).unwrap());
+    assert!(!stores.printed.contains(value("AWS_SECRET_ACCESS_KEY")), "the terminal is not told");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    stores.signal("-TERM");
+    assert!(stores.process.wait().unwrap().success());
 }
 
 #[test]
