@@ -108,30 +108,11 @@ impl Tokens {
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding).map_err(Error::internal)
     }
 
-    /// Who sent a request; nobody when it has no token.
+    /// Who a token is of.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`] for a token that is not good: whoever sends one means to use it.
-    pub fn caller(&self, headers: &HeaderMap) -> Result<Option<Caller>, Error> {
-        let mut values = headers.get_all(AUTHORIZATION).iter();
-        let Some(value) = values.next() else {
-            return Ok(None);
-        };
-        if values.next().is_some() {
-            return Err(Error::Unauthorized("more than one Authorization header"));
-        }
-        if value.len() > MAX_AUTHORIZATION {
-            return Err(Error::Unauthorized("the Authorization header is too long"));
-        }
-        let token = value.to_str().ok().and_then(|value| value.split_once(' '));
-        let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
-        let Some(token) = token else {
-            return Err(Error::Unauthorized("the Authorization header is not 'Bearer <token>'"));
-        };
-        self.verify(token).map(Some)
-    }
-
-    fn verify(&self, token: &str) -> Result<Caller, Error> {
+    /// [`Error::Unauthorized`] for a token that is not good.
+    pub fn verify(&self, token: &str) -> Result<Caller, Error> {
         let claims = jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation)
             .map_err(|_| Error::Unauthorized("the token is not one of this hub's access tokens"))?
             .claims;
@@ -148,6 +129,26 @@ impl Tokens {
         }
         Ok(Caller { user_id: claims.sub })
     }
+}
+
+/// The token of a request, if it has one.
+///
+/// # Errors
+/// [`Error::Unauthorized`] for a header that holds none: whoever sends one means to use it.
+pub fn bearer_token(headers: &HeaderMap) -> Result<Option<&str>, Error> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(Error::Unauthorized("more than one Authorization header"));
+    }
+    if value.len() > MAX_AUTHORIZATION {
+        return Err(Error::Unauthorized("the Authorization header is too long"));
+    }
+    let token = value.to_str().ok().and_then(|value| value.split_once(' '));
+    let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
+    token.map(Some).ok_or(Error::Unauthorized("the Authorization header is not 'Bearer <token>'"))
 }
 
 fn is_user_id(text: &str) -> bool {
@@ -169,7 +170,7 @@ mod tests {
     fn caller(tokens: &Tokens, authorization: &str) -> Result<Option<Caller>, Error> {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, HeaderValue::from_str(authorization).unwrap());
-        tokens.caller(&headers)
+        bearer_token(&headers)?.map(|token| tokens.verify(token)).transpose()
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod id;
 pub mod pack;
 pub mod service;
 pub mod store;
+pub mod streaming;
 pub mod wire;
 
 pub use service::Hub;

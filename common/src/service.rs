@@ -17,16 +17,18 @@ use http_body::{Frame, SizeHint};
 use lambda_http::{Body, Request, RequestExt};
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
+use tokio::sync::OnceCell;
 use ulid::Ulid;
+use url::Url;
 
 use crate::ambient::Ambient;
-use crate::auth::{Caller, Tokens};
+use crate::auth::{Caller, Tokens, bearer_token};
 use crate::id::{RepoId, Slug};
 use crate::store::account::NewRepo;
 use crate::store::index::RepoIndex;
 use crate::store::items::Visibility;
 use crate::store::repo::{Need, Repo};
-use crate::store::uploads::{BodyUpload, TakenBody};
+use crate::store::uploads::{BodyUpload, ReferencedBody, TakenBody};
 use crate::store::{Location, Store};
 use crate::wire::error::with_causes;
 use crate::wire::limits::MAX_REFERENCED_BODY;
@@ -41,8 +43,8 @@ pub const BODY_UPLOAD: &str = "muse-body-upload";
 pub struct Hub {
     /// Where everything is kept.
     pub store: Arc<Store>,
-    /// Makes and checks tokens.
-    pub tokens: Arc<Tokens>,
+    /// Makes and checks tokens: with the operator's secret, or else with the hub's own, once that is read.
+    pub tokens: Arc<OnceCell<Tokens>>,
     /// What the operator decided.
     pub settings: Settings,
 }
@@ -109,8 +111,8 @@ pub enum ConfigurationError {
 }
 
 impl Hub {
-    /// The hub as the environment describes it: `MUSEHUB_TABLE`, `MUSEHUB_BUCKET`, `ACCESS_TOKEN_SECRET`, and as the
-    /// operator likes `MUSEHUB_PUSH_TO_CREATE` (`off`, `public`, `private`), `MUSEHUB_IDS` (`strict`, `lenient`) and
+    /// The hub as the environment describes it: `MUSEHUB_TABLE`, `MUSEHUB_BUCKET`, and as the operator likes
+    /// `ACCESS_TOKEN_SECRET` (else the hub draws one and keeps it in its table), `MUSEHUB_PUSH_TO_CREATE` (`off`, `public`, `private`), `MUSEHUB_IDS` (`strict`, `lenient`) and
     /// `MUSEHUB_PUBLIC_URL`. The SDK reads what it always reads, `AWS_ENDPOINT_URL` among it.
     ///
     /// # Errors
@@ -131,13 +133,27 @@ impl Hub {
             ids: choice("MUSEHUB_IDS", "strict or lenient", Ids::parse)?.unwrap_or_default(),
             serves_s3: false,
         };
-        let tokens = Tokens::new(&required("ACCESS_TOKEN_SECRET")?, ambient.clone())?;
+        let given = variable("ACCESS_TOKEN_SECRET");
+        let tokens = given.map(|secret| Tokens::new(&secret, ambient.clone())).transpose()?;
         let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
         Ok(Self {
             store: Arc::new(Store::new(&config, &config, location, ambient)),
-            tokens: Arc::new(tokens),
+            tokens: Arc::new(OnceCell::new_with(tokens)),
             settings,
         })
+    }
+
+    /// What makes and checks tokens. The hub's own secret is read when it is needed for the first time, so that a clone of
+    /// a public repo does not pay for it.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn tokens(&self) -> Result<&Tokens, Error> {
+        let read = || async {
+            let secret = self.store.token_secret().await?;
+            Tokens::new(&secret, self.store.ambient().clone()).map_err(Error::internal)
+        };
+        self.tokens.get_or_try_init(read).await
     }
 
     /// Answers one request as `function` says, whatever happens in it.
@@ -147,28 +163,46 @@ impl Hub {
     {
         let mut call = Call::new(request);
         let route = format!("{} {}", call.parts.method, call.parts.uri.path());
-        // On the heap: the future of a whole request is too deep a type to be laid out in place everywhere.
+        // On the heap: the future of a whole request is too deep a type, and too large, to be laid out in place.
+        let mut used = None;
         let outcome = AssertUnwindSafe(Box::pin(async {
-            if let Some(body) = self.referenced_body(&call).await? {
-                call.body = body;
+            let mut _room = None;
+            if let Some(referenced) = Box::pin(self.referenced_body(&call)).await? {
+                call.body = Body::Binary(referenced.body.into());
+                used = Some(referenced.used);
+                _room = Some(referenced.room);
             }
-            function(call).await
+            Box::pin(function(call)).await
         }));
         let outcome = outcome.catch_unwind().await;
-        match outcome {
+        let response = match outcome {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => refuse(&route, &error),
             Err(_) => refuse(&route, &Error::internal("the function panicked")),
+        };
+        match used {
+            // What came to nothing through a fault of the hub's may be sent again as it was.
+            Some(used) if response.status().is_server_error() => self.store.give_back_body(used).await,
+            Some(used) => self.store.drop_body(used).await,
+            None => {}
         }
+        response
     }
 
     /// The body of a request that is sent by reference: it was uploaded to S3, because no front door of Lambda takes more
     /// than 6 MB.
-    async fn referenced_body(&self, call: &Call) -> Result<Option<Body>, Error> {
-        let Some(reference) = call.headers().get(BODY_UPLOAD).filter(|_| *call.method() == Method::POST) else {
+    async fn referenced_body(&self, call: &Call) -> Result<Option<ReferencedBody>, Error> {
+        let mut references = call.headers().get_all(BODY_UPLOAD).iter();
+        let is_of_a_repo = *call.method() == Method::POST && call.path_parameter("slug").is_some();
+        let Some(reference) = references.next().filter(|_| is_of_a_repo) else {
             return Ok(None);
         };
-        let caller = call.user(self)?;
+        if references.next().is_some() {
+            return Err(Error::MalformedBody("the body: more than one Muse-Body-Upload header".to_owned()));
+        }
+        // Before it is used.
+        Encoding::of_request(call.headers())?;
+        let caller = call.user(self).await?;
         let target = call.target()?;
         self.check_may_ask(&caller, &target).await?;
         let upload = BodyUpload { user_id: caller.user_id, owner: target.owner, slug: target.slug };
@@ -183,7 +217,7 @@ impl Hub {
             return Err(unknown);
         };
         match self.store.take_body(&id.to_string(), &upload, MAX_REFERENCED_BODY).await? {
-            TakenBody::Taken(body) => Ok(Some(Body::Binary(body.into()))),
+            TakenBody::Taken(body) => Ok(Some(body)),
             TakenBody::Unknown => Err(unknown),
             TakenBody::NotThere => Err(Error::UnknownUpload("nothing was PUT to the URL of this upload yet")),
             TakenBody::TooLarge(size) => Err(Error::PayloadTooLarge(format!(
@@ -404,16 +438,19 @@ impl Call {
     ///
     /// # Errors
     /// [`Error::Unauthorized`] for a token that is not good.
-    pub fn caller(&self, hub: &Hub) -> Result<Option<Caller>, Error> {
-        hub.tokens.caller(&self.parts.headers)
+    pub async fn caller(&self, hub: &Hub) -> Result<Option<Caller>, Error> {
+        match bearer_token(&self.parts.headers)? {
+            Some(token) => hub.tokens().await?.verify(token).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Who asks.
     ///
     /// # Errors
     /// [`Error::Unauthorized`] without a good token.
-    pub fn user(&self, hub: &Hub) -> Result<Caller, Error> {
-        self.caller(hub)?.ok_or(Error::Unauthorized("this needs a token: send 'Authorization: Bearer <token>'"))
+    pub async fn user(&self, hub: &Hub) -> Result<Caller, Error> {
+        self.caller(hub).await?.ok_or(Error::Unauthorized("this needs a token: send 'Authorization: Bearer <token>'"))
     }
 
     /// The repo that is asked about.
@@ -460,8 +497,19 @@ impl Call {
     }
 
     /// Where clients reach S3, if that is not under its own name.
-    pub fn storage_url(&self, hub: &Hub) -> Option<String> {
-        hub.settings.serves_s3.then(|| self.hub_url(hub))
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the client asked for the hub under a name that makes no URL.
+    pub fn storage_url(&self, hub: &Hub) -> Result<Option<String>, Error> {
+        if !hub.settings.serves_s3 {
+            return Ok(None);
+        }
+        let url = self.hub_url(hub);
+        let parsed = Url::parse(&url).map_err(|reason| Error::invalid("the header Host", reason))?;
+        if parsed.host_str().is_none() {
+            return Err(Error::invalid("the header Host", "it names no host"));
+        }
+        Ok(Some(url))
     }
 
     /// The answer, whole.

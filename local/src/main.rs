@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use common::ambient::Ambient;
 use common::auth::Tokens;
+use common::store::{Location, Store};
 use common::wire::error::with_causes;
 use local::data::{DataFolder, SECRET_VARIABLE, given_secret};
 use local::proxy::{self, HubUrl};
@@ -102,6 +103,9 @@ struct Token {
     /// The data folder with the secret, unless ACCESS_TOKEN_SECRET holds it
     #[arg(long, default_value = DEFAULT_DATA, value_name = "FOLDER")]
     data: PathBuf,
+    /// The DynamoDB table of a hub on AWS, which holds its secret; reached as the AWS CLI would reach it
+    #[arg(long, conflicts_with = "data", value_name = "TABLE")]
+    table: Option<String>,
 }
 
 fn ids(text: &str) -> Result<Ids, String> {
@@ -135,7 +139,7 @@ async fn command() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(arguments) => run(arguments).await,
-        Command::Token(arguments) => token(arguments),
+        Command::Token(arguments) => token(arguments).await,
         Command::Backends(arguments) => stores(arguments).await,
         Command::Proxy(arguments) => pass_on(arguments).await,
     };
@@ -253,10 +257,15 @@ async fn wait_for_the_end() -> std::io::Result<()> {
     }
 }
 
-fn token(arguments: Token) -> Result<(), Box<dyn Error>> {
+async fn token(arguments: Token) -> Result<(), Box<dyn Error>> {
     let ambient = Ambient::system();
     let secret = match given_secret() {
         Some(secret) => secret,
+        None if let Some(table) = arguments.table => {
+            let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+            let location = Location { table, bucket: String::new() };
+            Store::new(&config, &config, location, ambient.clone()).token_secret().await?
+        }
         None if arguments.data.is_dir() => DataFolder::open(&arguments.data)?.secret(&ambient)?,
         None => {
             let folder = arguments.data.display();

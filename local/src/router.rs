@@ -9,7 +9,7 @@ use common::Hub;
 use common::service::{AnswerBody, refuse};
 use common::wire::Error;
 use http::header::EXPECT;
-use http::{HeaderMap, Method, Request, Response, Uri};
+use http::{HeaderMap, Method, Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Frame, Incoming};
 use lambda_http::{Body, RequestExt};
@@ -173,7 +173,7 @@ impl Router {
     }
 
     async fn route(&self, request: Request<Incoming>) -> Result<Response<AnswerBody>, Error> {
-        if is_presigned(request.uri()) {
+        if self.storage.is_meant(request.uri()) {
             return self.storage.answer(request).await;
         }
         let (parts, body) = request.into_parts();
@@ -211,12 +211,6 @@ impl Router {
         };
         Ok(Matched { function: *function, pattern, parameters })
     }
-}
-
-/// Whether a request is for the embedded S3: no other has a signature in its query.
-fn is_presigned(uri: &Uri) -> bool {
-    let query = uri.query().unwrap_or_default();
-    form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "X-Amz-Signature")
 }
 
 /// A body that may still be on its way.
@@ -303,6 +297,15 @@ fn too_large(lambda_limits: bool) -> Error {
 mod tests {
     use super::*;
     use std::process::Command;
+
+    #[test]
+    fn a_function_streams_on_lambda_if_its_answers_are_streamed_here() {
+        for (_, _, function) in ROUTES {
+            let main = format!("{}/../functions/{}/src/main.rs", env!("CARGO_MANIFEST_DIR"), function.name());
+            let main = std::fs::read_to_string(main).unwrap();
+            assert_eq!(main.contains("run_with_streaming_response("), function.streams(), "{function:?}");
+        }
+    }
 
     #[test]
     fn cargo_lambda_watch_has_the_same_routes() {

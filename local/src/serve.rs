@@ -23,7 +23,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinHandle;
 
 use crate::backends::{self, Backends};
@@ -92,7 +92,7 @@ pub enum Error {
 pub struct Running {
     url: String,
     secret: String,
-    tokens: Arc<Tokens>,
+    tokens: Tokens,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
     backends: Backends,
@@ -118,7 +118,7 @@ pub async fn start(options: Options) -> Result<Running, Error> {
         (None, Some(folder)) => folder.secret(&ambient).map_err(io("cannot keep a secret".to_owned()))?,
         (None, None) => new_secret(&ambient),
     };
-    let tokens = Arc::new(Tokens::new(&secret, ambient.clone())?);
+    let tokens = Tokens::new(&secret, ambient.clone())?;
     let backends = Backends::start(folder.as_ref(), &new_secret(&ambient)).await?;
     let store = Arc::new(Store::new(&backends.dynamodb, &backends.s3, backends.location.clone(), ambient.clone()));
     make_first_user(&store).await?;
@@ -126,7 +126,7 @@ pub async fn start(options: Options) -> Result<Running, Error> {
 
     let hub = Hub {
         store,
-        tokens: Arc::clone(&tokens),
+        tokens: Arc::new(OnceCell::new_with(Some(Tokens::new(&secret, ambient.clone())?))),
         settings: Settings {
             push_to_create: Some(Visibility::Public),
             public_url: options.public_url,

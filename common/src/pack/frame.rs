@@ -14,8 +14,10 @@ pub enum Kind {
     Snapshots,
     /// Objects, their bytes.
     Objects,
-    /// Objects that no snapshot named when they were pushed: nobody sees them before a later pack reaches them.
+    /// Objects that no branch reached when they were pushed: nobody sees them before a later pack reaches them.
     ObjectsAhead,
+    /// Snapshots that no branch reached when they were pushed: what they name is not reached by them.
+    SnapshotsAhead,
 }
 
 /// Where a data frame lies in its pack and how to tell that it is whole.

@@ -77,7 +77,7 @@ pub struct Contents {
     pub records: Vec<FrameRecords>,
     /// Objects that are S3 objects of their own and belong to this pack, with their sizes. They were pushed ahead.
     pub large: Vec<(ObjectKey, u64)>,
-    /// Objects pushed ahead in other packs that the snapshots of this one name.
+    /// Objects pushed ahead in other packs that a branch reaches with this one.
     pub reached: Vec<ObjectKey>,
 }
 
@@ -86,7 +86,7 @@ pub struct Contents {
 pub enum FrameRecords {
     /// Of a frame of commits.
     Commits(Vec<(CommitId, u32)>),
-    /// Of a frame of snapshots.
+    /// Of a frame of snapshots, pushed ahead or not.
     Snapshots(Vec<(SnapshotId, u32)>),
     /// Of a frame of objects, pushed ahead or not.
     Objects(Vec<(ObjectKey, u32)>),
@@ -169,6 +169,7 @@ impl Contents {
                 Kind::Snapshots => 1,
                 Kind::Objects => 2,
                 Kind::ObjectsAhead => 3,
+                Kind::SnapshotsAhead => 4,
             });
             write_varint(&mut out, frame.stored_length.into());
             write_varint(&mut out, frame.raw_length.into());
@@ -207,6 +208,7 @@ impl Contents {
                 1 => Kind::Snapshots,
                 2 => Kind::Objects,
                 3 => Kind::ObjectsAhead,
+                4 => Kind::SnapshotsAhead,
                 _ => return Err(reader.malformed("an unknown kind of frame")),
             };
             let frame = Frame {
@@ -219,7 +221,7 @@ impl Contents {
             offset = offset.saturating_add(frame.stored_length.into());
             contents.records.push(match kind {
                 Kind::Commits => FrameRecords::Commits(reader.records(&frame)?),
-                Kind::Snapshots => FrameRecords::Snapshots(reader.records(&frame)?),
+                Kind::Snapshots | Kind::SnapshotsAhead => FrameRecords::Snapshots(reader.records(&frame)?),
                 Kind::Objects | Kind::ObjectsAhead => FrameRecords::Objects(reader.records(&frame)?),
             });
             contents.frames.push(frame);

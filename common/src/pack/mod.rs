@@ -19,7 +19,7 @@
 //!   *n*-th last commit before this one; one byte 0, or 1 before the id of its snapshot.
 //!   (Generation numbers are not in it: whoever links the packs of a repo gets them in the same pass.)
 //! - Contents section: varint number of frames; for each frame: kind (1 byte: 0 commits, 1 snapshots, 2 objects, 3
-//!   objects pushed ahead of any snapshot that names them), varint stored length, varint raw length, checksum of the stored bytes (8 bytes), varint number of records; then
+//!   objects and 4 snapshots that no branch has reached when they come), varint stored length, varint raw length, checksum of the stored bytes (8 bytes), varint number of records; then
 //!   for each record the id of what it is and varint raw length. A frame's offset is the sum of the stored lengths
 //!   before it, a record's offset the sum of the raw lengths before it in its frame. Object ids have no prefix.
 //!   Then, unless the section ends here, two more lists. The *large objects*, which are S3 objects of their own that

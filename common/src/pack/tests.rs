@@ -14,7 +14,7 @@ const PACK: PackId = PackId::from_parts(1, 1);
 #[derive(Debug, Clone)]
 struct Material {
     commits: Vec<(PackedCommit, Vec<u8>)>,
-    snapshots: Vec<(Id, Vec<u8>)>,
+    snapshots: Vec<(Id, Vec<u8>, bool)>,
     objects: Vec<(ObjectKey, String, Vec<u8>, bool)>,
     large: Vec<(ObjectKey, u64)>,
     reached: Vec<ObjectKey>,
@@ -53,7 +53,7 @@ fn material() -> impl Strategy<Value = Material> {
         }
         packed
     });
-    let snapshots = prop::collection::hash_map(id(), bytes(), 0..8);
+    let snapshots = prop::collection::hash_map(id(), (bytes(), any::<bool>()), 0..8);
     let objects = prop::collection::vec((".{0,8}", bytes(), any::<bool>()), 0..12);
     let key = || id().prop_map(ObjectKey::from);
     let elsewhere = (prop::collection::vec((key(), any::<u64>()), 0..3), prop::collection::vec(key(), 0..3));
@@ -64,7 +64,7 @@ fn material() -> impl Strategy<Value = Material> {
             .collect();
         Material {
             commits,
-            snapshots: snapshots.into_iter().collect(),
+            snapshots: snapshots.into_iter().map(|(id, (record, is_ahead))| (id, record, is_ahead)).collect(),
             objects: objects
                 .into_iter()
                 .map(|(key, (path, content, is_ahead))| (key, path, content, is_ahead))
@@ -81,7 +81,11 @@ fn pack(material: &Material) -> WrittenPack {
     let snapshots: Vec<_> = material
         .snapshots
         .iter()
-        .map(|(id, record)| NewSnapshot { id: id.clone().into(), record: record.clone() })
+        .map(|(id, record, is_ahead)| NewSnapshot {
+            id: id.clone().into(),
+            record: record.clone(),
+            is_ahead: *is_ahead,
+        })
         .collect();
     let objects: Vec<_> = material
         .objects
@@ -144,8 +148,9 @@ proptest! {
         for (node, record) in &material.commits {
             expected.insert((Kind::Commits, node.id.to_string()), record.clone());
         }
-        for (id, record) in &material.snapshots {
-            expected.insert((Kind::Snapshots, id.to_string()), record.clone());
+        for (id, record, is_ahead) in &material.snapshots {
+            let kind = if *is_ahead { Kind::SnapshotsAhead } else { Kind::Snapshots };
+            expected.insert((kind, id.to_string()), record.clone());
         }
         for (key, _, content, is_ahead) in &material.objects {
             let kind = if *is_ahead { Kind::ObjectsAhead } else { Kind::Objects };

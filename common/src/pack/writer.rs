@@ -18,7 +18,7 @@ const LEVEL: i32 = 3;
 const fn frame_target(kind: Kind) -> usize {
     match kind {
         Kind::Commits => 1 << 20,
-        Kind::Snapshots => 4 << 20,
+        Kind::Snapshots | Kind::SnapshotsAhead => 4 << 20,
         Kind::Objects | Kind::ObjectsAhead => 2 << 20,
     }
 }
@@ -39,6 +39,8 @@ pub struct NewSnapshot {
     pub id: SnapshotId,
     /// The snapshot as one msgpack map.
     pub record: Vec<u8>,
+    /// Whether no branch reaches it yet.
+    pub is_ahead: bool,
 }
 
 /// An object to be packed.
@@ -50,7 +52,7 @@ pub struct NewObject<'a> {
     pub path: Cow<'a, str>,
     /// Its bytes.
     pub content: &'a [u8],
-    /// Whether no snapshot names it yet.
+    /// Whether no branch reaches it yet.
     pub is_ahead: bool,
 }
 
@@ -65,7 +67,7 @@ pub struct NewPack<'a> {
     pub objects: Vec<NewObject<'a>>,
     /// Large objects that belong to the pack, with their sizes; they are in S3 already.
     pub large: Vec<(ObjectKey, u64)>,
-    /// Objects pushed ahead in other packs that the snapshots of this one name.
+    /// Objects pushed ahead in other packs that a branch reaches with this one.
     pub reached: Vec<ObjectKey>,
 }
 
@@ -93,8 +95,11 @@ pub fn write(new: NewPack<'_>) -> Result<WrittenPack, Error> {
     let records = commits.iter().map(|commit| (commit.node.id.clone(), commit.record));
     frames.write(Kind::Commits, FrameRecords::Commits, records)?;
 
-    let records = snapshots.iter().map(|snapshot| (snapshot.id.clone(), &*snapshot.record));
-    frames.write(Kind::Snapshots, FrameRecords::Snapshots, records)?;
+    for (kind, is_ahead) in [(Kind::Snapshots, false), (Kind::SnapshotsAhead, true)] {
+        let records = snapshots.iter().filter(|snapshot| snapshot.is_ahead == is_ahead);
+        let records = records.map(|snapshot| (snapshot.id.clone(), &*snapshot.record));
+        frames.write(kind, FrameRecords::Snapshots, records)?;
+    }
 
     let mut sorted: Vec<&NewObject<'_>> = objects.iter().collect();
     sorted.sort_by(|a, b| a.path.cmp(&b.path));

@@ -1,7 +1,7 @@
 //! Users and new repos.
 
 use super::change::{Outcome, put_new};
-use super::items::{HandleItem, Key, MetaItem, NameItem, ProfileItem, Visibility, encode};
+use super::items::{HandleItem, Key, MetaItem, NameItem, ProfileItem, SecretItem, Visibility, encode};
 use super::{Error, Store};
 use crate::id::{RepoId, Slug};
 use aws_sdk_dynamodb::types::TransactWriteItem;
@@ -102,6 +102,25 @@ impl Store {
             Some(profile) => Ok(Claim::HasAnother(profile.handle)),
             None => Ok(Claim::Taken),
         }
+    }
+
+    /// The secret that the hub signs tokens with, drawn by whoever asks for it first.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn token_secret(&self) -> Result<String, Error> {
+        let key = Key::token_secret();
+        if let Some(SecretItem { secret }) = self.get_item(&key).await? {
+            return Ok(secret);
+        }
+        let new = SecretItem { secret: hex::encode(self.ambient.secret()) };
+        let put = put_new(&self.location.table, encode(&key, &new)?)?;
+        let is_ours = |stored: SecretItem| stored.secret == new.secret;
+        if self.transact(vec![put], &key, is_ours).await? == Outcome::Landed {
+            return Ok(new.secret);
+        }
+        let drawn: Option<SecretItem> = self.get_item(&key).await?;
+        drawn.map(|item| item.secret).ok_or_else(|| Error::Damaged("the token secret was there and is gone".to_owned()))
     }
 
     /// Makes a repo, unless its name is taken.

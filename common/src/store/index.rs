@@ -74,11 +74,18 @@ pub struct RepoIndex {
     packs: HashSet<PackId>,
     frames: Vec<PackFrame>,
     graph: Graph<CommitId, CommitEntry>,
-    snapshots: HashMap<SnapshotId, Place>,
+    snapshots: HashMap<SnapshotId, SnapshotEntry>,
     objects: HashMap<ObjectKey, ObjectEntry>,
     large: Vec<LargeObject>,
     /// Objects that are reached and whose pack is not in the index yet.
     reached_elsewhere: HashSet<ObjectKey>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct SnapshotEntry {
+    place: Place,
+    /// Whether a branch had reached it when it was stored.
+    is_reached: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -104,7 +111,12 @@ impl RepoIndex {
 
     /// Where a snapshot lies.
     pub fn snapshot(&self, id: &SnapshotId) -> Option<Place> {
-        self.snapshots.get(id).copied()
+        self.snapshots.get(id).map(|entry| entry.place)
+    }
+
+    /// Where a snapshot lies that was stored before any branch reached it: its objects may still be unseen.
+    pub fn snapshot_ahead(&self, id: &SnapshotId) -> Option<Place> {
+        self.snapshots.get(id).filter(|entry| !entry.is_reached).map(|entry| entry.place)
     }
 
     /// Whether the repo has an object, be it that a branch has reached it or that it was pushed ahead.
@@ -159,9 +171,10 @@ impl RepoIndex {
                         }
                     }
                     FrameRecords::Snapshots(records) => {
+                        let is_reached = frame.kind == Kind::Snapshots;
                         for (id, length) in records {
-                            let place = place(length);
-                            self.snapshots.entry(id).or_insert(place);
+                            let entry = SnapshotEntry { place: place(length), is_reached };
+                            self.snapshots.entry(id).or_insert(entry).is_reached |= is_reached;
                         }
                     }
                     FrameRecords::Objects(records) => {
@@ -192,17 +205,24 @@ impl RepoIndex {
     }
 
     /// Adds commits to the graph. Ids that nobody checked may name each other as ancestors, in pushes that raced and
-    /// could not know of each other: a commit that would close such a cycle is linked to none of its parents, so that
-    /// the rest of the history stays whole.
+    /// could not know of each other: a commit that would close such a cycle is not linked to the parent that it would
+    /// close it through, so that the rest of the history stays whole.
     fn link(&mut self, commits: Vec<NewCommit<CommitId, CommitEntry>>) {
         if self.graph.extend(commits.iter().cloned()).is_ok() {
             return;
         }
         for commit in commits {
-            if let Err(cycle) = self.graph.extend([commit.clone()]) {
-                tracing::warn!(%cycle, "a commit is linked to none of its parents");
-                // Without parents it closes no cycle.
-                let _ = self.graph.extend([NewCommit { parents: Vec::new(), ..commit }]);
+            // A commit has two parents at most. Without any it closes no cycle.
+            let all = commit.parents.clone();
+            let one_less = (0..all.len()).map(|left_out| {
+                let kept = all.iter().enumerate().filter(move |(position, _)| *position != left_out);
+                kept.map(|(_, parent)| parent.clone()).collect()
+            });
+            for parents in std::iter::once(all.clone()).chain(one_less).chain([Vec::new()]) {
+                match self.graph.extend([NewCommit { parents, ..commit.clone() }]) {
+                    Ok(()) => break,
+                    Err(cycle) => tracing::warn!(%cycle, "a commit is not linked to all of its parents"),
+                }
             }
         }
     }
@@ -308,7 +328,8 @@ impl Store {
         drop(known);
         let read = stream::iter(new)
             .map(|(pack, summary)| self.read_sections(repo, pack, summary))
-            .buffer_unordered(PARALLEL_READS)
+            // In the order of their names, so that every process that reads them sees the same records first.
+            .buffered(PARALLEL_READS)
             .try_collect()
             .await?;
         let index = slot.add(read)?;

@@ -101,6 +101,11 @@ impl Key {
         Self::new(format!("HANDLE#{handle}"), "HANDLE")
     }
 
+    /// The secret that tokens are signed with, where the operator gives none.
+    pub fn token_secret() -> Self {
+        Self::new("SECRET".to_owned(), "TOKENS")
+    }
+
     /// A user's item about itself.
     pub fn profile(user_id: &str) -> Self {
         Self::new(format!("USER#{user_id}"), PROFILE)
@@ -351,6 +356,13 @@ pub struct ProfileItem {
     pub display_name: String,
     /// ISO 8601.
     pub created_at: String,
+}
+
+/// `SECRET` | `TOKENS`.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct SecretItem {
+    /// What tokens are signed with.
+    pub secret: String,
 }
 
 /// `HANDLE#<handle>` | `HANDLE`.

@@ -66,7 +66,7 @@ impl LargeReader {
         }
         self.ahead.start = end;
         let (store, key) = (Arc::clone(&self.store), self.key.clone());
-        Some(tokio::spawn(async move { store.get_range(&key, start..end).await }))
+        Some(tokio::spawn(async move { store.get_range(&key, None, start..end).await }))
     }
 
     /// The next bytes, or none at the end.

@@ -52,6 +52,8 @@ const S3_TIMEOUTS: (Duration, Duration) = (Duration::from_secs(20), Duration::fr
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Answers that read packs at the same time. Each holds some 20 MiB of them, or one large object.
 const PARALLEL_READERS: usize = 32;
+/// How long an answer may wait until others are done.
+const TURN_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many names of repos a process remembers.
 const REMEMBERED_NAMES: usize = 10_000;
 /// How many users' profiles a process remembers.
@@ -78,6 +80,7 @@ pub struct Store {
     profiles: Cache<String, ProfileItem>,
     indexes: IndexCache,
     readers: Arc<Semaphore>,
+    bodies: Arc<Semaphore>,
 }
 
 impl Store {
@@ -110,15 +113,17 @@ impl Store {
             profiles: Cache::new(REMEMBERED_PROFILES),
             indexes: IndexCache::default(),
             readers: Arc::new(Semaphore::new(PARALLEL_READERS)),
+            bodies: Arc::new(Semaphore::new(uploads::BODIES_MEBIBYTES as usize)),
         }
     }
 
     /// Waits until not too many others read packs. The turn ends with what is returned.
     ///
     /// # Errors
-    /// Never: turns are given out as long as there is a store.
+    /// [`Error::Unavailable`] when the others take too long.
     pub async fn reading_turn(&self) -> Result<OwnedSemaphorePermit, Error> {
-        Arc::clone(&self.readers).acquire_owned().await.map_err(Error::fault)
+        let turn = tokio::time::timeout(TURN_TIMEOUT, Arc::clone(&self.readers).acquire_owned()).await;
+        turn.map_err(|elapsed| Error::Unavailable(elapsed.into()))?.map_err(Error::fault)
     }
 
     /// The time and the randomness that the store uses.
@@ -160,7 +165,10 @@ impl Error {
 
 /// Whether the same call may well succeed in a moment: it was not answered, or throttled, or met a fault of the service.
 fn passes<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
-    const PASSING: [&str; 7] = [
+    const PASSING: [&str; 9] = [
+        // S3 may say these behind the status 200 of a copy.
+        "InternalError",
+        "ServiceUnavailable",
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
         "RequestTimeout",

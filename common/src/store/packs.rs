@@ -97,11 +97,11 @@ impl Store {
     /// # Errors
     /// When S3 does not give all of it.
     pub async fn get_pack_range(&self, repo: &RepoId, pack: PackId, range: Range<u64>) -> Result<Bytes, Error> {
-        self.get_range(&key(repo, pack), range).await
+        self.get_range(&key(repo, pack), None, range).await
     }
 
-    /// Reads a part of an S3 object that never changes.
-    pub(super) async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, Error> {
+    /// Reads a part of an S3 object, of the version that has this ETag if it is one that may change.
+    pub(super) async fn get_range(&self, key: &str, etag: Option<&str>, range: Range<u64>) -> Result<Bytes, Error> {
         let length = range.end.saturating_sub(range.start);
         let last = range.end.saturating_sub(1);
         let mut attempts_left = GET_ATTEMPTS;
@@ -111,6 +111,7 @@ impl Store {
                 .get_object()
                 .bucket(&self.location.bucket)
                 .key(key)
+                .set_if_match(etag.map(str::to_owned))
                 .range(format!("bytes={}-{last}", range.start))
                 .send()
                 .await;

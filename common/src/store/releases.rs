@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use serde::Deserialize;
 
@@ -92,12 +93,24 @@ impl Store {
     /// When the table does not answer.
     pub async fn delete_release(&self, repo: &RepoId, tag: &Label) -> Result<bool, Error> {
         let key = Key::release(repo, tag);
-        if self.get_item::<ReleaseItem>(&key).await?.is_none() {
+        let Some(ReleaseItem { write_id, .. }) = self.get_item(&key).await? else {
             return Ok(false);
+        };
+        let delete = self
+            .dynamodb
+            .delete_item()
+            .table_name(&self.location.table)
+            .set_key(Some(key.item()))
+            .condition_expression("write_id = :seen")
+            .expression_attribute_values(":seen", AttributeValue::S(write_id));
+        match delete.send().await {
+            // Another request took it back first, or an attempt of this one; what was published since is not meant.
+            Err(error)
+                if error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception()) =>
+            {
+                Ok(true)
+            }
+            deleted => deleted.map(|_| true).map_err(Error::from_sdk),
         }
-        // Whether another request was faster makes no difference to who asked.
-        let delete = self.dynamodb.delete_item().table_name(&self.location.table).set_key(Some(key.item()));
-        delete.send().await.map_err(Error::from_sdk)?;
-        Ok(true)
     }
 }

@@ -12,6 +12,7 @@
 //! A request's body may come the same way: see [`BodyUpload`].
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -19,20 +20,22 @@ use aws_sdk_s3::config::{RequestChecksumCalculation, timeout::TimeoutConfig};
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::operation::head_object::HeadObjectError;
 use aws_sdk_s3::presigning::PresigningConfig;
-use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, ChecksumType};
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, ChecksumType, MetadataDirective};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 use sha2::{Digest, Sha256};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::change::{Change, Outcome, put_new};
 use super::index::LargeObject;
 use super::items::{BodyUploadItem, Key, UploadsItem, encode};
-use super::{Error, Store, large};
+use super::{Error, FIRST_PAUSE, Store, large};
 use crate::id::{ObjectKey, RepoId, Slug};
 use crate::pack::{NewPack, PackId, write};
 use crate::service::compute;
+use crate::wire::limits::MAX_PACKS;
 
 /// How long what was uploaded is kept for somebody to ask for it: as long as the lifecycle rule leaves it there.
 pub const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -47,8 +50,16 @@ const MAX_LISTED: usize = 100_000;
 const BATCH: usize = 500;
 /// Uploads that are verified at the same time.
 const PARALLEL: usize = 32;
-/// How long S3 may take to copy 5 GB.
-const COPY_TIMEOUT: Duration = Duration::from_secs(300);
+/// Mebibytes of all bodies that are in memory at the same time; whoever comes then waits so long.
+pub(super) const BODIES_MEBIBYTES: u32 = 1024;
+const BODY_TURN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long S3 may take to copy an object before it is asked again: so long, and a second for each so many bytes.
+const COPY_TIMEOUT: Duration = Duration::from_secs(8);
+const COPIED_A_SECOND: u64 = 32 << 20;
+/// How much longer all attempts may take together.
+const COPY_ATTEMPTS: u32 = 3;
+/// Attempts at a copy that S3 calls concurrent with another.
+const CONFLICT_ATTEMPTS: u32 = 4;
 /// Bytes that are read at once where S3 does not tell the hash of a copy.
 const READ_BYTES: u64 = 8 << 20;
 
@@ -116,25 +127,54 @@ impl Store {
     }
 
     /// Looks whether any of these objects were uploaded, verifies those, and makes them the repo's, as yet unseen by
-    /// anybody. The repo's index is to be read again then: another request may have been faster.
+    /// anybody. The repo's index is to be read again then: another request may have been faster. A repo that has
+    /// `packs` packs already takes no more than it has room for.
+    ///
+    /// It goes on when nobody waits for it any more: whoever asks again then finds what was proved meanwhile.
     ///
     /// # Errors
-    /// When the stores do not answer.
-    pub async fn take_uploads(&self, repo: &RepoId, wanted: &HashSet<ObjectKey>, by: &str) -> Result<(), Error> {
+    /// When the stores do not answer. What could be proved all the same is the repo's.
+    pub async fn take_uploads(
+        self: &Arc<Self>,
+        repo: &RepoId,
+        packs: usize,
+        wanted: HashSet<ObjectKey>,
+        by: &str,
+    ) -> Result<(), Error> {
+        let (store, repo, by) = (Arc::clone(self), repo.clone(), by.to_owned());
+        let taking = tokio::spawn(async move { store.take_all(&repo, packs, &wanted, &by).await });
+        taking.await.map_err(Error::fault)?
+    }
+
+    async fn take_all(
+        &self,
+        repo: &RepoId,
+        mut packs: usize,
+        wanted: &HashSet<ObjectKey>,
+        by: &str,
+    ) -> Result<(), Error> {
         let mut uploaded = self.uploaded(repo).await?;
-        uploaded.retain(|upload| wanted.contains(&upload.object));
-        while !uploaded.is_empty() {
+        uploaded.retain(|upload| wanted.contains(&upload.object) && upload.object.as_ref().digest().is_some());
+        let mut failure = None;
+        while !uploaded.is_empty() && packs < MAX_PACKS {
             let batch = uploaded.split_off(uploaded.len().saturating_sub(BATCH));
             let pack = self.ambient.ulid();
-            let proved: Vec<Uploaded> = stream::iter(batch)
+            let outcomes: Vec<_> = stream::iter(batch)
                 .map(|upload| self.prove(repo, pack, upload))
                 .buffer_unordered(PARALLEL)
-                .try_filter_map(|proved| async { Ok(proved) })
-                .try_collect()
-                .await?;
+                .collect()
+                .await;
+            let mut proved: Vec<Uploaded> = Vec::new();
+            for outcome in outcomes {
+                match outcome {
+                    Ok(upload) => proved.extend(upload),
+                    Err(error) => failure = Some(error),
+                }
+            }
             if proved.is_empty() {
                 continue;
             }
+            packs += 1;
             let large = proved.iter().map(|upload| (upload.object.clone(), upload.size)).collect();
             let written = compute(|| write(NewPack { large, ..NewPack::default() }))?;
             let stored = self.store_pack_as(pack, repo, written).await?;
@@ -150,7 +190,7 @@ impl Store {
                 })
                 .await;
         }
-        Ok(())
+        failure.map_or(Ok(()), Err)
     }
 
     /// What lies there for a repo.
@@ -179,20 +219,37 @@ impl Store {
     async fn prove(&self, repo: &RepoId, pack: PackId, upload: Uploaded) -> Result<Option<Uploaded>, Error> {
         let bucket = &self.location.bucket;
         let (from, to) = (upload_key(repo, &upload.object), large::key(repo, pack, &upload.object));
-        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(COPY_TIMEOUT).operation_timeout(COPY_TIMEOUT);
-        let copied = self
-            .s3
-            .copy_object()
-            .copy_source(format!("{bucket}/{from}"))
-            .copy_source_if_match(&upload.etag)
-            .bucket(bucket)
-            .key(&to)
-            .if_none_match("*")
-            .checksum_algorithm(ChecksumAlgorithm::Sha256)
-            .customize()
-            .config_override(aws_sdk_s3::config::Builder::new().timeout_config(timeouts.build()))
-            .send()
-            .await;
+        let patience = COPY_TIMEOUT + Duration::from_secs(upload.size / COPIED_A_SECOND);
+        let timeouts = TimeoutConfig::builder()
+            .operation_attempt_timeout(patience)
+            .operation_timeout(patience * COPY_ATTEMPTS)
+            .build();
+        let copy = || {
+            let copy = self
+                .s3
+                .copy_object()
+                .copy_source(format!("{bucket}/{from}"))
+                .copy_source_if_match(&upload.etag)
+                .bucket(bucket)
+                .key(&to)
+                .if_none_match("*")
+                .checksum_algorithm(ChecksumAlgorithm::Sha256)
+                // Whatever the uploader called it, it is bytes.
+                .metadata_directive(MetadataDirective::Replace)
+                .content_type("application/octet-stream");
+            let config = aws_sdk_s3::config::Builder::new().timeout_config(timeouts.clone());
+            copy.customize().config_override(config).send()
+        };
+        let mut copied = copy().await;
+        let mut pause = FIRST_PAUSE;
+        for _ in 1..CONFLICT_ATTEMPTS {
+            if !copied.as_ref().is_err_and(|error| error.code() == Some("ConditionalRequestConflict")) {
+                break;
+            }
+            tokio::time::sleep(self.ambient.jitter(pause)).await;
+            pause *= 2;
+            copied = copy().await;
+        }
         let told = match copied {
             Ok(copied) => copied.copy_object_result.and_then(|result| {
                 whole_object(result.checksum_type.as_ref()).then_some(result.checksum_sha256).flatten()
@@ -200,6 +257,8 @@ impl Store {
             Err(error) => match error.code() {
                 // Taken by another request since it was listed.
                 Some("NoSuchKey") => return Ok(None),
+                // Only an attempt of ours can be busy with the same name: the upload stays for the next request.
+                Some("ConditionalRequestConflict") => return Err(Error::Unavailable(error.into())),
                 // Overwritten since it was listed; or copied, by an attempt whose answer was lost.
                 Some("PreconditionFailed") => {
                     let head = self.s3.head_object().bucket(bucket).key(&to).checksum_mode(ChecksumMode::Enabled);
@@ -233,7 +292,7 @@ impl Store {
         let mut start = 0;
         while start < size {
             let end = size.min(start + READ_BYTES);
-            let bytes = self.get_range(key, start..end).await?;
+            let bytes = self.get_range(key, None, start..end).await?;
             compute(|| hash.update(&bytes));
             start = end;
         }
@@ -267,7 +326,7 @@ impl Store {
         Ok(id)
     }
 
-    /// The body that was uploaded under an id, for once: who asks for it again finds nothing.
+    /// The body that was uploaded under an id, for once: who asks for it again finds nothing, unless it is given back.
     ///
     /// # Errors
     /// When the stores do not answer.
@@ -282,8 +341,10 @@ impl Store {
         }
         let s3_key = body_key(id);
         let head = self.s3.head_object().bucket(&self.location.bucket).key(&s3_key).send().await;
-        let size = match head {
-            Ok(head) => head.content_length().and_then(|size| u64::try_from(size).ok()).unwrap_or(u64::MAX),
+        let (size, etag) = match head {
+            Ok(head) => {
+                (head.content_length().and_then(|size| u64::try_from(size).ok()).unwrap_or(u64::MAX), head.e_tag)
+            }
             Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => {
                 return Ok(TakenBody::NotThere);
             }
@@ -294,38 +355,62 @@ impl Store {
         }
         // Of two requests with one id, one is the first. That it marks the item with a name of its own makes a further
         // attempt of the SDK harmless.
-        let me = AttributeValue::S(self.ambient.ulid().to_string());
+        // One for each mebibyte, so that large bodies wait for each other.
+        let mebibytes = u32::try_from(size.div_ceil(1 << 20)).unwrap_or(BODIES_MEBIBYTES).clamp(1, BODIES_MEBIBYTES);
+        let room =
+            tokio::time::timeout(BODY_TURN_TIMEOUT, Arc::clone(&self.bodies).acquire_many_owned(mebibytes)).await;
+        let room = room.map_err(|elapsed| Error::Unavailable(elapsed.into()))?.map_err(Error::fault)?;
+        let me = self.ambient.ulid().to_string();
+        let used = UsedBody { id: id.to_owned(), by: me.clone() };
         let marked = self
             .dynamodb
             .update_item()
             .table_name(&self.location.table)
             .set_key(Some(key.item()))
             .update_expression("SET used_by = :me")
-            .condition_expression("attribute_not_exists(used_by) OR used_by = :me")
-            .expression_attribute_values(":me", me.clone())
+            .condition_expression("attribute_exists(pk) AND (attribute_not_exists(used_by) OR used_by = :me)")
+            .expression_attribute_values(":me", AttributeValue::S(me))
             .send()
             .await;
         if let Err(error) = marked {
-            let is_gone = error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception());
-            return if is_gone { Ok(TakenBody::Unknown) } else { Err(Error::from_sdk(error)) };
+            if error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception()) {
+                return Ok(TakenBody::Unknown);
+            }
+            // It may be marked all the same.
+            self.give_back_body(used).await;
+            return Err(Error::from_sdk(error));
         }
-        let body = self.get_range_parts(&s3_key, size).await;
-        if body.is_ok() {
-            self.delete_quietly(&s3_key, None).await;
-        } else {
-            // It was not used after all. If this fails too, the client has to upload it once more.
-            let unmark = self.dynamodb.update_item().table_name(&self.location.table).set_key(Some(key.item()));
-            let unmark = unmark.update_expression("REMOVE used_by").condition_expression("used_by = :me");
-            let _ = unmark.expression_attribute_values(":me", me).send().await;
+        match self.get_parts(&s3_key, etag.as_deref(), size).await {
+            Ok(body) => Ok(TakenBody::Taken(ReferencedBody { body, used, room })),
+            Err(error) => {
+                self.give_back_body(used).await;
+                Err(error)
+            }
         }
-        body.map(TakenBody::Taken)
     }
 
-    /// Reads an S3 object in parts, a few at a time.
-    async fn get_range_parts(&self, key: &str, size: u64) -> Result<Bytes, Error> {
+    /// Ends a body that was used.
+    pub async fn drop_body(&self, used: UsedBody) {
+        self.delete_quietly(&body_key(&used.id), None).await;
+    }
+
+    /// Lets a body be used again, because the request that used it came to nothing. If this fails too, the client has to
+    /// upload it once more.
+    pub async fn give_back_body(&self, used: UsedBody) {
+        let key = Key::body_upload(&used.id);
+        let unmark = self.dynamodb.update_item().table_name(&self.location.table).set_key(Some(key.item()));
+        let unmark = unmark.update_expression("REMOVE used_by").condition_expression("used_by = :me");
+        let unmark = unmark.expression_attribute_values(":me", AttributeValue::S(used.by));
+        if let Err(error) = unmark.send().await {
+            tracing::debug!(id = used.id, code = error.code(), "an upload was not given back");
+        }
+    }
+
+    /// Reads one version of an S3 object in parts, a few at a time.
+    async fn get_parts(&self, key: &str, etag: Option<&str>, size: u64) -> Result<Bytes, Error> {
         const PARALLEL_PARTS: usize = 4;
         let starts = (0..size).step_by(READ_BYTES as usize);
-        let parts = stream::iter(starts.map(|start| self.get_range(key, start..size.min(start + READ_BYTES))));
+        let parts = stream::iter(starts.map(|start| self.get_range(key, etag, start..size.min(start + READ_BYTES))));
         let mut parts = parts.buffered(PARALLEL_PARTS);
         let mut body = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
         while let Some(part) = parts.next().await {
@@ -335,11 +420,29 @@ impl Store {
     }
 }
 
+/// The body of a request that was sent by reference.
+#[derive(Debug)]
+pub struct ReferencedBody {
+    /// The bytes.
+    pub body: Bytes,
+    /// What has to be dropped or given back when the request is answered.
+    pub used: UsedBody,
+    /// The room that it takes among other requests' bodies.
+    pub room: OwnedSemaphorePermit,
+}
+
+/// A body that a request has used.
+#[derive(Debug)]
+pub struct UsedBody {
+    id: String,
+    by: String,
+}
+
 /// What became of the body that a request refers to.
 #[derive(Debug)]
 pub enum TakenBody {
     /// Here it is.
-    Taken(Bytes),
+    Taken(ReferencedBody),
     /// There is no such upload, or it is used, expired, or somebody else's.
     Unknown,
     /// Nothing was uploaded yet.

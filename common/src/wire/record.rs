@@ -1,6 +1,7 @@
 //! Snapshots and objects, as they are sent and as they are stored.
 
 use std::borrow::Cow;
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
@@ -207,7 +208,17 @@ pub fn check_objects(objects: Vec<Object<'_>>, are_checked: bool) -> Result<Hash
         if are_checked && !object.is_proved() {
             return Err(Error::ObjectHashMismatch(object.object_id.to_string()));
         }
-        by_key.entry(object.object_id.key()).or_insert(object);
+        match by_key.entry(object.object_id.key()) {
+            Entry::Vacant(new) => {
+                new.insert(object);
+            }
+            // Only an id that is not checked can be that of two things.
+            Entry::Occupied(known) if known.get().content == object.content => {}
+            Entry::Occupied(_) => {
+                let id = &object.object_id;
+                return Err(Error::invalid("objects", format_args!("'{id}' is there twice, with two contents")));
+            }
+        }
     }
     Ok(by_key)
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, de};
 use super::error::Error;
 use super::fields::{Absent, Fields, Kind, Known};
 use super::value::Value;
-use crate::id::{CommitId, Label};
+use crate::id::{CommitId, Label, MAX_LABEL_LENGTH};
 
 /// A commit that is given to the world under a name.
 #[derive(Debug)]
@@ -86,6 +86,9 @@ impl Release {
         fields.fill("release_id", release_id);
         fields.fill("repo_id", repo_id);
         fields.fill("created_at", now);
+        for name in ["release_id", "repo_id", "created_at"] {
+            Error::check_text(name, fields.text(name), MAX_LABEL_LENGTH)?;
+        }
         Ok(Self {
             tag: fields.text("tag").parse().map_err(|reason| Error::invalid("tag", reason))?,
             commit: fields.text("commit_id").parse().map_err(|reason| Error::invalid("commit_id", reason))?,

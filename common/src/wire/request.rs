@@ -128,12 +128,9 @@ wire_map! {
         /// `put` to upload them, `get` to download them.
         direction: Text<'a>,
         /// How long the URLs are to be good.
-        ttl_seconds: i64 = DEFAULT_PRESIGN_SECONDS,
+        ttl_seconds: Option<i64> = None,
     }
 }
-
-/// How long presigned URLs are good unless the client says.
-const DEFAULT_PRESIGN_SECONDS: i64 = 300;
 
 /// The answer to `POST /presign`. Each id that was asked for is in one of the two, as it was spelled.
 #[derive(Debug, Default, Serialize)]

@@ -3,81 +3,36 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use common::id::{ObjectId, ObjectKey};
-use common::service::{AnswerBody, CutOff, log_fault};
+use common::service::AnswerBody;
 use common::store::Store;
 use common::store::index::{LargeObject, ObjectPlace, Place, RepoIndex};
 use common::store::reader::RecordReader;
+use common::streaming::{self, CHUNK, Sender};
 use common::wire::record::Snapshot;
 use common::wire::{Encoding, Error};
-use futures_util::stream;
-use tokio::sync::mpsc;
 
 use crate::Selection;
 use crate::encoder::Encoder;
-
-/// Bytes that are gathered before they are sent.
-const CHUNK: usize = 128 << 10;
-/// Chunks that wait for a client which reads slowly; then nothing more is read from S3.
-const CHUNKS_WAITING: usize = 4;
-
-/// How long a client may take for one chunk.
-const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long an answer may wait until others are done.
-const TURN_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// What the maker of the answer hands to its sender.
-enum Piece {
-    Chunk(Bytes),
-    /// The answer is complete. Without this, it is cut off.
-    End,
-}
 
 /// Begins the answer.
 ///
 /// # Errors
 /// Whatever goes wrong before the first bytes are there: it can still be told with a status.
 pub async fn stream(store: Arc<Store>, selection: Selection, encoding: Encoding) -> Result<AnswerBody, Error> {
-    let (sender, mut receiver) = mpsc::channel(CHUNKS_WAITING);
-    let turn = tokio::time::timeout(TURN_TIMEOUT, store.reading_turn()).await;
-    let turn = turn.map_err(|elapsed| Error::Unavailable(elapsed.into()))??;
-    tokio::spawn(async move {
-        let _turn = turn;
+    let readers = Arc::clone(&store);
+    let make = |sender| async move {
         let mut answer = Answer { encoder: Encoder::new(encoding), sender };
-        if let Err(error) = answer.make(&store, selection).await {
-            // The client may have gone away, and then nobody is told.
-            let _ = answer.sender.send(Err(error)).await;
-        }
-    });
-    let first = match receiver.recv().await {
-        Some(piece) => piece?,
-        None => return Err(Error::internal("the answer ended before it began")),
+        answer.make(&store, selection).await
     };
-    let rest = Some((Some(first), receiver));
-    Ok(AnswerBody::streamed(stream::unfold(rest, |state| async {
-        let (first, mut receiver) = state?;
-        let piece = match first {
-            Some(piece) => Some(Ok(piece)),
-            None => receiver.recv().await,
-        };
-        match piece {
-            Some(Ok(Piece::Chunk(bytes))) => Some((Ok(bytes), Some((None, receiver)))),
-            Some(Ok(Piece::End)) => None,
-            Some(Err(error)) => {
-                log_fault("POST fetch, half way", &error);
-                Some((Err(CutOff), None))
-            }
-            None => Some((Err(CutOff), None)),
-        }
-    })))
+    streaming::stream(&readers, "POST fetch, half way", make).await
 }
 
 struct Answer {
     encoder: Encoder,
-    sender: mpsc::Sender<Result<Piece, Error>>,
+    sender: Sender,
 }
 
 impl Answer {
@@ -123,8 +78,7 @@ impl Answer {
         self.encoder.end_list();
 
         self.encoder.end(&repo.heads)?;
-        self.flush(0).await?;
-        self.send(Piece::End).await
+        self.flush(0).await
     }
 
     async fn send_records(
@@ -148,16 +102,7 @@ impl Answer {
         if self.encoder.waiting() < enough {
             return Ok(());
         }
-        let chunk = self.encoder.take();
-        self.send(Piece::Chunk(chunk.into())).await
-    }
-
-    async fn send(&self, piece: Piece) -> Result<(), Error> {
-        match tokio::time::timeout(CLIENT_TIMEOUT, self.sender.send(Ok(piece))).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(Error::internal("the client went away")),
-            Err(_) => Err(Error::internal("the client stopped reading")),
-        }
+        self.sender.send(self.encoder.take().into()).await
     }
 }
 

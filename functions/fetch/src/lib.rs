@@ -28,7 +28,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 }
 
 async fn fetch(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
-    let caller = call.caller(hub)?;
+    let caller = call.caller(hub).await?;
     let (repo, index) = hub.open_with_index(caller.as_ref(), &call.target()?, Need::HISTORY).await?;
     let request: FetchRequest<'_> = call.decode()?;
     let (want, have) = (request.want.within("ids in want")?, request.have.within("ids in have")?);

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use common::Hub;
 use common::id::ObjectId;
-use common::service::{AnswerBody, Call};
+use common::service::{AnswerBody, Call, log_fault};
 use common::store::repo::Need;
 use common::wire::Error;
 use common::wire::request::{FilterObjectsRequest, FilterObjectsResponse};
@@ -22,7 +22,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 }
 
 async fn filter_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
-    let caller = call.user(hub)?;
+    let caller = call.user(hub).await?;
     let target = call.target()?;
     let (repo, mut index) = hub.open_for_push(&caller, &target, NEED).await?;
     let request: FilterObjectsRequest = call.decode()?;
@@ -30,7 +30,11 @@ async fn filter_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, 
     if repo.has_uploads {
         let missing: HashSet<_> = asked.iter().map(ObjectId::key).filter(|key| !index.has_object(key)).collect();
         if !missing.is_empty() {
-            hub.store.take_uploads(&repo.id, &missing, &caller.user_id).await?;
+            let taken = hub.store.take_uploads(&repo.id, repo.packs, missing, &caller.user_id).await;
+            if let Err(error) = taken {
+                // They are as missing as before: an error would make the client send everything.
+                log_fault("POST filter-objects, uploads", &error.into());
+            }
             (_, index) = hub.open_for_push(&caller, &target, NEED).await?;
         }
     }

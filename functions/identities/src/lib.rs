@@ -19,7 +19,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 }
 
 async fn claim(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
-    let caller = call.user(hub)?;
+    let caller = call.user(hub).await?;
     let request: IdentityRequest<'_> = call.decode()?;
     let handle: Slug = request.handle.parse().map_err(|reason| Error::invalid("handle", reason))?;
     // The hub root has paths of its own there.

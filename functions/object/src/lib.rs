@@ -7,18 +7,17 @@
 mod conditions;
 
 use std::ops::Range;
-use std::sync::Arc;
 
+use bytes::Bytes;
 use common::Hub;
 use common::id::{ObjectId, RepoId};
-use common::service::{AnswerBody, Call, CutOff, log_fault};
+use common::service::{AnswerBody, Call};
 use common::store::index::{LargeObject, ObjectPlace, Place, RepoIndex};
 use common::store::items::Visibility;
-use common::store::large::LargeReader;
 use common::store::repo::{Need, Repo};
+use common::streaming::{self, CHUNK, Sender};
 use common::wire::Error;
 use conditions::{Asked, is_known};
-use futures_util::stream;
 use lambda_http::http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RANGE,
     X_CONTENT_TYPE_OPTIONS,
@@ -36,7 +35,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 }
 
 async fn object(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
-    let caller = call.caller(hub)?;
+    let caller = call.caller(hub).await?;
     let repo_id =
         call.query_parameter("repo_id").and_then(|id| id.parse::<RepoId>().ok()).ok_or(Error::RepoNotFound)?;
     let (repo, index) = hub.open_by_id(caller.as_ref(), &repo_id, Need::PACKS).await?;
@@ -92,13 +91,13 @@ async fn packed(
     let _turn = hub.store.reading_turn().await?;
     let mut records = hub.store.read_records(&repo.id, index, &[place])?;
     let content = records.next().await?.ok_or_else(|| Error::internal("the reader ended too early"))?;
-    let range =
-        usize::try_from(range.start).map_err(Error::internal)?..usize::try_from(range.end).map_err(Error::internal)?;
-    Ok(AnswerBody::whole(content.slice(range)))
+    let [start, end] = [range.start, range.end].map(|at| usize::try_from(at).unwrap_or(usize::MAX));
+    let part = content.get(start..end).ok_or_else(|| Error::internal("the record is shorter than its place"))?;
+    // Copied, so that a client which reads slowly does not keep the whole frame.
+    Ok(AnswerBody::whole(Bytes::copy_from_slice(part)))
 }
 
-/// A part of a large object, as it comes from S3. The first bytes are there when this returns, so that what goes wrong
-/// before them can be told with a status.
+/// A part of a large object, as it comes from S3.
 async fn large_object(
     hub: &Hub,
     repo: &Repo,
@@ -106,21 +105,14 @@ async fn large_object(
     large: LargeObject,
     range: Range<u64>,
 ) -> Result<AnswerBody, Error> {
-    let turn = hub.store.reading_turn().await?;
-    let mut reader: LargeReader = Arc::clone(&hub.store).read_large(&repo.id, &id.key(), &large, range);
-    let first = reader.next().await?;
-    Ok(AnswerBody::streamed(stream::unfold(Some((first, reader, turn)), |state| async {
-        let (ready, mut reader, turn) = state?;
-        let bytes = match ready {
-            Some(bytes) => Ok(Some(bytes)),
-            None => reader.next().await,
-        };
-        match bytes {
-            Ok(bytes) => bytes.map(|bytes| (Ok(bytes), Some((None, reader, turn)))),
-            Err(error) => {
-                log_fault("GET object, half way", &error.into());
-                Some((Err(CutOff), None))
+    let mut reader = hub.store.read_large(&repo.id, &id.key(), &large, range);
+    let make = |sender: Sender| async move {
+        while let Some(mut bytes) = reader.next().await? {
+            while !bytes.is_empty() {
+                sender.send(bytes.split_to(bytes.len().min(CHUNK))).await?;
             }
         }
-    })))
+        Ok(())
+    };
+    streaming::stream(&hub.store, "GET object, half way", make).await
 }

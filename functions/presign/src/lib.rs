@@ -18,6 +18,8 @@ use lambda_http::{Request, Response};
 
 /// How often the repo may be made by somebody else while this request is about to make it.
 const ATTEMPTS: usize = 3;
+/// Seconds that a URL is good for unless the client says.
+const DEFAULT_TTL: u64 = 300;
 /// Seconds that a URL may be good for.
 const TTL: std::ops::RangeInclusive<u64> = 30..=3_600;
 
@@ -27,7 +29,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 }
 
 async fn presign(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
-    let caller = call.caller(hub)?;
+    let caller = call.caller(hub).await?;
     let target = call.target()?;
     let asked = match Asked::read(call) {
         Ok(asked) => asked,
@@ -40,12 +42,12 @@ async fn presign(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> 
             return Err(error);
         }
     };
-    let endpoint = call.storage_url(hub);
+    let endpoint = call.storage_url(hub)?;
     let presigner = hub.store.presigner(asked.ttl, endpoint.as_deref())?;
     let mut answer = PresignResponse::default();
     match asked.direction {
         Direction::Put => {
-            let caller = call.user(hub)?;
+            let caller = call.user(hub).await?;
             for _ in 0..ATTEMPTS {
                 let (repo, _) = hub.open_for_push(&caller, &target, Need::NOTHING).await?;
                 if let Some(new) = &repo.creates {
@@ -109,13 +111,13 @@ impl Asked {
                 "get" => Direction::Get,
                 _ => return Err(Error::invalid("direction", "it is put or get")),
             },
-            ttl: u64::try_from(ttl_seconds)
-                .ok()
-                .filter(|seconds| TTL.contains(seconds))
-                .map(Duration::from_secs)
-                .ok_or_else(|| {
-                    Error::invalid("ttl_seconds", format_args!("it is from {} to {}", TTL.start(), TTL.end()))
-                })?,
+            ttl: match ttl_seconds.map_or(Ok(DEFAULT_TTL), u64::try_from) {
+                Ok(seconds) if TTL.contains(&seconds) => Duration::from_secs(seconds),
+                _ => {
+                    let reason = format_args!("it is from {} to {}", TTL.start(), TTL.end()).to_string();
+                    return Err(Error::invalid("ttl_seconds", reason));
+                }
+            },
         })
     }
 }

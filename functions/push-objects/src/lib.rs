@@ -25,7 +25,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 }
 
 async fn push_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
-    let caller = call.user(hub)?;
+    let caller = call.user(hub).await?;
     let target = call.target()?;
     let (mut repo, mut index) = hub.open_for_push(&caller, &target, Need::PACKS).await?;
     let (sent, objects) = compute(|| {

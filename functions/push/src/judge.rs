@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use common::graph::topological_order;
 use common::id::{BranchName, CommitId, ObjectKey, SnapshotId};
 use common::service::{Ids, compute};
-use common::store::index::RepoIndex;
+use common::store::index::{Place, RepoIndex};
 use common::wire::commit::Commit;
 use common::wire::error::Missing;
 use common::wire::record::{Object, Snapshot, check_objects};
@@ -33,20 +33,38 @@ pub struct Checked<'a> {
     ids: Ids,
 }
 
-/// Where the branch goes and what has to be stored for it.
-pub struct Verdict<'b> {
+/// Where the branch goes, and what it reaches then that no branch reached before.
+pub struct Reach {
     /// The branch's head from now on; none if the push names no commit and there is no such branch.
     pub tip: Option<CommitId>,
+    /// The snapshots of those commits, of the bundle or not.
+    snapshots: HashSet<SnapshotId>,
+    /// Those that the repo has, that no branch has reached, and that are not in the bundle: only their records tell what
+    /// they name.
+    pub to_recall: Vec<Place>,
+}
+
+/// What has to be stored for a push.
+pub struct Verdict<'b> {
     /// Commits that the repo lacks, parents first.
     pub commits: Vec<&'b Commit>,
-    /// Snapshots that the repo lacks.
+    /// Snapshots that the repo lacks, or has and that are reached for the first time.
     pub snapshots: Vec<&'b Snapshot<'b>>,
     /// Objects that the repo lacks.
     pub objects: Vec<&'b Object<'b>>,
-    /// Every object that the snapshots above name.
+    /// The snapshots that the branch reaches.
+    pub reached_snapshots: HashSet<&'b SnapshotId>,
+    /// The objects that those name.
     pub named: HashSet<ObjectKey>,
-    /// Those of them that were pushed ahead and that nothing has reached before.
+    /// Objects that were pushed ahead and that a branch reaches for the first time.
     pub reached: Vec<ObjectKey>,
+}
+
+/// What a push is connected with.
+struct Connected<'b> {
+    snapshots: Vec<&'b Snapshot<'b>>,
+    reached_snapshots: HashSet<&'b SnapshotId>,
+    named: HashSet<ObjectKey>,
 }
 
 /// Checks what can be checked without the repo: limits, hashes where ids are hashes, order.
@@ -94,33 +112,72 @@ pub fn check(request: PushRequest<'_>, ids: Ids) -> Result<Checked<'_>, Error> {
 }
 
 impl Verdict<'_> {
-    /// Whether there is anything to store.
+    /// Whether there is anything to store, be it only that something is reached.
     pub fn brings_something(&self) -> bool {
-        !(self.commits.is_empty() && self.snapshots.is_empty() && self.objects.is_empty())
+        !(self.commits.is_empty() && self.snapshots.is_empty() && self.objects.is_empty() && self.reached.is_empty())
     }
 }
 
 impl Checked<'_> {
-    /// Judges the push against a repo as it is now.
+    /// What the branch will reach in a repo as it is now.
+    pub fn reach(&self, index: &RepoIndex, heads: &Heads) -> Reach {
+        let new: HashMap<&CommitId, &Commit> = self.new_commits(index).map(|commit| (&commit.id, commit)).collect();
+        let tip = self.tip(index, &new).or_else(|| heads.get(self.branch.as_str()));
+        let mut snapshots: HashSet<SnapshotId> = HashSet::new();
+        // The commits of the repo that the tip builds upon: where the bundle's part of the history ends.
+        let mut foundations = HashSet::new();
+        let mut waiting: Vec<&CommitId> = tip.into_iter().collect();
+        let mut seen: HashSet<&CommitId> = waiting.iter().copied().collect();
+        while let Some(id) = waiting.pop() {
+            match new.get(id) {
+                Some(commit) => {
+                    snapshots.extend(commit.snapshot.clone());
+                    waiting.extend(commit.parents.iter().filter(|parent| seen.insert(*parent)));
+                }
+                None => {
+                    foundations.insert(id);
+                }
+            }
+        }
+        // Mostly the tip builds upon heads, and there is nothing between.
+        let known: HashSet<&CommitId> = heads.values().collect();
+        if !foundations.is_subset(&known) {
+            let forgotten = index.graph().difference(foundations, heads.values()).commits;
+            snapshots.extend(forgotten.into_iter().filter_map(|id| index.graph().payload(id)?.snapshot.clone()));
+        }
+        let mut to_recall: Vec<Place> = snapshots
+            .iter()
+            .filter(|id| !self.snapshots.contains_key(*id))
+            .filter_map(|id| index.snapshot_ahead(id))
+            .collect();
+        to_recall.sort_unstable();
+        Reach { tip: tip.cloned(), snapshots, to_recall }
+    }
+
+    /// Judges the push against a repo as it is now. `recalled` are the objects that the snapshots to be recalled name.
     ///
     /// # Errors
     /// 422 for references that lead nowhere, 409 for a branch that would not go forward.
-    pub fn judge(&self, index: &RepoIndex, heads: &Heads) -> Result<Verdict<'_>, Error> {
-        let commits: Vec<&Commit> = self.commits.iter().filter(|commit| !index.graph().contains(&commit.id)).collect();
-        let new_ids: HashSet<&CommitId> = commits.iter().map(|commit| &commit.id).collect();
-        let (snapshots, named) = compute(|| self.connect(index, &commits, &new_ids))?;
-
-        let head = heads.get(self.branch.as_str());
-        let tip = self.tip(index, &new_ids).or(head);
-        if let (Some(head), Some(tip)) = (head, tip)
+    pub fn judge(
+        &self,
+        index: &RepoIndex,
+        heads: &Heads,
+        reach: &Reach,
+        recalled: HashSet<ObjectKey>,
+    ) -> Result<Verdict<'_>, Error> {
+        let commits: Vec<&Commit> = self.new_commits(index).collect();
+        let Connected { snapshots, reached_snapshots, mut named } =
+            compute(|| self.connect(index, &commits, &reach.snapshots))?;
+        named.extend(recalled);
+        if let (Some(head), Some(tip)) = (heads.get(self.branch.as_str()), &reach.tip)
             && !self.force
             && !self.is_fast_forward(index, &commits, head, tip)
         {
             return Err(Error::NonFastForward(self.branch.clone()));
         }
         Ok(Verdict {
-            tip: tip.cloned(),
             snapshots,
+            reached_snapshots,
             objects: self.objects.iter().filter(|(key, _)| !index.has_object(key)).map(|(_, object)| object).collect(),
             reached: named.iter().filter(|key| index.has_object(key) && !index.is_reached(key)).cloned().collect(),
             named,
@@ -134,16 +191,25 @@ impl Checked<'_> {
         named.map(|(_, object)| object.key()).filter(|key| !self.has_object(index, key)).collect()
     }
 
-    /// Checks that everything that new commits reach is there. Returns the snapshots to store, which are those that new
-    /// commits name, and of the others those that are complete; and the objects that they name.
+    fn new_commits<'s>(&'s self, index: &RepoIndex) -> impl Iterator<Item = &'s Commit> {
+        self.commits.iter().filter(|commit| !index.graph().contains(&commit.id))
+    }
+
+    /// Checks that everything that new commits reach is there. Returns the snapshots to store: those that new commits
+    /// name, and of the others those that are complete.
     fn connect(
         &self,
         index: &RepoIndex,
         commits: &[&Commit],
-        new_ids: &HashSet<&CommitId>,
-    ) -> Result<(Vec<&Snapshot<'_>>, HashSet<ObjectKey>), Error> {
+        reached: &HashSet<SnapshotId>,
+    ) -> Result<Connected<'_>, Error> {
+        let new_ids: HashSet<&CommitId> = commits.iter().map(|commit| &commit.id).collect();
+        // Opaque ids may be named long before what they name comes, so there all that comes counts as reached.
+        let is_reached = |id: &SnapshotId| !self.ids.are_checked() || reached.contains(id);
         let mut missing = Missing::default();
         let mut named: HashSet<ObjectKey> = HashSet::new();
+        let mut named_aside: HashSet<ObjectKey> = HashSet::new();
+        let mut reached_snapshots: HashSet<&SnapshotId> = HashSet::new();
         let mut wanted: HashSet<&SnapshotId> = HashSet::new();
         let mut stored = Vec::new();
         for commit in commits {
@@ -155,13 +221,20 @@ impl Checked<'_> {
             let Some(id) = &commit.snapshot else {
                 continue;
             };
-            if index.snapshot(id).is_some() || !wanted.insert(id) {
+            let is_stored = index.snapshot(id).is_some() && !(is_reached(id) && index.snapshot_ahead(id).is_some());
+            if is_stored || !wanted.insert(id) {
                 continue;
             }
             match self.snapshots.get(id) {
                 Some(snapshot) => {
                     // In the order of their commits, so that neighbours in history compress together.
                     stored.push(snapshot);
+                    let named = if is_reached(id) {
+                        reached_snapshots.insert(&snapshot.snapshot_id);
+                        &mut named
+                    } else {
+                        &mut named_aside
+                    };
                     for (path, object) in &snapshot.manifest.entries {
                         let key = object.key();
                         if named.contains(&key) {
@@ -174,6 +247,8 @@ impl Checked<'_> {
                         }
                     }
                 }
+                // Pushed ahead, and recalled.
+                None if index.snapshot(id).is_some() => {}
                 None if self.ids.are_checked() => {
                     missing.note(|| format!("snapshot '{id}' of commit '{}'", commit.id));
                 }
@@ -183,18 +258,23 @@ impl Checked<'_> {
         let mut others: Vec<&Snapshot<'_>> = self
             .snapshots
             .values()
+            .filter(|snapshot| !wanted.contains(&snapshot.snapshot_id))
             .filter(|snapshot| {
-                !wanted.contains(&snapshot.snapshot_id) && index.snapshot(&snapshot.snapshot_id).is_none()
+                let id = &snapshot.snapshot_id;
+                index.snapshot(id).is_none() || (is_reached(id) && index.snapshot_ahead(id).is_some())
             })
             .filter(|snapshot| {
                 snapshot.manifest.entries.iter().all(|(_, object)| self.has_object(index, &object.key()))
             })
             .collect();
         others.sort_unstable_by(|a, b| a.snapshot_id.cmp(&b.snapshot_id));
-        named.extend(others.iter().flat_map(|snapshot| &snapshot.manifest.entries).map(|(_, object)| object.key()));
+        for snapshot in others.iter().filter(|snapshot| is_reached(&snapshot.snapshot_id)) {
+            reached_snapshots.insert(&snapshot.snapshot_id);
+            named.extend(snapshot.manifest.entries.iter().map(|(_, object)| object.key()));
+        }
         stored.extend(others);
         missing.refuse()?;
-        Ok((stored, named))
+        Ok(Connected { snapshots: stored, reached_snapshots, named })
     }
 
     /// Whether an object is in the bundle or in the repo.
@@ -203,9 +283,9 @@ impl Checked<'_> {
     }
 
     /// The commit that the bundle is about, by the contract's rules.
-    fn tip<'s>(&'s self, index: &RepoIndex, new_ids: &HashSet<&CommitId>) -> Option<&'s CommitId> {
+    fn tip<'s>(&'s self, index: &RepoIndex, new: &HashMap<&CommitId, &Commit>) -> Option<&'s CommitId> {
         if let Some(claimed) = &self.claimed_head
-            && (new_ids.contains(claimed) || index.graph().contains(claimed))
+            && (new.contains_key(claimed) || index.graph().contains(claimed))
         {
             return Some(claimed);
         }

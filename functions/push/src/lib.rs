@@ -6,16 +6,18 @@
 mod judge;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use common::Hub;
-use common::id::ObjectKey;
+use common::id::{CommitId, ObjectKey, RepoId};
 use common::pack::{self, NewCommit, NewObject, NewPack, NewSnapshot, PackedCommit, WrittenPack};
 use common::service::{AnswerBody, Call, compute};
 use common::store::change::{BranchMove, Change, Outcome};
+use common::store::index::{Place, RepoIndex};
 use common::store::packs::StoredPack;
 use common::store::repo::Need;
 use common::wire::limits::{MAX_BRANCHES, MAX_PACKS};
+use common::wire::record::Snapshot;
 use common::wire::request::PushResponse;
 use common::wire::{Error, Text};
 use judge::{Checked, Verdict, check};
@@ -32,34 +34,36 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 }
 
 async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
-    let caller = call.user(hub)?;
+    let caller = call.user(hub).await?;
     let target = call.target()?;
     let (mut repo, mut index) = hub.open_for_push(&caller, &target, NEED).await?;
     let mut bundle = compute(|| check(call.decode()?, hub.settings.ids))?;
     complete(hub, &caller.user_id, &mut bundle).await?;
-    if repo.has_uploads {
-        let absent = bundle.absent_objects(&index);
-        if !absent.is_empty() {
-            hub.store.take_uploads(&repo.id, &absent, &caller.user_id).await?;
-            (repo, index) = hub.open_for_push(&caller, &target, NEED).await?;
-        }
+    let absent = if repo.has_uploads { bundle.absent_objects(&index) } else { HashSet::new() };
+    if !absent.is_empty() {
+        hub.store.take_uploads(&repo.id, repo.packs, absent, &caller.user_id).await?;
+        (repo, index) = hub.open_for_push(&caller, &target, NEED).await?;
     }
 
-    let mut pack: Option<StoredPack> = None;
+    let (mut pack, mut packed_for): (Option<StoredPack>, Option<CommitId>) = (None, None);
     for _ in 0..ATTEMPTS {
-        let verdict = bundle.judge(&index, &repo.heads)?;
+        let reach = bundle.reach(&index, &repo.heads);
+        let recalled = recall(hub, &repo.id, &index, &reach.to_recall).await?;
+        let verdict = bundle.judge(&index, &repo.heads, &reach, recalled)?;
         let before = repo.heads.get(bundle.branch.as_str());
-        let after = verdict.tip.as_ref().filter(|tip| before != Some(*tip));
+        let after = reach.tip.as_ref().filter(|tip| before != Some(*tip));
         if before.is_none() && after.is_some() {
             Error::check_count("branches of one repository", repo.heads.len() + 1, MAX_BRANCHES)?;
         }
 
-        // A pack of an earlier attempt serves again: what it holds is still pushed, whatever else landed meanwhile.
-        pack = pack.filter(|pack| pack.repo == repo.id);
+        // A pack of an earlier attempt serves again: what it holds is still pushed, whatever else landed meanwhile. What
+        // it says is reached was judged by the tip.
+        pack = pack.filter(|pack| pack.repo == repo.id && packed_for == reach.tip);
         if pack.is_none() && verdict.brings_something() {
             Error::check_count("packs of one repository", repo.packs + 1, MAX_PACKS)?;
             let written = compute(|| write_pack(&verdict))?;
             pack = Some(hub.store.store_pack(&repo.id, written).await?);
+            packed_for = reach.tip.clone();
         }
         // Given back, so that the cached index can grow in place.
         drop(index);
@@ -79,16 +83,31 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
         };
         if hub.store.commit(&change).await? == Outcome::Landed {
             let mut heads = repo.heads;
-            if let Some(tip) = &verdict.tip {
+            if let Some(tip) = &reach.tip {
                 heads.insert(bundle.branch.to_string(), tip.clone());
             }
             let message = format!("pushed {} commit(s) to '{}'", bundle.sent_commits, bundle.branch);
-            let answer = PushResponse { ok: true, message, branch_heads: &heads, remote_head: verdict.tip.as_ref() };
+            let answer = PushResponse { ok: true, message, branch_heads: &heads, remote_head: reach.tip.as_ref() };
             return call.respond(StatusCode::OK, &answer);
         }
         (repo, index) = hub.open_for_push(&caller, &target, NEED).await?;
     }
     Err(Error::Unavailable(format!("{ATTEMPTS} other pushes were faster").into()))
+}
+
+/// The objects that snapshots name which were pushed before any branch reached them, and are reached now.
+async fn recall(hub: &Hub, repo: &RepoId, index: &RepoIndex, snapshots: &[Place]) -> Result<HashSet<ObjectKey>, Error> {
+    let mut named = HashSet::new();
+    if snapshots.is_empty() {
+        return Ok(named);
+    }
+    let _turn = hub.store.reading_turn().await?;
+    let mut records = hub.store.read_records(repo, index, snapshots)?;
+    while let Some(record) = records.next().await? {
+        let snapshot: Snapshot<'_> = rmp_serde::from_slice(&record).map_err(Error::internal)?;
+        named.extend(snapshot.manifest.entries.iter().map(|(_, object)| object.key()));
+    }
+    Ok(named)
 }
 
 /// Fills in what the pusher left empty: author and time of commits, time of snapshots.
@@ -121,7 +140,10 @@ fn write_pack(verdict: &Verdict<'_>) -> Result<WrittenPack, Error> {
     let snapshots = verdict
         .snapshots
         .iter()
-        .map(|snapshot| Ok(NewSnapshot { id: snapshot.snapshot_id.clone(), record: snapshot.record()? }))
+        .map(|snapshot| {
+            let id = snapshot.snapshot_id.clone();
+            Ok(NewSnapshot { is_ahead: !verdict.reached_snapshots.contains(&id), id, record: snapshot.record()? })
+        })
         .collect::<Result<Vec<_>, Error>>()?;
     let paths = paths_in_manifests(verdict);
     let objects: Vec<NewObject<'_>> = verdict

@@ -17,7 +17,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 }
 
 async fn refs(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
-    let caller = call.caller(hub)?;
+    let caller = call.caller(hub).await?;
     let repo = hub.open_for_reading(caller.as_ref(), &call.target()?, Need::HEADS).await?;
     let answer = RefsResponse {
         repo_id: repo.id.as_str(),

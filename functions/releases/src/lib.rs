@@ -29,7 +29,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 }
 
 async fn publish(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
-    let caller = call.user(hub)?;
+    let caller = call.user(hub).await?;
     let (repo, index) = hub.open_for_writing(&caller, &call.target()?, Need::PACKS).await?;
     let ambient = hub.store.ambient();
     let release_id = ambient.ulid().to_string();
@@ -47,7 +47,7 @@ async fn publish(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> 
 }
 
 async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
-    let caller = call.caller(hub)?;
+    let caller = call.caller(hub).await?;
     let repo = hub.open_for_reading(caller.as_ref(), &call.target()?, Need::NOTHING).await?;
     let (channel, drafts) = (call.query_parameter("channel"), call.query_parameter("include_drafts"));
     let filter = ReleaseFilter::parse(channel.as_deref(), drafts.as_deref())?;
@@ -56,7 +56,7 @@ async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
 }
 
 async fn retract(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
-    let caller = call.user(hub)?;
+    let caller = call.user(hub).await?;
     let repo = hub.open_for_reading(Some(&caller), &call.target()?, Need::NOTHING).await?;
     if !repo.is_owned_by(&caller.user_id) {
         return Err(Error::NotOwner);

@@ -21,7 +21,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 }
 
 async fn create(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
-    let caller = call.user(hub)?;
+    let caller = call.user(hub).await?;
     let request: RepoRequest<'_> = call.decode()?;
     let slug = Slug::from_name(&request.name).map_err(|reason| Error::invalid("name", reason))?;
     let texts = [

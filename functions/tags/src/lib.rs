@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 
 use common::Hub;
-use common::id::Label;
+use common::id::{Label, MAX_LABEL_LENGTH};
 use common::service::{AnswerBody, Call};
 use common::store::items::TagItem;
 use common::store::repo::Need;
 use common::wire::error::Missing;
-use common::wire::limits::{MAX_TAGS_OF_REPO, MAX_TEXT_LENGTH};
+use common::wire::limits::MAX_TAGS_OF_REPO;
 use common::wire::request::{PostedTag, TagListResponse, TagResponse, TagsRequest, TagsResponse};
 use common::wire::{Error, Text};
 use lambda_http::http::{Method, StatusCode};
@@ -29,24 +29,26 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 }
 
 async fn store(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
-    let caller = call.user(hub)?;
+    let caller = call.user(hub).await?;
     let (repo, index) = hub.open_for_writing(&caller, &call.target()?, Need::PACKS).await?;
     let request: TagsRequest<'_> = call.decode()?;
     let posted = request.tags.within("tags")?;
     let stored = posted.len();
 
     let mut missing = Missing::default();
-    if hub.settings.ids.are_checked() {
-        for tag in posted.iter().filter(|tag| !index.graph().contains(&tag.commit_id)) {
-            missing.note(|| format!("commit '{}' of tag '{}'", tag.commit_id, &*tag.tag));
+    let mut labels: Vec<Label> = Vec::with_capacity(stored);
+    for tag in &posted {
+        let label = tag.tag.parse().map_err(|reason| Error::invalid("tag", reason))?;
+        if hub.settings.ids.are_checked() && !index.graph().contains(&tag.commit_id) {
+            missing.note(|| format!("commit '{}' of tag '{label}'", tag.commit_id));
         }
+        labels.push(label);
     }
     missing.refuse()?;
 
     let known = hub.store.tags(&repo.id).await?;
     let mut changed = BTreeMap::new();
-    for tag in posted {
-        let label: Label = tag.tag.parse().map_err(|reason| Error::invalid("tag", reason))?;
+    for (label, tag) in labels.into_iter().zip(posted) {
         // Of a label that comes twice, the last one counts.
         let item = item(hub, repo.id.as_str(), &tag, changed.get(&label).or_else(|| known.get(&label)))?;
         changed.insert(label, item);
@@ -63,7 +65,7 @@ fn item(hub: &Hub, repo_id: &str, tag: &PostedTag<'_>, before: Option<&TagItem>)
     let before = before.filter(|before| before.commit_id == tag.commit_id);
     let field = |name, sent: &Option<Text<'_>>, before: Option<&String>, new: &dyn Fn() -> String| {
         let sent = sent.as_deref().filter(|text| !text.is_empty());
-        Error::check_text(name, sent.unwrap_or_default(), MAX_TEXT_LENGTH)?;
+        Error::check_text(name, sent.unwrap_or_default(), MAX_LABEL_LENGTH)?;
         Ok::<_, Error>(sent.map(str::to_owned).or_else(|| before.cloned()).unwrap_or_else(new))
     };
     let ambient = hub.store.ambient();
@@ -76,7 +78,7 @@ fn item(hub: &Hub, repo_id: &str, tag: &PostedTag<'_>, before: Option<&TagItem>)
 }
 
 async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
-    let caller = call.caller(hub)?;
+    let caller = call.caller(hub).await?;
     let repo = hub.open_for_reading(caller.as_ref(), &call.target()?, Need::NOTHING).await?;
     let tags = hub.store.tags(&repo.id).await?;
     let tags = tags.iter().map(|(label, tag)| TagResponse {

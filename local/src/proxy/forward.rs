@@ -101,7 +101,9 @@ impl Forwarder {
             return Err(Refusal::NoPath);
         }
         let target = self.hub.at(path_and_query).map_err(|_| Refusal::NoPath)?;
-        let repository = repository(parts.uri.path()).filter(|_| parts.method == Method::POST);
+        // Without a token nothing can be uploaded; the hub may take it as it is.
+        let may_upload = parts.method == Method::POST && parts.headers.contains_key(AUTHORIZATION);
+        let repository = repository(parts.uri.path()).filter(|_| may_upload);
         let head = Head { method: parts.method, target, headers: for_the_hub(parts.headers) };
 
         let bytes = body.bytes();

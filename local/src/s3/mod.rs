@@ -14,12 +14,13 @@
 //! - `operations`: S3's operations and headers, said in terms of a store;
 //! - `upload`: a body that arrives, counted and hashed, and checked against what the client claims of it;
 //! - `store`: what a store must do, and its types; `memory` and `disk` are the two that do it;
-//! - `key`: object keys, and the file names they have on disk.
+//! - `key`: object keys, and the file names they have on disk; `access`: what a presigned URL gives a right to.
 //!
-//! What a client would miss is refused with `NotImplemented`, not ignored: versions, metadata, conditions on a delete.
+//! What a client would miss is refused with `NotImplemented`, not ignored: versions, metadata, conditions on dates.
 //! The exception is the content type of a put, which the SDK always sends and which is not kept. How AWS is asked to
 //! keep an object (encryption, storage class, access lists, locks) is accepted, and means nothing here.
 
+mod access;
 mod disk;
 mod key;
 mod memory;
@@ -35,7 +36,7 @@ use std::{io, path::Path, pin::pin, sync::Arc, time::Duration};
 use common::service::{AnswerBody, CutOff};
 use common::wire;
 use futures_util::TryStreamExt;
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -47,7 +48,7 @@ use s3s::{
 };
 use tokio::{net::TcpListener, task::JoinSet};
 
-use self::{disk::Disk, memory::Memory, operations::Operations, store::Store};
+use self::{access::SignedHeadersOnly, disk::Disk, memory::Memory, operations::Operations, store::Store};
 
 /// How long a shutdown waits for the requests in flight.
 const GRACE: Duration = Duration::from_secs(10);
@@ -65,15 +66,27 @@ pub struct EmbeddedS3 {
 
 /// The embedded S3 as clients reach it: at the hub's own address, with a URL that was presigned for them.
 #[derive(Clone)]
-pub struct StorageDoor(S3Service);
+pub struct StorageDoor {
+    service: S3Service,
+    /// What the paths of a bucket's objects begin with.
+    bucket_path: String,
+}
 
 impl StorageDoor {
+    /// Whether a request is for an object in the bucket, and not for a repo whose owner has the bucket's name: none of
+    /// those has a signature in its query.
+    pub fn is_meant(&self, uri: &Uri) -> bool {
+        let query = uri.query().unwrap_or_default().as_bytes();
+        uri.path().starts_with(&self.bucket_path)
+            && form_urlencoded::parse(query).any(|(name, _)| name == "X-Amz-Signature")
+    }
+
     /// Answers a request, which is refused unless its signature is good.
     ///
     /// # Errors
     /// [`wire::Error::Internal`] for what is no answer of S3's.
     pub async fn answer(&self, request: Request<Incoming>) -> Result<Response<AnswerBody>, wire::Error> {
-        let answered = self.0.call(request.map(s3s::Body::from)).await;
+        let answered = self.service.call(request.map(s3s::Body::from)).await;
         let answer = answered.map_err(|error| wire::Error::internal(format!("embedded S3: {error:?}")))?;
         Ok(answer.map(|body| {
             // S3 has logged why, if it is cut off.
@@ -97,9 +110,9 @@ impl EmbeddedS3 {
         Ok(Self { store: Arc::new(Disk::open(dir)?) })
     }
 
-    /// The door for clients, to requests that are signed with `credentials`.
-    pub fn door(&self, credentials: (String, String)) -> StorageDoor {
-        StorageDoor(service(Arc::clone(&self.store), credentials))
+    /// The door for clients to one bucket, to requests that are signed with `credentials`.
+    pub fn door(&self, bucket: &str, credentials: (String, String)) -> StorageDoor {
+        StorageDoor { service: service(Arc::clone(&self.store), credentials), bucket_path: format!("/{bucket}/") }
     }
 
     /// Serves S3 on `listener`, path-style (`http://address/bucket/key`), to requests that are signed with
@@ -156,6 +169,7 @@ fn service(store: Arc<dyn Store>, (access_key, secret_key): (String, String)) ->
 
     let mut builder = S3ServiceBuilder::new(Operations { store });
     builder.set_auth(SimpleAuth::from_single(access_key, secret_key));
+    builder.set_access(SignedHeadersOnly);
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
     builder.build()
 }

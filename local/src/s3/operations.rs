@@ -92,7 +92,8 @@ impl S3 for Operations {
         };
         let dates = input.copy_source_if_modified_since.is_some() || input.copy_source_if_unmodified_since.is_some();
         implemented("conditions on dates", !dates)?;
-        implemented("metadata", input.metadata.is_none() && input.metadata_directive.is_none())?;
+        // No object has any metadata, so it makes no difference whether that of the source is replaced.
+        implemented("metadata", input.metadata.is_none())?;
         let wants_sha256 = match &input.checksum_algorithm {
             None => false,
             Some(algorithm) if algorithm.as_str() == ChecksumAlgorithm::SHA256 => true,

@@ -567,6 +567,20 @@ async fn a_delete_may_be_of_one_version_only() {
 }
 
 #[tokio::test]
+async fn a_presigned_url_gives_no_right_but_to_its_own_key_and_operation() {
+    on_each_store(async |s3| {
+        s3.put("secret", large(1)).await;
+        let put = format!("PUT {}", s3.presigned_put("key").await);
+        for header in ["x-amz-copy-source: /objects/secret", "x-amz-acl: public-read", "X-Amz-Meta-A: b"] {
+            let (status, answer) = s3.bare(&put, &format!("{header}\r\ncontent-length: 0\r\n"), b"").await;
+            assert_eq!((status, answer.contains("AccessDenied")), (403, true), "{header}: {answer}");
+        }
+        assert_eq!(s3.keys().await, ["secret"]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_is_not_implemented_is_refused() {
     on_each_store(async |s3| {
         let client = &s3.client;

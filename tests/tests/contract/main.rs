@@ -11,6 +11,7 @@ mod api;
 mod by_reference;
 mod commits;
 mod deployment;
+mod documentation;
 mod fetch;
 mod lenient;
 mod limits;

@@ -27,6 +27,7 @@ use tests::encoding::Encoding;
 use tests::history::{History, Object, Pack, map_of_text, objects_body};
 use tests::verify;
 use tests::wiretap::Wiretap;
+use tokio::sync::OnceCell;
 
 const SECRET: &str = "a secret of the storage tests, long enough";
 const USER: &str = "user-dev";
@@ -88,7 +89,10 @@ impl Cloud {
         let store = Store::new(&dynamodb, &s3, self.backends.location.clone(), self.ambient.clone());
         let tokens = Tokens::new(SECRET, self.ambient.clone()).expect("a good secret");
         let settings = Settings { push_to_create: Some(Visibility::Public), ..Settings::default() };
-        Process { hub: Hub { store: Arc::new(store), tokens: Arc::new(tokens), settings }, tap }
+        Process {
+            hub: Hub { store: Arc::new(store), tokens: Arc::new(OnceCell::new_with(Some(tokens))), settings },
+            tap,
+        }
     }
 
     /// Deletes what S3 has under a key.
@@ -140,7 +144,7 @@ impl Process {
 
     /// `POST /api/identities` of any user.
     pub async fn claim_handle(&self, user: &str, handle: &str) -> Answer {
-        let request = self.request(user, "", Encoding::Json, &json!({"handle": handle}));
+        let request = self.request(user, "", Encoding::Json, &json!({"handle": handle})).await;
         whole(Function::Identities.call(&self.hub, request).await).await.expect("a whole answer")
     }
 
@@ -208,12 +212,13 @@ impl Process {
         encoding: Encoding,
         body: &Value,
     ) -> Result<Answer, CutOff> {
-        whole(function.call(&self.hub, self.request(USER, slug, encoding, body)).await).await
+        whole(function.call(&self.hub, self.request(USER, slug, encoding, body).await).await).await
     }
 
     /// The functions look at neither method nor path but for its parameters, which a front door reads.
-    fn request(&self, user: &str, slug: &str, encoding: Encoding, body: &Value) -> lambda_http::Request {
-        let token = self.hub.tokens.mint(user, Duration::from_secs(86_400)).expect("a token");
+    async fn request(&self, user: &str, slug: &str, encoding: Encoding, body: &Value) -> lambda_http::Request {
+        let token =
+            self.hub.tokens().await.expect("a secret").mint(user, Duration::from_secs(86_400)).expect("a token");
         let request = http::Request::post("/")
             .header("authorization", format!("Bearer {token}"))
             .header("content-type", encoding.content_type())
