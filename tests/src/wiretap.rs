@@ -31,9 +31,10 @@ use serde_json::{Value, json};
 /// One call to DynamoDB or S3, as the SDK put it on the wire. A retry is a call of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// What it does to what: `GetItem META`, `Query PACK#`, `TransactWriteItems 2`, `PUT packs/`, `GET packs/ ranged`.
+    /// What it does to what: `GetItem META`, `Query PACK#`, `TransactWriteItems 2`, `BatchWriteItem 25`, `PUT packs/`,
+    /// `GET packs/ ranged`, `COPY objects/`, `LIST uploads/`.
     pub name: String,
-    /// The S3 key, or the partition key of an item.
+    /// The S3 key, that to which a copy goes, or the prefix of a list; or the partition key of an item.
     pub key: String,
     /// How it went wrong, if a script had it do so.
     pub fault: Option<Fault>,
@@ -51,6 +52,12 @@ pub enum Reaction {
     Fail(Fault),
     /// It goes through when this is done.
     After(BoxFuture<'static, ()>),
+    /// It goes through when the first is done, and its answer when the second is.
+    Between(BoxFuture<'static, ()>, BoxFuture<'static, ()>),
+    /// It goes through, and its answer's body is what this makes of it.
+    Rewritten(Box<dyn FnOnce(Bytes) -> Bytes + Send>),
+    /// It goes through, and its answer has these headers too: names and values.
+    Headed(Vec<(&'static str, String)>),
 }
 
 /// How a call goes wrong.
@@ -72,6 +79,8 @@ pub enum Fault {
     MadeAndAnswered(u16, &'static str),
     /// A transaction cancelled for this reason, which its last item gave. It is not made.
     Canceled(&'static str),
+    /// A batch of writes of which only the first so many are made. The others are given back.
+    Unprocessed(usize),
     /// The connection breaks within the answer's body, before the byte of this number, modulo its length.
     BrokenOff(u64),
     /// The answer's body ends before the byte of this number, modulo its length, and its header says so.
@@ -120,6 +129,8 @@ impl Fault {
         Fault::TRANSACTION_THROTTLED,
         Fault::MadeAndAnswered(500, "InternalServerError"),
     ];
+    /// What may go wrong with a batch of writes, beside [`Self::OF_DYNAMODB`], and pass.
+    pub const OF_BATCH: [Fault; 2] = [Fault::Unprocessed(0), Fault::Unprocessed(1)];
     /// What may go wrong with any call of S3 and pass.
     pub const OF_S3: [Fault; 2] = [Fault::SLOW_DOWN, Fault::INTERNAL_ERROR];
     /// What may go wrong with a conditional write of S3, beside [`Self::OF_S3`], and pass.
@@ -136,7 +147,7 @@ impl Fault {
         } else {
             faults.extend(Self::OF_DYNAMODB);
         }
-        if call.name.starts_with("PUT ") {
+        if call.name.starts_with("PUT ") || call.name.starts_with("COPY ") {
             faults.extend(Self::OF_PUT);
         }
         if call.name.starts_with("GET ") {
@@ -145,6 +156,9 @@ impl Fault {
         if call.is_transaction() {
             faults.extend(Self::OF_TRANSACTION);
         }
+        if call.name.starts_with("BatchWriteItem ") {
+            faults.extend(Self::OF_BATCH);
+        }
         faults
     }
 }
@@ -152,7 +166,7 @@ impl Fault {
 impl Call {
     /// Whether it goes to S3; else it goes to DynamoDB.
     pub fn is_s3(&self) -> bool {
-        ["GET ", "PUT ", "HEAD ", "DELETE "].iter().any(|method| self.name.starts_with(method))
+        ["GET ", "PUT ", "HEAD ", "DELETE ", "COPY ", "LIST "].iter().any(|method| self.name.starts_with(method))
     }
 
     /// Whether it commits something.
@@ -312,7 +326,7 @@ impl HttpConnector for Line {
 
 async fn react(
     connector: &SharedHttpConnector,
-    request: HttpRequest,
+    mut request: HttpRequest,
     reaction: Reaction,
 ) -> Result<HttpResponse, ConnectorError> {
     let fault = match reaction {
@@ -320,6 +334,27 @@ async fn react(
         Reaction::After(other) => {
             other.await;
             return Ok(whole(forward(connector, request).await?));
+        }
+        Reaction::Between(before, after) => {
+            before.await;
+            let answer = forward(connector, request).await;
+            after.await;
+            return Ok(whole(answer?));
+        }
+        Reaction::Rewritten(rewrite) => {
+            let (mut head, body) = forward(connector, request).await?;
+            let body = rewrite(body);
+            head.headers_mut().insert("content-length", body.len().to_string());
+            // DynamoDB's checksum of what it answered.
+            head.headers_mut().remove("x-amz-crc32");
+            return Ok(whole((head, body)));
+        }
+        Reaction::Headed(headers) => {
+            let (mut head, body) = forward(connector, request).await?;
+            for (name, value) in headers {
+                head.headers_mut().insert(name, value);
+            }
+            return Ok(whole((head, body)));
         }
         Reaction::Fail(fault) => fault,
     };
@@ -342,6 +377,11 @@ async fn react(
             Ok(answer)
         }
         Fault::Canceled(reason) => Ok(canceled(&request, reason)),
+        Fault::Unprocessed(kept) => {
+            let unprocessed = split_batch(&mut request, kept);
+            forward(connector, request).await?;
+            Ok(response(200, "application/x-amz-json-1.0", json!({"UnprocessedItems": unprocessed}).to_string().into()))
+        }
         Fault::BrokenOff(place) => {
             let (head, body) = forward(connector, request).await?;
             let kept = body.slice(..within(place, body.len()));
@@ -377,13 +417,33 @@ async fn forward(
     Ok((response, body))
 }
 
-/// A paused clock stands still until what this returns is dropped: the runtime holds it while something runs that it
-/// cannot see into.
-fn stop_clock() -> mpsc::Sender<()> {
+/// Takes all but the first `kept` writes out of a batch to one table, and returns them by table. Where none is kept, the
+/// first is made and given back all the same, because a batch cannot be empty.
+fn split_batch(request: &mut HttpRequest, kept: usize) -> Value {
+    let mut body = dynamodb_body(request);
+    let tables = body["RequestItems"].as_object_mut().expect("a batch");
+    let (table, writes) = tables.iter_mut().next().expect("a batch to one table");
+    let writes = writes.as_array_mut().expect("writes");
+    let unprocessed = json!({table: writes[kept.min(writes.len())..]});
+    writes.truncate(kept.max(1));
+    let body = body.to_string();
+    request.headers_mut().insert("content-length", body.len().to_string());
+    *request.body_mut() = SdkBody::from(body);
+    unprocessed
+}
+
+/// A paused clock stands still until this is dropped: the runtime holds it while something runs that it cannot see
+/// into.
+#[must_use]
+#[derive(Debug)]
+pub struct StoppedClock(#[expect(dead_code, reason = "what counts is that it is there")] mpsc::Sender<()>);
+
+/// Stops a paused clock, so that nothing times out that waits for something outside of the runtime's sight.
+pub fn stop_clock() -> StoppedClock {
     let (stopped, until) = mpsc::channel();
     // It ends with the error that there is no sender left.
     tokio::task::spawn_blocking(move || until.recv());
-    stopped
+    StoppedClock(stopped)
 }
 
 fn within(place: u64, length: usize) -> usize {
@@ -409,11 +469,18 @@ fn describe(request: &HttpRequest, began: u64) -> Call {
     let Some(target) = request.headers().get("x-amz-target") else {
         let path =
             request.uri().strip_prefix("http://").and_then(|rest| rest.split_once('/')).map_or("", |(_, path)| path);
-        let path = path.split('?').next().unwrap_or_default();
-        let key = path.split_once('/').map_or("", |(_bucket, key)| key);
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let prefix =
+            query.split('&').find_map(|pair| pair.strip_prefix("prefix=")).map(|value| value.replace("%2F", "/"));
+        let key = prefix.as_deref().unwrap_or_else(|| path.split_once('/').map_or("", |(_bucket, key)| key));
         let folder = key.split_once('/').map_or(key, |(folder, _)| folder);
         let range = if request.headers().get("range").is_some() { " ranged" } else { "" };
-        return call(format!("{} {folder}/{range}", request.method()), key.to_owned());
+        let method = match request.method() {
+            "PUT" if request.headers().get("x-amz-copy-source").is_some() => "COPY",
+            "GET" if query.contains("list-type=2") => "LIST",
+            method => method,
+        };
+        return call(format!("{method} {folder}/{range}"), key.to_owned());
     };
     let operation = target.rsplit('.').next().unwrap_or_default();
     let body = dynamodb_body(request);
@@ -428,8 +495,9 @@ fn describe(request: &HttpRequest, began: u64) -> Call {
             call(format!("Query {}", text(&values[":prefix"])), text(&values[":pk"]))
         }
         "TransactWriteItems" => call(format!("TransactWriteItems {}", items(&body)), String::new()),
+        "BatchWriteItem" => call(format!("BatchWriteItem {}", batched(&body)), String::new()),
         operation => {
-            let key = &body["Key"];
+            let key = if body["Key"].is_null() { &body["Item"] } else { &body["Key"] };
             call(format!("{operation} {}", kind(&text(&key["sk"]))), text(&key["pk"]))
         }
     }
@@ -437,6 +505,11 @@ fn describe(request: &HttpRequest, began: u64) -> Call {
 
 fn dynamodb_body(request: &HttpRequest) -> Value {
     request.body().bytes().and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default()
+}
+
+fn batched(batch: &Value) -> usize {
+    let writes = batch["RequestItems"].as_object().into_iter().flat_map(|tables| tables.values());
+    writes.filter_map(Value::as_array).map(Vec::len).sum()
 }
 
 fn items(transaction: &Value) -> usize {

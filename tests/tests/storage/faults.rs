@@ -56,7 +56,7 @@ fn essence(answer: &Answer) -> Value {
 }
 
 /// The call of this number, counted from now, goes wrong; others don't.
-fn fail_nth(process: &Process, position: usize, fault: Fault) {
+pub fn fail_nth(process: &Process, position: usize, fault: Fault) {
     let mut number = 0;
     process.tap.script(move |_| {
         number += 1;
@@ -249,7 +249,7 @@ async fn a_handle_is_claimed_through_any_fault_of_any_call() {
 }
 
 /// Whatever goes wrong, nobody is told that somebody else was first.
-async fn through_any_fault(cloud: &Cloud, request: impl AsyncFn(&Process, &str) -> Answer) {
+pub async fn through_any_fault(cloud: &Cloud, request: impl AsyncFn(&Process, &str) -> Answer) {
     let process = cloud.process();
     request(&process, "undisturbed").await.expect(201);
     let calls = process.tap.take();

@@ -6,10 +6,17 @@
 // Tests fail by panicking.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods)]
 
+mod ahead;
+mod bodies;
 mod damage;
 mod faults;
+mod large;
+mod lenient;
+mod names;
 mod outages;
 mod process;
 mod races;
 mod scripts;
 mod steps;
+mod turns;
+mod uploads;

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use local::router::Function;
+use serde_json::{Value, json};
 use tests::client::Answer;
 use tests::history::{self, History, Object};
 use tests::wiretap::{Call, Fault, sequence};
@@ -131,6 +133,38 @@ async fn a_fetch_without_storage_is_a_503() {
     let cloud = Cloud::start().await;
     give_up(&cloud, &OF_DYNAMODB, is_dynamodb, fetch_all).await;
     give_up(&cloud, &OF_S3, Call::is_s3, fetch_all).await;
+}
+
+#[tokio::test]
+async fn a_presigned_url_without_dynamodb_is_a_503() {
+    let cloud = Cloud::start().await;
+    for direction in ["put", "get"] {
+        let presign = async |process: &Process, slug: &str| process.presign(direction, slug, &["0".repeat(64)]).await;
+        give_up(&cloud, &OF_DYNAMODB, is_dynamodb, presign).await;
+    }
+}
+
+#[tokio::test]
+async fn tags_without_dynamodb_are_a_503() {
+    let cloud = Cloud::start().await;
+    let tags: Value =
+        (0..60).map(|number| json!({"tag": format!("v{number}"), "commit_id": parent(&song())})).collect();
+    let post = async |process: &Process, slug: &str| process.post_tags(slug, &tags).await;
+    give_up(&cloud, &OF_DYNAMODB, is_dynamodb, post).await;
+    let list = async |process: &Process, slug: &str| process.get(Function::Tags, slug).await;
+    give_up(&cloud, &OF_DYNAMODB, is_dynamodb, list).await;
+}
+
+#[tokio::test]
+async fn releases_without_dynamodb_are_a_503() {
+    let list = async |process: &Process, slug: &str| process.get(Function::Releases, slug).await;
+    give_up(&Cloud::start().await, &OF_DYNAMODB, is_dynamodb, list).await;
+}
+
+#[tokio::test]
+async fn room_for_a_body_without_dynamodb_is_a_503() {
+    let make_room = async |process: &Process, slug: &str| process.make_room(slug).await;
+    give_up(&Cloud::start().await, &OF_DYNAMODB, is_dynamodb, make_room).await;
 }
 
 #[tokio::test]

@@ -10,11 +10,11 @@ use bytes::Bytes;
 use common::Hub;
 use common::ambient::Ambient;
 use common::auth::Tokens;
-use common::service::{AnswerBody, CutOff, Settings};
+use common::service::{AnswerBody, CutOff, Ids, Settings};
 use common::store::Store;
 use common::store::account::Claim;
 use common::store::items::Visibility;
-use http::Response;
+use http::{Method, Response};
 use http_body_util::BodyExt;
 use lambda_http::{Body, RequestExt};
 use local::backends::Backends;
@@ -22,11 +22,11 @@ use local::router::Function;
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
-use tests::client::Answer;
+use tests::client::{Answer, percent_encoded, put_well};
 use tests::encoding::Encoding;
-use tests::history::{History, Object, Pack, map_of_text, objects_body};
+use tests::history::{History, Object, Pack, list_of_text, map_of_text, objects_body};
 use tests::verify;
-use tests::wiretap::Wiretap;
+use tests::wiretap::{Wiretap, stop_clock};
 use tokio::sync::OnceCell;
 
 const SECRET: &str = "a secret of the storage tests, long enough";
@@ -37,6 +37,7 @@ const OWNER: &str = "dev";
 pub struct Cloud {
     pub backends: Backends,
     ambient: Ambient,
+    ids: Ids,
 }
 
 /// Runs `check` on `cases` values of the strategy against what `prepare` made once. The smallest case that panics is
@@ -68,8 +69,13 @@ pub struct Process {
 impl Cloud {
     /// Fresh stores in memory, and a user with a handle.
     pub async fn start() -> Cloud {
+        Cloud::start_with(Ids::Strict).await
+    }
+
+    /// The same, with ids that are hashes or not.
+    pub async fn start_with(ids: Ids) -> Cloud {
         let backends = Backends::start(None, SECRET).await.expect("the stores start");
-        let cloud = Cloud { backends, ambient: Ambient::replay(1, Duration::from_secs(1_750_000_000)) };
+        let cloud = Cloud { backends, ambient: Ambient::replay(1, Duration::from_secs(1_750_000_000)), ids };
         let claimed = cloud.process().hub.store.claim_handle(USER, &OWNER.parse().unwrap(), "").await;
         assert_eq!(claimed.expect("the store answers"), Claim::Held);
         tokio::time::pause();
@@ -88,7 +94,7 @@ impl Cloud {
         let (dynamodb, s3) = (tapped(&self.backends.dynamodb), tapped(&self.backends.s3));
         let store = Store::new(&dynamodb, &s3, self.backends.location.clone(), self.ambient.clone());
         let tokens = Tokens::new(SECRET, self.ambient.clone()).expect("a good secret");
-        let settings = Settings { push_to_create: Some(Visibility::Public), ..Settings::default() };
+        let settings = Settings { push_to_create: Some(Visibility::Public), ids: self.ids, ..Settings::default() };
         Process {
             hub: Hub { store: Arc::new(store), tokens: Arc::new(OnceCell::new_with(Some(tokens))), settings },
             tap,
@@ -97,13 +103,21 @@ impl Cloud {
 
     /// Deletes what S3 has under a key.
     pub async fn delete(&self, key: &str) {
-        let config = aws_sdk_s3::config::Builder::from(&self.backends.s3).force_path_style(true).build();
-        let client = aws_sdk_s3::Client::from_conf(config);
-        let delete = client.delete_object().bucket(&self.backends.location.bucket).key(key);
-        // Not tapped, so the clock has to be let go meanwhile.
-        tokio::time::resume();
+        let _clock = stop_clock();
+        let delete = self.s3().delete_object().bucket(&self.backends.location.bucket).key(key);
         delete.send().await.expect("the store answers");
-        tokio::time::pause();
+    }
+
+    /// Puts something else under a key in S3.
+    pub async fn put(&self, key: &str, content: Bytes) {
+        let _clock = stop_clock();
+        let put = self.s3().put_object().bucket(&self.backends.location.bucket).key(key);
+        put.body(content.into()).send().await.expect("the store answers");
+    }
+
+    fn s3(&self) -> aws_sdk_s3::Client {
+        let config = aws_sdk_s3::config::Builder::from(&self.backends.s3).force_path_style(true).build();
+        aws_sdk_s3::Client::from_conf(config)
     }
 
     /// Fails unless a process that has just started finds exactly these branches, and behind them exactly the history
@@ -128,6 +142,12 @@ impl Cloud {
     }
 }
 
+/// PUTs bytes where a hub said, as a client does: past every process.
+pub async fn put(url: &str, content: impl Into<Bytes>) {
+    let _clock = stop_clock();
+    put_well(url, content).await;
+}
+
 /// Fails unless what was fetched is exactly what these commits reach in `whole`.
 pub fn assert_is(whole: &History, tips: &[impl AsRef<str>], fetched: &Pack) {
     verify::pack(fetched, &History::default()).expect("an answer that holds together");
@@ -144,8 +164,8 @@ impl Process {
 
     /// `POST /api/identities` of any user.
     pub async fn claim_handle(&self, user: &str, handle: &str) -> Answer {
-        let request = self.request(user, "", Encoding::Json, &json!({"handle": handle})).await;
-        whole(Function::Identities.call(&self.hub, request).await).await.expect("a whole answer")
+        let body = json!({"handle": handle});
+        self.call_as(user, Function::Identities, "", Encoding::Json, &body).await.expect("a whole answer")
     }
 
     /// `GET /refs`
@@ -204,6 +224,97 @@ impl Process {
         self.call(Function::Fetch, slug, encoding, &json!({"want": want, "have": have})).await
     }
 
+    /// `POST /presign` for the URL to PUT an object to.
+    pub async fn put_url(&self, slug: &str, id: &str) -> String {
+        self.presigned("put", slug, &[id]).await.remove(id).expect("a URL")
+    }
+
+    /// The URLs that `POST /presign` gives out for these.
+    pub async fn presigned<I: AsRef<str>>(&self, direction: &str, slug: &str, ids: &[I]) -> BTreeMap<String, String> {
+        map_of_text(&self.presign(direction, slug, ids).await.expect(200), "presigned").expect("URLs")
+    }
+
+    /// `POST /presign`
+    pub async fn presign<I: AsRef<str>>(&self, direction: &str, slug: &str, ids: &[I]) -> Answer {
+        let ids: Vec<&str> = ids.iter().map(AsRef::as_ref).collect();
+        let body = json!({"object_ids": ids, "direction": direction, "ttl_seconds": 3_600});
+        self.call(Function::Presign, slug, Encoding::Json, &body).await.expect("a whole answer")
+    }
+
+    /// `POST /filter-objects`
+    pub async fn filter<I: AsRef<str>>(&self, slug: &str, ids: &[I]) -> Answer {
+        let ids: Vec<&str> = ids.iter().map(AsRef::as_ref).collect();
+        let body = json!({"object_ids": ids});
+        self.call(Function::FilterObjects, slug, Encoding::Json, &body).await.expect("a whole answer")
+    }
+
+    /// The ids that `POST /filter-objects` says are missing.
+    pub async fn missing<I: AsRef<str>>(&self, slug: &str, ids: &[I]) -> Vec<String> {
+        list_of_text(&self.filter(slug, ids).await.expect(200), "missing").expect("ids")
+    }
+
+    /// `GET /refs`, `repo_id` only.
+    pub async fn repo_id(&self, slug: &str) -> String {
+        self.refs(slug).await.expect(200)["repo_id"].as_str().expect("an id").to_owned()
+    }
+
+    /// `GET /o/{object_id}` of all of an object: the answer, unless it is cut off.
+    pub async fn object(&self, repo_id: &str, id: &str) -> Result<Answer, CutOff> {
+        self.object_part(repo_id, id, None).await
+    }
+
+    /// `GET /o/{object_id}` with this `Range`.
+    pub async fn object_part(&self, repo_id: &str, id: &str, range: Option<&str>) -> Result<Answer, CutOff> {
+        let mut request = http::Request::get(format!("/?repo_id={repo_id}"));
+        if let Some(range) = range {
+            request = request.header("range", range);
+        }
+        self.send(Function::Object, USER, request, &[("object_id", id)], Vec::new()).await
+    }
+
+    /// `POST /uploads`
+    pub async fn make_room(&self, slug: &str) -> Answer {
+        self.call(Function::Uploads, slug, Encoding::Json, &Value::Null).await.expect("a whole answer")
+    }
+
+    /// `POST /uploads`, and a body PUT where that says. Answers with the upload's id.
+    pub async fn put_body(&self, slug: &str, body: impl Into<Bytes>) -> String {
+        let room = self.make_room(slug).await.expect(200);
+        put(room["url"].as_str().expect("a URL"), body).await;
+        room["upload_id"].as_str().expect("an id").to_owned()
+    }
+
+    /// A POST whose body was PUT before.
+    pub async fn call_by_reference(&self, function: Function, slug: &str, encoding: Encoding, upload: &str) -> Answer {
+        let request = http::Request::post("/")
+            .header("content-type", encoding.content_type())
+            .header("accept", encoding.accept())
+            .header("muse-body-upload", upload);
+        self.send(function, USER, request, &[("slug", slug)], Vec::new()).await.expect("a whole answer")
+    }
+
+    /// `POST /tags`
+    pub async fn post_tags(&self, slug: &str, tags: &Value) -> Answer {
+        self.call(Function::Tags, slug, Encoding::Json, &json!({"tags": tags})).await.expect("a whole answer")
+    }
+
+    /// `POST /releases`
+    pub async fn post_release(&self, slug: &str, release: &Value) -> Answer {
+        self.call(Function::Releases, slug, Encoding::Json, release).await.expect("a whole answer")
+    }
+
+    /// `DELETE /releases/{tag}`
+    pub async fn delete_release(&self, slug: &str, tag: &str) -> Answer {
+        let request = http::Request::builder().method(Method::DELETE).uri("/");
+        let parameters = [("slug", slug), ("tag", &percent_encoded(tag))];
+        self.send(Function::Releases, USER, request, &parameters, Vec::new()).await.expect("a whole answer")
+    }
+
+    /// A GET about a repo of the owner's.
+    pub async fn get(&self, function: Function, slug: &str) -> Answer {
+        self.send(function, USER, http::Request::get("/"), &[("slug", slug)], Vec::new()).await.expect("a whole answer")
+    }
+
     /// Calls a function about a repo of the owner's: its answer, unless it is cut off.
     pub async fn call(
         &self,
@@ -212,22 +323,39 @@ impl Process {
         encoding: Encoding,
         body: &Value,
     ) -> Result<Answer, CutOff> {
-        whole(function.call(&self.hub, self.request(USER, slug, encoding, body).await).await).await
+        self.call_as(USER, function, slug, encoding, body).await
     }
 
-    /// The functions look at neither method nor path but for its parameters, which a front door reads.
-    async fn request(&self, user: &str, slug: &str, encoding: Encoding, body: &Value) -> lambda_http::Request {
-        let token =
-            self.hub.tokens().await.expect("a secret").mint(user, Duration::from_secs(86_400)).expect("a token");
+    async fn call_as(
+        &self,
+        user: &str,
+        function: Function,
+        slug: &str,
+        encoding: Encoding,
+        body: &Value,
+    ) -> Result<Answer, CutOff> {
         let request = http::Request::post("/")
-            .header("authorization", format!("Bearer {token}"))
             .header("content-type", encoding.content_type())
-            .header("accept", encoding.accept())
-            .body(Body::Binary(encoding.encode(body)))
-            .expect("a request");
-        let parameter = |name: &str, value: &str| (name.to_owned(), vec![value.to_owned()]);
-        let path: HashMap<String, Vec<String>> = [parameter("owner", OWNER), parameter("slug", slug)].into();
-        request.with_path_parameters(path)
+            .header("accept", encoding.accept());
+        self.send(function, user, request, &[("slug", slug)], encoding.encode(body)).await
+    }
+
+    /// Of a path the functions look at nothing but its parameters, which a front door reads.
+    async fn send(
+        &self,
+        function: Function,
+        user: &str,
+        request: http::request::Builder,
+        parameters: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Result<Answer, CutOff> {
+        let tokens = self.hub.tokens().await.expect("a secret");
+        let token = tokens.mint(user, Duration::from_secs(86_400)).expect("a token");
+        let request = request.header("authorization", format!("Bearer {token}"));
+        let request = request.body(Body::Binary(body)).expect("a request");
+        let parameter = |(name, value): &(&str, &str)| ((*name).to_owned(), vec![(*value).to_owned()]);
+        let path: HashMap<String, Vec<String>> = parameters.iter().chain(&[("owner", OWNER)]).map(parameter).collect();
+        whole(function.call(&self.hub, request.with_path_parameters(path)).await).await
     }
 }
 

@@ -6,7 +6,8 @@ use tests::encoding::Encoding;
 use tests::history::{self, History, Object};
 use tests::wiretap::{Call, sequence, steps};
 
-use crate::process::{Cloud, Process};
+use crate::process::{Cloud, Process, put};
+use crate::uploads::Song;
 
 /// What a fetch reads of the table.
 const READ_ITEMS: [&str; 4] = ["GetItem MEMBER#", "GetItem META", "Query PACK#", "Query REF#"];
@@ -216,4 +217,190 @@ async fn a_first_push_makes_the_repo_in_its_one_transaction() {
     assert_eq!(sequence(&calls), [&expected[..1], &[&["GetItem PROFILE"]], &expected[1..]].concat());
     process.push_onto("second", "main", &history, &[], history.last()).await.expect(200);
     assert_eq!(sequence(&process.tap.take()), expected, "a profile is remembered");
+}
+
+/// What a request reads of the table that has to know what is there.
+const READ_PACKS: [&str; 3] = ["GetItem MEMBER#", "GetItem META", "Query PACK#"];
+/// What one reads that only has to know who may ask.
+const READ_REPO: [&str; 2] = ["GetItem MEMBER#", "GetItem META"];
+/// What filter-objects reads.
+const READ_UPLOADS: [&str; 4] = ["GetItem MEMBER#", "GetItem META", "GetItem UPLOADS", "Query PACK#"];
+
+/// A process that knows `song` and its base, and where to upload the file of its next commit.
+async fn singing(song: &Song) -> (Cloud, Process, String) {
+    let cloud = Cloud::start().await;
+    let process = cloud.process();
+    let url = song.begin(&process, "song").await;
+    process.tap.take();
+    (cloud, process, url)
+}
+
+/// The calls that a request makes, step by step.
+async fn calls<T>(process: &Process, request: impl Future<Output = T>) -> Vec<Vec<String>> {
+    process.tap.take();
+    request.await;
+    let owned = |step: Vec<&str>| step.into_iter().map(str::to_owned).collect();
+    sequence(&process.tap.take()).into_iter().map(owned).collect()
+}
+
+#[tokio::test]
+async fn presign_takes_two_steps_to_put_and_one_to_get() {
+    let song = Song::of(1_000);
+    let (_cloud, process, url) = singing(&song).await;
+    let ids = [&song.object.id];
+    assert_eq!(calls(&process, process.presigned("put", "song", &ids)).await, [&READ_REPO[..], &["PutItem UPLOADS"]]);
+    put(&url, song.object.content.clone()).await;
+    song.push_tip(&process, "song").await.expect(200);
+    assert_eq!(calls(&process, process.presigned("get", "song", &ids)).await, [READ_PACKS]);
+}
+
+#[tokio::test]
+async fn presign_makes_a_repo_before_anything_is_uploaded_to_it() {
+    let cloud = Cloud::start().await;
+    let (process, song) = (cloud.process(), Song::of(1_000));
+    let url = process.put_url("new", &song.object.id);
+    let expected: [&[&str]; 4] =
+        [&["GetItem NAME"], &["GetItem PROFILE"], &["TransactWriteItems 3"], &["PutItem UPLOADS"]];
+    assert_eq!(calls(&process, url).await, expected);
+}
+
+/// The calls by which what was uploaded is taken in.
+const TAKE: [&[&str]; 5] =
+    [&["LIST uploads/"], &["COPY objects/"], &["PUT packs/"], &["TransactWriteItems 1"], &["DELETE uploads/"]];
+
+#[tokio::test]
+async fn an_upload_is_taken_in_five_steps_and_once() {
+    let song = Song::of(1_000);
+    let (_cloud, process, url) = singing(&song).await;
+    let ids = [&song.object.id];
+    let filter = async || drop(process.missing("song", &ids).await);
+    let nothing: [&[&str]; 3] = [&READ_UPLOADS, TAKE[0], &READ_UPLOADS];
+    assert_eq!(calls(&process, filter()).await, nothing, "nothing is there yet");
+    put(&url, song.object.content.clone()).await;
+    let other = ["0".repeat(64)];
+    assert_eq!(calls(&process, process.missing("song", &other)).await, nothing, "it is not what was asked for");
+    assert_eq!(calls(&process, filter()).await, [&[&READ_UPLOADS[..]], &TAKE[..], &[&READ_UPLOADS]].concat());
+    assert_eq!(calls(&process, filter()).await, [READ_UPLOADS], "it is known now");
+    let push = song.push_tip(&process, "song");
+    assert_eq!(calls(&process, push).await, [&READ_ALL[..], &["PUT packs/"], &["TransactWriteItems 3"]]);
+}
+
+#[tokio::test]
+async fn a_push_that_relies_on_an_upload_takes_six_steps_more() {
+    let song = Song::of(1_000);
+    let (_cloud, process, url) = singing(&song).await;
+    put(&url, song.object.content.clone()).await;
+    let pushed: [&[&str]; 3] = [&READ_ALL, &["PUT packs/"], &["TransactWriteItems 3"]];
+    let push = song.push_tip(&process, "song");
+    assert_eq!(calls(&process, push).await, [&[&READ_ALL[..]], &TAKE[..], &pushed[..]].concat());
+}
+
+#[tokio::test]
+async fn a_wrong_upload_is_deleted_and_so_is_its_copy() {
+    let song = Song::of(1_000);
+    let (_cloud, process, url) = singing(&song).await;
+    put(&url, "wrong").await;
+    let expected: [&[&str]; 6] =
+        [&READ_UPLOADS, TAKE[0], TAKE[1], &["DELETE objects/"], &["DELETE uploads/"], &READ_UPLOADS];
+    let ids = [&song.object.id];
+    assert_eq!(calls(&process, process.missing("song", &ids)).await, expected);
+    let nothing: [&[&str]; 3] = [&READ_UPLOADS, TAKE[0], &READ_UPLOADS];
+    assert_eq!(calls(&process, process.missing("song", &ids)).await, nothing);
+}
+
+/// As many as there are, they are listed once, registered once, and copied side by side.
+#[tokio::test]
+async fn many_uploads_take_no_more_steps_than_one() {
+    let song = Song::of(1_000);
+    let (_cloud, process, _) = singing(&song).await;
+    let objects: Vec<Object> = (0..20_u8).map(|number| Object::new(vec![number; 100])).collect();
+    let ids: Vec<&str> = objects.iter().map(|object| object.id.as_str()).collect();
+    let urls = process.presigned("put", "song", &ids).await;
+    for object in &objects {
+        put(&urls[&object.id], object.content.clone()).await;
+    }
+    let steps = calls(&process, process.missing("song", &ids)).await;
+    assert_eq!(steps[0], READ_UPLOADS);
+    assert_eq!(steps[1], TAKE[0]);
+    assert_eq!(steps[2], ["COPY objects/"; 20]);
+    assert_eq!(steps[3..5], [TAKE[2], TAKE[3]]);
+    assert_eq!(steps[5], ["DELETE uploads/"; 20]);
+    assert_eq!(steps[6..], [READ_UPLOADS]);
+}
+
+#[tokio::test]
+async fn an_object_takes_two_steps_and_one_more_for_each_8_mib() {
+    let cloud = Cloud::start().await;
+    for (slug, size, reads) in [("small", 1_000, 1), ("large", (8 << 20) + 1, 2)] {
+        let (process, song) = (cloud.process(), Song::of(size));
+        let url = song.begin(&process, slug).await;
+        put(&url, song.object.content.clone()).await;
+        song.push_tip(&process, slug).await.expect(200);
+        let repo_id = process.repo_id(slug).await;
+        let large = process.object(&repo_id, &song.object.id);
+        let read: &[&str] = &["GET objects/ ranged"];
+        assert_eq!(calls(&process, large).await, [&[&READ_PACKS[..]], &vec![read; reads][..]].concat());
+        let part = process.object_part(&repo_id, &song.object.id, Some("bytes=5-9"));
+        assert_eq!(calls(&process, part).await, [&READ_PACKS[..], read]);
+
+        let packed = song.history.objects.keys().find(|id| **id != song.object.id).expect("another file");
+        let packed = process.object(&repo_id, packed);
+        assert_eq!(calls(&process, packed).await, [&READ_PACKS[..], &["GET packs/ ranged"]]);
+        let absent = "0".repeat(64);
+        assert_eq!(calls(&process, process.object(&repo_id, &absent)).await, [READ_PACKS]);
+    }
+}
+
+#[tokio::test]
+async fn tags_take_three_steps_to_store_and_two_to_list() {
+    let song = Song::of(1_000);
+    let (_cloud, process, _) = singing(&song).await;
+    let tags = |count: usize| -> serde_json::Value {
+        (0..count).map(|number| json!({"tag": format!("v{number}"), "commit_id": song.base})).collect()
+    };
+    let (one, many) = (tags(1), tags(60));
+    let known: [&[&str]; 2] = [&READ_PACKS, &["Query TAG#"]];
+    let stored: [&[&str]; 3] = [known[0], known[1], &["BatchWriteItem 1"]];
+    assert_eq!(calls(&process, process.post_tags("song", &one)).await, stored);
+    assert_eq!(calls(&process, process.post_tags("song", &one)).await, known, "nothing changed");
+    let stored: [&[&str]; 3] = [known[0], known[1], &["BatchWriteItem 25", "BatchWriteItem 25", "BatchWriteItem 9"]];
+    assert_eq!(calls(&process, process.post_tags("song", &many)).await, stored, "one of them is there");
+    assert_eq!(calls(&process, process.get(Function::Tags, "song")).await, [&READ_REPO[..], &["Query TAG#"]]);
+}
+
+#[tokio::test]
+async fn a_release_takes_three_steps_to_publish_and_to_retract_and_two_to_list() {
+    let song = Song::of(1_000);
+    let (_cloud, process, _) = singing(&song).await;
+    let release = json!({"tag": "v1", "commit_id": song.base, "channel": "stable"});
+    let publish = async || process.post_release("song", &release).await.status;
+    let published: [&[&str]; 3] = [&READ_PACKS, &["Query REL#"], &["TransactWriteItems 1"]];
+    assert_eq!(calls(&process, publish()).await, published);
+    assert_eq!(calls(&process, publish()).await, published[..2], "it is there already");
+    assert_eq!(calls(&process, process.get(Function::Releases, "song")).await, [&READ_REPO[..], &["Query REL#"]]);
+    let retracted: [&[&str]; 3] = [&READ_REPO, &["GetItem REL#"], &["DeleteItem REL#"]];
+    assert_eq!(calls(&process, process.delete_release("song", "v1")).await, retracted);
+    assert_eq!(calls(&process, process.delete_release("song", "v1")).await, retracted[..2]);
+}
+
+#[tokio::test]
+async fn a_request_by_reference_takes_six_steps_more() {
+    let song = Song::of(1_000);
+    let (_cloud, process, _) = singing(&song).await;
+    assert_eq!(calls(&process, process.make_room("song")).await, [&READ_REPO[..], &["TransactWriteItems 1"]]);
+    let body = json!({"object_ids": song.history.objects.keys().take(1).collect::<Vec<_>>()});
+    let upload = process.put_body("song", Encoding::Json.encode(&body)).await;
+    let request = process.call_by_reference(Function::Negotiate, "song", Encoding::Json, &upload);
+    let expected: [&[&str]; 7] = [
+        &READ_REPO,
+        &["GetItem UPLOAD"],
+        &["HEAD uploads/"],
+        &["UpdateItem UPLOAD"],
+        &["GET uploads/ ranged"],
+        &["GetItem MEMBER#", "GetItem META", "Query PACK#"],
+        &["DELETE uploads/"],
+    ];
+    assert_eq!(calls(&process, request).await, expected);
+    let again = process.call_by_reference(Function::Negotiate, "song", Encoding::Json, &upload);
+    assert_eq!(calls(&process, again).await, expected[..2], "it is used");
 }
