@@ -14,6 +14,7 @@ use futures_util::{FutureExt, Stream};
 use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::{Frame, SizeHint};
+use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt};
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
@@ -493,7 +494,14 @@ impl Call {
         let host = header(http::header::HOST.as_str()).unwrap_or("localhost");
         // API Gateway terminates TLS and says so.
         let scheme = header("x-forwarded-proto").filter(|scheme| *scheme == "https").unwrap_or("http");
-        format!("{scheme}://{host}")
+        // The URL of an API Gateway has the name of its stage in front of the path that its routes see.
+        let stage = match self.parts.request_context_ref() {
+            Some(RequestContext::ApiGatewayV1(context)) => {
+                context.path.as_deref().and_then(|path| path.strip_suffix(self.parts.raw_http_path()))
+            }
+            _ => None,
+        };
+        format!("{scheme}://{host}{}", stage.unwrap_or_default())
     }
 
     /// Where clients reach S3, if that is not under its own name.
@@ -613,5 +621,45 @@ impl http_body::Body for AnswerBody {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Self::Streamed(_) => SizeHint::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_config::{BehaviorVersion, SdkConfig};
+    use serde_json::json;
+
+    /// A call as a REST API makes it that clients ask for `path`, in front of functions that see `seen`.
+    fn call(path: &str, seen: &str) -> Call {
+        let event = json!({
+            "resource": "/api/repos",
+            "path": seen,
+            "httpMethod": "POST",
+            "headers": {"Host": "abc.execute-api.eu-west-1.amazonaws.com", "X-Forwarded-Proto": "https"},
+            "multiValueHeaders": {
+                "Host": ["abc.execute-api.eu-west-1.amazonaws.com"], "X-Forwarded-Proto": ["https"],
+            },
+            "requestContext": {"path": path, "stage": "hub", "httpMethod": "POST", "identity": {}},
+            "body": null,
+            "isBase64Encoded": false,
+        });
+        Call::new(lambda_http::request::from_str(&event.to_string()).unwrap())
+    }
+
+    #[test]
+    fn the_url_of_an_api_gateway_has_its_stage_and_that_of_a_domain_has_none() {
+        let config = SdkConfig::builder().behavior_version(BehaviorVersion::latest()).build();
+        let location = Location { table: String::new(), bucket: String::new() };
+        let mut hub = Hub {
+            store: Arc::new(Store::new(&config, &config, location, Ambient::system())),
+            tokens: Arc::default(),
+            settings: Settings::default(),
+        };
+        let host = "https://abc.execute-api.eu-west-1.amazonaws.com";
+        assert_eq!(call("/hub/api/repos", "/api/repos").hub_url(&hub), format!("{host}/hub"));
+        assert_eq!(call("/api/repos", "/api/repos").hub_url(&hub), host);
+        hub.settings.public_url = Some("https://hub.example.com/".to_owned());
+        assert_eq!(call("/hub/api/repos", "/api/repos").hub_url(&hub), "https://hub.example.com");
     }
 }

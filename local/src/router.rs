@@ -128,9 +128,20 @@ impl Function {
         }
     }
 
-    /// Whether its answer is streamed, which a front door has to know beforehand: those that may be over 6 MB.
+    /// Whether its answer is streamed, which a front door has to know beforehand: those that may be over 6 MB, or take
+    /// longer than the 29 seconds that an API Gateway waits for a buffered one.
     pub const fn streams(self) -> bool {
-        matches!(self, Self::Fetch | Self::Object | Self::Presign | Self::Releases | Self::Tags)
+        matches!(
+            self,
+            Self::Fetch
+                | Self::FilterObjects
+                | Self::Object
+                | Self::Presign
+                | Self::Push
+                | Self::PushObjects
+                | Self::Releases
+                | Self::Tags
+        )
     }
 }
 

@@ -169,6 +169,16 @@ fn the_stores_run_by_themselves_and_say_where_in_a_file_of_their_own() {
     assert_eq!(value("ACCESS_TOKEN_SECRET"), fs::read_to_string(data.join("secret")).unwrap());
     assert!(!stores.printed.contains(value("AWS_SECRET_ACCESS_KEY")), "the terminal is not told");
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+
+    // As on AWS: whoever reaches the table has the secret that the hub keeps there.
+    let variables = environment.lines().filter_map(|line| line.split_once('='));
+    let mut token = command(&["token", "--user", "user-ada", "--table", value("MUSEHUB_TABLE")]);
+    token.envs(variables.filter(|(name, _)| name.starts_with("AWS_")));
+    for _ in ["drawn", "read"] {
+        let minted = token.output().unwrap();
+        assert!(minted.status.success(), "{}", complaint(&minted));
+        assert_eq!(String::from_utf8_lossy(&minted.stdout).split('.').count(), 3, "a JWT has three parts");
+    }
     stores.signal("-TERM");
     assert!(stores.process.wait().unwrap().success());
 }

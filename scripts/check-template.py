@@ -1,0 +1,832 @@
+"""Holds template.yaml to the code.
+
+It translates the template with SAM's own translator, without a network, and compares what CloudFormation would get
+with the routes of Cargo.toml, what streams (local/src/router.rs), what is binary (local/src/lambda.rs), the environment
+that functions read (common/src/service.rs) and the crates in functions/. Then it looks at rights, at what is kept, at
+the door and at the alarms. Each failure is one line.
+
+    check-template.py               check
+    check-template.py --policies    print each function's rights as JSON, for other tests
+    check-template.py --self-test   break the template in many ways, and see that each is found
+
+`--root` names another copy of the repository. scripts/check-template.sh makes the environment that this runs in.
+"""
+
+import argparse
+import copy
+import json
+import logging
+import os
+import re
+import sys
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+# The translator asks for a region and makes no call.
+os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
+logging.disable(logging.WARNING)
+
+from samcli.yamlhelper import yaml_parse  # noqa: E402
+from samtranslator.model.exceptions import InvalidDocumentException  # noqa: E402
+from samtranslator.translator.transform import transform  # noqa: E402
+
+Json = dict[str, Any]
+
+FUNCTION = "AWS::Serverless::Function"
+# What functions have beside what the hub reads.
+OTHER_VARIABLES = {"RUST_LOG"}
+# What the hub reads and a template must not hold.
+SECRET_VARIABLES = {"ACCESS_TOKEN_SECRET"}
+# What SAM attaches by itself; the boundary takes from it what is too much.
+MANAGED_BY_SAM = re.compile(r":iam::aws:policy/(service-role/AWSLambdaBasicExecutionRole|AWSXray\w+)$", re.IGNORECASE)
+KEY_PREFIXES = {"packs", "objects", "uploads"}
+PARTITION_KEYS = {"NAME#*", "REPO#*", "USER#*", "HANDLE#*", "UPLOAD#*", "SECRET"}
+# An error of these makes clients send more.
+LAST_TO_BE_THROTTLED = {"filter-objects", "presign", "negotiate"}
+# API Gateway stops to wait for a buffered answer then.
+BUFFERED_SECONDS = 29
+# What an account has without paying for it.
+FREE_ALARMS = 10
+
+
+@dataclass
+class Code:
+    """What the code says."""
+
+    routes: set[tuple[str, str, str]]
+    streaming: set[str]
+    streaming_mains: set[str]
+    crates: set[str]
+    binary_types: set[str]
+    required: set[str]
+    optional: set[str]
+
+    @classmethod
+    def read(cls, root: Path) -> "Code":
+        cargo = tomllib.loads((root / "Cargo.toml").read_text())
+        router = cargo["workspace"]["metadata"]["lambda"]["watch"]["router"]
+        routes = {(to["method"], path, to["function"]) for path, tos in router.items() for to in tos}
+
+        rust = (root / "local/src/router.rs").read_text()
+        names = dict(re.findall(r'Self::(\w+) => "([a-z-]+)"', rust))
+        streams = one(r"fn streams\(self\) -> bool \{\s*matches!\(\s*self,\s*([^)]*)\)", rust, "Function::streams")
+        mains = (root / "functions").glob("*/src/main.rs")
+
+        binary = one(
+            r"BINARY_MEDIA_TYPES: \[&str; \d+\] = \[([^\]]*)\]",
+            (root / "local/src/lambda.rs").read_text(),
+            "BINARY_MEDIA_TYPES",
+        )
+
+        service = (root / "common/src/service.rs").read_text()
+        body = one(r"fn from_environment\(.*?\{\n(.*?)\n    \}\n", service, "Hub::from_environment")
+        return cls(
+            routes=routes,
+            streaming={names[variant] for variant in re.findall(r"Self::(\w+)", streams)},
+            streaming_mains={main.parts[-3] for main in mains if "run_with_streaming_response(" in main.read_text()},
+            crates={manifest.parent.name for manifest in (root / "functions").glob("*/Cargo.toml")},
+            binary_types=set(re.findall(r'"([^"]+)"', binary)),
+            required=set(re.findall(r'\brequired\(\s*"(\w+)"', body)),
+            optional=set(re.findall(r'\b(?:variable|choice)\(\s*"(\w+)"', body)),
+        )
+
+
+def one(pattern: str, text: str, what: str) -> str:
+    found = re.search(pattern, text, re.DOTALL)
+    if found is None:
+        sys.exit(f"check-template: {what} does not look as it did: mend the pattern in {Path(__file__).name}")
+    return found.group(1)
+
+
+@dataclass
+class Statement:
+    """One right: what may be done with what."""
+
+    actions: list[str]
+    resources: list[str]
+    condition: Json = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, statement: Json) -> "Statement":
+        return cls(
+            actions=as_list(statement.get("Action")),
+            resources=[plain(resource) for resource in as_list(statement.get("Resource"))],
+            condition=statement.get("Condition", {}),
+        )
+
+    def covers(self, action: str, resource: str) -> bool:
+        prefixes = (known.removesuffix("*") for known in self.resources if known.endswith("/*"))
+        return action in self.actions and (resource in self.resources or any(map(resource.startswith, prefixes)))
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def plain(value: Any) -> Any:
+    """`!GetAtt Table.Arn` as `Table.Arn`, `!Sub "${Bucket.Arn}/packs/*"` as `Bucket.Arn/packs/*`, `!Ref X` as `X`."""
+    match value:
+        case {"Fn::GetAtt": [*parts]}:
+            return ".".join(parts)
+        case {"Fn::GetAtt": str(path)}:
+            return path
+        case {"Fn::Sub": str(text)}:
+            return re.sub(r"\$\{([\w.:]+)\}", r"\1", text)
+        case {"Ref": str(name)}:
+            return name
+        case _:
+            return value
+
+
+class NoPolicies:
+    """The translator would ask AWS for the managed policies that a template names by name alone. Ours names none."""
+
+    @staticmethod
+    def load() -> Json:
+        return {}
+
+
+def translate(template: Json) -> Json:
+    template = copy.deepcopy(template)
+    for resource in template["Resources"].values():
+        if resource["Type"] == FUNCTION:
+            # `sam build` and `sam package` put the place of the zip here.
+            resource["Properties"]["CodeUri"] = "s3://bucket/key"
+    return transform(template, {}, NoPolicies())["Resources"]
+
+
+class Check:
+    """Compares one template with the code."""
+
+    def __init__(self, template: Json, code: Code) -> None:
+        self.template = template
+        self.code = code
+        self.failures: list[str] = []
+        self.resources = translate(template)
+        self.functions: dict[str, str] = {}
+        for logical_id, resource in template["Resources"].items():
+            if resource["Type"] == FUNCTION:
+                properties = resource.get("Metadata", {}).get("BuildProperties", {})
+                self.functions[logical_id] = properties.get("Binary", f"(no binary: {logical_id})")
+
+    def fail(self, line: str) -> None:
+        self.failures.append(line)
+
+    def expect(self, right: bool, line: str) -> None:
+        if not right:
+            self.fail(line)
+
+    def of_type(self, resource_type: str) -> dict[str, Json]:
+        return {name: each for name, each in self.resources.items() if each["Type"] == resource_type}
+
+    def only(self, resource_type: str) -> tuple[str, Json]:
+        found = self.of_type(resource_type)
+        if len(found) != 1:
+            self.fail(f"there has to be one {resource_type}, and there are {len(found)}")
+        return next(iter(found.items()), ("", {"Type": resource_type, "Properties": {}}))
+
+    def run(self) -> list[str]:
+        self.check_functions()
+        self.check_door()
+        self.check_environment()
+        self.check_rights()
+        self.check_table()
+        self.check_bucket()
+        self.check_logs()
+        self.check_alarms()
+        return self.failures
+
+    # The functions and the routes to them.
+
+    def check_functions(self) -> None:
+        built = sorted(self.functions.values())
+        for crate in sorted(self.code.crates - set(built)):
+            self.fail(f"functions/{crate} has no function in the template")
+        for name in sorted(set(built) - self.code.crates):
+            self.fail(f"the template builds {name}, and there is no functions/{name}")
+        for name in sorted({name for name in built if built.count(name) > 1}):
+            self.fail(f"the template builds {name} more than once")
+        for logical_id, name in self.functions.items():
+            source = self.template["Resources"][logical_id]
+            properties = self.resources[logical_id]["Properties"]
+            self.expect(
+                source["Properties"].get("CodeUri") == f"functions/{name}", f"{name}: CodeUri is not functions/{name}"
+            )
+            self.expect(
+                source.get("Metadata", {}).get("BuildMethod") == "rust-cargolambda",
+                f"{name}: BuildMethod is not rust-cargolambda",
+            )
+            self.expect(properties.get("Runtime") == "provided.al2023", f"{name}: Runtime is not provided.al2023")
+            self.expect(properties.get("Architectures") == ["arm64"], f"{name}: Architectures is not arm64")
+            self.expect(properties.get("TracingConfig") == {"Mode": "Active"}, f"{name} is not traced")
+        for name in sorted(self.code.streaming ^ self.code.streaming_mains):
+            has = "buffers" if name in self.code.streaming else "streams"
+            self.fail(f"functions/{name}/src/main.rs {has}, and Function::streams says otherwise")
+
+    def check_door(self) -> None:
+        _, api = self.only("AWS::ApiGateway::RestApi")
+        properties = api["Properties"]
+        self.expect(
+            plain(properties.get("EndpointConfiguration")) == {"Types": ["REGIONAL"]}, "the API is not Regional"
+        )
+        binary = set(properties.get("BinaryMediaTypes", []))
+        self.expect(
+            binary == self.code.binary_types,
+            f"BinaryMediaTypes are {sorted(binary)}, and local/src/lambda.rs has {sorted(self.code.binary_types)}",
+        )
+        found = set()
+        for path, methods in properties.get("Body", {}).get("paths", {}).items():
+            for method, operation in methods.items():
+                if method.startswith("x-amazon-apigateway-any"):
+                    self.fail(f"{path} takes any method")
+                    continue
+                found.add(self.check_route(method.upper(), path, operation["x-amazon-apigateway-integration"]))
+        for method, path, function in sorted(self.code.routes - found):
+            self.fail(f"{method} {path} does not lead to {function}, as Cargo.toml says")
+        for method, path, function in sorted(found - self.code.routes):
+            self.fail(f"{method} {path} leads to {function}, and Cargo.toml has no such route")
+        self.check_answers_of_the_door(properties.get("Body", {}).get("x-amazon-apigateway-gateway-responses", {}))
+        self.check_stage()
+
+    def check_route(self, method: str, path: str, integration: Json) -> tuple[str, str, str]:
+        route = f"{method} {path}"
+        uri = re.search(
+            r"lambda:path/(\d{4}-\d\d-\d\d)/functions/\$\{(\w+)\.Arn\}/([a-z-]+)$", integration["uri"]["Fn::Sub"]
+        )
+        version, logical_id, invocation = uri.groups() if uri else ("", "", "")
+        function = self.functions.get(logical_id, "no function of the template")
+        self.expect(integration.get("type") == "aws_proxy", f"{route} is no proxy integration")
+        self.expect(integration.get("httpMethod") == "POST", f"{route}: Lambda is invoked with POST")
+        streams = function in self.code.streaming
+        # https://docs.aws.amazon.com/apigateway/latest/developerguide/response-transfer-mode-lambda.html
+        wanted = (
+            ("STREAM", "2021-11-15", "response-streaming-invocations")
+            if streams
+            else (None, "2015-03-31", "invocations")
+        )
+        has = (integration.get("responseTransferMode"), version, invocation)
+        self.expect(
+            has == wanted,
+            f"{route}: {function} {'streams' if streams else 'does not stream'}, and the integration is {has}",
+        )
+        seconds = self.resources.get(logical_id, {}).get("Properties", {}).get("Timeout")
+        waits = integration.get("timeoutInMillis")
+        if streams:
+            self.expect(
+                waits == (seconds or 0) * 1000, f"{route} waits {waits} ms, and {function} may take {seconds} seconds"
+            )
+        else:
+            self.expect(
+                waits is None or waits <= BUFFERED_SECONDS * 1000, f"{route} waits {waits} ms for a buffered answer"
+            )
+        return method, path, function
+
+    def check_answers_of_the_door(self, answers: Json) -> None:
+        wanted = {"DEFAULT_4XX", "DEFAULT_5XX", "MISSING_AUTHENTICATION_TOKEN", "REQUEST_TOO_LARGE", "THROTTLED"}
+        for name in sorted(wanted - set(answers)):
+            self.fail(f"the door answers {name} in words of its own")
+        for name, answer in answers.items():
+            text = answer.get("responseTemplates", {}).get("application/json", "")
+            text = text.replace("$context.error.messageString", '"message"')
+            try:
+                keys = set(json.loads(text))
+            except (json.JSONDecodeError, TypeError):
+                keys = set()
+            self.expect(keys == {"error", "detail"}, f"the door's answer {name} is not {{error, detail}}")
+            self.expect(
+                str(answer.get("statusCode")) != "409", f"the door's answer {name} is a 409, a verdict on a push"
+            )
+
+    def check_stage(self) -> None:
+        _, stage = self.only("AWS::ApiGateway::Stage")
+        properties = stage["Properties"]
+        self.expect(properties.get("TracingEnabled") is True, "the API is not traced")
+        log_format = properties.get("AccessLogSetting", {}).get("Format", "")
+        try:
+            json.loads(log_format)
+        except json.JSONDecodeError:
+            self.fail("the access log's format is no JSON")
+        allowed = {"error.responseType", "httpMethod", "identity.sourceIp", "path", "requestId", "requestTimeEpoch"}
+        allowed |= {"resourcePath", "responseLatency", "responseLength", "status", "xrayTraceId"}
+        allowed |= {"integration.integrationStatus", "integration.latency", "integration.status"}
+        for name in sorted(set(re.findall(r"\$context\.([\w.]+)", log_format)) - allowed):
+            self.fail(f"the access log holds {name}, of which nobody has said that it is no secret")
+        default, others = 0, {}
+        for setting in properties.get("MethodSettings", []):
+            path = setting["ResourcePath"].replace("~1", "/").removeprefix("/")
+            self.expect(setting.get("LoggingLevel") == "OFF", f"{path}: execution logs may hold headers and bodies")
+            self.expect(setting.get("DataTraceEnabled") is False, f"{path}: data traces hold bodies")
+            limits = (setting.get("ThrottlingRateLimit", 0), setting.get("ThrottlingBurstLimit", 0))
+            if path == "*":
+                default = limits
+            else:
+                others[path.rsplit("/", 1)[-1]] = limits
+        self.expect(bool(default) and all(default), "the API has no limits on requests")
+        for name in sorted(LAST_TO_BE_THROTTLED):
+            higher = default and all(own > usual for own, usual in zip(others.get(name, (0, 0)), default, strict=True))
+            self.expect(bool(higher), f"{name} is throttled no later than others")
+
+    def check_environment(self) -> None:
+        read = self.code.required | self.code.optional
+        for name in sorted(self.code.required & SECRET_VARIABLES):
+            self.fail(f"Hub::from_environment demands {name}, which a template must not hold")
+        for logical_id, function in self.functions.items():
+            given = self.resources[logical_id]["Properties"].get("Environment", {}).get("Variables", {})
+            for name in sorted(set(given) & SECRET_VARIABLES):
+                self.fail(f"{function}: the template holds {name}")
+            for name in sorted(read - SECRET_VARIABLES - set(given)):
+                self.fail(f"{function} is not given {name}, which Hub::from_environment reads")
+            for name in sorted(set(given) - read - OTHER_VARIABLES):
+                self.fail(f"{function} is given {name}, which nothing reads")
+        for name, resource in self.resources.items():
+            if resource["Type"].startswith("AWS::SecretsManager::"):
+                self.fail(f"{name}: a secret in Secrets Manager costs money while nobody uses the hub")
+
+    # Rights.
+
+    def statements(self, logical_id: str) -> list[Statement]:
+        """What a function may do, whether it says so itself or shares a policy."""
+        role = self.resources[f"{logical_id}Role"]["Properties"]
+        documents = [policy["PolicyDocument"] for policy in role.get("Policies", [])]
+        for policy in role.get("ManagedPolicyArns", []):
+            name = plain(policy)
+            shared = self.resources.get(name)
+            if shared is not None and shared["Type"] == "AWS::IAM::ManagedPolicy":
+                documents.append(shared["Properties"]["PolicyDocument"])
+            elif not MANAGED_BY_SAM.search(str(name)):
+                self.fail(f"{self.functions[logical_id]}: the policy {name} is none of the template's")
+        return [Statement.read(each) for document in documents for each in as_list(document["Statement"])]
+
+    def check_rights(self) -> None:
+        table, _ = self.only("AWS::DynamoDB::Table")
+        bucket, _ = self.only("AWS::S3::Bucket")
+        for logical_id, function in self.functions.items():
+            role = self.resources.get(f"{logical_id}Role")
+            if role is None:
+                self.fail(f"{function} has a role that is not of the template's making")
+                continue
+            boundary = self.resources.get(plain(role["Properties"].get("PermissionsBoundary")))
+            self.expect(boundary is not None, f"{function} has no permissions boundary")
+            document = boundary["Properties"]["PolicyDocument"] if boundary else {"Statement": []}
+            most = [Statement.read(each) for each in document["Statement"]]
+            for statement in self.statements(logical_id):
+                self.check_statement(function, statement, table, bucket)
+                for action in statement.actions:
+                    for resource in statement.resources:
+                        self.expect(
+                            any(bound.covers(action, resource) for bound in most),
+                            f"{function}: the boundary takes {action} on {resource} away",
+                        )
+        for name, policy in self.of_type("AWS::IAM::ManagedPolicy").items():
+            for statement in as_list(policy["Properties"]["PolicyDocument"]["Statement"]):
+                for action in as_list(statement.get("Action")):
+                    self.expect("*" not in action, f"{name}: {action} is a wildcard")
+
+    def check_statement(self, function: str, statement: Statement, table: str, bucket: str) -> None:
+        self.expect(
+            bool(statement.actions) and bool(statement.resources),
+            f"{function}: a statement without an action or resource",
+        )
+        for action in statement.actions:
+            self.expect("*" not in action, f"{function}: {action} is a wildcard")
+            service = action.split(":")[0]
+            if service not in ("dynamodb", "s3"):
+                self.fail(f"{function}: {action} is no call to the table or the bucket")
+        for resource in statement.resources:
+            for action in statement.actions:
+                if action.startswith("dynamodb:"):
+                    self.expect(
+                        resource == f"{table}.Arn", f"{function}: {action} on {resource}, which is not the table"
+                    )
+                elif action == "s3:ListBucket":
+                    self.expect(
+                        resource == f"{bucket}.Arn", f"{function}: {action} on {resource}, which is not the bucket"
+                    )
+                elif action.startswith("s3:"):
+                    found = re.fullmatch(rf"{bucket}\.Arn/(\w+)/(\w+/)?\*", str(resource))
+                    self.expect(
+                        found is not None and found.group(1) in KEY_PREFIXES,
+                        f"{function}: {action} on {resource}, which is no prefix of keys in the bucket",
+                    )
+        if any(action.startswith("dynamodb:") for action in statement.actions):
+            keys = statement.condition.get("ForAllValues:StringLike", {}).get("dynamodb:LeadingKeys")
+            self.expect(
+                bool(keys) and set(as_list(keys)) <= PARTITION_KEYS,
+                f"{function}: {', '.join(statement.actions)} on any partition key",
+            )
+        if "s3:ListBucket" in statement.actions:
+            prefixes = [each.get("s3:prefix") for each in statement.condition.values() if isinstance(each, dict)]
+            self.expect(prefixes == ["uploads/*"], f"{function}: s3:ListBucket on more than uploads/")
+
+    def policies(self) -> Json:
+        """What each function may do, by the name of its crate. Resources are named as in the template."""
+        return {
+            function: [
+                {"actions": each.actions, "resources": each.resources, "condition": each.condition}
+                for each in self.statements(logical_id)
+            ]
+            for logical_id, function in sorted(self.functions.items(), key=lambda item: item[1])
+        }
+
+    # What is kept.
+
+    def expect_properties(self, name: str, properties: Json, wanted: Json) -> None:
+        for key, value in wanted.items():
+            self.expect(properties.get(key) == value, f"{name}: {key} is {json.dumps(properties.get(key))}")
+
+    def expect_retained(self, name: str, resource: Json) -> None:
+        for policy in ("DeletionPolicy", "UpdateReplacePolicy"):
+            self.expect(resource.get(policy) == "Retain", f"{name}: {policy} is not Retain")
+
+    def check_table(self) -> None:
+        name, table = self.only("AWS::DynamoDB::Table")
+        self.expect_retained(name, table)
+        keys = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
+        self.expect_properties(
+            name,
+            table["Properties"],
+            {
+                "BillingMode": "PAY_PER_REQUEST",
+                "KeySchema": keys,
+                "AttributeDefinitions": [{"AttributeName": each, "AttributeType": "S"} for each in ("pk", "sk")],
+                "TimeToLiveSpecification": {"AttributeName": "expires_at", "Enabled": True},
+                "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
+                "DeletionProtectionEnabled": True,
+                "StreamSpecification": {"StreamViewType": "NEW_IMAGE"},
+            },
+        )
+
+    def check_bucket(self) -> None:
+        name, bucket = self.only("AWS::S3::Bucket")
+        self.expect_retained(name, bucket)
+        properties = bucket["Properties"]
+        closed = ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")
+        encryption = {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+        self.expect_properties(
+            name,
+            properties,
+            {
+                "PublicAccessBlockConfiguration": dict.fromkeys(closed, True),
+                "BucketEncryption": {"ServerSideEncryptionConfiguration": [encryption]},
+                "VersioningConfiguration": {"Status": "Enabled"},
+                "OwnershipControls": {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]},
+            },
+        )
+        rules = [
+            rule
+            for rule in properties.get("LifecycleConfiguration", {}).get("Rules", [])
+            if rule["Status"] == "Enabled"
+        ]
+        self.expect(
+            any(rule.get("Prefix") == "uploads/" and rule.get("ExpirationInDays") == 1 for rule in rules),
+            f"{name}: uploads/ does not end after a day",
+        )
+        for rule in rules:
+            self.expect(
+                rule.get("Prefix") == "uploads/" or not {"ExpirationInDays", "ExpirationDate"} & set(rule),
+                f"{name}: the lifecycle rule {rule.get('Id')} deletes what is kept for ever",
+            )
+        everywhere = [rule for rule in rules if not rule.get("Prefix") and not rule.get("TagFilters")]
+        self.expect(
+            {"DaysAfterInitiation": 1} in [rule.get("AbortIncompleteMultipartUpload") for rule in everywhere],
+            f"{name}: unfinished multipart uploads do not end after a day",
+        )
+        self.expect(
+            {"NoncurrentDays": {"Ref": "NoncurrentDays"}}
+            in [rule.get("NoncurrentVersionExpiration") for rule in everywhere],
+            f"{name}: noncurrent versions do not end after NoncurrentDays",
+        )
+        _, policy = self.only("AWS::S3::BucketPolicy")
+        denied = {
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:*",
+            "Resource": [f"{name}.Arn", f"{name}.Arn/*"],
+            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+        }
+        statements = as_list(policy["Properties"].get("PolicyDocument", {}).get("Statement"))
+        read = [
+            {**each, "Resource": [plain(resource) for resource in as_list(each.get("Resource"))]} for each in statements
+        ]
+        self.expect(
+            any(all(each.get(key) == value for key, value in denied.items()) for each in read),
+            f"{name}: its policy lets requests without TLS pass",
+        )
+        self.expect(all(each.get("Effect") == "Deny" for each in statements), f"{name}: its policy allows something")
+
+    # Seen from outside.
+
+    def check_logs(self) -> None:
+        groups = self.of_type("AWS::Logs::LogGroup")
+        for name, group in groups.items():
+            self.expect("RetentionInDays" in group["Properties"], f"{name}: logs are kept for ever")
+        for logical_id, function in self.functions.items():
+            logging_config = self.resources[logical_id]["Properties"].get("LoggingConfig", {})
+            self.expect(
+                plain(logging_config.get("LogGroup")) in groups,
+                f"{function} logs to a group that is not the template's",
+            )
+        _, stage = self.only("AWS::ApiGateway::Stage")
+        destination = str(plain(stage["Properties"].get("AccessLogSetting", {}).get("DestinationArn")))
+        self.expect(destination.removesuffix(".Arn") in groups, "access logs go to a group that is not the template's")
+
+    def check_alarms(self) -> None:
+        topics = self.of_type("AWS::SNS::Topic")
+        alarms = self.of_type("AWS::CloudWatch::Alarm")
+        self.expect(len(alarms) <= FREE_ALARMS, f"{len(alarms)} alarms, of which {FREE_ALARMS} cost nothing")
+        for name, alarm in alarms.items():
+            actions = [plain(action) for action in alarm["Properties"].get("AlarmActions", [])]
+            self.expect(bool(actions) and set(actions) <= set(topics), f"{name} tells nobody")
+        watched = {alarm["Properties"].get("MetricName") for alarm in alarms.values()}
+        wanted = {"5XXError", "Latency", "Throttles", "ConditionalCheckFailedRequests", "TransactionConflict"}
+        wanted |= {"ReadThrottleEvents", "WriteThrottleEvents", "FunctionFaults"}
+        for metric in sorted(wanted - watched):
+            self.fail(f"nothing watches {metric}")
+        filters = self.of_type("AWS::Logs::MetricFilter").values()
+        made = {metric["MetricName"] for each in filters for metric in each["Properties"]["MetricTransformations"]}
+        self.expect("FunctionFaults" in made, "nothing makes the metric FunctionFaults")
+
+
+def check(template: Json, code: Code) -> list[str]:
+    try:
+        return Check(template, code).run()
+    except InvalidDocumentException as error:
+        return [f"SAM refuses the template: {cause.message}" for cause in error.causes]
+
+
+# The self-test: ways to break the template or the code, each with words of the failure that it has to make.
+
+Mutation = Callable[[Json, Code], Any]
+
+
+def resource(template: Json, name: str) -> Json:
+    return template["Resources"][name]
+
+
+def properties(template: Json, name: str) -> Json:
+    return resource(template, name)["Properties"]
+
+
+def own_statements(template: Json, name: str) -> list[Json]:
+    return next(policy["Statement"] for policy in properties(template, name)["Policies"] if "Statement" in policy)
+
+
+def shared_statements(template: Json, name: str) -> list[Json]:
+    return properties(template, name)["PolicyDocument"]["Statement"]
+
+
+def event(template: Json, function: str, name: str) -> Json:
+    return properties(template, function)["Events"][name]["Properties"]
+
+
+MUTATIONS: list[tuple[str, Mutation, str]] = [
+    (
+        "a route is missing",
+        lambda t, c: properties(t, "Tags")["Events"].pop("Get"),
+        "GET /{owner}/{slug}/tags does not lead to tags",
+    ),
+    (
+        "a route has another method",
+        lambda t, c: event(t, "Refs", "Get").update(Method="POST"),
+        "POST /{owner}/{slug}/refs leads to refs",
+    ),
+    (
+        "a route leads elsewhere",
+        lambda t, c: event(t, "Refs", "Get").update(Path="/{owner}/{slug}/heads"),
+        "GET /{owner}/{slug}/refs does not lead to refs",
+    ),
+    (
+        "a route too many",
+        lambda t, c: properties(t, "Health")["Events"].update(
+            More={"Type": "Api", "Properties": {"RestApiId": {"Ref": "Api"}, "Method": "GET", "Path": "/ready"}}
+        ),
+        "no such route",
+    ),
+    ("a route takes any method", lambda t, c: event(t, "Health", "Get").update(Method="ANY"), "takes any method"),
+    (
+        "the code has a new route",
+        lambda t, c: c.routes.add(("POST", "/{owner}/{slug}/fsck", "fsck")),
+        "POST /{owner}/{slug}/fsck does not lead to fsck",
+    ),
+    (
+        "fetch is buffered",
+        lambda t, c: event(t, "Fetch", "Post").pop("ResponseTransferMode"),
+        "fetch streams, and the integration is",
+    ),
+    (
+        "refs is streamed",
+        lambda t, c: event(t, "Refs", "Get").update(ResponseTransferMode="RESPONSE_STREAM"),
+        "refs does not stream, and the integration is",
+    ),
+    (
+        "the door leaves before fetch is done",
+        lambda t, c: event(t, "Fetch", "Post").pop("TimeoutInMillis"),
+        "fetch may take 180 seconds",
+    ),
+    (
+        "a buffered answer is waited for too long",
+        lambda t, c: event(t, "Negotiate", "Post").update(TimeoutInMillis=60000),
+        "for a buffered answer",
+    ),
+    (
+        "a main buffers what streams",
+        lambda t, c: c.streaming_mains.discard("object"),
+        "functions/object/src/main.rs buffers",
+    ),
+    ("a crate without a function", lambda t, c: c.crates.add("compact"), "functions/compact has no function"),
+    ("a function without a crate", lambda t, c: c.crates.discard("openapi"), "there is no functions/openapi"),
+    (
+        "another binary",
+        lambda t, c: resource(t, "Push")["Metadata"]["BuildProperties"].update(Binary="refs"),
+        "builds refs more than once",
+    ),
+    (
+        "another processor",
+        lambda t, c: t["Globals"]["Function"].update(Architectures=["x86_64"]),
+        "Architectures is not arm64",
+    ),
+    (
+        "a variable is missing",
+        lambda t, c: t["Globals"]["Function"]["Environment"]["Variables"].pop("MUSEHUB_IDS"),
+        "is not given MUSEHUB_IDS",
+    ),
+    (
+        "a variable that nothing reads",
+        lambda t, c: t["Globals"]["Function"]["Environment"]["Variables"].update(MUSEHUB_COLOUR="red"),
+        "is given MUSEHUB_COLOUR",
+    ),
+    (
+        "a secret in the template",
+        lambda t, c: t["Globals"]["Function"]["Environment"]["Variables"].update(ACCESS_TOKEN_SECRET="x"),
+        "the template holds ACCESS_TOKEN_SECRET",
+    ),
+    ("the code demands a secret", lambda t, c: c.required.add("ACCESS_TOKEN_SECRET"), "demands ACCESS_TOKEN_SECRET"),
+    ("the code reads a new variable", lambda t, c: c.optional.add("MUSEHUB_MOTTO"), "is not given MUSEHUB_MOTTO"),
+    ("a wildcard", lambda t, c: own_statements(t, "Push")[0].update(Action=["dynamodb:*"]), "dynamodb:* is a wildcard"),
+    (
+        "a wildcard in a shared policy",
+        lambda t, c: shared_statements(t, "ReadsPacks")[0].update(Action="s3:Get*"),
+        "s3:Get* is a wildcard",
+    ),
+    (
+        "all tables",
+        lambda t, c: own_statements(t, "Push")[0].update(Resource="*"),
+        "dynamodb:PutItem on *, which is not the table",
+    ),
+    (
+        "any partition",
+        lambda t, c: own_statements(t, "Push")[0].pop("Condition"),
+        "dynamodb:PutItem on any partition key",
+    ),
+    (
+        "the whole bucket",
+        lambda t, c: shared_statements(t, "ReadsPacks")[0].update(Resource={"Fn::Sub": "${Bucket.Arn}/*"}),
+        "no prefix of keys in the bucket",
+    ),
+    (
+        "the list of the whole bucket",
+        lambda t, c: shared_statements(t, "VerifiesUploads")[0].pop("Condition"),
+        "s3:ListBucket on more than uploads/",
+    ),
+    (
+        "another service",
+        lambda t, c: own_statements(t, "Push")[0].update(Action=["sqs:SendMessage"]),
+        "no call to the table or the bucket",
+    ),
+    (
+        "a policy of AWS",
+        lambda t, c: properties(t, "Refs")["Policies"].append("arn:aws:iam::aws:policy/AmazonS3FullAccess"),
+        "none of the template's",
+    ),
+    (
+        "the boundary is narrower",
+        lambda t, c: shared_statements(t, "FunctionBoundary")[0]["Action"].remove("dynamodb:Query"),
+        "the boundary takes dynamodb:Query on Table.Arn away",
+    ),
+    ("no boundary", lambda t, c: t["Globals"]["Function"].pop("PermissionsBoundary"), "has no permissions boundary"),
+    (
+        "a table that goes with the stack",
+        lambda t, c: resource(t, "Table").pop("DeletionPolicy"),
+        "Table: DeletionPolicy is not Retain",
+    ),
+    (
+        "no recovery",
+        lambda t, c: properties(t, "Table").pop("PointInTimeRecoverySpecification"),
+        "Table: PointInTimeRecoverySpecification",
+    ),
+    (
+        "no TTL",
+        lambda t, c: properties(t, "Table")["TimeToLiveSpecification"].update(AttributeName="ttl"),
+        "Table: TimeToLiveSpecification",
+    ),
+    (
+        "a public bucket",
+        lambda t, c: properties(t, "Bucket")["PublicAccessBlockConfiguration"].update(BlockPublicPolicy=False),
+        "Bucket: PublicAccessBlockConfiguration",
+    ),
+    (
+        "a bucket without versions",
+        lambda t, c: properties(t, "Bucket").pop("VersioningConfiguration"),
+        "Bucket: VersioningConfiguration",
+    ),
+    (
+        "plain HTTP",
+        lambda t, c: properties(t, "BucketPolicy")["PolicyDocument"]["Statement"][0].pop("Condition"),
+        "without TLS",
+    ),
+    (
+        "packs that expire",
+        lambda t, c: properties(t, "Bucket")["LifecycleConfiguration"]["Rules"][2].update(ExpirationInDays=90),
+        "deletes what is kept for ever",
+    ),
+    (
+        "uploads that stay",
+        lambda t, c: properties(t, "Bucket")["LifecycleConfiguration"]["Rules"].pop(0),
+        "uploads/ does not end after a day",
+    ),
+    ("an edge API", lambda t, c: properties(t, "Api")["EndpointConfiguration"].update(Type="EDGE"), "not Regional"),
+    ("all types are binary", lambda t, c: properties(t, "Api").update(BinaryMediaTypes=["*/*"]), "BinaryMediaTypes"),
+    (
+        "headers in the access log",
+        lambda t, c: properties(t, "Api")["AccessLogSetting"].update(Format='{"a":"$context.authorizer.principalId"}'),
+        "authorizer.principalId",
+    ),
+    (
+        "bodies in the execution log",
+        lambda t, c: properties(t, "Api")["MethodSettings"][0].update(LoggingLevel="INFO"),
+        "execution logs",
+    ),
+    (
+        "negotiate is throttled first",
+        lambda t, c: properties(t, "Api")["MethodSettings"].pop(),
+        "negotiate is throttled no later",
+    ),
+    (
+        "an answer of the door that is no JSON",
+        lambda t, c: properties(t, "Api")["GatewayResponses"]["THROTTLED"]["ResponseTemplates"].update(
+            {"application/json": "slow down"}
+        ),
+        "answer THROTTLED is not",
+    ),
+    (
+        "a throttle as 409",
+        lambda t, c: properties(t, "Api")["GatewayResponses"]["THROTTLED"].update(StatusCode=409),
+        "THROTTLED is a 409",
+    ),
+    ("logs for ever", lambda t, c: properties(t, "FunctionLogs").clear(), "FunctionLogs: logs are kept for ever"),
+    ("a silent alarm", lambda t, c: properties(t, "LatencyAlarm").pop("AlarmActions"), "LatencyAlarm tells nobody"),
+    (
+        "nobody watches throttles",
+        lambda t, c: t["Resources"].pop("FunctionThrottlesAlarm"),
+        "nothing watches Throttles",
+    ),
+    (
+        "a secret that costs money",
+        lambda t, c: t["Resources"].update(Secret={"Type": "AWS::SecretsManager::Secret", "Properties": {}}),
+        "costs money",
+    ),
+]
+
+
+def self_test(template: Json, code: Code) -> int:
+    if before := check(template, code):
+        print("the self-test needs a template without failures, and there are:", *before, sep="\n  ")
+        return 1
+    unseen = 0
+    for what, mutate, wanted in MUTATIONS:
+        broken, changed = copy.deepcopy(template), copy.deepcopy(code)
+        mutate(broken, changed)
+        failures = check(broken, changed)
+        if not any(wanted in line for line in failures):
+            unseen += 1
+            print(f"not found: {what}. Wanted {wanted!r}, got {failures}")
+    print(f"self-test: {len(MUTATIONS) - unseen} of {len(MUTATIONS)} broken templates are found out")
+    return 1 if unseen else 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Hold template.yaml to the code.")
+    parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parent.parent)
+    parser.add_argument("--policies", action="store_true", help="print each function's rights as JSON")
+    parser.add_argument("--self-test", action="store_true", help="see that broken templates are found out")
+    arguments = parser.parse_args()
+    template = yaml_parse((arguments.root / "template.yaml").read_text())
+    code = Code.read(arguments.root)
+    if arguments.self_test:
+        return self_test(template, code)
+    if arguments.policies:
+        print(json.dumps(Check(template, code).policies(), indent=2))
+        return 0
+    failures = check(template, code)
+    for line in failures:
+        print(f"template.yaml: {line}")
+    if not failures:
+        print(f"template.yaml: {len(code.routes)} routes to {len(code.crates)} functions, as the code has it")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
