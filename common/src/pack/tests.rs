@@ -220,3 +220,12 @@ fn a_pack_is_a_zstd_file() {
     zstd::stream::Decoder::new(&*pack.bytes).unwrap().read_to_end(&mut raw).unwrap();
     assert_eq!(raw, contents.concat());
 }
+
+#[test]
+fn a_contents_section_that_ends_with_its_frames_is_read() {
+    // As it was written before there were large and reached objects: here, of no frames at all.
+    let mut bytes = vec![0; 8];
+    bytes.extend(zstd::bulk::compress(&[0], 1).unwrap());
+    let section = Section { offset: 0, length: bytes.len() as u64, checksum: super::frame::checksum(&bytes) };
+    assert_eq!(Contents::decode(PACK, &section, &bytes).unwrap(), Contents::default());
+}

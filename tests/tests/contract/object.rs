@@ -424,6 +424,49 @@ async fn an_object_that_a_push_had_and_no_commit_names_is_not_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_no_commit_names_yet_shows_nobody_its_objects() {
+    let hub = Hub::start().await;
+    for sent_again in [false, true] {
+        let (history, object) = one_file("in a snapshot alone");
+        let remote = hub.made_repo(&hub.dev(), false).await;
+        let repo_id = remote.repo_id().await;
+        let whole = history.pack_of(history.last());
+        let mut alone = whole.clone();
+        alone.commits.clear();
+        remote.push_pack("main", false, &alone).await.expect(200);
+        remote.object(&repo_id, &object.id, &[]).await.refused(404, "unknown_object");
+
+        let mut commit = whole.without_objects();
+        if !sent_again {
+            commit.snapshots.clear();
+        }
+        remote.push_pack("main", false, &commit).await.expect(200);
+        let answer = remote.anonymous().object(&repo_id, &object.id, &[]).await;
+        assert_eq!((answer.status, &answer.body[..]), (200, &object.content[..]), "{sent_again}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_objects_of_a_commit_beside_the_tip_are_served_once_a_branch_moves_there() {
+    let hub = Hub::start().await;
+    let remote = hub.made_repo(&hub.dev(), false).await;
+    let repo_id = remote.repo_id().await;
+    let mut builder = Builder::new(6);
+    let root = builder.child(&[]);
+    let (tip, aside) = (builder.child(&[&root]), builder.child(&[&root]));
+    let object = ids::object_id(&builder.tree(&aside)["song.mid"]);
+    let history = builder.finish();
+    let both = history.pack(&history.ids()).with_head("main", &tip);
+    remote.push_pack("main", false, &both).await.expect(200);
+    remote.object(&repo_id, &object, &[]).await.refused(404, "unknown_object");
+
+    let nothing = tests::history::Pack::default().with_head("other", &aside);
+    remote.push_pack("other", false, &nothing).await.expect(200);
+    assert_eq!(remote.anonymous().object(&repo_id, &object, &[]).await.status, 200);
+    assert_eq!(remote.heads().await["other"], aside);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_reached_once_stays_served() {
     let hub = Hub::start().await;
     let scene = scene(&hub, "before").await;
