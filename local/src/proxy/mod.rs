@@ -4,9 +4,9 @@
 //! the proxy puts the body there, and repeats the request with an empty body and the name of the upload. A body is
 //! always received whole before anything of it is sent on, so a client that breaks off leaves no trace at the hub.
 //!
-//! - [`forward`] is a request's way to the hub, and the answer's way back.
-//! - [`body`] receives bodies, the large ones into temporary files. [`client`] calls the hub.
-//! - [`refusal`] is what the proxy answers by itself. [`progress`] is what it says on the terminal.
+//! - `forward` is a request's way to the hub, and the answer's way back.
+//! - `body` receives bodies, the large ones into temporary files. `client` calls the hub.
+//! - `refusal` is what the proxy answers by itself. `progress` is what it says on the terminal.
 
 mod body;
 mod client;
