@@ -194,8 +194,10 @@ impl Hub {
     /// than 6 MB.
     async fn referenced_body(&self, call: &Call) -> Result<Option<ReferencedBody>, Error> {
         let mut references = call.headers().get_all(BODY_UPLOAD).iter();
-        let is_of_a_repo = *call.method() == Method::POST && call.path_parameter("slug").is_some();
-        let Some(reference) = references.next().filter(|_| is_of_a_repo) else {
+        // Whoever asks for an upload has none to refer to, and may name the one that is meant for the next request.
+        let asks_for_one = call.parts.uri.path().ends_with("/uploads");
+        let may_refer = *call.method() == Method::POST && call.path_parameter("slug").is_some() && !asks_for_one;
+        let Some(reference) = references.next().filter(|_| may_refer) else {
             return Ok(None);
         };
         if references.next().is_some() {

@@ -390,3 +390,15 @@ async fn a_body_of_more_than_256_mib_is_refused() {
     remote.post_reference("fetch", &upload_id).await.refused(413, "payload_too_large");
     hub.assert_well().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn asking_for_another_upload_leaves_the_one_that_is_named() {
+    let hub = Hub::start().await;
+    let history = history::linear(8, 2, 2, 1);
+    let remote = stocked(&hub, &history).await;
+    let body = remote.encoding.encode(&json!({"want": [history.last()], "have": []}));
+    let upload = remote.put_body(body).await;
+    let headers = [("muse-body-upload", upload.as_str()), ("content-type", "application/json")];
+    remote.raw("POST", "uploads", &headers, "").await.expect(200);
+    remote.post_reference("fetch", &upload).await.expect(200);
+}
