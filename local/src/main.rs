@@ -24,7 +24,7 @@ const FIRST_TOKEN_DAYS: u64 = 30;
 
 /// A hub for Muse repositories.
 #[derive(Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
+#[command(name = "musehub", version, args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
