@@ -28,6 +28,7 @@ pub struct Caller {
 }
 
 /// Makes and checks access tokens.
+#[derive(Clone)]
 pub struct Tokens {
     encoding: EncodingKey,
     decoding: DecodingKey,

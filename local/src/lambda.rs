@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use common::Hub;
 use common::service::{AnswerBody, CutOff};
 use common::wire::Error;
@@ -19,8 +21,6 @@ use lambda_http::{Adapter, Service, StreamAdapter, service_fn};
 use serde_json::{Value, json};
 
 use crate::router::Matched;
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 
 /// Bytes of an event, which holds the body; binary bodies as base64.
 pub const MAX_EVENT: usize = LAMBDA_PAYLOAD;

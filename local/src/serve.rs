@@ -126,7 +126,7 @@ pub async fn start(options: Options) -> Result<Running, Error> {
 
     let hub = Hub {
         store,
-        tokens: Arc::new(OnceCell::new_with(Some(Tokens::new(&secret, ambient.clone())?))),
+        tokens: Arc::new(OnceCell::new_with(Some(tokens.clone()))),
         settings: Settings {
             push_to_create: Some(Visibility::Public),
             public_url: options.public_url,

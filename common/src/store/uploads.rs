@@ -251,9 +251,9 @@ impl Store {
             copied = copy().await;
         }
         let told = match copied {
-            Ok(copied) => copied.copy_object_result.and_then(|result| {
-                whole_object(result.checksum_type.as_ref()).then_some(result.checksum_sha256).flatten()
-            }),
+            Ok(copied) => copied
+                .copy_object_result
+                .and_then(|result| of_the_whole(result.checksum_sha256, result.checksum_type.as_ref())),
             Err(error) => match error.code() {
                 // Taken by another request since it was listed.
                 Some("NoSuchKey") => return Ok(None),
@@ -263,7 +263,7 @@ impl Store {
                 Some("PreconditionFailed") => {
                     let head = self.s3.head_object().bucket(bucket).key(&to).checksum_mode(ChecksumMode::Enabled);
                     match head.send().await {
-                        Ok(head) => whole_object(head.checksum_type.as_ref()).then_some(head.checksum_sha256).flatten(),
+                        Ok(head) => of_the_whole(head.checksum_sha256, head.checksum_type.as_ref()),
                         Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => {
                             return Ok(None);
                         }
@@ -353,8 +353,6 @@ impl Store {
         if size > limit as u64 {
             return Ok(TakenBody::TooLarge(size));
         }
-        // Of two requests with one id, one is the first. That it marks the item with a name of its own makes a further
-        // attempt of the SDK harmless.
         // One for each mebibyte, so that large bodies wait for each other.
         let mebibytes = u32::try_from(size.div_ceil(1 << 20)).unwrap_or(BODIES_MEBIBYTES).clamp(1, BODIES_MEBIBYTES);
         let room =
@@ -362,6 +360,8 @@ impl Store {
         let room = room.map_err(|elapsed| Error::Unavailable(elapsed.into()))?.map_err(Error::fault)?;
         let me = self.ambient.ulid().to_string();
         let used = UsedBody { id: id.to_owned(), by: me.clone() };
+        // Of two requests with one id, one is the first. That it marks the item with a name of its own makes a further
+        // attempt of the SDK harmless.
         let marked = self
             .dynamodb
             .update_item()
@@ -483,7 +483,7 @@ impl Presigner<'_> {
     }
 }
 
-/// Whether a checksum is that of all bytes, and not one of parts' checksums.
-fn whole_object(checksum_type: Option<&ChecksumType>) -> bool {
-    checksum_type.is_none_or(|kind| *kind == ChecksumType::FullObject)
+/// A checksum, if it is that of all bytes and not one of parts' checksums.
+fn of_the_whole(checksum: Option<String>, kind: Option<&ChecksumType>) -> Option<String> {
+    checksum.filter(|_| kind.is_none_or(|kind| *kind == ChecksumType::FullObject))
 }

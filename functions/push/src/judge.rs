@@ -1,7 +1,7 @@
 //! The verdict on a push: what of the bundle is new, whether all that it reaches is there, and where the branch goes.
 //! Pure: it is judged again, against newer heads, whenever another push was faster.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use common::graph::topological_order;
 use common::id::{BranchName, CommitId, ObjectKey, SnapshotId};
@@ -37,6 +37,8 @@ pub struct Checked<'a> {
 pub struct Reach {
     /// The branch's head from now on; none if the push names no commit and there is no such branch.
     pub tip: Option<CommitId>,
+    /// The commits of the repo that the tip builds upon: where the bundle's part of the history ends.
+    foundations: HashSet<CommitId>,
     /// The snapshots of those commits, of the bundle or not.
     snapshots: HashSet<SnapshotId>,
     /// Those that the repo has, that no branch has reached, and that are not in the bundle: only their records tell what
@@ -124,8 +126,7 @@ impl Checked<'_> {
         let new: HashMap<&CommitId, &Commit> = self.new_commits(index).map(|commit| (&commit.id, commit)).collect();
         let tip = self.tip(index, &new).or_else(|| heads.get(self.branch.as_str()));
         let mut snapshots: HashSet<SnapshotId> = HashSet::new();
-        // The commits of the repo that the tip builds upon: where the bundle's part of the history ends.
-        let mut foundations = HashSet::new();
+        let mut foundations: HashSet<CommitId> = HashSet::new();
         let mut waiting: Vec<&CommitId> = tip.into_iter().collect();
         let mut seen: HashSet<&CommitId> = waiting.iter().copied().collect();
         while let Some(id) = waiting.pop() {
@@ -135,14 +136,14 @@ impl Checked<'_> {
                     waiting.extend(commit.parents.iter().filter(|parent| seen.insert(*parent)));
                 }
                 None => {
-                    foundations.insert(id);
+                    foundations.insert(id.clone());
                 }
             }
         }
         // Mostly the tip builds upon heads, and there is nothing between.
         let known: HashSet<&CommitId> = heads.values().collect();
-        if !foundations.is_subset(&known) {
-            let forgotten = index.graph().difference(foundations, heads.values()).commits;
+        if !foundations.iter().all(|id| known.contains(id)) {
+            let forgotten = index.graph().difference(&foundations, heads.values()).commits;
             snapshots.extend(forgotten.into_iter().filter_map(|id| index.graph().payload(id)?.snapshot.clone()));
         }
         let mut to_recall: Vec<Place> = snapshots
@@ -151,7 +152,7 @@ impl Checked<'_> {
             .filter_map(|id| index.snapshot_ahead(id))
             .collect();
         to_recall.sort_unstable();
-        Reach { tip: tip.cloned(), snapshots, to_recall }
+        Reach { tip: tip.cloned(), foundations, snapshots, to_recall }
     }
 
     /// Judges the push against a repo as it is now. `recalled` are the objects that the snapshots to be recalled name.
@@ -171,7 +172,7 @@ impl Checked<'_> {
         named.extend(recalled);
         if let (Some(head), Some(tip)) = (heads.get(self.branch.as_str()), &reach.tip)
             && !self.force
-            && !self.is_fast_forward(index, &commits, head, tip)
+            && !is_fast_forward(index, head, tip, &reach.foundations)
         {
             return Err(Error::NonFastForward(self.branch.clone()));
         }
@@ -206,6 +207,9 @@ impl Checked<'_> {
         let new_ids: HashSet<&CommitId> = commits.iter().map(|commit| &commit.id).collect();
         // Opaque ids may be named long before what they name comes, so there all that comes counts as reached.
         let is_reached = |id: &SnapshotId| !self.ids.are_checked() || reached.contains(id);
+        // What was stored ahead is stored once more when it is reached, so that it counts as reached from then on.
+        let is_stored =
+            |id: &SnapshotId| index.snapshot(id).is_some() && !(is_reached(id) && index.snapshot_ahead(id).is_some());
         let mut missing = Missing::default();
         let mut named: HashSet<ObjectKey> = HashSet::new();
         let mut named_aside: HashSet<ObjectKey> = HashSet::new();
@@ -221,8 +225,7 @@ impl Checked<'_> {
             let Some(id) = &commit.snapshot else {
                 continue;
             };
-            let is_stored = index.snapshot(id).is_some() && !(is_reached(id) && index.snapshot_ahead(id).is_some());
-            if is_stored || !wanted.insert(id) {
+            if is_stored(id) || !wanted.insert(id) {
                 continue;
             }
             match self.snapshots.get(id) {
@@ -258,11 +261,7 @@ impl Checked<'_> {
         let mut others: Vec<&Snapshot<'_>> = self
             .snapshots
             .values()
-            .filter(|snapshot| !wanted.contains(&snapshot.snapshot_id))
-            .filter(|snapshot| {
-                let id = &snapshot.snapshot_id;
-                index.snapshot(id).is_none() || (is_reached(id) && index.snapshot_ahead(id).is_some())
-            })
+            .filter(|snapshot| !wanted.contains(&snapshot.snapshot_id) && !is_stored(&snapshot.snapshot_id))
             .filter(|snapshot| {
                 snapshot.manifest.entries.iter().all(|(_, object)| self.has_object(index, &object.key()))
             })
@@ -294,27 +293,13 @@ impl Checked<'_> {
         let of_branch = childless().find(|commit| *commit.branch == *self.branch.as_str());
         of_branch.or_else(|| childless().next()).map(|commit| &commit.id)
     }
+}
 
-    /// Whether `head` is `tip` or one of its ancestors, over the commits of the repo and those of the bundle.
-    fn is_fast_forward(&self, index: &RepoIndex, commits: &[&Commit], head: &CommitId, tip: &CommitId) -> bool {
-        if head == tip || index.graph().is_ancestor(head, tip) {
-            return true;
-        }
-        let parents: BTreeMap<&CommitId, &[CommitId]> =
-            commits.iter().map(|commit| (&commit.id, commit.parents.as_slice())).collect();
-        // The commits of the repo that the tip builds upon: where the bundle's part of the history ends.
-        let mut foundations = HashSet::new();
-        let mut seen = HashSet::new();
-        let mut waiting = vec![tip];
-        while let Some(commit) = waiting.pop() {
-            match parents.get(commit) {
-                Some(parents) => waiting.extend(parents.iter().filter(|parent| seen.insert(*parent))),
-                None => {
-                    foundations.insert(commit);
-                }
-            }
-        }
-        // Nothing of the head's own history is left over once the foundations' is taken away.
-        index.graph().contains(head) && index.graph().difference([head], foundations).commits.is_empty()
+/// Whether `head` is `tip` or one of its ancestors, over the commits of the repo and those of the bundle.
+fn is_fast_forward(index: &RepoIndex, head: &CommitId, tip: &CommitId, foundations: &HashSet<CommitId>) -> bool {
+    if head == tip || index.graph().is_ancestor(head, tip) {
+        return true;
     }
+    // Nothing of the head's own history is left over once the foundations' is taken away.
+    index.graph().contains(head) && index.graph().difference([head], foundations).commits.is_empty()
 }
