@@ -13,6 +13,7 @@ pub mod auth;
 pub mod graph;
 pub mod id;
 pub mod pack;
+pub mod price;
 pub mod service;
 pub mod store;
 pub mod streaming;
