@@ -6,7 +6,8 @@ that functions read (common/src/service.rs) and the crates in functions/. Then i
 the door and at the alarms. Each failure is one line.
 
     check-template.py               check
-    check-template.py --policies    print each function's rights as JSON, for other tests
+    check-template.py --policies    print each function's rights as JSON
+    check-template.py --calls FILE  compare each function's rights with the calls that a test run has recorded
     check-template.py --self-test   break the template in many ways, and see that each is found
 
 `--root` names another copy of the repository. scripts/check-template.sh makes the environment that this runs in.
@@ -22,6 +23,7 @@ import sys
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -557,6 +559,114 @@ def check(template: Json, code: Code) -> list[str]:
         return [f"SAM refuses the template: {cause.message}" for cause in error.causes]
 
 
+# Least rights: the calls of a test run, as tests/src/record.rs writes them, against the rights of the functions.
+
+
+@dataclass(frozen=True, order=True)
+class Right:
+    """An action, and the keys that it may be used on."""
+
+    action: str
+    keys: str
+    # HeadObject tells a key that is not there from one that it may not read only if it may list.
+    tells_missing: bool = False
+
+    def covers(self, call: "RecordedCall") -> bool:
+        if self.tells_missing and call.operation == "HeadObject":
+            return fnmatchcase(call.key, self.keys)
+        return self.action == call.action and fnmatchcase(call.key, self.keys)
+
+
+@dataclass(frozen=True, order=True)
+class RecordedCall:
+    """A call that a function made, or signed for others."""
+
+    function: str
+    action: str
+    operation: str
+    key: str
+
+    def __str__(self) -> str:
+        return f"{self.action} on {self.key or 'nothing'} ({self.operation})"
+
+
+def rights_of(statements: list[Json]) -> set[Right]:
+    """A function's rights, one by one, as finely as the policies have them."""
+    rights = set()
+    for statement in statements:
+        conditions = {
+            key: as_list(value) for operator in statement["condition"].values() for key, value in operator.items()
+        }
+        for action in statement["actions"]:
+            if action.startswith("dynamodb:"):
+                keys = conditions.get("dynamodb:LeadingKeys", ["*"])
+            elif action == "s3:ListBucket":
+                keys = conditions.get("s3:prefix", ["*"])
+            else:
+                keys = [resource.split("/", 1)[1] for resource in statement["resources"]]
+            tells_missing = action == "s3:ListBucket" and "StringLikeIfExists" in statement["condition"]
+            rights |= {Right(action, key, tells_missing) for key in keys}
+    # The right to list that a HeadObject needs is the right to list as well.
+    return rights - {Right(right.action, right.keys) for right in rights if right.tells_missing}
+
+
+def recorded(path: Path) -> set[RecordedCall]:
+    calls = set()
+    with path.open() as lines:
+        for event in map(json.loads, lines):
+            # What is the same but for ids and hashes is one call.
+            key = re.sub(r"^(\w+#|(?:uploads/bodies|\w+)/).*", r"\1...", event["key"])
+            calls.add(RecordedCall(event["function"], event["action"], event["operation"], key))
+    # What the process does by itself is not a function's: `serve` makes its first user, tests look at the stores.
+    return {call for call in calls if call.function != "none"}
+
+
+def compare_rights(policies: dict[str, set[Right]], calls: set[RecordedCall]) -> list[str]:
+    failures = []
+    for function in sorted({call.function for call in calls} - set(policies)):
+        failures.append(f"{function} makes calls, and is no function of the template")
+    for function, rights in sorted(policies.items()):
+        made = [call for call in sorted(calls) if call.function == function]
+        lacking = []
+        for call in made:
+            # Without it a body that nobody has uploaded would be answered as a fault of the hub's.
+            needs_list = call.operation == "HeadObject" and call.key.startswith("uploads/")
+            may_tell = any(right.tells_missing and right.covers(call) for right in rights)
+            if not any(right.action == call.action and right.covers(call) for right in rights) or (
+                needs_list and not may_tell
+            ):
+                lacking.append(call)
+        failures += [f"{function} calls {call}, and has no right to" for call in lacking]
+        for right in sorted(rights):
+            if not any(right.covers(call) for call in made):
+                failures.append(f"{function} may {right.action} on {right.keys}, and no test makes it do so")
+    return failures
+
+
+def check_calls(policies: dict[str, list[Json]], path: Path) -> int:
+    rights = {function: rights_of(statements) for function, statements in policies.items()}
+    calls = recorded(path)
+    failures = compare_rights(rights, calls)
+    for line in failures:
+        print(f"rights: {line}")
+    if failures:
+        return 1
+    # Each right is taken away once, unless a wider one stands beside it, and one too many is given: it has to be seen.
+    count = 0
+    for function, own in rights.items():
+        for right in own:
+            count += 1
+            is_within = any(
+                other != right and other.action == right.action and fnmatchcase(right.keys, other.keys) for other in own
+            )
+            for broken in (own if is_within else own - {right}, own | {Right(right.action, "OTHER#*")}):
+                if broken != own and not compare_rights({**rights, function: broken}, calls):
+                    print(f"rights: nobody sees that {function} has other rights than it needs: {right}")
+                    return 1
+    print(f"rights: the {count} rights of {len(rights)} functions are what {len(calls)} different calls need")
+    return 0
+
+
 # The self-test: ways to break the template or the code, each with words of the failure that it has to make.
 
 Mutation = Callable[[Json, Code], Any]
@@ -811,6 +921,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Hold template.yaml to the code.")
     parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parent.parent)
     parser.add_argument("--policies", action="store_true", help="print each function's rights as JSON")
+    parser.add_argument("--calls", type=Path, metavar="FILE", help="compare rights with recorded calls")
     parser.add_argument("--self-test", action="store_true", help="see that broken templates are found out")
     arguments = parser.parse_args()
     template = yaml_parse((arguments.root / "template.yaml").read_text())
@@ -820,6 +931,8 @@ def main() -> int:
     if arguments.policies:
         print(json.dumps(Check(template, code).policies(), indent=2))
         return 0
+    if arguments.calls:
+        return check_calls(Check(template, code).policies(), arguments.calls)
     failures = check(template, code)
     for line in failures:
         print(f"template.yaml: {line}")

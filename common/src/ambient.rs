@@ -2,8 +2,9 @@
 //!
 //! Everything else is forbidden to ask the machine itself: see `clippy.toml`.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
@@ -14,14 +15,23 @@ use ulid::Ulid;
 pub struct Ambient(Arc<Source>);
 
 enum Source {
-    System(Mutex<StdRng>),
+    System { random: Mutex<StdRng>, start: Instant },
     Replay { random: Mutex<StdRng>, clock_ms: Mutex<u64> },
+}
+
+impl fmt::Debug for Ambient {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the state of the random numbers, from which the next secret could be told.
+        formatter.write_str("Ambient")
+    }
 }
 
 impl Ambient {
     /// The machine's clock and its entropy.
     pub fn system() -> Self {
-        Self(Arc::new(Source::System(Mutex::new(rand::make_rng()))))
+        #[expect(clippy::disallowed_methods, reason = "this is the seam")]
+        let start = Instant::now();
+        Self(Arc::new(Source::System { random: Mutex::new(rand::make_rng()), start }))
     }
 
     /// A run that is the same each time: the clock starts at `start` after the Unix epoch and moves one millisecond
@@ -37,11 +47,22 @@ impl Ambient {
     pub fn now_ms(&self) -> u64 {
         match &*self.0 {
             #[expect(clippy::disallowed_methods, reason = "this is the seam")]
-            Source::System(_) => u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0),
+            Source::System { .. } => u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0),
             Source::Replay { clock_ms, .. } => {
                 let mut clock = clock_ms.lock().unwrap_or_else(PoisonError::into_inner);
                 *clock = clock.saturating_add(1);
                 *clock
+            }
+        }
+    }
+
+    /// The time since some fixed moment, for measuring how long something takes: it never goes back. In a replayed run
+    /// looking at it does not move the clock.
+    pub fn elapsed(&self) -> Duration {
+        match &*self.0 {
+            Source::System { start, .. } => start.elapsed(),
+            Source::Replay { clock_ms, .. } => {
+                Duration::from_millis(*clock_ms.lock().unwrap_or_else(PoisonError::into_inner))
             }
         }
     }
@@ -72,7 +93,7 @@ impl Ambient {
     }
 
     fn with_random<R>(&self, draw: impl FnOnce(&mut StdRng) -> R) -> R {
-        let (Source::System(random) | Source::Replay { random, .. }) = &*self.0;
+        let (Source::System { random, .. } | Source::Replay { random, .. }) = &*self.0;
         draw(&mut random.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -19,12 +19,15 @@ pub const GOOD_SECRET_LENGTH: usize = 32;
 /// The longest user id, in bytes: it is part of the keys of items.
 const MAX_USER_ID: usize = 256;
 const ACCESS: &str = "access";
+const ADMIN: &str = "admin";
 
 /// Whoever sent a good token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     /// The user, as the token's `sub` says.
     pub user_id: String,
+    /// Whether the token's `role` is `admin`: its bearer may look into the hub, and sees no more repos for it.
+    pub is_admin: bool,
 }
 
 /// Makes and checks access tokens.
@@ -44,6 +47,9 @@ struct Claims {
     /// Seconds since the Unix epoch, with or without a fraction.
     iat: f64,
     exp: f64,
+    /// Whatever it is, only `admin` means something here.
+    #[serde(default)]
+    role: serde_json::Value,
 }
 
 #[derive(Serialize)]
@@ -54,6 +60,8 @@ struct NewClaims<'a> {
     iat: u64,
     exp: u64,
     token_type: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'a str>,
 }
 
 /// The secret is empty, so that anybody could sign.
@@ -95,6 +103,18 @@ impl Tokens {
     /// # Errors
     /// [`Error::Invalid`] for a user id that is none.
     pub fn mint(&self, user_id: &str, ttl: Duration) -> Result<String, Error> {
+        self.mint_as(user_id, ttl, None)
+    }
+
+    /// A token of an operator, who may look into the hub.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a user id that is none.
+    pub fn mint_admin(&self, user_id: &str, ttl: Duration) -> Result<String, Error> {
+        self.mint_as(user_id, ttl, Some(ADMIN))
+    }
+
+    fn mint_as(&self, user_id: &str, ttl: Duration, role: Option<&str>) -> Result<String, Error> {
         if !is_user_id(user_id) {
             return Err(Error::Invalid(format!("a user id has 1 to {MAX_USER_ID} bytes and no control characters")));
         }
@@ -105,6 +125,7 @@ impl Tokens {
             iat: now,
             exp: now.saturating_add(ttl.as_secs()),
             token_type: "human",
+            role,
         };
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding).map_err(Error::internal)
     }
@@ -128,7 +149,7 @@ impl Tokens {
         if !is_user_id(&claims.sub) {
             return Err(Error::Unauthorized("the token names no user"));
         }
-        Ok(Caller { user_id: claims.sub })
+        Ok(Caller { user_id: claims.sub, is_admin: claims.role == ADMIN })
     }
 }
 
@@ -187,11 +208,25 @@ mod tests {
         let now = Ambient::replay(1, Duration::from_secs(1_000));
         let other = Tokens::new(&SECRET.to_uppercase(), now).unwrap().mint("a", Duration::from_secs(60)).unwrap();
         assert!(caller(&tokens(1_000), &format!("Bearer {other}")).is_err());
-        let claims = NewClaims { kind: ACCESS, sub: "a", iat: 1_000, exp: 2_000, token_type: "human" };
+        let claims = NewClaims { kind: ACCESS, sub: "a", iat: 1_000, exp: 2_000, token_type: "human", role: None };
         let key = EncodingKey::from_secret(SECRET.as_bytes());
         for (algorithm, is_good) in [(Algorithm::HS256, true), (Algorithm::HS384, false), (Algorithm::HS512, false)] {
             let token = jsonwebtoken::encode(&Header::new(algorithm), &claims, &key).unwrap();
             assert_eq!(caller(&tokens(1_000), &format!("Bearer {token}")).is_ok(), is_good);
+        }
+    }
+
+    #[test]
+    fn only_the_role_admin_makes_an_admin_and_any_other_is_taken() {
+        let tokens = tokens(1_000);
+        let admin = tokens.mint_admin("user-a", Duration::from_secs(60)).unwrap();
+        assert!(tokens.verify(&admin).unwrap().is_admin);
+        assert!(!tokens.verify(&tokens.mint("user-a", Duration::from_secs(60)).unwrap()).unwrap().is_admin);
+        let key = EncodingKey::from_secret(SECRET.as_bytes());
+        for role in [serde_json::json!("Admin"), serde_json::json!(["admin"]), serde_json::json!(7)] {
+            let claims = serde_json::json!({"type": "access", "sub": "a", "iat": 1_000, "exp": 2_000, "role": role});
+            let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap();
+            assert!(!tokens.verify(&token).unwrap().is_admin, "{role}");
         }
     }
 

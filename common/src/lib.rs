@@ -2,7 +2,7 @@
 //!
 //! Read on in this order: [`wire`] is what clients say and hear; [`graph`] what commits mean to each other;
 //! [`pack`] how they lie in S3; [`store`] how a push becomes visible; [`service`] how a request gets from the door to
-//! an answer. Then take one function, for example `functions/push/src/lib.rs`, which reads top to bottom as what it
+//! an answer, and [`observe`] what is seen of that from outside. Then take one function, for example `functions/push/src/lib.rs`, which reads top to bottom as what it
 //! does.
 
 #![forbid(unsafe_code)]
@@ -12,6 +12,7 @@ pub mod ambient;
 pub mod auth;
 pub mod graph;
 pub mod id;
+pub mod observe;
 pub mod pack;
 pub mod price;
 pub mod service;

@@ -8,6 +8,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{FutureExt, Stream};
@@ -25,6 +26,7 @@ use url::Url;
 use crate::ambient::Ambient;
 use crate::auth::{Caller, Tokens, bearer_token};
 use crate::id::{RepoId, Slug};
+use crate::observe::{self, Arrival, Departure, ErrorCode, RequestLog, Watch};
 use crate::store::account::NewRepo;
 use crate::store::index::RepoIndex;
 use crate::store::items::Visibility;
@@ -48,6 +50,8 @@ pub struct Hub {
     pub tokens: Arc<OnceCell<Tokens>>,
     /// What the operator decided.
     pub settings: Settings,
+    /// Where a line of each request goes.
+    pub log: RequestLog,
 }
 
 /// What the operator of a deployment decides.
@@ -59,6 +63,8 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// Whether ids have to be the hashes of what they name.
     pub ids: Ids,
+    /// Whether the operator gives the token secret, so that the one in the table does not count.
+    pub gives_secret: bool,
     /// Whether clients reach S3 through the hub's own URL, because it is embedded in the hub's process.
     pub serves_s3: bool,
 }
@@ -113,8 +119,9 @@ pub enum ConfigurationError {
 
 impl Hub {
     /// The hub as the environment describes it: `MUSEHUB_TABLE`, `MUSEHUB_BUCKET`, and as the operator likes
-    /// `ACCESS_TOKEN_SECRET` (else the hub draws one and keeps it in its table), `MUSEHUB_PUSH_TO_CREATE` (`off`, `public`, `private`), `MUSEHUB_IDS` (`strict`, `lenient`) and
-    /// `MUSEHUB_PUBLIC_URL`. The SDK reads what it always reads, `AWS_ENDPOINT_URL` among it.
+    /// `ACCESS_TOKEN_SECRET` (else the hub reads its own from the table), `MUSEHUB_PUSH_TO_CREATE` (`off`, `public`,
+    /// `private`), `MUSEHUB_IDS` (`strict`, `lenient`), `MUSEHUB_PUBLIC_URL`, and `MUSEHUB_METRICS`, the CloudWatch
+    /// namespace of the metrics in the log of requests. The SDK reads what it always reads, `AWS_ENDPOINT_URL` among it.
     ///
     /// # Errors
     /// When a variable is missing or wrong.
@@ -132,6 +139,7 @@ impl Hub {
             .flatten(),
             public_url: variable("MUSEHUB_PUBLIC_URL"),
             ids: choice("MUSEHUB_IDS", "strict or lenient", Ids::parse)?.unwrap_or_default(),
+            gives_secret: variable("ACCESS_TOKEN_SECRET").is_some(),
             serves_s3: false,
         };
         let given = variable("ACCESS_TOKEN_SECRET");
@@ -141,6 +149,11 @@ impl Hub {
             store: Arc::new(Store::new(&config, &config, location, ambient)),
             tokens: Arc::new(OnceCell::new_with(tokens)),
             settings,
+            log: RequestLog::to_stdout(
+                variable("MUSEHUB_METRICS"),
+                // Lambda's own variable.
+                std::env::var("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").ok().and_then(|size| size.parse().ok()),
+            ),
         })
     }
 
@@ -148,32 +161,74 @@ impl Hub {
     /// a public repo does not pay for it.
     ///
     /// # Errors
-    /// When the table does not answer.
+    /// When the table does not answer; [`Error::Unauthorized`] when it has no secret, so that no token can be good.
     pub async fn tokens(&self) -> Result<&Tokens, Error> {
         let read = || async {
-            let secret = self.store.token_secret().await?;
+            let secret = self.store.token_secret().await?.ok_or(Error::Unauthorized(
+                "this hub has no token secret yet: its operator makes one with the first token, 'musehub token --table'",
+            ))?;
             Tokens::new(&secret, self.store.ambient().clone()).map_err(Error::internal)
         };
         self.tokens.get_or_try_init(read).await
     }
 
-    /// Answers one request as `function` says, whatever happens in it.
-    pub async fn answer<F>(&self, request: Request, function: impl FnOnce(Call) -> F) -> Response<AnswerBody>
+    /// Whether this process checks tokens with the secret that the table keeps: `ok`, or what else it does. A process
+    /// that runs goes on with the secret that it has read.
+    ///
+    /// # Errors
+    /// When a token cannot be made.
+    pub async fn check_secret(&self, kept: Option<&str>) -> Result<&'static str, Error> {
+        if self.settings.gives_secret {
+            return Ok("ok");
+        }
+        let Some(kept) = kept else {
+            return Ok("the table has none any more, and this process goes on with the one that it had");
+        };
+        let tokens = Tokens::new(kept, self.store.ambient().clone()).map_err(Error::internal)?;
+        let token = tokens.mint("check", Duration::from_secs(60))?;
+        Ok(match self.tokens().await?.verify(&token) {
+            Ok(_) => "ok",
+            Err(_) => "this process goes on with another than the table's, which was rotated since it started",
+        })
+    }
+
+    /// Answers one request as `handle` says, whatever happens in it. `function` is the name under which it is seen.
+    ///
+    /// A panic is answered with 500 where it unwinds. The functions of a deployment abort instead, for which the door
+    /// answers 502 in the hub's words.
+    pub async fn answer<F>(
+        &self,
+        function: &'static str,
+        request: Request,
+        handle: impl FnOnce(Call) -> F + Send,
+    ) -> Response<AnswerBody>
     where
-        F: Future<Output = Result<Response<AnswerBody>, Error>>,
+        F: Future<Output = Result<Response<AnswerBody>, Error>> + Send,
+    {
+        let arrival = Arrival::new(function, &request, &self.log, self.store.ambient());
+        let watch = Arc::clone(arrival.watch());
+        // On the heap, and of a type that says nothing of what is in it: the future of a whole request is too large to be
+        // laid out in place, and its type too deep for the compiler.
+        arrival.follow(watch.over(self.answer_watched(request, handle).boxed()).await)
+    }
+
+    async fn answer_watched<F>(&self, request: Request, handle: impl FnOnce(Call) -> F + Send) -> Response<AnswerBody>
+    where
+        F: Future<Output = Result<Response<AnswerBody>, Error>> + Send,
     {
         let mut call = Call::new(request);
+        observe::note(|seen| seen.bytes_in = call.body_bytes().len() as u64);
         let route = format!("{} {}", call.parts.method, call.parts.uri.path());
-        // On the heap: the future of a whole request is too deep a type, and too large, to be laid out in place.
         let mut used = None;
         let outcome = AssertUnwindSafe(Box::pin(async {
             let mut _room = None;
             if let Some(referenced) = Box::pin(self.referenced_body(&call)).await? {
+                observe::note(|seen| seen.bytes_in = referenced.body.len() as u64);
                 call.body = Body::Binary(referenced.body.into());
                 used = Some(referenced.used);
                 _room = Some(referenced.room);
             }
-            Box::pin(function(call)).await
+            handle(call).boxed().await
         }));
         let outcome = outcome.catch_unwind().await;
         let response = match outcome {
@@ -298,7 +353,9 @@ impl Hub {
     ) -> Result<(Repo, Arc<RepoIndex>), Error> {
         let user_id = caller.map(|caller| caller.user_id.as_str());
         let found = self.store.repo_and_index(id, user_id, need).await?;
-        found.filter(|(repo, _)| repo.is_readable_by(user_id)).ok_or(Error::RepoNotFound)
+        let (repo, index) = found.filter(|(repo, _)| repo.is_readable_by(user_id)).ok_or(Error::RepoNotFound)?;
+        observe::note(|seen| seen.repo = Some(format!("{}/{}", repo.meta.owner, repo.meta.slug)));
+        Ok((repo, index))
     }
 
     /// The repo that is written to, with what its packs hold. It has to be there.
@@ -391,7 +448,9 @@ pub fn log_fault(route: &str, error: &Error) {
         return;
     }
     let causes = with_causes(error);
-    tracing::error!(route, status = error.status().as_u16(), causes, "request failed");
+    let watch = observe::current();
+    let id = watch.as_deref().map(Watch::id);
+    tracing::error!(id, route, status = error.status().as_u16(), causes, "request failed");
 }
 
 /// The repo that a request is about, as its path says.
@@ -443,7 +502,11 @@ impl Call {
     /// [`Error::Unauthorized`] for a token that is not good.
     pub async fn caller(&self, hub: &Hub) -> Result<Option<Caller>, Error> {
         match bearer_token(&self.parts.headers)? {
-            Some(token) => hub.tokens().await?.verify(token).map(Some),
+            Some(token) => {
+                let caller = hub.tokens().await?.verify(token)?;
+                observe::note(|seen| seen.user = Some(caller.user_id.clone()));
+                Ok(Some(caller))
+            }
             None => Ok(None),
         }
     }
@@ -462,7 +525,9 @@ impl Call {
     /// [`Error::RepoNotFound`] when the path names none that there could be.
     pub fn target(&self) -> Result<Target, Error> {
         let slug = |name| self.path_parameter(name).and_then(|text| text.parse().ok()).ok_or(Error::RepoNotFound);
-        Ok(Target { owner: slug("owner")?, slug: slug("slug")? })
+        let target = Target { owner: slug("owner")?, slug: slug("slug")? };
+        observe::note(|seen| seen.repo = Some(format!("{}/{}", target.owner, target.slug)));
+        Ok(target)
     }
 
     /// What the body asks.
@@ -538,10 +603,12 @@ impl Call {
 }
 
 /// The response to a request that is refused.
-pub fn refuse(route: &str, error: &Error) -> Response<AnswerBody> {
+fn refuse(route: &str, error: &Error) -> Response<AnswerBody> {
     log_fault(route, error);
-    let body = AnswerBody::whole(error.body());
+    let watch = observe::current();
+    let body = AnswerBody::whole(error.body(watch.as_deref().map_or("", Watch::id)));
     let mut response = response(error.status(), Encoding::Json.content_type(), body);
+    response.extensions_mut().insert(ErrorCode(error.code()));
     match error {
         Error::Unauthorized(_) => {
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -584,7 +651,12 @@ pub struct CutOff;
 type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, CutOff>> + Send>>;
 
 /// The body of an answer.
-pub enum AnswerBody {
+pub struct AnswerBody {
+    content: Content,
+    departure: Option<Departure>,
+}
+
+enum Content {
     /// All of it, until it is taken.
     Whole(Option<Bytes>),
     /// Chunks as they are made; an error cuts the answer off.
@@ -594,12 +666,25 @@ pub enum AnswerBody {
 impl AnswerBody {
     /// A body that is all there.
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
-        Self::Whole(Some(bytes.into()))
+        Self { content: Content::Whole(Some(bytes.into())), departure: None }
     }
 
     /// A body that is made while it is sent.
     pub fn streamed(chunks: impl Stream<Item = Result<Bytes, CutOff>> + Send + 'static) -> Self {
-        Self::Streamed(Box::pin(chunks))
+        Self { content: Content::Streamed(Box::pin(chunks)), departure: None }
+    }
+
+    pub(crate) const fn is_streamed(&self) -> bool {
+        matches!(self.content, Content::Streamed(_))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(&self.content, Content::Whole(bytes) if bytes.as_ref().is_none_or(Bytes::is_empty))
+    }
+
+    /// Has what goes out noted, and its end.
+    pub(crate) fn followed_by(self, departure: Departure) -> Self {
+        Self { departure: Some(departure), ..self }
     }
 }
 
@@ -608,20 +693,35 @@ impl http_body::Body for AnswerBody {
     type Error = CutOff;
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
-        match self.get_mut() {
-            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Streamed(chunks) => chunks.as_mut().poll_next(context).map_ok(Frame::data),
+        let Self { content, departure } = self.get_mut();
+        let next = match content {
+            Content::Whole(bytes) => Poll::Ready(bytes.take().map(Ok)),
+            Content::Streamed(chunks) => chunks.as_mut().poll_next(context),
+        };
+        if let (Some(departing), Poll::Ready(Some(Ok(bytes)))) = (departure.as_mut(), &next) {
+            departing.sent(bytes.len());
         }
+        // As soon as nothing follows, for Lambda lets a function rest then.
+        match (&next, content) {
+            (Poll::Ready(None), _) | (Poll::Ready(_), Content::Whole(_)) => {
+                if let Some(departure) = departure.take() {
+                    departure.ended();
+                }
+            }
+            (Poll::Ready(Some(Err(_))), _) => drop(departure.take()),
+            _ => {}
+        }
+        next.map_ok(Frame::data)
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Whole(None))
+        matches!(self.content, Content::Whole(None))
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            Self::Streamed(_) => SizeHint::default(),
+        match &self.content {
+            Content::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Content::Streamed(_) => SizeHint::default(),
         }
     }
 }
@@ -657,6 +757,7 @@ mod tests {
             store: Arc::new(Store::new(&config, &config, location, Ambient::system())),
             tokens: Arc::default(),
             settings: Settings::default(),
+            log: RequestLog::default(),
         };
         let host = "https://abc.execute-api.eu-west-1.amazonaws.com";
         assert_eq!(call("/hub/api/repos", "/api/repos").hub_url(&hub), format!("{host}/hub"));

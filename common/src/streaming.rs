@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use tokio::sync::mpsc;
 
+use crate::observe;
 use crate::service::{AnswerBody, CutOff, log_fault};
 use crate::store::Store;
 use crate::wire::Error;
@@ -58,7 +59,7 @@ where
     let turn = store.reading_turn().await?;
     let end = Sender(sender.clone());
     let making = make(Sender(sender));
-    tokio::spawn(async move {
+    observe::spawn(async move {
         let _turn = turn;
         let made = match making.await {
             Ok(()) => end.put(Piece::End).await,

@@ -43,7 +43,8 @@ pub(crate) async fn invoke(
     parts: &http::request::Parts,
     body: Vec<u8>,
 ) -> Result<Response<AnswerBody>, Error> {
-    let event = serde_json::to_vec(&event(matched, parts, &body)).map_err(Error::internal)?;
+    let event = serde_json::to_vec(&event(matched, parts, &body, &hub.store.ambient().ulid().to_string()))
+        .map_err(Error::internal)?;
     drop(body);
     if event.len() > MAX_EVENT {
         return Err(Error::PayloadTooLarge(TOO_LARGE.to_owned()));
@@ -90,7 +91,7 @@ fn with_head(status: StatusCode, headers: HeaderMap, body: AnswerBody) -> Respon
 
 /// The event of a REST API's Lambda proxy integration.
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html#api-gateway-simple-proxy-for-lambda-input-format>
-fn event(matched: &Matched, parts: &http::request::Parts, body: &[u8]) -> Value {
+fn event(matched: &Matched, parts: &http::request::Parts, body: &[u8], request_id: &str) -> Value {
     let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     // What a gateway makes of a text that is none is not documented; here it stays what it is.
@@ -125,6 +126,7 @@ fn event(matched: &Matched, parts: &http::request::Parts, body: &[u8]) -> Value 
         "pathParameters": matched.parameters,
         "stageVariables": null,
         "requestContext": {
+            "requestId": request_id,
             "resourcePath": matched.pattern,
             "httpMethod": parts.method.as_str(),
             "path": path,

@@ -14,7 +14,7 @@ use common::store::{Location, Store};
 use common::wire::error::with_causes;
 use local::data::{DataFolder, SECRET_VARIABLE, given_secret};
 use local::proxy::{self, HubUrl};
-use local::serve::{self, FIRST_HANDLE, FIRST_USER, Ids, Options, Storage};
+use local::serve::{self, FIRST_HANDLE, FIRST_USER, Ids, Options, RequestLog, Storage};
 
 const DEFAULT_DATA: &str = ".musehub";
 /// Threads for work that blocks: files, hashing, compression.
@@ -70,6 +70,9 @@ struct Serve {
     /// The URL that clients reach the hub by, for example behind a TLS proxy
     #[arg(long, env = "MUSEHUB_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
+    /// Print a line of JSON for each request, on standard error
+    #[arg(long)]
+    log_requests: bool,
 }
 
 #[derive(Args)]
@@ -106,6 +109,9 @@ struct Token {
     /// The DynamoDB table of a hub on AWS, which holds its secret; reached as the AWS CLI would reach it
     #[arg(long, conflicts_with = "data", value_name = "TABLE")]
     table: Option<String>,
+    /// Let the bearer look into the hub: GET /health?deep=1. It opens no repo
+    #[arg(long)]
+    admin: bool,
 }
 
 fn ids(text: &str) -> Result<Ids, String> {
@@ -165,6 +171,7 @@ async fn run(arguments: Serve) -> Result<(), Box<dyn Error>> {
         ids: arguments.ids,
         public_url: arguments.public_url,
         secret: given_secret(),
+        log: if arguments.log_requests { RequestLog::to(|line| eprintln!("{line}")) } else { RequestLog::default() },
     })
     .await?;
     let url = hub.url();
@@ -264,7 +271,7 @@ async fn token(arguments: Token) -> Result<(), Box<dyn Error>> {
         None if let Some(table) = arguments.table => {
             let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
             let location = Location { table, bucket: String::new() };
-            Store::new(&config, &config, location, ambient.clone()).token_secret().await?
+            Store::new(&config, &config, location, ambient.clone()).draw_token_secret().await?
         }
         None if arguments.data.is_dir() => DataFolder::open(&arguments.data)?.secret(&ambient)?,
         None => {
@@ -274,6 +281,8 @@ async fn token(arguments: Token) -> Result<(), Box<dyn Error>> {
             );
         }
     };
-    println!("{}", Tokens::new(&secret, ambient)?.mint(&arguments.user, arguments.ttl)?);
+    let tokens = Tokens::new(&secret, ambient)?;
+    let mint = if arguments.admin { Tokens::mint_admin } else { Tokens::mint };
+    println!("{}", mint(&tokens, &arguments.user, arguments.ttl)?);
     Ok(())
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::Hub;
-use common::service::{AnswerBody, refuse};
+use common::observe::Route;
+use common::service::AnswerBody;
 use common::wire::Error;
 use http::header::EXPECT;
 use http::{HeaderMap, Method, Request, Response};
@@ -179,8 +180,14 @@ impl Router {
 
     /// Answers one request.
     pub async fn answer(&self, request: Request<Incoming>) -> Response<AnswerBody> {
-        let route = format!("{} {}", request.method(), request.uri().path());
-        self.route(request).await.unwrap_or_else(|error| refuse(&route, &error))
+        // What is refused at the door is answered, and seen, like everything else.
+        let mut head = Request::new(Body::Empty);
+        *head.method_mut() = request.method().clone();
+        *head.uri_mut() = request.uri().clone();
+        match self.route(request).await {
+            Ok(response) => response,
+            Err(error) => self.hub.answer("door", head, |_| std::future::ready(Err(error))).await,
+        }
     }
 
     async fn route(&self, request: Request<Incoming>) -> Result<Response<AnswerBody>, Error> {
@@ -209,7 +216,8 @@ impl Router {
         }
         let parameters: HashMap<String, Vec<String>> =
             matched.parameters.into_iter().map(|(name, value)| (name, vec![value])).collect();
-        let request = Request::from_parts(parts, Body::Binary(body)).with_path_parameters(parameters);
+        let mut request = Request::from_parts(parts, Body::Binary(body)).with_path_parameters(parameters);
+        request.extensions_mut().insert(Route(matched.pattern));
         Ok(matched.function.call(&self.hub, request).await)
     }
 

@@ -10,6 +10,7 @@ use aws_config::SdkConfig;
 use common::Hub;
 use common::ambient::Ambient;
 use common::auth::Tokens;
+pub use common::observe::RequestLog;
 pub use common::service::Ids;
 use common::service::Settings;
 use common::store::account::Claim;
@@ -57,6 +58,8 @@ pub struct Options {
     pub public_url: Option<String>,
     /// The secret that tokens are signed with; else the data folder's own, or one that is forgotten at the end.
     pub secret: Option<String>,
+    /// Where a line of each request goes.
+    pub log: RequestLog,
 }
 
 /// Where everything is kept.
@@ -131,8 +134,10 @@ pub async fn start(options: Options) -> Result<Running, Error> {
             push_to_create: Some(Visibility::Public),
             public_url: options.public_url,
             ids: options.ids,
+            gives_secret: true,
             serves_s3: true,
         },
+        log: options.log,
     };
     let router = Arc::new(Router::new(hub, options.lambda_limits, backends.door.clone())?);
     let (stop, stopped) = watch::channel(false);

@@ -2,12 +2,12 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use local::serve::{Ids, Options, Running, Storage};
+use local::serve::{Ids, Options, RequestLog, Running, Storage};
 use serde_json::{Value, json};
 
 use crate::client::{Answer, Remote, send};
 use crate::encoding::Encoding;
-use crate::token;
+use crate::{record, token};
 
 /// The user that every hub here knows.
 const DEV: &str = "user-dev";
@@ -33,6 +33,19 @@ pub struct User {
     pub token: String,
 }
 
+/// A hub in memory, on any port.
+fn options() -> Options {
+    Options {
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        storage: Storage::Memory,
+        lambda_limits: false,
+        ids: Ids::Strict,
+        public_url: None,
+        secret: Some(SECRET.to_owned()),
+        log: RequestLog::default(),
+    }
+}
+
 impl Hub {
     /// The hub that `MUSEHUB_URL` and `MUSEHUB_SECRET` name, or else a fresh one in memory.
     ///
@@ -50,21 +63,21 @@ impl Hub {
 
     /// A fresh hub, whatever the environment says: for tests of starting, stopping and settings.
     pub async fn start_own(storage: Storage, lambda_limits: bool) -> Hub {
-        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let secret = Some(SECRET.to_owned());
-        Hub::start_with(Options { listen, storage, lambda_limits, ids: Ids::Strict, public_url: None, secret }).await
+        Hub::start_with(Options { storage, lambda_limits, ..options() }).await
+    }
+
+    /// A fresh hub whose log of requests goes to `sink`, line by line.
+    pub async fn start_logged(lambda_limits: bool, sink: impl Fn(&str) + Send + Sync + 'static) -> Hub {
+        Hub::start_with(Options { lambda_limits, log: RequestLog::to(sink), ..options() }).await
     }
 
     /// A fresh hub with ids that are opaque.
     pub async fn start_lenient() -> Hub {
-        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let secret = Some(SECRET.to_owned());
-        let storage = Storage::Memory;
-        Hub::start_with(Options { listen, storage, lambda_limits: false, ids: Ids::Lenient, public_url: None, secret })
-            .await
+        Hub::start_with(Options { ids: Ids::Lenient, ..options() }).await
     }
 
     async fn start_with(options: Options) -> Hub {
+        record::calls();
         let running = local::serve::start(options).await.expect("the hub starts");
         Hub { url: running.url().to_owned(), secret: running.secret().to_owned(), running: Some(running) }
     }

@@ -24,6 +24,7 @@ pub mod history;
 pub mod hub;
 pub mod ids;
 pub mod property;
+pub mod record;
 pub mod token;
 pub mod verify;
 pub mod wiretap;

@@ -104,23 +104,31 @@ impl Store {
         }
     }
 
-    /// The secret that the hub signs tokens with, drawn by whoever asks for it first.
+    /// The secret that the hub signs tokens with, if it was drawn.
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn token_secret(&self) -> Result<String, Error> {
-        let key = Key::token_secret();
-        if let Some(SecretItem { secret }) = self.get_item(&key).await? {
+    pub async fn token_secret(&self) -> Result<Option<String>, Error> {
+        let item: Option<SecretItem> = self.get_item(&Key::token_secret()).await?;
+        Ok(item.map(|item| item.secret))
+    }
+
+    /// The same, drawn now if it was not. It is for operators: functions have no right to it.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn draw_token_secret(&self) -> Result<String, Error> {
+        if let Some(secret) = self.token_secret().await? {
             return Ok(secret);
         }
+        let key = Key::token_secret();
         let new = SecretItem { secret: hex::encode(self.ambient.secret()) };
         let put = put_new(&self.location.table, encode(&key, &new)?)?;
         let is_ours = |stored: SecretItem| stored.secret == new.secret;
         if self.transact(vec![put], &key, is_ours).await? == Outcome::Landed {
             return Ok(new.secret);
         }
-        let drawn: Option<SecretItem> = self.get_item(&key).await?;
-        drawn.map(|item| item.secret).ok_or_else(|| Error::Damaged("the token secret was there and is gone".to_owned()))
+        self.token_secret().await?.ok_or_else(|| Error::Damaged("the token secret was there and is gone".to_owned()))
     }
 
     /// Makes a repo, unless its name is taken.

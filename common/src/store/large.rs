@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use super::index::LargeObject;
 use super::{Error, Store};
 use crate::id::{ObjectKey, RepoId};
+use crate::observe;
 use crate::pack::PackId;
 use crate::service::compute;
 
@@ -66,7 +67,7 @@ impl LargeReader {
         }
         self.ahead.start = end;
         let (store, key) = (Arc::clone(&self.store), self.key.clone());
-        Some(tokio::spawn(async move { store.get_range(&key, None, start..end).await }))
+        Some(observe::spawn(async move { store.get_range(&key, None, start..end).await }))
     }
 
     /// The next bytes, or none at the end.

@@ -10,10 +10,12 @@
 //! - [`change`] is the one commit point.
 //! - [`tags`] and [`releases`] are names for commits, an item each.
 //! - [`packs`] puts and gets packs; [`index`] is what the packs of one repo hold, cached; [`reader`] streams records.
+//! - [`health`] looks whether the bucket is there.
 //! - [`uploads`] are what clients PUT straight into S3; objects among them become [`large`] ones once they are verified.
 
 pub mod account;
 pub mod change;
+pub mod health;
 pub mod index;
 pub mod items;
 pub mod large;
@@ -37,6 +39,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::ambient::Ambient;
 use crate::id::RepoId;
+use crate::observe::storage::{CallWatch, Service};
 use crate::{pack, wire};
 use index::IndexCache;
 use items::ProfileItem;
@@ -98,10 +101,12 @@ impl Store {
         let dynamodb = aws_sdk_dynamodb::config::Builder::from(dynamodb)
             .retry_config(retry.clone())
             .timeout_config(timeouts(DYNAMODB_TIMEOUTS))
+            .interceptor(CallWatch::new(Service::Dynamodb, ambient.clone()))
             .build();
         let s3 = aws_sdk_s3::config::Builder::from(s3)
             .retry_config(retry)
             .timeout_config(timeouts(S3_TIMEOUTS))
+            .interceptor(CallWatch::new(Service::S3, ambient.clone()))
             .force_path_style(is_emulated)
             .build();
         Self {

@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::index::{PackFrame, Place, RepoIndex};
 use super::{Error, Store};
 use crate::id::RepoId;
+use crate::observe;
 use crate::pack::PackId;
 
 /// Raw bytes of opened frames that are kept for records to come.
@@ -146,7 +147,7 @@ impl Store {
             .map_ok(move |(read, permit)| {
                 let (store, repo) = (Arc::clone(&store), repo.clone());
                 // A task of its own, so that it goes on while the frames before it are opened and sent.
-                let read = tokio::spawn(async move {
+                let read = observe::spawn(async move {
                     let mut bytes = store.get_pack_range(&repo, read.pack, read.range).await?;
                     let frames = read.frames.into_iter().map(|(position, located)| {
                         let length = (located.frame.stored_length as usize).min(bytes.len());

@@ -33,6 +33,7 @@ use super::index::LargeObject;
 use super::items::{BodyUploadItem, Key, UploadsItem, encode};
 use super::{Error, FIRST_PAUSE, Store, large};
 use crate::id::{ObjectKey, RepoId, Slug};
+use crate::observe;
 use crate::pack::{NewPack, PackId, write};
 use crate::service::compute;
 use crate::wire::limits::MAX_PACKS;
@@ -142,7 +143,7 @@ impl Store {
         by: &str,
     ) -> Result<(), Error> {
         let (store, repo, by) = (Arc::clone(self), repo.clone(), by.to_owned());
-        let taking = tokio::spawn(async move { store.take_all(&repo, packs, &wanted, &by).await });
+        let taking = observe::spawn(async move { store.take_all(&repo, packs, &wanted, &by).await });
         taking.await.map_err(Error::fault)?
     }
 

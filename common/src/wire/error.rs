@@ -37,6 +37,9 @@ pub enum Error {
     /// 403: the caller may read this repo and not write it.
     #[error("push rejected: not authorized")]
     NotAuthorized,
+    /// 403: the caller is no operator of the hub.
+    #[error("this needs a token whose role is 'admin': 'musehub token --admin' makes one")]
+    NotAdmin,
     /// 404: there is no such repo, or none that the caller may know of; the two are told apart by nobody.
     #[error("there is no such repository, or you may not read it")]
     RepoNotFound,
@@ -117,6 +120,9 @@ pub enum Error {
     /// 503: the hub's storage does not answer in time; the same request may be sent again.
     #[error("the hub's storage is busy or away: send the same request again in a moment")]
     Unavailable(#[source] Cause),
+    /// 503: the hub was asked how it is, and something that it needs does not work. It says which.
+    #[error("{0}")]
+    Unhealthy(String),
 }
 
 impl Error {
@@ -125,7 +131,7 @@ impl Error {
         match self {
             Self::MalformedBody(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
-            Self::NotAuthorized | Self::NotOwner => StatusCode::FORBIDDEN,
+            Self::NotAuthorized | Self::NotOwner | Self::NotAdmin => StatusCode::FORBIDDEN,
             Self::RepoNotFound
             | Self::UnknownRoute
             | Self::UnknownCommit(_)
@@ -146,7 +152,7 @@ impl Error {
             | Self::TooMany { .. }
             | Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable(_) | Self::Unhealthy(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -155,7 +161,7 @@ impl Error {
         match self {
             Self::MalformedBody(_) => "malformed_body",
             Self::Unauthorized(_) => "unauthorized",
-            Self::NotAuthorized | Self::NotOwner => "not_authorized",
+            Self::NotAuthorized | Self::NotOwner | Self::NotAdmin => "not_authorized",
             Self::RepoNotFound => "repo_not_found",
             Self::UnknownRoute => "not_found",
             Self::UnknownCommit(_) => "unknown_commit",
@@ -178,17 +184,23 @@ impl Error {
             Self::Invalid(_) => "invalid",
             Self::Internal(_) => "internal_error",
             Self::Unavailable(_) => "unavailable",
+            Self::Unhealthy(_) => "unhealthy",
         }
     }
 
-    /// The body of the answer: always JSON, because clients print the first 400 bytes of it.
-    pub fn body(&self) -> Vec<u8> {
+    /// The body of the answer: always JSON, because clients print the first 400 bytes of it. A fault of the hub's names
+    /// the request, so that its operator finds it in the log.
+    pub fn body(&self, request_id: &str) -> Vec<u8> {
         #[derive(Serialize)]
         struct Body<'a> {
             error: &'a str,
             detail: String,
         }
-        let body = Body { error: self.code(), detail: self.to_string() };
+        let mut detail = self.to_string();
+        if self.status().is_server_error() {
+            detail.push_str(&format!(" (request {request_id})"));
+        }
+        let body = Body { error: self.code(), detail };
         serde_json::to_vec(&body).unwrap_or_default()
     }
 

@@ -242,6 +242,20 @@ pub struct RefsResponse<'a> {
 pub struct HealthResponse {
     /// `ok`
     pub status: &'static str,
+    /// What was looked at, for an operator who asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checks: Option<HealthChecks>,
+}
+
+/// What a hub needs, and how it is: `ok`, or else what is wrong.
+#[derive(Debug, Serialize)]
+pub struct HealthChecks {
+    /// The DynamoDB table, which was read.
+    pub table: String,
+    /// The S3 bucket, which was listed.
+    pub bucket: String,
+    /// What tokens are signed with.
+    pub secret: String,
 }
 
 wire_map! {

@@ -18,7 +18,7 @@ const NEED: Need = Need { uploads: true, ..Need::PACKS };
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
-    hub.answer(request, |call| async move { filter_objects(hub, &call).await }).await
+    hub.answer(env!("CARGO_PKG_NAME"), request, |call| async move { filter_objects(hub, &call).await }).await
 }
 
 async fn filter_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {

@@ -1,15 +1,58 @@
 //! `GET /health`: whether the hub answers at all. It looks at nothing, so it costs nothing and cannot lie.
+//!
+//! `GET /health?deep=1` looks at what the hub needs, for an operator: the table, the bucket, the token secret.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
 use common::Hub;
-use common::service::AnswerBody;
-use common::wire::request::HealthResponse;
+use common::service::{AnswerBody, Call};
+use common::store;
+use common::wire::Error;
+use common::wire::error::with_causes;
+use common::wire::request::{HealthChecks, HealthResponse};
 use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
 
+const OK: &str = "ok";
+
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
-    hub.answer(request, |call| async move { call.respond(StatusCode::OK, &HealthResponse { status: "ok" }) }).await
+    hub.answer(env!("CARGO_PKG_NAME"), request, |call| async move { health(hub, &call).await }).await
+}
+
+async fn health(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+    let checks = match call.query_parameter("deep").as_deref() {
+        None | Some("0") => None,
+        Some("1") if call.user(hub).await?.is_admin => Some(look(hub).await?),
+        Some("1") => return Err(Error::NotAdmin),
+        Some(_) => return Err(Error::invalid("deep", "it is 0 or 1")),
+    };
+    call.respond(StatusCode::OK, &HealthResponse { status: OK, checks })
+}
+
+/// Looks at everything, also when something of it does not work.
+async fn look(hub: &Hub) -> Result<HealthChecks, Error> {
+    let (secret, bucket) = tokio::join!(hub.store.token_secret(), hub.store.check_bucket());
+    let checks = HealthChecks {
+        table: told(&secret),
+        bucket: told(&bucket),
+        secret: match &secret {
+            Ok(kept) => hub.check_secret(kept.as_deref()).await?.to_owned(),
+            Err(_) => "not known: the table does not answer".to_owned(),
+        },
+    };
+    let HealthChecks { table, bucket, secret } = &checks;
+    if [table, bucket, secret].iter().all(|check| *check == OK) {
+        return Ok(checks);
+    }
+    Err(Error::Unhealthy(format!("table: {table}; bucket: {bucket}; secret: {secret}")))
+}
+
+/// What an operator is told of a check. Whoever may ask may know why.
+fn told<T>(check: &Result<T, store::Error>) -> String {
+    match check {
+        Ok(_) => OK.to_owned(),
+        Err(error) => with_causes(error),
+    }
 }

@@ -21,7 +21,7 @@ const GOOD_ENOUGH: usize = 256;
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
-    hub.answer(request, |call| async move { negotiate(hub, &call).await }).await
+    hub.answer(env!("CARGO_PKG_NAME"), request, |call| async move { negotiate(hub, &call).await }).await
 }
 
 async fn negotiate(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {

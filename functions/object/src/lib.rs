@@ -31,7 +31,7 @@ const PRIVATE: &str = "private, no-store";
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
-    hub.answer(request, |call| async move { object(hub, &call).await }).await
+    hub.answer(env!("CARGO_PKG_NAME"), request, |call| async move { object(hub, &call).await }).await
 }
 
 async fn object(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {

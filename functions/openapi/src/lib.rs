@@ -14,7 +14,7 @@ pub const DESCRIPTION: &[u8] = include_bytes!("../../../docs/openapi.json");
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
-    hub.answer(request, |_| async move {
+    hub.answer(env!("CARGO_PKG_NAME"), request, |_| async move {
         let mut response = Response::new(AnswerBody::whole(DESCRIPTION));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         Ok(response)

@@ -25,7 +25,7 @@ const TTL: std::ops::RangeInclusive<u64> = 30..=3_600;
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
-    hub.answer(request, |call| async move { presign(hub, &call).await }).await
+    hub.answer(env!("CARGO_PKG_NAME"), request, |call| async move { presign(hub, &call).await }).await
 }
 
 async fn presign(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {

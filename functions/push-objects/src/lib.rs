@@ -21,7 +21,7 @@ const ATTEMPTS: usize = 3;
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
-    hub.answer(request, |call| async move { push_objects(hub, &call).await }).await
+    hub.answer(env!("CARGO_PKG_NAME"), request, |call| async move { push_objects(hub, &call).await }).await
 }
 
 async fn push_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {

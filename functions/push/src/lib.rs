@@ -10,6 +10,7 @@ use std::collections::{HashMap, HashSet};
 
 use common::Hub;
 use common::id::{CommitId, ObjectKey, RepoId};
+use common::observe;
 use common::pack::{self, NewCommit, NewObject, NewPack, NewSnapshot, PackedCommit, WrittenPack};
 use common::service::{AnswerBody, Call, compute};
 use common::store::change::{BranchMove, Change, Outcome};
@@ -30,7 +31,7 @@ const NEED: Need = Need { uploads: true, ..Need::HISTORY };
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
-    hub.answer(request, |call| async move { push(hub, &call).await }).await
+    hub.answer(env!("CARGO_PKG_NAME"), request, |call| async move { push(hub, &call).await }).await
 }
 
 async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
@@ -82,6 +83,8 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
             by: &caller.user_id,
         };
         if hub.store.commit(&change).await? == Outcome::Landed {
+            let new = pack.as_ref().map_or(0, |pack| pack.written.summary.commits);
+            observe::note(|seen| seen.commits = new);
             let mut heads = repo.heads;
             if let Some(tip) = &reach.tip {
                 heads.insert(bundle.branch.to_string(), tip.clone());

@@ -19,7 +19,7 @@ use lambda_http::{Request, Response};
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
-    hub.answer(request, |call| async move {
+    hub.answer(env!("CARGO_PKG_NAME"), request, |call| async move {
         match *call.method() {
             Method::GET => list(hub, &call).await,
             _ => store(hub, &call).await,

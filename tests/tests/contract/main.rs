@@ -18,6 +18,7 @@ mod limits;
 mod malformed;
 mod negotiation;
 mod object;
+mod observe;
 mod presign;
 mod proxy;
 mod push;

@@ -13,7 +13,7 @@ use tests::wiretap::{Call, Fault, Reaction};
 use crate::process::{Cloud, Process, assert_is, for_every};
 
 /// A history whose answer is large enough to be on its way long before the last of it has been read.
-fn long_song() -> History {
+pub fn long_song() -> History {
     let mut builder = Builder::new(4);
     let mut tree = builder.files(20);
     let mut parent: Option<String> = None;
@@ -27,7 +27,7 @@ fn long_song() -> History {
 }
 
 /// `song`, pushed in two packs, and a process that knows of both.
-async fn pushed(cloud: &Cloud, history: &History) -> (Process, Vec<Call>) {
+pub async fn pushed(cloud: &Cloud, history: &History) -> (Process, Vec<Call>) {
     let process = cloud.process();
     let ids = history.ids();
     let middle = &ids[ids.len() / 2];
@@ -37,12 +37,12 @@ async fn pushed(cloud: &Cloud, history: &History) -> (Process, Vec<Call>) {
     (process, puts)
 }
 
-fn is_read(call: &Call) -> bool {
+pub fn is_read(call: &Call) -> bool {
     call.name.starts_with("GET ")
 }
 
 /// Every read goes wrong from the one of this number on.
-fn damage_from(process: &Process, position: usize, fault: Fault) {
+pub fn damage_from(process: &Process, position: usize, fault: Fault) {
     let mut reads = 0;
     process.tap.script(move |call| {
         reads += usize::from(is_read(call));

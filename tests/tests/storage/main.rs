@@ -8,11 +8,14 @@
 
 mod ahead;
 mod bodies;
+mod cold;
 mod damage;
 mod faults;
+mod health;
 mod large;
 mod lenient;
 mod names;
+mod observe;
 mod outages;
 mod process;
 mod races;

@@ -134,7 +134,7 @@ async fn tags_are_listed_through_any_fault_of_any_call() {
     }
 }
 
-fn release(tag: &str, commit: &str, title: &str) -> Value {
+pub fn release(tag: &str, commit: &str, title: &str) -> Value {
     json!({
         "release_id": format!("id of {tag}"),
         "repo_id": "8a0f3c1e-local",

@@ -1,8 +1,8 @@
 //! Processes of one deployment, each with a tap on its storage, called as Lambda calls them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_config::Region;
@@ -10,6 +10,7 @@ use bytes::Bytes;
 use common::Hub;
 use common::ambient::Ambient;
 use common::auth::Tokens;
+use common::observe::RequestLog;
 use common::service::{AnswerBody, CutOff, Ids, Settings};
 use common::store::Store;
 use common::store::account::Claim;
@@ -25,8 +26,8 @@ use serde_json::{Value, json};
 use tests::client::{Answer, percent_encoded, put_well};
 use tests::encoding::Encoding;
 use tests::history::{History, Object, Pack, list_of_text, map_of_text, objects_body};
-use tests::verify;
 use tests::wiretap::{Wiretap, stop_clock};
+use tests::{record, verify};
 use tokio::sync::OnceCell;
 
 const SECRET: &str = "a secret of the storage tests, long enough";
@@ -64,6 +65,10 @@ pub fn for_every<S: Strategy, T>(
 pub struct Process {
     pub hub: Hub,
     pub tap: Wiretap,
+    /// What its tokens are signed with.
+    pub secret: String,
+    /// What it logged of each request.
+    pub log: Arc<Mutex<Vec<Value>>>,
 }
 
 impl Cloud {
@@ -74,6 +79,7 @@ impl Cloud {
 
     /// The same, with ids that are hashes or not.
     pub async fn start_with(ids: Ids) -> Cloud {
+        record::calls();
         let backends = Backends::start(None, SECRET).await.expect("the stores start");
         let cloud = Cloud { backends, ambient: Ambient::replay(1, Duration::from_secs(1_750_000_000)), ids };
         let claimed = cloud.process().hub.store.claim_handle(USER, &OWNER.parse().unwrap(), "").await;
@@ -95,9 +101,21 @@ impl Cloud {
         let store = Store::new(&dynamodb, &s3, self.backends.location.clone(), self.ambient.clone());
         let tokens = Tokens::new(SECRET, self.ambient.clone()).expect("a good secret");
         let settings = Settings { push_to_create: Some(Visibility::Public), ids: self.ids, ..Settings::default() };
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let lines = Arc::clone(&log);
+        let note = move |line: &str| {
+            lines.lock().expect("no line failed").push(serde_json::from_str(line).expect("a line is JSON"));
+        };
         Process {
-            hub: Hub { store: Arc::new(store), tokens: Arc::new(OnceCell::new_with(Some(tokens))), settings },
+            hub: Hub {
+                store: Arc::new(store),
+                tokens: Arc::new(OnceCell::new_with(Some(tokens))),
+                settings,
+                log: RequestLog::to(note),
+            },
             tap,
+            secret: SECRET.to_owned(),
+            log,
         }
     }
 
@@ -113,6 +131,15 @@ impl Cloud {
         let _clock = stop_clock();
         let put = self.s3().put_object().bucket(&self.backends.location.bucket).key(key);
         put.body(content.into()).send().await.expect("the store answers");
+    }
+
+    /// Deletes an item of the table.
+    pub async fn delete_item(&self, pk: &str, sk: &str) {
+        let _clock = stop_clock();
+        let client = aws_sdk_dynamodb::Client::new(&self.backends.dynamodb);
+        let text = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
+        let delete = client.delete_item().table_name(&self.backends.location.table);
+        delete.key("pk", text(pk)).key("sk", text(sk)).send().await.expect("the store answers");
     }
 
     fn s3(&self) -> aws_sdk_s3::Client {
@@ -272,6 +299,24 @@ impl Process {
         self.send(Function::Object, USER, request, &[("object_id", id)], Vec::new()).await
     }
 
+    /// What makes tokens for it, without its having been asked.
+    pub fn tokens(&self) -> Tokens {
+        Tokens::new(&self.secret, self.hub.store.ambient().clone()).expect("a good secret")
+    }
+
+    /// `GET /health` with this query, as an operator.
+    pub async fn health(&self, query: &str) -> Answer {
+        let token = self.tokens().mint_admin(USER, Duration::from_secs(86_400)).expect("a token");
+        let request = http::Request::get(format!("/health?{query}"));
+        self.send_with(&token, Function::Health, request, &[], Vec::new()).await.expect("a whole answer")
+    }
+
+    /// `GET /refs` with this token.
+    pub async fn refs_with(&self, token: &str, slug: &str) -> Answer {
+        let request = http::Request::get("/");
+        self.send_with(token, Function::Refs, request, &[("slug", slug)], Vec::new()).await.expect("a whole answer")
+    }
+
     /// `POST /uploads`
     pub async fn make_room(&self, slug: &str) -> Answer {
         self.call(Function::Uploads, slug, Encoding::Json, &Value::Null).await.expect("a whole answer")
@@ -349,8 +394,18 @@ impl Process {
         parameters: &[(&str, &str)],
         body: Vec<u8>,
     ) -> Result<Answer, CutOff> {
-        let tokens = self.hub.tokens().await.expect("a secret");
-        let token = tokens.mint(user, Duration::from_secs(86_400)).expect("a token");
+        let token = self.tokens().mint(user, Duration::from_secs(86_400)).expect("a token");
+        self.send_with(&token, function, request, parameters, body).await
+    }
+
+    async fn send_with(
+        &self,
+        token: &str,
+        function: Function,
+        request: http::request::Builder,
+        parameters: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Result<Answer, CutOff> {
         let request = request.header("authorization", format!("Bearer {token}"));
         let request = request.body(Body::Binary(body)).expect("a request");
         let parameter = |(name, value): &(&str, &str)| ((*name).to_owned(), vec![(*value).to_owned()]);

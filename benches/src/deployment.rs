@@ -1,0 +1,202 @@
+//! A deployment in one process: for each function a process of its own, as Lambda has it, over stores that they share.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use common::Hub;
+use common::ambient::Ambient;
+use common::auth::Tokens;
+use common::observe::RequestLog;
+use common::price::Usage;
+use common::service::{Ids, Settings};
+use common::store::Store;
+use common::store::items::Visibility;
+use http_body_util::BodyExt;
+use lambda_http::{Body, RequestExt};
+use local::backends::Backends;
+use local::router::Function;
+use serde::Deserialize;
+use serde_json::Value;
+use tests::encoding::Encoding;
+use tokio::sync::OnceCell;
+
+use crate::Failure;
+
+const SECRET: &str = "a secret of the benchmarks, long enough";
+const USER: &str = "user-ada";
+const OWNER: &str = "ada";
+
+/// What the log says of one request.
+#[derive(Debug, Clone, Deserialize)]
+struct Line {
+    bytes_in: u64,
+    bytes_out: u64,
+    dynamodb_calls: u64,
+    s3_calls: u64,
+    s3_gets: u64,
+    s3_puts: u64,
+    read_units: u64,
+    write_units: u64,
+}
+
+/// What a few requests have used.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Used {
+    /// Requests.
+    pub requests: u64,
+    /// Calls to DynamoDB.
+    pub dynamodb_calls: u64,
+    /// Calls to S3.
+    pub s3_calls: u64,
+    /// Bytes of bodies that came in.
+    pub bytes_in: u64,
+    /// Bytes of answers.
+    pub bytes_out: u64,
+    /// All that has a price.
+    pub usage: Usage,
+}
+
+/// What a function that runs in a deployment is taken to wait for and to work, one thing after the other: so more than
+/// it does, for it makes many calls at a time.
+pub mod model {
+    /// One call to DynamoDB, milliseconds.
+    pub const DYNAMODB_MS: f64 = 5.0;
+    /// One call to S3, milliseconds.
+    pub const S3_MS: f64 = 30.0;
+    /// One MiB of body, in or out, milliseconds.
+    pub const MIB_MS: f64 = 20.0;
+    /// The start of a process, milliseconds.
+    pub const COLD_MS: f64 = 150.0;
+}
+
+/// The functions of a hub, over stores in memory.
+pub struct Deployment {
+    backends: Backends,
+    ambient: Ambient,
+    processes: HashMap<&'static str, Hub>,
+    memory_mb: HashMap<String, u64>,
+    log: Arc<Mutex<Vec<String>>>,
+    used: Used,
+}
+
+impl Deployment {
+    /// A hub with a user, and functions with memory as `template` gives it.
+    pub async fn start(template: &str) -> Result<Self, Failure> {
+        let ambient = Ambient::replay(1, Duration::from_secs(1_800_000_000));
+        let deployment = Self {
+            backends: Backends::start(None, SECRET).await?,
+            ambient,
+            processes: HashMap::new(),
+            memory_mb: memory_of_functions(template)?,
+            log: Arc::default(),
+            used: Used::default(),
+        };
+        deployment.process()?.store.claim_handle(USER, &OWNER.parse()?, "").await?;
+        Ok(deployment)
+    }
+
+    fn process(&self) -> Result<Hub, Failure> {
+        let Backends { dynamodb, s3, location, .. } = &self.backends;
+        let log = Arc::clone(&self.log);
+        let note = move |line: &str| log.lock().map_or((), |mut lines| lines.push(line.to_owned()));
+        Ok(Hub {
+            store: Arc::new(Store::new(dynamodb, s3, location.clone(), self.ambient.clone())),
+            tokens: Arc::new(OnceCell::new_with(Some(Tokens::new(SECRET, self.ambient.clone())?))),
+            settings: Settings { push_to_create: Some(Visibility::Public), ids: Ids::Strict, ..Settings::default() },
+            log: RequestLog::to(note),
+        })
+    }
+
+    /// Ends all processes: the next requests find new ones.
+    pub fn cool(&mut self) {
+        self.processes.clear();
+    }
+
+    /// What was used since this was asked last.
+    pub fn take_used(&mut self) -> Used {
+        std::mem::take(&mut self.used)
+    }
+
+    /// A request about a repo, as a client of the second generation makes it.
+    pub async fn call(&mut self, function: Function, slug: &str, body: &Value) -> Result<Value, Failure> {
+        let is_cold = !self.processes.contains_key(function.name());
+        if is_cold {
+            self.processes.insert(function.name(), self.process()?);
+        }
+        let hub = self.processes.get(function.name()).ok_or("a process")?;
+        let token = hub.tokens().await?.mint(USER, Duration::from_secs(3_600))?;
+        let encoding = Encoding::Msgpack;
+        let request = http::Request::post("/")
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", encoding.content_type())
+            .header("accept", encoding.accept())
+            .body(Body::Binary(if body.is_null() { Vec::new() } else { encoding.encode(body) }))?;
+        let parameter = |name: &str, value: &str| (name.to_owned(), vec![value.to_owned()]);
+        let path: HashMap<_, _> = [parameter("owner", OWNER), parameter("slug", slug)].into();
+        let response = function.call(hub, request.with_path_parameters(path)).await;
+        let status = response.status();
+        let answer = response.into_body().collect().await?.to_bytes();
+        if !status.is_success() {
+            return Err(format!("{}: {status}: {}", function.name(), String::from_utf8_lossy(&answer)).into());
+        }
+        let line = self.log.lock().map_err(|_| "the log")?.pop().ok_or("no line of the request")?;
+        self.note(function, &serde_json::from_str(&line)?, is_cold);
+        Ok(encoding.decode(&answer)?)
+    }
+
+    fn note(&mut self, function: Function, line: &Line, is_cold: bool) {
+        let mib = (line.bytes_in + line.bytes_out) as f64 / f64::from(1 << 20);
+        let millis = line.dynamodb_calls as f64 * model::DYNAMODB_MS
+            + line.s3_calls as f64 * model::S3_MS
+            + mib * model::MIB_MS
+            + if is_cold { model::COLD_MS } else { 0.0 };
+        let memory = self.memory_mb.get(function.name()).copied().unwrap_or_default();
+        self.used.requests += 1;
+        self.used.dynamodb_calls += line.dynamodb_calls;
+        self.used.s3_calls += line.s3_calls;
+        self.used.bytes_in += line.bytes_in;
+        self.used.bytes_out += line.bytes_out;
+        self.used.usage += Usage::of_request(memory, millis, line.bytes_out, function.streams());
+        self.used.usage += Usage {
+            read_units: line.read_units,
+            write_units: line.write_units,
+            s3_gets: line.s3_gets,
+            s3_puts: line.s3_puts,
+            ..Usage::default()
+        };
+    }
+
+    /// Bytes that S3 keeps.
+    pub async fn stored_bytes(&self) -> Result<u64, Failure> {
+        let config = aws_sdk_s3::config::Builder::from(&self.backends.s3).force_path_style(true).build();
+        let s3 = aws_sdk_s3::Client::from_conf(config);
+        let mut bytes = 0;
+        let mut pages = s3.list_objects_v2().bucket(&self.backends.location.bucket).into_paginator().send();
+        while let Some(page) = pages.next().await {
+            let sizes = page?.contents.unwrap_or_default();
+            bytes += sizes.iter().filter_map(|object| u64::try_from(object.size?).ok()).sum::<u64>();
+        }
+        Ok(bytes)
+    }
+}
+
+/// The memory of each function by the name of its crate: what its resource says, else what is said for all.
+fn memory_of_functions(template: &str) -> Result<HashMap<String, u64>, Failure> {
+    let mut of_all = 0;
+    let mut function: Option<&str> = None;
+    let mut memory = HashMap::new();
+    for line in template.lines().map(str::trim) {
+        if let Some(code) = line.strip_prefix("CodeUri: functions/") {
+            memory.insert(code.to_owned(), of_all);
+            function = Some(code);
+        } else if let Some(size) = line.strip_prefix("MemorySize: ") {
+            let size = size.parse()?;
+            match function {
+                Some(function) => drop(memory.insert(function.to_owned(), size)),
+                None => of_all = size,
+            }
+        }
+    }
+    if of_all == 0 || memory.is_empty() { Err("template.yaml names no memory".into()) } else { Ok(memory) }
+}

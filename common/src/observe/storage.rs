@@ -1,0 +1,141 @@
+//! Watches the calls to DynamoDB and S3 where the SDK makes them.
+//!
+//! Each attempt is counted, with what it costs. At the level `debug` each call is logged with the function that makes it
+//! and the rights that it takes, presigned ones too, which others will make with the function's rights;
+//! `scripts/check-rights.sh` holds the policies of `template.yaml` to such a log of the end-to-end tests.
+
+use std::time::Duration;
+
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::Intercept;
+use aws_smithy_runtime_api::client::interceptors::context::{
+    AfterDeserializationInterceptorContextRef, BeforeSerializationInterceptorContextMut,
+    BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef,
+};
+use aws_smithy_runtime_api::client::orchestrator::Metadata;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
+
+use super::{capacity, current, note, rights};
+use crate::ambient::Ambient;
+
+/// Which service a client calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// DynamoDB.
+    Dynamodb,
+    /// S3.
+    S3,
+}
+
+/// What watches the calls of one SDK client.
+#[derive(Debug, Clone)]
+pub struct CallWatch {
+    service: Service,
+    ambient: Ambient,
+}
+
+impl CallWatch {
+    /// Watches a client of this service.
+    pub const fn new(service: Service, ambient: Ambient) -> Self {
+        Self { service, ambient }
+    }
+}
+
+/// When the attempt under way began.
+#[derive(Debug, Clone, Copy)]
+struct Began(Duration);
+
+impl Storable for Began {
+    type Storer = StoreReplace<Self>;
+}
+
+impl Intercept for CallWatch {
+    fn name(&self) -> &'static str {
+        "CallWatch"
+    }
+
+    fn modify_before_serialization(
+        &self,
+        context: &mut BeforeSerializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        capacity::ask(context.input_mut());
+        Ok(())
+    }
+
+    fn read_before_serialization(
+        &self,
+        context: &BeforeSerializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            let function = current().map_or("none", |watch| watch.function());
+            let operation = operation(config);
+            for (action, key) in rights::of(context.input(), operation) {
+                tracing::debug!(function, operation, action, key, "storage call");
+            }
+        }
+        Ok(())
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        config.interceptor_state().store_put(Began(self.ambient.elapsed()));
+        Ok(())
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let Ok(output) = context.output_or_error() {
+            let consumed = capacity::consumed(output);
+            note(|seen| seen.usage += consumed);
+        }
+        Ok(())
+    }
+
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        // A call that is only presigned ends with neither.
+        let was_made = context.response().is_some() || context.output_or_error().is_some_and(|output| output.is_err());
+        let Some(Began(began)) = config.load::<Began>().copied().filter(|_| was_made) else {
+            return Ok(());
+        };
+        let time = self.ambient.elapsed().saturating_sub(began);
+        let operation = operation(config);
+        note(|seen| {
+            let calls = match self.service {
+                Service::Dynamodb => &mut seen.dynamodb,
+                Service::S3 => &mut seen.s3,
+            };
+            calls.count += 1;
+            calls.time += time;
+            if self.service == Service::S3 {
+                match operation {
+                    "GetObject" | "HeadObject" | "HeadBucket" => seen.usage.s3_gets += 1,
+                    "DeleteObject" | "DeleteObjects" | "AbortMultipartUpload" => {}
+                    _ => seen.usage.s3_puts += 1,
+                }
+            }
+        });
+        Ok(())
+    }
+}
+
+fn operation(config: &ConfigBag) -> &str {
+    config.load::<Metadata>().map_or("", Metadata::name)
+}
