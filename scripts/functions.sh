@@ -3,7 +3,7 @@
 #
 #   scripts/functions.sh stop <stack>       let no function run; requests are refused until they are started
 #   scripts/functions.sh restart <stack>    have the next requests answered by new processes, which remember nothing
-#   scripts/functions.sh start <stack>      let them run again
+#   scripts/functions.sh start <stack>      let them run again, without a limit of their own
 #
 # A request that is under way is not cut off: it has the time-out of its function, at most 15 minutes.
 # Needs the AWS CLI and jq.
