@@ -65,6 +65,10 @@ fn select(
     for id in &difference.commits {
         let entry = index.graph().payload(id).ok_or_else(|| Error::internal(format!("commit {id} is in no pack")))?;
         commits.push(entry.place);
+        let lost = index.graph().parents(id).into_iter().flatten().find(|parent| !index.graph().contains(parent));
+        if let Some(lost) = lost.filter(|_| ids.are_checked()) {
+            return Err(Error::internal(format!("commit {lost}, a parent of {id}, is in no pack")));
+        }
     }
     let had = snapshots_of(&index, &difference.boundary, ids)?;
     let snapshots = snapshots_of(&index, &difference.commits, ids)?;

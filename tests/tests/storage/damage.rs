@@ -191,3 +191,18 @@ async fn a_push_that_cannot_read_the_index_changes_nothing() {
     process.push_onto("song", "main", &history, &[&ids[4]], &ids[5]).await.expect(200);
     cloud.assert_holds("song", &history, &heads(&ids[5])).await;
 }
+
+/// Nothing is cut short where the table has lost what it had: a history without its beginning is none.
+#[tokio::test]
+async fn a_history_whose_earlier_pack_is_gone_is_refused() {
+    let cloud = Cloud::start().await;
+    let (process, history) = (cloud.process(), history::linear(9, 3, 4, 1));
+    let ids = history.ids();
+    process.push_onto("song", "main", &history, &[], &ids[0]).await.expect(200);
+    let first = process.tap.take().into_iter().find(|call| call.name == "PUT packs/").expect("a pack");
+    process.push_onto("song", "main", &history, &[&ids[0]], &ids[2]).await.expect(200);
+    let (repo, pack) = first.key.strip_prefix("packs/").and_then(|key| key.split_once('/')).expect("a key");
+    cloud.delete_item(&format!("REPO#{repo}"), &format!("PACK#{}", pack.trim_end_matches(".pack"))).await;
+    let answer = cloud.process().fetch::<_, &str>("song", &[&ids[2]], &[]).await.expect("a whole answer");
+    answer.refused(500, "internal_error");
+}
