@@ -84,7 +84,7 @@ class Code:
         )
 
         service = (root / "common/src/service.rs").read_text()
-        body = one(r"fn from_environment\(.*?\{\n(.*?)\n    \}\n", service, "Hub::from_environment")
+        body = one(r"fn from_environment_at\(.*?\{\n(.*?)\n    \}\n", service, "Hub::from_environment_at")
         return cls(
             routes=routes,
             streaming={names[variant] for variant in re.findall(r"Self::(\w+)", streams)},

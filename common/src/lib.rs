@@ -10,6 +10,8 @@
 
 pub mod ambient;
 pub mod auth;
+pub mod aws;
+pub mod buffered;
 pub mod graph;
 pub mod id;
 pub mod observe;

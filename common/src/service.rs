@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use aws_config::SdkConfig;
 use bytes::Bytes;
 use futures_util::{FutureExt, Stream};
 use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, WWW_AUTHENTICATE};
@@ -20,11 +21,17 @@ use lambda_http::{Body, Request, RequestExt};
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
+use tracing::Level;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 use ulid::Ulid;
 use url::Url;
 
 use crate::ambient::Ambient;
 use crate::auth::{Caller, Tokens, bearer_token};
+use crate::aws;
 use crate::id::{RepoId, Slug};
 use crate::observe::{self, Arrival, Departure, ErrorCode, RequestLog, Watch};
 use crate::store::account::NewRepo;
@@ -121,11 +128,20 @@ impl Hub {
     /// The hub as the environment describes it: `MUSEHUB_TABLE`, `MUSEHUB_BUCKET`, and as the operator likes
     /// `ACCESS_TOKEN_SECRET` (else the hub reads its own from the table), `MUSEHUB_PUSH_TO_CREATE` (`off`, `public`,
     /// `private`), `MUSEHUB_IDS` (`strict`, `lenient`), `MUSEHUB_PUBLIC_URL`, and `MUSEHUB_METRICS`, the CloudWatch
-    /// namespace of the metrics in the log of requests. The SDK reads what it always reads, `AWS_ENDPOINT_URL` among it.
+    /// namespace of the metrics in the log of requests. What [`aws::config`] reads
+    /// says how AWS is reached.
     ///
     /// # Errors
     /// When a variable is missing or wrong.
     pub async fn from_environment() -> Result<Self, ConfigurationError> {
+        Self::from_environment_at(&aws::config("DYNAMODB"), &aws::config("S3"))
+    }
+
+    /// The same, with the two services reached otherwise.
+    ///
+    /// # Errors
+    /// When a variable is missing or wrong.
+    pub fn from_environment_at(dynamodb: &SdkConfig, s3: &SdkConfig) -> Result<Self, ConfigurationError> {
         let ambient = Ambient::system();
         let required = |name| variable(name).ok_or(ConfigurationError::Missing(name));
         let location = Location { table: required("MUSEHUB_TABLE")?, bucket: required("MUSEHUB_BUCKET")? };
@@ -144,9 +160,8 @@ impl Hub {
         };
         let given = variable("ACCESS_TOKEN_SECRET");
         let tokens = given.map(|secret| Tokens::new(&secret, ambient.clone())).transpose()?;
-        let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
         Ok(Self {
-            store: Arc::new(Store::new(&config, &config, location, ambient)),
+            store: Arc::new(Store::new(dynamodb, s3, location, ambient)),
             tokens: Arc::new(OnceCell::new_with(tokens)),
             settings,
             log: RequestLog::to_stdout(
@@ -194,8 +209,8 @@ impl Hub {
 
     /// Answers one request as `handle` says, whatever happens in it. `function` is the name under which it is seen.
     ///
-    /// A panic is answered with 500 where it unwinds. The functions of a deployment abort instead, for which the door
-    /// answers 502 in the hub's words.
+    /// As it is deployed nothing unwinds: there a panic ends the process, API Gateway answers 502 in the hub's words (its
+    /// `DEFAULT_5XX` in template.yaml), and Lambda starts another process for the next request.
     pub async fn answer<F>(
         &self,
         function: &'static str,
@@ -420,11 +435,18 @@ pub struct Destination {
 
 /// Logs as JSON lines on standard output, which Lambda sends to CloudWatch. `RUST_LOG` filters; by default `info`.
 pub fn log_as_json() {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().json().with_env_filter(filter).init();
+    let lines = tracing_subscriber::fmt::layer().json();
+    let filter = log_filter(Targets::new().with_default(Level::INFO));
+    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
 }
 
-fn variable(name: &str) -> Option<String> {
+/// What is logged: what `RUST_LOG` says, such as `info` or `warn,common=debug`; `otherwise`, if that says nothing, or
+/// nothing that can be understood. Levels of modules are enough; more would bring a regular expression engine.
+pub fn log_filter(otherwise: Targets) -> Targets {
+    variable("RUST_LOG").and_then(|given| given.parse().ok()).unwrap_or(otherwise)
+}
+
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
@@ -603,7 +625,7 @@ impl Call {
 }
 
 /// The response to a request that is refused.
-fn refuse(route: &str, error: &Error) -> Response<AnswerBody> {
+pub(crate) fn refuse(route: &str, error: &Error) -> Response<AnswerBody> {
     log_fault(route, error);
     let watch = observe::current();
     let body = AnswerBody::whole(error.body(watch.as_deref().map_or("", Watch::id)));
@@ -729,7 +751,7 @@ impl http_body::Body for AnswerBody {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aws_config::{BehaviorVersion, SdkConfig};
+    use aws_config::BehaviorVersion;
     use serde_json::json;
 
     /// A call as a REST API makes it that clients ask for `path`, in front of functions that see `seen`.

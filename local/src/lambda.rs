@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use common::Hub;
+use common::buffered::Buffered;
 use common::service::{AnswerBody, CutOff};
 use common::wire::Error;
 use common::wire::limits::LAMBDA_PAYLOAD;
@@ -62,6 +63,7 @@ pub(crate) async fn invoke(
         let chunks = streamed.stream.map(|chunk| chunk.map_err(|_| CutOff));
         return Ok(with_head(status_code, headers, AnswerBody::streamed(chunks)));
     }
+    let service = service_fn(|request| async move { Ok::<_, Infallible>(Buffered(function.call(hub, request).await)) });
     let answered = Adapter::from(service).call(event);
     let answer = answered.await.map_err(Error::internal)?;
     let answer = serde_json::to_vec(&answer).map_err(Error::internal)?;

@@ -10,11 +10,16 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use common::ambient::Ambient;
 use common::auth::Tokens;
+use common::service::log_filter;
 use common::store::{Location, Store};
 use common::wire::error::with_causes;
 use local::data::{DataFolder, SECRET_VARIABLE, given_secret};
 use local::proxy::{self, HubUrl};
 use local::serve::{self, FIRST_HANDLE, FIRST_USER, Ids, Options, RequestLog, Storage};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 const DEFAULT_DATA: &str = ".musehub";
 /// Threads for work that blocks: files, hashing, compression.
@@ -139,9 +144,10 @@ fn main() -> ExitCode {
 }
 
 async fn command() -> ExitCode {
-    let filter =
-        tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn,s3s=off,dynoxide=error".into());
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let embedded = [("s3s", LevelFilter::OFF), ("dynoxide", LevelFilter::ERROR)];
+    let filter = log_filter(Targets::new().with_default(LevelFilter::WARN).with_targets(embedded));
+    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
     let cli = Cli::parse();
     let done = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(arguments) => run(arguments).await,

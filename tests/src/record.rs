@@ -4,7 +4,10 @@
 use std::fs::OpenOptions;
 use std::sync::{Mutex, Once};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Begins to record, if the environment asks for it.
 pub fn calls() {
@@ -14,12 +17,8 @@ pub fn calls() {
             return;
         };
         let file = OpenOptions::new().create(true).append(true).open(path).expect("a file to record calls in");
-        let subscriber = tracing_subscriber::fmt()
-            .json()
-            .flatten_event(true)
-            .without_time()
-            .with_env_filter(EnvFilter::new("off,common::observe::storage=debug"))
-            .with_writer(Mutex::new(file));
-        subscriber.init();
+        let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).without_time();
+        let filter = Targets::new().with_target("common::observe::storage", LevelFilter::DEBUG);
+        tracing_subscriber::registry().with(lines.with_writer(Mutex::new(file)).with_filter(filter)).init();
     });
 }

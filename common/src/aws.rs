@@ -1,0 +1,25 @@
+//! How a function reaches AWS: as Lambda says in its environment.
+
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_s3::config::SharedCredentialsProvider;
+
+use crate::service::variable;
+
+/// How to reach one service, `DYNAMODB` or `S3`: in the region `AWS_REGION`, with the credentials in `AWS_ACCESS_KEY_ID`,
+/// `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`; not on AWS but at `AWS_ENDPOINT_URL_<service>` or else
+/// `AWS_ENDPOINT_URL`, if one of them is set.
+///
+/// The SDK's own loader would look for profiles, containers, instances and roles too. Lambda has none of them, and the code
+/// for them is a good part of a function's size.
+pub fn config(service: &str) -> SdkConfig {
+    let credentials = SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new());
+    let config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(variable("AWS_REGION").map(Region::new))
+        .credentials_provider(credentials);
+    match variable(&format!("AWS_ENDPOINT_URL_{service}")).or_else(|| variable("AWS_ENDPOINT_URL")) {
+        Some(endpoint) => config.endpoint_url(endpoint).build(),
+        None => config.build(),
+    }
+}
