@@ -5,7 +5,10 @@
 //! - [`router`] is the door: which function answers which request. [`lambda`] makes it as narrow as Lambda's.
 //! - [`backends`] starts the two stores; [`s3`] is the embedded S3.
 //! - `lifecycle` ends uploads that nobody asks for, as the bucket's lifecycle rule does in a deployment.
+//! - `compaction` keeps packs few, as the function `compact` does.
 //! - [`data`] is the data folder, with the token secret in it.
+//!
+//! [`stores`] is what commands work on that need no hub.
 //!
 //! [`proxy`] stands alone: it runs beside a client, in front of a hub that is elsewhere.
 
@@ -13,6 +16,7 @@
 #![deny(missing_docs)]
 
 pub mod backends;
+mod compaction;
 pub mod data;
 pub mod lambda;
 mod lifecycle;
@@ -20,3 +24,4 @@ pub mod proxy;
 pub mod router;
 pub mod s3;
 pub mod serve;
+pub mod stores;

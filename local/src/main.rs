@@ -11,11 +11,14 @@ use clap::{Args, Parser, Subcommand};
 use common::ambient::Ambient;
 use common::auth::Tokens;
 use common::service::log_filter;
+use common::store::compact::{Compaction, Limits};
 use common::store::{Location, Store};
 use common::wire::error::with_causes;
+use indicatif::HumanBytes;
 use local::data::{DataFolder, SECRET_VARIABLE, given_secret};
 use local::proxy::{self, HubUrl};
 use local::serve::{self, FIRST_HANDLE, FIRST_USER, Ids, Options, RequestLog, Storage};
+use local::stores::{OpenStores, RepoName};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -48,6 +51,11 @@ enum Command {
     Backends(Stores),
     /// Print an access token for a user of this hub
     Token(Token),
+    /// Merge the packs of a repository, so that a clone reads few
+    ///
+    /// A hub does this by itself after pushes; this does all that there is to do. Without --data it works on the stores of
+    /// a deployment, which MUSEHUB_TABLE and MUSEHUB_BUCKET name, and which may be in use meanwhile.
+    Compact(Compact),
     /// Stand between a client and a hub on Lambda, which takes no more than 6 MB a request
     ///
     /// Small requests go to the hub as they are. Large ones go through its storage; until then they are kept in the
@@ -88,6 +96,19 @@ struct Stores {
     /// The file to write the environment to; only its owner may read it
     #[arg(long, value_name = "FILE")]
     env: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Compact {
+    /// The repository, for example dev/song
+    #[arg(value_name = "OWNER/SLUG")]
+    repo: RepoName,
+    /// The data folder of a hub on this machine that is not running
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<PathBuf>,
+    /// Print what was done as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -153,6 +174,7 @@ async fn command() -> ExitCode {
         Command::Serve(arguments) => run(arguments).await,
         Command::Token(arguments) => token(arguments).await,
         Command::Backends(arguments) => stores(arguments).await,
+        Command::Compact(arguments) => compact(arguments).await,
         Command::Proxy(arguments) => pass_on(arguments).await,
     };
     match done {
@@ -252,6 +274,29 @@ async fn pass_on(arguments: Proxy) -> Result<(), Box<dyn Error>> {
 
     wait_for_the_end().await?;
     proxy.stop().await;
+    Ok(())
+}
+
+async fn compact(arguments: Compact) -> Result<(), Box<dyn Error>> {
+    let stores = OpenStores::open(arguments.data.as_deref()).await?;
+    let done = async {
+        let repo = stores.repo(&arguments.repo).await?;
+        Ok::<_, Box<dyn Error>>(stores.store.compact(&repo, Limits::ALL).await?)
+    };
+    let done = done.await;
+    stores.close().await;
+    let done = done?;
+    if arguments.json {
+        println!("{}", serde_json::to_string(&done)?);
+        return Ok(());
+    }
+    let Compaction { packs_before, packs_after, packs_merged, retired, deleted, .. } = done;
+    let [before, after, merged] = [done.bytes_before, done.bytes_after, done.bytes_merged].map(HumanBytes);
+    println!("{}: {packs_before} packs of {before}, now {packs_after} of {after}", arguments.repo);
+    println!("{packs_merged} merged ({merged}), {retired} kept for requests under way, {deleted} deleted from S3");
+    if !done.is_done {
+        println!("another run is at work on the rest");
+    }
     Ok(())
 }
 

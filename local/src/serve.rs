@@ -29,8 +29,8 @@ use tokio::task::JoinHandle;
 
 use crate::backends::{self, Backends};
 use crate::data::{DataFolder, new_secret};
-use crate::lifecycle;
 use crate::router::Router;
+use crate::{compaction, lifecycle};
 
 /// The user that a hub on one machine begins with.
 pub const FIRST_USER: &str = "user-dev";
@@ -98,6 +98,7 @@ pub struct Running {
     tokens: Tokens,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
+    compaction: JoinHandle<()>,
     backends: Backends,
 }
 
@@ -126,6 +127,8 @@ pub async fn start(options: Options) -> Result<Running, Error> {
     let store = Arc::new(Store::new(&backends.dynamodb, &backends.s3, backends.location.clone(), ambient.clone()));
     make_first_user(&store).await?;
     let storage = lifecycle::Storage::of(&backends);
+    let (stop, stopped) = watch::channel(false);
+    let compaction = tokio::spawn(compaction::run(Arc::clone(&store), stopped.clone()));
 
     let hub = Hub {
         store,
@@ -140,14 +143,13 @@ pub async fn start(options: Options) -> Result<Running, Error> {
         log: options.log,
     };
     let router = Arc::new(Router::new(hub, options.lambda_limits, backends.door.clone())?);
-    let (stop, stopped) = watch::channel(false);
     tokio::spawn(lifecycle::run(storage, ambient, stopped.clone()));
     let answer = move |request| {
         let router = Arc::clone(&router);
         async move { router.answer(request).await }
     };
     let task = tokio::spawn(accept(listener, answer, stopped));
-    Ok(Running { url: format!("http://{address}"), secret, tokens, stop, task, backends })
+    Ok(Running { url: format!("http://{address}"), secret, tokens, stop, task, compaction, backends })
 }
 
 /// Just the stores of a hub, whose functions run by themselves.
@@ -230,8 +232,9 @@ impl Running {
     /// Ends the hub when the requests under way are answered, or after ten seconds.
     pub async fn stop(self) {
         self.stop.send_replace(true);
-        // Only a panic fails the task, and it has been reported.
+        // Only a panic fails these tasks, and it has been reported.
         let _ = self.task.await;
+        let _ = self.compaction.await;
         self.backends.stop().await;
     }
 }

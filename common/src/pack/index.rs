@@ -47,6 +47,8 @@ pub struct PackSummary {
     pub snapshots: u64,
     /// Objects in it.
     pub objects: u64,
+    /// How many packs were merged into it; 0 for one that a push wrote.
+    pub merged: u64,
     /// Where the graph section is.
     pub graph: Section,
     /// Where the contents section is.
@@ -77,6 +79,8 @@ pub struct Contents {
     pub records: Vec<FrameRecords>,
     /// Objects that are S3 objects of their own and belong to this pack, with their sizes. They were pushed ahead.
     pub large: Vec<(ObjectKey, u64)>,
+    /// The same of packs that were merged into this one: their S3 keys have the names of those.
+    pub inherited: Vec<(PackId, ObjectKey, u64)>,
     /// Objects pushed ahead in other packs that a branch reaches with this one.
     pub reached: Vec<ObjectKey>,
 }
@@ -189,6 +193,15 @@ impl Contents {
         for key in &self.reached {
             write_id(&mut out, key.as_ref());
         }
+        // Left out where it is empty: then the section is as it was before there was such a list.
+        if !self.inherited.is_empty() {
+            write_varint(&mut out, self.inherited.len() as u64);
+            for (pack, key, size) in &self.inherited {
+                out.extend_from_slice(&pack.to_bytes());
+                write_id(&mut out, key.as_ref());
+                write_varint(&mut out, *size);
+            }
+        }
         encode_section(&out)
     }
 
@@ -232,6 +245,12 @@ impl Contents {
             }
             for _ in 0..reader.varint()? {
                 contents.reached.push(reader.id()?.into());
+            }
+        }
+        if !reader.rest.is_empty() {
+            for _ in 0..reader.varint()? {
+                let pack = PackId::from_bytes(reader.array()?);
+                contents.inherited.push((pack, reader.id()?.into(), reader.varint()?));
             }
         }
         reader.end()?;

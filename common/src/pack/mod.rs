@@ -15,8 +15,8 @@
 //! hex digits; tag 1, the same written after `sha256:`; tag 2, a length byte and that many bytes of ASCII.
 //!
 //! - Graph section: varint number of commits; for each commit, parents first: its id; varint number of parents; each
-//!   parent as a varint *n* that is 0 before the id of a commit outside this pack, or else says that the parent is the
-//!   *n*-th last commit before this one; one byte 0, or 1 before the id of its snapshot.
+//!   parent as a varint *n* that is 0 before the id of a commit which does not come before this one in this pack, or
+//!   else says that the parent is the *n*-th last commit before this one; one byte 0, or 1 before the id of its snapshot.
 //!   (Generation numbers are not in it: whoever links the packs of a repo gets them in the same pass.)
 //! - Contents section: varint number of frames; for each frame: kind (1 byte: 0 commits, 1 snapshots, 2 objects, 3
 //!   objects and 4 snapshots that no branch has reached when they come), varint stored length, varint raw length, checksum of the stored bytes (8 bytes), varint number of records; then
@@ -24,7 +24,9 @@
 //!   before it, a record's offset the sum of the raw lengths before it in its frame. Object ids have no prefix.
 //!   Then, unless the section ends here, two more lists. The *large objects*, which are S3 objects of their own that
 //!   belong to this pack: varint number; for each its id and varint size. And the objects that were pushed ahead in
-//!   other packs and are *reached* by the snapshots of this one: varint number; for each its id.
+//!   other packs and are *reached* by the snapshots of this one: varint number; for each its id. Then, unless the section
+//!   ends here, the large objects that are *inherited* from packs which were merged into this one: varint number; for
+//!   each the name of the pack that it belongs to (16 bytes, the ULID big-endian), its id and varint size.
 //!
 //! **Footer.** A skippable frame of 80 bytes: magic number and length (8 bytes), `MUSEPACK`, version (4 bytes, 1),
 //! four bytes of zeros, and for the graph section and then the contents section: offset (8), length (8) and checksum
@@ -41,7 +43,7 @@ pub mod writer;
 
 pub use frame::{Frame, Kind};
 pub use index::{Contents, GraphSection, PackSummary, PackedCommit, Section};
-pub use writer::{NewCommit, NewObject, NewPack, NewSnapshot, WrittenPack, write};
+pub use writer::{Elsewhere, NewCommit, NewObject, NewPack, NewSnapshot, PackWriter, WrittenPack, write};
 
 /// The name of a pack: a ULID, unique over all repos.
 pub type PackId = ulid::Ulid;

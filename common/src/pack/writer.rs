@@ -1,13 +1,12 @@
-//! Makes a pack of what a push brings.
+//! Makes packs: of what a push brings, whole, or record by record.
 
 use std::borrow::Cow;
-use std::mem;
 
 use bytes::Bytes;
 
 use super::frame::checksum;
 use super::index::{Contents, FrameRecords, GraphSection, PackSummary, PackedCommit, Section, encode_footer};
-use super::{Error, Frame, Kind};
+use super::{Error, Frame, Kind, PackId};
 use crate::id::{ObjectKey, SnapshotId};
 
 /// Level 3 is zstd's default; neighbours that are nearly equal compress a hundredfold with it, and faster than they arrive.
@@ -90,105 +89,179 @@ pub struct WrittenPack {
 /// [`Error::Write`] when zstd refuses.
 pub fn write(new: NewPack<'_>) -> Result<WrittenPack, Error> {
     let NewPack { commits, snapshots, objects, large, reached } = new;
-    let mut frames = FrameWriter::new()?;
-
-    let records = commits.iter().map(|commit| (commit.node.id.clone(), commit.record));
-    frames.write(Kind::Commits, FrameRecords::Commits, records)?;
-
-    for (kind, is_ahead) in [(Kind::Snapshots, false), (Kind::SnapshotsAhead, true)] {
-        let records = snapshots.iter().filter(|snapshot| snapshot.is_ahead == is_ahead);
-        let records = records.map(|snapshot| (snapshot.id.clone(), &*snapshot.record));
-        frames.write(kind, FrameRecords::Snapshots, records)?;
+    let mut writer = PackWriter::new()?;
+    for commit in commits {
+        writer.commit(commit.node, commit.record)?;
     }
-
+    for ahead in [false, true] {
+        for snapshot in snapshots.iter().filter(|snapshot| snapshot.is_ahead == ahead) {
+            writer.snapshot(snapshot.id.clone(), &snapshot.record, ahead)?;
+        }
+    }
     let mut sorted: Vec<&NewObject<'_>> = objects.iter().collect();
     sorted.sort_by(|a, b| a.path.cmp(&b.path));
-    for (kind, is_ahead) in [(Kind::Objects, false), (Kind::ObjectsAhead, true)] {
-        let records = sorted.iter().filter(|object| object.is_ahead == is_ahead);
-        let records = records.map(|object| (object.key.clone(), object.content));
-        frames.write(kind, FrameRecords::Objects, records)?;
+    for ahead in [false, true] {
+        for object in sorted.iter().filter(|object| object.is_ahead == ahead) {
+            writer.object(object.key.clone(), object.content, ahead)?;
+        }
+    }
+    writer.finish(Elsewhere { large, inherited: Vec::new(), reached })
+}
+
+/// What a pack says of objects that lie elsewhere: the lists of its contents section.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// Large objects that belong to the pack, with their sizes.
+    pub large: Vec<(ObjectKey, u64)>,
+    /// Large objects that belong to packs which were merged into this one, with the names of those and their sizes.
+    pub inherited: Vec<(PackId, ObjectKey, u64)>,
+    /// Objects pushed ahead in other packs that a branch reaches with this one.
+    pub reached: Vec<ObjectKey>,
+}
+
+/// Writes a pack record by record. Records of one kind are given one after the other; what is given next to each other
+/// compresses together. It holds what it has written, compressed, and the records of one frame.
+pub struct PackWriter {
+    compressor: zstd::bulk::Compressor<'static>,
+    out: Vec<u8>,
+    contents: Contents,
+    graph: GraphSection,
+    /// The kind of the open frame and what its records are; none before the first record.
+    open: Option<(Kind, FrameRecords)>,
+    /// The records of the open frame.
+    raw: Vec<u8>,
+    snapshots: u64,
+    objects: u64,
+}
+
+impl PackWriter {
+    /// A pack without anything in it.
+    ///
+    /// # Errors
+    /// [`Error::Write`] when zstd refuses.
+    pub fn new() -> Result<Self, Error> {
+        Ok(Self {
+            compressor: zstd::bulk::Compressor::new(LEVEL).map_err(Error::Write)?,
+            out: Vec::new(),
+            contents: Contents::default(),
+            graph: GraphSection::default(),
+            open: None,
+            raw: Vec::new(),
+            snapshots: 0,
+            objects: 0,
+        })
     }
 
-    let FrameWriter { mut out, mut contents, .. } = frames;
-    (contents.large, contents.reached) = (large, reached);
-    let graph_section = GraphSection(commits.iter().map(|commit| commit.node.clone()).collect());
-    let graph = append_section(&mut out, &graph_section.encode()?);
-    let contents_section = append_section(&mut out, &contents.encode()?);
-    out.extend_from_slice(&encode_footer(&graph, &contents_section));
+    /// The next commit: its parents first, as far as they are in the pack.
+    ///
+    /// # Errors
+    /// [`Error::Write`] when zstd refuses, as all of these.
+    pub fn commit(&mut self, node: PackedCommit, record: &[u8]) -> Result<(), Error> {
+        let length = self.append(Kind::Commits, record)?;
+        if let Some((_, FrameRecords::Commits(records))) = &mut self.open {
+            records.push((node.id.clone(), length));
+        }
+        self.graph.0.push(node);
+        Ok(())
+    }
 
-    Ok(WrittenPack {
-        summary: PackSummary {
-            size: out.len() as u64,
-            commits: commits.len() as u64,
-            snapshots: snapshots.len() as u64,
-            objects: (objects.len() + contents.large.len()) as u64,
-            graph,
-            contents: contents_section,
-        },
-        bytes: out.into(),
-        graph: graph_section,
-        contents,
-    })
+    /// The next snapshot.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub fn snapshot(&mut self, id: SnapshotId, record: &[u8], is_ahead: bool) -> Result<(), Error> {
+        let length = self.append(if is_ahead { Kind::SnapshotsAhead } else { Kind::Snapshots }, record)?;
+        if let Some((_, FrameRecords::Snapshots(records))) = &mut self.open {
+            records.push((id, length));
+        }
+        self.snapshots += 1;
+        Ok(())
+    }
+
+    /// The next object.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub fn object(&mut self, key: ObjectKey, content: &[u8], is_ahead: bool) -> Result<(), Error> {
+        let length = self.append(if is_ahead { Kind::ObjectsAhead } else { Kind::Objects }, content)?;
+        if let Some((_, FrameRecords::Objects(records))) = &mut self.open {
+            records.push((key, length));
+        }
+        self.objects += 1;
+        Ok(())
+    }
+
+    /// Ends the pack with its index.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub fn finish(mut self, elsewhere: Elsewhere) -> Result<WrittenPack, Error> {
+        self.close()?;
+        let Self { mut out, mut contents, graph: graph_section, snapshots, mut objects, .. } = self;
+        let Elsewhere { large, inherited, reached } = elsewhere;
+        objects += (large.len() + inherited.len()) as u64;
+        (contents.large, contents.inherited, contents.reached) = (large, inherited, reached);
+        let graph = append_section(&mut out, &graph_section.encode()?);
+        let contents_section = append_section(&mut out, &contents.encode()?);
+        out.extend_from_slice(&encode_footer(&graph, &contents_section));
+        Ok(WrittenPack {
+            summary: PackSummary {
+                size: out.len() as u64,
+                commits: graph_section.0.len() as u64,
+                snapshots,
+                objects,
+                merged: 0,
+                graph,
+                contents: contents_section,
+            },
+            bytes: out.into(),
+            graph: graph_section,
+            contents,
+        })
+    }
+
+    /// Takes a record into a frame of its kind, the open one if it has room.
+    fn append(&mut self, kind: Kind, record: &[u8]) -> Result<u32, Error> {
+        let length = u32::try_from(record.len()).map_err(|_| too_large())?;
+        let fits = self.raw.len() + record.len() <= frame_target(kind);
+        if self.open.as_ref().is_some_and(|(open, _)| *open != kind || !fits) {
+            self.close()?;
+        }
+        self.open.get_or_insert_with(|| {
+            let records = match kind {
+                Kind::Commits => FrameRecords::Commits(Vec::new()),
+                Kind::Snapshots | Kind::SnapshotsAhead => FrameRecords::Snapshots(Vec::new()),
+                Kind::Objects | Kind::ObjectsAhead => FrameRecords::Objects(Vec::new()),
+            };
+            (kind, records)
+        });
+        self.raw.extend_from_slice(record);
+        Ok(length)
+    }
+
+    fn close(&mut self) -> Result<(), Error> {
+        let Some((kind, records)) = self.open.take() else {
+            return Ok(());
+        };
+        let stored = self.compressor.compress(&self.raw).map_err(Error::Write)?;
+        self.contents.frames.push(Frame {
+            kind,
+            offset: self.out.len() as u64,
+            stored_length: u32::try_from(stored.len()).map_err(|_| too_large())?,
+            raw_length: u32::try_from(self.raw.len()).map_err(|_| too_large())?,
+            checksum: checksum(&stored),
+        });
+        self.contents.records.push(records);
+        self.out.extend_from_slice(&stored);
+        self.raw.clear();
+        Ok(())
+    }
 }
 
 fn append_section(out: &mut Vec<u8>, stored: &[u8]) -> Section {
     let section = Section { offset: out.len() as u64, length: stored.len() as u64, checksum: checksum(stored) };
     out.extend_from_slice(stored);
     section
-}
-
-struct FrameWriter {
-    compressor: zstd::bulk::Compressor<'static>,
-    out: Vec<u8>,
-    contents: Contents,
-}
-
-impl FrameWriter {
-    fn new() -> Result<Self, Error> {
-        Ok(Self {
-            compressor: zstd::bulk::Compressor::new(LEVEL).map_err(Error::Write)?,
-            out: Vec::new(),
-            contents: Contents::default(),
-        })
-    }
-
-    /// Writes records of one kind into as many frames as they need.
-    fn write<'a, I>(
-        &mut self,
-        kind: Kind,
-        list: fn(Vec<(I, u32)>) -> FrameRecords,
-        records: impl Iterator<Item = (I, &'a [u8])>,
-    ) -> Result<(), Error> {
-        let mut raw = Vec::new();
-        let mut lengths = Vec::new();
-        for (id, record) in records {
-            if !lengths.is_empty() && raw.len() + record.len() > frame_target(kind) {
-                self.close(kind, &raw, list(mem::take(&mut lengths)))?;
-                raw.clear();
-            }
-            let length = u32::try_from(record.len()).map_err(|_| too_large())?;
-            raw.extend_from_slice(record);
-            lengths.push((id, length));
-        }
-        if !lengths.is_empty() {
-            self.close(kind, &raw, list(lengths))?;
-        }
-        Ok(())
-    }
-
-    fn close(&mut self, kind: Kind, raw: &[u8], records: FrameRecords) -> Result<(), Error> {
-        let stored = self.compressor.compress(raw).map_err(Error::Write)?;
-        self.contents.frames.push(Frame {
-            kind,
-            offset: self.out.len() as u64,
-            stored_length: u32::try_from(stored.len()).map_err(|_| too_large())?,
-            raw_length: u32::try_from(raw.len()).map_err(|_| too_large())?,
-            checksum: checksum(&stored),
-        });
-        self.contents.records.push(records);
-        self.out.extend_from_slice(&stored);
-        Ok(())
-    }
 }
 
 fn too_large() -> Error {

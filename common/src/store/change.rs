@@ -137,6 +137,8 @@ impl Store {
             }
             if let Some(StoredPack { id, written, .. }) = change.pack {
                 self.remember_pack(change.repo, *id, written.graph.clone(), written.contents.clone());
+                // Nobody may be listening.
+                let _ = self.landed.send(change.repo.clone());
             }
         }
         Ok(outcome)

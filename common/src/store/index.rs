@@ -2,6 +2,7 @@
 //! sections, kept in warm processes, and grown pack by pack, so that a request reads only the sections that are new.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -104,6 +105,23 @@ enum EntryPlace {
 }
 
 impl RepoIndex {
+    /// The index of these packs.
+    pub(super) fn of(packs: Vec<(PackId, GraphSection, Contents)>) -> Result<Self, Error> {
+        let mut index = Self::default();
+        index.add(packs)?;
+        Ok(index)
+    }
+
+    /// How many commits, snapshots and objects there are.
+    pub(super) fn counts(&self) -> (usize, usize, usize) {
+        (self.graph.len(), self.snapshots.len(), self.objects.len())
+    }
+
+    /// Objects that are reached and lie in other packs.
+    pub(super) fn reached_elsewhere(&self) -> impl Iterator<Item = &ObjectKey> {
+        self.reached_elsewhere.iter()
+    }
+
     /// The commits of the repo.
     pub const fn graph(&self) -> &Graph<CommitId, CommitEntry> {
         &self.graph
@@ -185,7 +203,8 @@ impl RepoIndex {
                     }
                 }
             }
-            for (key, size) in contents.large {
+            let own = contents.large.into_iter().map(|(key, size)| (pack, key, size));
+            for (pack, key, size) in own.chain(contents.inherited) {
                 let position = u32::try_from(self.large.len()).map_err(Error::fault)?;
                 self.large.push(LargeObject { pack, size });
                 self.add_object(key, EntryPlace::Large(position), false);
@@ -299,6 +318,12 @@ impl Slot {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    fn replace(&self, index: RepoIndex) -> Arc<RepoIndex> {
+        let index = Arc::new(index);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&index);
+        index
+    }
+
     /// Adds packs in place, or to a copy while some request still reads the index as it was.
     fn add(&self, packs: Vec<(PackId, GraphSection, Contents)>) -> Result<Arc<RepoIndex>, Error> {
         let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -315,6 +340,12 @@ impl Store {
     /// The index of a repo that has at least these packs: one that landed since they were listed may be in it too, and
     /// is as visible as they are. Sections that this process has not seen are read, in parallel.
     ///
+    /// Packs go in one way only: they are merged into one that is new. So as long as a list brings no merged pack that
+    /// the index does not know, what the index knows is still there. When it brings one, the index is made anew from
+    /// the list, and nothing points into the packs that are gone; whoever holds the index as it was has until they are
+    /// deleted. Adding a pack that is gone to an index that knows what it was merged into changes nothing, since what an
+    /// index knows stays where it is.
+    ///
     /// # Errors
     /// When a section cannot be read or is damaged.
     pub(super) async fn index(&self, repo: &RepoId, packs: &[(PackId, PackSummary)]) -> Result<Arc<RepoIndex>, Error> {
@@ -326,13 +357,15 @@ impl Store {
         }
         // Given back, so that the index can grow in place.
         drop(known);
-        let read = stream::iter(new)
+        let is_anew = new.iter().any(|(_, summary)| summary.merged > 0);
+        let to_read = if is_anew { packs.to_vec() } else { new };
+        let read = stream::iter(to_read)
             .map(|(pack, summary)| self.read_sections(repo, pack, summary))
             // In the order of their names, so that every process that reads them sees the same records first.
             .buffered(PARALLEL_READS)
             .try_collect()
             .await?;
-        let index = slot.add(read)?;
+        let index = if is_anew { slot.replace(RepoIndex::of(read)?) } else { slot.add(read)? };
         self.indexes.keep(repo, &slot);
         Ok(index)
     }
@@ -346,21 +379,36 @@ impl Store {
     }
 
     /// Both sections lie side by side, so one read gets them.
-    async fn read_sections(
+    pub(super) async fn read_sections(
         &self,
         repo: &RepoId,
         pack: PackId,
         summary: PackSummary,
     ) -> Result<(PackId, GraphSection, Contents), Error> {
-        let (graph, contents) = (summary.graph, summary.contents);
-        if graph.range().end != contents.offset {
-            return Err(Error::Damaged(format!("pack {pack}: its sections do not lie side by side")));
-        }
-        let stored = self.get_pack_range(repo, pack, graph.offset..contents.range().end).await?;
-        let middle = usize::try_from(graph.length).map_err(Error::fault)?;
-        let (graph_bytes, contents_bytes) = stored.split_at_checked(middle).unwrap_or_default();
-        Ok((pack, GraphSection::decode(pack, &graph, graph_bytes)?, Contents::decode(pack, &contents, contents_bytes)?))
+        let stored = self.get_pack_range(repo, pack, sections_range(pack, &summary)?).await?;
+        let (graph, contents) = decode_sections(pack, &summary, &stored)?;
+        Ok((pack, graph, contents))
     }
+}
+
+/// The bytes of a pack that have both its sections.
+pub(super) fn sections_range(pack: PackId, summary: &PackSummary) -> Result<Range<u64>, Error> {
+    let (graph, contents) = (summary.graph.range(), summary.contents.range());
+    if graph.end != contents.start {
+        return Err(Error::Damaged(format!("pack {pack}: its sections do not lie side by side")));
+    }
+    Ok(graph.start..contents.end)
+}
+
+/// Reads the sections out of [`sections_range`].
+pub(super) fn decode_sections(
+    pack: PackId,
+    summary: &PackSummary,
+    stored: &[u8],
+) -> Result<(GraphSection, Contents), Error> {
+    let middle = usize::try_from(summary.graph.length).map_err(Error::fault)?;
+    let (graph, contents) = stored.split_at_checked(middle).unwrap_or_default();
+    Ok((GraphSection::decode(pack, &summary.graph, graph)?, Contents::decode(pack, &summary.contents, contents)?))
 }
 
 #[cfg(test)]

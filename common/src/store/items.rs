@@ -26,6 +26,10 @@ pub const TAG_PREFIX: &str = "TAG#";
 pub const RELEASE_PREFIX: &str = "REL#";
 /// What the sort keys of a repo's packs begin with.
 pub const PACK_PREFIX: &str = "PACK#";
+/// What the sort keys of the packs that a repo no longer has begin with, as long as they are in S3.
+pub const RETIRED_PREFIX: &str = "RETIRED#";
+/// The sort key of a repo's item that ends when there is something to sweep.
+pub const SWEEP: &str = "SWEEP";
 /// The sort key of a user's one item about itself.
 pub const PROFILE: &str = "PROFILE";
 
@@ -64,6 +68,16 @@ impl Key {
     /// A pack.
     pub fn pack(repo: &RepoId, pack: PackId) -> Self {
         Self::new(repo_pk(repo), format!("{PACK_PREFIX}{pack}"))
+    }
+
+    /// The packs that were merged into a pack.
+    pub fn retired(repo: &RepoId, merged: PackId) -> Self {
+        Self::new(repo_pk(repo), format!("{RETIRED_PREFIX}{merged}"))
+    }
+
+    /// When there is something to sweep in a repo.
+    pub fn sweep(repo: &RepoId) -> Self {
+        Self::new(repo_pk(repo), SWEEP)
     }
 
     /// A tag.
@@ -128,6 +142,11 @@ impl Key {
 /// The partition key of a repo's items.
 pub fn repo_pk(repo: &RepoId) -> String {
     format!("REPO#{repo}")
+}
+
+/// The repo whose items have a partition key, if it is one of those.
+pub fn repo_of(pk: &str) -> Option<RepoId> {
+    pk.strip_prefix("REPO#")?.parse().ok()
 }
 
 /// The item of `record` under `key`.
@@ -253,6 +272,9 @@ pub struct PackItem {
     commits: u64,
     snapshots: u64,
     objects: u64,
+    /// Absent in the item of a pack that a push wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    merged: Option<u64>,
     graph: (u64, u64, u64),
     contents: (u64, u64, u64),
     created_at: String,
@@ -267,6 +289,7 @@ impl PackItem {
             commits: summary.commits,
             snapshots: summary.snapshots,
             objects: summary.objects,
+            merged: Some(summary.merged).filter(|merged| *merged > 0),
             graph: section(&summary.graph),
             contents: section(&summary.contents),
             created_at: created_at.to_owned(),
@@ -283,10 +306,31 @@ impl PackItem {
             commits: self.commits,
             snapshots: self.snapshots,
             objects: self.objects,
+            merged: match self.merged {
+                Some(merged) => merged,
+                None => 0,
+            },
             graph: section(self.graph),
             contents: section(self.contents),
         }
     }
+}
+
+/// `REPO#<repo_id>` | `RETIRED#<ulid>`: packs that were merged into the pack of this name. Requests that listed the packs
+/// before may still read them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RetiredItem {
+    /// The packs' names.
+    pub packs: Vec<String>,
+    /// When they were retired, in milliseconds since the Unix epoch.
+    pub retired_at: u64,
+}
+
+/// `REPO#<repo_id>` | `SWEEP`: its end wakes the compaction of the repo, to delete what was retired.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SweepItem {
+    /// When, in seconds since the Unix epoch: the table's TTL attribute.
+    pub expires_at: u64,
 }
 
 /// `REPO#<repo_id>` | `UPLOADS`: objects may have been uploaded, and are looked for.

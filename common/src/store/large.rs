@@ -1,5 +1,5 @@
 //! Large objects: S3 objects of their own, at `objects/<repo_id>/<pack>/<object_id>`. They belong to the pack that lists
-//! them and were verified before it did; nobody but the hub has ever had the right to write there.
+//! them, whose name they keep when it is merged into another, and were verified before it did; nobody but the hub has ever had the right to write there.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,7 +20,12 @@ const READ_BYTES: u64 = 8 << 20;
 
 /// The S3 key of a large object.
 pub fn key(repo: &RepoId, pack: PackId, object: &ObjectKey) -> String {
-    format!("objects/{repo}/{pack}/{}", object.as_ref())
+    format!("{}{pack}/{}", prefix(repo), object.as_ref())
+}
+
+/// What the keys of a repo's large objects begin with.
+pub(super) fn prefix(repo: &RepoId) -> String {
+    format!("objects/{repo}/")
 }
 
 /// Reads a large object from front to back.

@@ -11,10 +11,12 @@
 //! - [`tags`] and [`releases`] are names for commits, an item each.
 //! - [`packs`] puts and gets packs; [`index`] is what the packs of one repo hold, cached; [`reader`] streams records.
 //! - [`health`] looks whether the bucket is there.
+//! - [`compact`] merges packs, so that they stay few.
 //! - [`uploads`] are what clients PUT straight into S3; objects among them become [`large`] ones once they are verified.
 
 pub mod account;
 pub mod change;
+pub mod compact;
 pub mod health;
 pub mod index;
 pub mod items;
@@ -35,7 +37,7 @@ use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use quick_cache::sync::Cache;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 
 use crate::ambient::Ambient;
 use crate::id::RepoId;
@@ -61,6 +63,8 @@ const TURN_TIMEOUT: Duration = Duration::from_secs(30);
 const REMEMBERED_NAMES: usize = 10_000;
 /// How many users' profiles a process remembers.
 const REMEMBERED_PROFILES: usize = 10_000;
+/// How many landed packs wait for a receiver that is slow to hear of them.
+const REMEMBERED_LANDINGS: usize = 1_024;
 
 /// Where everything is kept.
 #[derive(Debug, Clone)]
@@ -84,6 +88,7 @@ pub struct Store {
     indexes: IndexCache,
     readers: Arc<Semaphore>,
     bodies: Arc<Semaphore>,
+    landed: broadcast::Sender<RepoId>,
 }
 
 impl Store {
@@ -118,6 +123,7 @@ impl Store {
             indexes: IndexCache::default(),
             readers: Arc::new(Semaphore::new(PARALLEL_READERS)),
             bodies: Arc::new(Semaphore::new(uploads::BODIES_MEBIBYTES as usize)),
+            landed: broadcast::Sender::new(REMEMBERED_LANDINGS),
         }
     }
 
@@ -128,6 +134,12 @@ impl Store {
     pub async fn reading_turn(&self) -> Result<OwnedSemaphorePermit, Error> {
         let turn = tokio::time::timeout(TURN_TIMEOUT, Arc::clone(&self.readers).acquire_owned()).await;
         turn.map_err(|elapsed| Error::Unavailable(elapsed.into()))?.map_err(Error::fault)
+    }
+
+    /// The repos that packs land in, from now on and through this process, as the table's stream tells them in a
+    /// deployment. Whoever falls far behind misses the oldest.
+    pub fn landed(&self) -> broadcast::Receiver<RepoId> {
+        self.landed.subscribe()
     }
 
     /// The time and the randomness that the store uses.

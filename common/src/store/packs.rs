@@ -18,7 +18,12 @@ const GET_ATTEMPTS: usize = 3;
 
 /// The S3 key of a pack.
 pub fn key(repo: &RepoId, pack: PackId) -> String {
-    format!("packs/{repo}/{pack}.pack")
+    format!("{}{pack}.pack", prefix(repo))
+}
+
+/// What the keys of a repo's packs begin with.
+pub(super) fn prefix(repo: &RepoId) -> String {
+    format!("packs/{repo}/")
 }
 
 /// A pack that is in S3, whether or not anything refers to it yet.

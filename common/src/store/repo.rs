@@ -192,7 +192,7 @@ impl Store {
     }
 
     /// The packs of a repo.
-    async fn packs(&self, repo: &RepoId) -> Result<Vec<(PackId, PackSummary)>, Error> {
+    pub(super) async fn packs(&self, repo: &RepoId) -> Result<Vec<(PackId, PackSummary)>, Error> {
         let listed = self.query::<PackItem>(repo, PACK_PREFIX, MAX_PACKS).await?;
         let pack = |(name, item): (String, PackItem)| {
             let id = PackId::from_string(&name);

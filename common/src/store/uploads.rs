@@ -301,7 +301,7 @@ impl Store {
     }
 
     /// Deletes what is of no more use. If that does not succeed, the lifecycle rule or the garbage collection will.
-    async fn delete_quietly(&self, key: &str, etag: Option<&str>) {
+    pub(super) async fn delete_quietly(&self, key: &str, etag: Option<&str>) {
         let delete = self.s3.delete_object().bucket(&self.location.bucket).key(key);
         if let Err(error) = delete.set_if_match(etag.map(str::to_owned)).send().await {
             tracing::debug!(key, code = error.code(), "left over");

@@ -9,11 +9,13 @@
 mod ahead;
 mod bodies;
 mod cold;
+mod compaction;
 mod damage;
 mod faults;
 mod health;
 mod large;
 mod lenient;
+mod merging;
 mod names;
 mod observe;
 mod outages;

@@ -12,9 +12,11 @@ use common::ambient::Ambient;
 use common::auth::Tokens;
 use common::observe::RequestLog;
 use common::service::{AnswerBody, CutOff, Ids, Settings};
-use common::store::Store;
 use common::store::account::Claim;
+use common::store::compact::{Compaction, Limits};
 use common::store::items::Visibility;
+use common::store::repo::Need;
+use common::store::{Error, Store};
 use http::{Method, Response};
 use http_body_util::BodyExt;
 use lambda_http::{Body, RequestExt};
@@ -90,6 +92,16 @@ impl Cloud {
 
     /// A process that has just started.
     pub fn process(&self) -> Process {
+        self.process_with(self.ambient.clone())
+    }
+
+    /// A process that has just started, so much later than the machine's own clock says, which the embedded S3 goes by.
+    pub fn process_later(&self, later: Duration) -> Process {
+        let now = Duration::from_millis(Ambient::system().now_ms()).max(Duration::from_millis(self.ambient.now_ms()));
+        self.process_with(Ambient::replay(2, now + later))
+    }
+
+    fn process_with(&self, ambient: Ambient) -> Process {
         // The SDK's clients of one region share a quota of retries, and no test is to use up another's.
         static REGIONS: AtomicU32 = AtomicU32::new(0);
         let region = Region::new(format!("test-{}", REGIONS.fetch_add(1, Ordering::Relaxed)));
@@ -98,8 +110,8 @@ impl Cloud {
             config.clone().into_builder().http_client(tap.clone()).region(region.clone()).build()
         };
         let (dynamodb, s3) = (tapped(&self.backends.dynamodb), tapped(&self.backends.s3));
-        let store = Store::new(&dynamodb, &s3, self.backends.location.clone(), self.ambient.clone());
-        let tokens = Tokens::new(SECRET, self.ambient.clone()).expect("a good secret");
+        let store = Store::new(&dynamodb, &s3, self.backends.location.clone(), ambient.clone());
+        let tokens = Tokens::new(SECRET, ambient).expect("a good secret");
         let settings = Settings { push_to_create: Some(Visibility::Public), ids: self.ids, ..Settings::default() };
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = Arc::clone(&log);
@@ -140,6 +152,21 @@ impl Cloud {
         let text = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
         let delete = client.delete_item().table_name(&self.backends.location.table);
         delete.key("pk", text(pk)).key("sk", text(sk)).send().await.expect("the store answers");
+    }
+
+    /// The keys of everything that S3 has with this prefix, and the bytes of it.
+    pub async fn stored(&self, prefix: &str) -> BTreeMap<String, u64> {
+        let _clock = stop_clock();
+        let list = self.s3().list_objects_v2().bucket(&self.backends.location.bucket).prefix(prefix);
+        let mut pages = list.into_paginator().send();
+        let mut stored = BTreeMap::new();
+        while let Some(page) = pages.next().await {
+            for object in page.expect("the store answers").contents() {
+                let size = u64::try_from(object.size().expect("a size")).expect("no less than nothing");
+                stored.insert(object.key().expect("a key").to_owned(), size);
+            }
+        }
+        stored
     }
 
     fn s3(&self) -> aws_sdk_s3::Client {
@@ -184,6 +211,13 @@ pub fn assert_is(whole: &History, tips: &[impl AsRef<str>], fetched: &Pack) {
 }
 
 impl Process {
+    /// Compacts a repo.
+    pub async fn compact(&self, slug: &str, limits: Limits) -> Result<Compaction, Error> {
+        let (owner, name) = (OWNER.parse().unwrap(), slug.parse().unwrap());
+        let repo = self.hub.store.find_repo(&owner, &name, None, Need::NOTHING).await?.expect("a repo");
+        self.hub.store.compact(&repo.id, limits).await
+    }
+
     /// `POST /api/repos`
     pub async fn make_repo(&self, slug: &str) -> Answer {
         self.call(Function::Repos, slug, Encoding::Json, &json!({"name": slug})).await.expect("a whole answer")

@@ -1,0 +1,348 @@
+//! Makes one pack of several. It holds exactly what they held: what an index of them knows of a record, it knows of it
+//! from the merged pack alone.
+//!
+//! Memory is bounded by what [`choose`](super::choose) allows: the merged pack, compressed; what is known of each record;
+//! of each input one open frame and what was read ahead. Every frame is held against its checksum when it is opened.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::order;
+use crate::id::{ObjectKey, RepoId, SnapshotId};
+use crate::pack::index::FrameRecords;
+use crate::pack::{Contents, Elsewhere, GraphSection, PackId, PackSummary, PackWriter, PackedCommit, WrittenPack};
+use crate::service::compute;
+use crate::store::index::{ObjectPlace, PackFrame, Place, RepoIndex, decode_sections, sections_range};
+use crate::store::{Error, Store};
+use crate::wire::record::Snapshot;
+
+/// A pack of so many bytes is read as a whole.
+const WHOLE_BYTES: u64 = 128 << 10;
+/// Of a larger one so many are read at once.
+const READ_BYTES: u64 = 512 << 10;
+/// Packs that are read at the same time.
+const PARALLEL_READS: usize = 16;
+/// Raw bytes of snapshots whose manifests are asked for the paths of objects. What is not found so is left in its order.
+const MANIFEST_BYTES: usize = 256 << 20;
+/// Bytes of those paths.
+const PATH_BYTES: usize = 16 << 20;
+
+/// Reads these packs, in the order of their names, and writes what they hold as one.
+///
+/// # Errors
+/// When one cannot be read or is damaged.
+pub(super) async fn merge(store: &Store, repo: &RepoId, packs: &[(PackId, PackSummary)]) -> Result<WrittenPack, Error> {
+    let inputs: Vec<Input> = stream::iter(packs.iter().copied())
+        .map(|(pack, summary)| Input::read(store, repo, pack, summary))
+        .buffered(PARALLEL_READS)
+        .try_collect()
+        .await?;
+    let (queues, sources): (Vec<_>, HashMap<_, _>) = inputs.into_iter().map(Input::split).unzip();
+    let sections = queues.iter().map(|(pack, graph, contents)| (*pack, graph.clone(), contents.clone()));
+    let index = RepoIndex::of(sections.collect())?;
+    let records = Records::of(&index, queues);
+    let mut reader = Reader { store, repo, sources, frames: HashMap::new() };
+    let mut writer = PackWriter::new()?;
+
+    let commits = order::parents_first(records.commits);
+    let mut neighbours: HashMap<SnapshotId, usize> = HashMap::new();
+    for (position, (commit, _)) in commits.iter().enumerate() {
+        if let Some(snapshot) = &commit.snapshot {
+            neighbours.entry(snapshot.clone()).or_insert(position);
+        }
+    }
+    reader.expect(commits.iter().map(|(_, place)| *place));
+    for (commit, place) in commits {
+        let record = reader.record(&index, place).await?;
+        compute(|| writer.commit(commit, &record))?;
+    }
+
+    // Snapshots that no commit names come last, as they lay.
+    let near = |queue: Vec<(SnapshotId, Place)>| {
+        let key = |(id, place): (SnapshotId, Place)| (neighbours.get(&id).copied().unwrap_or(usize::MAX), (id, place));
+        queue.into_iter().map(key).collect::<Vec<_>>()
+    };
+    let mut paths = Paths::default();
+    for (queues, is_ahead) in [(records.snapshots, false), (records.snapshots_ahead, true)] {
+        let snapshots = order::by_key(queues.into_iter().map(near).collect());
+        reader.expect(snapshots.iter().map(|(_, place)| *place));
+        for (id, place) in snapshots {
+            let record = reader.record(&index, place).await?;
+            paths.learn(&index, &record)?;
+            compute(|| writer.snapshot(id, &record, is_ahead))?;
+        }
+    }
+    drop(neighbours);
+
+    for (queues, is_ahead) in [(records.objects, false), (records.objects_ahead, true)] {
+        let by_path = |queue: Vec<(ObjectKey, Place)>| {
+            let key = |(key, place)| (paths.of(&key), (key, place));
+            queue.into_iter().map(key).collect::<Vec<_>>()
+        };
+        let objects = order::by_key(queues.into_iter().map(by_path).collect());
+        reader.expect(objects.iter().map(|(_, place)| *place));
+        for (key, place) in objects {
+            let record = reader.record(&index, place).await?;
+            compute(|| writer.object(key, &record, is_ahead))?;
+        }
+    }
+
+    let reached_large = records.large.iter().map(|(_, key, _)| key).filter(|key| index.is_reached(key));
+    let mut reached: Vec<ObjectKey> = index.reached_elsewhere().chain(reached_large).cloned().collect();
+    reached.sort_unstable();
+    let elsewhere = Elsewhere { large: Vec::new(), inherited: records.large, reached };
+    let mut written = compute(|| writer.finish(elsewhere))?;
+    written.summary.merged = packs.len() as u64;
+
+    let PackSummary { commits, snapshots, objects, .. } = written.summary;
+    let held = index.counts();
+    if (commits, snapshots, objects) != (held.0 as u64, held.1 as u64, held.2 as u64) {
+        return Err(Error::Damaged(format!(
+            "repo {repo}: its packs hold {held:?} commits, snapshots and objects, and merged {:?}",
+            (commits, snapshots, objects)
+        )));
+    }
+    Ok(written)
+}
+
+/// A pack that is merged.
+struct Input {
+    pack: PackId,
+    graph: GraphSection,
+    contents: Contents,
+    source: Source,
+}
+
+impl Input {
+    async fn read(store: &Store, repo: &RepoId, pack: PackId, summary: PackSummary) -> Result<Self, Error> {
+        let sections = sections_range(pack, &summary)?;
+        let start = if summary.size <= WHOLE_BYTES { 0 } else { sections.start };
+        let read = store.get_pack_range(repo, pack, start..sections.end).await?;
+        let offset = usize::try_from(sections.start - start).map_err(Error::fault)?;
+        let (graph, contents) = decode_sections(pack, &summary, read.get(offset..).unwrap_or_default())?;
+        // Of a large one nothing of this is needed again.
+        let read = if start == 0 { Read { start, bytes: read } } else { Read::default() };
+        Ok(Self { pack, graph, contents, source: Source { end: sections.start, read } })
+    }
+
+    fn split(self) -> ((PackId, GraphSection, Contents), (PackId, Source)) {
+        ((self.pack, self.graph, self.contents), (self.pack, self.source))
+    }
+}
+
+/// The records that count, of each pack in its own order: those that lie first.
+struct Records {
+    commits: Vec<Vec<(PackedCommit, Place)>>,
+    snapshots: Vec<Vec<(SnapshotId, Place)>>,
+    snapshots_ahead: Vec<Vec<(SnapshotId, Place)>>,
+    objects: Vec<Vec<(ObjectKey, Place)>>,
+    objects_ahead: Vec<Vec<(ObjectKey, Place)>>,
+    large: Vec<(PackId, ObjectKey, u64)>,
+}
+
+impl Records {
+    fn of(index: &RepoIndex, packs: Vec<(PackId, GraphSection, Contents)>) -> Self {
+        let mut records = Self {
+            commits: Vec::with_capacity(packs.len()),
+            snapshots: Vec::with_capacity(packs.len()),
+            snapshots_ahead: Vec::with_capacity(packs.len()),
+            objects: Vec::with_capacity(packs.len()),
+            objects_ahead: Vec::with_capacity(packs.len()),
+            large: Vec::new(),
+        };
+        let mut frame = 0;
+        for (pack, graph, contents) in packs {
+            let mut nodes = graph.0.into_iter();
+            let (mut commits, mut snapshots, mut snapshots_ahead) = (Vec::new(), Vec::new(), Vec::new());
+            let (mut objects, mut objects_ahead) = (Vec::new(), Vec::new());
+            for of_frame in contents.records {
+                let mut start = 0_u32;
+                let mut place = |length: u32| {
+                    let place = Place { frame, start, length };
+                    start = start.saturating_add(length);
+                    place
+                };
+                match of_frame {
+                    FrameRecords::Commits(list) => {
+                        for ((id, length), node) in list.into_iter().zip(&mut nodes) {
+                            let place = place(length);
+                            if index.graph().payload(&id).is_some_and(|entry| entry.place == place) {
+                                commits.push((node, place));
+                            }
+                        }
+                    }
+                    FrameRecords::Snapshots(list) => {
+                        for (id, length) in list {
+                            let place = place(length);
+                            if index.snapshot(&id) == Some(place) {
+                                let is_ahead = index.snapshot_ahead(&id).is_some();
+                                if is_ahead { &mut snapshots_ahead } else { &mut snapshots }.push((id, place));
+                            }
+                        }
+                    }
+                    FrameRecords::Objects(list) => {
+                        for (key, length) in list {
+                            let place = place(length);
+                            if index.object(&key) == Some(ObjectPlace::Packed(place)) {
+                                let is_reached = index.is_reached(&key);
+                                if is_reached { &mut objects } else { &mut objects_ahead }.push((key, place));
+                            }
+                        }
+                    }
+                }
+                frame += 1;
+            }
+            let own = contents.large.into_iter().map(|(key, size)| (pack, key, size));
+            for (pack, key, size) in own.chain(contents.inherited) {
+                let counts = |place| matches!(place, ObjectPlace::Large(large) if large.pack == pack);
+                if index.object(&key).is_some_and(counts) {
+                    records.large.push((pack, key, size));
+                }
+            }
+            records.commits.push(commits);
+            records.snapshots.push(snapshots);
+            records.snapshots_ahead.push(snapshots_ahead);
+            records.objects.push(objects);
+            records.objects_ahead.push(objects_ahead);
+        }
+        records
+    }
+}
+
+/// Where the frames of a pack come from.
+struct Source {
+    /// Where its frames end.
+    end: u64,
+    /// What was read last.
+    read: Read,
+}
+
+#[derive(Default)]
+struct Read {
+    start: u64,
+    bytes: Bytes,
+}
+
+impl Read {
+    fn get(&self, range: &Range<u64>) -> Option<Bytes> {
+        let start = usize::try_from(range.start.checked_sub(self.start)?).ok()?;
+        let end = usize::try_from(range.end.checked_sub(self.start)?).ok()?;
+        (start <= end && end <= self.bytes.len()).then(|| self.bytes.slice(start..end))
+    }
+}
+
+/// Hands out records. A frame is opened for the first of its records that are expected, and closed after the last.
+struct Reader<'s> {
+    store: &'s Store,
+    repo: &'s RepoId,
+    sources: HashMap<PackId, Source>,
+    frames: HashMap<u32, OpenFrame>,
+}
+
+#[derive(Default)]
+struct OpenFrame {
+    raw: Option<Bytes>,
+    records_left: usize,
+}
+
+impl Reader<'_> {
+    /// Says which records will be asked for.
+    fn expect(&mut self, places: impl Iterator<Item = Place>) {
+        for place in places {
+            self.frames.entry(place.frame).or_default().records_left += 1;
+        }
+    }
+
+    async fn record(&mut self, index: &RepoIndex, place: Place) -> Result<Bytes, Error> {
+        let raw = match self.frames.get(&place.frame).and_then(|frame| frame.raw.clone()) {
+            Some(raw) => raw,
+            None => {
+                let located = *index.frame(place).ok_or_else(missing)?;
+                let stored = self.stored(&located).await?;
+                compute(|| located.frame.open(located.pack, located.number, &stored))?
+            }
+        };
+        let (start, length) = (place.start as usize, place.length as usize);
+        let end = start.checked_add(length).filter(|end| *end <= raw.len()).ok_or_else(missing)?;
+        let record = raw.slice(start..end);
+        let frame = self.frames.entry(place.frame).or_default();
+        frame.records_left = frame.records_left.saturating_sub(1);
+        if frame.records_left == 0 {
+            self.frames.remove(&place.frame);
+        } else {
+            frame.raw = Some(raw);
+        }
+        Ok(record)
+    }
+}
+
+impl Reader<'_> {
+    async fn stored(&mut self, located: &PackFrame) -> Result<Bytes, Error> {
+        let range = located.frame.offset..located.frame.offset.saturating_add(located.frame.stored_length.into());
+        let source = self.sources.get_mut(&located.pack).ok_or_else(missing)?;
+        if let Some(stored) = source.read.get(&range) {
+            return Ok(stored);
+        }
+        // The frames behind it are needed next.
+        let end = source.end.min(range.start.saturating_add(READ_BYTES)).max(range.end);
+        let bytes = self.store.get_pack_range(self.repo, located.pack, range.start..end).await?;
+        source.read = Read { start: range.start, bytes };
+        source.read.get(&range).ok_or_else(missing)
+    }
+}
+
+fn missing() -> Error {
+    Error::Damaged("the index names a frame or a record that is not there".to_owned())
+}
+
+/// A path for each object, so that the versions of a file lie side by side.
+#[derive(Default)]
+struct Paths {
+    of_objects: HashMap<ObjectKey, Arc<str>>,
+    known: HashSet<Arc<str>>,
+    none: Arc<str>,
+    manifest_bytes: usize,
+    path_bytes: usize,
+}
+
+impl Paths {
+    /// Takes the paths of a snapshot's objects, of those that have none yet.
+    fn learn(&mut self, index: &RepoIndex, record: &[u8]) -> Result<(), Error> {
+        self.manifest_bytes = self.manifest_bytes.saturating_add(record.len());
+        if self.manifest_bytes > MANIFEST_BYTES {
+            return Ok(());
+        }
+        let snapshot: Snapshot<'_> =
+            rmp_serde::from_slice(record).map_err(|error| Error::Damaged(format!("a snapshot: {error}")))?;
+        for (path, object) in &snapshot.manifest.entries {
+            let key = object.key();
+            if !index.has_object(&key) {
+                continue;
+            }
+            if let Entry::Vacant(new) = self.of_objects.entry(key)
+                && self.path_bytes <= PATH_BYTES
+            {
+                let path = match self.known.get(&**path) {
+                    Some(known) => Arc::clone(known),
+                    None => {
+                        let path: Arc<str> = Arc::from(&**path);
+                        self.path_bytes = self.path_bytes.saturating_add(path.len());
+                        self.known.insert(Arc::clone(&path));
+                        path
+                    }
+                };
+                new.insert(path);
+            }
+        }
+        Ok(())
+    }
+
+    fn of(&self, object: &ObjectKey) -> Arc<str> {
+        Arc::clone(self.of_objects.get(object).unwrap_or(&self.none))
+    }
+}

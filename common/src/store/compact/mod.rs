@@ -1,0 +1,123 @@
+//! Keeps the packs of a repo few. A push leaves a pack; a clone would read them all.
+//!
+//! A run goes in steps, and each leaves the repo right: [`choose`] says which packs to merge, [`merge`] makes one pack of
+//! them, [`swap`] puts it in their place in one transaction. Whoever has listed the packs before reads the old ones, which
+//! stay in S3 for longer than any request lives; then [`sweep`] deletes them.
+//!
+//! The failure story: before the transaction nothing has happened that anybody sees, and what was written is garbage that
+//! a later sweep finds. Of two runs at once one meets packs that are gone, in the transaction, and ends. A push touches
+//! other items than a merge, and neither waits for the other. Nothing is deleted that an item names.
+
+mod choose;
+mod merge;
+mod order;
+mod swap;
+mod sweep;
+
+use std::time::Duration;
+
+use choose::Size;
+
+use super::change::Outcome;
+use super::{Error, Store};
+use crate::id::RepoId;
+
+/// How long packs stay in S3 after they were merged, for requests that listed them before: Lambda ends a request after
+/// 15 minutes.
+pub const GRACE: Duration = Duration::from_secs(60 * 60);
+/// How long what no item names stays in S3: a push may be about to name it.
+pub const ORPHANS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How far a run goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of packs that it reads to merge them; the step that is under way is ended.
+    pub bytes: u64,
+    /// How many packs have to be out of order before they are merged, 2 or more.
+    pub least: usize,
+}
+
+impl Limits {
+    /// After a push. Six at a time are a third of the merges that two would be, for three packs more.
+    pub const IN_PASSING: Self = Self { bytes: 256 << 20, least: 6 };
+    /// When somebody asks for it: whatever there is to do.
+    pub const ALL: Self = Self { bytes: u64::MAX, least: 2 };
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Compaction {
+    /// Packs that the repo had.
+    pub packs_before: u64,
+    /// Packs that it has now, those aside that were pushed meanwhile.
+    pub packs_after: u64,
+    /// Bytes of the packs that it had.
+    pub bytes_before: u64,
+    /// Bytes of those that it has now.
+    pub bytes_after: u64,
+    /// Packs that were merged, those among them that were merged before in this run.
+    pub packs_merged: u64,
+    /// Bytes of those.
+    pub bytes_merged: u64,
+    /// S3 objects deleted: packs merged long ago, and what no item names.
+    pub deleted: u64,
+    /// Packs that were merged and not deleted yet, because somebody may be reading them.
+    pub retired: u64,
+    /// Whether nothing is left to merge.
+    pub is_done: bool,
+}
+
+impl Store {
+    /// Merges packs of a repo as far as the limits go, and deletes what nobody reads any more. A repo that nothing is to be
+    /// done for costs two reads of the table.
+    ///
+    /// # Errors
+    /// When the stores do not answer, or a pack is damaged, which is then still the repo's. What was merged before stays.
+    pub async fn compact(&self, repo: &RepoId, limits: Limits) -> Result<Compaction, Error> {
+        let (packs, retired) = tokio::try_join!(self.packs(repo), self.retired(repo))?;
+        let mut packs = packs;
+        let bytes = |packs: &[(_, crate::pack::PackSummary)]| packs.iter().map(|(_, summary)| summary.size).sum();
+        let mut done = Compaction {
+            packs_before: packs.len() as u64,
+            bytes_before: bytes(&packs),
+            retired: retired.iter().map(|(_, item)| item.packs.len() as u64).sum(),
+            ..Compaction::default()
+        };
+        loop {
+            let sizes: Vec<Size> = packs.iter().map(|(_, summary)| Size::of(summary)).collect();
+            let Some(range) = choose::choose(&sizes, limits.least) else {
+                done.is_done = true;
+                break;
+            };
+            if done.bytes_merged >= limits.bytes {
+                break;
+            }
+            let inputs = packs.get(range.clone()).unwrap_or_default().to_vec();
+            let next = packs.get(range.end).map(|(next, _)| *next);
+            let random = self.ambient.ulid().random() as u64;
+            let name = inputs.last().and_then(|(last, _)| choose::name(*last, next, random));
+            let Some(name) = name else {
+                return Err(Error::Damaged(format!("repo {repo}: no name is left before the pack {next:?}")));
+            };
+            let written = Box::pin(merge::merge(self, repo, &inputs)).await?;
+            let summary = written.summary;
+            if Box::pin(self.swap(repo, name, written, &inputs)).await? == Outcome::Conflict {
+                tracing::info!(%repo, "another run has merged these packs");
+                break;
+            }
+            tracing::info!(%repo, pack = %name, packs = inputs.len(), bytes = summary.size, "packs were merged");
+            done.packs_merged += inputs.len() as u64;
+            done.retired += inputs.len() as u64;
+            done.bytes_merged += inputs.iter().map(|(_, summary)| summary.size).sum::<u64>();
+            packs.splice(range, [(name, summary)]);
+        }
+        done.packs_after = packs.len() as u64;
+        done.bytes_after = bytes(&packs);
+        if self.is_due(&retired) {
+            let swept = Box::pin(self.sweep(repo)).await?;
+            done.deleted = swept.deleted;
+            done.retired = done.retired.saturating_sub(swept.packs);
+        }
+        Ok(done)
+    }
+}

@@ -1,0 +1,211 @@
+//! Deletes packs that were merged long enough ago, and what no item names.
+
+use std::collections::HashSet;
+
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::types::AttributeValue;
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::{GRACE, ORPHANS_KEPT};
+use crate::id::RepoId;
+use crate::pack::{PackId, PackSummary};
+use crate::store::items::{Key, PK, RETIRED_PREFIX, RetiredItem, SK, SWEEP, repo_of};
+use crate::store::{Error, Store, large, packs};
+use crate::wire::limits::MAX_PACKS;
+
+/// S3 objects of each kind that one sweep looks at.
+const MAX_LISTED: usize = 10_000;
+/// The attribute that says when a sweep is due.
+const UNTIL: &str = "expires_at";
+/// Calls at the same time.
+const PARALLEL: usize = 16;
+
+/// What a sweep did.
+pub(super) struct Swept {
+    /// S3 objects deleted.
+    pub(super) deleted: u64,
+    /// Retired packs among them.
+    pub(super) packs: u64,
+}
+
+impl Store {
+    /// The packs of a repo that were merged and are still in S3.
+    pub(super) async fn retired(&self, repo: &RepoId) -> Result<Vec<(String, RetiredItem)>, Error> {
+        self.query(repo, RETIRED_PREFIX, MAX_PACKS).await
+    }
+
+    /// Whether some of these are not read by anybody any more.
+    pub(super) fn is_due(&self, retired: &[(String, RetiredItem)]) -> bool {
+        let now = self.ambient.now_ms();
+        retired.iter().any(|(_, item)| is_over(item, now))
+    }
+
+    /// Deletes packs whose time is over, and then what no item names and has not for long.
+    pub(super) async fn sweep(&self, repo: &RepoId) -> Result<Swept, Error> {
+        let now = self.ambient.now_ms();
+        // In this order: what is in S3, then what is named, then what was. A pack that is merged in between is found
+        // among the last.
+        let (of_packs, of_objects) = (packs::prefix(repo), large::prefix(repo));
+        let (old_packs, old_objects) =
+            tokio::try_join!(self.listed_before(&of_packs, now), self.listed_before(&of_objects, now))?;
+        let named = self.packs(repo).await?;
+        let retired = self.retired(repo).await?;
+
+        let named_keys: HashSet<String> = named.iter().map(|(pack, _)| packs::key(repo, *pack)).collect();
+        let key = |pack: &String| {
+            let pack = PackId::from_string(pack);
+            pack.map(|pack| packs::key(repo, pack)).map_err(|error| Error::Damaged(format!("repo {repo}: {error}")))
+        };
+        let mut over = Vec::new();
+        let mut waiting = HashSet::new();
+        for (name, item) in &retired {
+            let keys = item.packs.iter().map(key).collect::<Result<Vec<String>, Error>>()?;
+            if is_over(item, now) {
+                let merged = PackId::from_string(name);
+                let merged = merged.map_err(|error| Error::Damaged(format!("repo {repo}: {error}")))?;
+                over.push((Key::retired(repo, merged), keys));
+            } else {
+                waiting.extend(keys);
+            }
+        }
+        let retired_keys = over.iter().flat_map(|(_, keys)| keys);
+        let retired_keys: HashSet<String> = retired_keys.filter(|key| !named_keys.contains(*key)).cloned().collect();
+        let mut orphans: Vec<String> = old_packs
+            .into_iter()
+            .filter(|key| !named_keys.contains(key) && !waiting.contains(key) && !retired_keys.contains(key))
+            .collect();
+        orphans.extend(self.unlisted(repo, &named, old_objects).await?);
+
+        let packs = retired_keys.len() as u64;
+        let deleted = packs + orphans.len() as u64;
+        stream::iter(retired_keys.into_iter().chain(orphans))
+            .map(|key| async move { self.delete_object(&key).await })
+            .buffer_unordered(PARALLEL)
+            .try_collect::<()>()
+            .await?;
+        // Last, so that whoever is cut off before finds them again.
+        stream::iter(over)
+            .map(|(item, _)| async move { self.delete_item(&item).await })
+            .buffer_unordered(PARALLEL)
+            .try_collect::<()>()
+            .await?;
+        self.end_sweep(repo, now).await?;
+        Ok(Swept { deleted, packs })
+    }
+
+    /// The repos that there is something to sweep in by now. It reads the whole table: in a deployment, DynamoDB's TTL
+    /// ends the items instead, and its stream tells.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn due_sweeps(&self) -> Result<Vec<RepoId>, Error> {
+        let mut pages = self
+            .dynamodb
+            .scan()
+            .table_name(&self.location.table)
+            .filter_expression("#sk = :sweep AND #until <= :now")
+            .expression_attribute_names("#sk", SK)
+            .expression_attribute_names("#until", UNTIL)
+            .expression_attribute_values(":sweep", AttributeValue::S(SWEEP.to_owned()))
+            .expression_attribute_values(":now", self.now_seconds())
+            .projection_expression(PK)
+            .into_paginator()
+            .items()
+            .send();
+        let mut repos = Vec::new();
+        while let Some(item) = pages.next().await {
+            let item = item.map_err(Error::from_sdk)?;
+            if let Some(AttributeValue::S(key)) = item.get(PK) {
+                repos.extend(repo_of(key));
+            }
+        }
+        Ok(repos)
+    }
+
+    /// Takes away the item that a sweep was due by, unless something was retired since.
+    async fn end_sweep(&self, repo: &RepoId, now: u64) -> Result<(), Error> {
+        let deleted = self
+            .dynamodb
+            .delete_item()
+            .table_name(&self.location.table)
+            .set_key(Some(Key::sweep(repo).item()))
+            .condition_expression("attribute_not_exists(#until) OR #until <= :now")
+            .expression_attribute_names("#until", UNTIL)
+            .expression_attribute_values(":now", AttributeValue::N((now / 1_000).to_string()))
+            .send()
+            .await;
+        match deleted {
+            Err(error)
+                if !error.as_service_error().is_some_and(DeleteItemError::is_conditional_check_failed_exception) =>
+            {
+                Err(Error::from_sdk(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn now_seconds(&self) -> AttributeValue {
+        AttributeValue::N((self.ambient.now_ms() / 1_000).to_string())
+    }
+
+    /// The keys with a prefix of what has been in S3 for longer than anybody takes to name it.
+    async fn listed_before(&self, prefix: &str, now: u64) -> Result<Vec<String>, Error> {
+        let kept = u64::try_from(ORPHANS_KEPT.as_millis()).unwrap_or(u64::MAX);
+        let mut pages = self.s3.list_objects_v2().bucket(&self.location.bucket).prefix(prefix).into_paginator().send();
+        let (mut found, mut listed) = (Vec::new(), 0);
+        while let Some(page) = pages.next().await {
+            for object in page.map_err(Error::from_sdk)?.contents.unwrap_or_default() {
+                listed += 1;
+                let modified = object.last_modified.and_then(|modified| modified.to_millis().ok());
+                let modified = modified.and_then(|modified| u64::try_from(modified).ok());
+                let is_old = modified.is_some_and(|modified| modified.saturating_add(kept) < now);
+                found.extend(object.key.filter(|_| is_old));
+            }
+            if listed >= MAX_LISTED {
+                tracing::info!(prefix, "there is more than one sweep looks at");
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The keys among these that are no pack's large objects.
+    async fn unlisted(
+        &self,
+        repo: &RepoId,
+        named: &[(PackId, PackSummary)],
+        keys: Vec<String>,
+    ) -> Result<Vec<String>, Error> {
+        let mut keys: HashSet<String> = keys.into_iter().collect();
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut sections = stream::iter(named.iter().copied())
+            .map(|(pack, summary)| self.read_sections(repo, pack, summary))
+            .buffer_unordered(PARALLEL);
+        while let Some(read) = sections.next().await {
+            let (pack, _, contents) = read?;
+            let own = contents.large.iter().map(|(key, _)| (pack, key));
+            let inherited = contents.inherited.iter().map(|(pack, key, _)| (*pack, key));
+            for (pack, key) in own.chain(inherited) {
+                keys.remove(&large::key(repo, pack, key));
+            }
+        }
+        Ok(keys.into_iter().collect())
+    }
+
+    async fn delete_object(&self, key: &str) -> Result<(), Error> {
+        let delete = self.s3.delete_object().bucket(&self.location.bucket).key(key);
+        delete.send().await.map(drop).map_err(Error::from_sdk)
+    }
+
+    async fn delete_item(&self, key: &Key) -> Result<(), Error> {
+        let delete = self.dynamodb.delete_item().table_name(&self.location.table).set_key(Some(key.item()));
+        delete.send().await.map(drop).map_err(Error::from_sdk)
+    }
+}
+
+fn is_over(item: &RetiredItem, now: u64) -> bool {
+    let grace = u64::try_from(GRACE.as_millis()).unwrap_or(u64::MAX);
+    item.retired_at.saturating_add(grace) <= now
+}

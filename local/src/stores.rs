@@ -1,0 +1,103 @@
+//! The stores that a command works on by itself, without a hub in between: those that the environment names, or those
+//! of a local hub that does not run.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use common::Hub;
+use common::ambient::Ambient;
+use common::id::{RepoId, Slug};
+use common::store::Store;
+use common::store::repo::Need;
+
+use crate::backends::{self, Backends};
+use crate::data::{DataFolder, new_secret};
+
+/// Why a command did not get at what it was to work on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The data folder, or another hub on it.
+    #[error(transparent)]
+    Backends(#[from] backends::Error),
+    /// The environment names no stores.
+    #[error("name the data folder of a hub with --data, or the stores of a deployment in the environment")]
+    Environment(#[source] common::service::ConfigurationError),
+    /// There is no data folder.
+    #[error("there is no data folder {0}")]
+    NoFolder(String),
+    /// The stores do not answer.
+    #[error(transparent)]
+    Store(#[from] common::store::Error),
+    /// There is no such repo.
+    #[error("there is no repository {0}")]
+    NoRepo(RepoName),
+}
+
+/// A repo as people call it: `<owner>/<slug>`.
+#[derive(Debug, Clone)]
+pub struct RepoName {
+    owner: Slug,
+    slug: Slug,
+}
+
+impl std::str::FromStr for RepoName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (owner, slug) = text.split_once('/').ok_or("a repository is named <owner>/<slug>")?;
+        let part = |text: &str| text.parse().map_err(|error: common::id::InvalidName| error.to_string());
+        Ok(Self { owner: part(owner)?, slug: part(slug)? })
+    }
+}
+
+impl std::fmt::Display for RepoName {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}/{}", self.owner, self.slug)
+    }
+}
+
+/// The stores, open.
+pub struct OpenStores {
+    /// What is in them.
+    pub store: Arc<Store>,
+    backends: Option<Backends>,
+}
+
+impl OpenStores {
+    /// Opens the stores of a data folder, or else those that the environment names as the functions read it.
+    ///
+    /// # Errors
+    /// When there is no such folder, a hub runs on it, or the environment names nothing.
+    pub async fn open(data: Option<&Path>) -> Result<Self, Error> {
+        let Some(data) = data else {
+            let hub = Hub::from_environment().await.map_err(Error::Environment)?;
+            return Ok(Self { store: hub.store, backends: None });
+        };
+        if !data.is_dir() {
+            return Err(Error::NoFolder(data.display().to_string()));
+        }
+        let ambient = Ambient::system();
+        let cannot_use = backends::Error::io(format!("cannot use the data folder {}", data.display()));
+        let folder = DataFolder::open(data).map_err(cannot_use)?;
+        let backends = Backends::start(Some(&folder), &new_secret(&ambient)).await?;
+        let store = Store::new(&backends.dynamodb, &backends.s3, backends.location.clone(), ambient);
+        Ok(Self { store: Arc::new(store), backends: Some(backends) })
+    }
+
+    /// The repo of a name.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn repo(&self, name: &RepoName) -> Result<RepoId, Error> {
+        let found = self.store.find_repo(&name.owner, &name.slug, None, Need::NOTHING).await?;
+        found.map(|repo| repo.id).ok_or_else(|| Error::NoRepo(name.clone()))
+    }
+
+    /// Closes them.
+    pub async fn close(self) {
+        drop(self.store);
+        if let Some(backends) = self.backends {
+            backends.stop().await;
+        }
+    }
+}

@@ -1,0 +1,589 @@
+//! Packs are merged while everything else goes on: nobody notices, whatever goes wrong and whoever else is at work.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::pack::PackId;
+use common::store::Error;
+use common::store::compact::{Compaction, GRACE, Limits, ORPHANS_KEPT};
+use futures_util::future::BoxFuture;
+use tests::history::{self, Builder, History, Object, Pack};
+use tests::wiretap::{Call, Fault, Reaction};
+use tokio::sync::Notify;
+
+use crate::process::{Cloud, Process, assert_is};
+use crate::uploads::Song;
+
+/// After this nobody reads packs that were merged before.
+const AFTER_GRACE: Duration = GRACE.saturating_add(Duration::from_secs(60));
+/// After this nobody names what was written before.
+const NEXT_DAY: Duration = ORPHANS_KEPT.saturating_add(Duration::from_secs(60));
+
+fn main_at(tip: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([("main".to_owned(), tip.to_owned())])
+}
+
+/// Five commits; the last is left for later.
+fn song() -> History {
+    history::linear(3, 5, 6, 2)
+}
+
+/// Pushes commits one by one.
+async fn push_each(process: &Process, slug: &str, history: &History, commits: &[String]) {
+    for commit in commits {
+        process.push_onto(slug, "main", history, &history.commit(commit).parents(), commit).await.expect(200);
+    }
+}
+
+/// A repo with all but the last commit of the song in packs that a run merges, two of them into another that two were
+/// merged into before, which it deletes: so a run makes every call there is.
+async fn in_packs(cloud: &Cloud, slug: &str) -> History {
+    let history = song();
+    let ids = history.ids();
+    let process = cloud.process();
+    push_each(&process, slug, &history, &ids[..2]).await;
+    let done = process.compact(slug, Limits::ALL).await.expect("a run");
+    assert_eq!((done.packs_before, done.packs_after), (2, 1));
+    push_each(&process, slug, &history, &ids[2..4]).await;
+    history
+}
+
+/// A process whose run does all of it.
+fn runner(cloud: &Cloud) -> Process {
+    cloud.process_later(AFTER_GRACE)
+}
+
+async fn run(process: &Process, slug: &str) -> Result<Compaction, Error> {
+    process.compact(slug, Limits::ALL).await
+}
+
+async fn assert_holds(cloud: &Cloud, slug: &str, history: &History, tip: &str) {
+    cloud.assert_holds(slug, history, &main_at(tip)).await;
+}
+
+fn before_last(history: &History) -> &str {
+    history.commit(history.last()).parents()[0]
+}
+
+/// What a run calls when nothing is wrong.
+async fn calls_of_a_run(cloud: &Cloud) -> Vec<Call> {
+    in_packs(cloud, "undisturbed").await;
+    let process = runner(cloud);
+    let done = run(&process, "undisturbed").await.expect("a run");
+    assert_eq!((done.packs_before, done.packs_after, done.packs_merged, done.deleted), (3, 1, 3, 2), "{done:?}");
+    let mut calls = process.tap.take();
+    // The repo's name is looked up for the test.
+    calls.drain(..calls.iter().position(|call| call.name.starts_with("Query")).expect("a query"));
+    let kinds: BTreeSet<&str> = calls.iter().map(|call| call.name.as_str()).collect();
+    let expected = [
+        "DELETE packs/",
+        "DeleteItem RETIRED#",
+        "DeleteItem SWEEP",
+        "GET packs/ ranged",
+        "LIST objects/",
+        "LIST packs/",
+        "PUT packs/",
+        "Query PACK#",
+        "Query RETIRED#",
+        "TransactWriteItems 6",
+    ];
+    assert_eq!(kinds, BTreeSet::from(expected));
+    calls
+}
+
+/// Its calls are counted from the first query.
+fn script_nth(process: &Process, position: usize, reaction: impl FnOnce(&Call) -> Reaction + Send + 'static) {
+    let (mut number, mut has_begun, mut reaction) = (0, false, Some(reaction));
+    process.tap.script(move |call| {
+        has_begun |= call.name.starts_with("Query");
+        number += usize::from(has_begun);
+        match reaction.take_if(|_| number == position + 1) {
+            Some(reaction) => reaction(call),
+            None => Reaction::Forward,
+        }
+    });
+}
+
+/// Later runs leave one pack, and nothing in S3 that is not its.
+async fn assert_tidy(cloud: &Cloud, slug: &str) {
+    let later = cloud.process_later(AFTER_GRACE);
+    let done = run(&later, slug).await.expect("a run");
+    assert!(done.is_done);
+    let next_day = cloud.process_later(NEXT_DAY * 2);
+    // Something has to be due for anything to be looked for.
+    let history = history::linear(77, 1, 2, 1);
+    next_day.push_onto(slug, "side", &history, &[], history.last()).await.expect(200);
+    run(&next_day, slug).await.expect("a run");
+    let last = cloud.process_later(NEXT_DAY * 4);
+    let done = run(&last, slug).await.expect("a run");
+    assert_eq!((done.packs_after, done.retired), (1, 0), "{done:?}");
+    let repo = last.repo_id(slug).await;
+    assert_eq!(cloud.stored(&format!("packs/{repo}/")).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_run_survives_any_fault_of_any_call() {
+    let cloud = Cloud::start().await;
+    let calls = calls_of_a_run(&cloud).await;
+    for (position, call) in calls.iter().enumerate() {
+        for (number, fault) in Fault::passing(call).into_iter().enumerate() {
+            let slug = format!("repo-{position}-{number}");
+            let history = in_packs(&cloud, &slug).await;
+            let process = runner(&cloud);
+            script_nth(&process, position, move |_| Reaction::Fail(fault));
+            let done = run(&process, &slug).await;
+            let what = format!("{fault:?} of {}", call.name);
+            assert!(done.is_ok_and(|done| done.is_done), "{what}");
+            process.tap.heal();
+            assert_holds(&cloud, &slug, &history, before_last(&history)).await;
+            assert_eq!(run(&process, &slug).await.expect("a run").packs_after, 1, "{what}");
+            assert_holds(&cloud, &slug, &history, before_last(&history)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_run_whose_calls_fail_for_good_ends_and_the_next_goes_on() {
+    let cloud = Cloud::start().await;
+    let calls = calls_of_a_run(&cloud).await;
+    for (position, call) in calls.iter().enumerate() {
+        let slug = format!("repo-{position}");
+        let history = in_packs(&cloud, &slug).await;
+        let process = runner(&cloud);
+        let mut number = 0;
+        process.tap.script(move |call| {
+            number += usize::from(call.name.starts_with("Query") || number > 0);
+            if number > position { Reaction::Fail(Fault::Refused) } else { Reaction::Forward }
+        });
+        assert!(matches!(run(&process, &slug).await, Err(Error::Unavailable(_))), "{}", call.name);
+        assert_holds(&cloud, &slug, &history, before_last(&history)).await;
+        let next = runner(&cloud);
+        assert_eq!(run(&next, &slug).await.expect("a run").packs_after, 1, "{}", call.name);
+        assert_holds(&cloud, &slug, &history, before_last(&history)).await;
+    }
+}
+
+/// The process is gone when it makes a call, or when that is made and before it hears of it.
+#[tokio::test]
+async fn after_a_crash_at_any_call_the_next_run_goes_on() {
+    let cloud = Cloud::start().await;
+    let calls = calls_of_a_run(&cloud).await;
+    for (position, call) in calls.iter().enumerate() {
+        for is_made in [false, true] {
+            let slug = format!("repo-{position}-{is_made}");
+            let history = in_packs(&cloud, &slug).await;
+            let process = runner(&cloud);
+            let crash = Arc::new(Notify::new());
+            let crashing = Arc::clone(&crash);
+            script_nth(&process, position, move |_| {
+                let gone: BoxFuture<'static, ()> = Box::pin(async move {
+                    crashing.notify_one();
+                    std::future::pending::<()>().await;
+                });
+                if is_made { Reaction::Between(Box::pin(async {}), gone) } else { Reaction::After(gone) }
+            });
+            tokio::select! {
+                done = run(&process, &slug) => panic!("{} was not made: {done:?}", call.name),
+                () = crash.notified() => {}
+            }
+            assert_holds(&cloud, &slug, &history, before_last(&history)).await;
+            let done = run(&runner(&cloud), &slug).await.expect("a run");
+            assert_eq!(done.packs_after, 1, "after a crash at {}", call.name);
+            assert_holds(&cloud, &slug, &history, before_last(&history)).await;
+            assert_tidy(&cloud, &slug).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_push_at_any_point_of_a_run_is_neither_lost_nor_in_the_way() {
+    let cloud = Cloud::start().await;
+    let calls = calls_of_a_run(&cloud).await;
+    for position in 0..calls.len() {
+        let slug = format!("repo-{position}");
+        let history = in_packs(&cloud, &slug).await;
+        let (process, pusher) = (runner(&cloud), cloud.process());
+        // It knows the packs as they were.
+        pusher.missing(&slug, &["0".repeat(64)]).await;
+        let (name, whole) = (slug.clone(), history.clone());
+        script_nth(&process, position, move |_| {
+            Reaction::After(Box::pin(async move {
+                let have = [before_last(&whole)];
+                pusher.push_onto(&name, "main", &whole, &have, whole.last()).await.expect(200);
+            }))
+        });
+        let done = run(&process, &slug).await.expect("a run");
+        assert!(done.is_done, "{done:?}");
+        assert_holds(&cloud, &slug, &history, history.last()).await;
+        assert_eq!(run(&process, &slug).await.expect("a run").packs_after, 1);
+        assert_holds(&cloud, &slug, &history, history.last()).await;
+    }
+}
+
+/// A run that begins and ends between two calls of a push, whose transaction is heard of or not.
+#[tokio::test]
+async fn a_run_at_any_point_of_a_push_is_not_in_the_way() {
+    let cloud = Cloud::start().await;
+    for is_heard in [true, false] {
+        for position in 0.. {
+            let slug = format!("repo-{is_heard}-{position}");
+            let history = in_packs(&cloud, &slug).await;
+            let (pusher, runner) = (cloud.process(), runner(&cloud));
+            pusher.missing(&slug, &["0".repeat(64)]).await;
+            let (name, mut number, mut runs) = (slug.clone(), 0, Some(runner));
+            let has_run = Arc::new(Notify::new());
+            let ran = Arc::clone(&has_run);
+            pusher.tap.script(move |call| {
+                number += 1;
+                match runs.take_if(|_| number == position + 1) {
+                    Some(runner) => {
+                        let (name, ran) = (name.clone(), Arc::clone(&ran));
+                        let run = Box::pin(async move {
+                            assert!(run(&runner, &name).await.expect("a run").is_done);
+                            ran.notify_one();
+                        });
+                        // The answer is lost for as long as it takes the other.
+                        if call.is_transaction() && !is_heard {
+                            return Reaction::Between(
+                                Box::pin(async {}),
+                                Box::pin(async move {
+                                    run.await;
+                                    std::future::pending::<()>().await;
+                                }),
+                            );
+                        }
+                        Reaction::After(run)
+                    }
+                    None => Reaction::Forward,
+                }
+            });
+            let have = [before_last(&history)];
+            pusher.push_onto(&slug, "main", &history, &have, history.last()).await.expect(200);
+            let was_reached = tokio::select! { biased; () = has_run.notified() => true, () = async {} => false };
+            pusher.tap.heal();
+            assert_holds(&cloud, &slug, &history, history.last()).await;
+            assert_eq!(run(&runner_again(&cloud), &slug).await.expect("a run").packs_after, 1);
+            assert_holds(&cloud, &slug, &history, history.last()).await;
+            if !was_reached {
+                assert!(position > 3, "a push has some calls");
+                break;
+            }
+        }
+    }
+}
+
+fn runner_again(cloud: &Cloud) -> Process {
+    cloud.process_later(AFTER_GRACE * 3)
+}
+
+#[tokio::test]
+async fn two_runs_at_once_do_no_harm() {
+    let cloud = Cloud::start().await;
+    let calls = calls_of_a_run(&cloud).await;
+    for position in 0..calls.len() {
+        let slug = format!("repo-{position}");
+        let history = in_packs(&cloud, &slug).await;
+        let (process, other) = (runner(&cloud), runner(&cloud));
+        let name = slug.clone();
+        script_nth(&process, position, move |_| {
+            Reaction::After(Box::pin(async move {
+                run(&other, &name).await.expect("the other run");
+            }))
+        });
+        run(&process, &slug).await.expect("a run");
+        assert_holds(&cloud, &slug, &history, before_last(&history)).await;
+        assert_tidy(&cloud, &slug).await;
+        assert_eq!(cloud.process().heads(&slug).await["main"], before_last(&history), "at {}", calls[position].name);
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_was_overtaken_leaves_nothing_behind() {
+    let cloud = Cloud::start().await;
+    let history = in_packs(&cloud, "song").await;
+    let (process, other) = (cloud.process(), cloud.process());
+    let mut others = Some(other);
+    process.tap.script(move |call| match others.take_if(|_| call.is_transaction()) {
+        Some(other) => Reaction::After(Box::pin(async move {
+            run(&other, "song").await.expect("the other run");
+        })),
+        None => Reaction::Forward,
+    });
+    let done = run(&process, "song").await.expect("a run");
+    assert_eq!(done.packs_merged, 0, "{done:?}");
+    assert!(!done.is_done);
+    let repo = process.repo_id("song").await;
+    // Five that were merged, and what they were merged into: once.
+    assert_eq!(cloud.stored(&format!("packs/{repo}/")).await.len(), 6);
+    assert_holds(&cloud, "song", &history, before_last(&history)).await;
+}
+
+#[tokio::test]
+async fn a_fetch_that_began_before_the_packs_were_merged_ends_well() {
+    let cloud = Cloud::start().await;
+    for is_cold in [false, true] {
+        for position in 0.. {
+            let slug = format!("repo-{is_cold}-{position}");
+            let history = in_packs(&cloud, &slug).await;
+            let (reader, other) = (cloud.process(), runner(&cloud));
+            if !is_cold {
+                reader.missing(&slug, &["0".repeat(64)]).await;
+            }
+            let (name, mut number, mut others) = (slug.clone(), 0, Some(other));
+            let merged = Arc::new(Notify::new());
+            let is_merged = Arc::clone(&merged);
+            reader.tap.script(move |_| {
+                number += 1;
+                match others.take_if(|_| number == position + 1) {
+                    Some(other) => {
+                        let (name, merged) = (name.clone(), Arc::clone(&is_merged));
+                        Reaction::After(Box::pin(async move {
+                            assert_eq!(run(&other, &name).await.expect("a run").packs_after, 1);
+                            merged.notify_one();
+                        }))
+                    }
+                    None => Reaction::Forward,
+                }
+            });
+            let tip = before_last(&history);
+            for _ in 0..2 {
+                let answer = reader.fetch::<_, &str>(&slug, &[tip], &[]).await.expect("a whole answer").expect(200);
+                assert_is(&history, &[tip], &Pack::from_value(&answer).unwrap());
+            }
+            let was_reached = tokio::select! { biased; () = merged.notified() => true, () = async {} => false };
+            if !was_reached {
+                assert!(position > 5, "a fetch has some calls");
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_knew_packs_which_are_deleted_reads_what_they_became() {
+    let cloud = Cloud::start().await;
+    let history = in_packs(&cloud, "song").await;
+    let process = cloud.process();
+    let tip = before_last(&history);
+    let fetch = async || {
+        let answer = process.fetch::<_, &str>("song", &[tip], &[]).await.expect("a whole answer").expect(200);
+        assert_is(&history, &[tip], &Pack::from_value(&answer).unwrap());
+    };
+    fetch().await;
+    run(&runner(&cloud), "song").await.expect("a run");
+    run(&runner_again(&cloud), "song").await.expect("a run");
+    let repo = process.repo_id("song").await;
+    let stored = cloud.stored(&format!("packs/{repo}/")).await;
+    assert_eq!(stored.len(), 1, "the others are deleted");
+    process.tap.take();
+    fetch().await;
+    let read: BTreeSet<String> = process
+        .tap
+        .take()
+        .into_iter()
+        .filter(|call| call.name.starts_with("GET packs/"))
+        .map(|call| call.key)
+        .collect();
+    assert_eq!(read, stored.into_keys().collect());
+}
+
+/// In the middle of its only frame of commits.
+#[tokio::test]
+async fn a_damaged_pack_is_named_and_nothing_is_merged() {
+    let cloud = Cloud::start().await;
+    let history = in_packs(&cloud, "song").await;
+    let process = cloud.process();
+    let repo = process.repo_id("song").await;
+    let stored = cloud.stored(&format!("packs/{repo}/")).await;
+    let last = stored.keys().next_back().expect("packs").clone();
+    let is_read = last.clone();
+    process.tap.script(move |call| {
+        let is_meant = call.name.starts_with("GET packs/") && call.key == is_read;
+        if is_meant { Reaction::Fail(Fault::FlippedBit(100)) } else { Reaction::Forward }
+    });
+    let error = run(&process, "song").await.expect_err("damage").to_string();
+    let name = last.rsplit('/').next().and_then(|name| name.strip_suffix(".pack")).expect("a pack");
+    assert_eq!(error, format!("pack {name}: frame 0 does not have its checksum"));
+    assert_eq!(cloud.stored(&format!("packs/{repo}/")).await, stored);
+    process.tap.heal();
+    assert_eq!(run(&process, "song").await.expect("a run").packs_before, 3);
+    assert_holds(&cloud, "song", &history, before_last(&history)).await;
+}
+
+/// A large object keeps its key when its pack is merged, and what is ahead stays so until a branch reaches it.
+#[tokio::test]
+async fn what_is_ahead_and_what_is_large_outlives_the_packs_that_brought_it() {
+    let cloud = Cloud::start().await;
+    for is_uploaded in [true, false] {
+        let song = Song::of(5_000);
+        let slug = if is_uploaded { "uploaded" } else { "pushed" };
+        let process = cloud.process();
+        let url = song.begin(&process, slug).await;
+        if is_uploaded {
+            crate::process::put(&url, song.object.content.clone()).await;
+            assert!(process.missing(slug, &[&song.object.id]).await.is_empty());
+        } else {
+            process.push_objects(slug, std::slice::from_ref(&song.object)).await.expect(200);
+        }
+        for later in [AFTER_GRACE, NEXT_DAY, NEXT_DAY * 2] {
+            run(&cloud.process_later(later), slug).await.expect("a run");
+            // So that there is something to merge the next time.
+            let ahead = Object::new(vec![7; later.as_secs() as usize % 1_000]);
+            process.push_objects(slug, &[ahead]).await.expect(200);
+        }
+        for process in [&process, &cloud.process()] {
+            song.assert_not_served(process, slug).await;
+            assert!(process.missing(slug, &[&song.object.id]).await.is_empty(), "a push may rely on it");
+        }
+        song.push_tip(&process, slug).await.expect(200);
+        song.assert_whole(&cloud, slug).await;
+        for later in [NEXT_DAY * 3, NEXT_DAY * 5] {
+            run(&cloud.process_later(later), slug).await.expect("a run");
+            song.assert_whole(&cloud, slug).await;
+        }
+        let repo = process.repo_id(slug).await;
+        assert_eq!(cloud.stored(&format!("packs/{repo}/")).await.len(), 1);
+        assert_eq!(cloud.stored(&format!("objects/{repo}/")).await.len(), usize::from(is_uploaded));
+        song.assert_served(&process, slug).await;
+    }
+}
+
+#[tokio::test]
+async fn what_no_item_names_is_deleted_after_a_day_and_not_before() {
+    let cloud = Cloud::start().await;
+    let history = in_packs(&cloud, "song").await;
+    let repo = cloud.process().repo_id("song").await;
+    let name = PackId::from_parts(1, 2);
+    let orphans = [format!("packs/{repo}/{name}.pack"), format!("objects/{repo}/{name}/{}", "a".repeat(64))];
+    for orphan in &orphans {
+        cloud.put(orphan, "what a push left that was cut off".into()).await;
+    }
+    cloud.put("packs/another-repo/of-somebody.pack", "not ours".into()).await;
+    let is_there = async || {
+        let stored = [cloud.stored(&format!("packs/{repo}/")).await, cloud.stored(&format!("objects/{repo}/")).await];
+        orphans.iter().filter(|orphan| stored.iter().any(|stored| stored.contains_key(*orphan))).count()
+    };
+    let done = run(&runner(&cloud), "song").await.expect("a run");
+    assert_eq!((done.deleted, is_there().await), (2, 2), "two packs, and nothing else yet");
+    let done = run(&cloud.process_later(NEXT_DAY), "song").await.expect("a run");
+    assert_eq!((done.deleted, is_there().await), (3 + 2, 0), "{done:?}");
+    assert_eq!(cloud.stored("packs/another-repo/").await.len(), 1);
+    assert_holds(&cloud, "song", &history, before_last(&history)).await;
+}
+
+#[tokio::test]
+async fn a_repo_that_is_as_it_should_be_costs_two_reads() {
+    let cloud = Cloud::start().await;
+    in_packs(&cloud, "song").await;
+    let process = cloud.process();
+    run(&process, "song").await.expect("a run");
+    process.tap.take();
+    let done = run(&process, "song").await.expect("a run");
+    assert_eq!((done.packs_merged, done.is_done), (0, true));
+    let calls: BTreeSet<String> = process.tap.take().into_iter().map(|call| call.name).collect();
+    assert_eq!(calls, BTreeSet::from(["GetItem META", "Query PACK#", "Query RETIRED#"].map(str::to_owned)));
+}
+
+/// A history of so many commits, two of three of which change a file.
+fn long(commits: usize) -> History {
+    let mut builder = Builder::new(6);
+    let mut tree = builder.files(12);
+    let mut score = builder.bytes(1_500).to_vec();
+    let mut parent: Option<String> = None;
+    for number in 0..commits {
+        if number % 3 > 0 {
+            // A file that grows, and one that is replaced.
+            score.extend_from_slice(format!("bar {number}: {}\n", number * 7_919).as_bytes());
+            tree.insert("score.abc".to_owned(), score.clone().into());
+            if number % 3 == 1 {
+                let content = builder.bytes(60);
+                tree.insert(format!("tracks/{:02}/take-0003.mid", number % 9), content);
+            }
+        }
+        let parents: Vec<&str> = parent.as_deref().into_iter().collect();
+        parent = Some(builder.commit(&parents, &tree));
+    }
+    builder.finish()
+}
+
+#[tokio::test]
+async fn after_a_thousand_pushes_a_clone_reads_few_objects_and_they_take_no_more_room_than_one_push() {
+    let cloud = Cloud::start().await;
+    let history = long(1_000);
+    let ids = history.ids();
+    let process = cloud.process();
+    push_each(&process, "song", &history, &ids).await;
+    let whole = history.pack_of(history.last()).with_head("main", history.last());
+    let (mut ahead, mut bundle) = (whole.clone(), whole);
+    bundle.objects = ahead.objects.split_off(ahead.objects.len().saturating_sub(1_000));
+    assert!(ahead.objects.is_empty(), "one push takes all objects");
+    process.push("whole", "main", false, &bundle).await.expect(200);
+    drop((ahead, bundle));
+
+    let done = run(&process, "song").await.expect("a run");
+    assert_eq!((done.packs_before, done.is_done), (1_000, true));
+    assert!(done.bytes_merged < done.bytes_before * 3, "{done:?}");
+    let cold = cloud.process();
+    let answer = cold.fetch::<_, &str>("song", &[history.last()], &[]).await.expect("a whole answer").expect(200);
+    let calls = cold.tap.take();
+    assert_is(&history, &[history.last()], &Pack::from_value(&answer).unwrap());
+    let reads: Vec<&Call> = calls.iter().filter(|call| call.name.starts_with("GET ")).collect();
+    let objects: BTreeSet<&str> = reads.iter().map(|call| call.key.as_str()).collect();
+    assert!(objects.len() <= 12 && reads.len() <= 36, "{} GETs of {} objects", reads.len(), objects.len());
+
+    run(&cloud.process_later(AFTER_GRACE), "song").await.expect("a run");
+    let bytes = async |slug: &str| {
+        let repo = process.repo_id(slug).await;
+        cloud.stored(&format!("packs/{repo}/")).await.into_values().sum::<u64>()
+    };
+    let (pushed_each, pushed_once) = (bytes("song").await, bytes("whole").await);
+    println!(
+        "{} packs of {} bytes; then {} of {pushed_each}; one push has {pushed_once}; {} GETs of {} objects",
+        done.packs_before,
+        done.bytes_before,
+        done.packs_after,
+        reads.len(),
+        objects.len()
+    );
+    assert!(pushed_each * 100 <= pushed_once * 103, "{pushed_each} bytes, and {pushed_once} in one push");
+}
+
+/// As it goes in a deployment: every push is followed by a run.
+#[tokio::test]
+async fn with_a_run_after_each_push_there_are_never_many_packs() {
+    let cloud = Cloud::start().await;
+    let history = long(150);
+    let (process, reader) = (cloud.process(), cloud.process());
+    let mut most = 0;
+    let mut merged = 0;
+    for commit in history.ids() {
+        process.push_onto("song", "main", &history, &history.commit(&commit).parents(), &commit).await.expect(200);
+        let done = process.compact("song", Limits::IN_PASSING).await.expect("a run");
+        most = most.max(done.packs_after);
+        merged += done.packs_merged;
+        reader.missing("song", &["0".repeat(64)]).await;
+    }
+    assert!(most <= 12, "{most} packs");
+    assert!(merged < 300, "{merged} packs were merged for 150 pushes");
+    let answer = reader.fetch::<_, &str>("song", &[history.last()], &[]).await.expect("a whole answer").expect(200);
+    assert_is(&history, &[history.last()], &Pack::from_value(&answer).unwrap());
+    assert_holds(&cloud, "song", &history, history.last()).await;
+}
+
+/// What a run reads is bounded; the next goes on where it stopped.
+#[tokio::test]
+async fn a_run_that_may_read_little_ends_early_and_the_next_goes_on() {
+    let cloud = Cloud::start().await;
+    let history = long(200);
+    let process = cloud.process();
+    push_each(&process, "song", &history, &history.ids()).await;
+    let little = Limits { bytes: 1, least: 2 };
+    let first = process.compact("song", little).await.expect("a run");
+    assert_eq!((first.packs_merged, first.is_done), (90, false), "one step");
+    let second = process.compact("song", little).await.expect("a run");
+    assert_eq!((second.packs_before, second.packs_merged), (111, 90));
+    assert_holds(&cloud, "song", &history, history.last()).await;
+    assert!(run(&process, "song").await.expect("a run").is_done);
+    assert_holds(&cloud, "song", &history, history.last()).await;
+}

@@ -1,0 +1,227 @@
+//! Whatever packs a repo has, what they hold is held by what they are merged into: every record, where a branch has
+//! reached and where not, the graph, and what of it lies elsewhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use common::id::{CommitId, ObjectKey, RepoId, SnapshotId};
+use common::pack::{self, NewCommit, NewObject, NewPack, NewSnapshot, PackId, PackedCommit};
+use common::store::account::NewRepo;
+use common::store::change::{Change, Outcome};
+use common::store::compact::Limits;
+use common::store::index::{ObjectPlace, Place, RepoIndex};
+use common::store::items::Visibility;
+use common::store::repo::Need;
+use proptest::prelude::*;
+use serde_json::json;
+use tests::encoding::Encoding;
+
+use crate::process::{Cloud, Process, for_every};
+
+/// How many commits, snapshots and objects there are to choose from.
+const POOL: usize = 8;
+
+/// One record of a pack: which of the pool, in which of several versions, and a flag.
+type Pick = (usize, u8, bool);
+
+/// What a push might have brought.
+#[derive(Clone, Debug)]
+struct Pushed {
+    commits: BTreeMap<usize, (u8, Vec<usize>)>,
+    snapshots: BTreeMap<usize, (u8, bool)>,
+    objects: BTreeMap<usize, (u8, bool)>,
+    large: BTreeSet<usize>,
+    reached: BTreeSet<usize>,
+}
+
+fn pushed() -> impl Strategy<Value = Pushed> {
+    let picks = |most| prop::collection::vec((0..POOL, 0_u8..3, any::<bool>()), 0..most);
+    let parents = prop::collection::vec(prop::collection::vec(0..POOL, 0..3), POOL);
+    let elsewhere = || prop::collection::btree_set(0..POOL, 0..3);
+    (picks(5), parents, picks(4), picks(5), elsewhere(), elsewhere()).prop_map(
+        |(commits, parents, snapshots, objects, large, reached)| {
+            let flagged =
+                |picks: Vec<Pick>| picks.into_iter().map(|(of, version, flag)| (of, (version, flag))).collect();
+            // A commit's parents are before it in the pool, so that there is no cycle; in packs they lie anywhere.
+            let older = |of: usize| parents[of].iter().copied().filter(|parent| *parent < of).collect();
+            Pushed {
+                commits: commits.into_iter().map(|(of, version, _)| (of, (version, older(of)))).collect(),
+                snapshots: flagged(snapshots),
+                objects: flagged(objects),
+                large,
+                reached,
+            }
+        },
+    )
+}
+
+fn commit_id(of: usize) -> CommitId {
+    format!("commit-{of}").parse().unwrap()
+}
+
+fn snapshot_id(of: usize) -> SnapshotId {
+    format!("{of:064x}").parse().unwrap()
+}
+
+fn object_key(of: usize) -> ObjectKey {
+    let id: common::id::ObjectId = format!("object-{of}").parse().unwrap();
+    id.key()
+}
+
+/// Commits a pack as a push would.
+async fn push(process: &Process, repo: &RepoId, pushed: &Pushed) -> PackId {
+    let commits: Vec<(PackedCommit, Vec<u8>)> = pushed
+        .commits
+        .iter()
+        .map(|(of, (version, parents))| {
+            let node = PackedCommit {
+                id: commit_id(*of),
+                parents: parents.iter().map(|parent| commit_id(*parent)).collect(),
+                snapshot: (*version > 0).then(|| snapshot_id((of + usize::from(*version)) % POOL)),
+            };
+            (node, format!("commit {of} in version {version}").into_bytes())
+        })
+        .collect();
+    let snapshots = pushed.snapshots.iter().map(|(of, (version, is_ahead))| {
+        let manifest: BTreeMap<String, String> =
+            (0..*of).map(|file| (format!("{}/{file}", version ^ 1), format!("object-{file}"))).collect();
+        let record = json!({"snapshot_id": snapshot_id(*of).to_string(), "manifest": manifest, "created_at": version.to_string()});
+        NewSnapshot { id: snapshot_id(*of), record: Encoding::Msgpack.encode(&record), is_ahead: *is_ahead }
+    });
+    let contents: Vec<(usize, Vec<u8>, bool)> =
+        pushed.objects.iter().map(|(of, (version, is_ahead))| (*of, vec![*version; of * 100], *is_ahead)).collect();
+    let objects = contents.iter().map(|(of, content, is_ahead)| NewObject {
+        key: object_key(*of),
+        path: of.to_string().into(),
+        content,
+        is_ahead: *is_ahead,
+    });
+    let written = pack::write(NewPack {
+        commits: commits.iter().map(|(node, record)| NewCommit { node: node.clone(), record }).collect(),
+        snapshots: snapshots.collect(),
+        objects: objects.collect(),
+        large: pushed.large.iter().map(|of| (object_key(*of), *of as u64)).collect(),
+        reached: pushed.reached.iter().map(|of| object_key(*of)).collect(),
+    });
+    let stored = process.hub.store.store_pack(repo, written.unwrap()).await.unwrap();
+    let id = stored.id;
+    let change = Change { repo, creates: None, pack: Some(&stored), branch: None, by: "user-dev" };
+    assert_eq!(process.hub.store.commit(&change).await.unwrap(), Outcome::Landed);
+    id
+}
+
+async fn make_repo(process: &Process) -> RepoId {
+    let store = &process.hub.store;
+    let slug = tests::hub::fresh_name("song").parse().unwrap();
+    let new = NewRepo::new(store, "dev".parse().unwrap(), "user-dev", slug, Visibility::Public);
+    let change = Change { repo: &new.id, creates: Some(&new), pack: None, branch: None, by: "user-dev" };
+    assert_eq!(store.commit(&change).await.unwrap(), Outcome::Landed);
+    new.id
+}
+
+/// Everything that a reader can find out, large objects by the number of the push that brought them.
+#[derive(Debug, PartialEq)]
+struct Held {
+    commits: BTreeMap<usize, (Vec<String>, Option<String>, Option<u32>, Vec<u8>)>,
+    snapshots: BTreeMap<usize, (bool, Vec<u8>)>,
+    objects: BTreeMap<usize, (bool, Result<Vec<u8>, (Option<usize>, u64)>)>,
+}
+
+async fn held(process: &Process, repo: &RepoId, packs: &[PackId]) -> Held {
+    let store = &process.hub.store;
+    let (_, index) = store.repo_and_index(repo, None, Need::PACKS).await.unwrap().expect("a repo");
+    let record = async |place: Place| {
+        let mut reader = store.read_records(repo, &index, &[place]).unwrap();
+        reader.next().await.unwrap().expect("a record").to_vec()
+    };
+    let mut held = Held { commits: BTreeMap::new(), snapshots: BTreeMap::new(), objects: BTreeMap::new() };
+    for of in 0..POOL {
+        let graph = index.graph();
+        if let Some(entry) = graph.payload(&commit_id(of)) {
+            let parents = graph.parents(&commit_id(of)).unwrap().into_iter().map(ToString::to_string).collect();
+            let snapshot = entry.snapshot.as_ref().map(ToString::to_string);
+            held.commits.insert(of, (parents, snapshot, graph.generation(&commit_id(of)), record(entry.place).await));
+        }
+        if let Some(place) = index.snapshot(&snapshot_id(of)) {
+            held.snapshots.insert(of, (index.snapshot_ahead(&snapshot_id(of)).is_some(), record(place).await));
+        }
+        let key = object_key(of);
+        assert_eq!(index.has_object(&key), index.object(&key).is_some());
+        if let Some(place) = index.object(&key) {
+            let content = match place {
+                ObjectPlace::Packed(place) => Ok(record(place).await),
+                ObjectPlace::Large(large) => Err((packs.iter().position(|pack| *pack == large.pack), large.size)),
+            };
+            held.objects.insert(of, (index.is_reached(&key), content));
+        }
+    }
+    held
+}
+
+#[test]
+fn a_merged_pack_holds_exactly_what_its_inputs_held() {
+    let packs = prop::collection::vec(pushed(), 2..9);
+    for_every(60, (packs, pushed(), pushed()), Cloud::start, async |cloud: &Cloud, (packs, later, last)| {
+        let writer = cloud.process();
+        let (merged, plain) = (make_repo(&writer).await, make_repo(&writer).await);
+        let (mut in_merged, mut in_plain) = (Vec::new(), Vec::new());
+        for pack in &packs {
+            in_merged.push(push(&writer, &merged, pack).await);
+            in_plain.push(push(&writer, &plain, pack).await);
+        }
+        // One has read the packs as they were, and looks again after each change.
+        let warm = cloud.process();
+        assert_eq!(held(&warm, &merged, &in_merged).await, held(&warm, &plain, &in_plain).await);
+        for next in [Some(&later), Some(&last), None] {
+            let done = writer.hub.store.compact(&merged, Limits::ALL).await.unwrap();
+            assert!(done.is_done);
+            for process in [&warm, &cloud.process()] {
+                assert_eq!(
+                    held(process, &merged, &in_merged).await,
+                    held(process, &plain, &in_plain).await,
+                    "{done:?}"
+                );
+            }
+            if let Some(next) = next {
+                in_merged.push(push(&writer, &merged, next).await);
+                in_plain.push(push(&writer, &plain, next).await);
+            }
+        }
+    });
+}
+
+/// The index is not read anew for every push, but for every merge.
+#[tokio::test]
+async fn a_warm_process_reads_a_merged_pack_and_nothing_else() {
+    let cloud = Cloud::start().await;
+    let writer = cloud.process();
+    let repo = make_repo(&writer).await;
+    let one = |of: usize| Pushed {
+        commits: BTreeMap::from([(of % POOL, (1, Vec::new()))]),
+        snapshots: BTreeMap::new(),
+        objects: BTreeMap::new(),
+        large: BTreeSet::new(),
+        reached: BTreeSet::new(),
+    };
+    for of in 0..20 {
+        push(&writer, &repo, &one(of)).await;
+    }
+    let warm = cloud.process();
+    let open = async || -> Arc<RepoIndex> {
+        let (_, index) = warm.hub.store.repo_and_index(&repo, None, Need::PACKS).await.unwrap().expect("a repo");
+        index
+    };
+    let before = open().await;
+    let done = writer.hub.store.compact(&repo, Limits::ALL).await.unwrap();
+    assert_eq!((done.packs_before, done.packs_after, done.packs_merged), (20, 1, 20), "{done:?}");
+    warm.tap.take();
+    let after = open().await;
+    let reads = |tap: &tests::wiretap::Wiretap| tap.take().iter().filter(|call| call.name.starts_with("GET ")).count();
+    assert_eq!(reads(&warm.tap), 1);
+    assert!(!Arc::ptr_eq(&before, &after));
+    push(&writer, &repo, &one(3)).await;
+    open().await;
+    assert_eq!(reads(&warm.tap), 1, "the new pack");
+    open().await;
+    assert_eq!(reads(&warm.tap), 0);
+}
