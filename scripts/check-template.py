@@ -43,7 +43,13 @@ OTHER_VARIABLES = {"RUST_LOG"}
 # What the hub reads and a template must not hold.
 SECRET_VARIABLES = {"ACCESS_TOKEN_SECRET"}
 # What SAM attaches by itself; the boundary takes from it what is too much.
-MANAGED_BY_SAM = re.compile(r":iam::aws:policy/(service-role/AWSLambdaBasicExecutionRole|AWSXray\w+)$", re.IGNORECASE)
+MANAGED_BY_SAM = re.compile(
+    r":iam::aws:policy/(service-role/AWSLambda(Basic|DynamoDB)ExecutionRole|AWSXray\w+)$", re.IGNORECASE
+)
+# What no request leads to: the table's stream wakes them.
+WOKEN_BY_THE_STREAM = {"compact"}
+# Packs are deleted by nobody else.
+DELETES_PACKS = {"compact"}
 KEY_PREFIXES = {"packs", "objects", "uploads"}
 PARTITION_KEYS = {"NAME#*", "REPO#*", "USER#*", "HANDLE#*", "UPLOAD#*", "SECRET"}
 # An error of these makes clients send more.
@@ -193,6 +199,7 @@ class Check:
     def run(self) -> list[str]:
         self.check_functions()
         self.check_door()
+        self.check_stream()
         self.check_environment()
         self.check_rights()
         self.check_table()
@@ -252,6 +259,50 @@ class Check:
             self.fail(f"{method} {path} leads to {function}, and Cargo.toml has no such route")
         self.check_answers_of_the_door(properties.get("Body", {}).get("x-amazon-apigateway-gateway-responses", {}))
         self.check_stage()
+
+    def check_stream(self) -> None:
+        """Each function is behind a route, or else behind the stream, which wakes it for little and forgets nothing."""
+        routed = {function for _, _, function in self.code.routes}
+        mappings = {
+            self.functions.get(plain(each["Properties"].get("FunctionName")), "no function of the template"): each
+            for each in self.of_type("AWS::Lambda::EventSourceMapping").values()
+        }
+        for name in sorted(self.code.crates - routed - WOKEN_BY_THE_STREAM):
+            self.fail(f"nothing leads to functions/{name}")
+        for name in sorted(set(mappings) ^ WOKEN_BY_THE_STREAM):
+            self.fail(f"{name} is {'' if name in mappings else 'not '}woken by the stream")
+        for name, mapping in mappings.items():
+            self.check_mapping(name, mapping["Properties"])
+
+    def check_mapping(self, name: str, properties: Json) -> None:
+        self.expect(plain(properties.get("EventSourceArn")) == "Table.StreamArn", f"{name} reads another stream")
+        patterns = []
+        for each in properties.get("FilterCriteria", {}).get("Filters", []):
+            try:
+                patterns.append(json.loads(each["Pattern"]))
+            except json.JSONDecodeError:
+                self.fail(f"{name}: a filter is no JSON")
+        self.expect(bool(patterns), f"{name} is woken by every change of the table")
+        for pattern in patterns:
+            key = pattern.get("dynamodb", {}).get("Keys", {}).get("sk", {}).get("S")
+            self.expect(
+                bool(key) and len(pattern.get("eventName", [])) == 1, f"{name} is woken by more than one kind of change"
+            )
+        self.expect(properties.get("MaximumRetryAttempts", -1) >= 0, f"{name}: a change that fails is tried for ever")
+        self.expect(
+            properties.get("FunctionResponseTypes") == ["ReportBatchItemFailures"],
+            f"{name} names what failed, and is not listened to",
+        )
+        self.expect(bool(properties.get("BisectBatchOnFunctionError")), f"{name}: one change fails a whole batch")
+        queue = plain(properties.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination", ""))
+        queue = str(queue).removesuffix(".Arn")
+        self.expect(queue in self.of_type("AWS::SQS::Queue"), f"{name}: what fails for good is forgotten")
+        watched = [
+            plain(dimension.get("Value"))
+            for alarm in self.of_type("AWS::CloudWatch::Alarm").values()
+            for dimension in alarm["Properties"].get("Dimensions", [])
+        ]
+        self.expect(f"{queue}.QueueName" in watched, f"{name}: nobody watches its dead letters")
 
     def check_route(self, method: str, path: str, integration: Json) -> tuple[str, str, str]:
         route = f"{method} {path}"
@@ -395,7 +446,7 @@ class Check:
         for action in statement.actions:
             self.expect("*" not in action, f"{function}: {action} is a wildcard")
             service = action.split(":")[0]
-            if service not in ("dynamodb", "s3"):
+            if service not in ("dynamodb", "s3") and not self.sends_dead_letters(function, statement):
                 self.fail(f"{function}: {action} is no call to the table or the bucket")
         for resource in statement.resources:
             for action in statement.actions:
@@ -413,6 +464,8 @@ class Check:
                         found is not None and found.group(1) in KEY_PREFIXES,
                         f"{function}: {action} on {resource}, which is no prefix of keys in the bucket",
                     )
+                    if action == "s3:DeleteObject" and found is not None and found.group(1) == "packs":
+                        self.expect(function in DELETES_PACKS, f"{function} may delete packs")
         if any(action.startswith("dynamodb:") for action in statement.actions):
             keys = statement.condition.get("ForAllValues:StringLike", {}).get("dynamodb:LeadingKeys")
             self.expect(
@@ -420,8 +473,21 @@ class Check:
                 f"{function}: {', '.join(statement.actions)} on any partition key",
             )
         if "s3:ListBucket" in statement.actions:
-            prefixes = [each.get("s3:prefix") for each in statement.condition.values() if isinstance(each, dict)]
-            self.expect(prefixes == ["uploads/*"], f"{function}: s3:ListBucket on more than uploads/")
+            conditions = [each for each in statement.condition.values() if isinstance(each, dict)]
+            prefixes = {prefix for each in conditions for prefix in as_list(each.get("s3:prefix"))}
+            listable = {"packs/*", "objects/*"} if function in DELETES_PACKS else {"uploads/*"}
+            self.expect(
+                bool(prefixes) and prefixes <= listable, f"{function}: s3:ListBucket on more than {sorted(listable)}"
+            )
+
+    def sends_dead_letters(self, function: str, statement: Statement) -> bool:
+        """What SAM gives a function whose failed changes go to a queue."""
+        queues = {f"{queue}.Arn" for queue in self.of_type("AWS::SQS::Queue")}
+        return (
+            function in WOKEN_BY_THE_STREAM
+            and statement.actions == ["sqs:SendMessage"]
+            and set(statement.resources) <= queues
+        )
 
     def policies(self) -> Json:
         """What each function may do, by the name of its crate. Resources are named as in the template."""
@@ -746,7 +812,45 @@ MUTATIONS: list[tuple[str, Mutation, str]] = [
         lambda t, c: c.streaming_mains.discard("object"),
         "functions/object/src/main.rs buffers",
     ),
-    ("a crate without a function", lambda t, c: c.crates.add("compact"), "functions/compact has no function"),
+    ("a crate without a function", lambda t, c: c.crates.add("fsck"), "functions/fsck has no function"),
+    ("a crate that nothing leads to", lambda t, c: c.crates.add("fsck"), "nothing leads to functions/fsck"),
+    (
+        "a function that nothing wakes",
+        lambda t, c: properties(t, "Compact")["Events"].pop("Changes"),
+        "compact is not woken by the stream",
+    ),
+    (
+        "every change wakes",
+        lambda t, c: event(t, "Compact", "Changes").pop("FilterCriteria"),
+        "compact is woken by every change",
+    ),
+    (
+        "every insertion wakes",
+        lambda t, c: event(t, "Compact", "Changes")["FilterCriteria"]["Filters"][0].update(
+            Pattern='{"eventName": ["INSERT"]}'
+        ),
+        "more than one kind of change",
+    ),
+    (
+        "tried for ever",
+        lambda t, c: event(t, "Compact", "Changes").pop("MaximumRetryAttempts"),
+        "compact: a change that fails is tried for ever",
+    ),
+    (
+        "failures that are forgotten",
+        lambda t, c: event(t, "Compact", "Changes").pop("DestinationConfig"),
+        "compact: what fails for good is forgotten",
+    ),
+    (
+        "dead letters that nobody watches",
+        lambda t, c: t["Resources"].pop("CompactDeadLettersAlarm"),
+        "compact: nobody watches its dead letters",
+    ),
+    (
+        "another function deletes packs",
+        lambda t, c: shared_statements(t, "ReadsPacks")[0].update(Action=["s3:GetObject", "s3:DeleteObject"]),
+        "push may delete packs",
+    ),
     ("a function without a crate", lambda t, c: c.crates.discard("openapi"), "there is no functions/openapi"),
     (
         "another binary",
@@ -799,7 +903,7 @@ MUTATIONS: list[tuple[str, Mutation, str]] = [
     (
         "the list of the whole bucket",
         lambda t, c: shared_statements(t, "VerifiesUploads")[0].pop("Condition"),
-        "s3:ListBucket on more than uploads/",
+        "s3:ListBucket on more than",
     ),
     (
         "another service",

@@ -202,3 +202,20 @@ fn what_cannot_be_done_is_said_in_a_sentence() {
         assert!(complaint(&refused).contains(&format!("cannot listen on {address}")), "{}", complaint(&refused));
     }
 }
+
+#[test]
+fn compact_says_why_it_does_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let hub = Hub::in_folder(folder.path());
+    assert!(complaint(&run(&["compact", "dev/song", "--data", data])).contains("another hub is running"));
+    hub.signal("-TERM");
+    drop(hub);
+    assert!(complaint(&run(&["compact", "dev/song", "--data", data])).contains("there is no repository dev/song"));
+    assert!(complaint(&run(&["compact", "song", "--data", data])).contains("<owner>/<slug>"));
+    let nowhere = folder.path().join("nowhere");
+    let refused = complaint(&run(&["compact", "dev/song", "--data", nowhere.to_str().unwrap()]));
+    assert!(refused.contains("there is no data folder") && !nowhere.exists(), "{refused}");
+    let unnamed = command(&["compact", "dev/song"]).env_remove("MUSEHUB_TABLE").output().unwrap();
+    assert!(complaint(&unnamed).contains("MUSEHUB_TABLE"), "{}", complaint(&unnamed));
+}

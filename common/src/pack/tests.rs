@@ -229,3 +229,19 @@ fn a_contents_section_that_ends_with_its_frames_is_read() {
     let section = Section { offset: 0, length: bytes.len() as u64, checksum: super::frame::checksum(&bytes) };
     assert_eq!(Contents::decode(PACK, &section, &bytes).unwrap(), Contents::default());
 }
+
+#[test]
+fn the_lists_of_what_lies_elsewhere_are_read_back() {
+    let keys: Vec<ObjectKey> = (0_u8..4).map(|byte| ObjectId::of(&[byte]).key()).collect();
+    let [large, first, second, reached] = keys.try_into().unwrap();
+    let inherited = vec![(PACK, first, 7), (PackId::from_parts(9, 9), second, u64::MAX)];
+    for inherited in [Vec::new(), inherited] {
+        let elsewhere =
+            Elsewhere { large: vec![(large.clone(), 5)], inherited: inherited.clone(), reached: vec![reached.clone()] };
+        let written = PackWriter::new().unwrap().finish(elsewhere).unwrap();
+        let (_, contents, _) = read(&written.bytes).unwrap();
+        assert_eq!((&contents.large, &contents.inherited), (&vec![(large.clone(), 5)], &inherited));
+        assert_eq!(contents.reached, std::slice::from_ref(&reached));
+        assert_eq!(written.summary.objects, 1 + inherited.len() as u64);
+    }
+}

@@ -220,11 +220,16 @@ impl PackWriter {
         })
     }
 
+    /// Whether the open frame has room for a record of its kind with so many bytes; else the next one closes it.
+    pub(crate) fn has_room(&self, length: usize) -> bool {
+        self.open.as_ref().is_none_or(|(kind, _)| self.raw.len() + length <= frame_target(*kind))
+    }
+
     /// Takes a record into a frame of its kind, the open one if it has room.
     fn append(&mut self, kind: Kind, record: &[u8]) -> Result<u32, Error> {
         let length = u32::try_from(record.len()).map_err(|_| too_large())?;
-        let fits = self.raw.len() + record.len() <= frame_target(kind);
-        if self.open.as_ref().is_some_and(|(open, _)| *open != kind || !fits) {
+        let has_room = self.has_room(record.len());
+        if self.open.as_ref().is_some_and(|(open, _)| *open != kind || !has_room) {
             self.close()?;
         }
         self.open.get_or_insert_with(|| {

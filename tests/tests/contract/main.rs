@@ -10,6 +10,7 @@ mod access;
 mod api;
 mod by_reference;
 mod commits;
+mod compaction;
 mod deployment;
 mod documentation;
 mod fetch;

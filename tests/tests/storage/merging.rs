@@ -119,12 +119,29 @@ async fn make_repo(process: &Process) -> RepoId {
     new.id
 }
 
-/// Everything that a reader can find out, large objects by the number of the push that brought them.
-#[derive(Debug, PartialEq)]
+/// Everything that a reader can find out.
+#[derive(Debug, Default, PartialEq)]
 struct Held {
-    commits: BTreeMap<usize, (Vec<String>, Option<String>, Option<u32>, Vec<u8>)>,
+    commits: BTreeMap<usize, HeldCommit>,
+    /// Whether it is ahead, and its record.
     snapshots: BTreeMap<usize, (bool, Vec<u8>)>,
-    objects: BTreeMap<usize, (bool, Result<Vec<u8>, (Option<usize>, u64)>)>,
+    /// Whether it is reached, and what it is.
+    objects: BTreeMap<usize, (bool, HeldObject)>,
+}
+
+#[derive(Debug, PartialEq)]
+struct HeldCommit {
+    parents: Vec<String>,
+    snapshot: Option<String>,
+    generation: Option<u32>,
+    record: Vec<u8>,
+}
+
+#[derive(Debug, PartialEq)]
+enum HeldObject {
+    Packed(Vec<u8>),
+    /// By the number of the push that brought it, with its size.
+    Large(Option<usize>, u64),
 }
 
 async fn held(process: &Process, repo: &RepoId, packs: &[PackId]) -> Held {
@@ -134,13 +151,14 @@ async fn held(process: &Process, repo: &RepoId, packs: &[PackId]) -> Held {
         let mut reader = store.read_records(repo, &index, &[place]).unwrap();
         reader.next().await.unwrap().expect("a record").to_vec()
     };
-    let mut held = Held { commits: BTreeMap::new(), snapshots: BTreeMap::new(), objects: BTreeMap::new() };
+    let mut held = Held::default();
     for of in 0..POOL {
         let graph = index.graph();
         if let Some(entry) = graph.payload(&commit_id(of)) {
             let parents = graph.parents(&commit_id(of)).unwrap().into_iter().map(ToString::to_string).collect();
             let snapshot = entry.snapshot.as_ref().map(ToString::to_string);
-            held.commits.insert(of, (parents, snapshot, graph.generation(&commit_id(of)), record(entry.place).await));
+            let (generation, record) = (graph.generation(&commit_id(of)), record(entry.place).await);
+            held.commits.insert(of, HeldCommit { parents, snapshot, generation, record });
         }
         if let Some(place) = index.snapshot(&snapshot_id(of)) {
             held.snapshots.insert(of, (index.snapshot_ahead(&snapshot_id(of)).is_some(), record(place).await));
@@ -149,8 +167,10 @@ async fn held(process: &Process, repo: &RepoId, packs: &[PackId]) -> Held {
         assert_eq!(index.has_object(&key), index.object(&key).is_some());
         if let Some(place) = index.object(&key) {
             let content = match place {
-                ObjectPlace::Packed(place) => Ok(record(place).await),
-                ObjectPlace::Large(large) => Err((packs.iter().position(|pack| *pack == large.pack), large.size)),
+                ObjectPlace::Packed(place) => HeldObject::Packed(record(place).await),
+                ObjectPlace::Large(large) => {
+                    HeldObject::Large(packs.iter().position(|pack| *pack == large.pack), large.size)
+                }
             };
             held.objects.insert(of, (index.is_reached(&key), content));
         }

@@ -15,7 +15,9 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::order;
 use crate::id::{ObjectKey, RepoId, SnapshotId};
 use crate::pack::index::FrameRecords;
-use crate::pack::{Contents, Elsewhere, GraphSection, PackId, PackSummary, PackWriter, PackedCommit, WrittenPack};
+use crate::pack::{
+    self, Contents, Elsewhere, GraphSection, PackId, PackSummary, PackWriter, PackedCommit, WrittenPack,
+};
 use crate::service::compute;
 use crate::store::index::{ObjectPlace, PackFrame, Place, RepoIndex, decode_sections, sections_range};
 use crate::store::{Error, Store};
@@ -59,7 +61,7 @@ pub(super) async fn merge(store: &Store, repo: &RepoId, packs: &[(PackId, PackSu
     reader.expect(commits.iter().map(|(_, place)| *place));
     for (commit, place) in commits {
         let record = reader.record(&index, place).await?;
-        compute(|| writer.commit(commit, &record))?;
+        add(&mut writer, record.len(), |writer| writer.commit(commit, &record))?;
     }
 
     // Snapshots that no commit names come last, as they lay.
@@ -74,7 +76,7 @@ pub(super) async fn merge(store: &Store, repo: &RepoId, packs: &[(PackId, PackSu
         for (id, place) in snapshots {
             let record = reader.record(&index, place).await?;
             paths.learn(&index, &record)?;
-            compute(|| writer.snapshot(id, &record, is_ahead))?;
+            add(&mut writer, record.len(), |writer| writer.snapshot(id, &record, is_ahead))?;
         }
     }
     drop(neighbours);
@@ -88,7 +90,7 @@ pub(super) async fn merge(store: &Store, repo: &RepoId, packs: &[(PackId, PackSu
         reader.expect(objects.iter().map(|(_, place)| *place));
         for (key, place) in objects {
             let record = reader.record(&index, place).await?;
-            compute(|| writer.object(key, &record, is_ahead))?;
+            add(&mut writer, record.len(), |writer| writer.object(key, &record, is_ahead))?;
         }
     }
 
@@ -108,6 +110,16 @@ pub(super) async fn merge(store: &Store, repo: &RepoId, packs: &[(PackId, PackSu
         )));
     }
     Ok(written)
+}
+
+/// Adds a record. Only one that closes a frame takes a while, and many records are small.
+fn add(
+    writer: &mut PackWriter,
+    length: usize,
+    add: impl FnOnce(&mut PackWriter) -> Result<(), pack::Error>,
+) -> Result<(), Error> {
+    let added = if writer.has_room(length) { add(writer) } else { compute(|| add(writer)) };
+    Ok(added?)
 }
 
 /// A pack that is merged.
