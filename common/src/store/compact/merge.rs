@@ -1,8 +1,9 @@
 //! Makes one pack of several. It holds exactly what they held: what an index of them knows of a record, it knows of it
 //! from the merged pack alone.
 //!
-//! Memory is bounded by what [`choose`](super::choose) allows: the merged pack, compressed; what is known of each record;
-//! of each input one open frame and what was read ahead. Every frame is held against its checksum when it is opened.
+//! Memory is bounded: by what [`choose`](super::choose) allows, for the merged pack, compressed, and for what is known of
+//! each record; and by [`OPEN_BYTES`] for the one frame of each input that is open. Beside that, an input has half a
+//! mebibyte that was read ahead. Every frame is held against its checksum when it is opened.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -34,16 +35,27 @@ const MANIFEST_BYTES: usize = 256 << 20;
 /// Bytes of those paths.
 const PATH_BYTES: usize = 16 << 20;
 
-/// Reads these packs, in the order of their names, and writes what they hold as one.
+/// Raw bytes of frames that may be open at the same time. One that holds a single record is only open while that is
+/// copied, and does not count.
+const OPEN_BYTES: u64 = 48 << 20;
+
+/// Reads these packs, in the order of their names, and writes what they hold as one: of all of them, or of the first so
+/// many, which are two at least, if the frames of all are too large to be open at the same time.
 ///
 /// # Errors
 /// When one cannot be read or is damaged.
-pub(super) async fn merge(store: &Store, repo: &RepoId, packs: &[(PackId, PackSummary)]) -> Result<WrittenPack, Error> {
-    let inputs: Vec<Input> = stream::iter(packs.iter().copied())
+pub(super) async fn merge(
+    store: &Store,
+    repo: &RepoId,
+    packs: &[(PackId, PackSummary)],
+) -> Result<(WrittenPack, usize), Error> {
+    let mut inputs: Vec<Input> = stream::iter(packs.iter().copied())
         .map(|(pack, summary)| Input::read(store, repo, pack, summary))
         .buffered(PARALLEL_READS)
         .try_collect()
         .await?;
+    let merged = fitting(inputs.iter().map(|input| largest_frame(&input.contents)));
+    inputs.truncate(merged);
     let (queues, sources): (Vec<_>, HashMap<_, _>) = inputs.into_iter().map(Input::split).unzip();
     let sections = queues.iter().map(|(pack, graph, contents)| (*pack, graph.clone(), contents.clone()));
     let index = RepoIndex::of(sections.collect())?;
@@ -99,7 +111,7 @@ pub(super) async fn merge(store: &Store, repo: &RepoId, packs: &[(PackId, PackSu
     reached.sort_unstable();
     let elsewhere = Elsewhere { large: Vec::new(), inherited: records.large, reached };
     let mut written = compute(|| writer.finish(elsewhere))?;
-    written.summary.merged = packs.len() as u64;
+    written.summary.merged = merged as u64;
 
     let PackSummary { commits, snapshots, objects, .. } = written.summary;
     let held = index.counts();
@@ -109,7 +121,28 @@ pub(super) async fn merge(store: &Store, repo: &RepoId, packs: &[(PackId, PackSu
             (commits, snapshots, objects)
         )));
     }
-    Ok(written)
+    Ok((written, merged))
+}
+
+/// How many of the first packs may have their largest frames open at the same time.
+fn fitting(frames: impl Iterator<Item = u64>) -> usize {
+    let mut open = 0_u64;
+    let fits = |(position, frame): &(usize, u64)| {
+        open = open.saturating_add(*frame);
+        *position < 2 || open <= OPEN_BYTES
+    };
+    frames.enumerate().take_while(fits).count()
+}
+
+/// The raw bytes of the largest frame of a pack that holds more than one record.
+fn largest_frame(contents: &Contents) -> u64 {
+    let has_several = |records: &FrameRecords| match records {
+        FrameRecords::Commits(list) => list.len() > 1,
+        FrameRecords::Snapshots(list) => list.len() > 1,
+        FrameRecords::Objects(list) => list.len() > 1,
+    };
+    let frames = contents.frames.iter().zip(&contents.records).filter(|(_, records)| has_several(records));
+    frames.map(|(frame, _)| frame.raw_length.into()).max().unwrap_or(0)
 }
 
 /// Adds a record. Only one that closes a frame takes a while, and many records are small.
@@ -356,5 +389,17 @@ impl Paths {
 
     fn of(&self, object: &ObjectKey) -> Arc<str> {
         Arc::clone(self.of_objects.get(object).unwrap_or(&self.none))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_enough_packs_are_merged_that_their_frames_fit_into_memory_and_never_less_than_two() {
+        assert_eq!(fitting(std::iter::repeat_n(1_000, 90)), 90);
+        assert_eq!(fitting(std::iter::repeat_n(OPEN_BYTES / 10, 90)), 10);
+        assert_eq!(fitting(std::iter::repeat_n(OPEN_BYTES, 90)), 2);
     }
 }

@@ -92,6 +92,9 @@ impl Store {
             if done.bytes_merged >= limits.bytes {
                 break;
             }
+            let chosen = packs.get(range.clone()).unwrap_or_default();
+            let (written, merged) = Box::pin(merge::merge(self, repo, chosen)).await?;
+            let range = range.start..range.start + merged;
             let inputs = packs.get(range.clone()).unwrap_or_default().to_vec();
             let next = packs.get(range.end).map(|(next, _)| *next);
             let random = self.ambient.ulid().random() as u64;
@@ -99,7 +102,6 @@ impl Store {
             let Some(name) = name else {
                 return Err(Error::Damaged(format!("repo {repo}: no name is left before the pack {next:?}")));
             };
-            let written = Box::pin(merge::merge(self, repo, &inputs)).await?;
             let summary = written.summary;
             if Box::pin(self.swap(repo, name, written, &inputs)).await? == Outcome::Conflict {
                 tracing::info!(%repo, "another run has merged these packs");
