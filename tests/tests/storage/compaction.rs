@@ -493,6 +493,29 @@ async fn a_repo_that_is_as_it_should_be_costs_two_reads() {
     assert_eq!(calls, BTreeSet::from(["GetItem META", "Query PACK#", "Query RETIRED#"].map(str::to_owned)));
 }
 
+/// As the stream tells a deployment, and a look at the table a hub on one machine.
+#[tokio::test]
+async fn a_sweep_is_due_an_hour_after_the_last_merge_and_then_no_more() {
+    let cloud = Cloud::start().await;
+    in_packs(&cloud, "song").await;
+    in_packs(&cloud, "other").await;
+    let process = cloud.process();
+    let [song, other] = [process.repo_id("song").await, process.repo_id("other").await];
+    let due = async |process: &Process| -> BTreeSet<String> {
+        let repos = process.hub.store.due_sweeps().await.expect("the store answers");
+        repos.into_iter().map(|repo| repo.to_string()).collect()
+    };
+    assert!(due(&process).await.is_empty());
+    let later = runner(&cloud);
+    assert_eq!(due(&later).await, BTreeSet::from([song.clone(), other.clone()]));
+    assert_eq!(run(&later, "song").await.expect("a run").packs_merged, 3);
+    assert_eq!(due(&later).await, BTreeSet::from([other]), "there is something to delete, and not yet");
+    let last = runner_again(&cloud);
+    assert!(due(&last).await.contains(&song));
+    assert_eq!(run(&last, "song").await.expect("a run").retired, 0);
+    assert!(!due(&cloud.process_later(NEXT_DAY)).await.contains(&song));
+}
+
 /// A history of so many commits, two of three of which change a file, and some of those two.
 fn long(commits: usize) -> History {
     let mut builder = Builder::new(6);

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use common::service::Ids;
+use common::store::compact::Limits;
 use local::router::Function;
 use serde_json::json;
 use tests::encoding::Encoding;
@@ -130,10 +131,14 @@ async fn pushes_that_make_each_others_commits_their_parents_both_land_and_lock_n
             }
             assert_works(process, &case.slug, &heads, &commits).await;
         }
-        for process in processes.iter().chain([&Arc::new(cloud.process())]) {
-            assert_works(process, &case.slug, &heads, &commits).await;
-            // A branch that would go back is one still.
-            process.push(&case.slug, "one", false, &case.first).await.refused(409, "non_fast_forward");
+        for packs in ["as they were pushed", "merged"] {
+            for process in processes.iter().chain([&Arc::new(cloud.process())]) {
+                assert_works(process, &case.slug, &heads, &commits).await;
+                // A branch that would go back is one still.
+                process.push(&case.slug, "one", false, &case.first).await.refused(409, "non_fast_forward");
+            }
+            let done = cloud.process().compact(&case.slug, Limits::ALL).await.expect("a run");
+            assert_eq!(done.packs_merged > 0, packs == "as they were pushed", "{done:?}");
         }
     }
 }
