@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -80,7 +81,22 @@ pub struct RepoIndex {
     large: Vec<LargeObject>,
     /// Objects that are reached and whose pack is not in the index yet.
     reached_elsewhere: HashSet<ObjectKey>,
+    /// For an index that was made anew: what it was made of, until a later list has all of that.
+    unproved: Option<Unproved>,
 }
+
+/// The packs of the list that an index was made anew from. The list may have been read while packs were swapped, and
+/// then has both some that are gone and what they became.
+#[derive(Debug, Clone)]
+struct Unproved {
+    packs: Vec<PackId>,
+    /// Lists that began then or later tell.
+    made: Moment,
+}
+
+/// Which of two things was first, in one process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Moment(u64);
 
 #[derive(Debug, Clone, Copy)]
 struct SnapshotEntry {
@@ -252,6 +268,14 @@ impl RepoIndex {
         entry.is_reached |= is_reached;
     }
 
+    /// Whether the packs that the index was made anew from are still there, by this list; `None` if that has been told
+    /// before, or the list cannot tell.
+    fn is_proved_by(&self, packs: &[(PackId, PackSummary)], listed: Moment) -> Option<bool> {
+        let unproved = self.unproved.as_ref().filter(|unproved| unproved.made <= listed)?;
+        let listed: HashSet<PackId> = packs.iter().map(|(pack, _)| *pack).collect();
+        Some(unproved.packs.iter().all(|pack| listed.contains(pack)))
+    }
+
     fn estimated_bytes(&self) -> u64 {
         let entries =
             self.graph.len() * 200 + (self.snapshots.len() + self.objects.len()) * 80 + self.frames.len() * 64;
@@ -265,7 +289,11 @@ impl RepoIndex {
 struct Slot(Mutex<Arc<RepoIndex>>);
 
 /// The indexes that a process keeps: the least used go when they are too many.
-pub(super) struct IndexCache(Cache<RepoId, Entry, EntryWeighter>);
+pub(super) struct IndexCache {
+    indexes: Cache<RepoId, Entry, EntryWeighter>,
+    /// Counts the indexes that were made anew.
+    moments: AtomicU64,
+}
 
 /// A slot, and what it weighed when it was put into the cache: the cache must not see a weight change under it.
 #[derive(Clone, Default)]
@@ -296,20 +324,26 @@ impl Default for IndexCache {
             Cache::with_options(options, EntryWeighter, DefaultHashBuilder::default(), DefaultLifecycle::default())
         });
         // The options are complete; were they not, an ordinary cache would serve.
-        Self(cache.unwrap_or_else(|_| Cache::with_weighter(EXPECTED_REPOS, CACHE_BYTES, EntryWeighter)))
+        let indexes = cache.unwrap_or_else(|_| Cache::with_weighter(EXPECTED_REPOS, CACHE_BYTES, EntryWeighter));
+        Self { indexes, moments: AtomicU64::new(0) }
     }
 }
 
 impl IndexCache {
     /// The slot of a repo; a new one that nobody else sees if the cache has none.
     fn slot(&self, repo: &RepoId) -> Arc<Slot> {
-        self.0.get(repo).unwrap_or_default().slot
+        self.indexes.get(repo).unwrap_or_default().slot
+    }
+
+    /// Now: to be asked for before a list of packs is read.
+    pub(super) fn moment(&self) -> Moment {
+        Moment(self.moments.load(Ordering::SeqCst))
     }
 
     /// Puts a slot into the cache, or its new weight.
     fn keep(&self, repo: &RepoId, slot: &Arc<Slot>) {
         let weight = slot.current().estimated_bytes().max(1);
-        self.0.insert(repo.clone(), Entry { slot: Arc::clone(slot), weight });
+        self.indexes.insert(repo.clone(), Entry { slot: Arc::clone(slot), weight });
     }
 }
 
@@ -322,6 +356,17 @@ impl Slot {
         let index = Arc::new(index);
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&index);
         index
+    }
+
+    /// What the index was made of is still there.
+    fn settle(&self, proved: &Arc<RepoIndex>) {
+        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = |index: &RepoIndex| index.unproved.as_ref().map(|unproved| unproved.made);
+        if made(&current) == made(proved)
+            && let Some(index) = Arc::get_mut(&mut current)
+        {
+            index.unproved = None;
+        }
     }
 
     /// Adds packs in place, or to a copy while some request still reads the index as it was.
@@ -337,27 +382,37 @@ impl Slot {
 }
 
 impl Store {
-    /// The index of a repo that has at least these packs: one that landed since they were listed may be in it too, and
+    /// The index of a repo that has at least these packs, of a list that began no earlier than `listed`: one that landed since they were listed may be in it too, and
     /// is as visible as they are. Sections that this process has not seen are read, in parallel.
     ///
     /// Packs go in one way only: they are merged into one that is new. So as long as a list brings no merged pack that
     /// the index does not know, what the index knows is still there. When it brings one, the index is made anew from
     /// the list, and nothing points into the packs that are gone; whoever holds the index as it was has until they are
-    /// deleted. Adding a pack that is gone to an index that knows what it was merged into changes nothing, since what an
+    /// deleted. A list of several pages may itself have packs that are gone by its end, so what an index was made anew
+    /// from is held against the next list that began since, and if something is gone, it is made anew once more. Adding a pack that is gone to an index that knows what it was merged into changes nothing, since what an
     /// index knows stays where it is.
     ///
     /// # Errors
     /// When a section cannot be read or is damaged.
-    pub(super) async fn index(&self, repo: &RepoId, packs: &[(PackId, PackSummary)]) -> Result<Arc<RepoIndex>, Error> {
+    pub(super) async fn index(
+        &self,
+        repo: &RepoId,
+        packs: &[(PackId, PackSummary)],
+        listed: Moment,
+    ) -> Result<Arc<RepoIndex>, Error> {
         let slot = self.indexes.slot(repo);
         let known = slot.current();
         let new: Vec<_> = packs.iter().filter(|(pack, _)| !known.packs.contains(pack)).copied().collect();
-        if new.is_empty() {
+        let is_proved = known.is_proved_by(packs, listed);
+        let is_anew = is_proved == Some(false) || new.iter().any(|(_, summary)| summary.merged > 0);
+        if new.is_empty() && !is_anew {
+            if is_proved == Some(true) {
+                slot.settle(&known);
+            }
             return Ok(known);
         }
         // Given back, so that the index can grow in place.
         drop(known);
-        let is_anew = new.iter().any(|(_, summary)| summary.merged > 0);
         let to_read = if is_anew { packs.to_vec() } else { new };
         let read = stream::iter(to_read)
             .map(|(pack, summary)| self.read_sections(repo, pack, summary))
@@ -365,7 +420,14 @@ impl Store {
             .buffered(PARALLEL_READS)
             .try_collect()
             .await?;
-        let index = if is_anew { slot.replace(RepoIndex::of(read)?) } else { slot.add(read)? };
+        let index = if is_anew {
+            let mut index = RepoIndex::of(read)?;
+            let made = Moment(self.indexes.moments.fetch_add(1, Ordering::SeqCst) + 1);
+            index.unproved = Some(Unproved { packs: packs.iter().map(|(pack, _)| *pack).collect(), made });
+            slot.replace(index)
+        } else {
+            slot.add(read)?
+        };
         self.indexes.keep(repo, &slot);
         Ok(index)
     }
@@ -430,7 +492,7 @@ mod tests {
         let slot = cache.slot(&repo);
         slot.add(vec![pack(1)]).unwrap();
         // What the index of some four million records weighs.
-        cache.0.insert(repo.clone(), Entry { slot, weight: CACHE_BYTES * 3 / 4 });
+        cache.indexes.insert(repo.clone(), Entry { slot, weight: CACHE_BYTES * 3 / 4 });
         assert_eq!(cache.slot(&repo).current().packs.len(), 1);
     }
 }

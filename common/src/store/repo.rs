@@ -6,7 +6,7 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::de::DeserializeOwned;
 
-use super::index::RepoIndex;
+use super::index::{Moment, RepoIndex};
 use super::items::{
     Item, Key, MemberItem, MetaItem, NameItem, PACK_PREFIX, PK, PackItem, REF_PREFIX, RefItem, Role, SK, UploadsItem,
     Visibility, decode, repo_pk,
@@ -33,6 +33,8 @@ pub struct Repo {
     /// Whether objects may have been uploaded that nobody has looked at; false unless asked for.
     pub has_uploads: bool,
     role: Option<Role>,
+    /// The lists began no earlier.
+    listed: Moment,
 }
 
 /// Which lists of a repo a request needs.
@@ -144,13 +146,14 @@ impl Store {
         if !repo.is_readable_by(user_id) {
             return Ok((repo, Arc::default()));
         }
-        let mut index = self.index(&repo.id, &repo.packs).await?;
+        let mut index = self.index(&repo.id, &repo.packs, repo.listed).await?;
         let is_whole = |index: &RepoIndex| repo.heads.values().all(|head| index.graph().contains(head));
         // The lists are read in parallel, so a push that landed in between may show in the branches and not in the
         // packs. Packs that are listed after the branches were have every commit that those point at.
         if !is_whole(&index) {
+            let listed = self.indexes.moment();
             let packs = self.packs(&repo.id).await?;
-            index = self.index(&repo.id, &packs).await?;
+            index = self.index(&repo.id, &packs, listed).await?;
             if !is_whole(&index) {
                 let (owner, slug) = (&repo.meta.owner, &repo.meta.slug);
                 return Err(Error::Damaged(format!(
@@ -163,6 +166,7 @@ impl Store {
     }
 
     async fn read_repo(&self, repo: &RepoId, user_id: Option<&str>, need: Need) -> Result<Option<Repo>, Error> {
+        let listed = self.indexes.moment();
         let (meta_key, member_key) = (Key::meta(repo), Key::member(repo, user_id.unwrap_or_default()));
         let member = async {
             match user_id {
@@ -188,6 +192,7 @@ impl Store {
             packs,
             has_uploads: uploads.is_some_and(|item| item.expires_at > self.ambient.now_ms() / 1_000),
             role: member.map(|member| member.role),
+            listed,
         }))
     }
 

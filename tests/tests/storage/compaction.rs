@@ -1,7 +1,7 @@
 //! Packs are merged while everything else goes on: nobody notices, whatever goes wrong and whoever else is at work.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::pack::PackId;
@@ -394,6 +394,70 @@ async fn a_process_that_knew_packs_which_are_deleted_reads_what_they_became() {
         .map(|call| call.key)
         .collect();
     assert_eq!(read, stored.into_keys().collect());
+}
+
+/// A list is read page by page. One that was begun before packs were swapped and ended after has packs that are gone, and
+/// what they became; that it was so shows only later.
+#[tokio::test]
+async fn a_list_that_was_read_while_packs_were_swapped_leads_nobody_to_packs_that_are_gone() {
+    let cloud = Cloud::start().await;
+    for is_cold in [true, false] {
+        let slug = format!("song-{is_cold}");
+        let history = in_packs(&cloud, &slug).await;
+        let tip = before_last(&history);
+        let reader = cloud.process();
+        let fetch = async || {
+            let answer = reader.fetch::<_, &str>(&slug, &[tip], &[]).await.expect("a whole answer").expect(200);
+            assert_is(&history, &[tip], &Pack::from_value(&answer).unwrap());
+        };
+        if !is_cold {
+            fetch().await;
+        }
+        // What a first page would have held.
+        let seen: Arc<Mutex<Vec<Value>>> = Arc::default();
+        let spy = cloud.process();
+        let listed = Arc::clone(&seen);
+        spy.tap.script(move |call| {
+            if call.name != "Query PACK#" {
+                return Reaction::Forward;
+            }
+            let listed = Arc::clone(&listed);
+            Reaction::Rewritten(Box::new(move |body| {
+                let answer: Value = serde_json::from_slice(&body).expect("JSON");
+                *listed.lock().expect("a list") = answer["Items"].as_array().expect("items").clone();
+                body
+            }))
+        });
+        spy.missing(&slug, &["0".repeat(64)]).await;
+        let merged = cloud.process();
+        assert_eq!(run(&merged, &slug).await.expect("a run").packs_merged, 3);
+
+        let mut first_page = Some(seen.lock().expect("a list")[..2].to_vec());
+        reader.tap.script(move |call| match first_page.take_if(|_| call.name == "Query PACK#") {
+            Some(mut items) => Reaction::Rewritten(Box::new(move |body| {
+                let mut answer: Value = serde_json::from_slice(&body).expect("JSON");
+                items.extend(answer["Items"].as_array().expect("items").iter().cloned());
+                assert_eq!(items.len(), 3, "two that are gone, and what all became");
+                answer["Items"] = items.into();
+                answer["Count"] = json!(3);
+                answer["ScannedCount"] = json!(3);
+                answer.to_string().into()
+            })),
+            None => Reaction::Forward,
+        });
+        fetch().await;
+        fetch().await;
+        reader.tap.take();
+        fetch().await;
+        let sections_again = reader.tap.take().iter().filter(|call| call.name.starts_with("GET packs/")).count();
+        assert!(
+            sections_again <= 3,
+            "the index is made anew once, and {sections_again} reads are more than the frames"
+        );
+        run(&runner_again(&cloud), &slug).await.expect("a run");
+        assert_eq!(stored_packs(&cloud, &slug).await, 1);
+        fetch().await;
+    }
 }
 
 /// In the middle of its only frame of commits.
