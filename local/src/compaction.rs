@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use common::id::RepoId;
 use common::store::Store;
-use common::store::compact::Limits;
 use common::wire::error::with_causes;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::watch;
@@ -43,7 +42,7 @@ async fn keep_compact(store: &Store) {
             }
         }
         while let Some(repo) = waiting.next() {
-            match Box::pin(store.compact(&repo, Limits::IN_PASSING)).await {
+            match compact::repo(store, &repo).await {
                 Ok(done) => {
                     tracing::debug!(%repo, ?done, "compacted");
                     // The rest, after the others.

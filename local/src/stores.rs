@@ -64,13 +64,15 @@ pub struct OpenStores {
 }
 
 impl OpenStores {
-    /// Opens the stores of a data folder, or else those that the environment names as the functions read it.
+    /// Opens the stores of a data folder, or else those that the environment names.
     ///
     /// # Errors
     /// When there is no such folder, a hub runs on it, or the environment names nothing.
     pub async fn open(data: Option<&Path>) -> Result<Self, Error> {
         let Some(data) = data else {
-            let hub = Hub::from_environment().await.map_err(Error::Environment)?;
+            // As the AWS CLI would reach them, which knows more ways than a function needs.
+            let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+            let hub = Hub::from_environment_at(&config, &config).map_err(Error::Environment)?;
             return Ok(Self { store: hub.store, backends: None });
         };
         if !data.is_dir() {

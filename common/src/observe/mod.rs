@@ -132,6 +132,11 @@ impl Watch {
     }
 }
 
+/// Does something that is no request, whose calls are seen as those of `function`.
+pub async fn run_as<F: Future>(function: &'static str, ambient: &Ambient, work: F) -> F::Output {
+    Watch::new(function, ambient.ulid().to_string(), ambient).over(work).await
+}
+
 /// Notes something of the request that is under way; nothing outside of one.
 pub fn note(note: impl FnOnce(&mut Seen)) {
     // Outside of a request there is nobody to note it for.

@@ -101,7 +101,8 @@ impl Store {
             timeouts.operation_attempt_timeout(attempt).operation_timeout(call).build()
         };
         // An endpoint that is named is an emulator on one host, which has no name for each bucket.
-        let is_emulated = s3.endpoint_url().is_some();
+        let is_emulated = s3.endpoint_url().is_some()
+            || ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"].iter().any(|name| std::env::var_os(name).is_some());
         let dynamodb = aws_sdk_dynamodb::config::Builder::from(dynamodb)
             .retry_config(retry.clone())
             .timeout_config(timeouts(DYNAMODB_TIMEOUTS))

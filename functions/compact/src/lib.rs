@@ -11,9 +11,10 @@
 use std::collections::HashSet;
 
 use common::id::RepoId;
-use common::store::Store;
-use common::store::compact::Limits;
+use common::observe;
+use common::store::compact::{Compaction, Limits};
 use common::store::items::repo_of;
+use common::store::{self, Store};
 use common::wire::error::with_causes;
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +72,19 @@ pub struct Failure {
 
 /// Compacts the repos of a batch, each once, until `deadline`, in milliseconds since the Unix epoch.
 pub async fn handle(store: &Store, event: Event, deadline: u64) -> Answer {
+    observe::run_as(env!("CARGO_PKG_NAME"), store.ambient(), compact(store, event, deadline)).await
+}
+
+/// Compacts one repo, as far as a run in passing goes.
+///
+/// # Errors
+/// As [`Store::compact`].
+pub async fn repo(store: &Store, repo: &RepoId) -> Result<Compaction, store::Error> {
+    let run = Box::pin(store.compact(repo, Limits::IN_PASSING));
+    observe::run_as(env!("CARGO_PKG_NAME"), store.ambient(), run).await
+}
+
+async fn compact(store: &Store, event: Event, deadline: u64) -> Answer {
     let mut seen: HashSet<RepoId> = HashSet::new();
     let mut answer = Answer::default();
     for Record { dynamodb: Change { keys, sequence_number } } in event.records {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use common::Hub;
 use common::ambient::Ambient;
 use common::auth::Tokens;
-use common::observe::RequestLog;
+use common::observe::{self, RequestLog};
 use common::service::{AnswerBody, CutOff, Ids, Settings};
 use common::store::account::Claim;
 use common::store::compact::{Compaction, Limits};
@@ -215,7 +215,9 @@ impl Process {
     pub async fn compact(&self, slug: &str, limits: Limits) -> Result<Compaction, Error> {
         let (owner, name) = (OWNER.parse().unwrap(), slug.parse().unwrap());
         let repo = self.hub.store.find_repo(&owner, &name, None, Need::NOTHING).await?.expect("a repo");
-        self.hub.store.compact(&repo.id, limits).await
+        // As the function does it.
+        let run = Box::pin(self.hub.store.compact(&repo.id, limits));
+        observe::run_as("compact", self.hub.store.ambient(), run).await
     }
 
     /// `POST /api/repos`
