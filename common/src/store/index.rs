@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -92,6 +92,8 @@ struct Unproved {
     packs: Vec<PackId>,
     /// Lists that began then or later tell.
     made: Moment,
+    /// Whether one has told that they are there.
+    is_proved: Arc<AtomicBool>,
 }
 
 /// Which of two things was first, in one process.
@@ -268,12 +270,18 @@ impl RepoIndex {
         entry.is_reached |= is_reached;
     }
 
-    /// Whether the packs that the index was made anew from are still there, by this list; `None` if that has been told
-    /// before, or the list cannot tell.
-    fn is_proved_by(&self, packs: &[(PackId, PackSummary)], listed: Moment) -> Option<bool> {
-        let unproved = self.unproved.as_ref().filter(|unproved| unproved.made <= listed)?;
+    /// Whether a list shows that the index was made anew from packs that were gone by the end of that list.
+    fn is_torn(&self, packs: &[(PackId, PackSummary)], listed: Moment) -> bool {
+        let Some(Unproved { packs: made_of, made, is_proved }) = &self.unproved else {
+            return false;
+        };
+        if *made > listed || is_proved.load(Ordering::Relaxed) {
+            return false;
+        }
         let listed: HashSet<PackId> = packs.iter().map(|(pack, _)| *pack).collect();
-        Some(unproved.packs.iter().all(|pack| listed.contains(pack)))
+        let is_whole = made_of.iter().all(|pack| listed.contains(pack));
+        is_proved.store(is_whole, Ordering::Relaxed);
+        !is_whole
     }
 
     fn estimated_bytes(&self) -> u64 {
@@ -358,17 +366,6 @@ impl Slot {
         index
     }
 
-    /// What the index was made of is still there.
-    fn settle(&self, proved: &Arc<RepoIndex>) {
-        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let made = |index: &RepoIndex| index.unproved.as_ref().map(|unproved| unproved.made);
-        if made(&current) == made(proved)
-            && let Some(index) = Arc::get_mut(&mut current)
-        {
-            index.unproved = None;
-        }
-    }
-
     /// Adds packs in place, or to a copy while some request still reads the index as it was.
     fn add(&self, packs: Vec<(PackId, GraphSection, Contents)>) -> Result<Arc<RepoIndex>, Error> {
         let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -403,12 +400,8 @@ impl Store {
         let slot = self.indexes.slot(repo);
         let known = slot.current();
         let new: Vec<_> = packs.iter().filter(|(pack, _)| !known.packs.contains(pack)).copied().collect();
-        let is_proved = known.is_proved_by(packs, listed);
-        let is_anew = is_proved == Some(false) || new.iter().any(|(_, summary)| summary.merged > 0);
+        let is_anew = known.is_torn(packs, listed) || new.iter().any(|(_, summary)| summary.merged > 0);
         if new.is_empty() && !is_anew {
-            if is_proved == Some(true) {
-                slot.settle(&known);
-            }
             return Ok(known);
         }
         // Given back, so that the index can grow in place.
@@ -423,7 +416,8 @@ impl Store {
         let index = if is_anew {
             let mut index = RepoIndex::of(read)?;
             let made = Moment(self.indexes.moments.fetch_add(1, Ordering::SeqCst) + 1);
-            index.unproved = Some(Unproved { packs: packs.iter().map(|(pack, _)| *pack).collect(), made });
+            let made_of = packs.iter().map(|(pack, _)| *pack).collect();
+            index.unproved = Some(Unproved { packs: made_of, made, is_proved: Arc::default() });
             slot.replace(index)
         } else {
             slot.add(read)?

@@ -1,8 +1,8 @@
 //! Keeps the packs of a repo few. A push leaves a pack; a clone would read them all.
 //!
-//! A run goes in steps, and each leaves the repo right: [`choose`] says which packs to merge, [`merge`] makes one pack of
-//! them, [`swap`] puts it in their place in one transaction. Whoever has listed the packs before reads the old ones, which
-//! stay in S3 for longer than any request lives; then [`sweep`] deletes them.
+//! A run goes in steps, and each leaves the repo right: `choose` says which packs to merge, `merge` makes one pack of
+//! them, `swap` puts it in their place in one transaction. Whoever has listed the packs before reads the old ones, which
+//! stay in S3 for longer than any request lives; then `sweep` deletes them.
 //!
 //! The failure story: before the transaction nothing has happened that anybody sees, and what was written is garbage that
 //! a later sweep finds. Of two runs at once one meets packs that are gone, in the transaction, and ends. A push touches
