@@ -12,6 +12,7 @@ pub mod ambient;
 pub mod auth;
 pub mod aws;
 pub mod buffered;
+pub mod fsck;
 pub mod graph;
 pub mod id;
 pub mod observe;

@@ -7,6 +7,7 @@
 //! - `lifecycle` ends uploads that nobody asks for, as the bucket's lifecycle rule does in a deployment.
 //! - `compaction` keeps packs few, as the function `compact` does.
 //! - [`data`] is the data folder, with the token secret in it.
+//! - [`upkeep`] is what the commands share that look after repos.
 //!
 //! [`stores`] is what commands work on that need no hub.
 //!
@@ -25,3 +26,4 @@ pub mod router;
 pub mod s3;
 pub mod serve;
 pub mod stores;
+pub mod upkeep;

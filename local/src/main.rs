@@ -1,5 +1,7 @@
 //! The `musehub` command.
 
+mod fsck;
+
 use std::error::Error;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -49,6 +51,10 @@ enum Command {
     /// Prints the environment that leads the functions there, one NAME=value a line, as `cargo lambda watch --env-file`
     /// takes it, to the file that --env names or else to the terminal; then it runs until Ctrl-C.
     Backends(Stores),
+    /// Check whether a repository is whole, and mend it
+    ///
+    /// Exit codes: 0 it is whole, 1 something is damaged, 2 it could not be checked, 3 it was damaged and is repaired.
+    Fsck(fsck::Fsck),
     /// Print an access token for a user of this hub
     Token(Token),
     /// Merge the packs of a repository, so that a clone reads few
@@ -172,6 +178,7 @@ async fn command() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(arguments) => run(arguments).await,
+        Command::Fsck(arguments) => return fsck::run(arguments).await,
         Command::Token(arguments) => token(arguments).await,
         Command::Backends(arguments) => stores(arguments).await,
         Command::Compact(arguments) => compact(arguments).await,

@@ -146,7 +146,7 @@ impl Store {
 
     /// Writes items in one transaction. `marker` is one of them, and `is_ours` tells whether what is there is what this
     /// transaction would have put there.
-    pub(super) async fn transact<T: DeserializeOwned>(
+    pub(crate) async fn transact<T: DeserializeOwned>(
         &self,
         items: Vec<TransactWriteItem>,
         marker: &Key,
@@ -226,7 +226,7 @@ fn classify(error: &SdkError<TransactWriteItemsError, HttpResponse>) -> Answer {
 }
 
 /// A write of an item that is not there yet.
-pub(super) fn put_new(table: &str, item: Item) -> Result<TransactWriteItem, Error> {
+pub(crate) fn put_new(table: &str, item: Item) -> Result<TransactWriteItem, Error> {
     let put = Put::builder()
         .table_name(table)
         .set_item(Some(item))

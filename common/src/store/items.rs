@@ -150,13 +150,13 @@ pub fn repo_of(pk: &str) -> Option<RepoId> {
 }
 
 /// The item of `record` under `key`.
-pub(super) fn encode(key: &Key, record: &impl Serialize) -> Result<Item, Error> {
+pub(crate) fn encode(key: &Key, record: &impl Serialize) -> Result<Item, Error> {
     let mut item: Item = serde_dynamo::to_item(record).map_err(Error::fault)?;
     item.extend(key.item());
     Ok(item)
 }
 
-pub(super) fn decode<T: DeserializeOwned>(item: Item) -> Result<T, Error> {
+pub(crate) fn decode<T: DeserializeOwned>(item: Item) -> Result<T, Error> {
     let describe = |item: &Item, name: &str| match item.get(name) {
         Some(AttributeValue::S(text)) => text.clone(),
         _ => String::new(),
@@ -282,7 +282,7 @@ pub struct PackItem {
 }
 
 impl PackItem {
-    pub(super) fn new(summary: &PackSummary, created_at: &str, created_by: &str) -> Self {
+    pub(crate) fn new(summary: &PackSummary, created_at: &str, created_by: &str) -> Self {
         let section = |section: &Section| (section.offset, section.length, section.checksum);
         Self {
             size: summary.size,
@@ -297,7 +297,7 @@ impl PackItem {
         }
     }
 
-    pub(super) const fn summary(&self) -> PackSummary {
+    pub(crate) const fn summary(&self) -> PackSummary {
         const fn section((offset, length, checksum): (u64, u64, u64)) -> Section {
             Section { offset, length, checksum }
         }

@@ -12,6 +12,7 @@
 //! - [`packs`] puts and gets packs; [`index`] is what the packs of one repo hold, cached; [`reader`] streams records.
 //! - [`health`] looks whether the bucket is there.
 //! - [`compact`] merges packs, so that they stay few.
+//! - [`inspect`] is what only upkeep asks of the stores.
 //! - [`uploads`] are what clients PUT straight into S3; objects among them become [`large`] ones once they are verified.
 
 pub mod account;
@@ -19,6 +20,7 @@ pub mod change;
 pub mod compact;
 pub mod health;
 pub mod index;
+pub mod inspect;
 pub mod items;
 pub mod large;
 pub mod packs;
@@ -175,7 +177,7 @@ impl Error {
         if passes(&error) { Self::Unavailable(error.into()) } else { Self::Fault(error.into()) }
     }
 
-    fn fault(cause: impl Into<wire::error::Cause>) -> Self {
+    pub(crate) fn fault(cause: impl Into<wire::error::Cause>) -> Self {
         Self::Fault(cause.into())
     }
 }

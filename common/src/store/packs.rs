@@ -106,7 +106,7 @@ impl Store {
     }
 
     /// Reads a part of an S3 object, of the version that has this ETag if it is one that may change.
-    pub(super) async fn get_range(&self, key: &str, etag: Option<&str>, range: Range<u64>) -> Result<Bytes, Error> {
+    pub(crate) async fn get_range(&self, key: &str, etag: Option<&str>, range: Range<u64>) -> Result<Bytes, Error> {
         let length = range.end.saturating_sub(range.start);
         let last = range.end.saturating_sub(1);
         let mut attempts_left = GET_ATTEMPTS;

@@ -208,7 +208,7 @@ impl Store {
     }
 
     /// Reads one item, strongly consistent.
-    pub(super) async fn get_item<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, Error> {
+    pub(crate) async fn get_item<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, Error> {
         let got = self
             .dynamodb
             .get_item()

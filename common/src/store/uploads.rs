@@ -12,6 +12,7 @@
 //! A request's body may come the same way: see [`BodyUpload`].
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use aws_sdk_s3::config::{RequestChecksumCalculation, timeout::TimeoutConfig};
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::operation::head_object::HeadObjectError;
 use aws_sdk_s3::presigning::PresigningConfig;
+use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, ChecksumType, MetadataDirective};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -57,6 +59,8 @@ const BODY_TURN_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long S3 may take to copy an object before it is asked again: so long, and a second for each so many bytes.
 const COPY_TIMEOUT: Duration = Duration::from_secs(8);
 const COPIED_A_SECOND: u64 = 32 << 20;
+/// The same for what is sent to it.
+const UPLOADED_A_SECOND: u64 = 1 << 20;
 /// How much longer all attempts may take together.
 const COPY_ATTEMPTS: u32 = 3;
 /// Attempts at a copy that S3 calls concurrent with another.
@@ -192,6 +196,40 @@ impl Store {
                 .await;
         }
         failure.map_or(Ok(()), Err)
+    }
+
+    /// Puts a file where a client would have uploaded this object. It counts once it is taken.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or S3 does not take it.
+    pub async fn upload_file(&self, repo: &RepoId, object: &ObjectKey, path: &Path) -> Result<(), Error> {
+        let size = std::fs::metadata(path).map_err(Error::fault)?.len();
+        let patience = COPY_TIMEOUT + Duration::from_secs(size / UPLOADED_A_SECOND);
+        let timeouts = TimeoutConfig::builder()
+            .operation_attempt_timeout(patience)
+            .operation_timeout(patience * COPY_ATTEMPTS)
+            .build();
+        let body = ByteStream::from_path(path).await.map_err(Error::fault)?;
+        let put = self.s3.put_object().bucket(&self.location.bucket).key(upload_key(repo, object)).body(body);
+        let config = aws_sdk_s3::config::Builder::new().timeout_config(timeouts);
+        put.customize().config_override(config).send().await.map(drop).map_err(Error::from_sdk)
+    }
+
+    /// Copies a large object to where a client would have uploaded it. It counts once it is taken.
+    ///
+    /// # Errors
+    /// When S3 does not copy it.
+    pub async fn upload_again(&self, repo: &RepoId, object: &ObjectKey, from: PackId, size: u64) -> Result<(), Error> {
+        let patience = COPY_TIMEOUT + Duration::from_secs(size / COPIED_A_SECOND);
+        let timeouts = TimeoutConfig::builder()
+            .operation_attempt_timeout(patience)
+            .operation_timeout(patience * COPY_ATTEMPTS)
+            .build();
+        let bucket = &self.location.bucket;
+        let copy = self.s3.copy_object().copy_source(format!("{bucket}/{}", large::key(repo, from, object)));
+        let copy = copy.bucket(bucket).key(upload_key(repo, object));
+        let config = aws_sdk_s3::config::Builder::new().timeout_config(timeouts);
+        copy.customize().config_override(config).send().await.map(drop).map_err(Error::from_sdk)
     }
 
     /// What lies there for a repo.

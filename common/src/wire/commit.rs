@@ -22,6 +22,7 @@ pub struct Commit {
     /// Whether `author` or `committed_at` was left empty.
     is_incomplete: bool,
     is_proved: bool,
+    is_proved_as_stored: bool,
     record: Vec<u8>,
 }
 
@@ -65,6 +66,12 @@ impl Commit {
         self.is_proved
     }
 
+    /// Whether the id is the hash of what is stored. The hub fills in an author or a time that the pusher left empty, and
+    /// the id is then the hash of the commit with that field still empty.
+    pub const fn is_proved_as_stored(&self) -> bool {
+        self.is_proved_as_stored
+    }
+
     /// Whether the pusher left the author or the time empty.
     pub const fn is_incomplete(&self) -> bool {
         self.is_incomplete
@@ -106,10 +113,11 @@ impl Commit {
         names.retain(|name| !name.is_empty());
         names.sort_unstable();
         let parents_part = names.join("\0");
-        let is_proved = [text("committed_at"), text("author")].into_iter().any(|last| {
+        let proves = |last: &str| {
             let parts = [&parents_part, text("snapshot_id"), text("message"), last];
             commit_id.is_bare(Sha256::digest(parts.join("\0")).into())
-        });
+        };
+        let is_proved = [text("committed_at"), text("author")].into_iter().any(proves);
         let is_incomplete = text("author").is_empty() || text("committed_at").is_empty();
         Ok(Self {
             parents,
@@ -117,6 +125,7 @@ impl Commit {
             branch: text("branch").into(),
             is_incomplete,
             is_proved,
+            is_proved_as_stored: is_proved || proves(""),
             record: fields.record().map_err(|error| error.to_string())?,
             id: commit_id.into(),
         })

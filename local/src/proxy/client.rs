@@ -27,21 +27,21 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const KEPT: Duration = Duration::from_secs(10);
 
 /// The body of a request to the hub or the storage.
-pub(super) type Outgoing = UnsyncBoxBody<Bytes, io::Error>;
+pub(crate) type Outgoing = UnsyncBoxBody<Bytes, io::Error>;
 
 type Https = HttpsConnector<HttpConnector>;
 type Connecting = <Https as Service<Uri>>::Future;
 type Connected = Result<<Https as Service<Uri>>::Response, Cause>;
 type Connector = MapFuture<Https, fn(Connecting) -> BoxFuture<'static, Connected>>;
 
-pub(super) struct Client {
+pub(crate) struct Client {
     client: legacy::Client<Connector, Outgoing>,
     pause: Duration,
 }
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// There is no connection, so nothing was sent.
     Connect(String),
     /// The connection ended before the answer began.
@@ -55,7 +55,7 @@ impl Client {
     ///
     /// # Errors
     /// When the system has no certificates.
-    pub(super) fn new(pause: Duration) -> io::Result<Self> {
+    pub(crate) fn new(pause: Duration) -> io::Result<Self> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -75,7 +75,7 @@ impl Client {
     }
 
     /// Sends a request, and returns when the answer begins. As long as `sent` grows, nothing is too slow.
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &self,
         request: Request<Outgoing>,
         sent: ProgressBar,
@@ -119,7 +119,7 @@ fn within_time(connecting: Connecting) -> BoxFuture<'static, Connected> {
 }
 
 /// What is at the bottom of an error, without the layers of libraries above it.
-pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn innermost(error: &(dyn Error + 'static)) -> String {
     let mut inner = error;
     while let Some(source) = inner.source() {
         inner = source;

@@ -9,7 +9,7 @@
 //! - `refusal` is what the proxy answers by itself. `progress` is what it says on the terminal.
 
 mod body;
-mod client;
+pub(crate) mod client;
 mod forward;
 mod progress;
 mod refusal;

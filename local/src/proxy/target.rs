@@ -42,7 +42,7 @@ impl fmt::Display for HubUrl {
 
 impl HubUrl {
     /// The URL of a path, which begins with a slash, and its query. Its percent-encoding stays as it is.
-    pub(super) fn at(&self, path_and_query: &str) -> Result<Uri, InvalidUri> {
+    pub(crate) fn at(&self, path_and_query: &str) -> Result<Uri, InvalidUri> {
         format!("{self}{path_and_query}").parse()
     }
 }

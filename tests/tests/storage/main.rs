@@ -13,6 +13,7 @@ mod compaction;
 mod damage;
 mod faults;
 mod health;
+mod fsck;
 mod large;
 mod lenient;
 mod merging;

@@ -131,6 +131,11 @@ impl Cloud {
         }
     }
 
+    /// What ids are here.
+    pub fn ids(&self) -> Ids {
+        self.ids
+    }
+
     /// Deletes what S3 has under a key.
     pub async fn delete(&self, key: &str) {
         let _clock = stop_clock();
@@ -169,7 +174,7 @@ impl Cloud {
         stored
     }
 
-    fn s3(&self) -> aws_sdk_s3::Client {
+    pub fn s3(&self) -> aws_sdk_s3::Client {
         let config = aws_sdk_s3::config::Builder::from(&self.backends.s3).force_path_style(true).build();
         aws_sdk_s3::Client::from_conf(config)
     }

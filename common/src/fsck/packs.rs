@@ -1,0 +1,424 @@
+//! Packs: their items, footers, sections and frames, and the large objects that belong to them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use sha2::{Digest, Sha256};
+
+use super::catalog::{RecordId, Touched, ids, large_objects};
+use super::finding::{Mend, Problem};
+use super::frames::{Read, read, reason};
+use super::record::{Opened, open};
+use super::{Check, Fix};
+use crate::id::{CommitId, ObjectKey, RepoId};
+use crate::pack::index::{FOOTER_LENGTH, decode_footer};
+use crate::pack::{Contents, GraphSection, Kind, PackId, PackSummary, PackedCommit, Section};
+use crate::service::compute;
+use crate::store::items::{Item, Key, PackItem, decode, encode};
+use crate::store::{Error, Store, large, packs};
+
+/// Bytes of a large object that one read gets.
+const LARGE_READ: u64 = 8 << 20;
+/// Ids that a finding lists.
+const LISTED: usize = 20;
+
+/// What a pack's file says of itself, as far as it can be read.
+#[derive(Debug, Default)]
+pub(super) struct Opening {
+    pub summary: Option<PackSummary>,
+    pub graph: Option<GraphSection>,
+    pub contents: Option<Contents>,
+    /// The parts that are damaged, with what is wrong.
+    pub damage: Vec<(String, String)>,
+    /// The pack's item, as it would have to be.
+    pub contradiction: Option<String>,
+    pub bytes_read: u64,
+}
+
+impl Opening {
+    fn damaged(&mut self, part: &str, reason: impl Into<String>) {
+        self.damage.push((part.to_owned(), reason.into()));
+    }
+}
+
+/// Reads what a pack of `size` bytes says of itself, and compares it with what its item says, if that can be read.
+pub(super) async fn open_pack(
+    store: &Arc<Store>,
+    repo: &RepoId,
+    pack: PackId,
+    size: u64,
+    said: Option<PackSummary>,
+) -> Result<Opening, Error> {
+    let mut opening = Opening::default();
+    let key = packs::key(repo, pack);
+    let footer_start = size.saturating_sub(FOOTER_LENGTH as u64);
+    let footer = match store.get_range(&key, None, footer_start..size).await {
+        Ok(footer) => decode_footer(pack, &footer).map_err(|error| reason(&error)),
+        Err(Error::Damaged(reason)) => Err(reason),
+        Err(error) => return Err(error),
+    };
+    opening.bytes_read += FOOTER_LENGTH as u64;
+    let sections = match (footer, said) {
+        (Ok(sections), Some(said)) => {
+            if sections != (said.graph, said.contents) {
+                opening.contradiction = Some("its sections lie elsewhere by the pack's own footer".to_owned());
+            }
+            sections
+        }
+        (Ok(sections), None) => sections,
+        (Err(reason), said) => {
+            opening.damaged("footer", reason);
+            let Some(said) = said else {
+                return Ok(opening);
+            };
+            (said.graph, said.contents)
+        }
+    };
+    let (graph, contents) = sections;
+    if graph.range().end != contents.offset || contents.range().end != footer_start {
+        opening.damaged("footer", "the parts of the pack do not lie side by side");
+    }
+    let mut section = async |part: &str, section: &Section| -> Result<Option<bytes::Bytes>, Error> {
+        if section.range().end > size {
+            opening.damaged(part, "it would lie behind the end of the pack");
+            return Ok(None);
+        }
+        match store.get_range(&key, None, section.range()).await {
+            Ok(stored) => {
+                opening.bytes_read += stored.len() as u64;
+                Ok(Some(stored))
+            }
+            Err(Error::Damaged(reason)) => {
+                opening.damaged(part, reason);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    };
+    let stored_graph = section("graph section", &graph).await?;
+    let stored_contents = section("contents section", &contents).await?;
+    if let Some(stored) = stored_graph {
+        match compute(|| GraphSection::decode(pack, &graph, &stored)) {
+            Ok(decoded) => opening.graph = Some(decoded),
+            Err(error) => opening.damaged("graph section", reason(&error)),
+        }
+    }
+    if let Some(stored) = stored_contents {
+        match compute(|| Contents::decode(pack, &contents, &stored)) {
+            Ok(decoded) => opening.contents = Some(decoded),
+            Err(error) => opening.damaged("contents section", reason(&error)),
+        }
+    }
+    opening.compare(size, graph, contents, said);
+    Ok(opening)
+}
+
+impl Opening {
+    /// Holds the parts of the pack, and its item, against each other.
+    fn compare(&mut self, size: u64, graph: Section, contents: Section, said: Option<PackSummary>) {
+        let Some(listed) = &self.contents else {
+            return;
+        };
+        let frames_end = listed.frames.iter().map(|frame| u64::from(frame.stored_length)).sum::<u64>();
+        if frames_end != graph.offset {
+            self.damage.push(("contents section".to_owned(), "its frames do not fill the pack".to_owned()));
+        }
+        let mut counts: HashMap<Kind, u64> = HashMap::new();
+        let mut commits: Vec<CommitId> = Vec::new();
+        for (frame, records) in listed.frames.iter().zip(&listed.records) {
+            for (record, _) in ids(records) {
+                *counts.entry(frame.kind).or_default() += 1;
+                if let RecordId::Commit(id) = record {
+                    commits.push(id);
+                }
+            }
+        }
+        let of = |kinds: &[Kind]| kinds.iter().filter_map(|kind| counts.get(kind)).sum::<u64>();
+        let summary = PackSummary {
+            size,
+            commits: of(&[Kind::Commits]),
+            snapshots: of(&[Kind::Snapshots, Kind::SnapshotsAhead]),
+            objects: of(&[Kind::Objects, Kind::ObjectsAhead]) + large_objects(PackId::nil(), listed).count() as u64,
+            graph,
+            contents,
+        };
+        let is_same = |graph: &GraphSection| graph.0.iter().map(|node| &node.id).eq(&commits);
+        if self.graph.as_ref().is_some_and(|graph| !is_same(graph)) {
+            self.damage
+                .push(("graph section".to_owned(), "it lists other commits than the contents section".to_owned()));
+            self.graph = None;
+        }
+        if said.is_some_and(|said| said != summary && said.size == size) && self.contradiction.is_none() {
+            self.contradiction = Some("it counts other records than the pack holds".to_owned());
+        }
+        self.summary = Some(summary);
+    }
+}
+
+impl Check<'_> {
+    /// What S3 has of the repo.
+    pub(super) async fn list_stored(&mut self) -> Result<(), Error> {
+        for prefix in ["packs", "objects"] {
+            let prefix = format!("{prefix}/{}/", self.subject.id);
+            let mut after = None;
+            loop {
+                let page = self.store.objects_page(&prefix, after).await?;
+                for listed in page.entries {
+                    let name = listed.key.strip_prefix(&prefix).unwrap_or_default();
+                    let pack = name.strip_suffix(".pack").and_then(|name| PackId::from_string(name).ok());
+                    match pack {
+                        Some(pack) => drop(self.stored_packs.insert(pack, listed.size)),
+                        None => drop(self.stored_objects.insert(listed.key, listed.size)),
+                    }
+                }
+                self.tell("bucket", (self.stored_packs.len() + self.stored_objects.len()) as u64, 0);
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn check_packs(&mut self) -> Result<(), Error> {
+        let packs = std::mem::take(&mut self.packs);
+        let total = packs.len() as u64;
+        self.order = packs.iter().map(|pack| pack.id).collect();
+        self.counts.packs = total;
+        let mut reached: Vec<(ObjectKey, PackId)> = Vec::new();
+        for (number, pack) in packs.into_iter().enumerate() {
+            self.tell("packs", number as u64, total);
+            let number = u32::try_from(number).map_err(Error::fault)?;
+            if let Some(contents) = self.check_pack(number, pack.id, pack.item).await? {
+                reached.extend(contents.reached.into_iter().map(|key| (key, pack.id)));
+            }
+        }
+        for (object, pack) in reached {
+            if !self.diagnosis.catalog.reach(&object) {
+                let touched = Touched::records([RecordId::Object(object.clone())]);
+                self.diagnosis.wanted.objects.insert(object.clone(), false);
+                self.find(Problem::ReachedMissing { object, pack }, Mend::Clone, touched);
+            }
+        }
+        Ok(())
+    }
+
+    async fn check_pack(&mut self, number: u32, pack: PackId, item: Item) -> Result<Option<Contents>, Error> {
+        let repo = self.subject.id.clone();
+        let key = Key::pack(&repo, pack);
+        let item_name = format!("{} / {}", key.pk, key.sk);
+        let decoded = decode::<PackItem>(item.clone());
+        let said = decoded.as_ref().ok().map(PackItem::summary);
+        if let Some(said) = said {
+            self.diagnosis.listed.insert(pack, said);
+        }
+        let Some(size) = self.stored_packs.get(&pack).copied() else {
+            self.diagnosis.damaged.insert(pack, false);
+            self.find(Problem::PackMissing { pack }, Mend::Repair, Touched::everything());
+            return Ok(None);
+        };
+        self.counts.bytes += size;
+        let opening = open_pack(self.store, &repo, pack, size, said).await?;
+        self.counts.bytes_read += opening.bytes_read;
+        if let Some(said) = said
+            && said.size != size
+        {
+            let is_item = opening.damage.is_empty() && opening.summary.is_some();
+            if is_item {
+                // The file is whole in itself, so it is the item that is wrong.
+                let reason = format!("the pack has {size} bytes, and not {}", said.size);
+                self.find_contradiction(&item_name, reason);
+            } else {
+                let problem = Problem::PackSize { pack, stored: size, expected: said.size };
+                self.find(problem, Mend::Repair, Touched::everything());
+            }
+        } else if let Some(reason) = &opening.contradiction {
+            self.find_contradiction(&item_name, reason.clone());
+        }
+        if let Err(error) = &decoded {
+            let problem = Problem::ItemUnreadable { item: item_name, reason: error.to_string() };
+            self.find(
+                problem,
+                if opening.summary.is_some() { Mend::Repair } else { Mend::Clone },
+                Touched::everything(),
+            );
+        }
+        if said != opening.summary
+            && opening.damage.is_empty()
+            && let Some(summary) = opening.summary
+        {
+            self.diagnosis.listed.insert(pack, summary);
+            let now = self.store.ambient().now_iso();
+            let right = encode(&key, &PackItem::new(&summary, &now, "fsck"))?;
+            self.diagnosis.fixes.push(Fix { item: right, seen: Some(item) });
+        }
+        for (part, reason) in &opening.damage {
+            self.diagnosis.damaged.insert(pack, opening.contents.is_some());
+            let (part, reason) = (part.clone(), reason.clone());
+            let mend = if opening.contents.is_some() { Mend::Repair } else { Mend::Clone };
+            let problem = Problem::PackDamaged { pack, part, reason, records: None, lost: Vec::new() };
+            // A reader does not look at the footer; without a section it has no index of the repo.
+            let is_footer = matches!(&problem, Problem::PackDamaged { part, .. } if part == "footer");
+            let touched = if is_footer { Touched::default() } else { Touched::everything() };
+            self.find(problem, mend, touched);
+        }
+        let Some(contents) = opening.contents else {
+            return Ok(None);
+        };
+        self.diagnosis.catalog.add(number, opening.graph.as_ref(), &contents);
+        if self.options.is_deep {
+            self.check_frames(number, pack, opening.graph.as_ref(), &contents).await?;
+        }
+        self.check_large(number, pack, &contents).await?;
+        Ok(Some(contents))
+    }
+
+    fn find_contradiction(&mut self, item: &str, reason: String) {
+        let problem = Problem::ItemContradicts { item: item.to_owned(), reason };
+        self.find(problem, Mend::Repair, Touched::everything());
+    }
+
+    /// Reads the commits and objects of a pack.
+    async fn check_frames(
+        &mut self,
+        number: u32,
+        pack: PackId,
+        graph: Option<&GraphSection>,
+        contents: &Contents,
+    ) -> Result<(), Error> {
+        let (store, repo) = (Arc::clone(self.store), self.subject.id.clone());
+        let nodes: HashMap<&CommitId, &PackedCommit> =
+            graph.iter().flat_map(|graph| &graph.0).map(|node| (&node.id, node)).collect();
+        let kinds = [Kind::Commits, Kind::Objects, Kind::ObjectsAhead];
+        let mut reads = std::pin::pin!(read(&store, &repo, pack, &contents.frames, &kinds));
+        while let Some(frames) = reads.next().await {
+            for frame in frames? {
+                let Some(raw) = self.whole_frame(number, pack, contents, &frame) else { continue };
+                let Some(records) = contents.records.get(frame.number) else { continue };
+                let mut start = 0_usize;
+                let mut wrong: Vec<(RecordId, String)> = Vec::new();
+                compute(|| {
+                    for (id, length) in ids(records) {
+                        let end = start.saturating_add(length as usize);
+                        let record = raw.get(start..end).unwrap_or_default();
+                        start = end;
+                        match open(&id, record, self.options.ids) {
+                            Ok(Opened::Commit(commit)) => {
+                                let agrees = |node: &&PackedCommit| {
+                                    node.parents == commit.parents && node.snapshot == commit.snapshot
+                                };
+                                if !nodes.is_empty() && !nodes.get(&commit.id).is_some_and(agrees) {
+                                    wrong
+                                        .push((id, "the graph section names other parents or another snapshot".into()));
+                                }
+                            }
+                            Ok(_) => {}
+                            Err(reason) => wrong.push((id, reason)),
+                        }
+                        self.counts.unhashed += u64::from(!self.options.ids.are_checked());
+                    }
+                });
+                for (id, reason) in wrong {
+                    self.find_wrong(pack, frame.number, id, reason);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn find_wrong(&mut self, pack: PackId, frame: usize, id: RecordId, reason: String) {
+        self.diagnosis.damaged.insert(pack, true);
+        self.diagnosis.catalog.break_copy(&id);
+        let is_elsewhere = self.diagnosis.catalog.copies(&id).is_some_and(super::catalog::Copies::any_whole);
+        let problem = Problem::RecordWrong { pack, frame, id: id.to_string(), reason };
+        let mend = if is_elsewhere { Mend::Repair } else { Mend::Clone };
+        self.find(problem, mend, Touched::records([id]));
+    }
+
+    /// The bytes of a frame's records, unless it is damaged.
+    pub(super) fn whole_frame(
+        &mut self,
+        number: u32,
+        pack: PackId,
+        contents: &Contents,
+        frame: &Read,
+    ) -> Option<bytes::Bytes> {
+        let stored = contents.frames.get(frame.number).map_or(0, |frame| frame.stored_length);
+        self.counts.bytes_read += u64::from(stored);
+        match &frame.raw {
+            Ok(raw) => Some(raw.clone()),
+            Err(reason) => {
+                self.diagnosis.damaged.insert(pack, true);
+                let records = contents.records.get(frame.number);
+                let records: Vec<RecordId> = records.map(|records| ids(records).map(|(id, _)| id).collect())?;
+                let catalog = &mut self.diagnosis.catalog;
+                records.iter().for_each(|id| catalog.break_copy(id));
+                let count = records.len() as u64;
+                let is_lost = |id: &&RecordId| !catalog.copies(id).is_some_and(super::catalog::Copies::any_whole);
+                let lost = records.iter().filter(is_lost).take(LISTED).map(ToString::to_string).collect::<Vec<_>>();
+                let affected = records.into_iter().filter(|id| {
+                    catalog.copies(id).is_none_or(|copies| !copies.any_whole() || copies.is_read_from(number))
+                });
+                let touched = Touched::records(affected);
+                let mend = if lost.is_empty() { Mend::Repair } else { Mend::Clone };
+                let part = format!("frame {}", frame.number);
+                let problem = Problem::PackDamaged { pack, part, reason: reason.clone(), records: Some(count), lost };
+                self.find(problem, mend, touched);
+                None
+            }
+        }
+    }
+
+    async fn check_large(&mut self, number: u32, pack: PackId, contents: &Contents) -> Result<(), Error> {
+        let repo = self.subject.id.clone();
+        for (holder, object, expected) in large_objects(pack, contents) {
+            self.counts.large += 1;
+            let key = large::key(&repo, holder, object);
+            let problem = match self.stored_objects.remove(&key) {
+                None => Problem::LargeMissing { object: object.clone(), pack },
+                Some(stored) if stored != expected => {
+                    Problem::LargeSize { object: object.clone(), pack, stored, expected }
+                }
+                Some(size) => {
+                    self.counts.bytes += size;
+                    let Some(digest) = object.as_ref().digest().filter(|_| self.options.is_deep) else {
+                        continue;
+                    };
+                    self.tell("large objects", self.counts.large, 0);
+                    match hash(self.store, &key, size).await {
+                        Ok(found) if found == *digest => {
+                            self.counts.bytes_read += size;
+                            continue;
+                        }
+                        Ok(_) | Err(Error::Damaged(_)) => Problem::LargeDamaged { object: object.clone(), pack },
+                        Err(error) => return Err(error),
+                    }
+                }
+            };
+            self.diagnosis.damaged.insert(pack, true);
+            let record = RecordId::Object(object.clone());
+            self.diagnosis.catalog.break_copy(&record);
+            let copies = self.diagnosis.catalog.copies(&record);
+            let is_elsewhere = copies.is_some_and(super::catalog::Copies::any_whole);
+            let is_read = copies.is_none_or(|copies| !copies.any_whole() || copies.is_read_from(number));
+            let touched = Touched::records(is_read.then_some(record));
+            self.find(problem, if is_elsewhere { Mend::Repair } else { Mend::Clone }, touched);
+        }
+        Ok(())
+    }
+}
+
+/// The SHA-256 of an S3 object, read in parts.
+pub(super) async fn hash(store: &Store, key: &str, size: u64) -> Result<[u8; 32], Error> {
+    let mut hash = Sha256::new();
+    let mut start = 0;
+    while start < size {
+        let end = size.min(start + LARGE_READ);
+        let bytes = store.get_range(key, None, start..end).await?;
+        compute(|| hash.update(&bytes));
+        start = end;
+    }
+    Ok(hash.finalize().into())
+}

@@ -1,0 +1,186 @@
+//! Damaged packs leave the list. A record that lies in two packs is read from the first, so as long as a damaged pack is
+//! listed, a whole copy in a later one helps no reader.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+
+use super::builder::Builder;
+use super::{ALL_KINDS, Action, BY, set_aside_key, size_of};
+use crate::fsck::catalog::{Copies, RecordId, ids, large_objects};
+use crate::fsck::frames::read;
+use crate::fsck::packs::{hash, open_pack};
+use crate::fsck::record::{Opened, open};
+use crate::fsck::{Report, Step, Watch};
+use crate::id::{ObjectKey, RepoId};
+use crate::pack::{Contents, Kind, PackId};
+use crate::service::{Ids, compute};
+use crate::store::change::Outcome;
+use crate::store::items::{Key, PackItem, encode};
+use crate::store::packs::StoredPack;
+use crate::store::{Error, Store, large};
+
+/// Replaces every damaged pack of whose records each has a whole copy somewhere; and those that cannot be opened, when
+/// nothing in the repo is missing without them.
+pub(super) async fn replace(
+    store: &Arc<Store>,
+    report: &Report,
+    ids: Ids,
+    watch: Watch<'_>,
+) -> Result<Vec<Action>, Error> {
+    let (repo, diagnosis) = (&report.repo_id, &report.diagnosis);
+    // Where ids are opaque nobody can tell what is missing without a pack.
+    let may_do_without = diagnosis.wanted.is_empty() && ids.are_checked();
+    let mut replaceable: BTreeMap<PackId, Option<Contents>> = BTreeMap::new();
+    for (pack, is_open) in &diagnosis.damaged {
+        let contents = if *is_open { contents(store, report, *pack).await? } else { None };
+        match contents {
+            Some(contents) if is_elsewhere(report, &contents) => drop(replaceable.insert(*pack, Some(contents))),
+            None if may_do_without => drop(replaceable.insert(*pack, None)),
+            _ => {}
+        }
+    }
+    if replaceable.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut needed: HashSet<RecordId> = HashSet::new();
+    for contents in replaceable.values().flatten() {
+        needed.extend(all(contents));
+    }
+    for pack in diagnosis.listed.keys().filter(|pack| !diagnosis.damaged.contains_key(*pack)) {
+        if let Some(contents) = contents(store, report, *pack).await? {
+            all(&contents).for_each(|id| _ = needed.remove(&id));
+        }
+    }
+    let mut done = Vec::new();
+    let total = replaceable.len() as u64;
+    for (number, (pack, contents)) in replaceable.into_iter().enumerate() {
+        watch(Step { what: "damaged packs", done: number as u64, total });
+        let before = needed.len();
+        let mut builder = Builder::new(store, repo);
+        if let Some(contents) = contents {
+            rescue_large(store, report, pack, &contents, &mut needed).await?;
+            rescue(store, repo, pack, &contents, ids, &mut needed, &mut builder).await?;
+        }
+        let rescued = (before - needed.len()) as u64;
+        let successor = builder.finish().await?;
+        if swap(store, report, pack, &successor).await? == Outcome::Landed {
+            done.push(Action::PackSetAside { pack, rescued });
+        }
+    }
+    Ok(done)
+}
+
+/// What a pack lists.
+async fn contents(store: &Arc<Store>, report: &Report, pack: PackId) -> Result<Option<Contents>, Error> {
+    let Some(size) = size_of(store, &report.repo_id, pack).await? else {
+        return Ok(None);
+    };
+    let said = report.diagnosis.listed.get(&pack).copied();
+    Ok(open_pack(store, &report.repo_id, pack, size, said).await?.contents)
+}
+
+fn all(contents: &Contents) -> impl Iterator<Item = RecordId> + '_ {
+    let packed = contents.records.iter().flat_map(ids).map(|(id, _)| id);
+    packed.chain(large_objects(PackId::nil(), contents).map(|(_, key, _)| RecordId::Object(key.clone())))
+}
+
+/// Whether each record of a pack has a whole copy, in this pack or another.
+fn is_elsewhere(report: &Report, contents: &Contents) -> bool {
+    all(contents).all(|id| report.diagnosis.catalog.copies(&id).is_some_and(Copies::any_whole))
+}
+
+/// Writes what is whole in a pack, and needed, into new ones.
+async fn rescue(
+    store: &Arc<Store>,
+    repo: &RepoId,
+    pack: PackId,
+    contents: &Contents,
+    checked: Ids,
+    needed: &mut HashSet<RecordId>,
+    builder: &mut Builder<'_>,
+) -> Result<(), Error> {
+    builder.reach(contents.reached.iter().cloned());
+    let mut reads = std::pin::pin!(read(store, repo, pack, &contents.frames, &ALL_KINDS));
+    while let Some(frames) = reads.next().await {
+        for frame in frames? {
+            let (Ok(raw), Some(records)) = (frame.raw, contents.records.get(frame.number)) else { continue };
+            let kind = contents.frames.get(frame.number).map(|frame| frame.kind);
+            let mut start = 0_usize;
+            for (id, length) in ids(records) {
+                let end = start.saturating_add(length as usize);
+                let range = start..end;
+                start = end;
+                if end > raw.len() || !needed.contains(&id) {
+                    continue;
+                }
+                let record = raw.slice(range);
+                match compute(|| open(&id, &record, checked)) {
+                    Ok(Opened::Commit(commit)) => builder.commit(*commit).await?,
+                    Ok(Opened::Snapshot(snapshot)) => {
+                        let id = snapshot.snapshot_id.clone();
+                        let is_ahead = kind == Some(Kind::SnapshotsAhead);
+                        builder.snapshot(id, record.clone(), is_ahead).await?;
+                    }
+                    Ok(Opened::Object) => {
+                        if let RecordId::Object(key) = &id {
+                            let is_ahead = kind == Some(Kind::ObjectsAhead);
+                            builder.object(key.clone(), record.clone(), is_ahead).await?;
+                        }
+                    }
+                    // Another pack has it.
+                    Err(_) => continue,
+                }
+                needed.remove(&id);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Gives large objects that belong to a pack, and are whole, to a new one. What says that they are reached is another
+/// pack's.
+async fn rescue_large(
+    store: &Arc<Store>,
+    report: &Report,
+    pack: PackId,
+    contents: &Contents,
+    needed: &mut HashSet<RecordId>,
+) -> Result<(), Error> {
+    let repo = &report.repo_id;
+    let mut moving: HashSet<ObjectKey> = HashSet::new();
+    for (holder, key, size) in large_objects(pack, contents) {
+        if !needed.contains(&RecordId::Object(key.clone())) {
+            continue;
+        }
+        match hash(store, &large::key(repo, holder, key), size).await {
+            Ok(digest) if key.as_ref().digest() == Some(&digest) => {
+                store.upload_again(repo, key, holder, size).await?;
+                moving.insert(key.clone());
+            }
+            Ok(_) | Err(Error::Damaged(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if !moving.is_empty() {
+        store.take_uploads(repo, report.diagnosis.listed.len(), moving.clone(), BY).await?;
+        moving.into_iter().for_each(|key| _ = needed.remove(&RecordId::Object(key)));
+    }
+    Ok(())
+}
+
+/// Takes a pack off the list and puts its successor there, in one transaction, which also keeps the name of the first.
+/// Where nothing was left to be written anew the successor is empty: that something new is listed makes every process
+/// look at the list.
+async fn swap(store: &Store, report: &Report, pack: PackId, successor: &StoredPack) -> Result<Outcome, Error> {
+    let repo = &report.repo_id;
+    let key = set_aside_key(repo, pack);
+    let Some(mut item) = store.item(&Key::pack(repo, pack)).await? else {
+        return Ok(Outcome::Conflict);
+    };
+    item.extend(key.item());
+    let listed = PackItem::new(&successor.written.summary, &store.ambient().now_iso(), BY);
+    let listed = encode(&Key::pack(repo, successor.id), &listed)?;
+    store.exchange_items(&Key::pack(repo, pack), &key, vec![item, listed]).await
+}

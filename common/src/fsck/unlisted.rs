@@ -1,0 +1,78 @@
+//! What lies in S3 and is named by nothing: a pack whose item is lost, or garbage.
+
+use super::Check;
+use super::catalog::{Touched, ids, large_objects};
+use super::finding::{Mend, Problem};
+use super::packs::open_pack;
+use crate::pack::PackId;
+use crate::store::items::Key;
+use crate::store::{Error, packs};
+
+impl Check<'_> {
+    /// Whether a pack that S3 has is neither listed, nor set aside, nor named by an item of a kind that is not known.
+    pub(super) fn is_unlisted(&self, pack: &PackId) -> bool {
+        !self.diagnosis.listed.contains_key(pack)
+            && !self.diagnosis.damaged.contains_key(pack)
+            && !self.is_named_elsewhere(&pack.to_string())
+    }
+
+    fn is_named_elsewhere(&self, pack: &str) -> bool {
+        self.set_aside.iter().any(|aside| aside.to_string() == pack)
+            || self.said_elsewhere.iter().any(|text| text.contains(pack))
+    }
+
+    pub(super) async fn look_through_unlisted(&mut self) -> Result<(), Error> {
+        let unlisted: Vec<(PackId, u64)> = self
+            .stored_packs
+            .iter()
+            .filter(|(pack, _)| self.is_unlisted(pack))
+            .map(|(pack, size)| (*pack, *size))
+            .collect();
+        for (pack, size) in unlisted {
+            let repo = &self.subject.id;
+            // One that was pushed since the list was read is no garbage.
+            if self.store.item(&Key::pack(repo, pack)).await?.is_some() {
+                continue;
+            }
+            let holds = if self.diagnosis.wanted.is_empty() { 0 } else { self.wanted_in(pack, size).await? };
+            if holds > 0 {
+                self.diagnosis.unlisted.push(pack);
+                self.find(Problem::PackUnlisted { pack, holds }, Mend::Repair, Touched::default());
+            } else {
+                self.find_garbage(packs::key(&self.subject.id, pack), size);
+            }
+        }
+        let prefix = format!("objects/{}/", self.subject.id);
+        for (key, bytes) in std::mem::take(&mut self.stored_objects) {
+            let pack = key.strip_prefix(&prefix).and_then(|rest| rest.split('/').next()).unwrap_or_default();
+            let holder = PackId::from_string(pack).ok();
+            // Of a pack that is damaged it is not known what belongs to it; that of one still to be listed is its own.
+            let is_of_unknown = holder.is_some_and(|pack| {
+                self.diagnosis.damaged.contains_key(&pack) || self.diagnosis.unlisted.contains(&pack)
+            });
+            if !is_of_unknown && !self.is_named_elsewhere(pack) {
+                self.find_garbage(key, bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// How many of the records that are missing a pack holds.
+    async fn wanted_in(&mut self, pack: PackId, size: u64) -> Result<u64, Error> {
+        let opening = open_pack(self.store, &self.subject.id, pack, size, None).await?;
+        self.counts.bytes_read += opening.bytes_read;
+        let Some(contents) = opening.contents.filter(|_| opening.damage.is_empty()) else {
+            return Ok(0);
+        };
+        let wanted = &self.diagnosis.wanted;
+        let packed = contents.records.iter().flat_map(ids).filter(|(id, _)| wanted.contains(id)).count();
+        let large = large_objects(pack, &contents).filter(|(_, key, _)| wanted.objects.contains_key(*key)).count();
+        Ok((packed + large) as u64)
+    }
+
+    fn find_garbage(&mut self, key: String, bytes: u64) {
+        self.counts.garbage += 1;
+        self.counts.garbage_bytes += bytes;
+        self.find(Problem::Garbage { key, bytes }, Mend::Nothing, Touched::default());
+    }
+}

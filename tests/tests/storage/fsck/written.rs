@@ -1,0 +1,69 @@
+//! Packs that were wrong when they were written: every checksum is right, and what is in them is not.
+
+use common::fsck::finding::{Mend, Problem};
+use common::fsck::repair::{Action, repair};
+use common::id::ObjectId;
+use common::pack::{NewObject, NewPack, NewSnapshot, write};
+use common::store::change::{Change, Outcome};
+
+use super::song::{Song, check, store, subject};
+use crate::process::Cloud;
+
+async fn list(cloud: &Cloud, song: &Song, new: NewPack<'_>) {
+    let store = store(cloud);
+    let stored = store.store_pack(&song.repo, write(new).unwrap()).await.unwrap();
+    let change = Change { repo: &song.repo, creates: None, pack: Some(&stored), branch: None, by: "a test" };
+    assert_eq!(store.commit(&change).await.unwrap(), Outcome::Landed);
+}
+
+#[tokio::test]
+async fn a_record_that_is_not_what_its_id_says_is_named() {
+    let cloud = Cloud::start().await;
+    let song = Song::push(&cloud).await;
+    let key = ObjectId::of(b"something").key();
+    let object = NewObject { key: key.clone(), path: "".into(), content: b"something else", is_ahead: true };
+    list(&cloud, &song, NewPack { objects: vec![object], ..NewPack::default() }).await;
+    assert!(song.check(&cloud, false).await.is_whole(), "the index says nothing of it");
+    let report = song.check(&cloud, true).await;
+    let [finding] = report.findings.as_slice() else { panic!("{:?}", report.findings) };
+    let Problem::RecordWrong { id, reason, frame: 0, .. } = &finding.problem else { panic!("{finding:?}") };
+    assert_eq!(
+        (id.as_str(), reason.as_str()),
+        (format!("object {}", key.as_ref()).as_str(), "its id is not the hash of it")
+    );
+    assert_eq!(finding.mend, Mend::Clone);
+}
+
+#[tokio::test]
+async fn an_object_that_a_reached_snapshot_names_and_that_counts_as_ahead_is_named_and_listed_as_reached() {
+    let cloud = Cloud::start().await;
+    let song = Song::push(&cloud).await;
+    let manifest = [("song.mid".to_owned(), song.ahead.id.clone())].into();
+    let id = tests::ids::snapshot_id(&manifest);
+    let record = serde_json::json!({"snapshot_id": id, "manifest": manifest, "created_at": null});
+    let record = rmp_serde::to_vec_named(&record).unwrap();
+    let snapshot = NewSnapshot { id: id.parse().unwrap(), record, is_ahead: false };
+    list(&cloud, &song, NewPack { snapshots: vec![snapshot], ..NewPack::default() }).await;
+    let report = song.check(&cloud, true).await;
+    let [finding] = report.findings.as_slice() else { panic!("{:?}", report.findings) };
+    let Problem::ObjectUnseen { object, snapshot } = &finding.problem else { panic!("{finding:?}") };
+    assert_eq!((object.as_ref().to_string(), snapshot.as_ref().to_string()), (song.ahead.id.clone(), id));
+
+    let subject = subject(&cloud, song.slug).await;
+    let repaired = repair(&store(&cloud), &subject, cloud.ids(), None, &|_| ()).await.unwrap();
+    assert_eq!(repaired.actions, [Action::Reached { objects: 1 }]);
+    assert_eq!(check(&cloud, song.slug, true).await.findings, []);
+    let shown = cloud.process().object(&song.repo.to_string(), &song.ahead.id).await.expect("a whole answer");
+    assert_eq!(shown.status, 200);
+}
+
+#[tokio::test]
+async fn what_a_pack_lists_as_reached_has_to_be_somewhere() {
+    let cloud = Cloud::start().await;
+    let song = Song::push(&cloud).await;
+    let reached = ObjectId::of(b"nowhere").key();
+    list(&cloud, &song, NewPack { reached: vec![reached.clone()], ..NewPack::default() }).await;
+    let report = song.check(&cloud, false).await;
+    let [finding] = report.findings.as_slice() else { panic!("{:?}", report.findings) };
+    assert!(matches!(&finding.problem, Problem::ReachedMissing { object, .. } if *object == reached), "{finding:?}");
+}
