@@ -52,6 +52,8 @@ WOKEN_BY_THE_STREAM = {"compact"}
 DELETES_PACKS = {"compact"}
 KEY_PREFIXES = {"packs", "objects", "uploads"}
 PARTITION_KEYS = {"NAME#*", "REPO#*", "USER#*", "HANDLE#*", "UPLOAD#*", "SECRET"}
+# Who lists something else than uploads.
+LISTED = {"compact": {"packs/*", "objects/*"}, "stats": {"packs/*", "objects/*"}}
 # An error of these makes clients send more.
 LAST_TO_BE_THROTTLED = {"filter-objects", "presign", "negotiate"}
 # API Gateway stops to wait for a buffered answer then.
@@ -474,10 +476,11 @@ class Check:
             )
         if "s3:ListBucket" in statement.actions:
             conditions = [each for each in statement.condition.values() if isinstance(each, dict)]
-            prefixes = {prefix for each in conditions for prefix in as_list(each.get("s3:prefix"))}
-            listable = {"packs/*", "objects/*"} if function in DELETES_PACKS else {"uploads/*"}
+            prefixes = {prefix for each in conditions for prefix in as_list(each.get("s3:prefix", "*"))}
+            allowed = LISTED.get(function, {"uploads/*"})
             self.expect(
-                bool(prefixes) and prefixes <= listable, f"{function}: s3:ListBucket on more than {sorted(listable)}"
+                bool(prefixes) and prefixes <= allowed,
+                f"{function}: s3:ListBucket on more than {', '.join(sorted(each.rstrip('*') for each in allowed))}",
             )
 
     def sends_dead_letters(self, function: str, statement: Statement) -> bool:
@@ -899,6 +902,11 @@ MUTATIONS: list[tuple[str, Mutation, str]] = [
         "the whole bucket",
         lambda t, c: shared_statements(t, "ReadsPacks")[0].update(Resource={"Fn::Sub": "${Bucket.Arn}/*"}),
         "no prefix of keys in the bucket",
+    ),
+    (
+        "the list of the whole bucket for one who lists much of it",
+        lambda t, c: own_statements(t, "Stats")[0].pop("Condition"),
+        "s3:ListBucket on more than objects/, packs/",
     ),
     (
         "the list of the whole bucket",

@@ -19,6 +19,7 @@ pub mod observe;
 pub mod pack;
 pub mod price;
 pub mod service;
+pub mod stats;
 pub mod store;
 pub mod streaming;
 pub mod wire;

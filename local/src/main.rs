@@ -1,6 +1,7 @@
 //! The `musehub` command.
 
 mod fsck;
+mod stats;
 
 use std::error::Error;
 use std::io::Write;
@@ -55,6 +56,8 @@ enum Command {
     ///
     /// Exit codes: 0 it is whole, 1 something is damaged, 2 it could not be checked, 3 it was damaged and is repaired.
     Fsck(fsck::Fsck),
+    /// Tell what a repository is made of, and what a clone of it costs
+    Stats(stats::Arguments),
     /// Print an access token for a user of this hub
     Token(Token),
     /// Merge the packs of a repository, so that a clone reads few
@@ -179,6 +182,7 @@ async fn command() -> ExitCode {
     let done = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(arguments) => run(arguments).await,
         Command::Fsck(arguments) => return fsck::run(arguments).await,
+        Command::Stats(arguments) => stats::run(arguments).await,
         Command::Token(arguments) => token(arguments).await,
         Command::Backends(arguments) => stores(arguments).await,
         Command::Compact(arguments) => compact(arguments).await,

@@ -62,14 +62,17 @@ pub enum Function {
     Repos,
     /// `functions/identities`
     Identities,
+    /// `functions/stats`
+    Stats,
 }
 
 /// Every route of the hub: its method, its path, and the function that answers it.
-pub const ROUTES: [(Method, &str, Function); 18] = [
+pub const ROUTES: [(Method, &str, Function); 19] = [
     (Method::GET, "/health", Function::Health),
     (Method::GET, "/openapi.json", Function::Openapi),
     (Method::POST, "/api/identities", Function::Identities),
     (Method::POST, "/api/repos", Function::Repos),
+    (Method::GET, "/api/repos/{owner}/{slug}/stats", Function::Stats),
     (Method::GET, "/{owner}/{slug}/refs", Function::Refs),
     (Method::POST, "/{owner}/{slug}/push", Function::Push),
     (Method::POST, "/{owner}/{slug}/push/objects", Function::PushObjects),
@@ -105,6 +108,7 @@ impl Function {
             Self::Health => health::handle(hub, request).await,
             Self::Repos => repos::handle(hub, request).await,
             Self::Identities => identities::handle(hub, request).await,
+            Self::Stats => stats::handle(hub, request).await,
         }
     }
 
@@ -126,6 +130,7 @@ impl Function {
             Self::Health => "health",
             Self::Repos => "repos",
             Self::Identities => "identities",
+            Self::Stats => "stats",
         }
     }
 

@@ -173,6 +173,30 @@ impl RepoIndex {
         }
     }
 
+    /// How many different commits, snapshots and objects there are.
+    pub fn counts(&self) -> (usize, usize, usize) {
+        (self.graph.len(), self.snapshots.len(), self.objects.len())
+    }
+
+    /// All frames.
+    pub fn frames(&self) -> &[PackFrame] {
+        &self.frames
+    }
+
+    /// All large objects.
+    pub fn large(&self) -> &[LargeObject] {
+        &self.large
+    }
+
+    /// Where the objects lie that some branch has reached, in no order.
+    pub fn reached_objects(&self) -> impl Iterator<Item = ObjectPlace> + '_ {
+        let place = |entry: &ObjectEntry| match entry.place {
+            EntryPlace::Packed(place) => Some(ObjectPlace::Packed(place)),
+            EntryPlace::Large(position) => self.large.get(position as usize).copied().map(ObjectPlace::Large),
+        };
+        self.objects.values().filter(|entry| entry.is_reached).filter_map(place)
+    }
+
     /// The frame of a place.
     pub fn frame(&self, place: Place) -> Option<&PackFrame> {
         self.frames.get(place.frame as usize)

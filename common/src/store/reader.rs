@@ -102,6 +102,16 @@ fn plan<'f>(locate: impl Fn(Place) -> Option<&'f PackFrame>, places: &[Place]) -
     Ok(plan)
 }
 
+/// How many ranged reads it takes to hand out the records at `places` in their order, and how many bytes those read.
+///
+/// # Errors
+/// When the index does not know a place.
+pub fn reads(index: &RepoIndex, places: &[Place]) -> Result<(u64, u64), Error> {
+    let plan = plan(|place| index.frame(place), places)?;
+    let bytes = plan.reads.iter().map(|read| read.range.end.saturating_sub(read.range.start)).sum();
+    Ok((plan.reads.len() as u64, bytes))
+}
+
 /// A frame as it came from S3.
 struct Fetched {
     position: u32,

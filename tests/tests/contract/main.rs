@@ -28,5 +28,6 @@ mod references;
 mod releases;
 mod round_trips;
 mod routes;
+mod stats;
 mod tags;
 mod tokens;

@@ -23,6 +23,7 @@ mod outages;
 mod process;
 mod races;
 mod scripts;
+mod stats;
 mod steps;
 mod turns;
 mod uploads;

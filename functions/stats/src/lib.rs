@@ -1,0 +1,24 @@
+//! `GET /api/repos/{owner}/{slug}/stats`: what a repo is made of, and what a clone of it costs.
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+use common::Hub;
+use common::service::{AnswerBody, Call};
+use common::stats::PAGES_OF_A_REQUEST;
+use common::store::repo::Need;
+use common::wire::Error;
+use lambda_http::http::StatusCode;
+use lambda_http::{Request, Response};
+
+/// Answers one request.
+pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
+    hub.answer(request, |call| async move { stats(hub, &call).await }).await
+}
+
+async fn stats(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+    let caller = call.caller(hub).await?;
+    let (repo, index) = hub.open_with_index(caller.as_ref(), &call.target()?, Need::HISTORY).await?;
+    let stats = hub.store.stats(&repo, &index, PAGES_OF_A_REQUEST).await?;
+    call.respond(StatusCode::OK, &stats)
+}

@@ -1,0 +1,92 @@
+//! `musehub stats`
+
+use std::error::Error;
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use common::id::Slug;
+use common::stats::{CloneCost, Stats};
+use common::store::Store;
+use common::store::repo::Need;
+use indicatif::DecimalBytes;
+use local::upkeep::stores;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// The repository
+    #[arg(value_name = "OWNER/SLUG")]
+    repo: String,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// The data folder of a stopped hub; without it the stores are those that the environment names
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
+    let opened = stores::open(arguments.data.as_deref()).await?;
+    let stats = count(&opened.store, &arguments.repo).await;
+    opened.close().await;
+    let stats = stats?;
+    let mut out = std::io::stdout().lock();
+    if arguments.json {
+        serde_json::to_writer(&mut out, &stats)?;
+        writeln!(out)?;
+    } else {
+        print(&mut out, &arguments.repo, &stats)?;
+    }
+    Ok(())
+}
+
+async fn count(store: &Store, name: &str) -> Result<Stats, Box<dyn Error>> {
+    let (owner, slug) = name.split_once('/').ok_or("name the repository as owner/slug")?;
+    let (owner, slug): (Slug, Slug) = (owner.parse()?, slug.parse()?);
+    let none = || format!("there is no repository {name} in these stores");
+    let found = store.find_repo(&owner, &slug, None, Need::NOTHING).await?.ok_or_else(none)?;
+    // As its owner sees it.
+    let owner = found.meta.owner_user_id;
+    let (repo, index) = store.repo_and_index(&found.id, Some(&owner), Need::HISTORY).await?.ok_or_else(none)?;
+    Ok(store.stats(&repo, &index, usize::MAX).await?)
+}
+
+fn print(out: &mut impl Write, name: &str, stats: &Stats) -> std::io::Result<()> {
+    let Stats { branches, commits, snapshots, objects, packs, large, .. } = stats;
+    writeln!(out, "{name}: {branches} branches, {commits} commits, {snapshots} snapshots, {objects} objects")?;
+    writeln!(
+        out,
+        "{} raw, {} stored for ${:.4} a month",
+        DecimalBytes(stats.raw_bytes),
+        DecimalBytes(stats.stored_bytes),
+        stats.dollars_a_month
+    )?;
+    writeln!(
+        out,
+        "{} packs, the largest {}, the one in the middle {}; {} large objects, {}",
+        packs.count,
+        DecimalBytes(packs.largest),
+        DecimalBytes(packs.median),
+        large.count,
+        DecimalBytes(large.bytes)
+    )?;
+    if let Some(garbage) = &stats.garbage {
+        writeln!(out, "{} files that nothing names, {}", garbage.count, DecimalBytes(garbage.bytes))?;
+    }
+    print_clone(out, "a clone", &stats.clone.warm)?;
+    print_clone(out, "from a cold start", &stats.clone.cold)
+}
+
+fn print_clone(out: &mut impl Write, what: &str, cost: &CloneCost) -> std::io::Result<()> {
+    writeln!(
+        out,
+        "{what}: {} calls to DynamoDB, {} GETs of {} from S3, {} to the client in {:.1} s, ${:.6}",
+        cost.dynamodb_calls,
+        cost.s3_gets,
+        DecimalBytes(cost.s3_bytes),
+        DecimalBytes(cost.bytes_out),
+        cost.seconds,
+        cost.dollars
+    )
+}
