@@ -27,3 +27,4 @@ pub mod s3;
 pub mod serve;
 pub mod stores;
 pub mod upkeep;
+pub mod transfer;

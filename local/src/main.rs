@@ -2,6 +2,7 @@
 
 mod fsck;
 mod stats;
+mod moving;
 
 use std::error::Error;
 use std::io::Write;
@@ -70,6 +71,8 @@ enum Command {
     /// Small requests go to the hub as they are. Large ones go through its storage; until then they are kept in the
     /// system's temporary folder, or in the one that the variable TMPDIR names.
     Proxy(Proxy),
+    #[command(flatten)]
+    Moving(moving::Moving),
 }
 
 #[derive(Args)]
@@ -187,6 +190,7 @@ async fn command() -> ExitCode {
         Command::Backends(arguments) => stores(arguments).await,
         Command::Compact(arguments) => compact(arguments).await,
         Command::Proxy(arguments) => pass_on(arguments).await,
+        Command::Moving(command) => moving::run(command).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

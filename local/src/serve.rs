@@ -96,6 +96,7 @@ pub struct Running {
     url: String,
     secret: String,
     tokens: Tokens,
+    hub: Hub,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
     compaction: JoinHandle<()>,
@@ -142,14 +143,14 @@ pub async fn start(options: Options) -> Result<Running, Error> {
         },
         log: options.log,
     };
-    let router = Arc::new(Router::new(hub, options.lambda_limits, backends.door.clone())?);
+    let router = Arc::new(Router::new(hub.clone(), options.lambda_limits, backends.door.clone())?);
     tokio::spawn(lifecycle::run(storage, ambient, stopped.clone()));
     let answer = move |request| {
         let router = Arc::clone(&router);
         async move { router.answer(request).await }
     };
     let task = tokio::spawn(accept(listener, answer, stopped));
-    Ok(Running { url: format!("http://{address}"), secret, tokens, stop, task, compaction, backends })
+    Ok(Running { url: format!("http://{address}"), secret, tokens, hub, stop, task, compaction, backends })
 }
 
 /// Just the stores of a hub, whose functions run by themselves.
@@ -224,6 +225,11 @@ impl Running {
         &self.secret
     }
 
+    /// Its functions and its stores.
+    pub const fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
     /// What makes tokens for it.
     pub fn tokens(&self) -> &Tokens {
         &self.tokens
@@ -235,6 +241,7 @@ impl Running {
         // Only a panic fails these tasks, and it has been reported.
         let _ = self.task.await;
         let _ = self.compaction.await;
+        drop(self.hub);
         self.backends.stop().await;
     }
 }

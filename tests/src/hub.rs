@@ -89,6 +89,11 @@ impl Hub {
         }
     }
 
+    /// The hub as it runs in this process.
+    pub fn running(&self) -> &Running {
+        self.running.as_ref().expect("a hub that was started here")
+    }
+
     /// Without a trailing slash.
     pub fn url(&self) -> &str {
         &self.url

@@ -76,6 +76,15 @@ impl Store {
         Ok(profile)
     }
 
+    /// The user that has a handle.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn user_of_handle(&self, handle: &Slug) -> Result<Option<String>, Error> {
+        let owner: Option<HandleItem> = self.get_item(&Key::handle(handle)).await?;
+        Ok(owner.map(|owner| owner.user_id))
+    }
+
     /// Gives a handle to a user, once and for ever.
     ///
     /// # Errors

@@ -120,6 +120,11 @@ impl Key {
         Self::new("SECRET".to_owned(), "TOKENS")
     }
 
+    /// Which backup is being restored: there only while it is not all there.
+    pub fn restore() -> Self {
+        Self::new("RESTORE".to_owned(), "RESTORE")
+    }
+
     /// A user's item about itself.
     pub fn profile(user_id: &str) -> Self {
         Self::new(format!("USER#{user_id}"), PROFILE)

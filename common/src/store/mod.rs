@@ -13,9 +13,11 @@
 //! - [`health`] looks whether the bucket is there.
 //! - [`compact`] merges packs, so that they stay few.
 //! - [`inspect`] is what only upkeep asks of the stores.
+//! - [`backup`] reads and writes everything as it lies there, whatever it means.
 //! - [`uploads`] are what clients PUT straight into S3; objects among them become [`large`] ones once they are verified.
 
 pub mod account;
+pub mod backup;
 pub mod change;
 pub mod compact;
 pub mod health;

@@ -13,9 +13,9 @@ use crate::wire::limits::MAX_TAGS_OF_REPO;
 
 /// Items that one `BatchWriteItem` takes.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html>
-const BATCH: usize = 25;
+pub(super) const BATCH: usize = 25;
 /// Batches under way. One partition takes 1,000 writes a second, so more would only be throttled.
-const PARALLEL_BATCHES: usize = 8;
+pub(super) const PARALLEL_BATCHES: usize = 8;
 /// Attempts at what DynamoDB leaves unprocessed of a batch.
 const BATCH_ATTEMPTS: u32 = 10;
 
@@ -49,7 +49,8 @@ impl Store {
         batches.try_for_each_concurrent(PARALLEL_BATCHES, |batch| self.write_batch(batch.to_vec())).await
     }
 
-    async fn write_batch(&self, mut batch: Vec<WriteRequest>) -> Result<(), Error> {
+    /// Writes up to 25 items, whatever was there before.
+    pub(super) async fn write_batch(&self, mut batch: Vec<WriteRequest>) -> Result<(), Error> {
         let table = &self.location.table;
         let mut pause = FIRST_PAUSE;
         for _ in 0..BATCH_ATTEMPTS {
@@ -62,6 +63,6 @@ impl Store {
             tokio::time::sleep(self.ambient.jitter(pause)).await;
             pause = (pause * 2).min(LAST_PAUSE);
         }
-        Err(Error::Unavailable("a batch of tags was not processed".into()))
+        Err(Error::Unavailable("a batch of items was not processed".into()))
     }
 }

@@ -129,6 +129,13 @@ impl Fields {
         }
     }
 
+    /// Puts a value where another is.
+    pub(super) fn set(&mut self, name: &str, new: Value) {
+        if let Some((_, value)) = self.0.iter_mut().find(|(key, _)| key.as_text() == Some(name)) {
+            *value = new;
+        }
+    }
+
     pub(super) fn get(&self, name: &str) -> Option<&Value> {
         let (_, value) = self.0.iter().find(|(key, _)| key.as_text() == Some(name))?;
         Some(value)

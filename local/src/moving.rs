@@ -1,0 +1,271 @@
+//! The commands that get repos out of hubs and into them.
+
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use common::service::{Ids, Target};
+use common::store::items::Visibility;
+use local::transfer::export::{export, parse_target};
+use local::transfer::import::import;
+use local::transfer::mirror::{Options, mirror};
+use local::transfer::progress;
+use local::transfer::remote::{Address, Remote};
+use local::transfer::stores::{Stores, Which};
+use local::transfer::verify::verify;
+
+/// The variables that the tokens for hubs elsewhere are in: an argument would be seen by every user of the machine.
+const FROM_TOKEN: &str = "MUSEHUB_FROM_TOKEN";
+const TO_TOKEN: &str = "MUSEHUB_TO_TOKEN";
+
+#[derive(Subcommand)]
+pub enum Moving {
+    /// Write a whole repository into one file
+    ///
+    /// Branches, tags, releases, and all that they reach. An export that was interrupted goes on when it is run again.
+    Export(Export),
+    /// Prove the file of an export: every checksum, id and reference; needs no hub
+    Verify(Verify),
+    /// Bring the file of an export into a hub
+    ///
+    /// The file is proved before anything is sent. Running it again finishes what was interrupted, and else changes nothing.
+    Import(Import),
+    /// Bring a repository from one hub into another; what the other has already is not sent
+    ///
+    /// Each of the two is a URL, like https://hub.example.com/owner/slug, or owner/slug of the stores at hand. The tokens
+    /// for URLs are taken from the variables MUSEHUB_FROM_TOKEN and MUSEHUB_TO_TOKEN, or from files.
+    Mirror(Mirror),
+}
+
+/// Which stores `owner/slug` is in.
+#[derive(Args)]
+pub struct AtHand {
+    /// The data folder of a stopped hub; else the stores that the environment names, else .musehub
+    #[arg(long, value_name = "FOLDER")]
+    pub data: Option<PathBuf>,
+    /// What ids are to that hub
+    #[arg(long, env = "MUSEHUB_IDS", default_value = "strict", value_name = "strict|lenient", value_parser = crate::ids)]
+    pub ids: Ids,
+}
+
+impl AtHand {
+    async fn open(&self) -> Result<Stores, Box<dyn Error>> {
+        Ok(Stores::open(&Which::choose(self.data.clone()), self.ids).await?)
+    }
+}
+
+#[derive(Args)]
+pub struct Export {
+    /// The repository
+    #[arg(value_name = "OWNER/SLUG", value_parser = parse_target)]
+    target: Target,
+    /// The file to write, for example song.tar.zst
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    at_hand: AtHand,
+}
+
+#[derive(Args)]
+pub struct Verify {
+    /// The file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+/// Who may know of a repository that is made.
+#[derive(Args)]
+#[group(multiple = false)]
+struct Made {
+    /// If the repository is made, let nobody else read it
+    #[arg(long)]
+    private: bool,
+    /// If the repository is made, let everybody read it
+    #[arg(long)]
+    public: bool,
+}
+
+impl Made {
+    const fn visibility(&self) -> Option<Visibility> {
+        match (self.public, self.private) {
+            (true, _) => Some(Visibility::Public),
+            (_, true) => Some(Visibility::Private),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Args)]
+pub struct Import {
+    /// The file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The repository: owner/slug of the stores at hand, or a URL
+    #[arg(value_name = "OWNER/SLUG")]
+    to: Address,
+    #[command(flatten)]
+    made: Made,
+    /// The file that the token for a URL is in, unless the variable MUSEHUB_TO_TOKEN has it
+    #[arg(long, value_name = "FILE")]
+    to_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    at_hand: AtHand,
+}
+
+#[derive(Args)]
+pub struct Mirror {
+    /// The repository that is read
+    #[arg(value_name = "FROM")]
+    from: Address,
+    /// The repository that is written; it is made, private unless you say otherwise, if it is not there
+    #[arg(value_name = "TO")]
+    to: Address,
+    /// Put branches where FROM has them even where TO has commits that FROM does not build on, and replace other tags and
+    /// releases of the same names
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    made: Made,
+    /// The file that the token for FROM is in, unless the variable MUSEHUB_FROM_TOKEN has it
+    #[arg(long, value_name = "FILE")]
+    from_token_file: Option<PathBuf>,
+    /// The file that the token for TO is in, unless the variable MUSEHUB_TO_TOKEN has it
+    #[arg(long, value_name = "FILE")]
+    to_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    at_hand: AtHand,
+}
+
+pub async fn run(command: Moving) -> Result<(), Box<dyn Error>> {
+    match command {
+        Moving::Export(arguments) => run_export(arguments).await,
+        Moving::Verify(arguments) => run_verify(&arguments),
+        Moving::Import(arguments) => run_import(arguments).await,
+        Moving::Mirror(arguments) => run_mirror(arguments).await,
+    }
+}
+
+async fn run_export(arguments: Export) -> Result<(), Box<dyn Error>> {
+    let stores = arguments.at_hand.open().await?;
+    let bar = progress::counting("reading");
+    let exported = export(&stores.hub, &arguments.target, &arguments.file, &bar).await;
+    bar.finish_and_clear();
+    stores.close().await;
+    let exported = exported?;
+    let size = indicatif::DecimalBytes(exported.size);
+    println!("{}: {}, in {size}", arguments.file.display(), exported.holds);
+    Ok(())
+}
+
+fn run_verify(arguments: &Verify) -> Result<(), Box<dyn Error>> {
+    let bar = progress::of_bytes("reading", fs::metadata(&arguments.file).map_or(0, |file| file.len()));
+    let verified = verify(&arguments.file, &bar);
+    bar.finish_and_clear();
+    let verified = verified?;
+    let repo = &verified.contents.repo;
+    println!(
+        "{} is whole: {}/{} as of {}, {} branches, {} tags, {} releases, {}",
+        arguments.file.display(),
+        repo.owner,
+        repo.slug,
+        verified.contents.exported_at,
+        verified.names.heads.len(),
+        verified.names.tags.len(),
+        verified.names.releases.len(),
+        verified.holds
+    );
+    if verified.contents.ids == local::transfer::file::WrittenIds::Lenient {
+        println!("It is of a hub that takes any ids: only the checksums of the file were proved.");
+    }
+    Ok(())
+}
+
+async fn run_import(arguments: Import) -> Result<(), Box<dyn Error>> {
+    let needs_stores = matches!(arguments.to, Address::Stores(_));
+    let stores = if needs_stores { Some(arguments.at_hand.open().await?) } else { None };
+    let bar = progress::of_bytes("sending", fs::metadata(&arguments.file).map_or(0, |file| file.len()));
+    let imported = async {
+        let to = remote(arguments.to, stores.as_ref(), TO_TOKEN, arguments.to_token_file.as_deref()).await?;
+        let imported = import(&arguments.file, &to, arguments.made.visibility(), &bar).await?;
+        Ok::<_, Box<dyn Error>>((to.to_string(), imported))
+    };
+    let imported = imported.await;
+    bar.finish_and_clear();
+    if let Some(stores) = stores {
+        stores.close().await;
+    }
+    let (to, imported) = imported?;
+    if let Some(visibility) = imported.made {
+        println!("{to} was made; it is {}.", visibility.as_str());
+    }
+    tell(&to, &imported.delivered, imported.other_default.as_deref());
+    Ok(())
+}
+
+async fn run_mirror(arguments: Mirror) -> Result<(), Box<dyn Error>> {
+    let needs_stores = [&arguments.from, &arguments.to].iter().any(|end| matches!(end, Address::Stores(_)));
+    let stores = if needs_stores { Some(arguments.at_hand.open().await?) } else { None };
+    let bar = progress::counting("looking");
+    let visibility = arguments.made.visibility().unwrap_or(Visibility::Private);
+    let options = Options { force: arguments.force, visibility };
+    let mirrored = async {
+        let from = remote(arguments.from, stores.as_ref(), FROM_TOKEN, arguments.from_token_file.as_deref()).await?;
+        let to = remote(arguments.to, stores.as_ref(), TO_TOKEN, arguments.to_token_file.as_deref()).await?;
+        let mirrored = mirror(&from, &to, options, &bar).await?;
+        Ok::<_, Box<dyn Error>>((to.to_string(), mirrored))
+    };
+    let mirrored = mirrored.await;
+    bar.finish_and_clear();
+    if let Some(stores) = stores {
+        stores.close().await;
+    }
+    let (to, mirrored) = mirrored?;
+    if mirrored.made {
+        println!("{to} was made; it is {}.", visibility.as_str());
+    }
+    tell(&to, &mirrored.delivered, mirrored.other_default.as_deref());
+    if !mirrored.kept.is_empty() {
+        println!("Only {to} has these, and they stay: {}.", mirrored.kept.join(", "));
+    }
+    Ok(())
+}
+
+fn tell(to: &str, delivered: &local::transfer::delivery::Delivered, other_default: Option<&str>) {
+    let nothing = delivered.branches.is_empty() && delivered.tags == 0 && delivered.releases == 0;
+    if nothing && delivered.sent == local::transfer::Moved::default() {
+        println!("{to} has everything already.");
+    } else {
+        let (branches, tags, releases) = (delivered.branches.len(), delivered.tags, delivered.releases);
+        println!("{to}: {} sent; {branches} branches moved, {tags} tags and {releases} releases set.", delivered.sent);
+    }
+    if let Some(branch) = other_default {
+        println!("The default branch of {to} stays '{branch}'.");
+    }
+    if delivered.redated > 0 {
+        println!("{} commits were made without a time: {to} has dated them anew.", delivered.redated);
+    }
+}
+
+async fn remote(
+    address: Address,
+    stores: Option<&Stores>,
+    variable: &str,
+    file: Option<&Path>,
+) -> Result<Remote, Box<dyn Error>> {
+    match (address, stores) {
+        (Address::Url(hub, target), _) => {
+            let token = match file {
+                Some(file) => {
+                    let text = fs::read_to_string(file);
+                    Some(text.map_err(|error| format!("cannot read the token in {}: {error}", file.display()))?)
+                }
+                None => std::env::var(variable).ok(),
+            };
+            let token = token.as_deref().map(str::trim).filter(|token| !token.is_empty());
+            Ok(Remote::at(hub, target, token)?)
+        }
+        (Address::Stores(target), Some(stores)) => Ok(Remote::over(&stores.hub, target).await?),
+        (Address::Stores(_), None) => Err("the stores are not open".into()),
+    }
+}

@@ -1,0 +1,583 @@
+//! Brings records into a repo by pushing them, as any client does: so the hub checks every id and every reference, and a
+//! branch moves at its one commit point.
+//!
+//! Records come so that nothing names what comes later. Objects go ahead, those that the repo lacks; commits go with
+//! their snapshots, some thousand at a time. On the way a branch is moved along the first parents of its head to be, so
+//! whoever looks sees an older state of it and never half of one. What is delivered stays delivered: when it breaks off,
+//! doing it all again sends what is missing.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use bytes::Bytes;
+use common::id::{CommitId, ObjectId, ObjectKey, Slug, SnapshotId};
+use common::service::Target;
+use common::store::items::Visibility;
+use common::wire::commit::Commit;
+use common::wire::limits::{MAX_FILTER_OBJECTS, MAX_INLINE_OBJECT, MAX_NEGOTIATE, MAX_OBJECTS};
+use common::wire::record::Snapshot;
+use common::wire::value::Value;
+use indicatif::ProgressBar;
+use serde::{Deserialize, Serialize};
+
+use super::post::{self, SmallObject};
+use super::remote::{Endpoint, Remote, flowing, is_missing};
+use super::{Error, Moved, Names, Release, Tag};
+
+/// Objects up to here go inside requests and so into packs; larger ones go straight into the hub's storage.
+pub(super) const SMALL: u64 = 4 << 20;
+/// Bytes of objects in one request, but for the last one.
+const BATCH_BYTES: u64 = 24 << 20;
+/// Commits in one push, and bytes of them and their snapshots, but for the last one.
+const PUSH_COMMITS: usize = 5_000;
+const PUSH_BYTES: usize = 32 << 20;
+/// Bytes of snapshots that wait for a commit to name them.
+const MAX_WAITING: usize = 512 << 20;
+/// Tags in one request.
+const TAGS: usize = 1_000;
+/// Seconds that a URL for an upload is good.
+const TTL: u64 = 3_600;
+
+/// What a repo names now; none if there is no such repo, or one may not know of it.
+///
+/// # Errors
+/// When the hub does not answer.
+pub async fn look(remote: &Remote) -> Result<Option<Names>, Error> {
+    #[derive(Deserialize)]
+    struct Refs {
+        default_branch: String,
+        branch_heads: BTreeMap<String, CommitId>,
+    }
+    #[derive(Deserialize)]
+    struct Tags {
+        tags: Vec<Tag>,
+    }
+    #[derive(Deserialize)]
+    struct Releases {
+        releases: Vec<Value>,
+    }
+    let refs: Refs = match remote.ask(Endpoint::Refs, Bytes::new()).await {
+        Ok(refs) => refs,
+        Err(error) if is_missing(&error) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let tags: Tags = remote.ask(Endpoint::Tags, Bytes::new()).await?;
+    let releases: Releases = remote.ask(Endpoint::Releases, Bytes::new()).await?;
+    Ok(Some(Names {
+        default_branch: refs.default_branch,
+        heads: refs.branch_heads,
+        tags: tags.tags,
+        releases: releases.releases.iter().map(Release::read).collect::<Result<_, _>>()?,
+    }))
+}
+
+/// Which of these commits a repo has, as far as it has them from the first one on: what an earlier attempt has brought.
+///
+/// # Errors
+/// When the hub does not answer.
+pub async fn known<'c>(
+    remote: &Remote,
+    commits: impl Iterator<Item = &'c CommitId>,
+) -> Result<HashSet<CommitId>, Error> {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        want: [&'a CommitId; 0],
+        have: &'a [&'a CommitId],
+    }
+    #[derive(Deserialize)]
+    struct Answer {
+        ack: Vec<CommitId>,
+    }
+    let commits: Vec<&CommitId> = commits.collect();
+    let mut known = HashSet::new();
+    for have in commits.chunks(MAX_NEGOTIATE) {
+        let body = post::body(&Body { want: [], have })?;
+        match remote.ask::<Answer>(Endpoint::Negotiate, body).await {
+            Ok(answer) if answer.ack.is_empty() => break,
+            Ok(answer) => known.extend(answer.ack),
+            // What is there is sent again, which is harmless.
+            Err(error) if is_missing(&error) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(known)
+}
+
+/// Makes a repo that is not there yet.
+///
+/// # Errors
+/// When the hub does not make it under this name.
+pub async fn create(to: &Remote, about: &NewRepo<'_>) -> Result<(), Error> {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        name: &'a str,
+        description: &'a str,
+        domain: &'a str,
+        default_branch: &'a str,
+        is_private: bool,
+    }
+    #[derive(Deserialize)]
+    struct Answer {
+        owner: String,
+        slug: String,
+    }
+    let Target { owner, slug } = &to.target;
+    // The hub makes the slug of the name.
+    let name = Some(about.name).filter(|name| Slug::from_name(name).is_ok_and(|made| made == *slug));
+    let body = post::body(&Body {
+        name: name.unwrap_or(slug.as_str()),
+        description: about.description,
+        domain: about.domain,
+        default_branch: about.default_branch,
+        is_private: about.visibility == Visibility::Private,
+    })?;
+    let made: Answer = match to.ask(Endpoint::Repos, body).await {
+        Err(Error::Hub { code, .. }) if code == "unauthorized" => {
+            return Err(Error::Refused(format!("there is no repository {to}, and none can be made without a token")));
+        }
+        Err(error) if error.has_status(409) => {
+            return Err(Error::Refused(format!(
+                "there is a repository {to} already that this token may not read, or one of its name under your own handle"
+            )));
+        }
+        made => made?,
+    };
+    if made.owner != owner.as_str() || made.slug != slug.as_str() {
+        return Err(Error::Refused(format!(
+            "the token is not that of '{owner}': the hub has made the empty repository {}/{} instead of {owner}/{slug}",
+            made.owner, made.slug
+        )));
+    }
+    Ok(())
+}
+
+/// What a repo is made with.
+#[derive(Debug, Clone, Copy)]
+pub struct NewRepo<'a> {
+    /// Its name for people, which is used if it leads to its slug.
+    pub name: &'a str,
+    /// A sentence about it.
+    pub description: &'a str,
+    /// What kind of content it holds.
+    pub domain: &'a str,
+    /// The branch that a clone checks out.
+    pub default_branch: &'a str,
+    /// Who may know of it.
+    pub visibility: Visibility,
+}
+
+/// A repo on its way into another.
+pub struct Delivery<'a> {
+    to: &'a Remote,
+    /// What the repo is to name.
+    names: &'a Names,
+    /// The heads that it has now.
+    heads: BTreeMap<String, CommitId>,
+    tags: HashMap<String, Tag>,
+    releases: HashMap<String, Release>,
+    /// Whether a branch may be put where it does not build on where it was, and a release be replaced.
+    force: bool,
+    /// For commits to come that a branch may stop at, the branch.
+    stops: HashMap<CommitId, String>,
+    /// The branches that may be moved on to their next stop.
+    moving: HashSet<String>,
+
+    /// Objects that the repo has, as far as that is known.
+    there: HashSet<ObjectKey>,
+    /// Those of the waiting snapshots that it lacks, each with a path.
+    lacking: HashMap<ObjectKey, Box<str>>,
+    /// The same, before the hub was asked.
+    unasked: HashMap<ObjectKey, Box<str>>,
+    objects: Vec<SmallObject>,
+    objects_bytes: u64,
+    /// Snapshots that no commit has named yet.
+    waiting: HashMap<SnapshotId, Bytes>,
+    waiting_bytes: usize,
+    snapshots: Vec<Bytes>,
+    commits: Vec<(CommitId, Bytes)>,
+    records_bytes: usize,
+    sent: Moved,
+    redated: u64,
+    progress: &'a ProgressBar,
+}
+
+/// What came of a delivery.
+#[derive(Debug, Clone, Default)]
+pub struct Delivered {
+    /// What was sent, because the repo lacked it.
+    pub sent: Moved,
+    /// The branches that moved at the end or on the way.
+    pub branches: Vec<String>,
+    /// How many tags were made or moved.
+    pub tags: usize,
+    /// How many releases were made or replaced.
+    pub releases: usize,
+    /// Commits whose time the hub has filled in anew, because they were made without one.
+    pub redated: u64,
+}
+
+impl<'a> Delivery<'a> {
+    /// Begins to bring `names`, and all that they reach, into a repo that names `before` now. `commits` are those to come,
+    /// with their parents.
+    pub fn new(
+        to: &'a Remote,
+        names: &'a Names,
+        before: Names,
+        commits: &[(CommitId, Vec<CommitId>)],
+        force: bool,
+        progress: &'a ProgressBar,
+    ) -> Self {
+        let (stops, moving) = stops(names, &before.heads, commits);
+        Self {
+            to,
+            names,
+            heads: before.heads,
+            tags: before.tags.into_iter().map(|tag| (tag.tag.to_string(), tag)).collect(),
+            releases: before.releases.into_iter().map(|release| (release.tag.to_string(), release)).collect(),
+            force,
+            stops,
+            moving,
+            there: HashSet::new(),
+            lacking: HashMap::new(),
+            unasked: HashMap::new(),
+            objects: Vec::new(),
+            objects_bytes: 0,
+            waiting: HashMap::new(),
+            waiting_bytes: 0,
+            snapshots: Vec::new(),
+            commits: Vec::new(),
+            records_bytes: 0,
+            sent: Moved::default(),
+            redated: 0,
+            progress,
+        }
+    }
+
+    /// Takes a snapshot in.
+    ///
+    /// # Errors
+    /// When it cannot be read, or too many wait for their commits.
+    pub fn snapshot(&mut self, record: Bytes) -> Result<(), Error> {
+        let snapshot: Snapshot<'_> = rmp_serde::from_slice(&record)
+            .map_err(|error| Error::Damaged(format!("a snapshot cannot be read: {error}")))?;
+        for (path, object) in &snapshot.manifest.entries {
+            let key = object.key();
+            if !self.there.contains(&key) && !self.lacking.contains_key(&key) {
+                self.unasked.entry(key).or_insert_with(|| (&**path).into());
+            }
+        }
+        let id = snapshot.snapshot_id.clone();
+        self.waiting_bytes += record.len();
+        if self.waiting_bytes > MAX_WAITING {
+            return Err(Error::Damaged("too many snapshots come before their commits".to_owned()));
+        }
+        // One comes again when a fetch broke off.
+        if let Some(before) = self.waiting.insert(id, record) {
+            self.waiting_bytes -= before.len();
+        }
+        Ok(())
+    }
+
+    /// Whether the repo lacks an object that a waiting snapshot names. Asks the hub, once for all of them.
+    ///
+    /// # Errors
+    /// When the hub does not answer.
+    pub async fn lacks(&mut self, key: &ObjectKey) -> Result<bool, Error> {
+        if !self.unasked.is_empty() {
+            let unasked = std::mem::take(&mut self.unasked);
+            let ids: Vec<ObjectId> = unasked.keys().map(|key| key.spelled(false)).collect();
+            let mut missing = HashSet::new();
+            for ids in ids.chunks(MAX_FILTER_OBJECTS) {
+                missing.extend(self.missing(ids).await?);
+            }
+            for (key, path) in unasked {
+                if missing.contains(&key) {
+                    self.lacking.insert(key, path);
+                } else {
+                    self.there.insert(key);
+                }
+            }
+        }
+        Ok(self.lacking.contains_key(key))
+    }
+
+    /// How many objects the repo still lacks of those that it was asked for.
+    pub fn lacking(&self) -> usize {
+        self.lacking.len()
+    }
+
+    async fn missing(&self, object_ids: &[ObjectId]) -> Result<HashSet<ObjectKey>, Error> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            object_ids: &'a [ObjectId],
+        }
+        #[derive(Deserialize)]
+        struct Answer {
+            missing: Vec<ObjectId>,
+        }
+        let answer: Answer = self.to.ask(Endpoint::FilterObjects, post::body(&Body { object_ids })?).await?;
+        Ok(answer.missing.iter().map(ObjectId::key).collect())
+    }
+
+    /// Takes an object in that the repo [`Self::lacks`] and that has at most [`SMALL`] bytes.
+    ///
+    /// # Errors
+    /// When the hub does not take it.
+    pub async fn small(&mut self, key: ObjectKey, content: Bytes) -> Result<(), Error> {
+        let path = self.lacking.remove(&key).unwrap_or_default();
+        self.note(&key, content.len() as u64);
+        self.objects_bytes += content.len() as u64;
+        self.objects.push(SmallObject { key, path, content });
+        if self.objects.len() == MAX_OBJECTS || self.objects_bytes >= BATCH_BYTES {
+            self.send_objects().await?;
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, key: &ObjectKey, size: u64) {
+        self.there.insert(key.clone());
+        self.sent.objects += 1;
+        self.sent.bytes += size;
+        self.progress.inc(size);
+    }
+
+    async fn send_objects(&mut self) -> Result<(), Error> {
+        if self.objects.is_empty() {
+            return Ok(());
+        }
+        let body = post::objects(&self.objects)?;
+        self.objects.clear();
+        self.objects_bytes = 0;
+        self.to.send(Endpoint::PushObjects, body).await.map(drop)
+    }
+
+    /// Takes a larger object in that the repo [`Self::lacks`], piece by piece.
+    ///
+    /// # Errors
+    /// When the hub does not take it, or `next` fails.
+    pub async fn large(
+        &mut self,
+        key: ObjectKey,
+        size: u64,
+        mut next: impl AsyncFnMut() -> Result<Option<Bytes>, Error>,
+    ) -> Result<(), Error> {
+        let id = key.spelled(false);
+        let Some(url) = self.presigned(&id).await? else {
+            if size > MAX_INLINE_OBJECT as u64 {
+                return Err(Error::Refused(format!("{} takes no object of {size} bytes: {id}", self.to)));
+            }
+            let mut content = Vec::new();
+            while let Some(piece) = next().await? {
+                content.extend_from_slice(&piece);
+            }
+            return self.small(key, content.into()).await;
+        };
+        let (pieces, body) = flowing();
+        let progress = self.progress;
+        let feed = async move {
+            while let Some(piece) = next().await? {
+                progress.inc(piece.len() as u64);
+                // The other end says why.
+                if pieces.send(piece).await.is_err() {
+                    break;
+                }
+            }
+            Ok::<_, Error>(())
+        };
+        let (fed, put) = tokio::join!(feed, self.to.put(&url, size, body));
+        fed?;
+        put?;
+        // The hub looks whether it is what it is said to be.
+        if !self.missing(&[id]).await?.is_empty() {
+            return Err(Error::Refused(format!("{} did not find object {} to be what its id says", self.to, key.as_ref())));
+        }
+        self.lacking.remove(&key);
+        self.there.insert(key);
+        self.sent.objects += 1;
+        self.sent.bytes += size;
+        Ok(())
+    }
+
+    /// Where to put an object, if the hub has such a place.
+    async fn presigned(&self, id: &ObjectId) -> Result<Option<String>, Error> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            object_ids: [&'a ObjectId; 1],
+            direction: &'static str,
+            ttl_seconds: u64,
+        }
+        #[derive(Deserialize)]
+        struct Answer {
+            presigned: HashMap<ObjectId, String>,
+        }
+        let body = post::body(&Body { object_ids: [id], direction: "put", ttl_seconds: TTL })?;
+        match self.to.ask::<Answer>(Endpoint::Presign, body).await {
+            Ok(mut answer) => Ok(answer.presigned.remove(id)),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes a commit in; its snapshot and the objects of that have come.
+    ///
+    /// # Errors
+    /// When it cannot be read, and when the hub does not take what has gathered.
+    pub async fn commit(&mut self, record: Bytes) -> Result<(), Error> {
+        let commit: Commit = rmp_serde::from_slice(&record)
+            .map_err(|error| Error::Damaged(format!("a commit cannot be read: {error}")))?;
+        let record = match commit.unfilled() {
+            Some(unfilled) => {
+                self.redated += 1;
+                Bytes::from(unfilled)
+            }
+            None => record,
+        };
+        if let Some(snapshot) = commit.snapshot.as_ref().and_then(|id| self.waiting.remove(id)) {
+            self.waiting_bytes -= snapshot.len();
+            self.records_bytes += snapshot.len();
+            self.snapshots.push(snapshot);
+        }
+        self.records_bytes += record.len();
+        self.commits.push((commit.id, record));
+        if self.commits.len() == PUSH_COMMITS || self.records_bytes >= PUSH_BYTES {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// Passes over a commit that the repo has.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn skip(&mut self, record: &[u8]) -> Result<(), Error> {
+        let commit: Commit = rmp_serde::from_slice(record)
+            .map_err(|error| Error::Damaged(format!("a commit cannot be read: {error}")))?;
+        if let Some(snapshot) = commit.snapshot.as_ref().and_then(|id| self.waiting.remove(id)) {
+            self.waiting_bytes -= snapshot.len();
+        }
+        Ok(())
+    }
+
+    /// Pushes what has gathered.
+    ///
+    /// # Errors
+    /// When the hub does not take it.
+    pub async fn flush(&mut self) -> Result<(), Error> {
+        self.send_objects().await?;
+        let Some((branch, head)) = self.aim() else {
+            return Ok(());
+        };
+        let commits: Vec<Bytes> = self.commits.drain(..).map(|(_, record)| record).collect();
+        let snapshots = std::mem::take(&mut self.snapshots);
+        self.records_bytes = 0;
+        self.push(&branch, &head, &commits, &snapshots, false).await?;
+        self.sent.commits += commits.len() as u64;
+        self.sent.snapshots += snapshots.len() as u64;
+        self.heads.insert(branch, head);
+        Ok(())
+    }
+
+    /// Which branch to push what has gathered with, and where that is to be then; none if nothing has.
+    fn aim(&self) -> Option<(String, CommitId)> {
+        let (last, _) = self.commits.last()?;
+        let stop = self.commits.iter().rev().find_map(|(id, _)| {
+            let branch = self.stops.get(id).filter(|branch| self.moving.contains(*branch))?;
+            Some((branch.clone(), id.clone()))
+        });
+        // Else some branch stays where it is, and the commits wait behind it, unseen. Where there is none at all, the first
+        // commits are of the history of the default branch.
+        let stay = || self.heads.iter().next().map(|(branch, head)| (branch.clone(), head.clone()));
+        let begin = || self.names.branches().next().map(|(branch, _)| (branch.clone(), last.clone()));
+        stop.or_else(stay).or_else(begin)
+    }
+
+    async fn push(
+        &self,
+        branch: &str,
+        head: &CommitId,
+        commits: &[Bytes],
+        snapshots: &[Bytes],
+        force: bool,
+    ) -> Result<(), Error> {
+        let body = post::push(branch, head, commits, snapshots, force)?;
+        self.to.send(Endpoint::Push, body).await.map(drop)
+    }
+
+    /// Puts branches, tags and releases where they are to be.
+    ///
+    /// # Errors
+    /// When the hub does not take it.
+    pub async fn finish(mut self, before: &BTreeMap<String, CommitId>) -> Result<Delivered, Error> {
+        self.flush().await?;
+        for (branch, head) in self.names.branches() {
+            if self.heads.get(branch) != Some(head) {
+                self.push(branch, head, &[], &[], self.force).await?;
+            }
+        }
+        let changed: Vec<&Tag> =
+            self.names.tags.iter().filter(|tag| self.tags.get(tag.tag.as_str()) != Some(*tag)).collect();
+        for tags in changed.chunks(TAGS) {
+            #[derive(Serialize)]
+            struct Body<'a> {
+                tags: &'a [&'a Tag],
+            }
+            self.to.send(Endpoint::PostTags, post::body(&Body { tags })?).await?;
+        }
+        let mut releases = 0;
+        // Of two of one time the one posted later counts as newer.
+        for release in self.names.releases.iter().rev() {
+            match self.releases.get(release.tag.as_str()) {
+                Some(there) if there.record == release.record => continue,
+                Some(_) => drop(self.to.send(Endpoint::Release(release.tag.as_str()), Bytes::new()).await?),
+                None => {}
+            }
+            self.to.send(Endpoint::PostRelease, release.record.clone().into()).await?;
+            releases += 1;
+        }
+        let moved = self.names.heads.iter().filter(|(branch, head)| before.get(*branch) != Some(head));
+        Ok(Delivered {
+            sent: self.sent,
+            branches: moved.map(|(branch, _)| branch.clone()).collect(),
+            tags: changed.len(),
+            releases,
+            redated: self.redated,
+        })
+    }
+}
+
+/// The commits that branches may stop at on their way: those on the line of first parents of their heads to be. And the
+/// branches that may go along it, because they are on it or not there yet.
+fn stops(
+    names: &Names,
+    heads: &BTreeMap<String, CommitId>,
+    commits: &[(CommitId, Vec<CommitId>)],
+) -> (HashMap<CommitId, String>, HashSet<String>) {
+    let first_parents: HashMap<&CommitId, Option<&CommitId>> =
+        commits.iter().map(|(id, parents)| (id, parents.first())).collect();
+    let mut stops: HashMap<CommitId, String> = HashMap::new();
+    let mut moving = HashSet::new();
+    for (branch, head) in names.branches() {
+        let now = heads.get(branch);
+        let mut is_on_it = now.is_none();
+        let mut next = Some(head);
+        while let Some(id) = next {
+            is_on_it |= now == Some(id);
+            match first_parents.get(id) {
+                // From here on it is another branch's line, which goes there first.
+                Some(_) if stops.contains_key(id) => break,
+                Some(parent) => {
+                    // Where the branch is now it has been already.
+                    if now == Some(id) {
+                        break;
+                    }
+                    stops.insert(id.clone(), branch.clone());
+                    next = *parent;
+                }
+                None => break,
+            }
+        }
+        if is_on_it {
+            moving.insert(branch.clone());
+        }
+    }
+    (stops, moving)
+}

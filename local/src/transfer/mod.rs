@@ -1,0 +1,187 @@
+//! Getting a repo out of a hub and in again: into one file, out of it, and from one hub to another.
+//!
+//! - [`export`] writes a repo into a file, [`file`] is what lies in it, [`mod@verify`] proves one without any hub.
+//! - [`import`] brings such a file into a hub; [`mirror`] brings a repo from one hub into another.
+//! - [`delivery`] is what those two share: it pushes, as any client does, so the hub checks everything that comes.
+//! - [`remote`] is a repo of a hub, be the hub elsewhere and reached over HTTP, or in this process over its stores, which
+//!   [`stores`] opens. `answer` reads what a hub sends, `post` writes what it is sent.
+
+mod answer;
+pub mod delivery;
+pub mod export;
+pub mod file;
+pub mod import;
+pub mod mirror;
+mod post;
+pub mod progress;
+pub mod remote;
+pub mod stores;
+pub mod verify;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use common::id::{CommitId, Label};
+use common::store;
+use common::wire;
+use common::wire::value::Value;
+use serde::{Deserialize, Serialize};
+
+/// Why a repo did not get where it was to go. The sentence is for the one who typed the command.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is not done, and the sentence says what to do.
+    #[error("{0}")]
+    Refused(String),
+    /// A file of an export is not what was written.
+    #[error("{0}")]
+    Damaged(String),
+    /// The file system refused.
+    #[error("{what}")]
+    File {
+        /// What was tried.
+        what: String,
+        /// What was answered.
+        #[source]
+        cause: io::Error,
+    },
+    /// The hub refused, with its own sentence.
+    #[error("{hub} refused {request} with {status} {code}: {detail}")]
+    Hub {
+        /// The repo's name or URL.
+        hub: String,
+        /// Method and endpoint.
+        request: String,
+        /// The status.
+        status: u16,
+        /// The error code, for programs.
+        code: String,
+        /// What the hub says.
+        detail: String,
+    },
+    /// The hub cannot be reached, broke off, or does not speak the protocol.
+    #[error("{hub}: {reason}")]
+    Broken {
+        /// The repo's name or URL.
+        hub: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The stores do not answer, or hold what is damaged.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// A record cannot be read or written.
+    #[error(transparent)]
+    Wire(#[from] wire::Error),
+}
+
+impl Error {
+    /// An error of the file system, with what was tried.
+    pub(crate) fn file(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let what = format!("cannot {what} {}", path.display());
+        move |cause| Self::File { what, cause }
+    }
+
+    /// Whether the hub refused with this status.
+    pub(crate) fn has_status(&self, wanted: u16) -> bool {
+        matches!(self, Self::Hub { status, .. } if *status == wanted)
+    }
+}
+
+/// A tag of a repo.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tag {
+    /// Its label.
+    pub tag: Label,
+    /// The commit.
+    pub commit_id: CommitId,
+    /// The tag's own id.
+    pub tag_id: String,
+    /// The repo, as the client that made the tag calls it.
+    pub repo_id: String,
+    /// When it was made, as that client says.
+    pub created_at: String,
+}
+
+/// A release of a repo.
+#[derive(Debug, Clone)]
+pub struct Release {
+    /// What it is called.
+    pub tag: Label,
+    /// The commit that it is.
+    pub commit: CommitId,
+    /// All of it as one msgpack map.
+    pub record: Vec<u8>,
+}
+
+/// What a repo names: everything else is reached from here.
+#[derive(Debug, Clone, Default)]
+pub struct Names {
+    /// The branch that a clone checks out.
+    pub default_branch: String,
+    /// The head of each branch.
+    pub heads: BTreeMap<String, CommitId>,
+    /// The tags, by label.
+    pub tags: Vec<Tag>,
+    /// The releases, newest first.
+    pub releases: Vec<Release>,
+}
+
+impl Release {
+    /// Reads a release as it is stored and sent.
+    ///
+    /// # Errors
+    /// When it lacks a tag or a commit.
+    pub fn read(value: &Value) -> Result<Self, Error> {
+        let Value::Map(fields) = value else {
+            return Err(Error::Damaged("a release is no map".to_owned()));
+        };
+        let text = |name: &str| {
+            let field = fields.iter().find(|(key, _)| key.as_text() == Some(name));
+            field.and_then(|(_, value)| value.as_text()).unwrap_or_default()
+        };
+        let bad = |reason| Error::Damaged(format!("a release: {reason}"));
+        Ok(Self {
+            tag: text("tag").parse().map_err(bad)?,
+            commit: text("commit_id").parse().map_err(bad)?,
+            record: rmp_serde::to_vec(value).map_err(wire::Error::internal)?,
+        })
+    }
+}
+
+impl Names {
+    /// The branches, the default one first.
+    pub fn branches(&self) -> impl Iterator<Item = (&String, &CommitId)> {
+        let is_default = |name: &String| *name == self.default_branch;
+        let first = self.heads.iter().filter(move |(name, _)| is_default(name));
+        first.chain(self.heads.iter().filter(move |(name, _)| !is_default(name)))
+    }
+
+    /// The commits that tags and releases name.
+    pub fn named(&self) -> impl Iterator<Item = &CommitId> {
+        let tags = self.tags.iter().map(|tag| &tag.commit_id);
+        tags.chain(self.releases.iter().map(|release| &release.commit))
+    }
+}
+
+/// What was moved.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Commits.
+    pub commits: u64,
+    /// Snapshots.
+    pub snapshots: u64,
+    /// Objects.
+    pub objects: u64,
+    /// Bytes of the objects.
+    pub bytes: u64,
+}
+
+impl std::fmt::Display for Moved {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { commits, snapshots, objects, bytes } = self;
+        let bytes = indicatif::DecimalBytes(*bytes);
+        write!(formatter, "{commits} commits, {snapshots} snapshots, {objects} objects ({bytes})")
+    }
+}

@@ -1,0 +1,124 @@
+//! The stores of a hub, opened beside it or instead of it: those of a deployment, or of a hub on this machine that is
+//! stopped.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use common::Hub;
+use common::ambient::Ambient;
+use common::auth::Tokens;
+use common::service::{Ids, Settings};
+use common::store::Store;
+use tokio::sync::OnceCell;
+
+use crate::backends::{self, Backends};
+use crate::data::{DataFolder, new_secret};
+
+/// The variable that says that the environment names a deployment.
+const TABLE_VARIABLE: &str = "MUSEHUB_TABLE";
+/// The data folder of a hub on this machine, unless it is named.
+pub const DEFAULT_DATA: &str = ".musehub";
+
+/// Why the stores did not open.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such folder, or no hub in it.
+    #[error("there is no hub in {0}: name its folder with --data, or set {TABLE_VARIABLE} and {BUCKET_VARIABLE}", BUCKET_VARIABLE = "MUSEHUB_BUCKET")]
+    NoHub(PathBuf),
+    /// The embedded stores did not start.
+    #[error(transparent)]
+    Backends(#[from] backends::Error),
+    /// The environment names no deployment.
+    #[error(transparent)]
+    Environment(#[from] common::service::ConfigurationError),
+    /// Never: the secret is drawn here.
+    #[error(transparent)]
+    Secret(#[from] common::auth::EmptySecret),
+}
+
+/// Which stores.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// Those that the environment names, as it does for a function.
+    Environment,
+    /// Those in a data folder.
+    Folder(PathBuf),
+}
+
+impl Which {
+    /// The folder that is named, else what the environment names, else the folder in which `musehub serve` keeps its data.
+    pub fn choose(folder: Option<PathBuf>) -> Self {
+        match folder {
+            Some(folder) => Self::Folder(folder),
+            None if std::env::var_os(TABLE_VARIABLE).is_some_and(|table| !table.is_empty()) => Self::Environment,
+            None => Self::Folder(DEFAULT_DATA.into()),
+        }
+    }
+}
+
+/// The stores, open. Nobody is asked for a token: who reaches the stores may do everything.
+pub struct Stores {
+    /// The functions over them, which take the tokens that [`Tokens`] of it make and no others.
+    pub hub: Hub,
+    /// The data folder, if they are in one.
+    pub folder: Option<DataFolder>,
+    backends: Option<Backends>,
+}
+
+impl Stores {
+    /// Opens stores that are there.
+    ///
+    /// # Errors
+    /// When they are not, or a hub is running on them.
+    pub async fn open(which: &Which, ids: Ids) -> Result<Self, Error> {
+        if let Which::Folder(path) = which
+            && !path.join("dynamodb.sqlite").exists()
+        {
+            return Err(Error::NoHub(path.clone()));
+        }
+        Self::open_or_make(which, ids).await
+    }
+
+    /// Opens stores, and makes the data folder if it is not there.
+    ///
+    /// # Errors
+    /// When they cannot be made, or a hub is running on them.
+    pub async fn open_or_make(which: &Which, ids: Ids) -> Result<Self, Error> {
+        match which {
+            Which::Environment => {
+                let deployed = Hub::from_environment().await?;
+                Ok(Self { hub: hub_over(deployed.store, ids)?, folder: None, backends: None })
+            }
+            Which::Folder(path) => Self::in_folder(path, ids).await,
+        }
+    }
+
+    async fn in_folder(path: &Path, ids: Ids) -> Result<Self, Error> {
+        let ambient = Ambient::system();
+        let cannot_use = backends::Error::io(format!("cannot use the data folder {}", path.display()));
+        let folder = DataFolder::open(path).map_err(cannot_use)?;
+        let backends = Backends::start(Some(&folder), &new_secret(&ambient)).await?;
+        let store = Store::new(&backends.dynamodb, &backends.s3, backends.location.clone(), ambient);
+        Ok(Self { hub: hub_over(Arc::new(store), ids)?, folder: Some(folder), backends: Some(backends) })
+    }
+
+    /// Closes them.
+    pub async fn close(self) {
+        let Self { hub, backends, .. } = self;
+        drop(hub);
+        if let Some(backends) = backends {
+            backends.stop().await;
+        }
+    }
+}
+
+/// The functions of a hub over its stores, for this process alone.
+///
+/// # Errors
+/// Never: the secret is drawn here.
+pub fn hub_over(store: Arc<Store>, ids: Ids) -> Result<Hub, common::auth::EmptySecret> {
+    let ambient = store.ambient().clone();
+    let tokens = Tokens::new(&new_secret(&ambient), ambient)?;
+    let settings = Settings { push_to_create: None, public_url: None, ids, serves_s3: false };
+    Ok(Hub { store, tokens: Arc::new(OnceCell::new_with(Some(tokens))), settings })
+}

@@ -1,0 +1,8 @@
+//! Getting repos out of hubs and in again: whatever way a repo took, it is the same to every client afterwards.
+
+// Tests fail by panicking.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods)]
+
+mod export;
+mod mirror;
+mod whole;
