@@ -60,6 +60,32 @@ impl DataFolder {
     }
 }
 
+impl DataFolder {
+    /// The secret of this hub, if one was drawn.
+    ///
+    /// # Errors
+    /// What the file system answers.
+    pub fn kept_secret(&self) -> io::Result<Option<String>> {
+        match fs::read_to_string(self.0.join("secret")) {
+            Ok(secret) => Ok(Some(secret.trim().to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gives this hub a secret, whatever it had.
+    ///
+    /// # Errors
+    /// What the file system answers.
+    pub fn keep_secret(&self, secret: &str) -> io::Result<()> {
+        let mut file = NamedTempFile::new_in(&self.0)?;
+        file.write_all(secret.as_bytes())?;
+        file.as_file().sync_all()?;
+        file.persist(self.0.join("secret")).map_err(|error| error.error)?;
+        Ok(())
+    }
+}
+
 /// The secret that the operator gives, if any.
 pub fn given_secret() -> Option<String> {
     std::env::var(SECRET_VARIABLE).ok().filter(|secret| !secret.is_empty())

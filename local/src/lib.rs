@@ -18,6 +18,7 @@
 
 pub mod backends;
 mod compaction;
+pub mod backup;
 pub mod data;
 pub mod lambda;
 mod lifecycle;

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use common::service::{Ids, Target};
-use common::store::items::Visibility;
+use common::store::items::{Key, SecretItem, Visibility, decode};
+use local::backup::{restore, save};
+use local::data::DataFolder;
 use local::transfer::export::{export, parse_target};
 use local::transfer::import::import;
 use local::transfer::mirror::{Options, mirror};
@@ -25,7 +27,7 @@ pub enum Moving {
     ///
     /// Branches, tags, releases, and all that they reach. An export that was interrupted goes on when it is run again.
     Export(Export),
-    /// Prove the file of an export: every checksum, id and reference; needs no hub
+    /// Prove the file of an export, every checksum, id and reference, or the folder of a backup; needs no hub
     Verify(Verify),
     /// Bring the file of an export into a hub
     ///
@@ -36,6 +38,13 @@ pub enum Moving {
     /// Each of the two is a URL, like https://hub.example.com/owner/slug, or owner/slug of the stores at hand. The tokens
     /// for URLs are taken from the variables MUSEHUB_FROM_TOKEN and MUSEHUB_TO_TOKEN, or from files.
     Mirror(Mirror),
+    /// Copy a whole hub into a folder of plain files; a second time into the same folder copies only what is new
+    ///
+    /// The folder always holds the last complete backup. What tokens are signed with is in it, so only its owner may read
+    /// it. The hub need not stop where the environment names its stores.
+    Backup(Backup),
+    /// Make a hub of a backup, in stores that are empty; an interrupted one goes on when it is run again
+    Restore(Backup),
 }
 
 /// Which stores `owner/slug` is in.
@@ -56,6 +65,16 @@ impl AtHand {
 }
 
 #[derive(Args)]
+pub struct Backup {
+    /// The folder of the backup
+    #[arg(value_name = "FOLDER")]
+    folder: PathBuf,
+    /// The data folder of a stopped hub; else the stores that the environment names, else .musehub
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<PathBuf>,
+}
+
+#[derive(Args)]
 pub struct Export {
     /// The repository
     #[arg(value_name = "OWNER/SLUG", value_parser = parse_target)]
@@ -69,7 +88,7 @@ pub struct Export {
 
 #[derive(Args)]
 pub struct Verify {
-    /// The file
+    /// The file, or the folder
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
@@ -143,6 +162,8 @@ pub async fn run(command: Moving) -> Result<(), Box<dyn Error>> {
         Moving::Verify(arguments) => run_verify(&arguments),
         Moving::Import(arguments) => run_import(arguments).await,
         Moving::Mirror(arguments) => run_mirror(arguments).await,
+        Moving::Backup(arguments) => run_backup(arguments).await,
+        Moving::Restore(arguments) => run_restore(arguments).await,
     }
 }
 
@@ -159,6 +180,15 @@ async fn run_export(arguments: Export) -> Result<(), Box<dyn Error>> {
 }
 
 fn run_verify(arguments: &Verify) -> Result<(), Box<dyn Error>> {
+    if arguments.file.is_dir() {
+        let bar = progress::counting("reading");
+        let proved = restore::prove(&arguments.file, &bar);
+        bar.finish_and_clear();
+        let manifest = proved?;
+        let (folder, items, files) = (arguments.file.display(), manifest.items.lines, manifest.files.lines);
+        println!("{folder} is whole: the backup of {}, {items} items and {files} files", manifest.begun_at);
+        return Ok(());
+    }
     let bar = progress::of_bytes("reading", fs::metadata(&arguments.file).map_or(0, |file| file.len()));
     let verified = verify(&arguments.file, &bar);
     bar.finish_and_clear();
@@ -200,6 +230,60 @@ async fn run_import(arguments: Import) -> Result<(), Box<dyn Error>> {
         println!("{to} was made; it is {}.", visibility.as_str());
     }
     tell(&to, &imported.delivered, imported.other_default.as_deref());
+    Ok(())
+}
+
+async fn run_backup(arguments: Backup) -> Result<(), Box<dyn Error>> {
+    // Ids are not looked at.
+    let stores = Stores::open(&Which::choose(arguments.data), Ids::Strict).await?;
+    let bar = progress::counting("reading");
+    let secret = stores.folder.as_ref().map(DataFolder::kept_secret).transpose()?.flatten();
+    let saved = save::save(&stores.hub.store, &arguments.folder, secret.as_deref(), &bar).await;
+    bar.finish_and_clear();
+    stores.close().await;
+    let saved = saved?;
+    let (folder, bytes) = (arguments.folder.display(), indicatif::DecimalBytes(saved.bytes));
+    println!(
+        "{folder}: {} repositories, {} items, {} files ({bytes}), of which {} were copied now.",
+        saved.repos, saved.items, saved.files, saved.copied
+    );
+    println!("What tokens are signed with may be in it: whoever reads the folder can be every user of the hub.");
+    if !saved.damaged.is_empty() {
+        return Err(
+            format!("the backup is complete, and these are damaged in the hub: {}", saved.damaged.join(", ")).into()
+        );
+    }
+    Ok(())
+}
+
+async fn run_restore(arguments: Backup) -> Result<(), Box<dyn Error>> {
+    let stores = Stores::open_or_make(&Which::choose(arguments.data), Ids::Strict).await?;
+    let bar = progress::counting("restoring");
+    let restored = async {
+        let restored = restore::restore(&stores.hub.store, &arguments.folder, &bar).await?;
+        // A hub on one machine has its secret beside its stores, one on AWS in its table.
+        let of_table = stores.hub.store.item(&Key::token_secret()).await?;
+        let of_table = of_table.map(decode::<SecretItem>).transpose()?.map(|item| item.secret);
+        if let Some(folder) = &stores.folder
+            && let Some(secret) = restored.secret.clone().or(of_table)
+        {
+            folder.keep_secret(&secret)?;
+        }
+        Ok::<_, Box<dyn Error>>(restored)
+    };
+    let restored = restored.await;
+    bar.finish_and_clear();
+    let is_folder = stores.folder.is_some();
+    stores.close().await;
+    let restored = restored?;
+    println!("{} items and {} files restored, {} files were there.", restored.items, restored.files, restored.there);
+    if restored.secret.is_some() && !is_folder {
+        let secret = arguments.folder.join("secret");
+        println!(
+            "For its tokens to stay good, set ACCESS_TOKEN_SECRET of the functions to what is in {}.",
+            secret.display()
+        );
+    }
     Ok(())
 }
 

@@ -162,6 +162,11 @@ pub(crate) fn encode(key: &Key, record: &impl Serialize) -> Result<Item, Error> 
 }
 
 pub(crate) fn decode<T: DeserializeOwned>(item: Item) -> Result<T, Error> {
+/// Reads an item as what it is.
+///
+/// # Errors
+/// [`Error::Damaged`] when it is not.
+pub fn decode<T: DeserializeOwned>(item: Item) -> Result<T, Error> {
     let describe = |item: &Item, name: &str| match item.get(name) {
         Some(AttributeValue::S(text)) => text.clone(),
         _ => String::new(),

@@ -238,7 +238,7 @@ impl Scan {
             let Some(length) = number(length_bytes) else {
                 return Some(false);
             };
-            self.values += length * children - 1;
+            self.values = self.values - 1 + length * children;
             let content = if content { usize::try_from(length).ok()? } else { 0 };
             self.at = self.at.checked_add(1 + length_bytes + more_bytes)?.checked_add(content)?;
         }

@@ -388,7 +388,11 @@ impl<'a> Delivery<'a> {
         put?;
         // The hub looks whether it is what it is said to be.
         if !self.missing(&[id]).await?.is_empty() {
-            return Err(Error::Refused(format!("{} did not find object {} to be what its id says", self.to, key.as_ref())));
+            return Err(Error::Refused(format!(
+                "{} did not find object {} to be what its id says",
+                self.to,
+                key.as_ref()
+            )));
         }
         self.lacking.remove(&key);
         self.there.insert(key);

@@ -12,8 +12,8 @@ use common::id::{CommitId, ObjectKey, Slug, SnapshotId};
 use common::service::{Ids, Target, compute};
 use common::store::index::{ObjectPlace, Place, RepoIndex};
 use common::store::repo::{Need, Repo};
-use common::wire::record::Snapshot;
 use common::wire;
+use common::wire::record::Snapshot;
 use common::wire::release::ReleaseFilter;
 use common::wire::value::Value;
 use indicatif::ProgressBar;
@@ -162,11 +162,7 @@ fn describe(hub: &Hub, repo: &Repo, names: &Names) -> Contents {
 }
 
 /// Reads what an earlier attempt has written, as far as it will be kept.
-fn recall(
-    entries: &mut Entries<&std::fs::File>,
-    target: &Target,
-    had: &mut Had,
-) -> Result<(), Error> {
+fn recall(entries: &mut Entries<&std::fs::File>, target: &Target, had: &mut Had) -> Result<(), Error> {
     let mut uncertain: Vec<(Name, u64)> = Vec::new();
     let (mut contents, mut releases) = (None, Vec::new());
     loop {
@@ -184,8 +180,8 @@ fn recall(
             return Ok(());
         };
         if entry.name == Name::Repo {
-            let read: Contents = serde_json::from_slice(&entries.whole()?)
-                .map_err(|_| entries.damaged("repo.json cannot be read"))?;
+            let read: Contents =
+                serde_json::from_slice(&entries.whole()?).map_err(|_| entries.damaged("repo.json cannot be read"))?;
             if read.repo.owner != target.owner.as_str() || read.repo.slug != target.slug.as_str() {
                 return Err(Error::Refused(format!(
                     "the export that was begun in this file is of {}/{}: choose another file, or delete the one ending in .part",

@@ -142,7 +142,9 @@ fn refuse_other_history(
         false
     };
     let refused = |what: String| {
-        Err(Error::Refused(format!("{to} has another history, and nothing was changed: {what}; import under another name")))
+        Err(Error::Refused(format!(
+            "{to} has another history, and nothing was changed: {what}; import under another name"
+        )))
     };
     for (branch, head) in &names.heads {
         if let Some(now) = before.heads.get(branch).filter(|now| !reaches(head, now)) {

@@ -134,7 +134,10 @@ async fn refuse_losses(from: &Remote, to: &Remote, names: &Names, before: &Names
     if losses.is_empty() {
         return Ok(());
     }
-    Err(Error::Refused(format!("{to} would lose something, and nothing was changed: {}; --force does it", losses.join(", "))))
+    Err(Error::Refused(format!(
+        "{to} would lose something, and nothing was changed: {}; --force does it",
+        losses.join(", ")
+    )))
 }
 
 /// Whether a repo has a commit `now`, and `head` is that or builds on it.
@@ -203,11 +206,7 @@ impl Source<'_> {
     }
 
     /// The commits of a fetch, without all else.
-    async fn commits_of(
-        &self,
-        want: &[CommitId],
-        have: &[CommitId],
-    ) -> Result<Vec<(CommitId, Vec<CommitId>)>, Error> {
+    async fn commits_of(&self, want: &[CommitId], have: &[CommitId]) -> Result<Vec<(CommitId, Vec<CommitId>)>, Error> {
         let mut fetching = Fetching::begin(self.from, want, have).await?;
         let count = fetching.list("commits").await?;
         let mut commits = Vec::new();
@@ -223,11 +222,7 @@ impl Source<'_> {
     }
 
     /// Fetches these commits with all that belongs to them, and delivers them.
-    async fn bring(
-        &mut self,
-        commits: &[(CommitId, Vec<CommitId>)],
-        delivery: &mut Delivery<'_>,
-    ) -> Result<(), Error> {
+    async fn bring(&mut self, commits: &[(CommitId, Vec<CommitId>)], delivery: &mut Delivery<'_>) -> Result<(), Error> {
         // The commits of those that were brought that are no other's parents.
         let mut frontier: HashSet<CommitId> = self.have.drain(..).collect();
         let (mut done, mut most) = (0, STEP);

@@ -140,8 +140,9 @@ impl Remote {
     pub(super) async fn ask<T: DeserializeOwned>(&self, endpoint: Endpoint<'_>, body: Bytes) -> Result<T, Error> {
         let answer = self.send(endpoint, body).await?;
         let bytes = read(answer, MAX_ANSWER).await.map_err(|reason| self.broken(reason))?;
-        rmp_serde::from_slice(&bytes)
-            .map_err(|error| self.broken(format!("the answer to {} is not what it should be: {error}", endpoint.name())))
+        rmp_serde::from_slice(&bytes).map_err(|error| {
+            self.broken(format!("the answer to {} is not what it should be: {error}", endpoint.name()))
+        })
     }
 
     /// Sends a request until it is answered; the answer is a success.
@@ -192,7 +193,8 @@ impl Remote {
         if !answer.status().is_success() {
             let refusal = self.refusal(Endpoint::Uploads, answer).await;
             // What is no endpoint of the hub's is not found, or takes no POST.
-            let is_unknown = matches!(&refusal, Error::Hub { code, status, .. } if code == "not_found" || *status == 405);
+            let is_unknown =
+                matches!(&refusal, Error::Hub { code, status, .. } if code == "not_found" || *status == 405);
             return if is_unknown { Ok(None) } else { Err(refusal) };
         }
         let bytes = read(answer, MAX_REFUSAL).await.map_err(|reason| self.broken(reason))?;

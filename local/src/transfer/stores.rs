@@ -23,7 +23,10 @@ pub const DEFAULT_DATA: &str = ".musehub";
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no such folder, or no hub in it.
-    #[error("there is no hub in {0}: name its folder with --data, or set {TABLE_VARIABLE} and {BUCKET_VARIABLE}", BUCKET_VARIABLE = "MUSEHUB_BUCKET")]
+    #[error(
+        "there is no hub in {0}: name its folder with --data, or set {TABLE_VARIABLE} and {BUCKET_VARIABLE}",
+        BUCKET_VARIABLE = "MUSEHUB_BUCKET"
+    )]
     NoHub(PathBuf),
     /// The embedded stores did not start.
     #[error(transparent)]

@@ -36,7 +36,7 @@ async fn imported(path: &Path, to: &End) -> Result<Imported, Error> {
 }
 
 /// A repo of a hub whose stores are at hand, not there yet.
-async fn at_hand(hub: &Hub) -> (Remote, End) {
+pub async fn at_hand(hub: &Hub) -> (Remote, End) {
     let remote = hub.remote(&hub.dev(), &fresh_name("copy"));
     let end = End::over(&stores(hub), target(&remote)).await.unwrap();
     (remote, end)
@@ -163,7 +163,12 @@ async fn small_file() -> (Hub, Remote, Kept) {
 }
 
 /// Runs `check` for many values against one prepared thing.
-fn for_every<S: Strategy, T>(cases: u32, strategy: S, prepare: impl AsyncFnOnce() -> T, check: impl AsyncFn(&T, S::Value)) {
+pub fn for_every<S: Strategy, T>(
+    cases: u32,
+    strategy: S,
+    prepare: impl AsyncFnOnce() -> T,
+    check: impl AsyncFn(&T, S::Value),
+) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let prepared = runtime.block_on(prepare());
     let config = ProptestConfig { cases, max_shrink_iters: 40, failure_persistence: None, ..ProptestConfig::default() };

@@ -1,0 +1,189 @@
+//! A repo from hub to hub.
+
+use common::store::items::Visibility;
+use indicatif::ProgressBar;
+use local::serve::Storage;
+use local::transfer::Error;
+use local::transfer::mirror::{Mirrored, Options, mirror};
+use local::transfer::remote::Remote as End;
+use proptest::prelude::*;
+use serde_json::json;
+use tests::client::Remote;
+use tests::encoding::Encoding;
+use tests::history::{self, Builder};
+use tests::hub::{Hub, fresh_name};
+
+use crate::export::{at_hand, for_every};
+use crate::whole::{Whole, stocked, url};
+
+const PLAIN: Options = Options { force: false, visibility: Visibility::Public };
+
+async fn mirrored(from: &End, to: &End) -> Result<Mirrored, Error> {
+    mirror(from, to, PLAIN, &ProgressBar::hidden()).await
+}
+
+/// A repo of a hub that is not there yet.
+fn absent(hub: &Hub) -> Remote {
+    hub.remote(&hub.dev(), &fresh_name("copy")).speaking(Encoding::Msgpack)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn there_and_back_again_it_is_the_same_and_the_second_time_nothing_is_sent() {
+    let one = Hub::start().await;
+    // As narrow as Lambda: what is large goes by reference.
+    let other = Hub::start_own(Storage::Memory, true).await;
+    let original = stocked(&one, 2, 30).await;
+    let (there, back) = (absent(&other), absent(&one));
+    let first = mirrored(&url(&original), &url(&there)).await.unwrap();
+    assert!(first.made && first.fetched.objects > 0 && first.delivered.sent.objects > 0);
+    mirrored(&url(&there), &url(&back)).await.unwrap();
+    let (whole, there_again) = (Whole::of(&original).await, Whole::of(&back).await);
+    assert_eq!(whole.without_times(), there_again.without_times());
+    assert_eq!(Whole::of(&there).await.without_times(), whole.without_times());
+
+    let again = mirrored(&url(&original), &url(&there)).await.unwrap();
+    assert_eq!((again.fetched, again.delivered.sent), (Default::default(), Default::default()));
+    assert!(!again.made && again.delivered.branches.is_empty() && again.delivered.tags + again.delivered.releases == 0);
+
+    let more = history::linear(55, 3, 3, 1);
+    original.push(&more, "later", more.last()).await.expect(200);
+    let next = mirrored(&url(&original), &url(&there)).await.unwrap();
+    assert_eq!(next.delivered.branches, ["later"]);
+    assert_eq!((next.fetched.commits, next.delivered.sent.commits), (3, 3));
+    assert_eq!(next.fetched.objects as usize, more.objects.len(), "nothing but what is new");
+}
+
+#[test]
+fn every_history_is_the_same_on_the_other_hub_however_it_grows() {
+    let cases = (any::<u64>(), 1_usize..40, any::<prop::sample::Index>());
+    for_every(8, cases, Hub::start, async |hub, (seed, commits, index)| {
+        let history = history::dag(seed, commits, 8);
+        let ids = history.ids();
+        let (from, to) = (absent(hub), absent(hub));
+        // Some of it, and then all of it, under branches that grow.
+        let early = &ids[index.index(ids.len())];
+        from.push(&history, "main", early).await.expect(200);
+        mirrored(&url(&from), &url(&to)).await.unwrap();
+        assert_eq!(Whole::of(&to).await, Whole::of(&from).await);
+        for (number, head) in history.heads().iter().enumerate() {
+            let branch = if history.is_ancestor(early, head) { "main".to_owned() } else { format!("b{number}") };
+            let pushed = from.push(&history, &branch, head).await;
+            assert!([200, 409].contains(&pushed.status), "{}", pushed.excerpt());
+        }
+        mirrored(&url(&from), &url(&to)).await.unwrap();
+        assert_eq!(Whole::of(&to).await, Whole::of(&from).await);
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stores_at_hand_are_an_end_like_any_other() {
+    let (one, other) = tokio::join!(Hub::start(), Hub::start());
+    let original = stocked(&one, 3, 20).await;
+    let (copy, end) = at_hand(&other).await;
+    mirrored(&url(&original), &end).await.unwrap();
+    let back = absent(&one);
+    mirrored(&end, &url(&back)).await.unwrap();
+    let whole = Whole::of(&original).await;
+    for remote in [copy, back] {
+        assert_eq!(Whole::of(&remote).await.without_times(), whole.without_times());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_taken_away_without_force_and_branches_stay_even_with_it() {
+    let hub = Hub::start().await;
+    let (from, to) = (absent(&hub), absent(&hub));
+    let mut builder = Builder::new(4);
+    let root = builder.child(&[]);
+    let (left, right) = (builder.child(&[&root]), builder.child(&[&root]));
+    let history = builder.finish();
+    for remote in [&from, &to] {
+        remote.push(&history, "main", &root).await.expect(200);
+    }
+    from.push(&history, "main", &left).await.expect(200);
+    to.push(&history, "main", &right).await.expect(200);
+    to.push(&history, "only-here", &right).await.expect(200);
+    let tag = |commit: &str| json!({"tags": [{"tag": "v1", "commit_id": commit}]});
+    from.post("tags", &tag(&left)).await.expect(200);
+    to.post("tags", &tag(&right)).await.expect(200);
+    for (remote, title) in [(&from, "theirs"), (&to, "ours")] {
+        let release = json!({"tag": "v1", "commit_id": root, "title": title, "created_at": "2025-01-01T00:00:00Z"});
+        remote.post("releases", &release).await.expect(201);
+    }
+
+    let before = Whole::of(&to).await;
+    let refused = mirrored(&url(&from), &url(&to)).await.unwrap_err().to_string();
+    for what in ["branch 'main' has commits", "tag 'v1'", "release 'v1'", "--force does it"] {
+        assert!(refused.contains(what), "{refused}");
+    }
+    assert_eq!(Whole::of(&to).await, before);
+
+    let options = Options { force: true, ..PLAIN };
+    let forced = mirror(&url(&from), &url(&to), options, &ProgressBar::hidden()).await.unwrap();
+    assert_eq!(forced.kept, ["branch 'only-here'"]);
+    let heads = to.heads().await;
+    assert_eq!((&heads["main"], &heads["only-here"]), (&left, &right));
+    let releases = to.get("releases").await.expect(200);
+    assert_eq!(releases, from.get("releases").await.expect(200));
+    let tags = to.get("tags").await.expect(200);
+    assert_eq!(tags["tags"][0]["commit_id"], json!(left));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_branch_that_went_back_needs_force_too() {
+    let hub = Hub::start().await;
+    let (from, to) = (absent(&hub), absent(&hub));
+    let history = history::linear(6, 5, 2, 1);
+    from.push(&history, "main", history.last()).await.expect(200);
+    mirrored(&url(&from), &url(&to)).await.unwrap();
+    let earlier = &history.ids()[1];
+    from.push_pack("main", true, &history::History::default().pack::<&str>(&[]).with_head("main", earlier))
+        .await
+        .expect(200);
+    let refused = mirrored(&url(&from), &url(&to)).await.unwrap_err().to_string();
+    assert!(refused.contains("branch 'main' has commits"), "{refused}");
+    mirror(&url(&from), &url(&to), Options { force: true, ..PLAIN }, &ProgressBar::hidden()).await.unwrap();
+    assert_eq!(to.heads().await, from.heads().await);
+}
+
+/// What came through before a mirror broke off is not sent again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_that_broke_off_goes_on_behind_what_came_through() {
+    let hub = Hub::start().await;
+    let (from, to) = (absent(&hub), absent(&hub));
+    let history = history::linear(8, 900, 4, 1);
+    for chunk in [299, 599, 899] {
+        from.push(&history, "main", &history.ids()[chunk]).await.expect(200);
+    }
+    // It is ended as soon as a branch shows that something came through.
+    let (source, target) = (url(&from), url(&to));
+    let something_shows = async { while to.get("refs").await.status != 200 || to.heads().await.is_empty() {} };
+    tokio::select! {
+        done = mirrored(&source, &target) => panic!("it was faster than a look: {done:?}"),
+        () = something_shows => {}
+    }
+    let head = to.heads().await["main"].clone();
+    let come = history.reachable(&[&head]).len();
+    assert!(come < 900, "it broke off");
+    let pack = to.clone_all().await;
+    assert_eq!(pack.commits.len(), come, "what shows is whole");
+
+    let rest = mirrored(&url(&from), &url(&to)).await.unwrap();
+    assert!(rest.fetched.commits as usize <= 900 - come, "{rest:?}");
+    assert_eq!(Whole::of(&to).await, Whole::of(&from).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_not_be_read_or_written_is_said() {
+    let hub = Hub::start().await;
+    let private = hub.made_repo(&hub.dev(), true).await;
+    let to = absent(&hub);
+    let nobody = mirrored(&url(&private.anonymous()), &url(&to)).await.unwrap_err().to_string();
+    assert!(nobody.contains("there is no repository") && nobody.contains("takes a token"), "{nobody}");
+    let from = stocked(&hub, 1, 6).await;
+    let refused = mirrored(&url(&from), &url(&to.anonymous())).await.unwrap_err().to_string();
+    assert!(refused.contains("none can be made without a token"), "{refused}");
+    let stranger = hub.user().await;
+    let refused = mirrored(&url(&from), &url(&to.with_token(stranger.token))).await.unwrap_err().to_string();
+    assert!(refused.contains("the token is not that of 'dev'"), "{refused}");
+}

@@ -46,10 +46,7 @@ impl Writer {
     ///
     /// # Errors
     /// When the file system refuses, or another process writes the same file.
-    pub fn open(
-        path: &Path,
-        recall: impl FnOnce(&mut Entries<&File>) -> Result<(), Error>,
-    ) -> Result<Self, Error> {
+    pub fn open(path: &Path, recall: impl FnOnce(&mut Entries<&File>) -> Result<(), Error>) -> Result<Self, Error> {
         let part = part_of(path);
         let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&part);
         let mut file = opened.map_err(Error::file("write", &part))?;

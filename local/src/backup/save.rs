@@ -1,0 +1,329 @@
+//! `musehub backup`: what the table and the bucket hold, into a folder.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use common::id::RepoId;
+use common::service::compute;
+use common::store::Store;
+use common::store::items::{
+    HandleItem, Item, Key, META, MetaItem, NameItem, PACK_PREFIX, PK, PROFILE, ProfileItem, SK,
+};
+use common::store::packs;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use indicatif::ProgressBar;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+
+use super::Error;
+use super::folder::{FORMAT, Folder, ListWriter, Manifest, StoredFile, VERSION, hash_of, persist};
+use super::item::to_json;
+
+/// S3 objects that are copied at the same time. Each takes [`READ`] bytes of memory, twice.
+const PARALLEL: usize = 8;
+/// Bytes that are read from S3 at once.
+const READ: u64 = 8 << 20;
+/// How often the list of a repo's packs is read again because one of them is gone.
+const ATTEMPTS: usize = 5;
+
+/// What came of a backup.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Saved {
+    /// Items of the table.
+    pub items: u64,
+    /// Repos.
+    pub repos: u64,
+    /// Files, and their bytes.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Files that were not there from an earlier backup.
+    pub copied: u64,
+    /// Large objects that are not what their names say. They were copied as they are.
+    pub damaged: Vec<String>,
+}
+
+/// Backs up what the stores hold. `secret` is what tokens are signed with, if that is not in the table.
+///
+/// # Errors
+/// When the stores do not answer, when a pack is gone that is named, and when the file system refuses. The last complete
+/// backup in the folder stays then, and running it again goes on.
+pub async fn save(
+    store: &Arc<Store>,
+    path: &Path,
+    secret: Option<&str>,
+    progress: &ProgressBar,
+) -> Result<Saved, Error> {
+    let folder = Folder::open(path)?;
+    let mut known = HashMap::new();
+    if let Some(manifest) = folder.manifest()? {
+        let mut files = folder.open_list(&manifest.files)?;
+        while let Some(StoredFile { key, size, sha256 }) = files.next()? {
+            known.insert(key, (size, sha256));
+        }
+    }
+    let backup = store.ambient().ulid().to_string();
+    let begun_at = store.ambient().now_iso();
+    let items = folder.begin_list(format!("items-{backup}.jsonl.zst"))?;
+    let files = folder.begin_list(format!("files-{backup}.jsonl.zst"))?;
+    let saving = Saving {
+        store,
+        folder: &folder,
+        known,
+        items,
+        files,
+        users: HashSet::new(),
+        kept: HashSet::new(),
+        saved: Saved::default(),
+        progress,
+    };
+    let (items, files, kept, saved) = saving.all().await?;
+    let secret = secret.map(|secret| folder.keep_secret(secret)).transpose()?;
+    let manifest = Manifest { format: FORMAT.to_owned(), version: VERSION, backup, begun_at, items, files, secret };
+    compute(|| folder.complete(&manifest, |key| kept.contains(key)))?;
+    Ok(saved)
+}
+
+struct Saving<'a> {
+    store: &'a Arc<Store>,
+    folder: &'a Folder,
+    /// Size and hash of the files of the last backup.
+    known: HashMap<String, (u64, String)>,
+    items: ListWriter,
+    files: ListWriter,
+    /// The users whose items are written.
+    users: HashSet<String>,
+    /// The keys of the files that are written.
+    kept: HashSet<String>,
+    saved: Saved,
+    progress: &'a ProgressBar,
+}
+
+type Lists = (super::folder::List, super::folder::List, HashSet<String>, Saved);
+
+impl Saving<'_> {
+    async fn all(mut self) -> Result<Lists, Error> {
+        let mut repos: BTreeSet<RepoId> = BTreeSet::new();
+        let mut after = None;
+        loop {
+            let page = self.store.scan(after).await?;
+            for item in page.items {
+                self.beside_repos(item, &mut repos).await?;
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        for repo in repos {
+            self.repo(&repo).await?;
+            self.progress.set_message(format!("{} repositories", self.saved.repos));
+        }
+        let items = self.items.finish()?;
+        self.saved.items = items.lines;
+        Ok((items, self.files.finish()?, self.kept, self.saved))
+    }
+
+    /// Writes an item that belongs to no repo. Of those that do, it notes the repo: it is read as a whole later.
+    async fn beside_repos(&mut self, item: Item, repos: &mut BTreeSet<RepoId>) -> Result<(), Error> {
+        let (pk, sk) = (text(&item, PK), text(&item, SK));
+        let (kind, name) = pk.split_once('#').unwrap_or((pk, ""));
+        match kind {
+            "REPO" => drop(name.parse().map(|repo| repos.insert(repo))),
+            "NAME" => drop(repos.insert(read::<NameItem>(&item)?.repo_id)),
+            // They live for an hour.
+            "UPLOAD" => {}
+            "USER" if sk.starts_with("REPO#") => {}
+            "USER" if sk == PROFILE => self.user(name).await?,
+            // Whoever gets a handle gets both items at once, and only one of the two may have been passed already.
+            "HANDLE" => self.user(&read::<HandleItem>(&item)?.user_id).await?,
+            _ => self.write(&item)?,
+        }
+        Ok(())
+    }
+
+    async fn user(&mut self, user_id: &str) -> Result<(), Error> {
+        if !self.users.insert(user_id.to_owned()) {
+            return Ok(());
+        }
+        let Some(profile) = self.store.item(&Key::profile(user_id)).await? else {
+            return Ok(());
+        };
+        self.write(&profile)?;
+        let handle = Key::handle(&read::<ProfileItem>(&profile)?.handle);
+        if let Some(handle) = self.store.item(&handle).await? {
+            self.write(&handle)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a repo: first what it names, then its list of packs, then the packs.
+    async fn repo(&mut self, repo: &RepoId) -> Result<(), Error> {
+        let pk = common::store::items::repo_pk(repo);
+        let mut after = None;
+        loop {
+            let page = self.store.partition(&pk, "", after).await?;
+            for item in page.items.iter().filter(|item| !text(item, SK).starts_with(PACK_PREFIX)) {
+                self.write(item)?;
+                if text(item, SK) == META {
+                    self.around(&read(item)?).await?;
+                    self.saved.repos += 1;
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        let mut attempts_left = ATTEMPTS;
+        let packs = loop {
+            attempts_left -= 1;
+            let packs = self.packs(&pk).await?;
+            match self.copy_packs(repo, &packs).await? {
+                None => break packs,
+                // It was tidied away between the two; what took its place is in the list by now.
+                Some(_) if attempts_left > 0 => {}
+                Some(gone) => return Err(Error::Damaged(format!("{gone} is named and is not in the bucket"))),
+            }
+        };
+        for pack in &packs {
+            self.write(pack)?;
+        }
+        self.copy_large(repo).await
+    }
+
+    /// Writes the items outside of its partition that a repo needs.
+    async fn around(&mut self, meta: &MetaItem) -> Result<(), Error> {
+        self.user(&meta.owner_user_id).await?;
+        for key in [Key::name(&meta.owner, &meta.slug), Key::owned(&meta.owner_user_id, &meta.slug)] {
+            if let Some(item) = self.store.item(&key).await? {
+                self.write(&item)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn packs(&self, pk: &str) -> Result<Vec<Item>, Error> {
+        let mut packs = Vec::new();
+        let mut after = None;
+        loop {
+            let page = self.store.partition(pk, PACK_PREFIX, after).await?;
+            packs.extend(page.items);
+            after = page.next;
+            if after.is_none() {
+                return Ok(packs);
+            }
+        }
+    }
+
+    /// Copies packs; the key of one that is not there, if any.
+    async fn copy_packs(&mut self, repo: &RepoId, packs: &[Item]) -> Result<Option<String>, Error> {
+        let listed = self.listed(&format!("packs/{repo}/")).await?;
+        let mut wanted = Vec::new();
+        for item in packs {
+            let name = text(item, SK).strip_prefix(PACK_PREFIX).unwrap_or_default();
+            let id = name.parse().map_err(|_| Error::Damaged(format!("repo {repo}: pack {name:?} has no ULID")))?;
+            let key = packs::key(repo, id);
+            let Some(size) = listed.get(&key) else {
+                return Ok(Some(key));
+            };
+            wanted.push((key, *size));
+        }
+        self.copy(wanted).await.map(|()| None)
+    }
+
+    /// Copies all large objects of a repo.
+    async fn copy_large(&mut self, repo: &RepoId) -> Result<(), Error> {
+        let listed = self.listed(&format!("objects/{repo}/")).await?;
+        self.copy(listed.into_iter().collect()).await
+    }
+
+    async fn listed(&self, prefix: &str) -> Result<HashMap<String, u64>, Error> {
+        let mut listed = HashMap::new();
+        let mut from = None;
+        loop {
+            let (page, next) = self.store.list(prefix, from).await?;
+            listed.extend(page.into_iter().map(|stored| (stored.key, stored.size)));
+            from = next;
+            if from.is_none() {
+                return Ok(listed);
+            }
+        }
+    }
+
+    async fn copy(&mut self, mut wanted: Vec<(String, u64)>) -> Result<(), Error> {
+        wanted.retain(|(key, _)| !self.kept.contains(key));
+        let (store, folder, known, progress) = (self.store, self.folder, &self.known, self.progress);
+        let copies = wanted
+            .into_iter()
+            .map(|(key, size)| async move { copy_one(store, folder, known.get(&key), key, size, progress).await });
+        let copied: Vec<(StoredFile, bool)> = stream::iter(copies).buffer_unordered(PARALLEL).try_collect().await?;
+        for (file, is_new) in copied {
+            self.files.line(&file)?;
+            self.saved.files += 1;
+            self.saved.bytes += file.size;
+            self.saved.copied += u64::from(is_new);
+            let name = file.key.rsplit('/').next().unwrap_or_default();
+            if file.key.starts_with("objects/") && name != file.sha256 {
+                self.saved.damaged.push(file.key.clone());
+            }
+            self.kept.insert(file.key);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, item: &Item) -> Result<(), Error> {
+        let json =
+            to_json(item).ok_or_else(|| Error::Damaged("an item has a kind of value that is not known".to_owned()))?;
+        self.items.line(&json)
+    }
+}
+
+/// Copies an S3 object, unless it is there. Whether it was not.
+async fn copy_one(
+    store: &Store,
+    folder: &Folder,
+    known: Option<&(u64, String)>,
+    key: String,
+    size: u64,
+    progress: &ProgressBar,
+) -> Result<(StoredFile, bool), Error> {
+    let path = folder.file_of(&key)?;
+    if path.metadata().is_ok_and(|file| file.len() == size) {
+        // A file has its name only once it is whole, so one of an earlier attempt is as good, and not hashed yet.
+        let sha256 = match known {
+            Some((_, sha256)) => sha256.clone(),
+            None => compute(|| hash_of(&path))?.1,
+        };
+        return Ok((StoredFile { key, size, sha256 }, false));
+    }
+    let mut file = folder.temporary_for(&path)?;
+    let mut hash = Sha256::new();
+    let mut start = 0;
+    while start < size {
+        let end = size.min(start + READ);
+        let bytes = store.read(&key, start..end).await?;
+        compute(|| {
+            hash.update(&bytes);
+            file.write_all(&bytes).map_err(Error::file("write", &path))
+        })?;
+        progress.inc(bytes.len() as u64);
+        start = end;
+    }
+    compute(|| persist(file, &path))?;
+    Ok((StoredFile { key, size, sha256: hex::encode(hash.finalize()) }, true))
+}
+
+fn text<'i>(item: &'i Item, name: &str) -> &'i str {
+    match item.get(name) {
+        Some(AttributeValue::S(text)) => text,
+        _ => "",
+    }
+}
+
+fn read<T: DeserializeOwned>(item: &Item) -> Result<T, Error> {
+    Ok(common::store::items::decode(item.clone())?)
+}

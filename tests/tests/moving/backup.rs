@@ -1,0 +1,278 @@
+//! A whole hub in a folder, and a hub out of it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use common::ambient::Ambient;
+use common::service::{Ids, Target};
+use common::store::Store;
+use indicatif::ProgressBar;
+use local::backends::Backends;
+use local::backup::Error;
+use local::backup::item::to_json;
+use local::backup::restore::{Restored, prove, restore};
+use local::backup::save::{Saved, save};
+use local::serve::Storage;
+use local::transfer::export::export;
+use local::transfer::stores::{Stores, Which, hub_over};
+use local::transfer::verify::verify;
+use serde_json::{Value, json};
+use tests::client::Remote;
+use tests::history;
+use tests::hub::Hub;
+
+use crate::whole::{Whole, stocked};
+
+fn store_of(hub: &Hub) -> Arc<Store> {
+    Arc::clone(&hub.running().hub().store)
+}
+
+async fn saved(store: &Arc<Store>, folder: &Path) -> Saved {
+    save(store, folder, None, &ProgressBar::hidden()).await.unwrap()
+}
+
+async fn restored(folder: &Path, store: &Arc<Store>) -> Result<Restored, Error> {
+    restore(store, folder, &ProgressBar::hidden()).await
+}
+
+/// Stores that are empty, in memory.
+async fn empty() -> (Backends, Arc<Store>) {
+    let backends = Backends::start(None, "a secret of nobody's").await.unwrap();
+    let store = Store::new(&backends.dynamodb, &backends.s3, backends.location.clone(), Ambient::system());
+    (backends, Arc::new(store))
+}
+
+/// Every item by its key, and every object of the bucket, but for what is on its way.
+async fn everything(store: &Store) -> (BTreeMap<String, Value>, BTreeMap<String, Vec<u8>>) {
+    let (mut items, mut after) = (BTreeMap::new(), None);
+    loop {
+        let page = store.scan(after).await.unwrap();
+        for item in &page.items {
+            let key = format!("{} {}", item["pk"].as_s().unwrap(), item["sk"].as_s().unwrap());
+            items.insert(key, to_json(item).unwrap());
+        }
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    items.retain(|key, _| !key.starts_with("UPLOAD#"));
+    let mut objects = BTreeMap::new();
+    for prefix in ["packs/", "objects/"] {
+        let mut from = None;
+        loop {
+            let (page, next) = store.list(prefix, from).await.unwrap();
+            for stored in page {
+                let bytes = store.read(&stored.key, 0..stored.size).await.unwrap();
+                objects.insert(stored.key, bytes.to_vec());
+            }
+            from = next;
+            if from.is_none() {
+                break;
+            }
+        }
+    }
+    (items, objects)
+}
+
+/// A hub with users, repos with everything, and a private one.
+async fn populated() -> (Hub, Vec<Remote>) {
+    let hub = Hub::start().await;
+    let user = hub.user().await;
+    let private = hub.made_repo(&user, true).await;
+    let history = history::linear(1, 3, 3, 1);
+    private.push(&history, "main", history.last()).await.expect(200);
+    hub.made_repo(&user, false).await;
+    let repos = vec![stocked(&hub, 1, 12).await, stocked(&hub, 2, 12).await, private];
+    // Something that no repo has.
+    store_of(&hub).token_secret().await.unwrap();
+    (hub, repos)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_item_and_every_object_comes_back_and_every_clone_is_the_same() {
+    let (hub, repos) = populated().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (backup, data) = (folder.path().join("backup"), folder.path().join("hub"));
+    let saved = saved(&store_of(&hub), &backup).await;
+    assert_eq!((saved.repos, saved.damaged.len()), (4, 0));
+    prove(&backup, &ProgressBar::hidden()).unwrap();
+
+    let stores = Stores::open_or_make(&Which::Folder(data.clone()), Ids::Strict).await.unwrap();
+    let done = restored(&backup, &stores.hub.store).await.unwrap();
+    assert_eq!((done.files, done.there), (saved.files, 0));
+    let (items, objects) = everything(&store_of(&hub)).await;
+    let (items_again, objects_again) = everything(&stores.hub.store).await;
+    assert_eq!(items.len() as u64, saved.items);
+    assert_eq!(items_again, items);
+    assert_eq!(objects_again, objects);
+    stores.close().await;
+
+    let again = Hub::start_own(Storage::Directory(data), false).await;
+    for repo in repos {
+        let there = Remote { hub: again.url().to_owned(), ..repo.clone() };
+        assert_eq!(Whole::of(&there).await, Whole::of(&repo).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_backup_copies_only_what_is_new_and_forgets_what_is_gone() {
+    let (hub, repos) = populated().await;
+    let folder = tempfile::tempdir().unwrap();
+    let store = store_of(&hub);
+    let first = saved(&store, folder.path()).await;
+    assert_eq!(first.copied, first.files);
+    let second = saved(&store, folder.path()).await;
+    assert_eq!((second.copied, second.files, second.items), (0, first.files, first.items));
+
+    let history = history::linear(9, 2, 2, 1);
+    repos[0].push(&history, "later", history.last()).await.expect(200);
+    // What no item names is left alone in the hub, and does not stay in the folder.
+    fs::write(folder.path().join("s3/packs/left-over"), "left over").unwrap();
+    let third = saved(&store, folder.path()).await;
+    // The kit sends the objects ahead, so it is two packs.
+    assert_eq!((third.copied, third.files), (2, first.files + 2));
+    assert!(!folder.path().join("s3/packs/left-over").exists());
+    let lists = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut lists: Vec<String> = lists.map(|name| name.split('-').next().unwrap().to_owned()).collect();
+    lists.sort();
+    assert_eq!(lists, ["files", "items", "lock", "manifest.json", "s3"]);
+
+    let (_backends, there) = empty().await;
+    restored(folder.path(), &there).await.unwrap();
+    assert_eq!(everything(&there).await, everything(&store).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_but_its_owner_may_look_into_a_backup() {
+    let (hub, _) = populated().await;
+    let folder = tempfile::tempdir().unwrap();
+    let backup = folder.path().join("backup");
+    save(&store_of(&hub), &backup, Some("the secret"), &ProgressBar::hidden()).await.unwrap();
+    let mut waiting: Vec<PathBuf> = vec![backup.clone()];
+    while let Some(path) = waiting.pop() {
+        let metadata = fs::metadata(&path).unwrap();
+        assert_eq!(metadata.permissions().mode() & 0o077, 0, "{}", path.display());
+        if metadata.is_dir() {
+            waiting.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        }
+    }
+    let (_backends, there) = empty().await;
+    assert_eq!(restored(&backup, &there).await.unwrap().secret.as_deref(), Some("the secret"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stores_that_hold_a_hub_are_not_touched_and_a_restore_goes_on() {
+    let (hub, _) = populated().await;
+    let folder = tempfile::tempdir().unwrap();
+    let store = store_of(&hub);
+    saved(&store, folder.path()).await;
+    let before = everything(&store).await;
+    let refused = restored(folder.path(), &store).await.unwrap_err().to_string();
+    assert!(refused.contains("there is a hub in these stores already"), "{refused}");
+    assert_eq!(everything(&store).await, before);
+
+    // A file is damaged, so it ends half way; when it is mended, it goes on.
+    let (_backends, there) = empty().await;
+    let key = before.1.keys().next_back().unwrap();
+    let path = folder.path().join("s3").join(key);
+    let bytes = fs::read(&path).unwrap();
+    let mut damaged = bytes.clone();
+    damaged[bytes.len() / 2] ^= 1;
+    fs::write(&path, damaged).unwrap();
+    let refused = restored(folder.path(), &there).await.unwrap_err().to_string();
+    assert!(refused.contains("is not what was backed up"), "{refused}");
+    assert!(prove(folder.path(), &ProgressBar::hidden()).is_err());
+    let target = everything(&there).await.0;
+    assert!(target.keys().all(|key| key.starts_with("RESTORE")), "no item came: {target:?}");
+    fs::write(&path, bytes).unwrap();
+
+    // Another backup must not be mixed in.
+    let other = tempfile::tempdir().unwrap();
+    saved(&store, other.path()).await;
+    let refused = restored(other.path(), &there).await.unwrap_err().to_string();
+    assert!(refused.contains("another backup was being restored"), "{refused}");
+    restored(folder.path(), &there).await.unwrap();
+    assert_eq!(everything(&there).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flipped_bit_in_any_file_of_a_backup_is_found() {
+    let hub = Hub::start().await;
+    let remote = hub.repo().await;
+    let history = history::linear(1, 3, 3, 1);
+    remote.push(&history, "main", history.last()).await.expect(200);
+    let folder = tempfile::tempdir().unwrap();
+    save(&store_of(&hub), folder.path(), Some("the secret"), &ProgressBar::hidden()).await.unwrap();
+    let mut waiting: Vec<PathBuf> = vec![folder.path().to_owned()];
+    let mut files = 0;
+    while let Some(path) = waiting.pop() {
+        if path.is_dir() {
+            waiting.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            continue;
+        }
+        if path.ends_with("lock") || path.ends_with("manifest.json") {
+            continue;
+        }
+        let bytes = fs::read(&path).unwrap();
+        for at in [0, bytes.len() / 3, bytes.len() - 1] {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 4;
+            fs::write(&path, damaged).unwrap();
+            assert!(prove(folder.path(), &ProgressBar::hidden()).is_err(), "{} at {at}", path.display());
+        }
+        fs::write(&path, bytes).unwrap();
+        files += 1;
+    }
+    assert_eq!(files, 4, "items, files, secret, a pack");
+    prove(folder.path(), &ProgressBar::hidden()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_is_made_while_pushes_land_is_of_whole_repos() {
+    let hub = Hub::start().await;
+    let history = history::linear(5, 120, 3, 1);
+    let remotes = [hub.repo().await, hub.repo().await];
+    let store = store_of(&hub);
+    let folder = tempfile::tempdir().unwrap();
+    let ids = history.ids();
+    let pushes = async {
+        for commit in &ids {
+            for remote in &remotes {
+                remote.push(&history, "main", commit).await.expect(200);
+                remote.post("tags", &json!({"tags": [{"tag": "newest", "commit_id": commit}]})).await.expect(200);
+            }
+            // A repo that is made while it goes on.
+            let new = hub.repo().await;
+            new.push_pack("main", false, &history.pack_of(&ids[0])).await.expect(200);
+        }
+    };
+    let backups = async {
+        let mut made = 0;
+        loop {
+            let backup = folder.path().join(made.to_string());
+            saved(&store, &backup).await;
+            made += 1;
+            if made == 6 {
+                return made;
+            }
+        }
+    };
+    let (_, made) = tokio::join!(pushes, backups);
+    for number in 0..made {
+        let (_backends, there) = empty().await;
+        restored(&folder.path().join(number.to_string()), &there).await.unwrap();
+        let hub = hub_over(Arc::clone(&there), Ids::Strict).unwrap();
+        let names = everything(&there).await.0;
+        for name in names.keys().filter_map(|key| key.strip_prefix("NAME#")?.strip_suffix(" NAME")) {
+            let (owner, slug) = name.split_once('/').unwrap();
+            let target = Target { owner: owner.parse().unwrap(), slug: slug.parse().unwrap() };
+            let file = folder.path().join("export");
+            export(&hub, &target, &file, &ProgressBar::hidden()).await.unwrap();
+            verify(&file, &ProgressBar::hidden()).unwrap();
+        }
+    }
+}
