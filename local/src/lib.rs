@@ -11,6 +11,8 @@
 //!
 //! [`stores`] is what commands work on that need no hub.
 //!
+//! [`transfer`] gets repos out of hubs and into them, in files and over the wire; [`backup`] copies whole hubs.
+//!
 //! [`proxy`] stands alone: it runs beside a client, in front of a hub that is elsewhere.
 
 #![forbid(unsafe_code)]

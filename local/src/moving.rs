@@ -257,6 +257,8 @@ async fn run_backup(arguments: Backup) -> Result<(), Box<dyn Error>> {
 }
 
 async fn run_restore(arguments: Backup) -> Result<(), Box<dyn Error>> {
+    // Before any stores are made for it.
+    restore::last_complete(&arguments.folder)?;
     let stores = Stores::open_or_make(&Which::choose(arguments.data), Ids::Strict).await?;
     let bar = progress::counting("restoring");
     let restored = async {

@@ -40,11 +40,16 @@ impl Hub {
     }
 
     fn get_refs(&self, token: &str) -> String {
+        self.request("GET", "/dev/song/refs", token, "")
+    }
+
+    fn request(&self, method: &str, path: &str, token: &str, body: &str) -> String {
         let address = self.word_after(" is at http://");
         let mut stream = TcpStream::connect(address).unwrap();
         let authorization = if token.is_empty() { String::new() } else { format!("Authorization: Bearer {token}\r\n") };
-        write!(stream, "GET /dev/song/refs HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{authorization}\r\n")
-            .unwrap();
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{authorization}");
+        let length = body.len();
+        write!(stream, "{head}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer
@@ -66,7 +71,10 @@ impl Drop for Hub {
 
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(MUSEHUB);
-    command.args(arguments).env_remove("ACCESS_TOKEN_SECRET").env_remove("RUST_LOG");
+    command.args(arguments);
+    for variable in ["ACCESS_TOKEN_SECRET", "RUST_LOG", "MUSEHUB_TABLE", "MUSEHUB_FROM_TOKEN", "MUSEHUB_TO_TOKEN"] {
+        command.env_remove(variable);
+    }
     command
 }
 
@@ -218,4 +226,82 @@ fn compact_says_why_it_does_nothing() {
     assert!(refused.contains("there is no data folder") && !nowhere.exists(), "{refused}");
     let unnamed = command(&["compact", "dev/song"]).env_remove("MUSEHUB_TABLE").output().unwrap();
     assert!(complaint(&unnamed).contains("MUSEHUB_TABLE"), "{}", complaint(&unnamed));
+/// The requests of the first example in docs/wire-protocol.md.
+const FIRST_TAKE: &str = r#"{"branch": "main", "bundle": {
+    "commits": [{"commit_id": "9503e775326b43197ba8173d6692cab81f2c1611787702ccb5aa3f20931c1561",
+        "snapshot_id": "ad60895cd06089c8bff7ec0d0d57d961fad9d74cc1f271b8958b03235036873d",
+        "message": "First take", "committed_at": "2026-01-31T12:00:00+00:00", "author": "dev"}],
+    "snapshots": [{"snapshot_id": "ad60895cd06089c8bff7ec0d0d57d961fad9d74cc1f271b8958b03235036873d",
+        "manifest": {"melody.txt": "cc803204dc5a58b1a741b95477a6e4e780284da6dc22fb1954dc5830a15cbf16"}}],
+    "objects": [{"object_id": "cc803204dc5a58b1a741b95477a6e4e780284da6dc22fb1954dc5830a15cbf16", "content_b64": "ZG8gcmUgbWkK"}]}}"#;
+
+fn printed(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[test]
+fn a_repo_goes_into_a_file_and_out_of_it_and_a_hub_into_a_folder_and_out_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let hub = Hub::in_folder(Path::new(&at("hub")));
+    let token = hub.word_after("--token ").to_owned();
+    let url = hub.word_after("The hub is at ").to_owned();
+    assert!(hub.request("POST", "/dev/song/push", &token, FIRST_TAKE).starts_with("HTTP/1.1 200 "));
+
+    // From hub to hub, with a token that no argument shows.
+    let (song, copy) = (format!("{url}/dev/song"), format!("{url}/dev/copy"));
+    let mut mirror = command(&["mirror", &song, &copy]);
+    let first = printed(&mirror.env("MUSEHUB_TO_TOKEN", &token).output().unwrap());
+    assert!(first.contains("/dev/copy was made; it is private.\n"), "{first}");
+    assert!(first.contains("1 commits, 1 snapshots, 1 objects (9 B) sent; 1 branches moved"), "{first}");
+    fs::write(at("token"), &token).unwrap();
+    let again = run(&["mirror", &song, &copy, "--from-token-file", &at("token"), "--to-token-file", &at("token")]);
+    assert_eq!(printed(&again), format!("{copy} has everything already.\n"));
+    drop(mirror);
+
+    let busy = run(&["export", "dev/song", &at("song.tar.zst"), "--data", &at("hub")]);
+    assert!(complaint(&busy).contains("another hub is running on the data folder"), "{}", complaint(&busy));
+    drop(hub);
+    let exported = run(&["export", "dev/song", &at("song.tar.zst"), "--data", &at("hub")]);
+    assert!(printed(&exported).contains("1 commits, 1 snapshots, 1 objects (9 B)"));
+    assert!(printed(&run(&["verify", &at("song.tar.zst")])).contains("is whole: dev/song as of "));
+    let imported = run(&["import", &at("song.tar.zst"), "dev/again", "--private", "--data", &at("hub")]);
+    assert!(printed(&imported).starts_with("dev/again was made; it is private.\n"));
+    let repeated = run(&["import", &at("song.tar.zst"), "dev/again", "--data", &at("hub")]);
+    assert_eq!(printed(&repeated), "dev/again has everything already.\n");
+
+    assert!(printed(&run(&["backup", &at("backup"), "--data", &at("hub")])).contains("3 repositories"));
+    assert!(printed(&run(&["verify", &at("backup")])).contains("is whole: the backup of "));
+    printed(&run(&["restore", &at("backup"), "--data", &at("restored")]));
+    let refused = run(&["restore", &at("backup"), "--data", &at("restored")]);
+    assert!(complaint(&refused).contains("there is a hub in these stores already"), "{}", complaint(&refused));
+    let hub = Hub::in_folder(Path::new(&at("restored")));
+    let refs = hub.get_refs(&token);
+    assert!(
+        refs.contains("9503e775326b43197ba8173d6692cab81f2c1611787702ccb5aa3f20931c1561"),
+        "its tokens are good: {refs}"
+    );
+}
+
+#[test]
+fn what_cannot_be_moved_is_said_in_a_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let said = |arguments: &[&str], sentence: &str| {
+        let complaint = complaint(&run(arguments));
+        assert!(complaint.contains(sentence), "{arguments:?}: {complaint}");
+    };
+    said(&["export", "dev/song", &at("file"), "--data", &at("absent")], "there is no hub in");
+    assert!(!Path::new(&at("absent")).exists(), "nothing was made");
+    said(&["export", "song", &at("file")], "a repository is named owner/slug");
+    said(
+        &["mirror", "http://hub/song", "dev/song"],
+        "the URL of a repository is like https://hub.example.com/owner/slug",
+    );
+    said(&["mirror", "http://127.0.0.1:1/dev/song", "http://me:secret@hub/dev/song"], "without a user or password");
+    fs::write(at("file"), "no export").unwrap();
+    said(&["verify", &at("file")], "is damaged near byte 0");
+    said(&["verify", folder.path().to_str().unwrap()], "there is no complete backup in");
+    said(&["restore", &at("absent"), "--data", &at("new")], "there is no complete backup in");
 }

@@ -61,6 +61,14 @@ pub fn prove(path: &Path, progress: &ProgressBar) -> Result<Manifest, Error> {
     Ok(manifest)
 }
 
+/// The last complete backup in a folder.
+///
+/// # Errors
+/// When there is none.
+pub fn last_complete(path: &Path) -> Result<Manifest, Error> {
+    open(path).map(|(_, manifest)| manifest)
+}
+
 fn open(path: &Path) -> Result<(Folder, Manifest), Error> {
     let none = || Error::Refused(format!("there is no complete backup in {}", path.display()));
     if !path.is_dir() {

@@ -102,6 +102,30 @@ pub async fn known<'c>(
     Ok(known)
 }
 
+/// Where to put an object, or to get it from, if the hub has such a place.
+pub(super) async fn presigned(
+    remote: &Remote,
+    id: &ObjectId,
+    direction: &'static str,
+) -> Result<Option<String>, Error> {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        object_ids: [&'a ObjectId; 1],
+        direction: &'static str,
+        ttl_seconds: u64,
+    }
+    #[derive(Deserialize)]
+    struct Answer {
+        presigned: HashMap<ObjectId, String>,
+    }
+    let body = post::body(&Body { object_ids: [id], direction, ttl_seconds: TTL })?;
+    match remote.ask::<Answer>(Endpoint::Presign, body).await {
+        Ok(mut answer) => Ok(answer.presigned.remove(id)),
+        Err(error) if is_missing(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Makes a repo that is not there yet.
 ///
 /// # Errors
@@ -282,6 +306,11 @@ impl<'a> Delivery<'a> {
     /// # Errors
     /// When the hub does not answer.
     pub async fn lacks(&mut self, key: &ObjectKey) -> Result<bool, Error> {
+        self.ask().await?;
+        Ok(self.lacking.contains_key(key))
+    }
+
+    async fn ask(&mut self) -> Result<(), Error> {
         if !self.unasked.is_empty() {
             let unasked = std::mem::take(&mut self.unasked);
             let ids: Vec<ObjectId> = unasked.keys().map(|key| key.spelled(false)).collect();
@@ -297,12 +326,16 @@ impl<'a> Delivery<'a> {
                 }
             }
         }
-        Ok(self.lacking.contains_key(key))
+        Ok(())
     }
 
-    /// How many objects the repo still lacks of those that it was asked for.
-    pub fn lacking(&self) -> usize {
-        self.lacking.len()
+    /// The objects of the waiting snapshots that the repo lacks still.
+    ///
+    /// # Errors
+    /// When the hub does not answer.
+    pub async fn lacking(&mut self) -> Result<Vec<ObjectKey>, Error> {
+        self.ask().await?;
+        Ok(self.lacking.keys().cloned().collect())
     }
 
     async fn missing(&self, object_ids: &[ObjectId]) -> Result<HashSet<ObjectKey>, Error> {
@@ -361,7 +394,7 @@ impl<'a> Delivery<'a> {
         mut next: impl AsyncFnMut() -> Result<Option<Bytes>, Error>,
     ) -> Result<(), Error> {
         let id = key.spelled(false);
-        let Some(url) = self.presigned(&id).await? else {
+        let Some(url) = presigned(self.to, &id, "put").await? else {
             if size > MAX_INLINE_OBJECT as u64 {
                 return Err(Error::Refused(format!("{} takes no object of {size} bytes: {id}", self.to)));
             }
@@ -399,26 +432,6 @@ impl<'a> Delivery<'a> {
         self.sent.objects += 1;
         self.sent.bytes += size;
         Ok(())
-    }
-
-    /// Where to put an object, if the hub has such a place.
-    async fn presigned(&self, id: &ObjectId) -> Result<Option<String>, Error> {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            object_ids: [&'a ObjectId; 1],
-            direction: &'static str,
-            ttl_seconds: u64,
-        }
-        #[derive(Deserialize)]
-        struct Answer {
-            presigned: HashMap<ObjectId, String>,
-        }
-        let body = post::body(&Body { object_ids: [id], direction: "put", ttl_seconds: TTL })?;
-        match self.to.ask::<Answer>(Endpoint::Presign, body).await {
-            Ok(mut answer) => Ok(answer.presigned.remove(id)),
-            Err(error) if is_missing(&error) => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 
     /// Takes a commit in; its snapshot and the objects of that have come.
@@ -482,15 +495,18 @@ impl<'a> Delivery<'a> {
 
     /// Which branch to push what has gathered with, and where that is to be then; none if nothing has.
     fn aim(&self) -> Option<(String, CommitId)> {
-        let (last, _) = self.commits.last()?;
+        let (first, _) = self.commits.first()?;
+        // The first branch that a repo ever has becomes its default branch.
+        let default = self.names.branches().next().map(|(branch, _)| branch).filter(|_| self.heads.is_empty());
         let stop = self.commits.iter().rev().find_map(|(id, _)| {
             let branch = self.stops.get(id).filter(|branch| self.moving.contains(*branch))?;
-            Some((branch.clone(), id.clone()))
+            let may_come = default.is_none_or(|default| default == branch);
+            may_come.then(|| (branch.clone(), id.clone()))
         });
         // Else some branch stays where it is, and the commits wait behind it, unseen. Where there is none at all, the first
-        // commits are of the history of the default branch.
+        // commit is of the history of the default branch.
         let stay = || self.heads.iter().next().map(|(branch, head)| (branch.clone(), head.clone()));
-        let begin = || self.names.branches().next().map(|(branch, _)| (branch.clone(), last.clone()));
+        let begin = || default.map(|branch| (branch.clone(), first.clone()));
         stop.or_else(stay).or_else(begin)
     }
 

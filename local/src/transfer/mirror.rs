@@ -11,6 +11,9 @@ use common::id::CommitId;
 use common::store::items::Visibility;
 use common::wire::commit::Commit;
 use common::wire::limits::MAX_FETCH_WANT;
+use http::header::CONTENT_LENGTH;
+use http_body_util::BodyExt;
+use hyper::body::Body as _;
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +24,7 @@ use super::remote::{Endpoint, Remote, is_missing};
 use super::{Error, Moved, Names};
 
 /// Commits that are fetched at once.
-const STEP: usize = 256;
+const STEP: usize = 512;
 /// Bytes of the commits and snapshots of one fetch. Where they are more, fewer commits are fetched.
 const STEP_BYTES: usize = 64 << 20;
 /// Attempts at a fetch whose answer broke off.
@@ -232,10 +235,16 @@ impl Source<'_> {
             let want: Vec<CommitId> =
                 step.iter().map(|(id, _)| id).filter(|id| !parents.contains(id)).cloned().collect();
             let have: Vec<CommitId> = frontier.iter().cloned().collect();
-            match self.bring_step(&want, &have, most > 1, delivery).await {
+            let fetching = Fetching::begin(self.from, &want, &have).await?;
+            match self.bring_step(fetching, most == 1, delivery).await {
                 Ok(true) => {}
                 Ok(false) => {
                     most = (most / 2).max(1);
+                    continue;
+                }
+                // It may have been too much: Lambda streams 200 MB an answer.
+                Err(Error::Broken { .. }) if most > 1 => {
+                    most = (most / 4).max(1);
                     continue;
                 }
                 Err(Error::Broken { .. }) if attempts_left > 1 => {
@@ -255,22 +264,21 @@ impl Source<'_> {
         Ok(())
     }
 
-    /// Brings what one fetch gives. False if it is too much at once; nothing was delivered then.
+    /// Brings what one fetch gives, of one commit or of several. False if it is too much at once; nothing was delivered
+    /// then.
     async fn bring_step(
         &mut self,
-        want: &[CommitId],
-        have: &[CommitId],
-        may_be_less: bool,
+        mut fetching: Fetching<'_>,
+        is_of_one: bool,
         delivery: &mut Delivery<'_>,
     ) -> Result<bool, Error> {
-        let mut fetching = Fetching::begin(self.from, want, have).await?;
         let mut bytes = 0;
         let mut lists: [Vec<Bytes>; 2] = [Vec::new(), Vec::new()];
         for (list, name) in lists.iter_mut().zip(["commits", "snapshots"]) {
             for _ in 0..fetching.list(name).await? {
                 let record = fetching.record().await?;
                 bytes += record.len();
-                if bytes > STEP_BYTES && may_be_less {
+                if bytes > STEP_BYTES && !is_of_one {
                     return Ok(false);
                 }
                 list.push(record);
@@ -281,6 +289,20 @@ impl Source<'_> {
         for snapshot in snapshots {
             delivery.snapshot(snapshot)?;
         }
+        match self.bring_objects(fetching, delivery).await {
+            // The objects of one commit are too much for one answer.
+            Err(Error::Broken { .. }) if is_of_one => self.bring_one_by_one(delivery).await?,
+            brought => brought?,
+        }
+        self.fetched.commits += commits.len() as u64;
+        for commit in commits {
+            delivery.commit(commit).await?;
+        }
+        delivery.flush().await?;
+        Ok(true)
+    }
+
+    async fn bring_objects(&mut self, mut fetching: Fetching<'_>, delivery: &mut Delivery<'_>) -> Result<(), Error> {
         for _ in 0..fetching.list("objects").await? {
             let object = fetching.object().await?;
             self.fetched.objects += 1;
@@ -299,12 +321,49 @@ impl Source<'_> {
                 delivery.large(key, object.size, async || fetching.piece().await).await?;
             }
         }
-        fetching.finish().await?;
-        self.fetched.commits += commits.len() as u64;
-        for commit in commits {
-            delivery.commit(commit).await?;
+        fetching.finish().await
+    }
+
+    /// Brings what is lacking still, each object by itself: through a URL of the storage if it has one, else from the hub.
+    async fn bring_one_by_one(&mut self, delivery: &mut Delivery<'_>) -> Result<(), Error> {
+        #[derive(Deserialize)]
+        struct Refs {
+            repo_id: String,
         }
-        delivery.flush().await?;
-        Ok(true)
+        let Refs { repo_id } = self.from.ask(Endpoint::Refs, Bytes::new()).await?;
+        for key in delivery.lacking().await? {
+            let id = key.spelled(false);
+            let answer = match delivery::presigned(self.from, &id, "get").await? {
+                Some(url) => self.from.get(&url).await?,
+                None => self.from.send(Endpoint::Object(&id.to_string(), &repo_id), Bytes::new()).await?,
+            };
+            let told = answer.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+            let mut body = answer.into_body();
+            let size: Option<u64> = told.or(body.size_hint().exact());
+            let size = size.ok_or_else(|| self.from.broken(format!("the size of object {id} is not told")))?;
+            self.fetched.objects += 1;
+            self.fetched.bytes += size;
+            let from = self.from;
+            let mut next = async || loop {
+                match body.frame().await.transpose().map_err(|error| from.broken(error))? {
+                    None => return Ok(None),
+                    Some(frame) => {
+                        if let Ok(piece) = frame.into_data() {
+                            return Ok::<_, Error>(Some(piece));
+                        }
+                    }
+                }
+            };
+            if size <= SMALL {
+                let mut content = Vec::new();
+                while let Some(piece) = next().await? {
+                    content.extend_from_slice(&piece);
+                }
+                delivery.small(key, content.into()).await?;
+            } else {
+                delivery.large(key, size, next).await?;
+            }
+        }
+        Ok(())
     }
 }

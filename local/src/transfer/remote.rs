@@ -72,6 +72,9 @@ impl FromStr for Address {
         let text = text.trim_end_matches('/');
         let (rest, slug) = text.rsplit_once('/').ok_or_else(bad)?;
         let (hub, owner) = rest.rsplit_once('/').ok_or_else(bad)?;
+        if !hub.contains("://") {
+            return Err(bad());
+        }
         let hub = hub.parse::<HubUrl>().map_err(|error| error.to_string())?;
         Ok(Self::Url(hub, parse_target(&format!("{owner}/{slug}")).map_err(|_| bad())?))
     }
@@ -240,14 +243,30 @@ impl Remote {
                     parameters.insert("owner".to_owned(), vec![owner.to_string()]);
                     parameters.insert("slug".to_owned(), vec![slug.to_string()]);
                 }
-                if let Endpoint::Release(tag) = endpoint {
-                    parameters.insert("tag".to_owned(), vec![encoded(tag)]);
+                match endpoint {
+                    Endpoint::Release(tag) => drop(parameters.insert("tag".to_owned(), vec![encoded(tag)])),
+                    Endpoint::Object(id, _) => drop(parameters.insert("object_id".to_owned(), vec![encoded(id)])),
+                    _ => {}
                 }
                 let request = request.map_err(cannot)?.with_path_parameters(parameters);
                 let answer = function.call(hub, request).await;
                 Ok(answer.map(|body| body.map_err(|error| error.to_string()).boxed_unsync()))
             }
         }
+    }
+
+    /// GETs what is at a URL that the hub presigned.
+    pub(super) async fn get(&self, url: &str) -> Result<Answer, Error> {
+        let broken = |reason: String| self.broken(format!("its storage: {reason}"));
+        let uri: Uri = url.parse().map_err(|_| broken("the URL is none".to_owned()))?;
+        let body: Outgoing = Full::new(Bytes::new()).map_err(|never| match never {}).boxed_unsync();
+        let request = Request::get(uri).body(body).map_err(|error| broken(error.to_string()))?;
+        let sent = self.client.send(request, ProgressBar::hidden()).await;
+        let answer = sent.map_err(|failure| broken(failure.to_string()))?;
+        if !answer.status().is_success() {
+            return Err(broken(format!("it answers {}", answer.status())));
+        }
+        Ok(answer.map(|body| body.map_err(|error| innermost(&error)).boxed_unsync()))
     }
 
     /// PUTs bytes to a URL that the hub presigned.
@@ -353,6 +372,8 @@ pub(super) enum Endpoint<'a> {
     /// The one of this tag.
     Release(&'a str),
     Uploads,
+    /// The bytes of this object, of the repo of this id.
+    Object(&'a str, &'a str),
 }
 
 impl Endpoint<'_> {
@@ -373,20 +394,23 @@ impl Endpoint<'_> {
             Self::PostRelease => "POST /releases",
             Self::Release(_) => "DELETE /releases",
             Self::Uploads => "POST /uploads",
+            Self::Object(..) => "GET /o",
         }
     }
 
     const fn is_of_repo(&self) -> bool {
-        !matches!(self, Self::Repos)
+        !matches!(self, Self::Repos | Self::Object(..))
     }
 
     /// Method, function, path and query.
-    fn route(&self) -> (Method, Function, String, &'static str) {
+    fn route(&self) -> (Method, Function, String, String) {
         let (method, function, path) = match self {
             Self::Repos => (Method::POST, Function::Repos, "api/repos"),
             Self::Refs => (Method::GET, Function::Refs, "refs"),
             Self::Tags => (Method::GET, Function::Tags, "tags"),
-            Self::Releases => return (Method::GET, Function::Releases, "releases".to_owned(), "include_drafts=1"),
+            Self::Releases => {
+                return (Method::GET, Function::Releases, "releases".to_owned(), "include_drafts=1".to_owned());
+            }
             Self::Fetch => (Method::POST, Function::Fetch, "fetch"),
             Self::Negotiate => (Method::POST, Function::Negotiate, "negotiate"),
             Self::FilterObjects => (Method::POST, Function::FilterObjects, "filter-objects"),
@@ -396,11 +420,15 @@ impl Endpoint<'_> {
             Self::PostTags => (Method::POST, Function::Tags, "tags"),
             Self::PostRelease => (Method::POST, Function::Releases, "releases"),
             Self::Release(tag) => {
-                return (Method::DELETE, Function::Releases, format!("releases/{}", encoded(tag)), "");
+                return (Method::DELETE, Function::Releases, format!("releases/{}", encoded(tag)), String::new());
+            }
+            Self::Object(id, repo) => {
+                let query = format!("repo_id={}", encoded(repo));
+                return (Method::GET, Function::Object, format!("o/{}", encoded(id)), query);
             }
             Self::Uploads => (Method::POST, Function::Uploads, "uploads"),
         };
-        (method, function, path.to_owned(), "")
+        (method, function, path.to_owned(), String::new())
     }
 }
 

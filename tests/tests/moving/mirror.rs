@@ -1,6 +1,16 @@
 //! A repo from hub to hub.
 
+use std::convert::Infallible;
+
+use bytes::Bytes;
 use common::store::items::Visibility;
+use futures_util::{Stream, stream};
+use http::{Request, Response};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 use indicatif::ProgressBar;
 use local::serve::Storage;
 use local::transfer::Error;
@@ -8,10 +18,11 @@ use local::transfer::mirror::{Mirrored, Options, mirror};
 use local::transfer::remote::Remote as End;
 use proptest::prelude::*;
 use serde_json::json;
-use tests::client::Remote;
+use tests::client::{Remote, send};
 use tests::encoding::Encoding;
 use tests::history::{self, Builder};
 use tests::hub::{Hub, fresh_name};
+use tokio::net::TcpListener;
 
 use crate::export::{at_hand, for_every};
 use crate::whole::{Whole, stocked, url};
@@ -186,4 +197,70 @@ async fn what_may_not_be_read_or_written_is_said() {
     let stranger = hub.user().await;
     let refused = mirrored(&url(&from), &url(&to.with_token(stranger.token))).await.unwrap_err().to_string();
     assert!(refused.contains("the token is not that of 'dev'"), "{refused}");
+}
+
+/// A hub whose answers to a fetch break off behind so many bytes, as Lambda's do behind 200 MB.
+async fn stingy(hub: &str, bytes: usize) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let hub = hub.to_owned();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let hub = hub.clone();
+            let answer = service_fn(move |request: Request<Incoming>| {
+                let hub = hub.clone();
+                async move { Ok::<_, Infallible>(pass_on(&hub, request, bytes).await) }
+            });
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+        }
+    });
+    url
+}
+
+async fn pass_on(
+    hub: &str,
+    request: Request<Incoming>,
+    bytes: usize,
+) -> Response<StreamBody<impl Stream<Item = Result<Frame<Bytes>, String>> + use<>>> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    let target = parts.uri.path_and_query().unwrap().as_str();
+    let headers: Vec<(&str, &str)> = ["accept", "authorization", "content-type"]
+        .into_iter()
+        .filter_map(|name| Some((name, parts.headers.get(name)?.to_str().ok()?)))
+        .collect();
+    let answer = send(parts.method.as_str(), &format!("{hub}{target}"), &headers, body).await.unwrap();
+    let is_fetch = parts.uri.path().ends_with("/fetch");
+    let mut pieces = vec![Ok(Frame::data(answer.body.clone()))];
+    let mut response = Response::builder().status(answer.status).header("content-type", answer.header("content-type"));
+    if is_fetch && answer.body.len() > bytes {
+        pieces = vec![Ok(Frame::data(answer.body.slice(..bytes))), Err("enough".to_owned())];
+    } else {
+        response = response.header("content-length", answer.body.len());
+    }
+    response.body(StreamBody::new(stream::iter(pieces))).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_much_for_one_answer_comes_commit_by_commit_and_object_by_object() {
+    let hub = Hub::start().await;
+    let (from, to) = (absent(&hub), absent(&hub));
+    let mut builder = Builder::new(12);
+    let mut tree = builder.files(3);
+    let mut tip = builder.commit(&[], &tree);
+    for number in 0..4 {
+        tree.insert(format!("small-{number}"), builder.bytes(60_000));
+        tip = builder.commit(&[&tip], &tree);
+    }
+    // One commit that is too much by itself: what lies in packs, and what lies by itself.
+    for number in 0..3 {
+        tree.insert(format!("packed-{number}"), builder.bytes(50_000));
+        tree.insert(format!("large-{number}"), builder.bytes(100_000 << (3 * number)));
+    }
+    tip = builder.commit(&[&tip], &tree);
+    from.push(builder.history(), "main", &tip).await.expect(200);
+    let through = Remote { hub: stingy(hub.url(), 150_000).await, ..from.clone() };
+    let brought = mirrored(&url(&through), &url(&to)).await.unwrap();
+    assert_eq!(brought.fetched.commits, 6);
+    assert_eq!(Whole::of(&to).await, Whole::of(&from).await);
 }

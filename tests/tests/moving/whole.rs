@@ -53,12 +53,12 @@ impl Whole {
     }
 
     /// The same, without when its commits were made.
-    pub fn without_times(&self) -> (Vec<Value>, &BTreeMap<String, String>, &Value, &Value) {
+    pub fn without_times(&self) -> (Vec<Value>, &BTreeMap<String, String>, &str, &Value, &Value) {
         let mut commits: Vec<Value> = self.commits.values().cloned().collect();
         for commit in &mut commits {
             commit["committed_at"] = Value::Null;
         }
-        (commits, &self.heads, &self.tags, &self.releases)
+        (commits, &self.heads, &self.default_branch, &self.tags, &self.releases)
     }
 
     pub fn commits(&self) -> usize {
