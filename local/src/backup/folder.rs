@@ -17,7 +17,9 @@ pub const FORMAT: &str = "musehub backup";
 /// The version of the format.
 pub const VERSION: u32 = 1;
 /// The file that says which backup is the last complete one.
-const MANIFEST: &str = "manifest.json";
+pub(super) const MANIFEST: &str = "manifest.json";
+/// The file that says whose folder this is, and that one process has it.
+const LOCK: &str = "backup.lock";
 /// The file with the token secret of a hub on one machine.
 const SECRET: &str = "secret";
 /// The folder of what lies in S3.
@@ -83,11 +85,16 @@ impl Folder {
     /// Opens a folder, made if it is not there. Only its owner may look into it: the secret of the hub is in it.
     ///
     /// # Errors
-    /// When the file system refuses, or another process has it.
+    /// When the file system refuses, when another process has it, and when other things than a backup are in it: what no
+    /// backup needs is deleted there.
     pub fn open(path: &Path) -> Result<Self, Error> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::file("make", path))?;
         let folder = path.canonicalize().map_err(Error::file("open", path))?;
-        let lock_path = folder.join("lock");
+        let lock_path = folder.join(LOCK);
+        if !lock_path.exists() && !entries(&folder)?.is_empty() {
+            let path = path.display();
+            return Err(Error::Refused(format!("{path} has other things in it than a backup: name an empty folder")));
+        }
         let lock = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock_path);
         let lock = lock.map_err(Error::file("write", &lock_path))?;
         match lock.try_lock() {
@@ -337,7 +344,7 @@ impl ListReader {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Error> {
+    pub fn line<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Error> {
         let mut line = Vec::new();
         let read = (&mut self.lines).take(MAX_LINE).read_until(b'\n', &mut line);
         if read.map_err(Error::file("read", &self.path))? == 0 {

@@ -8,6 +8,7 @@
 //! | `items-<ulid>.jsonl.zst` | every item of the table, one a line, in the JSON of DynamoDB (`{"pk": {"S": "…"}, …}`) |
 //! | `files-<ulid>.jsonl.zst` | every file under `s3/`: `{"key", "size", "sha256"}`, one a line |
 //! | `s3/…` | the objects of the bucket, each under its key |
+//! | `backup.lock` | says that this folder is for backups, and keeps other processes out of it |
 //! | `secret` | what tokens are signed with, of a hub on one machine; elsewhere it is among the items |
 //!
 //! What lies in S3 is written once and never changed, so a later backup into the same folder copies only what is new; and

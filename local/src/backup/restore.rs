@@ -17,7 +17,7 @@ use indicatif::ProgressBar;
 use serde_json::Value;
 
 use super::Error;
-use super::folder::{Folder, Manifest, StoredFile, hash_of};
+use super::folder::{Folder, MANIFEST, Manifest, StoredFile, hash_of};
 use super::item::from_json;
 
 /// Files that are put at the same time.
@@ -49,11 +49,11 @@ pub struct Restored {
 pub fn prove(path: &Path, progress: &ProgressBar) -> Result<Manifest, Error> {
     let (folder, manifest) = open(path)?;
     let mut items = folder.open_list(&manifest.items)?;
-    while let Some(line) = items.next::<Value>()? {
+    while let Some(line) = items.line::<Value>()? {
         read_item(&line)?;
     }
     let mut files = folder.open_list(&manifest.files)?;
-    while let Some(file) = files.next::<StoredFile>()? {
+    while let Some(file) = files.line::<StoredFile>()? {
         prove_file(&folder, &file)?;
         progress.inc(file.size);
     }
@@ -71,7 +71,7 @@ pub fn last_complete(path: &Path) -> Result<Manifest, Error> {
 
 fn open(path: &Path) -> Result<(Folder, Manifest), Error> {
     let none = || Error::Refused(format!("there is no complete backup in {}", path.display()));
-    if !path.is_dir() {
+    if !path.join(MANIFEST).exists() {
         return Err(none());
     }
     let folder = Folder::open(path)?;
@@ -108,7 +108,7 @@ pub async fn restore(store: &Arc<Store>, path: &Path, progress: &ProgressBar) ->
     loop {
         let mut some: Vec<StoredFile> = Vec::new();
         while some.len() < FILES
-            && let Some(file) = files.next()?
+            && let Some(file) = files.line()?
         {
             some.push(file);
         }
@@ -128,7 +128,7 @@ pub async fn restore(store: &Arc<Store>, path: &Path, progress: &ProgressBar) ->
         let mut items = folder.open_list(&manifest.items)?;
         let mut some = Vec::new();
         loop {
-            let line = items.next::<Value>()?;
+            let line = items.line::<Value>()?;
             let is_last = line.is_none();
             if let Some(line) = line {
                 let item = read_item(&line)?;

@@ -36,7 +36,7 @@ pub struct Saved {
     pub items: u64,
     /// Repos.
     pub repos: u64,
-    /// Files, and their bytes.
+    /// Files.
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
@@ -61,7 +61,7 @@ pub async fn save(
     let mut known = HashMap::new();
     if let Some(manifest) = folder.manifest()? {
         let mut files = folder.open_list(&manifest.files)?;
-        while let Some(StoredFile { key, size, sha256 }) = files.next()? {
+        while let Some(StoredFile { key, size, sha256 }) = files.line()? {
             known.insert(key, (size, sha256));
         }
     }

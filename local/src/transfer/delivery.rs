@@ -9,18 +9,16 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bytes::Bytes;
-use common::id::{CommitId, ObjectId, ObjectKey, Slug, SnapshotId};
-use common::service::Target;
-use common::store::items::Visibility;
+use common::id::{CommitId, ObjectId, ObjectKey, SnapshotId};
 use common::wire::commit::Commit;
-use common::wire::limits::{MAX_FILTER_OBJECTS, MAX_INLINE_OBJECT, MAX_NEGOTIATE, MAX_OBJECTS};
+use common::wire::limits::{MAX_FILTER_OBJECTS, MAX_INLINE_OBJECT, MAX_OBJECTS};
 use common::wire::record::Snapshot;
-use common::wire::value::Value;
 use indicatif::ProgressBar;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use super::asking;
 use super::post::{self, SmallObject};
-use super::remote::{Endpoint, Remote, flowing, is_missing};
+use super::remote::{Endpoint, Remote, flowing};
 use super::{Error, Moved, Names, Release, Tag};
 
 /// Objects up to here go inside requests and so into packs; larger ones go straight into the hub's storage.
@@ -34,160 +32,6 @@ const PUSH_BYTES: usize = 32 << 20;
 const MAX_WAITING: usize = 512 << 20;
 /// Tags in one request.
 const TAGS: usize = 1_000;
-/// Seconds that a URL for an upload is good.
-const TTL: u64 = 3_600;
-
-/// What a repo names now; none if there is no such repo, or one may not know of it.
-///
-/// # Errors
-/// When the hub does not answer.
-pub async fn look(remote: &Remote) -> Result<Option<Names>, Error> {
-    #[derive(Deserialize)]
-    struct Refs {
-        default_branch: String,
-        branch_heads: BTreeMap<String, CommitId>,
-    }
-    #[derive(Deserialize)]
-    struct Tags {
-        tags: Vec<Tag>,
-    }
-    #[derive(Deserialize)]
-    struct Releases {
-        releases: Vec<Value>,
-    }
-    let refs: Refs = match remote.ask(Endpoint::Refs, Bytes::new()).await {
-        Ok(refs) => refs,
-        Err(error) if is_missing(&error) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let tags: Tags = remote.ask(Endpoint::Tags, Bytes::new()).await?;
-    let releases: Releases = remote.ask(Endpoint::Releases, Bytes::new()).await?;
-    Ok(Some(Names {
-        default_branch: refs.default_branch,
-        heads: refs.branch_heads,
-        tags: tags.tags,
-        releases: releases.releases.iter().map(Release::read).collect::<Result<_, _>>()?,
-    }))
-}
-
-/// Which of these commits a repo has, as far as it has them from the first one on: what an earlier attempt has brought.
-///
-/// # Errors
-/// When the hub does not answer.
-pub async fn known<'c>(
-    remote: &Remote,
-    commits: impl Iterator<Item = &'c CommitId>,
-) -> Result<HashSet<CommitId>, Error> {
-    #[derive(Serialize)]
-    struct Body<'a> {
-        want: [&'a CommitId; 0],
-        have: &'a [&'a CommitId],
-    }
-    #[derive(Deserialize)]
-    struct Answer {
-        ack: Vec<CommitId>,
-    }
-    let commits: Vec<&CommitId> = commits.collect();
-    let mut known = HashSet::new();
-    for have in commits.chunks(MAX_NEGOTIATE) {
-        let body = post::body(&Body { want: [], have })?;
-        match remote.ask::<Answer>(Endpoint::Negotiate, body).await {
-            Ok(answer) if answer.ack.is_empty() => break,
-            Ok(answer) => known.extend(answer.ack),
-            // What is there is sent again, which is harmless.
-            Err(error) if is_missing(&error) => break,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(known)
-}
-
-/// Where to put an object, or to get it from, if the hub has such a place.
-pub(super) async fn presigned(
-    remote: &Remote,
-    id: &ObjectId,
-    direction: &'static str,
-) -> Result<Option<String>, Error> {
-    #[derive(Serialize)]
-    struct Body<'a> {
-        object_ids: [&'a ObjectId; 1],
-        direction: &'static str,
-        ttl_seconds: u64,
-    }
-    #[derive(Deserialize)]
-    struct Answer {
-        presigned: HashMap<ObjectId, String>,
-    }
-    let body = post::body(&Body { object_ids: [id], direction, ttl_seconds: TTL })?;
-    match remote.ask::<Answer>(Endpoint::Presign, body).await {
-        Ok(mut answer) => Ok(answer.presigned.remove(id)),
-        Err(error) if is_missing(&error) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// Makes a repo that is not there yet.
-///
-/// # Errors
-/// When the hub does not make it under this name.
-pub async fn create(to: &Remote, about: &NewRepo<'_>) -> Result<(), Error> {
-    #[derive(Serialize)]
-    struct Body<'a> {
-        name: &'a str,
-        description: &'a str,
-        domain: &'a str,
-        default_branch: &'a str,
-        is_private: bool,
-    }
-    #[derive(Deserialize)]
-    struct Answer {
-        owner: String,
-        slug: String,
-    }
-    let Target { owner, slug } = &to.target;
-    // The hub makes the slug of the name.
-    let name = Some(about.name).filter(|name| Slug::from_name(name).is_ok_and(|made| made == *slug));
-    let body = post::body(&Body {
-        name: name.unwrap_or(slug.as_str()),
-        description: about.description,
-        domain: about.domain,
-        default_branch: about.default_branch,
-        is_private: about.visibility == Visibility::Private,
-    })?;
-    let made: Answer = match to.ask(Endpoint::Repos, body).await {
-        Err(Error::Hub { code, .. }) if code == "unauthorized" => {
-            return Err(Error::Refused(format!("there is no repository {to}, and none can be made without a token")));
-        }
-        Err(error) if error.has_status(409) => {
-            return Err(Error::Refused(format!(
-                "there is a repository {to} already that this token may not read, or one of its name under your own handle"
-            )));
-        }
-        made => made?,
-    };
-    if made.owner != owner.as_str() || made.slug != slug.as_str() {
-        return Err(Error::Refused(format!(
-            "the token is not that of '{owner}': the hub has made the empty repository {}/{} instead of {owner}/{slug}",
-            made.owner, made.slug
-        )));
-    }
-    Ok(())
-}
-
-/// What a repo is made with.
-#[derive(Debug, Clone, Copy)]
-pub struct NewRepo<'a> {
-    /// Its name for people, which is used if it leads to its slug.
-    pub name: &'a str,
-    /// A sentence about it.
-    pub description: &'a str,
-    /// What kind of content it holds.
-    pub domain: &'a str,
-    /// The branch that a clone checks out.
-    pub default_branch: &'a str,
-    /// Who may know of it.
-    pub visibility: Visibility,
-}
 
 /// A repo on its way into another.
 pub struct Delivery<'a> {
@@ -316,7 +160,7 @@ impl<'a> Delivery<'a> {
             let ids: Vec<ObjectId> = unasked.keys().map(|key| key.spelled(false)).collect();
             let mut missing = HashSet::new();
             for ids in ids.chunks(MAX_FILTER_OBJECTS) {
-                missing.extend(self.missing(ids).await?);
+                missing.extend(asking::missing(self.to, ids).await?);
             }
             for (key, path) in unasked {
                 if missing.contains(&key) {
@@ -336,19 +180,6 @@ impl<'a> Delivery<'a> {
     pub async fn lacking(&mut self) -> Result<Vec<ObjectKey>, Error> {
         self.ask().await?;
         Ok(self.lacking.keys().cloned().collect())
-    }
-
-    async fn missing(&self, object_ids: &[ObjectId]) -> Result<HashSet<ObjectKey>, Error> {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            object_ids: &'a [ObjectId],
-        }
-        #[derive(Deserialize)]
-        struct Answer {
-            missing: Vec<ObjectId>,
-        }
-        let answer: Answer = self.to.ask(Endpoint::FilterObjects, post::body(&Body { object_ids })?).await?;
-        Ok(answer.missing.iter().map(ObjectId::key).collect())
     }
 
     /// Takes an object in that the repo [`Self::lacks`] and that has at most [`SMALL`] bytes.
@@ -394,7 +225,7 @@ impl<'a> Delivery<'a> {
         mut next: impl AsyncFnMut() -> Result<Option<Bytes>, Error>,
     ) -> Result<(), Error> {
         let id = key.spelled(false);
-        let Some(url) = presigned(self.to, &id, "put").await? else {
+        let Some(url) = asking::presigned(self.to, &id, "put").await? else {
             if size > MAX_INLINE_OBJECT as u64 {
                 return Err(Error::Refused(format!("{} takes no object of {size} bytes: {id}", self.to)));
             }
@@ -420,7 +251,7 @@ impl<'a> Delivery<'a> {
         fed?;
         put?;
         // The hub looks whether it is what it is said to be.
-        if !self.missing(&[id]).await?.is_empty() {
+        if !asking::missing(self.to, &[id]).await?.is_empty() {
             return Err(Error::Refused(format!(
                 "{} did not find object {} to be what its id says",
                 self.to,

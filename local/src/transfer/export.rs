@@ -167,7 +167,7 @@ fn recall(entries: &mut Entries<&std::fs::File>, target: &Target, had: &mut Had)
     let (mut contents, mut releases) = (None, Vec::new());
     loop {
         let kept = entries.kept_bytes();
-        let next = entries.next();
+        let next = entries.next_entry();
         // What came before this entry is kept if a frame ends there.
         if entries.kept_bytes() > kept {
             had.contents = had.contents.take().or_else(|| contents.take());

@@ -13,7 +13,8 @@ use common::service::compute;
 use common::store::items::Visibility;
 use indicatif::ProgressBar;
 
-use super::delivery::{self, Delivered, Delivery, NewRepo, SMALL};
+use super::asking::{self, NewRepo};
+use super::delivery::{Delivered, Delivery, SMALL};
 use super::file::reader::Entries;
 use super::file::{Name, WrittenIds};
 use super::remote::Remote;
@@ -45,7 +46,12 @@ pub async fn import(
 ) -> Result<Imported, Error> {
     let verified = verify(path, progress)?;
     let Verified { contents, names, commits, .. } = &verified;
-    let found = delivery::look(to).await?;
+    if contents.ids == WrittenIds::Lenient && to.checks_ids() {
+        return Err(Error::Refused(format!(
+            "the file is of a hub that takes any ids, and {to} is to take only hashes: --ids lenient"
+        )));
+    }
+    let found = asking::look(to).await?;
     let mut made = None;
     let before = match found {
         Some(before) => {
@@ -62,7 +68,7 @@ pub async fn import(
                 default_branch: &names.default_branch,
                 visibility,
             };
-            delivery::create(to, &about).await?;
+            asking::create(to, &about).await?;
             made = Some(visibility);
             Names::default()
         }
@@ -73,18 +79,13 @@ pub async fn import(
     let known = match before.heads.is_empty() {
         // Nothing can be there without a branch.
         true => HashSet::new(),
-        false => delivery::known(to, commits.iter().map(|(id, _)| id)).await?,
+        false => asking::known(to, commits.iter().map(|(id, _)| id)).await?,
     };
     let heads = before.heads.clone();
     progress.set_position(0);
     let mut delivery = Delivery::new(to, names, before, commits, false, progress);
     if known.len() < commits.len() {
-        send(path, &mut delivery, &known).await.map_err(|error| match error {
-            Error::Hub { code, .. } if code.ends_with("_hash_mismatch") && contents.ids == WrittenIds::Lenient => {
-                Error::Refused(format!("the file is of a hub that takes any ids, and {to} takes only hashes"))
-            }
-            error => error,
-        })?;
+        send(path, &mut delivery, &known).await?;
     }
     Ok(Imported { delivered: delivery.finish(&heads).await?, made, other_default })
 }
@@ -94,7 +95,7 @@ async fn send(path: &Path, delivery: &mut Delivery<'_>, known: &HashSet<CommitId
     let file = File::open(path).map_err(Error::file("open", path))?;
     let mut entries = Entries::new(file, path);
     read_contents(&mut entries)?;
-    while let Some(entry) = compute(|| entries.next())? {
+    while let Some(entry) = compute(|| entries.next_entry())? {
         match entry.name {
             Name::Snapshot(_) => {
                 let record = entries.whole()?;

@@ -18,7 +18,8 @@ use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 
 use super::answer::Fetching;
-use super::delivery::{self, Delivered, Delivery, NewRepo, SMALL};
+use super::asking::{self, NewRepo};
+use super::delivery::{Delivered, Delivery, SMALL};
 use super::post;
 use super::remote::{Endpoint, Remote, is_missing};
 use super::{Error, Moved, Names};
@@ -61,8 +62,8 @@ pub struct Mirrored {
 /// when a hub refuses or does not answer: running it again then goes on.
 pub async fn mirror(from: &Remote, to: &Remote, options: Options, progress: &ProgressBar) -> Result<Mirrored, Error> {
     let missing = || Error::Refused(format!("there is no repository {from}, or it takes a token to read it"));
-    let names = delivery::look(from).await?.ok_or_else(missing)?;
-    let found = delivery::look(to).await?;
+    let names = asking::look(from).await?.ok_or_else(missing)?;
+    let found = asking::look(to).await?;
     let made = found.is_none();
     let before = found.unwrap_or_default();
     if !options.force {
@@ -76,7 +77,7 @@ pub async fn mirror(from: &Remote, to: &Remote, options: Options, progress: &Pro
             default_branch: &names.default_branch,
             visibility: options.visibility,
         };
-        delivery::create(to, &about).await?;
+        asking::create(to, &about).await?;
     }
 
     let mut mirrored = Mirrored { made, kept: kept(&names, &before), ..Mirrored::default() };
@@ -86,7 +87,7 @@ pub async fn mirror(from: &Remote, to: &Remote, options: Options, progress: &Pro
     let mut source = Source { from, have: had.iter().cloned().collect(), fetched: Moved::default(), progress };
     let mut commits = source.new_commits(&names, &had).await?;
     if !before.heads.is_empty() {
-        let known = delivery::known(to, commits.iter().map(|(id, _)| id)).await?;
+        let known = asking::known(to, commits.iter().map(|(id, _)| id)).await?;
         source.have.extend(known.iter().cloned());
         commits.retain(|(id, _)| !known.contains(id));
     }
@@ -333,7 +334,7 @@ impl Source<'_> {
         let Refs { repo_id } = self.from.ask(Endpoint::Refs, Bytes::new()).await?;
         for key in delivery.lacking().await? {
             let id = key.spelled(false);
-            let answer = match delivery::presigned(self.from, &id, "get").await? {
+            let answer = match asking::presigned(self.from, &id, "get").await? {
                 Some(url) => self.from.get(&url).await?,
                 None => self.from.send(Endpoint::Object(&id.to_string(), &repo_id), Bytes::new()).await?,
             };

@@ -4,9 +4,10 @@
 //! - [`import`] brings such a file into a hub; [`mirror`] brings a repo from one hub into another.
 //! - [`delivery`] is what those two share: it pushes, as any client does, so the hub checks everything that comes.
 //! - [`remote`] is a repo of a hub, be the hub elsewhere and reached over HTTP, or in this process over its stores, which
-//!   [`stores`] opens. `answer` reads what a hub sends, `post` writes what it is sent.
+//!   [`stores`] opens. `asking` is what a hub is asked, `answer` reads a fetch, `post` writes what is sent.
 
 mod answer;
+mod asking;
 pub mod delivery;
 pub mod export;
 pub mod file;

@@ -134,6 +134,11 @@ impl Remote {
         })
     }
 
+    /// Whether it is known to take only ids that are hashes: a hub elsewhere does not tell.
+    pub fn checks_ids(&self) -> bool {
+        matches!(&self.to, To::Stores(hub) if hub.settings.ids.are_checked())
+    }
+
     /// Whether its stores are at hand.
     pub const fn is_at_hand(&self) -> bool {
         matches!(self.to, To::Stores(_))

@@ -52,7 +52,7 @@ pub fn verify(path: &Path, progress: &ProgressBar) -> Result<Verified, Error> {
     };
     loop {
         let before = entries.offset();
-        let Some(entry) = compute(|| entries.next())? else {
+        let Some(entry) = compute(|| entries.next_entry())? else {
             break;
         };
         match entry.name {
@@ -69,7 +69,7 @@ pub fn verify(path: &Path, progress: &ProgressBar) -> Result<Verified, Error> {
 
 /// Reads what every file begins with.
 pub(super) fn read_contents<R: std::io::Read>(entries: &mut Entries<R>) -> Result<Contents, Error> {
-    let mut is_named = |name: &Name| Ok::<_, Error>(entries.next()?.is_some_and(|entry| entry.name == *name));
+    let mut is_named = |name: &Name| Ok::<_, Error>(entries.next_entry()?.is_some_and(|entry| entry.name == *name));
     if !is_named(&Name::Readme)? || !is_named(&Name::Repo)? {
         return Err(entries.damaged("it does not begin as an export does"));
     }

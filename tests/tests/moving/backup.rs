@@ -139,7 +139,7 @@ async fn a_second_backup_copies_only_what_is_new_and_forgets_what_is_gone() {
     let lists = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut lists: Vec<String> = lists.map(|name| name.split('-').next().unwrap().to_owned()).collect();
     lists.sort();
-    assert_eq!(lists, ["files", "items", "lock", "manifest.json", "s3"]);
+    assert_eq!(lists, ["backup.lock", "files", "items", "manifest.json", "s3"]);
 
     let (_backends, there) = empty().await;
     restored(folder.path(), &there).await.unwrap();
@@ -214,7 +214,7 @@ async fn a_flipped_bit_in_any_file_of_a_backup_is_found() {
             waiting.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
             continue;
         }
-        if path.ends_with("lock") || path.ends_with("manifest.json") {
+        if path.ends_with("backup.lock") || path.ends_with("manifest.json") {
             continue;
         }
         let bytes = fs::read(&path).unwrap();
@@ -275,4 +275,17 @@ async fn a_backup_that_is_made_while_pushes_land_is_of_whole_repos() {
             verify(&file, &ProgressBar::hidden()).unwrap();
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_with_other_things_in_it_is_not_touched() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("hub");
+    let stores = Stores::open_or_make(&Which::Folder(data.clone()), Ids::Strict).await.unwrap();
+    fs::write(data.join("s3/precious"), "precious").unwrap();
+    let refused = save(&stores.hub.store, &data, None, &ProgressBar::hidden()).await.unwrap_err().to_string();
+    assert!(refused.contains("has other things in it than a backup"), "{refused}");
+    assert_eq!(fs::read_to_string(data.join("s3/precious")).unwrap(), "precious");
+    assert!(!data.join("backup.lock").exists());
+    stores.close().await;
 }

@@ -12,6 +12,7 @@ use local::transfer::import::{Imported, import};
 use local::transfer::remote::Remote as End;
 use local::transfer::verify::{Verified, verify};
 use proptest::prelude::*;
+use serde_json::json;
 use tests::client::Remote;
 use tests::encoding::Encoding;
 use tests::history;
@@ -315,4 +316,31 @@ fn zstd_of(bytes: &[u8]) -> Vec<u8> {
     let mut raw = Vec::new();
     std::io::Read::read_to_end(&mut zstd::stream::read::Decoder::new(bytes).unwrap(), &mut raw).unwrap();
     raw
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn opaque_ids_go_through_a_file_too_and_only_into_a_lenient_hub() {
+    let (hub, strict) = (Hub::start_lenient().await, Hub::start().await);
+    let remote = hub.repo().await;
+    let (long, dots) = ("x".repeat(128), "..");
+    let push = json!({
+        "branch": "main",
+        "bundle": {
+            "commits": [{"commit_id": dots, "snapshot_id": long, "parent_commit_id": "never-pushed", "author": "a", "committed_at": "t"}],
+            "snapshots": [{"snapshot_id": long, "manifest": {"a": dots, "b": "o:1"}, "created_at": "t"}],
+            "objects": [{"object_id": dots, "content_b64": "YQ=="}, {"object_id": "o:1", "content_b64": ""}],
+        },
+    });
+    remote.post("push", &push).await.expect(200);
+    let kept = Kept::new();
+    exported(&hub, &remote, &kept.file()).await.unwrap();
+    verified(&kept.file()).unwrap();
+    let (copy, end) = at_hand(&hub).await;
+    imported(&kept.file(), &end).await.unwrap();
+    let there = remote.ask::<_, &str>(&[dots], &[]).await.expect(200);
+    assert_eq!(copy.ask::<_, &str>(&[dots], &[]).await.expect(200), there);
+    let (copy, end) = at_hand(&strict).await;
+    let refused = imported(&kept.file(), &end).await.unwrap_err().to_string();
+    assert!(refused.contains("is to take only hashes"), "{refused}");
+    assert_eq!(copy.get("refs").await.status, 404, "not even the repo was made");
 }

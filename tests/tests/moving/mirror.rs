@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use bytes::Bytes;
 use common::store::items::Visibility;
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt, stream};
 use http::{Request, Response};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -238,7 +238,14 @@ async fn pass_on(
     } else {
         response = response.header("content-length", answer.body.len());
     }
-    response.body(StreamBody::new(stream::iter(pieces))).unwrap()
+    // What was given is on its way before the answer breaks off.
+    let pieces = stream::iter(pieces).then(async |piece| {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        piece
+    });
+    response.body(StreamBody::new(pieces)).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

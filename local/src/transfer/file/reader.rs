@@ -77,7 +77,7 @@ impl<R: Read> Entries<R> {
     ///
     /// # Errors
     /// [`Error::Damaged`] for anything that a writer would not have written.
-    pub fn next(&mut self) -> Result<Option<Entry>, Error> {
+    pub fn next_entry(&mut self) -> Result<Option<Entry>, Error> {
         while self.piece()?.is_some() {}
         self.skip_padding()?;
         if self.raw.is_empty() {
@@ -107,7 +107,7 @@ impl<R: Read> Entries<R> {
     /// The next bytes of the current entry; none at its end.
     ///
     /// # Errors
-    /// As [`Self::next`].
+    /// As [`Self::next_entry`].
     pub fn piece(&mut self) -> Result<Option<Bytes>, Error> {
         if self.left == 0 {
             return Ok(None);
@@ -121,7 +121,7 @@ impl<R: Read> Entries<R> {
     /// All of the current entry.
     ///
     /// # Errors
-    /// As [`Self::next`], and when it is larger than a record may be.
+    /// As [`Self::next_entry`], and when it is larger than a record may be.
     pub fn whole(&mut self) -> Result<Bytes, Error> {
         if self.left <= self.raw.len() as u64 {
             return Ok(self.piece()?.unwrap_or_default());
