@@ -1,6 +1,8 @@
 //! A repo from hub to hub.
 
 use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use common::store::items::Visibility;
@@ -18,7 +20,7 @@ use local::transfer::mirror::{Mirrored, Options, mirror};
 use local::transfer::remote::Remote as End;
 use proptest::prelude::*;
 use serde_json::json;
-use tests::client::{Remote, send};
+use tests::client::{Answer, Remote, send};
 use tests::encoding::Encoding;
 use tests::history::{self, Builder};
 use tests::hub::{Hub, fresh_name};
@@ -166,13 +168,9 @@ async fn a_mirror_that_broke_off_goes_on_behind_what_came_through() {
     for chunk in [299, 599, 899] {
         from.push(&history, "main", &history.ids()[chunk]).await.expect(200);
     }
-    // It is ended as soon as a branch shows that something came through.
-    let (source, target) = (url(&from), url(&to));
-    let something_shows = async { while to.get("refs").await.status != 200 || to.heads().await.is_empty() {} };
-    tokio::select! {
-        done = mirrored(&source, &target) => panic!("it was faster than a look: {done:?}"),
-        () = something_shows => {}
-    }
+    let through = Remote { hub: door(hub.url(), usize::MAX, 1).await, ..to.clone() };
+    let broken = mirrored(&url(&from), &url(&through)).await.unwrap_err().to_string();
+    assert!(broken.contains("shut"), "{broken}");
     let head = to.heads().await["main"].clone();
     let come = history.reachable(&[&head]).len();
     assert!(come < 900, "it broke off");
@@ -199,17 +197,24 @@ async fn what_may_not_be_read_or_written_is_said() {
     assert!(refused.contains("the token is not that of 'dev'"), "{refused}");
 }
 
-/// A hub whose answers to a fetch break off behind so many bytes, as Lambda's do behind 200 MB.
-async fn stingy(hub: &str, bytes: usize) -> String {
+/// What stands before a hub: its answers to a fetch break off behind so many bytes, as Lambda's do behind 200 MB, and it
+/// lets so many pushes through.
+struct Door {
+    hub: String,
+    fetch_bytes: usize,
+    pushes: AtomicUsize,
+}
+
+async fn door(hub: &str, fetch_bytes: usize, pushes: usize) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let hub = hub.to_owned();
+    let door = Arc::new(Door { hub: hub.to_owned(), fetch_bytes, pushes: AtomicUsize::new(pushes) });
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let hub = hub.clone();
+            let door = Arc::clone(&door);
             let answer = service_fn(move |request: Request<Incoming>| {
-                let hub = hub.clone();
-                async move { Ok::<_, Infallible>(pass_on(&hub, request, bytes).await) }
+                let door = Arc::clone(&door);
+                async move { Ok::<_, Infallible>(pass_on(&door, request).await) }
             });
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
         }
@@ -218,23 +223,26 @@ async fn stingy(hub: &str, bytes: usize) -> String {
 }
 
 async fn pass_on(
-    hub: &str,
+    door: &Door,
     request: Request<Incoming>,
-    bytes: usize,
 ) -> Response<StreamBody<impl Stream<Item = Result<Frame<Bytes>, String>> + use<>>> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
+    let is_push = parts.uri.path().ends_with("/push");
+    let left = |left: usize| left.checked_sub(1);
+    let is_shut = is_push && door.pushes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_err();
     let target = parts.uri.path_and_query().unwrap().as_str();
     let headers: Vec<(&str, &str)> = ["accept", "authorization", "content-type"]
         .into_iter()
         .filter_map(|name| Some((name, parts.headers.get(name)?.to_str().ok()?)))
         .collect();
-    let answer = send(parts.method.as_str(), &format!("{hub}{target}"), &headers, body).await.unwrap();
+    let url = format!("{}{target}", door.hub);
+    let answer = if is_shut { refusal() } else { send(parts.method.as_str(), &url, &headers, body).await.unwrap() };
     let is_fetch = parts.uri.path().ends_with("/fetch");
     let mut pieces = vec![Ok(Frame::data(answer.body.clone()))];
     let mut response = Response::builder().status(answer.status).header("content-type", answer.header("content-type"));
-    if is_fetch && answer.body.len() > bytes {
-        pieces = vec![Ok(Frame::data(answer.body.slice(..bytes))), Err("enough".to_owned())];
+    if is_fetch && answer.body.len() > door.fetch_bytes {
+        pieces = vec![Ok(Frame::data(answer.body.slice(..door.fetch_bytes))), Err("enough".to_owned())];
     } else {
         response = response.header("content-length", answer.body.len());
     }
@@ -246,6 +254,12 @@ async fn pass_on(
         piece
     });
     response.body(StreamBody::new(pieces)).unwrap()
+}
+
+fn refusal() -> Answer {
+    let headers = [(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"))];
+    let body = r#"{"error": "invalid", "detail": "the door is shut"}"#.into();
+    Answer { status: 422, headers: headers.into_iter().collect(), body }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -266,7 +280,7 @@ async fn what_is_too_much_for_one_answer_comes_commit_by_commit_and_object_by_ob
     }
     tip = builder.commit(&[&tip], &tree);
     from.push(builder.history(), "main", &tip).await.expect(200);
-    let through = Remote { hub: stingy(hub.url(), 150_000).await, ..from.clone() };
+    let through = Remote { hub: door(hub.url(), 150_000, usize::MAX).await, ..from.clone() };
     let brought = mirrored(&url(&through), &url(&to)).await.unwrap();
     assert_eq!(brought.fetched.commits, 6);
     assert_eq!(Whole::of(&to).await, Whole::of(&from).await);
