@@ -230,6 +230,11 @@ impl Running {
         &self.hub
     }
 
+    /// How its stores are reached.
+    pub const fn backends(&self) -> &Backends {
+        &self.backends
+    }
+
     /// What makes tokens for it.
     pub fn tokens(&self) -> &Tokens {
         &self.tokens

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::ambient::Ambient;
 use common::service::{Ids, Target};
@@ -23,6 +24,7 @@ use serde_json::{Value, json};
 use tests::client::Remote;
 use tests::history;
 use tests::hub::Hub;
+use tests::wiretap::{Reaction, Wiretap};
 
 use crate::whole::{Whole, stocked};
 
@@ -232,6 +234,56 @@ async fn a_flipped_bit_in_any_file_of_a_backup_is_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_lands_between_any_two_readings_of_a_backup_leaves_it_whole() {
+    let hub = Hub::start().await;
+    let history = history::linear(6, 40, 2, 1);
+    let remote = hub.repo().await;
+    let ids = history.ids();
+    remote.push(&history, "main", &ids[0]).await.expect(200);
+
+    // Before each reading of the repo the branch and a tag move on.
+    let backends = hub.running().backends();
+    let tap = Wiretap::new();
+    let tapped = |config: &aws_config::SdkConfig| config.clone().into_builder().http_client(tap.clone()).build();
+    let (dynamodb, s3) = (tapped(&backends.dynamodb), tapped(&backends.s3));
+    let store = Arc::new(Store::new(&dynamodb, &s3, backends.location.clone(), Ambient::system()));
+    let (readings, mut next) = (Arc::new(AtomicUsize::new(0)), 1);
+    let counted = Arc::clone(&readings);
+    tap.script(move |call| {
+        if !call.name.starts_with("Query") && !call.name.starts_with("LIST") {
+            return Reaction::Forward;
+        }
+        counted.fetch_add(1, Ordering::Relaxed);
+        let (remote, history, commit) = (remote.clone(), history.clone(), ids[next].clone());
+        next += 1;
+        Reaction::After(Box::pin(async move {
+            let bundle = history.pack_of(&commit).with_head("main", &commit);
+            remote.push_pack("main", false, &bundle).await.expect(200);
+            remote.post("tags", &json!({"tags": [{"tag": "newest", "commit_id": commit}]})).await.expect(200);
+        }))
+    });
+    let folder = tempfile::tempdir().unwrap();
+    saved(&store, folder.path()).await;
+    assert!(readings.load(Ordering::Relaxed) >= 4, "items, packs, and what is in the bucket");
+
+    let (_backends, there) = empty().await;
+    restored(folder.path(), &there).await.unwrap();
+    assert_whole(&there, &folder.path().join("export")).await;
+}
+
+/// Proves every repo by exporting it.
+async fn assert_whole(store: &Arc<Store>, file: &Path) {
+    let hub = hub_over(Arc::clone(store), Ids::Strict).unwrap();
+    let items = everything(store).await.0;
+    for name in items.keys().filter_map(|key| key.strip_prefix("NAME#")?.strip_suffix(" NAME")) {
+        let (owner, slug) = name.split_once('/').unwrap();
+        let target = Target { owner: owner.parse().unwrap(), slug: slug.parse().unwrap() };
+        export(&hub, &target, file, &ProgressBar::hidden()).await.unwrap();
+        verify(file, &ProgressBar::hidden()).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_backup_that_is_made_while_pushes_land_is_of_whole_repos() {
     let hub = Hub::start().await;
     let history = history::linear(5, 120, 3, 1);
@@ -265,15 +317,7 @@ async fn a_backup_that_is_made_while_pushes_land_is_of_whole_repos() {
     for number in 0..made {
         let (_backends, there) = empty().await;
         restored(&folder.path().join(number.to_string()), &there).await.unwrap();
-        let hub = hub_over(Arc::clone(&there), Ids::Strict).unwrap();
-        let names = everything(&there).await.0;
-        for name in names.keys().filter_map(|key| key.strip_prefix("NAME#")?.strip_suffix(" NAME")) {
-            let (owner, slug) = name.split_once('/').unwrap();
-            let target = Target { owner: owner.parse().unwrap(), slug: slug.parse().unwrap() };
-            let file = folder.path().join("export");
-            export(&hub, &target, &file, &ProgressBar::hidden()).await.unwrap();
-            verify(&file, &ProgressBar::hidden()).unwrap();
-        }
+        assert_whole(&there, &folder.path().join("export")).await;
     }
 }
 
