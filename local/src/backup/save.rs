@@ -22,7 +22,7 @@ use super::Error;
 use super::folder::{FORMAT, Folder, ListWriter, Manifest, StoredFile, VERSION, hash_of, persist};
 use super::item::to_json;
 
-/// S3 objects that are copied at the same time. Each takes [`READ`] bytes of memory, twice.
+/// S3 objects that are copied at the same time. Each takes 8 MiB of memory, twice.
 const PARALLEL: usize = 8;
 /// Bytes that are read from S3 at once.
 const READ: u64 = 8 << 20;

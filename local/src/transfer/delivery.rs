@@ -182,7 +182,7 @@ impl<'a> Delivery<'a> {
         Ok(self.lacking.keys().cloned().collect())
     }
 
-    /// Takes an object in that the repo [`Self::lacks`] and that has at most [`SMALL`] bytes.
+    /// Takes an object in that the repo [`Self::lacks`] and that has at most 4 MiB.
     ///
     /// # Errors
     /// When the hub does not take it.

@@ -1,6 +1,6 @@
 //! Getting a repo out of a hub and in again: into one file, out of it, and from one hub to another.
 //!
-//! - [`export`] writes a repo into a file, [`file`] is what lies in it, [`mod@verify`] proves one without any hub.
+//! - [`export`] writes a repo into a file, [`mod@file`] is what lies in it, [`mod@verify`] proves one without any hub.
 //! - [`import`] brings such a file into a hub; [`mirror`] brings a repo from one hub into another.
 //! - [`delivery`] is what those two share: it pushes, as any client does, so the hub checks everything that comes.
 //! - [`remote`] is a repo of a hub, be the hub elsewhere and reached over HTTP, or in this process over its stores, which
