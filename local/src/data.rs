@@ -11,11 +11,19 @@ use tempfile::NamedTempFile;
 /// The secret that tokens are signed with, where the operator gives it. It goes before the one in the data folder.
 pub const SECRET_VARIABLE: &str = "ACCESS_TOKEN_SECRET";
 
+/// The file that the table is in.
+const TABLE: &str = "dynamodb.sqlite";
+
 /// A folder that holds everything a hub has: `dynamodb.sqlite`, `s3/` and `secret`. Only its owner may look into it.
 #[derive(Debug, Clone)]
 pub struct DataFolder(PathBuf);
 
 impl DataFolder {
+    /// Whether there is one at this path.
+    pub fn is_at(path: &Path) -> bool {
+        path.join(TABLE).is_file()
+    }
+
     /// Opens a data folder, made if it is not there.
     ///
     /// # Errors
@@ -32,7 +40,7 @@ impl DataFolder {
 
     /// The database of the embedded DynamoDB.
     pub fn dynamodb(&self) -> PathBuf {
-        self.0.join("dynamodb.sqlite")
+        self.0.join(TABLE)
     }
 
     /// The folder of the embedded S3.

@@ -15,8 +15,8 @@ use common::service::Ids;
 use common::store::Store;
 use common::wire::error::with_causes;
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
+use local::stores::OpenStores;
 use local::upkeep::clone::Clone;
-use local::upkeep::stores;
 
 /// The token for a clone that is not public.
 const TOKEN_VARIABLE: &str = "MUSEHUB_FROM_TOKEN";
@@ -78,7 +78,7 @@ pub async fn run(arguments: Fsck) -> ExitCode {
 }
 
 async fn check(arguments: &Fsck) -> Result<u8, Box<dyn Error>> {
-    let opened = stores::open(arguments.data.as_deref()).await?;
+    let opened = OpenStores::open(arguments.data.as_deref()).await?;
     let checked = check_in(arguments, &opened.store).await;
     opened.close().await;
     let verdict = checked?;

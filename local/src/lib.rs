@@ -19,8 +19,8 @@
 #![deny(missing_docs)]
 
 pub mod backends;
-mod compaction;
 pub mod backup;
+mod compaction;
 pub mod data;
 pub mod lambda;
 mod lifecycle;
@@ -29,5 +29,5 @@ pub mod router;
 pub mod s3;
 pub mod serve;
 pub mod stores;
-pub mod upkeep;
 pub mod transfer;
+pub mod upkeep;

@@ -1,8 +1,8 @@
 //! The `musehub` command.
 
 mod fsck;
-mod stats;
 mod moving;
+mod stats;
 
 use std::error::Error;
 use std::io::Write;

@@ -10,7 +10,7 @@ use common::stats::{CloneCost, Stats};
 use common::store::Store;
 use common::store::repo::Need;
 use indicatif::DecimalBytes;
-use local::upkeep::stores;
+use local::stores::OpenStores;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -27,7 +27,7 @@ pub struct Arguments {
 
 /// Runs the command.
 pub async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
-    let opened = stores::open(arguments.data.as_deref()).await?;
+    let opened = OpenStores::open(arguments.data.as_deref()).await?;
     let stats = count(&opened.store, &arguments.repo).await;
     opened.close().await;
     let stats = stats?;

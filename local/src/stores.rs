@@ -20,10 +20,12 @@ pub enum Error {
     #[error(transparent)]
     Backends(#[from] backends::Error),
     /// The environment names no stores.
-    #[error("name the data folder of a hub with --data, or the stores of a deployment in the environment")]
+    #[error(
+        "name the stores: the data folder of a stopped hub with --data, or those of a deployment in the environment"
+    )]
     Environment(#[source] common::service::ConfigurationError),
     /// There is no data folder.
-    #[error("there is no data folder {0}")]
+    #[error("there is no data folder of a hub at {0}")]
     NoFolder(String),
     /// The stores do not answer.
     #[error(transparent)]
@@ -75,7 +77,8 @@ impl OpenStores {
             let hub = Hub::from_environment_at(&config, &config).map_err(Error::Environment)?;
             return Ok(Self { store: hub.store, backends: None });
         };
-        if !data.is_dir() {
+        // A folder that is none of a hub's is not made one.
+        if !DataFolder::is_at(data) {
             return Err(Error::NoFolder(data.display().to_string()));
         }
         let ambient = Ambient::system();

@@ -226,6 +226,8 @@ fn compact_says_why_it_does_nothing() {
     assert!(refused.contains("there is no data folder") && !nowhere.exists(), "{refused}");
     let unnamed = command(&["compact", "dev/song"]).env_remove("MUSEHUB_TABLE").output().unwrap();
     assert!(complaint(&unnamed).contains("MUSEHUB_TABLE"), "{}", complaint(&unnamed));
+}
+
 /// The requests of the first example in docs/wire-protocol.md.
 const FIRST_TAKE: &str = r#"{"branch": "main", "bundle": {
     "commits": [{"commit_id": "9503e775326b43197ba8173d6692cab81f2c1611787702ccb5aa3f20931c1561",

@@ -102,7 +102,8 @@ pub fn ids(records: &FrameRecords) -> Box<dyn Iterator<Item = (RecordId, u32)> +
 
 /// The large objects that a pack of this name lists: each with the pack whose name its S3 key has, and its size.
 pub fn large_objects(pack: PackId, contents: &Contents) -> impl Iterator<Item = (PackId, &ObjectKey, u64)> {
-    contents.large.iter().map(move |(key, size)| (pack, key, *size))
+    let own = contents.large.iter().map(move |(key, size)| (pack, key, *size));
+    own.chain(contents.inherited.iter().map(|(pack, key, size)| (*pack, key, *size)))
 }
 
 /// What a finding touches, from which its dependents are worked out.

@@ -8,13 +8,14 @@ use serde::de::DeserializeOwned;
 use super::catalog::Touched;
 use super::finding::{Mend, Problem};
 use super::log::Log;
-use super::{Check, Fix, LOG_RETENTION_MS, ListedPack, SET_ASIDE_PREFIX};
+use super::{Check, Fix, LOG_RETENTION_MS, ListedPack};
 use crate::id::{BranchName, CommitId, Label};
 use crate::pack::PackId;
 use crate::store::Error;
 use crate::store::items::{
     HandleItem, Item, Key, LogItem, META, MemberItem, MetaItem, NameItem, PACK_PREFIX, PK, ProfileItem, REF_PREFIX,
-    RELEASE_PREFIX, RefItem, ReleaseItem, SK, TAG_PREFIX, TagItem, UploadsItem, Visibility, decode, encode, repo_pk,
+    RELEASE_PREFIX, RefItem, ReleaseItem, SET_ASIDE_PREFIX, SK, TAG_PREFIX, TagItem, UploadsItem, Visibility, decode,
+    encode, repo_pk,
 };
 use crate::store::uploads::KEPT;
 use crate::wire::release::{PostedRelease, Release};

@@ -140,6 +140,8 @@ impl Opening {
             commits: of(&[Kind::Commits]),
             snapshots: of(&[Kind::Snapshots, Kind::SnapshotsAhead]),
             objects: of(&[Kind::Objects, Kind::ObjectsAhead]) + large_objects(PackId::nil(), listed).count() as u64,
+            // Only its item says that.
+            merged: said.map_or(0, |said| said.merged),
             graph,
             contents,
         };

@@ -5,13 +5,14 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use aws_sdk_dynamodb::types::{PutRequest, WriteRequest};
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use futures_util::{TryStreamExt, stream};
 
-use super::items::{Item, Key, PK, SK};
+use super::inspect::Page;
+use super::items::Item;
 use super::tags::{BATCH, PARALLEL_BATCHES};
 use super::{Error, Store};
 
@@ -19,62 +20,15 @@ use super::{Error, Store};
 const PUT_TIMEOUT: Duration = Duration::from_secs(60);
 const PUT_A_SECOND: u64 = 1 << 20;
 
-/// Some of the items, and where the next page begins.
-#[derive(Debug)]
-pub struct ItemPage {
-    /// The items.
-    pub items: Vec<Item>,
-    /// What the next page begins behind; none if this is the last.
-    pub next: Option<Item>,
-}
-
-/// An S3 object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
-    /// Its key.
-    pub key: String,
-    /// Its bytes.
-    pub size: u64,
-}
-
 impl Store {
     /// A page of all items of the table, strongly consistent each, from behind `after`.
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn scan(&self, after: Option<Item>) -> Result<ItemPage, Error> {
+    pub async fn scan(&self, after: Option<Item>) -> Result<Page<Item, Item>, Error> {
         let scan = self.dynamodb.scan().table_name(&self.location.table).consistent_read(true);
         let page = scan.set_exclusive_start_key(after).send().await.map_err(Error::from_sdk)?;
-        Ok(ItemPage { items: page.items.unwrap_or_default(), next: page.last_evaluated_key })
-    }
-
-    /// A page of the items of one partition whose sort key has a prefix, in the order of their sort keys.
-    ///
-    /// # Errors
-    /// When the table cannot be read.
-    pub async fn partition(&self, pk: &str, prefix: &str, after: Option<Item>) -> Result<ItemPage, Error> {
-        let query = self.dynamodb.query().table_name(&self.location.table).consistent_read(true);
-        let query = query.expression_attribute_names("#pk", PK);
-        let query = query.expression_attribute_values(":pk", AttributeValue::S(pk.to_owned()));
-        let query = if prefix.is_empty() {
-            query.key_condition_expression("#pk = :pk")
-        } else {
-            query
-                .key_condition_expression("#pk = :pk AND begins_with(#sk, :prefix)")
-                .expression_attribute_names("#sk", SK)
-                .expression_attribute_values(":prefix", AttributeValue::S(prefix.to_owned()))
-        };
-        let page = query.set_exclusive_start_key(after).send().await.map_err(Error::from_sdk)?;
-        Ok(ItemPage { items: page.items.unwrap_or_default(), next: page.last_evaluated_key })
-    }
-
-    /// One item as it is.
-    ///
-    /// # Errors
-    /// When the table cannot be read.
-    pub async fn item(&self, key: &Key) -> Result<Option<Item>, Error> {
-        let get = self.dynamodb.get_item().table_name(&self.location.table).set_key(Some(key.item()));
-        Ok(get.consistent_read(true).send().await.map_err(Error::from_sdk)?.item)
+        Ok(Page { entries: page.items.unwrap_or_default(), next: page.last_evaluated_key })
     }
 
     /// Writes items as they are, whatever was there before. When it fails some of them may be written.
@@ -89,29 +43,6 @@ impl Store {
         let writes = items.into_iter().map(put).collect::<Result<Vec<_>, Error>>()?;
         let batches = stream::iter(writes.chunks(BATCH).map(Ok));
         batches.try_for_each_concurrent(PARALLEL_BATCHES, |batch| self.write_batch(batch.to_vec())).await
-    }
-
-    /// Deletes an item, if it is there.
-    ///
-    /// # Errors
-    /// When the table does not answer.
-    pub async fn delete_item(&self, key: &Key) -> Result<(), Error> {
-        let delete = self.dynamodb.delete_item().table_name(&self.location.table).set_key(Some(key.item()));
-        delete.send().await.map(drop).map_err(Error::from_sdk)
-    }
-
-    /// A page of the S3 objects whose keys have a prefix, from where an earlier page said, and where the next one begins.
-    ///
-    /// # Errors
-    /// When S3 does not answer.
-    pub async fn list(&self, prefix: &str, from: Option<String>) -> Result<(Vec<Stored>, Option<String>), Error> {
-        let list = self.s3.list_objects_v2().bucket(&self.location.bucket).prefix(prefix);
-        let page = list.set_continuation_token(from).send().await.map_err(Error::from_sdk)?;
-        let stored = page.contents.unwrap_or_default().into_iter().filter_map(|object| {
-            let size = u64::try_from(object.size?).ok()?;
-            Some(Stored { key: object.key?, size })
-        });
-        Ok((stored.collect(), page.next_continuation_token))
     }
 
     /// A part of an S3 object.

@@ -130,11 +130,6 @@ impl RepoIndex {
         Ok(index)
     }
 
-    /// How many commits, snapshots and objects there are.
-    pub(super) fn counts(&self) -> (usize, usize, usize) {
-        (self.graph.len(), self.snapshots.len(), self.objects.len())
-    }
-
     /// Objects that are reached and lie in other packs.
     pub(super) fn reached_elsewhere(&self) -> impl Iterator<Item = &ObjectKey> {
         self.reached_elsewhere.iter()

@@ -28,6 +28,9 @@ pub const RELEASE_PREFIX: &str = "REL#";
 pub const PACK_PREFIX: &str = "PACK#";
 /// What the sort keys of the packs that a repo no longer has begin with, as long as they are in S3.
 pub const RETIRED_PREFIX: &str = "RETIRED#";
+/// What the sort keys of the damaged packs begin with that a repair has taken off a repo's list, and that nobody deletes
+/// unasked.
+pub const SET_ASIDE_PREFIX: &str = "DAMAGED#";
 /// The sort key of a repo's item that ends when there is something to sweep.
 pub const SWEEP: &str = "SWEEP";
 /// The sort key of a user's one item about itself.
@@ -161,7 +164,6 @@ pub(crate) fn encode(key: &Key, record: &impl Serialize) -> Result<Item, Error> 
     Ok(item)
 }
 
-pub(crate) fn decode<T: DeserializeOwned>(item: Item) -> Result<T, Error> {
 /// Reads an item as what it is.
 ///
 /// # Errors

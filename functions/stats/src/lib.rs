@@ -13,7 +13,7 @@ use lambda_http::{Request, Response};
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
-    hub.answer(request, |call| async move { stats(hub, &call).await }).await
+    hub.answer(env!("CARGO_PKG_NAME"), request, |call| async move { stats(hub, &call).await }).await
 }
 
 async fn stats(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {

@@ -192,7 +192,7 @@ async fn mark(store: &Store, manifest: &Manifest) -> Result<(), Error> {
     let mut after = None;
     loop {
         let page = store.scan(after).await?;
-        if !page.items.is_empty() {
+        if !page.entries.is_empty() {
             return full("their table has items");
         }
         after = page.next;
@@ -201,7 +201,7 @@ async fn mark(store: &Store, manifest: &Manifest) -> Result<(), Error> {
         }
     }
     for prefix in ["packs/", "objects/"] {
-        if !store.list(prefix, None).await?.0.is_empty() {
+        if !store.objects_page(prefix, None).await?.entries.is_empty() {
             return full(&format!("their bucket has {prefix}"));
         }
     }
@@ -216,9 +216,9 @@ async fn there(store: &Store) -> Result<HashSet<(String, u64)>, Error> {
     for prefix in ["packs/", "objects/"] {
         let mut from = None;
         loop {
-            let (page, next) = store.list(prefix, from).await?;
-            there.extend(page.into_iter().map(|stored| (stored.key, stored.size)));
-            from = next;
+            let page = store.objects_page(prefix, from).await?;
+            there.extend(page.entries.into_iter().map(|listed| (listed.key, listed.size)));
+            from = page.next;
             if from.is_none() {
                 break;
             }

@@ -110,7 +110,7 @@ impl Saving<'_> {
         let mut after = None;
         loop {
             let page = self.store.scan(after).await?;
-            for item in page.items {
+            for item in page.entries {
                 self.beside_repos(item, &mut repos).await?;
             }
             after = page.next;
@@ -165,8 +165,8 @@ impl Saving<'_> {
         let pk = common::store::items::repo_pk(repo);
         let mut after = None;
         loop {
-            let page = self.store.partition(&pk, "", after).await?;
-            for item in page.items.iter().filter(|item| !text(item, SK).starts_with(PACK_PREFIX)) {
+            let page = self.store.items_page(&pk, "", after).await?;
+            for item in page.entries.iter().filter(|item| !text(item, SK).starts_with(PACK_PREFIX)) {
                 self.write(item)?;
                 if text(item, SK) == META {
                     self.around(&read(item)?).await?;
@@ -210,8 +210,8 @@ impl Saving<'_> {
         let mut packs = Vec::new();
         let mut after = None;
         loop {
-            let page = self.store.partition(pk, PACK_PREFIX, after).await?;
-            packs.extend(page.items);
+            let page = self.store.items_page(pk, PACK_PREFIX, after).await?;
+            packs.extend(page.entries);
             after = page.next;
             if after.is_none() {
                 return Ok(packs);
@@ -245,9 +245,9 @@ impl Saving<'_> {
         let mut listed = HashMap::new();
         let mut from = None;
         loop {
-            let (page, next) = self.store.list(prefix, from).await?;
-            listed.extend(page.into_iter().map(|stored| (stored.key, stored.size)));
-            from = next;
+            let page = self.store.objects_page(prefix, from).await?;
+            listed.extend(page.entries.into_iter().map(|listed| (listed.key, listed.size)));
+            from = page.next;
             if from.is_none() {
                 return Ok(listed);
             }

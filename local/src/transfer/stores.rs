@@ -7,6 +7,7 @@ use std::sync::Arc;
 use common::Hub;
 use common::ambient::Ambient;
 use common::auth::Tokens;
+use common::observe::RequestLog;
 use common::service::{Ids, Settings};
 use common::store::Store;
 use tokio::sync::OnceCell;
@@ -75,7 +76,7 @@ impl Stores {
     /// When they are not, or a hub is running on them.
     pub async fn open(which: &Which, ids: Ids) -> Result<Self, Error> {
         if let Which::Folder(path) = which
-            && !path.join("dynamodb.sqlite").exists()
+            && !DataFolder::is_at(path)
         {
             return Err(Error::NoHub(path.clone()));
         }
@@ -89,7 +90,9 @@ impl Stores {
     pub async fn open_or_make(which: &Which, ids: Ids) -> Result<Self, Error> {
         match which {
             Which::Environment => {
-                let deployed = Hub::from_environment().await?;
+                // As the AWS CLI would reach them.
+                let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+                let deployed = Hub::from_environment_at(&config, &config)?;
                 Ok(Self { hub: hub_over(deployed.store, ids)?, folder: None, backends: None })
             }
             Which::Folder(path) => Self::in_folder(path, ids).await,
@@ -122,6 +125,6 @@ impl Stores {
 pub fn hub_over(store: Arc<Store>, ids: Ids) -> Result<Hub, common::auth::EmptySecret> {
     let ambient = store.ambient().clone();
     let tokens = Tokens::new(&new_secret(&ambient), ambient)?;
-    let settings = Settings { push_to_create: None, public_url: None, ids, serves_s3: false };
-    Ok(Hub { store, tokens: Arc::new(OnceCell::new_with(Some(tokens))), settings })
+    let settings = Settings { ids, gives_secret: true, ..Settings::default() };
+    Ok(Hub { store, tokens: Arc::new(OnceCell::new_with(Some(tokens))), settings, log: RequestLog::default() })
 }

@@ -34,10 +34,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::stores;
 use crate::proxy::HubUrl;
 use crate::proxy::client::{Client, Failure};
-use crate::serve::{self, Options, Running, Storage};
+use crate::serve::{self, Options, RequestLog, Running, Storage};
+use crate::stores::{self, OpenStores};
 
 /// How long a hub may be silent: as long as a Lambda function may run.
 const PAUSE: Duration = Duration::from_secs(15 * 60);
@@ -135,7 +135,7 @@ impl Clone {
         if !path.is_dir() {
             return Err(Error::Address(from.to_owned()));
         }
-        let opened = stores::open(Some(path)).await?;
+        let opened = OpenStores::open(Some(path)).await?;
         let found = opened.store.find_repo(owner, slug, None, Need::NOTHING).await;
         opened.close().await;
         let found = found?.ok_or_else(|| Error::NoRepo(format!("{owner}/{slug}")))?;
@@ -147,6 +147,7 @@ impl Clone {
             ids: Ids::Lenient,
             public_url: None,
             secret: None,
+            log: RequestLog::default(),
         })
         .await?;
         let token =

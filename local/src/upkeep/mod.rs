@@ -1,7 +1,5 @@
 //! What the commands share that look after the repos of a hub, past every request.
 //!
-//! - [`stores`] opens the stores that a command works on.
 //! - [`clone`] is a hub elsewhere, or a data folder, that a repair brings back from what is missing.
 
 pub mod clone;
-pub mod stores;

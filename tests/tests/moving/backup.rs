@@ -52,7 +52,7 @@ async fn everything(store: &Store) -> (BTreeMap<String, Value>, BTreeMap<String,
     let (mut items, mut after) = (BTreeMap::new(), None);
     loop {
         let page = store.scan(after).await.unwrap();
-        for item in &page.items {
+        for item in &page.entries {
             let key = format!("{} {}", item["pk"].as_s().unwrap(), item["sk"].as_s().unwrap());
             items.insert(key, to_json(item).unwrap());
         }
@@ -66,12 +66,12 @@ async fn everything(store: &Store) -> (BTreeMap<String, Value>, BTreeMap<String,
     for prefix in ["packs/", "objects/"] {
         let mut from = None;
         loop {
-            let (page, next) = store.list(prefix, from).await.unwrap();
-            for stored in page {
+            let page = store.objects_page(prefix, from).await.unwrap();
+            for stored in page.entries {
                 let bytes = store.read(&stored.key, 0..stored.size).await.unwrap();
                 objects.insert(stored.key, bytes.to_vec());
             }
-            from = next;
+            from = page.next;
             if from.is_none() {
                 break;
             }

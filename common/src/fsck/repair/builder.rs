@@ -67,7 +67,9 @@ impl<'b> Builder<'b> {
 
     /// Stores what is left, be it nothing, without listing it.
     pub(super) async fn finish(mut self) -> Result<StoredPack, Error> {
-        let written = self.take()?;
+        let mut written = self.take()?;
+        // It takes the place of another, as a merged pack does: a process that knows that one looks anew.
+        written.summary.merged = 1;
         self.store.store_pack(self.repo, written).await
     }
 

@@ -26,12 +26,12 @@ pub use bring::{Bring, Brought, Wishes};
 use super::finding::{Problem, name};
 use super::items::text;
 use super::packs::open_pack;
-use super::{Options, Report, SET_ASIDE_PREFIX, Subject, Watch, check, frames};
+use super::{Options, Report, Subject, Watch, check, frames};
 use crate::id::RepoId;
 use crate::pack::{Kind, NewPack, PackId, WrittenPack, write};
 use crate::service::{Ids, compute};
 use crate::store::change::{Change, Outcome};
-use crate::store::items::{Key, PK, PackItem, SK, encode};
+use crate::store::items::{Key, PK, PackItem, SET_ASIDE_PREFIX, SK, encode};
 use crate::store::packs::{self, StoredPack};
 use crate::store::{Error, Store};
 
@@ -248,14 +248,19 @@ pub async fn prune(store: &Store, report: &Report) -> Result<Vec<Action>, Error>
         let Problem::PackSetAside { pack } = finding.problem else { continue };
         let mut bytes = 0;
         for prefix in [format!("objects/{repo}/{pack}/"), packs::key(repo, pack)] {
+            let mut after = None;
             loop {
-                let page = store.objects_page(&prefix, None).await?;
-                if page.entries.is_empty() {
-                    break;
-                }
-                for listed in page.entries {
+                let page = store.objects_page(&prefix, after).await?;
+                // A pack that was merged from it has inherited its large objects.
+                let keys = page.entries.iter().map(|listed| listed.key.clone()).collect();
+                let unlisted = store.unlisted(repo, keys).await?;
+                for listed in page.entries.iter().filter(|listed| unlisted.contains(&listed.key)) {
                     store.delete_object(&listed.key).await?;
                     bytes += listed.size;
+                }
+                after = page.next;
+                if after.is_none() {
+                    break;
                 }
             }
         }

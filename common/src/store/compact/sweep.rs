@@ -4,14 +4,17 @@ use std::collections::HashSet;
 
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use serde::de::IgnoredAny;
 
 use super::{GRACE, ORPHANS_KEPT};
 use crate::id::RepoId;
-use crate::pack::{PackId, PackSummary};
-use crate::store::items::{Key, PK, RETIRED_PREFIX, RetiredItem, SK, SWEEP, repo_of};
+use crate::pack::{Contents, GraphSection, PackId, PackSummary};
+use crate::store::items::{
+    Key, PK, REF_PREFIX, RETIRED_PREFIX, RefItem, RetiredItem, SET_ASIDE_PREFIX, SK, SWEEP, repo_of,
+};
 use crate::store::{Error, Store, large, packs};
-use crate::wire::limits::MAX_PACKS;
+use crate::wire::limits::{MAX_BRANCHES, MAX_PACKS};
 
 /// S3 objects of each kind that one sweep looks at.
 const MAX_LISTED: usize = 10_000;
@@ -70,11 +73,17 @@ impl Store {
         }
         let retired_keys = over.iter().flat_map(|(_, keys)| keys);
         let retired_keys: HashSet<String> = retired_keys.filter(|key| !named_keys.contains(*key)).cloned().collect();
-        let mut orphans: Vec<String> = old_packs
-            .into_iter()
-            .filter(|key| !named_keys.contains(key) && !waiting.contains(key) && !retired_keys.contains(key))
-            .collect();
-        orphans.extend(self.unlisted(repo, &named, old_objects).await?);
+        let orphans = if self.lacks_nothing(repo, &named).await? {
+            let aside = self.set_aside(repo).await?;
+            let is_aside = |key: &str| aside.iter().any(|pack| key.contains(pack.as_str()));
+            let old_packs = old_packs.into_iter().filter(|key| !named_keys.contains(key) && !waiting.contains(key));
+            let unlisted = self.unlisted(repo, old_objects.into_iter().collect()).await?;
+            let orphans = old_packs.chain(unlisted).filter(|key| !retired_keys.contains(key) && !is_aside(key));
+            orphans.collect()
+        } else {
+            tracing::warn!(%repo, "something is missing, and so nothing is deleted that no item names: musehub fsck");
+            Vec::new()
+        };
 
         let packs = retired_keys.len() as u64;
         let deleted = packs + orphans.len() as u64;
@@ -169,20 +178,49 @@ impl Store {
         Ok(found)
     }
 
-    /// The keys among these that are no pack's large objects.
-    async fn unlisted(
-        &self,
-        repo: &RepoId,
-        named: &[(PackId, PackSummary)],
-        keys: Vec<String>,
-    ) -> Result<Vec<String>, Error> {
-        let mut keys: HashSet<String> = keys.into_iter().collect();
-        if keys.is_empty() {
-            return Ok(Vec::new());
+    /// Whether the packs of a repo have every branch's commit, and every parent. Where they have not, what no item names
+    /// may be what is missing.
+    async fn lacks_nothing(&self, repo: &RepoId, named: &[(PackId, PackSummary)]) -> Result<bool, Error> {
+        // In this order: packs that are listed before a push may lack its commit.
+        let heads = self.query::<RefItem>(repo, REF_PREFIX, MAX_BRANCHES).await?;
+        let mut commits = HashSet::new();
+        let mut parents = HashSet::new();
+        let mut sections = self.sections(repo, named);
+        while let Some(read) = sections.next().await {
+            let (_, graph, _) = read?;
+            for node in graph.0 {
+                parents.extend(node.parents);
+                commits.insert(node.id);
+            }
         }
-        let mut sections = stream::iter(named.iter().copied())
-            .map(|(pack, summary)| self.read_sections(repo, pack, summary))
-            .buffer_unordered(PARALLEL);
+        Ok(parents.is_subset(&commits) && heads.iter().all(|(_, branch)| commits.contains(&branch.head)))
+    }
+
+    /// The packs that a repair has taken off the list and kept.
+    async fn set_aside(&self, repo: &RepoId) -> Result<Vec<String>, Error> {
+        let aside = self.query::<IgnoredAny>(repo, SET_ASIDE_PREFIX, MAX_PACKS).await?;
+        Ok(aside.into_iter().map(|(pack, _)| pack).collect())
+    }
+
+    fn sections<'a>(
+        &'a self,
+        repo: &'a RepoId,
+        packs: &[(PackId, PackSummary)],
+    ) -> impl Stream<Item = Result<(PackId, GraphSection, Contents), Error>> + Unpin + 'a {
+        let reads = stream::iter(packs.to_vec()).map(move |(pack, summary)| self.read_sections(repo, pack, summary));
+        Box::pin(reads.buffer_unordered(PARALLEL))
+    }
+
+    /// The keys among these that are no pack's large objects.
+    ///
+    /// # Errors
+    /// When the stores do not answer, or a section is damaged.
+    pub(crate) async fn unlisted(&self, repo: &RepoId, mut keys: HashSet<String>) -> Result<HashSet<String>, Error> {
+        if keys.is_empty() {
+            return Ok(keys);
+        }
+        let named = self.packs(repo).await?;
+        let mut sections = self.sections(repo, &named);
         while let Some(read) = sections.next().await {
             let (pack, _, contents) = read?;
             let own = contents.large.iter().map(|(key, _)| (pack, key));
@@ -191,17 +229,7 @@ impl Store {
                 keys.remove(&large::key(repo, pack, key));
             }
         }
-        Ok(keys.into_iter().collect())
-    }
-
-    async fn delete_object(&self, key: &str) -> Result<(), Error> {
-        let delete = self.s3.delete_object().bucket(&self.location.bucket).key(key);
-        delete.send().await.map(drop).map_err(Error::from_sdk)
-    }
-
-    async fn delete_item(&self, key: &Key) -> Result<(), Error> {
-        let delete = self.dynamodb.delete_item().table_name(&self.location.table).set_key(Some(key.item()));
-        delete.send().await.map(drop).map_err(Error::from_sdk)
+        Ok(keys)
     }
 }
 
