@@ -667,6 +667,9 @@ def rights_of(statements: list[Json]) -> set[Right]:
             key: as_list(value) for operator in statement["condition"].values() for key, value in operator.items()
         }
         for action in statement["actions"]:
+            if action.startswith("sqs:"):
+                # Lambda itself sends what failed there.
+                continue
             if action.startswith("dynamodb:"):
                 keys = conditions.get("dynamodb:LeadingKeys", ["*"])
             elif action == "s3:ListBucket":

@@ -50,6 +50,7 @@ async fn every_function_answers_in_a_process_that_has_just_started() {
     process().await.post_release("song", &release("v1", last, "First")).await.expect(201);
     process().await.get(Function::Releases, "song").await.expect(200);
     process().await.delete_release("song", "v1").await.expect(200);
+    process().await.get(Function::Stats, "song").await.expect(200);
     process().await.make_room("song").await.expect(200);
     let repo_id = process().await.repo_id("song").await;
     assert_eq!(process().await.object(&repo_id, &object).await.expect("a whole answer").status, 200);

@@ -88,7 +88,9 @@ async fn calls_of_a_run(cloud: &Cloud) -> Vec<Call> {
         "LIST objects/",
         "LIST packs/",
         "PUT packs/",
+        "Query DAMAGED#",
         "Query PACK#",
+        "Query REF#",
         "Query RETIRED#",
         "TransactWriteItems 6",
     ];
