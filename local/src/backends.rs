@@ -187,5 +187,6 @@ fn config(endpoint: String, secret_key: &str) -> SdkConfig {
         .region(Region::new(REGION))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .endpoint_url(endpoint)
+        .http_client(common::aws::http_client())
         .build()
 }

@@ -335,7 +335,8 @@ async fn token(arguments: Token) -> Result<(), Box<dyn Error>> {
     let secret = match given_secret() {
         Some(secret) => secret,
         None if let Some(table) = arguments.table => {
-            let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+            let config = aws_config::defaults(aws_config::BehaviorVersion::latest());
+            let config = config.http_client(common::aws::http_client()).load().await;
             let location = Location { table, bucket: String::new() };
             Store::new(&config, &config, location, ambient.clone()).draw_token_secret().await?
         }

@@ -15,7 +15,7 @@ use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use indicatif::ProgressBar;
-use rustls::crypto::aws_lc_rs;
+use rustls::crypto::ring;
 use tokio::time::timeout;
 use tower::util::MapFuture;
 use tower::{Service, ServiceExt};
@@ -62,7 +62,7 @@ impl Client {
         // Shared among the addresses of a host, so that there is time for the second one.
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
         let https = HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(aws_lc_rs::default_provider())?
+            .with_provider_and_native_roots(ring::default_provider())?
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);

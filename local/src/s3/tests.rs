@@ -124,6 +124,7 @@ fn client(address: SocketAddr, secret: &str) -> Client {
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("eu-central-1"))
         .endpoint_url(format!("http://{address}"))
+        .http_client(common::aws::http_client())
         .force_path_style(true)
         .credentials_provider(Credentials::new("access", secret, None, None, "tests"))
         .retry_config(RetryConfig::disabled());
