@@ -22,7 +22,7 @@ use indicatif::HumanBytes;
 use local::data::{DataFolder, SECRET_VARIABLE, given_secret};
 use local::proxy::{self, HubUrl};
 use local::serve::{self, FIRST_HANDLE, FIRST_USER, Ids, Options, RequestLog, Storage};
-use local::stores::{OpenStores, RepoName};
+use local::stores::{self, OpenStores, RepoName};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -187,7 +187,7 @@ async fn command() -> ExitCode {
         Command::Fsck(arguments) => return fsck::run(arguments).await,
         Command::Stats(arguments) => stats::run(arguments).await,
         Command::Token(arguments) => token(arguments).await,
-        Command::Backends(arguments) => stores(arguments).await,
+        Command::Backends(arguments) => run_stores(arguments).await,
         Command::Compact(arguments) => compact(arguments).await,
         Command::Proxy(arguments) => pass_on(arguments).await,
         Command::Moving(command) => moving::run(command).await,
@@ -239,7 +239,7 @@ async fn run(arguments: Serve) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn stores(arguments: Stores) -> Result<(), Box<dyn Error>> {
+async fn run_stores(arguments: Stores) -> Result<(), Box<dyn Error>> {
     let stores = serve::start_stores(&arguments.data, given_secret()).await?;
     let environment = stores.environment();
     match &arguments.env {
@@ -335,8 +335,7 @@ async fn token(arguments: Token) -> Result<(), Box<dyn Error>> {
     let secret = match given_secret() {
         Some(secret) => secret,
         None if let Some(table) = arguments.table => {
-            let config = aws_config::defaults(aws_config::BehaviorVersion::latest());
-            let config = config.http_client(common::aws::http_client()).load().await;
+            let config = stores::aws().await;
             let location = Location { table, bucket: String::new() };
             Store::new(&config, &config, location, ambient.clone()).draw_token_secret().await?
         }

@@ -4,14 +4,21 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use aws_config::{BehaviorVersion, SdkConfig};
 use common::Hub;
 use common::ambient::Ambient;
+use common::aws::http_client;
 use common::id::{RepoId, Slug};
 use common::store::Store;
 use common::store::repo::Need;
 
 use crate::backends::{self, Backends};
 use crate::data::{DataFolder, new_secret};
+
+/// How AWS is reached from the command line: as the AWS CLI would, which knows more ways than a function needs.
+pub async fn aws() -> SdkConfig {
+    aws_config::defaults(BehaviorVersion::latest()).http_client(http_client()).load().await
+}
 
 /// Why a command did not get at what it was to work on.
 #[derive(Debug, thiserror::Error)]
@@ -72,8 +79,7 @@ impl OpenStores {
     /// When there is no such folder, a hub runs on it, or the environment names nothing.
     pub async fn open(data: Option<&Path>) -> Result<Self, Error> {
         let Some(data) = data else {
-            // As the AWS CLI would reach them, which knows more ways than a function needs.
-            let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+            let config = aws().await;
             let hub = Hub::from_environment_at(&config, &config).map_err(Error::Environment)?;
             return Ok(Self { store: hub.store, backends: None });
         };

@@ -90,8 +90,7 @@ impl Stores {
     pub async fn open_or_make(which: &Which, ids: Ids) -> Result<Self, Error> {
         match which {
             Which::Environment => {
-                // As the AWS CLI would reach them.
-                let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+                let config = crate::stores::aws().await;
                 let deployed = Hub::from_environment_at(&config, &config)?;
                 Ok(Self { hub: hub_over(deployed.store, ids)?, folder: None, backends: None })
             }
