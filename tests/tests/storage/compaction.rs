@@ -546,6 +546,43 @@ async fn what_no_item_names_is_deleted_after_a_day_and_not_before() {
     assert_holds(&cloud, "song", &history, before_last(&history)).await;
 }
 
+/// The item of a pack may be what was lost.
+#[tokio::test]
+async fn what_may_be_missing_is_not_deleted() {
+    let cloud = Cloud::start().await;
+    in_packs(&cloud, "song").await;
+    let process = cloud.process();
+    let repo = process.repo_id("song").await;
+    run(&runner(&cloud), "song").await.expect("a run");
+    process.tap.take();
+    process.fetch::<_, &str>("song", &[process.heads("song").await["main"].as_str()], &[]).await.unwrap().expect(200);
+    let read =
+        process.tap.take().into_iter().find(|call| call.name == "GET packs/ ranged").expect("a pack is read").key;
+    let pack = read.rsplit('/').next().and_then(|name| name.strip_suffix(".pack")).expect("a pack's key");
+    cloud.delete_item(&format!("REPO#{repo}"), &format!("PACK#{pack}")).await;
+    run(&cloud.process_later(NEXT_DAY), "song").await.expect("a run");
+    assert!(cloud.stored(&format!("packs/{repo}/")).await.contains_key(&read), "{read}");
+}
+
+#[tokio::test]
+async fn what_a_repair_has_set_aside_is_not_deleted() {
+    let cloud = Cloud::start().await;
+    in_packs(&cloud, "song").await;
+    let repo = cloud.process().repo_id("song").await;
+    let name = PackId::from_parts(1, 2);
+    let aside = [format!("packs/{repo}/{name}.pack"), format!("objects/{repo}/{name}/{}", "a".repeat(64))];
+    for key in &aside {
+        cloud.put(key, "damaged, and all that there is".into()).await;
+    }
+    cloud.put_bare_item(&format!("REPO#{repo}"), &format!("DAMAGED#{name}")).await;
+    run(&runner(&cloud), "song").await.expect("a run");
+    let done = run(&cloud.process_later(NEXT_DAY), "song").await.expect("a run");
+    assert!(done.deleted > 0, "it swept: {done:?}");
+    for key in &aside {
+        assert_eq!(cloud.stored(key).await.len(), 1, "{key}");
+    }
+}
+
 #[tokio::test]
 async fn a_repo_that_is_as_it_should_be_costs_two_reads() {
     let cloud = Cloud::start().await;

@@ -159,6 +159,15 @@ impl Cloud {
         delete.key("pk", text(pk)).key("sk", text(sk)).send().await.expect("the store answers");
     }
 
+    /// Puts an item that says nothing but its key.
+    pub async fn put_bare_item(&self, pk: &str, sk: &str) {
+        let _clock = stop_clock();
+        let client = aws_sdk_dynamodb::Client::new(&self.backends.dynamodb);
+        let text = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
+        let put = client.put_item().table_name(&self.backends.location.table);
+        put.item("pk", text(pk)).item("sk", text(sk)).send().await.expect("the store answers");
+    }
+
     /// The keys of everything that S3 has with this prefix, and the bytes of it.
     pub async fn stored(&self, prefix: &str) -> BTreeMap<String, u64> {
         let _clock = stop_clock();
