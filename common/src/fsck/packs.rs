@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use sha2::{Digest, Sha256};
 
 use super::catalog::{RecordId, Touched, ids, large_objects};
 use super::finding::{Mend, Problem};
@@ -18,8 +17,6 @@ use crate::service::compute;
 use crate::store::items::{Item, Key, PackItem, decode, encode};
 use crate::store::{Error, Store, large, packs};
 
-/// Bytes of a large object that one read gets.
-const LARGE_READ: u64 = 8 << 20;
 /// Ids that a finding lists.
 const LISTED: usize = 20;
 
@@ -389,7 +386,7 @@ impl Check<'_> {
                         continue;
                     };
                     self.tell("large objects", self.counts.large, 0);
-                    match hash(self.store, &key, size).await {
+                    match self.store.hash_of(&key, size).await {
                         Ok(found) if found == *digest => {
                             self.counts.bytes_read += size;
                             continue;
@@ -410,17 +407,4 @@ impl Check<'_> {
         }
         Ok(())
     }
-}
-
-/// The SHA-256 of an S3 object, read in parts.
-pub(super) async fn hash(store: &Store, key: &str, size: u64) -> Result<[u8; 32], Error> {
-    let mut hash = Sha256::new();
-    let mut start = 0;
-    while start < size {
-        let end = size.min(start + LARGE_READ);
-        let bytes = store.get_range(key, None, start..end).await?;
-        compute(|| hash.update(&bytes));
-        start = end;
-    }
-    Ok(hash.finalize().into())
 }

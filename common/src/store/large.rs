@@ -40,6 +40,22 @@ pub struct LargeReader {
 }
 
 impl Store {
+    /// The SHA-256 of an S3 object, which is read in parts.
+    ///
+    /// # Errors
+    /// When S3 does not give all of it.
+    pub(crate) async fn hash_of(&self, key: &str, size: u64) -> Result<[u8; 32], Error> {
+        let mut hash = Sha256::new();
+        let mut start = 0;
+        while start < size {
+            let end = size.min(start.saturating_add(READ_BYTES));
+            let bytes = self.get_range(key, None, start..end).await?;
+            compute(|| hash.update(&bytes));
+            start = end;
+        }
+        Ok(hash.finalize().into())
+    }
+
     /// Begins to read a part of a large object. All of it is held against its id on the way, and the last bytes are
     /// only handed out if it is what the id says; of less than all S3's own checksums have to do.
     pub fn read_large(

@@ -27,7 +27,6 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use sha2::{Digest, Sha256};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::change::{Change, Outcome, put_new};
@@ -323,19 +322,6 @@ impl Store {
         self.delete_quietly(&to, None).await;
         self.delete_quietly(&from, Some(&upload.etag)).await;
         Ok(None)
-    }
-
-    /// The hash of a copy whose hash S3 does not tell.
-    async fn hash_of(&self, key: &str, size: u64) -> Result<[u8; 32], Error> {
-        let mut hash = Sha256::new();
-        let mut start = 0;
-        while start < size {
-            let end = size.min(start + READ_BYTES);
-            let bytes = self.get_range(key, None, start..end).await?;
-            compute(|| hash.update(&bytes));
-            start = end;
-        }
-        Ok(hash.finalize().into())
     }
 
     /// Deletes what is of no more use. If that does not succeed, the lifecycle rule or the garbage collection will.

@@ -73,24 +73,10 @@ impl Commit {
         self.is_proved_as_stored
     }
 
-    /// Whether the id is the hash of the commit as it was before a hub filled in the time, or the author, that it was
-    /// made with empty: the same formulas, with nothing in that place.
-    ///
-    /// A hub that is sent the filled-in commit cannot tell what it was: see [`Commit::unfilled`].
-    pub fn is_proved_unfilled(&self) -> bool {
-        let Ok(fields) = Fields::from_record(&self.record) else {
-            return false;
-        };
-        let mut names: Vec<String> = self.parents.iter().map(ToString::to_string).collect();
-        names.sort_unstable();
-        let parts = [&names.join("\0"), fields.text("snapshot_id"), fields.text("message"), ""];
-        self.id.as_ref().is_bare(Sha256::digest(parts.join("\0")).into())
-    }
-
     /// The commit as it has to be pushed for its id to be its hash, where that is not as it is: with its time empty. The
     /// hub that takes it fills in the time anew.
     pub fn unfilled(&self) -> Option<Vec<u8>> {
-        if self.is_proved || !self.is_proved_unfilled() {
+        if self.is_proved || !self.is_proved_as_stored {
             return None;
         }
         let mut fields = Fields::from_record(&self.record).ok()?;

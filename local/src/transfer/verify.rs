@@ -196,5 +196,5 @@ impl Check {
 
 /// Whether a commit's id is its hash, as it is or as it was before the hub filled in what the pusher had left empty.
 fn is_proved(commit: &Commit) -> bool {
-    commit.is_proved() || commit.is_proved_unfilled()
+    commit.is_proved_as_stored()
 }

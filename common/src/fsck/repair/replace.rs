@@ -10,7 +10,7 @@ use super::builder::Builder;
 use super::{ALL_KINDS, Action, BY, set_aside_key, size_of};
 use crate::fsck::catalog::{Copies, RecordId, ids, large_objects};
 use crate::fsck::frames::read;
-use crate::fsck::packs::{hash, open_pack};
+use crate::fsck::packs::open_pack;
 use crate::fsck::record::{Opened, open};
 use crate::fsck::{Report, Step, Watch};
 use crate::id::{ObjectKey, RepoId};
@@ -154,7 +154,7 @@ async fn rescue_large(
         if !needed.contains(&RecordId::Object(key.clone())) {
             continue;
         }
-        match hash(store, &large::key(repo, holder, key), size).await {
+        match store.hash_of(&large::key(repo, holder, key), size).await {
             Ok(digest) if key.as_ref().digest() == Some(&digest) => {
                 store.upload_again(repo, key, holder, size).await?;
                 moving.insert(key.clone());
