@@ -73,17 +73,9 @@ impl Store {
         }
         let retired_keys = over.iter().flat_map(|(_, keys)| keys);
         let retired_keys: HashSet<String> = retired_keys.filter(|key| !named_keys.contains(*key)).cloned().collect();
-        let orphans = if self.lacks_nothing(repo, &named).await? {
-            let aside = self.set_aside(repo).await?;
-            let is_aside = |key: &str| aside.iter().any(|pack| key.contains(pack.as_str()));
-            let old_packs = old_packs.into_iter().filter(|key| !named_keys.contains(key) && !waiting.contains(key));
-            let unlisted = self.unlisted(repo, old_objects.into_iter().collect()).await?;
-            let orphans = old_packs.chain(unlisted).filter(|key| !retired_keys.contains(key) && !is_aside(key));
-            orphans.collect()
-        } else {
-            tracing::warn!(%repo, "something is missing, and so nothing is deleted that no item names: musehub fsck");
-            Vec::new()
-        };
+        let mut unnamed: HashSet<String> = old_packs.into_iter().collect();
+        unnamed.retain(|key| !named_keys.contains(key) && !waiting.contains(key) && !retired_keys.contains(key));
+        let orphans = self.orphans(repo, &named, unnamed, old_objects.into_iter().collect()).await?;
 
         let packs = retired_keys.len() as u64;
         let deleted = packs + orphans.len() as u64;
@@ -178,22 +170,35 @@ impl Store {
         Ok(found)
     }
 
-    /// Whether the packs of a repo have every branch's commit, and every parent. Where they have not, what no item names
-    /// may be what is missing.
-    async fn lacks_nothing(&self, repo: &RepoId, named: &[(PackId, PackSummary)]) -> Result<bool, Error> {
-        // In this order: packs that are listed before a push may lack its commit.
+    /// What may be deleted of these old packs that no item names and these old large objects. Nothing where the packs of
+    /// the repo lack a branch's commit, or a parent: it may be what is missing. And nothing that a repair has set aside.
+    async fn orphans(
+        &self,
+        repo: &RepoId,
+        named: &[(PackId, PackSummary)],
+        unnamed: HashSet<String>,
+        mut objects: HashSet<String>,
+    ) -> Result<HashSet<String>, Error> {
+        // A push that has landed since the packs were listed puts it off to the next sweep.
         let heads = self.query::<RefItem>(repo, REF_PREFIX, MAX_BRANCHES).await?;
-        let mut commits = HashSet::new();
-        let mut parents = HashSet::new();
+        let aside = self.set_aside(repo).await?;
+        let (mut commits, mut parents) = (HashSet::new(), HashSet::new());
         let mut sections = self.sections(repo, named);
         while let Some(read) = sections.next().await {
-            let (_, graph, _) = read?;
+            let (pack, graph, contents) = read?;
+            forget_listed(&mut objects, repo, pack, &contents);
             for node in graph.0 {
                 parents.extend(node.parents);
                 commits.insert(node.id);
             }
         }
-        Ok(parents.is_subset(&commits) && heads.iter().all(|(_, branch)| commits.contains(&branch.head)))
+        if !parents.is_subset(&commits) || heads.iter().any(|(_, branch)| !commits.contains(&branch.head)) {
+            tracing::warn!(%repo, "something is missing, and so nothing is deleted that no item names: musehub fsck");
+            return Ok(HashSet::new());
+        }
+        objects.extend(unnamed);
+        objects.retain(|key| !aside.iter().any(|pack| key.contains(pack.as_str())));
+        Ok(objects)
     }
 
     /// The packs that a repair has taken off the list and kept.
@@ -223,13 +228,18 @@ impl Store {
         let mut sections = self.sections(repo, &named);
         while let Some(read) = sections.next().await {
             let (pack, _, contents) = read?;
-            let own = contents.large.iter().map(|(key, _)| (pack, key));
-            let inherited = contents.inherited.iter().map(|(pack, key, _)| (*pack, key));
-            for (pack, key) in own.chain(inherited) {
-                keys.remove(&large::key(repo, pack, key));
-            }
+            forget_listed(&mut keys, repo, pack, &contents);
         }
         Ok(keys)
+    }
+}
+
+/// Takes the keys of the large objects that a pack lists out of these.
+fn forget_listed(keys: &mut HashSet<String>, repo: &RepoId, pack: PackId, contents: &Contents) {
+    let own = contents.large.iter().map(|(key, _)| (pack, key));
+    let inherited = contents.inherited.iter().map(|(pack, key, _)| (*pack, key));
+    for (pack, key) in own.chain(inherited) {
+        keys.remove(&large::key(repo, pack, key));
     }
 }
 
