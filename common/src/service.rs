@@ -34,6 +34,7 @@ use crate::auth::{Caller, Tokens, bearer_token};
 use crate::aws;
 use crate::id::{RepoId, Slug};
 use crate::observe::{self, Arrival, Departure, ErrorCode, RequestLog, Watch};
+use crate::pack::PackId;
 use crate::store::account::NewRepo;
 use crate::store::index::RepoIndex;
 use crate::store::items::Visibility;
@@ -334,7 +335,8 @@ impl Hub {
             let destination = Destination {
                 was_pushed_to: repo.meta.first_pushed_at.is_some(),
                 has_uploads: repo.has_uploads,
-                packs: repo.packs.len(),
+                packs: repo.packs.len() + repo.condemned.len(),
+                condemned: repo.condemned,
                 id: repo.id,
                 heads: repo.heads,
                 creates: None,
@@ -349,6 +351,7 @@ impl Hub {
             id: new.id.clone(),
             heads: Heads::new(),
             packs: 0,
+            condemned: Vec::new(),
             was_pushed_to: false,
             has_uploads: false,
             creates: Some(new),
@@ -425,6 +428,8 @@ pub struct Destination {
     pub heads: Heads,
     /// How many packs it has.
     pub packs: usize,
+    /// Those that are condemned, if the others were asked for.
+    pub condemned: Vec<PackId>,
     /// Whether a branch was ever pushed to it.
     pub was_pushed_to: bool,
     /// Whether objects may have been uploaded to it that nobody has looked at.

@@ -43,7 +43,7 @@ pub struct Stats {
     pub repo_id: RepoId,
     /// Branches.
     pub branches: u64,
-    /// Different commits.
+    /// Different commits; of these and of the next, those too that are condemned and not dropped yet.
     pub commits: u64,
     /// Different snapshots.
     pub snapshots: u64,
@@ -59,8 +59,8 @@ pub struct Stats {
     pub packs: PackStats,
     /// Objects that are S3 objects of their own; they are in all the numbers above too.
     pub large: Files,
-    /// S3 objects that no list names: of pushes that failed or are under way, or merged and waiting to be deleted. None
-    /// when there are too many files to list them in a request: `musehub stats` lists them all.
+    /// S3 objects that are condemned, or that no list names: of pushes that failed or are under way, or merged and waiting
+    /// to be deleted. None when there are too many files to list them in a request: `musehub stats` lists them all.
     pub garbage: Option<Files>,
     /// What a clone costs.
     pub clone: CloneStats,
@@ -155,7 +155,8 @@ impl Store {
 }
 
 fn stats(repo: &Repo, index: &RepoIndex, packs: Option<Files>, objects: Option<Files>) -> Result<Stats, Error> {
-    let mut sizes: Vec<u64> = repo.packs.iter().map(|(_, summary)| summary.size).collect();
+    let packs_listed = repo.packs.iter().filter(|(_, summary)| summary.condemned_at.is_none());
+    let mut sizes: Vec<u64> = packs_listed.clone().map(|(_, summary)| summary.size).collect();
     sizes.sort_unstable();
     let pack_bytes = sizes.iter().sum();
     let large = Files { count: index.large().len() as u64, bytes: index.large().iter().map(|large| large.size).sum() };
@@ -168,7 +169,7 @@ fn stats(repo: &Repo, index: &RepoIndex, packs: Option<Files>, objects: Option<F
         let (packs, objects) = (beyond(packs, named), beyond(objects, large));
         Files { count: packs.count + objects.count, bytes: packs.bytes + objects.bytes }
     });
-    let listed: HashSet<PackId> = repo.packs.iter().map(|(pack, _)| *pack).collect();
+    let listed: HashSet<PackId> = packs_listed.map(|(pack, _)| *pack).collect();
     let frames = index.frames().iter().filter(|frame| listed.contains(&frame.pack));
     let raw = frames.map(|frame| u64::from(frame.frame.raw_length)).sum::<u64>();
     let (commits, snapshots, objects) = index.counts();

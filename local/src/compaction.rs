@@ -1,5 +1,6 @@
 //! What the table's stream does in a deployment: a pack that has landed wakes the compaction of its repo, in the
-//! background, one repo at a time; and so does the end of what was kept for requests under way.
+//! background, one repo at a time; and so does the end of what was kept for requests under way, and of the time until
+//! garbage is looked for.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -25,7 +26,7 @@ pub(crate) async fn run(store: Arc<Store>, mut stopped: watch::Receiver<bool>) {
     }
 }
 
-async fn keep_compact(store: &Store) {
+async fn keep_compact(store: &Arc<Store>) {
     let mut landed = store.landed();
     let mut interval = tokio::time::interval(INTERVAL);
     let mut waiting = Waiting::default();
@@ -36,7 +37,7 @@ async fn keep_compact(store: &Store) {
                 Err(RecvError::Lagged(missed)) => tracing::debug!(missed, "packs land faster than they are merged"),
                 Err(RecvError::Closed) => return,
             },
-            _ = interval.tick() => match store.due_sweeps().await {
+            _ = interval.tick() => match store.due_upkeep().await {
                 Ok(repos) => repos.into_iter().for_each(|repo| waiting.add(repo)),
                 Err(error) => tracing::warn!(causes = with_causes(&error), "it is not known what has expired"),
             }

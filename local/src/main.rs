@@ -16,6 +16,7 @@ use common::ambient::Ambient;
 use common::auth::Tokens;
 use common::service::log_filter;
 use common::store::compact::{Compaction, Limits};
+use common::store::garbage::{self, Collection, PutOff};
 use common::store::{Location, Store};
 use common::wire::error::with_causes;
 use indicatif::HumanBytes;
@@ -66,6 +67,12 @@ enum Command {
     /// A hub does this by itself after pushes; this does all that there is to do. Without --data it works on the stores of
     /// a deployment, which MUSEHUB_TABLE and MUSEHUB_BUCKET name, and which may be in use meanwhile.
     Compact(Compact),
+    /// Collect the garbage of a repository: what no branch, tag, release or recent push reaches
+    ///
+    /// What is garbage is condemned first, and nothing relies on it any more. A day later the next run deletes what nobody
+    /// has needed since. A hub does both by itself; without --data this works on the stores of a deployment, which
+    /// MUSEHUB_TABLE and MUSEHUB_BUCKET name, and which may be in use meanwhile.
+    Gc(Gc),
     /// Stand between a client and a hub on Lambda, which takes no more than 6 MB a request
     ///
     /// Small requests go to the hub as they are. Large ones go through its storage; until then they are kept in the
@@ -108,6 +115,22 @@ struct Stores {
     /// The file to write the environment to; only its owner may read it
     #[arg(long, value_name = "FILE")]
     env: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Gc {
+    /// The repository, for example dev/song
+    #[arg(value_name = "OWNER/SLUG")]
+    repo: RepoName,
+    /// How many days what nobody reaches is kept
+    #[arg(long, default_value_t = 30, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=3_650))]
+    retention_days: u16,
+    /// The data folder of a hub on this machine that is not running
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<PathBuf>,
+    /// Print what was done as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -189,6 +212,7 @@ async fn command() -> ExitCode {
         Command::Token(arguments) => token(arguments).await,
         Command::Backends(arguments) => run_stores(arguments).await,
         Command::Compact(arguments) => compact(arguments).await,
+        Command::Gc(arguments) => gc(arguments).await,
         Command::Proxy(arguments) => pass_on(arguments).await,
         Command::Moving(command) => moving::run(command).await,
     };
@@ -290,6 +314,39 @@ async fn pass_on(arguments: Proxy) -> Result<(), Box<dyn Error>> {
     wait_for_the_end().await?;
     proxy.stop().await;
     Ok(())
+}
+
+async fn gc(arguments: Gc) -> Result<(), Box<dyn Error>> {
+    let stores = OpenStores::open(arguments.data.as_deref()).await?;
+    let done = async {
+        let repo = stores.repo(&arguments.repo).await?;
+        let retention = Duration::from_secs(u64::from(arguments.retention_days) * 24 * 60 * 60);
+        Ok::<_, Box<dyn Error>>(
+            stores.store.collect(&repo, garbage::Limits { retention, ..garbage::Limits::ALL }).await?,
+        )
+    };
+    let done = done.await;
+    stores.close().await;
+    let done = done?;
+    if arguments.json {
+        println!("{}", serde_json::to_string(&done)?);
+    } else {
+        let Collection { commits, snapshots, objects, .. } = done;
+        println!("{}: {commits} commits, {snapshots} snapshots and {objects} objects condemned", arguments.repo);
+        println!("{} in packs that were written again without them", HumanBytes(done.bytes));
+        let Collection { packs_condemned, packs_dropped, packs_revived, .. } = done;
+        println!(
+            "condemned packs: {packs_dropped} dropped, {packs_revived} needed after all, {packs_condemned} waiting"
+        );
+    }
+    match done.put_off {
+        None => Ok(()),
+        Some(PutOff::Incomplete) => {
+            Err("something that is needed is missing, so nothing was collected: see musehub fsck".into())
+        }
+        Some(PutOff::TooLarge) => Err("there is more to read than this run may".into()),
+        Some(PutOff::TooManyPacks) => Err("there is no room for another pack: musehub compact makes some".into()),
+    }
 }
 
 async fn compact(arguments: Compact) -> Result<(), Box<dyn Error>> {

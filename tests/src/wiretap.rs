@@ -492,7 +492,7 @@ fn describe(request: &HttpRequest, began: u64) -> Call {
     match operation {
         "Query" => {
             let values = &body["ExpressionAttributeValues"];
-            call(format!("Query {}", text(&values[":prefix"])), text(&values[":pk"]))
+            call(format!("Query {}", kind(&text(&values[":prefix"]))), text(&values[":pk"]))
         }
         "TransactWriteItems" => call(format!("TransactWriteItems {}", items(&body)), String::new()),
         "BatchWriteItem" => call(format!("BatchWriteItem {}", batched(&body)), String::new()),

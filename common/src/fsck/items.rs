@@ -8,19 +8,19 @@ use serde::de::DeserializeOwned;
 use super::catalog::Touched;
 use super::finding::{Mend, Problem};
 use super::log::Log;
-use super::{Check, Fix, LOG_RETENTION_MS, ListedPack};
+use super::{Check, Fix, ListedPack};
 use crate::id::{BranchName, CommitId, Label};
 use crate::pack::PackId;
 use crate::store::Error;
+use crate::store::garbage::RETENTION;
 use crate::store::items::{
-    HandleItem, Item, Key, LogItem, META, MemberItem, MetaItem, NameItem, PACK_PREFIX, PK, ProfileItem, REF_PREFIX,
-    RELEASE_PREFIX, RefItem, ReleaseItem, SET_ASIDE_PREFIX, SK, TAG_PREFIX, TagItem, UploadsItem, Visibility, decode,
-    encode, repo_pk,
+    COLLECTED, CollectedItem, GARBAGE, HandleItem, Item, Key, LOG_PREFIX, LogItem, META, MemberItem, MetaItem,
+    NameItem, PACK_PREFIX, PK, ProfileItem, REF_PREFIX, RELEASE_PREFIX, RefItem, ReleaseItem, SET_ASIDE_PREFIX, SK,
+    TAG_PREFIX, TagItem, UploadsItem, Visibility, decode, encode, repo_pk,
 };
 use crate::store::uploads::KEPT;
 use crate::wire::release::{PostedRelease, Release};
 
-const LOG_PREFIX: &str = "LOG#";
 const MEMBER_PREFIX: &str = "MEMBER#";
 const UPLOADS: &str = "UPLOADS";
 const RETIRED_PREFIX: &str = "RETIRED#";
@@ -149,7 +149,10 @@ impl Check<'_> {
         let mut commits: Vec<(String, CommitId)> = Vec::new();
         let mut seen: HashSet<CommitId> = HashSet::new();
         let mut beginning = None;
-        let retained = self.store.ambient().now_ms().saturating_sub(LOG_RETENTION_MS);
+        let collected = self.store.get_item::<CollectedItem>(&Key::collected(&self.subject.id)).await?;
+        let retention = u64::try_from(RETENTION.as_millis()).unwrap_or(u64::MAX);
+        let retained = self.store.ambient().now_ms().saturating_sub(retention);
+        let retained = retained.max(collected.map_or(0, |item| item.log_kept_since));
         self.each(LOG_PREFIX, |check, name, item| {
             let Some(line) = check.read::<LogItem>(item, Mend::Person) else {
                 return;
@@ -232,8 +235,9 @@ impl Check<'_> {
                         check.find(Problem::PackSetAside { pack }, Mend::Nothing, Touched::default());
                     }
                 }
-                // What compaction has merged, and when to delete it.
-                SWEEP => {}
+                COLLECTED => drop(check.read::<CollectedItem>(item, Mend::Person)),
+                // What compaction has merged, and when to delete it; when to look for garbage.
+                SWEEP | GARBAGE => {}
                 _ if name.starts_with(RETIRED_PREFIX) => {
                     item.values().for_each(|value| texts(value, &mut check.said_elsewhere));
                 }

@@ -40,8 +40,6 @@ use finding::{Finding, Mend, Problem, Severity};
 
 /// Findings that a report names. What is beyond is counted.
 pub const MAX_FINDINGS: usize = 10_000;
-/// A commit that only a line of the push log older than this names may be gone: 30 days, in milliseconds.
-pub const LOG_RETENTION_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
 /// How often a check begins again because packs that it had listed were replaced meanwhile.
 const ATTEMPTS: usize = 3;
 

@@ -137,8 +137,9 @@ impl Opening {
             commits: of(&[Kind::Commits]),
             snapshots: of(&[Kind::Snapshots, Kind::SnapshotsAhead]),
             objects: of(&[Kind::Objects, Kind::ObjectsAhead]) + large_objects(PackId::nil(), listed).count() as u64,
-            // Only its item says that.
+            // Only its item says these.
             merged: said.map_or(0, |said| said.merged),
+            condemned_at: said.and_then(|said| said.condemned_at),
             graph,
             contents,
         };

@@ -49,6 +49,8 @@ pub struct PackSummary {
     pub objects: u64,
     /// How many packs were merged into it; 0 for one that a push wrote.
     pub merged: u64,
+    /// For a pack that is condemned, when it was: in milliseconds since the Unix epoch.
+    pub condemned_at: Option<u64>,
     /// Where the graph section is.
     pub graph: Section,
     /// Where the contents section is.

@@ -211,6 +211,7 @@ impl PackWriter {
                 snapshots,
                 objects,
                 merged: 0,
+                condemned_at: None,
                 graph,
                 contents: contents_section,
             },

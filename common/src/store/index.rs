@@ -96,6 +96,13 @@ struct Unproved {
     is_proved: Arc<AtomicBool>,
 }
 
+/// Which packs of a repo an index is of: all, or those that are not condemned. As long as none is, that is the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum View {
+    All,
+    Reliable,
+}
+
 /// Which of two things was first, in one process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Moment(u64);
@@ -317,7 +324,7 @@ struct Slot(Mutex<Arc<RepoIndex>>);
 
 /// The indexes that a process keeps: the least used go when they are too many.
 pub(super) struct IndexCache {
-    indexes: Cache<RepoId, Entry, EntryWeighter>,
+    indexes: Cache<(RepoId, View), Entry, EntryWeighter>,
     /// Counts the indexes that were made anew.
     moments: AtomicU64,
 }
@@ -332,8 +339,8 @@ struct Entry {
 #[derive(Clone)]
 struct EntryWeighter;
 
-impl Weighter<RepoId, Entry> for EntryWeighter {
-    fn weight(&self, _: &RepoId, entry: &Entry) -> u64 {
+impl Weighter<(RepoId, View), Entry> for EntryWeighter {
+    fn weight(&self, _: &(RepoId, View), entry: &Entry) -> u64 {
         entry.weight
     }
 }
@@ -357,9 +364,9 @@ impl Default for IndexCache {
 }
 
 impl IndexCache {
-    /// The slot of a repo; a new one that nobody else sees if the cache has none.
-    fn slot(&self, repo: &RepoId) -> Arc<Slot> {
-        self.indexes.get(repo).unwrap_or_default().slot
+    /// A slot of a repo; a new one that nobody else sees if the cache has none.
+    fn slot(&self, repo: &RepoId, view: View) -> Arc<Slot> {
+        self.indexes.get(&(repo.clone(), view)).unwrap_or_default().slot
     }
 
     /// Now: to be asked for before a list of packs is read.
@@ -368,9 +375,9 @@ impl IndexCache {
     }
 
     /// Puts a slot into the cache, or its new weight.
-    fn keep(&self, repo: &RepoId, slot: &Arc<Slot>) {
+    fn keep(&self, repo: &RepoId, view: View, slot: &Arc<Slot>) {
         let weight = slot.current().estimated_bytes().max(1);
-        self.indexes.insert(repo.clone(), Entry { slot: Arc::clone(slot), weight });
+        self.indexes.insert((repo.clone(), view), Entry { slot: Arc::clone(slot), weight });
     }
 }
 
@@ -414,9 +421,10 @@ impl Store {
         &self,
         repo: &RepoId,
         packs: &[(PackId, PackSummary)],
+        view: View,
         listed: Moment,
     ) -> Result<Arc<RepoIndex>, Error> {
-        let slot = self.indexes.slot(repo);
+        let slot = self.indexes.slot(repo, view);
         let known = slot.current();
         let new: Vec<_> = packs.iter().filter(|(pack, _)| !known.packs.contains(pack)).copied().collect();
         let is_anew = known.is_torn(packs, listed) || new.iter().any(|(_, summary)| summary.merged > 0);
@@ -441,16 +449,23 @@ impl Store {
         } else {
             slot.add(read)?
         };
-        self.indexes.keep(repo, &slot);
+        self.indexes.keep(repo, view, &slot);
         Ok(index)
     }
 
     /// Tells the cache of a pack that this process has just made visible, which spares the next request a read.
     pub(super) fn remember_pack(&self, repo: &RepoId, pack: PackId, graph: GraphSection, contents: Contents) {
-        let slot = self.indexes.slot(repo);
-        if slot.add(vec![(pack, graph, contents)]).is_ok() {
-            self.indexes.keep(repo, &slot);
+        let remember = |view, slot: &Arc<Slot>, graph, contents| {
+            if slot.add(vec![(pack, graph, contents)]).is_ok() {
+                self.indexes.keep(repo, view, slot);
+            }
+        };
+        // Most repos have nothing condemned, and no index but the one.
+        let reliable = self.indexes.slot(repo, View::Reliable);
+        if !reliable.current().packs.is_empty() {
+            remember(View::Reliable, &reliable, graph.clone(), contents.clone());
         }
+        remember(View::All, &self.indexes.slot(repo, View::All), graph, contents);
     }
 
     /// Both sections lie side by side, so one read gets them.
@@ -502,10 +517,10 @@ mod tests {
             (PackId::from_parts(number, 0), written.graph, written.contents)
         };
         let (cache, repo) = (IndexCache::default(), RepoId::from(PackId::from_parts(0, 0)));
-        let slot = cache.slot(&repo);
+        let slot = cache.slot(&repo, View::All);
         slot.add(vec![pack(1)]).unwrap();
         // What the index of some four million records weighs.
-        cache.indexes.insert(repo.clone(), Entry { slot, weight: CACHE_BYTES * 3 / 4 });
-        assert_eq!(cache.slot(&repo).current().packs.len(), 1);
+        cache.indexes.insert((repo.clone(), View::All), Entry { slot, weight: CACHE_BYTES * 3 / 4 });
+        assert_eq!(cache.slot(&repo, View::All).current().packs.len(), 1);
     }
 }

@@ -33,6 +33,14 @@ pub const RETIRED_PREFIX: &str = "RETIRED#";
 pub const SET_ASIDE_PREFIX: &str = "DAMAGED#";
 /// The sort key of a repo's item that ends when there is something to sweep.
 pub const SWEEP: &str = "SWEEP";
+/// The sort key of a repo's item that ends when there is garbage to look for.
+pub const GARBAGE: &str = "GARBAGE";
+/// The attribute of a pack's item that condemns it.
+pub(crate) const CONDEMNED_AT: &str = "condemned_at";
+/// The sort key of a repo's item that says what was collected.
+pub const COLLECTED: &str = "COLLECTED";
+/// What the sort keys of the lines of a repo's push log begin with.
+pub const LOG_PREFIX: &str = "LOG#";
 /// The sort key of a user's one item about itself.
 pub const PROFILE: &str = "PROFILE";
 
@@ -83,6 +91,16 @@ impl Key {
         Self::new(repo_pk(repo), SWEEP)
     }
 
+    /// When there is garbage to look for in a repo.
+    pub fn garbage(repo: &RepoId) -> Self {
+        Self::new(repo_pk(repo), GARBAGE)
+    }
+
+    /// What was collected in a repo.
+    pub fn collected(repo: &RepoId) -> Self {
+        Self::new(repo_pk(repo), COLLECTED)
+    }
+
     /// A tag.
     pub fn tag(repo: &RepoId, label: &Label) -> Self {
         Self::new(repo_pk(repo), format!("{TAG_PREFIX}{label}"))
@@ -105,7 +123,7 @@ impl Key {
 
     /// A line of the push log.
     pub fn log(repo: &RepoId, line: ulid::Ulid) -> Self {
-        Self::new(repo_pk(repo), format!("LOG#{line}"))
+        Self::new(repo_pk(repo), format!("{LOG_PREFIX}{line}"))
     }
 
     /// A collaborator of a repo.
@@ -287,6 +305,9 @@ pub struct PackItem {
     /// Absent in the item of a pack that a push wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     merged: Option<u64>,
+    /// When it was condemned, in milliseconds since the Unix epoch; absent in the item of a pack that pushes may rely on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    condemned_at: Option<u64>,
     graph: (u64, u64, u64),
     contents: (u64, u64, u64),
     created_at: String,
@@ -302,6 +323,7 @@ impl PackItem {
             snapshots: summary.snapshots,
             objects: summary.objects,
             merged: Some(summary.merged).filter(|merged| *merged > 0),
+            condemned_at: summary.condemned_at,
             graph: section(&summary.graph),
             contents: section(&summary.contents),
             created_at: created_at.to_owned(),
@@ -322,6 +344,7 @@ impl PackItem {
                 Some(merged) => merged,
                 None => 0,
             },
+            condemned_at: self.condemned_at,
             graph: section(self.graph),
             contents: section(self.contents),
         }
@@ -343,6 +366,20 @@ pub struct RetiredItem {
 pub struct SweepItem {
     /// When, in seconds since the Unix epoch: the table's TTL attribute.
     pub expires_at: u64,
+}
+
+/// `REPO#<repo_id>` | `GARBAGE`: its end wakes the garbage collection of the repo.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct GarbageItem {
+    /// When, in seconds since the Unix epoch: the table's TTL attribute.
+    pub expires_at: u64,
+}
+
+/// `REPO#<repo_id>` | `COLLECTED`: what nobody reached was deleted.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CollectedItem {
+    /// Lines of the push log that are older, in milliseconds since the Unix epoch, may name commits that are gone.
+    pub log_kept_since: u64,
 }
 
 /// `REPO#<repo_id>` | `UPLOADS`: objects may have been uploaded, and are looked for.

@@ -11,7 +11,7 @@
 //! - [`tags`] and [`releases`] are names for commits, an item each.
 //! - [`packs`] puts and gets packs; [`index`] is what the packs of one repo hold, cached; [`reader`] streams records.
 //! - [`health`] looks whether the bucket is there.
-//! - [`compact`] merges packs, so that they stay few.
+//! - [`compact`] merges packs, so that they stay few; [`garbage`] takes out of them what nobody reaches.
 //! - [`inspect`] is what only upkeep asks of the stores.
 //! - [`backup`] reads and writes everything as it lies there, whatever it means.
 //! - [`uploads`] are what clients PUT straight into S3; objects among them become [`large`] ones once they are verified.
@@ -20,6 +20,7 @@ pub mod account;
 pub mod backup;
 pub mod change;
 pub mod compact;
+pub mod garbage;
 pub mod health;
 pub mod index;
 pub mod inspect;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::de::DeserializeOwned;
 
-use super::index::{Moment, RepoIndex};
+use super::index::{Moment, RepoIndex, View};
 use super::items::{
     Item, Key, MemberItem, MetaItem, NameItem, PACK_PREFIX, PK, PackItem, REF_PREFIX, RefItem, Role, SK, UploadsItem,
     Visibility, decode, repo_pk,
@@ -30,6 +30,8 @@ pub struct Repo {
     pub heads: BTreeMap<String, CommitId>,
     /// Its packs; empty unless asked for.
     pub packs: Vec<(PackId, PackSummary)>,
+    /// Its packs that are condemned, if only those were asked for that are not.
+    pub condemned: Vec<PackId>,
     /// Whether objects may have been uploaded that nobody has looked at; false unless asked for.
     pub has_uploads: bool,
     role: Option<Role>,
@@ -42,21 +44,36 @@ pub struct Repo {
 pub struct Need {
     /// The branches.
     pub heads: bool,
-    /// The packs.
-    pub packs: bool,
+    /// Which packs.
+    pub packs: Packs,
     /// Whether objects may have been uploaded.
     pub uploads: bool,
 }
 
+/// Which packs of a repo a request needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packs {
+    /// None.
+    None,
+    /// Those that a push may rely on: what is condemned may be gone when it lands.
+    Reliable,
+    /// All that can be read.
+    Readable,
+}
+
 impl Need {
     /// Nothing but the repo itself.
-    pub const NOTHING: Self = Self { heads: false, packs: false, uploads: false };
+    pub const NOTHING: Self = Self { heads: false, packs: Packs::None, uploads: false };
     /// The branches.
     pub const HEADS: Self = Self { heads: true, ..Self::NOTHING };
-    /// The packs, and so all that the repo holds.
-    pub const PACKS: Self = Self { packs: true, ..Self::NOTHING };
+    /// The packs, and so all that can be read.
+    pub const PACKS: Self = Self { packs: Packs::Readable, ..Self::NOTHING };
+    /// The packs that what is written next may rely on.
+    pub const RELIABLE_PACKS: Self = Self { packs: Packs::Reliable, ..Self::NOTHING };
     /// The branches and all that they reach.
-    pub const HISTORY: Self = Self { heads: true, packs: true, uploads: false };
+    pub const HISTORY: Self = Self { heads: true, ..Self::PACKS };
+    /// The branches, and what the next commits of those may rely on.
+    pub const RELIABLE_HISTORY: Self = Self { heads: true, ..Self::RELIABLE_PACKS };
 }
 
 impl Repo {
@@ -70,6 +87,11 @@ impl Repo {
     /// Whether the repo is this user's.
     pub fn is_owned_by(&self, user_id: &str) -> bool {
         self.meta.owner_user_id == user_id
+    }
+
+    /// Which of its indexes has its packs.
+    const fn view(&self) -> View {
+        if self.condemned.is_empty() { View::All } else { View::Reliable }
     }
 
     /// Whether this user may push to the repo.
@@ -120,7 +142,7 @@ impl Store {
         need: Need,
     ) -> Result<Option<(Repo, Arc<RepoIndex>)>, Error> {
         match self.find_repo(owner, slug, user_id, need).await? {
-            Some(repo) => self.with_index(repo, user_id).await.map(Some),
+            Some(repo) => self.with_index(repo, user_id, need.packs).await.map(Some),
             None => Ok(None),
         }
     }
@@ -136,33 +158,59 @@ impl Store {
         need: Need,
     ) -> Result<Option<(Repo, Arc<RepoIndex>)>, Error> {
         match self.read_repo(id, user_id, need).await? {
-            Some(repo) => self.with_index(repo, user_id).await.map(Some),
+            Some(repo) => self.with_index(repo, user_id, need.packs).await.map(Some),
             None => Ok(None),
         }
     }
 
-    async fn with_index(&self, mut repo: Repo, user_id: Option<&str>) -> Result<(Repo, Arc<RepoIndex>), Error> {
+    async fn with_index(
+        &self,
+        mut repo: Repo,
+        user_id: Option<&str>,
+        need: Packs,
+    ) -> Result<(Repo, Arc<RepoIndex>), Error> {
         // Whoever may not know of the repo is not made to wait for its packs, nor told by the time that it takes.
         if !repo.is_readable_by(user_id) {
             return Ok((repo, Arc::default()));
         }
-        let mut index = self.index(&repo.id, &repo.packs, repo.listed).await?;
-        let is_whole = |index: &RepoIndex| repo.heads.values().all(|head| index.graph().contains(head));
+        let mut index = self.index(&repo.id, &repo.packs, repo.view(), repo.listed).await?;
+        let is_whole = |repo: &Repo, index: &RepoIndex| repo.heads.values().all(|head| index.graph().contains(head));
         // The lists are read in parallel, so a push that landed in between may show in the branches and not in the
         // packs. Packs that are listed after the branches were have every commit that those point at.
-        if !is_whole(&index) {
-            let listed = self.indexes.moment();
-            let packs = self.packs(&repo.id).await?;
-            index = self.index(&repo.id, &packs, listed).await?;
-            if !is_whole(&index) {
-                let (owner, slug) = (&repo.meta.owner, &repo.meta.slug);
-                return Err(Error::Damaged(format!(
-                    "{owner}/{slug} has a branch whose commit is in none of its packs"
-                )));
-            }
-            repo.packs = packs;
+        if !is_whole(&repo, &index) {
+            index = self.list_again(&mut repo, need).await?;
         }
-        Ok((repo, index))
+        // A push that began before they were condemned has moved a branch to what they hold.
+        if !is_whole(&repo, &index) && !repo.condemned.is_empty() {
+            self.revive(&repo.id, &repo.condemned).await?;
+            index = self.list_again(&mut repo, need).await?;
+        }
+        if is_whole(&repo, &index) {
+            return Ok((repo, index));
+        }
+        let (owner, slug) = (&repo.meta.owner, &repo.meta.slug);
+        Err(Error::Damaged(format!("{owner}/{slug} has a branch whose commit is in none of its packs")))
+    }
+
+    async fn list_again(&self, repo: &mut Repo, need: Packs) -> Result<Arc<RepoIndex>, Error> {
+        repo.listed = self.indexes.moment();
+        (repo.packs, repo.condemned) = self.needed_packs(&repo.id, need).await?;
+        self.index(&repo.id, &repo.packs, repo.view(), repo.listed).await
+    }
+
+    /// The packs that are needed, and those that are condemned if they are not.
+    async fn needed_packs(
+        &self,
+        repo: &RepoId,
+        need: Packs,
+    ) -> Result<(Vec<(PackId, PackSummary)>, Vec<PackId>), Error> {
+        let packs = match need {
+            Packs::None => return Ok(Default::default()),
+            Packs::Reliable | Packs::Readable => self.packs(repo).await?,
+        };
+        let is_needed = |(_, summary): &(_, PackSummary)| need == Packs::Readable || summary.condemned_at.is_none();
+        let (needed, condemned): (Vec<_>, Vec<_>) = packs.into_iter().partition(is_needed);
+        Ok((needed, condemned.into_iter().map(|(pack, _)| pack).collect()))
     }
 
     async fn read_repo(&self, repo: &RepoId, user_id: Option<&str>, need: Need) -> Result<Option<Repo>, Error> {
@@ -177,11 +225,11 @@ impl Store {
         let refs = async {
             if need.heads { self.query::<RefItem>(repo, REF_PREFIX, MAX_BRANCHES).await } else { Ok(Vec::new()) }
         };
-        let packs = async { if need.packs { self.packs(repo).await } else { Ok(Vec::new()) } };
+        let packs = self.needed_packs(repo, need.packs);
         let uploads_key = Key::uploads(repo);
         let uploads = async { if need.uploads { self.get_item::<UploadsItem>(&uploads_key).await } else { Ok(None) } };
         let meta = self.get_item::<MetaItem>(&meta_key);
-        let (meta, member, refs, packs, uploads) = tokio::try_join!(meta, member, refs, packs, uploads)?;
+        let (meta, member, refs, (packs, condemned), uploads) = tokio::try_join!(meta, member, refs, packs, uploads)?;
         let Some(meta) = meta.filter(|meta| meta.deleted_at.is_none()) else {
             return Ok(None);
         };
@@ -190,6 +238,7 @@ impl Store {
             meta,
             heads: refs.into_iter().map(|(name, item)| (name, item.head)).collect(),
             packs,
+            condemned,
             has_uploads: uploads.is_some_and(|item| item.expires_at > self.ambient.now_ms() / 1_000),
             role: member.map(|member| member.role),
             listed,
@@ -239,24 +288,40 @@ impl Store {
         limit: usize,
         attributes: Option<&[&str]>,
     ) -> Result<Vec<(String, T)>, Error> {
+        self.query_from(repo, prefix, "", limit, attributes).await
+    }
+
+    /// The same, from the item on the rest of whose sort key is `first`, if that is anything.
+    pub(super) async fn query_from<T: DeserializeOwned>(
+        &self,
+        repo: &RepoId,
+        prefix: &str,
+        first: &str,
+        limit: usize,
+        attributes: Option<&[&str]>,
+    ) -> Result<Vec<(String, T)>, Error> {
         // Names that DynamoDB keeps for itself may be attributes' too.
         let placeholders = attributes.map(|names| {
             let placeholder = |name: &&str| (format!("#{name}"), (*name).to_owned());
             names.iter().chain([&PK, &SK]).map(placeholder).collect::<HashMap<_, _>>()
         });
         let projection = placeholders.as_ref().map(|names| names.keys().cloned().collect::<Vec<_>>().join(", "));
-        let mut pages = self
-            .dynamodb
-            .query()
-            .table_name(&self.location.table)
-            .consistent_read(true)
-            .key_condition_expression("#pk = :pk AND begins_with(#sk, :prefix)")
+        let query = self.dynamodb.query().table_name(&self.location.table).consistent_read(true);
+        let query = if first.is_empty() {
+            query.key_condition_expression("#pk = :pk AND begins_with(#sk, :prefix)")
+        } else {
+            // What follows a prefix is a ULID here, and those have no character as late as this.
+            let last = AttributeValue::S(format!("{prefix}~"));
+            let query = query.key_condition_expression("#pk = :pk AND #sk BETWEEN :prefix AND :last");
+            query.expression_attribute_values(":last", last)
+        };
+        let mut pages = query
             .set_projection_expression(projection)
             .set_expression_attribute_names(placeholders)
             .expression_attribute_names("#pk", PK)
             .expression_attribute_names("#sk", SK)
             .expression_attribute_values(":pk", AttributeValue::S(repo_pk(repo)))
-            .expression_attribute_values(":prefix", AttributeValue::S(prefix.to_owned()))
+            .expression_attribute_values(":prefix", AttributeValue::S(format!("{prefix}{first}")))
             .into_paginator()
             .items()
             .send();

@@ -1,4 +1,5 @@
-//! Keeps the packs of repos few. The table's stream wakes it, for a pack that has landed and for a sweep that is due; the
+//! Keeps the packs of repos few, and collects garbage. The table's stream wakes it, for a pack that has landed and for a
+//! sweep or a collection that is due; the
 //! filter of its event source keeps everything else from it, so it costs nothing between pushes.
 //!
 //! What is done is the same however often it is done. So a batch of the stream may come again, whole or in part, and
@@ -9,17 +10,18 @@
 #![deny(missing_docs)]
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use common::id::RepoId;
 use common::observe;
 use common::store::compact::{Compaction, Limits};
-use common::store::items::repo_of;
+use common::store::items::{GARBAGE, repo_of};
 use common::store::{self, Store};
 use common::wire::error::with_causes;
 use serde::{Deserialize, Serialize};
 
 /// What a repo may take, in milliseconds. With less left it is not begun.
-const A_REPO_TAKES: u64 = 150_000;
+const A_REPO_TAKES: u64 = 240_000;
 
 /// A batch of a DynamoDB stream.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html>
@@ -33,6 +35,8 @@ pub struct Event {
 /// A change of an item.
 #[derive(Debug, Deserialize)]
 pub struct Record {
+    #[serde(rename = "eventName")]
+    event_name: String,
     dynamodb: Change,
 }
 
@@ -46,6 +50,7 @@ struct Change {
 #[derive(Debug, Deserialize)]
 struct Keys {
     pk: Text,
+    sk: Text,
 }
 
 #[derive(Debug, Deserialize)]
@@ -71,23 +76,33 @@ pub struct Failure {
 }
 
 /// Compacts the repos of a batch, each once, until `deadline`, in milliseconds since the Unix epoch.
-pub async fn handle(store: &Store, event: Event, deadline: u64) -> Answer {
+pub async fn handle(store: &Arc<Store>, event: Event, deadline: u64) -> Answer {
     observe::run_as(env!("CARGO_PKG_NAME"), store.ambient(), compact(store, event, deadline)).await
 }
 
-/// Compacts one repo, as far as a run in passing goes.
+/// Compacts one repo, as far as a run in passing goes, and collects its garbage if that is due.
 ///
 /// # Errors
-/// As [`Store::compact`].
-pub async fn repo(store: &Store, repo: &RepoId) -> Result<Compaction, store::Error> {
-    let run = Box::pin(store.compact(repo, Limits::IN_PASSING));
-    observe::run_as(env!("CARGO_PKG_NAME"), store.ambient(), run).await
+/// As [`Store::compact`] and [`Store::collect`].
+pub async fn repo(store: &Arc<Store>, repo: &RepoId) -> Result<Compaction, store::Error> {
+    observe::run_as(env!("CARGO_PKG_NAME"), store.ambient(), Box::pin(tidy(store, repo, false))).await
 }
 
-async fn compact(store: &Store, event: Event, deadline: u64) -> Answer {
+async fn tidy(store: &Arc<Store>, repo: &RepoId, is_due: bool) -> Result<Compaction, store::Error> {
+    let compacted = Box::pin(store.compact(repo, Limits::IN_PASSING)).await?;
+    if let Some(collected) = Box::pin(store.collect_if_due(repo, is_due)).await? {
+        tracing::info!(%repo, ?collected, "garbage was collected");
+    }
+    Ok(compacted)
+}
+
+async fn compact(store: &Arc<Store>, event: Event, deadline: u64) -> Answer {
+    let has_ended = |record: &&Record| record.event_name == "REMOVE" && record.dynamodb.keys.sk.text == GARBAGE;
+    let ended = event.records.iter().filter(has_ended).filter_map(|record| repo_of(&record.dynamodb.keys.pk.text));
+    let to_collect: HashSet<RepoId> = ended.collect();
     let mut seen: HashSet<RepoId> = HashSet::new();
     let mut answer = Answer::default();
-    for Record { dynamodb: Change { keys, sequence_number } } in event.records {
+    for Record { dynamodb: Change { keys, sequence_number }, .. } in event.records {
         let Some(repo) = repo_of(&keys.pk.text).filter(|repo| seen.insert(repo.clone())) else {
             continue;
         };
@@ -96,7 +111,7 @@ async fn compact(store: &Store, event: Event, deadline: u64) -> Answer {
             answer.failures.push(Failure { sequence_number });
             break;
         }
-        match Box::pin(store.compact(&repo, Limits::IN_PASSING)).await {
+        match Box::pin(tidy(store, &repo, to_collect.contains(&repo))).await {
             Ok(done) => tracing::info!(%repo, ?done, "compacted"),
             Err(error) => {
                 tracing::error!(%repo, causes = with_causes(&error), "a repo was not compacted");

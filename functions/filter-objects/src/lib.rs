@@ -14,7 +14,7 @@ use common::wire::request::{FilterObjectsRequest, FilterObjectsResponse};
 use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
 
-const NEED: Need = Need { uploads: true, ..Need::PACKS };
+const NEED: Need = Need { uploads: true, ..Need::RELIABLE_PACKS };
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {

@@ -27,7 +27,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 async fn push_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.user(hub).await?;
     let target = call.target()?;
-    let (mut repo, mut index) = hub.open_for_push(&caller, &target, Need::PACKS).await?;
+    let (mut repo, mut index) = hub.open_for_push(&caller, &target, Need::RELIABLE_PACKS).await?;
     let (sent, objects) = compute(|| {
         let PushObjectsRequest { objects } = call.decode()?;
         Ok::<_, Error>((objects.sent, check_objects(objects.within("objects")?, hub.settings.ids.are_checked())?))
@@ -64,7 +64,7 @@ async fn push_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Er
         if hub.store.commit(&change).await? == Outcome::Landed {
             return call.respond(StatusCode::OK, &answer);
         }
-        (repo, index) = hub.open_for_push(&caller, &target, Need::PACKS).await?;
+        (repo, index) = hub.open_for_push(&caller, &target, Need::RELIABLE_PACKS).await?;
     }
     Err(Error::Unavailable("the repository is being made by other pushes".into()))
 }

@@ -9,10 +9,11 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use common::Hub;
+use common::auth::Caller;
 use common::id::{CommitId, ObjectKey, RepoId};
 use common::observe;
 use common::pack::{self, NewCommit, NewObject, NewPack, NewSnapshot, PackedCommit, WrittenPack};
-use common::service::{AnswerBody, Call, compute};
+use common::service::{AnswerBody, Call, Destination, compute};
 use common::store::change::{BranchMove, Change, Outcome};
 use common::store::index::{Place, RepoIndex};
 use common::store::packs::StoredPack;
@@ -27,7 +28,7 @@ use lambda_http::{Request, Response};
 
 /// How often a push is judged again because another was faster. Each time somebody else's push landed.
 const ATTEMPTS: usize = 50;
-const NEED: Need = Need { uploads: true, ..Need::HISTORY };
+const NEED: Need = Need { uploads: true, ..Need::RELIABLE_HISTORY };
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
@@ -50,7 +51,14 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     for _ in 0..ATTEMPTS {
         let reach = bundle.reach(&index, &repo.heads);
         let recalled = recall(hub, &repo.id, &index, &reach.to_recall).await?;
-        let verdict = bundle.judge(&index, &repo.heads, &reach, recalled)?;
+        let verdict = match bundle.judge(&index, &repo.heads, &reach, recalled) {
+            Err(Error::MissingReferences(_)) if is_condemned(hub, &caller, &repo, &bundle).await? => {
+                hub.store.revive(&repo.id, &repo.condemned).await?;
+                (repo, index) = hub.open_for_push(&caller, &target, NEED).await?;
+                continue;
+            }
+            verdict => verdict?,
+        };
         let before = repo.heads.get(bundle.branch.as_str());
         let after = reach.tip.as_ref().filter(|tip| before != Some(*tip));
         if before.is_none() && after.is_some() {
@@ -96,6 +104,22 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
         (repo, index) = hub.open_for_push(&caller, &target, NEED).await?;
     }
     Err(Error::Unavailable(format!("{ATTEMPTS} other pushes were faster").into()))
+}
+
+/// Whether all that a push lacks is there, and condemned: the pusher may have been told so before it was.
+async fn is_condemned(hub: &Hub, caller: &Caller, repo: &Destination, bundle: &Checked<'_>) -> Result<bool, Error> {
+    if repo.condemned.is_empty() {
+        return Ok(false);
+    }
+    let Some((_, index)) = hub.store.repo_and_index(&repo.id, Some(&caller.user_id), Need::PACKS).await? else {
+        return Ok(false);
+    };
+    let reach = bundle.reach(&index, &repo.heads);
+    let recalled = recall(hub, &repo.id, &index, &reach.to_recall).await?;
+    match bundle.judge(&index, &repo.heads, &reach, recalled) {
+        Err(Error::MissingReferences(_)) => Ok(false),
+        verdict => verdict.map(|_| true),
+    }
 }
 
 /// The objects that snapshots name which were pushed before any branch reached them, and are reached now.

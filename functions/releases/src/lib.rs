@@ -30,7 +30,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 
 async fn publish(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.user(hub).await?;
-    let (repo, index) = hub.open_for_writing(&caller, &call.target()?, Need::PACKS).await?;
+    let (repo, index) = hub.open_for_writing(&caller, &call.target()?, Need::RELIABLE_PACKS).await?;
     let ambient = hub.store.ambient();
     let release_id = ambient.ulid().to_string();
     let release = Release::check(call.decode()?, &release_id, repo.id.as_str(), &ambient.now_iso())?;

@@ -30,7 +30,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 
 async fn store(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.user(hub).await?;
-    let (repo, index) = hub.open_for_writing(&caller, &call.target()?, Need::PACKS).await?;
+    let (repo, index) = hub.open_for_writing(&caller, &call.target()?, Need::RELIABLE_PACKS).await?;
     let request: TagsRequest<'_> = call.decode()?;
     let posted = request.tags.within("tags")?;
     let stored = posted.len();

@@ -605,7 +605,7 @@ async fn a_sweep_is_due_an_hour_after_the_last_merge_and_then_no_more() {
     let process = cloud.process();
     let [song, other] = [process.repo_id("song").await, process.repo_id("other").await];
     let due = async |process: &Process| -> BTreeSet<String> {
-        let repos = process.hub.store.due_sweeps().await.expect("the store answers");
+        let repos = process.hub.store.due_upkeep().await.expect("the store answers");
         repos.into_iter().map(|repo| repo.to_string()).collect()
     };
     assert!(due(&process).await.is_empty());

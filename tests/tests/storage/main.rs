@@ -13,6 +13,7 @@ mod compaction;
 mod damage;
 mod faults;
 mod fsck;
+mod garbage;
 mod health;
 mod large;
 mod lenient;

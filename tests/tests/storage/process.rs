@@ -14,6 +14,7 @@ use common::observe::{self, RequestLog};
 use common::service::{AnswerBody, CutOff, Ids, Settings};
 use common::store::account::Claim;
 use common::store::compact::{Compaction, Limits};
+use common::store::garbage::{self, Collection};
 use common::store::items::Visibility;
 use common::store::repo::Need;
 use common::store::{Error, Store};
@@ -233,6 +234,15 @@ impl Process {
         let repo = observe::run_as("none", self.hub.store.ambient(), find).await?.expect("a repo");
         // As the function does it.
         let run = Box::pin(self.hub.store.compact(&repo.id, limits));
+        observe::run_as("compact", self.hub.store.ambient(), run).await
+    }
+
+    /// Collects the garbage of a repo.
+    pub async fn collect(&self, slug: &str, limits: garbage::Limits) -> Result<Collection, Error> {
+        let (owner, name) = (OWNER.parse().unwrap(), slug.parse().unwrap());
+        let find = Box::pin(self.hub.store.find_repo(&owner, &name, None, Need::NOTHING));
+        let repo = observe::run_as("none", self.hub.store.ambient(), find).await?.expect("a repo");
+        let run = Box::pin(self.hub.store.collect(&repo.id, limits));
         observe::run_as("compact", self.hub.store.ambient(), run).await
     }
 

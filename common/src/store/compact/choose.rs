@@ -11,8 +11,8 @@ use std::ops::Range;
 
 use crate::pack::{PackId, PackSummary};
 
-/// Packs that one step merges: the transaction has an item for each of them and three more, and takes 100.
-pub(super) const MAX_INPUTS: usize = 90;
+/// Packs that one step merges: the transaction has an item for each of them and up to five more, and takes 100.
+pub(in crate::store) const MAX_INPUTS: usize = 90;
 /// Bytes that one step merges. The merged pack is in memory as a whole, and one PUT stores it.
 pub(super) const MAX_BYTES: u64 = 48 << 20;
 /// Records that one step merges: what is known of each is in memory.

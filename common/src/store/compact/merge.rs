@@ -1,4 +1,4 @@
-//! Makes one pack of several. It holds exactly what they held: what an index of them knows of a record, it knows of it
+//! Makes one pack of several, or two of one. It holds exactly what they held: what an index of them knows of a record, it knows of it
 //! from the merged pack alone.
 //!
 //! Memory is bounded: by what [`choose`](super::choose) allows, for the merged pack, compressed, and for what is known of
@@ -20,6 +20,7 @@ use crate::pack::{
     self, Contents, Elsewhere, GraphSection, PackId, PackSummary, PackWriter, PackedCommit, WrittenPack,
 };
 use crate::service::compute;
+use crate::store::garbage::Garbage;
 use crate::store::index::{ObjectPlace, PackFrame, Place, RepoIndex, decode_sections, sections_range};
 use crate::store::{Error, Store};
 use crate::wire::record::Snapshot;
@@ -56,11 +57,45 @@ pub(super) async fn merge(
         .await?;
     let merged = fitting(inputs.iter().map(|input| largest_frame(&input.contents)));
     inputs.truncate(merged);
+    let (mut reader, records) = open(store, repo, inputs)?;
+    let elsewhere = reader.index.reached_elsewhere().cloned().collect();
+    let mut written = write(&mut reader, records, elsewhere).await?;
+    written.summary.merged = merged as u64;
+    check_counts(&reader, [&written])?;
+    Ok((written, merged))
+}
+
+/// Reads a pack and writes what it holds as two: what is no garbage, and what is.
+///
+/// # Errors
+/// When it cannot be read or is damaged.
+pub(in crate::store) async fn split(
+    store: &Store,
+    repo: &RepoId,
+    (pack, summary): (PackId, PackSummary),
+    garbage: &Garbage,
+) -> Result<(WrittenPack, WrittenPack), Error> {
+    let input = Input::read(store, repo, pack, summary).await?;
+    let (mut reader, records) = open(store, repo, vec![input])?;
+    let (kept, condemned) = records.split(garbage);
+    let elsewhere = reader.index.reached_elsewhere().cloned().collect();
+    let mut kept = write(&mut reader, kept, elsewhere).await?;
+    let mut condemned = write(&mut reader, condemned, Vec::new()).await?;
+    (kept.summary.merged, condemned.summary.merged) = (1, 1);
+    check_counts(&reader, [&kept, &condemned])?;
+    Ok((kept, condemned))
+}
+
+fn open<'s>(store: &'s Store, repo: &'s RepoId, inputs: Vec<Input>) -> Result<(Reader<'s>, Records), Error> {
     let (queues, sources): (Vec<_>, HashMap<_, _>) = inputs.into_iter().map(Input::split).unzip();
     let sections = queues.iter().map(|(pack, graph, contents)| (*pack, graph.clone(), contents.clone()));
     let index = RepoIndex::of(sections.collect())?;
     let records = Records::of(&index, queues);
-    let mut reader = Reader { store, repo, sources, frames: HashMap::new() };
+    Ok((Reader { store, repo, index, sources, frames: HashMap::new() }, records))
+}
+
+/// Writes a pack of these records. `reached` lie in packs that are not read.
+async fn write(reader: &mut Reader<'_>, records: Records, mut reached: Vec<ObjectKey>) -> Result<WrittenPack, Error> {
     let mut writer = PackWriter::new()?;
 
     let commits = order::parents_first(records.commits);
@@ -72,7 +107,7 @@ pub(super) async fn merge(
     }
     reader.expect(commits.iter().map(|(_, place)| *place));
     for (commit, place) in commits {
-        let record = reader.record(&index, place).await?;
+        let record = reader.record(place).await?;
         add(&mut writer, record.len(), |writer| writer.commit(commit, &record))?;
     }
 
@@ -86,8 +121,8 @@ pub(super) async fn merge(
         let snapshots = order::by_key(queues.into_iter().map(near).collect());
         reader.expect(snapshots.iter().map(|(_, place)| *place));
         for (id, place) in snapshots {
-            let record = reader.record(&index, place).await?;
-            paths.learn(&index, &record)?;
+            let record = reader.record(place).await?;
+            paths.learn(&reader.index, &record)?;
             add(&mut writer, record.len(), |writer| writer.snapshot(id, &record, is_ahead))?;
         }
     }
@@ -101,27 +136,34 @@ pub(super) async fn merge(
         let objects = order::by_key(queues.into_iter().map(by_path).collect());
         reader.expect(objects.iter().map(|(_, place)| *place));
         for (key, place) in objects {
-            let record = reader.record(&index, place).await?;
+            let record = reader.record(place).await?;
             add(&mut writer, record.len(), |writer| writer.object(key, &record, is_ahead))?;
         }
     }
 
-    let reached_large = records.large.iter().map(|(_, key, _)| key).filter(|key| index.is_reached(key));
-    let mut reached: Vec<ObjectKey> = index.reached_elsewhere().chain(reached_large).cloned().collect();
+    let large = records.large.iter().map(|(_, key, _)| key);
+    reached.extend(large.filter(|key| reader.index.is_reached(key)).cloned());
     reached.sort_unstable();
     let elsewhere = Elsewhere { large: Vec::new(), inherited: records.large, reached };
-    let mut written = compute(|| writer.finish(elsewhere))?;
-    written.summary.merged = merged as u64;
+    Ok(compute(|| writer.finish(elsewhere))?)
+}
 
-    let PackSummary { commits, snapshots, objects, .. } = written.summary;
-    let held = index.counts();
-    if (commits, snapshots, objects) != (held.0 as u64, held.1 as u64, held.2 as u64) {
-        return Err(Error::Damaged(format!(
-            "repo {repo}: its packs hold {held:?} commits, snapshots and objects, and merged {:?}",
-            (commits, snapshots, objects)
-        )));
+/// Nothing was lost or made up on the way.
+fn check_counts<const N: usize>(reader: &Reader<'_>, written: [&WrittenPack; N]) -> Result<(), Error> {
+    let (commits, snapshots, objects) = reader.index.counts();
+    let held = [commits as u64, snapshots as u64, objects as u64];
+    let mut counts = [0; 3];
+    for WrittenPack { summary, .. } in written {
+        let of_pack = [summary.commits, summary.snapshots, summary.objects];
+        counts.iter_mut().zip(of_pack).for_each(|(sum, count)| *sum += count);
     }
-    Ok((written, merged))
+    if counts == held {
+        return Ok(());
+    }
+    Err(Error::Damaged(format!(
+        "repo {}: its packs hold {held:?} commits, snapshots and objects, and what was made of them {counts:?}",
+        reader.repo
+    )))
 }
 
 /// How many of the first packs may have their largest frames open at the same time.
@@ -281,10 +323,46 @@ impl Read {
     }
 }
 
+impl Records {
+    /// Those that are no garbage, and those that are.
+    fn split(self, garbage: &Garbage) -> (Self, Self) {
+        fn split<T>(queues: Vec<Vec<T>>, is_garbage: impl Fn(&T) -> bool) -> (Vec<Vec<T>>, Vec<Vec<T>>) {
+            let split = |queue: Vec<T>| queue.into_iter().partition::<Vec<T>, _>(|record| !is_garbage(record));
+            queues.into_iter().map(split).unzip()
+        }
+        let is_snapshot = |(id, _): &(SnapshotId, Place)| garbage.snapshots.contains(id);
+        let is_object = |(key, _): &(ObjectKey, Place)| garbage.objects.contains(key);
+        let commits = split(self.commits, |(commit, _)| garbage.commits.contains(&commit.id));
+        let snapshots = split(self.snapshots, is_snapshot);
+        let snapshots_ahead = split(self.snapshots_ahead, is_snapshot);
+        let objects = split(self.objects, is_object);
+        let objects_ahead = split(self.objects_ahead, is_object);
+        let large = self.large.into_iter().partition(|(_, key, _)| !garbage.objects.contains(key));
+        let kept = Self {
+            commits: commits.0,
+            snapshots: snapshots.0,
+            snapshots_ahead: snapshots_ahead.0,
+            objects: objects.0,
+            objects_ahead: objects_ahead.0,
+            large: large.0,
+        };
+        let condemned = Self {
+            commits: commits.1,
+            snapshots: snapshots.1,
+            snapshots_ahead: snapshots_ahead.1,
+            objects: objects.1,
+            objects_ahead: objects_ahead.1,
+            large: large.1,
+        };
+        (kept, condemned)
+    }
+}
+
 /// Hands out records. A frame is opened for the first of its records that are expected, and closed after the last.
 struct Reader<'s> {
     store: &'s Store,
     repo: &'s RepoId,
+    index: RepoIndex,
     sources: HashMap<PackId, Source>,
     frames: HashMap<u32, OpenFrame>,
 }
@@ -303,11 +381,11 @@ impl Reader<'_> {
         }
     }
 
-    async fn record(&mut self, index: &RepoIndex, place: Place) -> Result<Bytes, Error> {
+    async fn record(&mut self, place: Place) -> Result<Bytes, Error> {
         let raw = match self.frames.get(&place.frame).and_then(|frame| frame.raw.clone()) {
             Some(raw) => raw,
             None => {
-                let located = *index.frame(place).ok_or_else(missing)?;
+                let located = *self.index.frame(place).ok_or_else(missing)?;
                 let stored = self.stored(&located).await?;
                 compute(|| located.frame.open(located.pack, located.number, &stored))?
             }

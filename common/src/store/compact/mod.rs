@@ -9,13 +9,14 @@
 //! other items than a merge, and neither waits for the other. Nothing is deleted that an item names.
 
 mod choose;
-mod merge;
+pub(super) mod merge;
 mod order;
 mod swap;
 mod sweep;
 
 use std::time::Duration;
 
+pub(super) use choose::MAX_INPUTS;
 use choose::Size;
 
 use super::change::Outcome;
@@ -74,8 +75,9 @@ impl Store {
     /// # Errors
     /// When the stores do not answer, or a pack is damaged, which is then still the repo's. What was merged before stays.
     pub async fn compact(&self, repo: &RepoId, limits: Limits) -> Result<Compaction, Error> {
-        let (packs, retired) = tokio::try_join!(self.packs(repo), self.retired(repo))?;
-        let mut packs = packs;
+        let (mut packs, retired) = tokio::try_join!(self.packs(repo), self.retired(repo))?;
+        // What is condemned is no record's only place, for whoever writes, so that it need not keep its place in the order.
+        packs.retain(|(_, summary)| summary.condemned_at.is_none());
         let bytes = |packs: &[(_, crate::pack::PackSummary)]| packs.iter().map(|(_, summary)| summary.size).sum();
         let mut done = Compaction {
             packs_before: packs.len() as u64,
@@ -97,13 +99,12 @@ impl Store {
             let range = range.start..range.start + merged;
             let inputs = packs.get(range.clone()).unwrap_or_default().to_vec();
             let next = packs.get(range.end).map(|(next, _)| *next);
-            let random = self.ambient.ulid().random() as u64;
-            let name = inputs.last().and_then(|(last, _)| choose::name(*last, next, random));
-            let Some(name) = name else {
-                return Err(Error::Damaged(format!("repo {repo}: no name is left before the pack {next:?}")));
+            let Some((last, _)) = inputs.last() else {
+                break;
             };
+            let name = self.name_behind(repo, *last, next)?;
             let summary = written.summary;
-            if Box::pin(self.swap(repo, name, written, &inputs)).await? == Outcome::Conflict {
+            if Box::pin(self.swap(repo, &inputs, vec![(name, written)], Vec::new())).await? == Outcome::Conflict {
                 tracing::info!(%repo, "another run has merged these packs");
                 break;
             }

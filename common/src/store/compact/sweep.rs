@@ -11,7 +11,7 @@ use super::{GRACE, ORPHANS_KEPT};
 use crate::id::RepoId;
 use crate::pack::{Contents, GraphSection, PackId, PackSummary};
 use crate::store::items::{
-    Key, PK, REF_PREFIX, RETIRED_PREFIX, RefItem, RetiredItem, SET_ASIDE_PREFIX, SK, SWEEP, repo_of,
+    GARBAGE, Key, PK, REF_PREFIX, RETIRED_PREFIX, RefItem, RetiredItem, SET_ASIDE_PREFIX, SK, SWEEP, repo_of,
 };
 use crate::store::{Error, Store, large, packs};
 use crate::wire::limits::{MAX_BRANCHES, MAX_PACKS};
@@ -94,20 +94,21 @@ impl Store {
         Ok(Swept { deleted, packs })
     }
 
-    /// The repos that there is something to sweep in by now. It reads the whole table: in a deployment, DynamoDB's TTL
-    /// ends the items instead, and its stream tells.
+    /// The repos that there is something to sweep or to collect in by now. It reads the whole table: in a deployment,
+    /// DynamoDB's TTL ends the items instead, and its stream tells.
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn due_sweeps(&self) -> Result<Vec<RepoId>, Error> {
+    pub async fn due_upkeep(&self) -> Result<Vec<RepoId>, Error> {
         let mut pages = self
             .dynamodb
             .scan()
             .table_name(&self.location.table)
-            .filter_expression("#sk = :sweep AND #until <= :now")
+            .filter_expression("#sk IN (:sweep, :garbage) AND #until <= :now")
             .expression_attribute_names("#sk", SK)
             .expression_attribute_names("#until", UNTIL)
             .expression_attribute_values(":sweep", AttributeValue::S(SWEEP.to_owned()))
+            .expression_attribute_values(":garbage", AttributeValue::S(GARBAGE.to_owned()))
             .expression_attribute_values(":now", self.now_seconds())
             .projection_expression(PK)
             .into_paginator()

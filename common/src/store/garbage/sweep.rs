@@ -1,0 +1,193 @@
+//! The second phase: condemned packs that nobody has needed for a day are dropped, and the others revived.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use super::mark::{Held, Holdings, Roots};
+use super::{Collection, Garbage, Limits, PutOff, millis};
+use crate::id::{CommitId, ObjectKey, RepoId, SnapshotId};
+use crate::pack::{self, NewPack, PackId, PackSummary, PackedCommit};
+use crate::service::compute;
+use crate::store::change::Outcome;
+use crate::store::{Error, Store};
+
+impl Store {
+    /// Drops the condemned packs that are due, those aside that are needed.
+    pub(super) async fn drop_condemned(
+        self: &Arc<Self>,
+        repo: &RepoId,
+        packs: &[(PackId, PackSummary)],
+        limits: Limits,
+        done: &mut Collection,
+    ) -> Result<(), Error> {
+        let mut due = self.due(packs);
+        let kept_since = self.ambient.now_ms().saturating_sub(millis(limits.retention));
+        let holdings = self.holdings(repo, packs).await?;
+        let roots = self.roots(repo, kept_since).await?;
+        // A pack that is revived is relied upon as a whole, and so is what any of it needs.
+        loop {
+            let needed = match self.find_needed(repo, &holdings, &roots, &due, limits).await? {
+                Ok(needed) => needed,
+                Err(put_off) => {
+                    tracing::warn!(%repo, ?put_off, "no condemned pack was dropped");
+                    done.put_off = Some(put_off);
+                    return Ok(());
+                }
+            };
+            let held = holdings.packs.iter().filter(|held| due.contains(&held.pack) && needed.is_in(held));
+            let revived: Vec<PackId> = held.map(|held| held.pack).collect();
+            if revived.is_empty() {
+                break;
+            }
+            self.revive(repo, &revived).await?;
+            done.packs_revived += revived.len() as u64;
+            due.retain(|pack| !revived.contains(pack));
+        }
+
+        let dropped = packs.iter().filter(|(pack, _)| due.contains(pack));
+        let dropped: Vec<(PackId, PackSummary)> = dropped.copied().collect();
+        let Some((last, _)) = dropped.last() else {
+            return Ok(());
+        };
+        let next = packs.iter().map(|(pack, _)| *pack).find(|pack| pack > last);
+        let name = self.name_behind(repo, *last, next)?;
+        // Packs go in one way only: they become one that is new. So whoever knows them looks anew.
+        let mut nothing = compute(|| pack::write(NewPack::default()))?;
+        nothing.summary.merged = dropped.len() as u64;
+        let also = vec![self.note_collected(repo, kept_since).await?];
+        if Box::pin(self.swap(repo, &dropped, vec![(name, nothing)], also)).await? == Outcome::Conflict {
+            tracing::info!(%repo, "a condemned pack was revived or dropped meanwhile");
+            return Ok(());
+        }
+        tracing::info!(%repo, packs = dropped.len(), "condemned packs were dropped");
+        done.packs_dropped += dropped.len() as u64;
+        Ok(())
+    }
+
+    /// What only the packs that are due hold, and something else needs.
+    async fn find_needed(
+        self: &Arc<Self>,
+        repo: &RepoId,
+        holdings: &Holdings,
+        roots: &Roots,
+        due: &BTreeSet<PackId>,
+        limits: Limits,
+    ) -> Result<Result<Garbage, PutOff>, Error> {
+        let outside = Outside::of(holdings, due);
+        let inside = Inside::of(holdings, due, &outside);
+        let Some(mut needed) = inside.needed(&outside, roots) else {
+            return Ok(Err(PutOff::Incomplete));
+        };
+        if inside.objects.is_empty() {
+            return Ok(Ok(needed));
+        }
+        let mut objects = HashSet::new();
+        let see = |key: ObjectKey| {
+            if inside.objects.contains(&key) {
+                objects.insert(key);
+            } else if !outside.objects.contains_key(&key) {
+                return Err(PutOff::Incomplete);
+            }
+            Ok(())
+        };
+        let snapshots = outside.snapshots.iter().copied().chain(&needed.snapshots);
+        let read = self.read_manifests(repo, &holdings.index, snapshots, limits.manifests, see).await?;
+        needed.objects = objects;
+        Ok(read.map(|()| needed))
+    }
+}
+
+/// What a repo has without the packs that are due. All of it may be relied upon, or may have been until it was condemned.
+struct Outside<'a> {
+    commits: HashMap<&'a CommitId, &'a PackedCommit>,
+    snapshots: HashSet<&'a SnapshotId>,
+    /// Whether a branch has reached them.
+    objects: HashMap<&'a ObjectKey, bool>,
+}
+
+/// What only the packs have that are due.
+struct Inside<'a> {
+    commits: HashMap<&'a CommitId, &'a PackedCommit>,
+    snapshots: HashSet<&'a SnapshotId>,
+    objects: HashSet<&'a ObjectKey>,
+}
+
+impl Garbage {
+    /// Whether a pack lists any of these.
+    fn is_in(&self, held: &Held) -> bool {
+        held.commits().any(|(id, _)| self.commits.contains(id))
+            || held.snapshots().any(|(id, _)| self.snapshots.contains(id))
+            || held.objects().any(|(key, _, _)| self.objects.contains(key))
+    }
+}
+
+impl<'a> Outside<'a> {
+    fn of(holdings: &'a Holdings, due: &BTreeSet<PackId>) -> Self {
+        let packs = || holdings.packs.iter().filter(|held| !due.contains(&held.pack));
+        let mut objects: HashMap<&ObjectKey, bool> = HashMap::new();
+        for (key, _, is_reached) in packs().flat_map(Held::objects) {
+            *objects.entry(key).or_default() |= is_reached;
+        }
+        for key in packs().flat_map(|held| &held.contents.reached) {
+            objects.entry(key).and_modify(|is_reached| *is_reached = true);
+        }
+        Self {
+            commits: packs().flat_map(|held| &held.graph.0).map(|commit| (&commit.id, commit)).collect(),
+            snapshots: packs().flat_map(Held::snapshots).map(|(id, _)| id).collect(),
+            objects,
+        }
+    }
+}
+
+impl<'a> Inside<'a> {
+    fn of(holdings: &'a Holdings, due: &BTreeSet<PackId>, outside: &Outside<'_>) -> Self {
+        let packs = || holdings.packs.iter().filter(|held| due.contains(&held.pack));
+        let commits = packs().flat_map(|held| &held.graph.0).map(|commit| (&commit.id, commit));
+        let snapshots = packs().flat_map(Held::snapshots).map(|(id, _)| id);
+        // An object that was pushed ahead once more, and that a branch reaches only here, would be hidden again.
+        let is_elsewhere = |key: &ObjectKey| match outside.objects.get(key) {
+            Some(is_reached) => *is_reached || !holdings.index.is_reached(key),
+            None => false,
+        };
+        Self {
+            commits: commits.filter(|(id, _)| !outside.commits.contains_key(id)).collect(),
+            snapshots: snapshots.filter(|id| !outside.snapshots.contains(id)).collect(),
+            objects: packs().flat_map(Held::objects).map(|(key, _, _)| key).filter(|key| !is_elsewhere(key)).collect(),
+        }
+    }
+
+    /// The commits and snapshots among these that what is outside, or has a name, leads to. None when something is missing.
+    fn needed(&self, outside: &Outside<'_>, roots: &Roots) -> Option<Garbage> {
+        let mut needed = Garbage::default();
+        let mut waiting: Vec<&CommitId> = Vec::new();
+        let is_there = |id: &CommitId| outside.commits.contains_key(id) || self.commits.contains_key(id);
+        if !roots.heads.iter().all(is_there) {
+            return None;
+        }
+        waiting.extend(roots.heads.iter().chain(&roots.labels).chain(&roots.log).filter(|id| is_there(id)));
+        let mut others = outside.commits.values();
+        loop {
+            let commit = match waiting.pop() {
+                Some(id) if outside.commits.contains_key(id) || needed.commits.contains(id) => continue,
+                Some(id) => {
+                    let commit = self.commits.get(id)?;
+                    needed.commits.insert(id.clone());
+                    commit
+                }
+                None => match others.next() {
+                    Some(commit) => commit,
+                    None => return Some(needed),
+                },
+            };
+            if !commit.parents.iter().all(is_there) {
+                return None;
+            }
+            waiting.extend(&commit.parents);
+            if let Some(id) = &commit.snapshot
+                && !outside.snapshots.contains(id)
+            {
+                needed.snapshots.insert(self.snapshots.get(id).copied()?.clone());
+            }
+        }
+    }
+}
