@@ -905,3 +905,27 @@ async fn a_pack_that_is_revived_brings_back_what_any_of_it_needs() {
     collect_all(&cloud, "song").await;
     assert_whole(&cloud, "song", &history, &both).await;
 }
+
+/// Until a branch reaches an object nobody sees it. One that was pushed ahead again, because it was condemned, is seen all
+/// the same if a branch reached it where it is condemned.
+#[tokio::test]
+async fn an_object_that_was_pushed_ahead_again_stays_in_sight() {
+    let cloud = Cloud::start().await;
+    let moved = Moved::push(&cloud, "song").await;
+    let (pusher, runner) = (cloud.process(), cloud.process_later(NOW));
+    let mut runs = Some(runner);
+    pusher.tap.script(move |call| match runs.take_if(|_| call.is_transaction()) {
+        Some(runner) => Reaction::After(Box::pin(async move {
+            assert_eq!(collect(&runner, "song").await.packs_condemned, 1);
+        })),
+        None => Reaction::Forward,
+    });
+    Reuse::Object.push(&pusher, "song", &moved).await.expect(200);
+    let objects: Vec<_> = moved.left_objects().iter().map(|id| moved.history.object(id)).collect();
+    cloud.process_later(NOW).push_objects("song", &objects).await.expect(200);
+    let main = Reuse::Object.heads(&moved);
+    assert_whole(&cloud, "song", &moved.history, &main).await;
+    let next_day = cloud.process_later(NEXT_DAY).collect("song", Limits { bytes: 0, ..Limits::ALL }).await;
+    assert_eq!(next_day.expect("a run").packs_revived, 1);
+    assert_whole(&cloud, "song", &moved.history, &main).await;
+}
