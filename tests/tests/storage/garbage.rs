@@ -60,7 +60,10 @@ impl Moved {
         let mut tree = builder.tree(&tip);
         tree.insert("again.mid".to_owned(), draft["draft.mid"].clone());
         let reusing = builder.commit(&[&tip], &tree);
-        let continuing = builder.child(&[&left]);
+        // None of their files: only the commit is needed, and what that needs.
+        let mut tree = builder.tree(&first);
+        tree.insert("anew.mid".to_owned(), builder.bytes(50));
+        let continuing = builder.commit(&[&left], &tree);
         Self { history: builder.finish(), tip, left, reusing, continuing }
     }
 
@@ -218,8 +221,9 @@ async fn what_a_branch_a_tag_a_release_or_a_recent_push_reaches_is_kept() {
             }
         }
         let done = collect(&collector, kept_by).await;
-        let expected = if kept_by == "pack" { (2, 2) } else { (0, 0) };
-        assert_eq!((done.commits, done.snapshots), expected, "{kept_by}: {done:?}");
+        // The file that the recent pack names is kept.
+        let expected = if kept_by == "pack" { (2, 2, moved.left_objects().len() as u64 - 1) } else { (0, 0, 0) };
+        assert_eq!((done.commits, done.snapshots, done.objects), expected, "{kept_by}: {done:?}");
         collect(&cloud.process_later(RETENTION - CONDEMNED), kept_by).await;
         if kept_by == "pack" {
             let bundle = Pack::default().with_head("main", &moved.reusing);
@@ -712,12 +716,12 @@ async fn garbage_is_looked_for_after_a_push_and_a_repo_without_any_is_left_alone
 #[tokio::test]
 async fn what_was_pushed_without_a_branch_while_a_run_condemned_its_file_is_whole_when_a_branch_comes() {
     let cloud = Cloud::start().await;
-    for position in 0..calls_of(&cloud, Phase::Condemn).await.len() {
-        let slug = format!("repo-{position}");
+    let positions = 0..calls_of(&cloud, Phase::Condemn).await.len();
+    for (reuse, position) in Reuse::BOTH.into_iter().flat_map(|reuse| positions.clone().map(move |at| (reuse, at))) {
+        let slug = format!("repo-{reuse:?}-{position}").to_lowercase();
         let moved = Moved::push(&cloud, &slug).await;
         let (process, pusher) = (cloud.process_later(NOW), cloud.process_later(NOW));
         pusher.missing(&slug, &["0".repeat(64)]).await;
-        let (name, aside) = (slug.clone(), Moved::new(8));
         // It is under way when the run condemns: its last call waits until the run has ended.
         let (has_judged, has_run) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (judged, ran) = (Arc::clone(&has_judged), Arc::clone(&has_run));
@@ -731,24 +735,28 @@ async fn what_was_pushed_without_a_branch_while_a_run_condemned_its_file_is_whol
                 ran.notified().await;
             }))
         });
-        let push = async {
-            let mut bundle = aside.reuse();
-            bundle.branch_heads = heads(&[("main", &aside.tip)]);
-            pusher.push(&name, "main", false, &bundle).await.expect(200);
+        let (bundle, branch) = match reuse {
+            Reuse::Object => (moved.reuse(), Pack::default().with_head("main", &moved.reusing)),
+            Reuse::Commit => (moved.carry_on(), Pack::default().with_head("again", &moved.continuing)),
         };
-        let (judged, ran) = (Arc::clone(&has_judged), Arc::clone(&has_run));
+        let push = async {
+            let mut bundle = bundle;
+            bundle.branch_heads = heads(&[("main", &moved.tip)]);
+            pusher.push(&slug, "main", false, &bundle).await.expect(200);
+        };
+        let judged = Arc::clone(&has_judged);
         script_nth(&process, position, move |_| Reaction::After(Box::pin(async move { judged.notified().await })));
         let run = async {
             assert_eq!(collect(&process, &slug).await.packs_rewritten, 1);
-            ran.notify_one();
+            has_run.notify_one();
         };
         tokio::join!(push, run);
         pusher.tap.heal();
         collect(&cloud.process_later(NEXT_DAY), &slug).await;
         cloud.process_later(AT_LAST).compact(&slug, Compaction::ALL).await.expect("a run");
-        let branch = Pack::default().with_head("main", &moved.reusing);
-        cloud.process_later(AT_LAST).push(&slug, "main", false, &branch).await.expect(200);
-        assert_whole(&cloud, &slug, &moved.history, &heads(&[("main", &moved.reusing)])).await;
+        let name = branch.branch_heads.keys().next().expect("a branch");
+        cloud.process_later(AT_LAST).push(&slug, name, false, &branch).await.expect(200);
+        assert_whole(&cloud, &slug, &moved.history, &reuse.heads(&moved)).await;
         assert_no_finding(&cloud, &slug).await;
     }
 }
@@ -928,4 +936,31 @@ async fn an_object_that_was_pushed_ahead_again_stays_in_sight() {
     let next_day = cloud.process_later(NEXT_DAY).collect("song", Limits { bytes: 0, ..Limits::ALL }).await;
     assert_eq!(next_day.expect("a run").packs_revived, 1);
     assert_whole(&cloud, "song", &moved.history, &main).await;
+}
+
+/// A push that was judged before moves a branch to a commit that is condemned. The next push finds it so.
+#[tokio::test]
+async fn a_branch_that_leads_to_what_is_condemned_can_be_pushed_to() {
+    let cloud = Cloud::start().await;
+    let moved = Moved::push(&cloud, "song").await;
+    let (pusher, runner) = (cloud.process(), cloud.process_later(NOW));
+    let mut runs = Some(runner);
+    pusher.tap.script(move |call| match runs.take_if(|_| call.is_transaction()) {
+        Some(runner) => Reaction::After(Box::pin(async move {
+            assert_eq!(collect(&runner, "song").await.packs_condemned, 1);
+        })),
+        None => Reaction::Forward,
+    });
+    let branch = Pack::default().with_head("again", &moved.left);
+    pusher.push("song", "again", false, &branch).await.expect(200);
+    let before = heads(&[("again", &moved.left), ("main", &moved.tip)]);
+    assert_whole(&cloud, "song", &moved.history, &before).await;
+
+    let process = cloud.process();
+    process.push_onto("song", "again", &moved.history, &[&moved.left], &moved.continuing).await.expect(200);
+    let after = Reuse::Commit.heads(&moved);
+    assert_whole(&cloud, "song", &moved.history, &after).await;
+    let done = collect(&cloud.process_later(NEXT_DAY), "song").await;
+    assert_eq!(done, Collection::default(), "it was revived");
+    assert_whole(&cloud, "song", &moved.history, &after).await;
 }
