@@ -12,6 +12,7 @@ pub mod ambient;
 pub mod auth;
 pub mod aws;
 pub mod buffered;
+pub mod events;
 pub mod fsck;
 pub mod graph;
 pub mod id;

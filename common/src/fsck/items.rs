@@ -13,14 +13,13 @@ use crate::id::{BranchName, CommitId, Label};
 use crate::pack::PackId;
 use crate::store::Error;
 use crate::store::items::{
-    HandleItem, Item, Key, LogItem, META, MemberItem, MetaItem, NameItem, PACK_PREFIX, PK, ProfileItem, REF_PREFIX,
-    RELEASE_PREFIX, RefItem, ReleaseItem, SET_ASIDE_PREFIX, SK, TAG_PREFIX, TagItem, UploadsItem, Visibility, decode,
-    encode, repo_pk,
+    HandleItem, Item, Key, LOG_PREFIX, LogItem, META, MemberItem, MetaItem, NameItem, PACK_PREFIX, PK, ProfileItem,
+    REF_PREFIX, RELEASE_PREFIX, RefItem, ReleaseItem, SET_ASIDE_PREFIX, SK, TAG_PREFIX, TagItem, UploadsItem,
+    Visibility, decode, encode, repo_pk,
 };
 use crate::store::uploads::KEPT;
 use crate::wire::release::{PostedRelease, Release};
 
-const LOG_PREFIX: &str = "LOG#";
 const MEMBER_PREFIX: &str = "MEMBER#";
 const UPLOADS: &str = "UPLOADS";
 const RETIRED_PREFIX: &str = "RETIRED#";

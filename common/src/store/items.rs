@@ -24,6 +24,8 @@ pub const REF_PREFIX: &str = "REF#";
 pub const TAG_PREFIX: &str = "TAG#";
 /// What the sort keys of a repo's releases begin with: as short for the same reason.
 pub const RELEASE_PREFIX: &str = "REL#";
+/// What the sort keys of the lines of a repo's push log begin with.
+pub const LOG_PREFIX: &str = "LOG#";
 /// What the sort keys of a repo's packs begin with.
 pub const PACK_PREFIX: &str = "PACK#";
 /// What the sort keys of the packs that a repo no longer has begin with, as long as they are in S3.
@@ -105,7 +107,7 @@ impl Key {
 
     /// A line of the push log.
     pub fn log(repo: &RepoId, line: ulid::Ulid) -> Self {
-        Self::new(repo_pk(repo), format!("LOG#{line}"))
+        Self::new(repo_pk(repo), format!("{LOG_PREFIX}{line}"))
     }
 
     /// A collaborator of a repo.
@@ -255,12 +257,18 @@ pub struct TagItem {
     pub commit_id: CommitId,
     /// When the tag was made, as the client says.
     pub created_at: String,
+    /// A ULID that the hub draws when it writes the item. Absent in items of before there were events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_id: Option<String>,
+    /// The user that the item was written for. Absent where `write_id` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_by: Option<String>,
 }
 
 /// `REPO#<repo_id>` | `REL#<tag>`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ReleaseItem {
-    /// Drawn by whoever wrote the item, who knows it again by this.
+    /// A ULID, drawn by whoever wrote the item, who knows it again by this.
     pub write_id: String,
     /// The commit that it is.
     pub commit_id: CommitId,
@@ -270,6 +278,9 @@ pub struct ReleaseItem {
     pub is_draft: bool,
     /// When it was made, as the client says: releases are listed by this.
     pub created_at: String,
+    /// The user who published it. Absent in items of before there were events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_by: Option<String>,
     /// Bytes of `record` before it was compressed.
     pub size: u64,
     /// The release as one msgpack map, compressed as one zstd frame.

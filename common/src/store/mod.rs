@@ -10,6 +10,7 @@
 //! - [`change`] is the one commit point.
 //! - [`tags`] and [`releases`] are names for commits, an item each.
 //! - [`packs`] puts and gets packs; [`index`] is what the packs of one repo hold, cached; [`reader`] streams records.
+//! - `events` is what happened, read back from the items.
 //! - [`health`] looks whether the bucket is there.
 //! - [`compact`] merges packs, so that they stay few.
 //! - [`inspect`] is what only upkeep asks of the stores.
@@ -20,6 +21,7 @@ pub mod account;
 pub mod backup;
 pub mod change;
 pub mod compact;
+mod events;
 pub mod health;
 pub mod index;
 pub mod inspect;
@@ -44,6 +46,7 @@ use quick_cache::sync::Cache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 
 use crate::ambient::Ambient;
+use crate::events::Occurrence;
 use crate::id::RepoId;
 use crate::observe::storage::{CallWatch, Service};
 use crate::{pack, wire};
@@ -69,6 +72,8 @@ const REMEMBERED_NAMES: usize = 10_000;
 const REMEMBERED_PROFILES: usize = 10_000;
 /// How many landed packs wait for a receiver that is slow to hear of them.
 const REMEMBERED_LANDINGS: usize = 1_024;
+/// How much of what happened waits for a receiver that is slow to hear of it.
+const REMEMBERED_OCCURRENCES: usize = 4_096;
 
 /// Where everything is kept.
 #[derive(Debug, Clone)]
@@ -93,6 +98,7 @@ pub struct Store {
     readers: Arc<Semaphore>,
     bodies: Arc<Semaphore>,
     landed: broadcast::Sender<RepoId>,
+    happened: broadcast::Sender<Occurrence>,
 }
 
 impl Store {
@@ -129,6 +135,7 @@ impl Store {
             readers: Arc::new(Semaphore::new(PARALLEL_READERS)),
             bodies: Arc::new(Semaphore::new(uploads::BODIES_MEBIBYTES as usize)),
             landed: broadcast::Sender::new(REMEMBERED_LANDINGS),
+            happened: broadcast::Sender::new(REMEMBERED_OCCURRENCES),
         }
     }
 

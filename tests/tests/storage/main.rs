@@ -11,6 +11,7 @@ mod bodies;
 mod cold;
 mod compaction;
 mod damage;
+mod events;
 mod faults;
 mod fsck;
 mod health;
