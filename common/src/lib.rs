@@ -23,6 +23,7 @@ pub mod service;
 pub mod stats;
 pub mod store;
 pub mod streaming;
+pub mod webhooks;
 pub mod wire;
 
 pub use service::Hub;

@@ -9,6 +9,7 @@
 //! - [`items`] is what the table holds, [`repo`] reads the items of one repo, [`account`] users and new repos.
 //! - [`change`] is the one commit point.
 //! - [`tags`] and [`releases`] are names for commits, an item each.
+//! - [`hooks`] are the URLs that want to hear of what happens in a repo.
 //! - [`packs`] puts and gets packs; [`index`] is what the packs of one repo hold, cached; [`reader`] streams records.
 //! - `events` is what happened, read back from the items.
 //! - [`health`] looks whether the bucket is there.
@@ -23,6 +24,7 @@ pub mod change;
 pub mod compact;
 mod events;
 pub mod health;
+pub mod hooks;
 pub mod index;
 pub mod inspect;
 pub mod items;
