@@ -22,6 +22,7 @@ pub mod price;
 pub mod service;
 pub mod stats;
 pub mod store;
+pub mod stream;
 pub mod streaming;
 pub mod webhooks;
 pub mod wire;

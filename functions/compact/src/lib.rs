@@ -15,64 +15,15 @@ use common::observe;
 use common::store::compact::{Compaction, Limits};
 use common::store::items::repo_of;
 use common::store::{self, Store};
+use common::stream::{Answer, Batch};
 use common::wire::error::with_causes;
-use serde::{Deserialize, Serialize};
 
 /// What a repo may take, in milliseconds. With less left it is not begun.
 const A_REPO_TAKES: u64 = 150_000;
 
-/// A batch of a DynamoDB stream.
-/// <https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html>
-#[derive(Debug, Deserialize)]
-pub struct Event {
-    /// The changes, oldest first.
-    #[serde(rename = "Records")]
-    pub records: Vec<Record>,
-}
-
-/// A change of an item.
-#[derive(Debug, Deserialize)]
-pub struct Record {
-    dynamodb: Change,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Change {
-    keys: Keys,
-    sequence_number: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct Keys {
-    pk: Text,
-}
-
-#[derive(Debug, Deserialize)]
-struct Text {
-    #[serde(rename = "S")]
-    text: String,
-}
-
-/// What has to come again. <https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html>
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Answer {
-    /// The changes that were not dealt with; Lambda goes by the first.
-    #[serde(rename = "batchItemFailures")]
-    pub failures: Vec<Failure>,
-}
-
-/// A change that was not dealt with.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Failure {
-    /// Its place in the stream.
-    #[serde(rename = "itemIdentifier")]
-    pub sequence_number: String,
-}
-
 /// Compacts the repos of a batch, each once, until `deadline`, in milliseconds since the Unix epoch.
-pub async fn handle(store: &Store, event: Event, deadline: u64) -> Answer {
-    observe::run_as(env!("CARGO_PKG_NAME"), store.ambient(), compact(store, event, deadline)).await
+pub async fn handle(store: &Store, batch: Batch, deadline: u64) -> Answer {
+    observe::run_as(env!("CARGO_PKG_NAME"), store.ambient(), compact(store, batch, deadline)).await
 }
 
 /// Compacts one repo, as far as a run in passing goes.
@@ -84,51 +35,25 @@ pub async fn repo(store: &Store, repo: &RepoId) -> Result<Compaction, store::Err
     observe::run_as(env!("CARGO_PKG_NAME"), store.ambient(), run).await
 }
 
-async fn compact(store: &Store, event: Event, deadline: u64) -> Answer {
+async fn compact(store: &Store, batch: Batch, deadline: u64) -> Answer {
     let mut seen: HashSet<RepoId> = HashSet::new();
     let mut answer = Answer::default();
-    for Record { dynamodb: Change { keys, sequence_number } } in event.records {
-        let Some(repo) = repo_of(&keys.pk.text).filter(|repo| seen.insert(repo.clone())) else {
+    for record in batch.records {
+        let Some(repo) = repo_of(record.pk()).filter(|repo| seen.insert(repo.clone())) else {
             continue;
         };
         if store.ambient().now_ms().saturating_add(A_REPO_TAKES) > deadline {
             tracing::warn!(%repo, "no time is left for this repo and those behind it");
-            answer.failures.push(Failure { sequence_number });
+            answer.fail(record.sequence_number());
             break;
         }
         match Box::pin(store.compact(&repo, Limits::IN_PASSING)).await {
             Ok(done) => tracing::info!(%repo, ?done, "compacted"),
             Err(error) => {
                 tracing::error!(%repo, causes = with_causes(&error), "a repo was not compacted");
-                answer.failures.push(Failure { sequence_number });
+                answer.fail(record.sequence_number());
             }
         }
     }
     answer
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_batch_is_read_as_the_stream_sends_it() {
-        // As in AWS's documentation, with our keys.
-        let event = r#"{"Records": [{
-            "eventID": "1", "eventVersion": "1.0", "eventName": "INSERT", "eventSource": "aws:dynamodb", "awsRegion": "us-east-1",
-            "dynamodb": {
-                "Keys": {"pk": {"S": "REPO#01JD"}, "sk": {"S": "PACK#01JE"}},
-                "NewImage": {"size": {"N": "101"}}, "ApproximateCreationDateTime": 1428537600,
-                "SequenceNumber": "4421584500000000017450439091", "SizeBytes": 26, "StreamViewType": "NEW_IMAGE"
-            },
-            "eventSourceARN": "arn:aws:dynamodb:us-east-1:123456789012:table/t/stream/2025"
-        }]}"#;
-        let event: Event = serde_json::from_str(event).unwrap();
-        assert_eq!(event.records.len(), 1);
-        assert_eq!(event.records[0].dynamodb.keys.pk.text, "REPO#01JD");
-        let failure = Failure { sequence_number: event.records[0].dynamodb.sequence_number.clone() };
-        let answer = serde_json::to_string(&Answer { failures: vec![failure] }).unwrap();
-        assert_eq!(answer, r#"{"batchItemFailures":[{"itemIdentifier":"4421584500000000017450439091"}]}"#);
-        assert_eq!(serde_json::to_string(&Answer::default()).unwrap(), r#"{"batchItemFailures":[]}"#);
-    }
 }
