@@ -8,6 +8,7 @@
 
 mod ahead;
 mod bodies;
+mod bus;
 mod cold;
 mod compaction;
 mod damage;
