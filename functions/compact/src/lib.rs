@@ -13,9 +13,9 @@ use std::collections::HashSet;
 use common::id::RepoId;
 use common::observe;
 use common::store::compact::{Compaction, Limits};
-use common::store::items::repo_of;
+use common::store::items::{PACK_PREFIX, SWEEP, repo_of};
 use common::store::{self, Store};
-use common::stream::{Answer, Batch};
+use common::stream::{Answer, Batch, Record};
 use common::wire::error::with_causes;
 
 /// What a repo may take, in milliseconds. With less left it is not begun.
@@ -24,6 +24,17 @@ const A_REPO_TAKES: u64 = 150_000;
 /// Compacts the repos of a batch, each once, until `deadline`, in milliseconds since the Unix epoch.
 pub async fn handle(store: &Store, batch: Batch, deadline: u64) -> Answer {
     observe::run_as(env!("CARGO_PKG_NAME"), store.ambient(), compact(store, batch, deadline)).await
+}
+
+/// Whether a change is one that this function is woken for: the filters of its event source say the same, and also that a
+/// sweep has to have been ended by DynamoDB.
+pub fn is_compacted(record: &Record) -> bool {
+    repo_of(record.pk()).is_some()
+        && match record.event_name.as_str() {
+            "INSERT" => record.sk().starts_with(PACK_PREFIX),
+            "REMOVE" => record.sk() == SWEEP,
+            _ => false,
+        }
 }
 
 /// Compacts one repo, as far as a run in passing goes.

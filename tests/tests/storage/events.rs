@@ -111,7 +111,7 @@ async fn of_many_tags_the_oldest_come_first() {
 }
 
 /// A change as the table's stream has it.
-fn record(name: &str, number: usize, item: &Item) -> Value {
+pub fn record(name: &str, number: usize, item: &Item) -> Value {
     let item: serde_dynamo::Item = item.clone().into();
     let image = serde_json::to_value(item).unwrap();
     json!({
@@ -130,7 +130,7 @@ fn batch(records: &[Value]) -> Batch {
 }
 
 /// All items of a repo.
-async fn items(process: &Process, repo: &str) -> Vec<Item> {
+pub async fn items(process: &Process, repo: &str) -> Vec<Item> {
     let page = process.hub.store.items_page(&format!("REPO#{repo}"), "", None).await.expect("the table answers");
     assert!(page.next.is_none());
     page.entries

@@ -24,6 +24,7 @@ mod observe;
 mod outages;
 mod process;
 mod races;
+mod replay;
 mod scripts;
 mod stats;
 mod steps;
