@@ -229,3 +229,70 @@ fn time_of(id: Ulid) -> String {
     let drawn = jiff::Timestamp::from_millisecond(i64::try_from(id.timestamp_ms()).unwrap_or_default());
     format!("{:.3}", drawn.unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{MAX_ID_LENGTH, MAX_LABEL_LENGTH, MAX_SLUG_LENGTH};
+    use crate::wire::limits::{MAX_AUTHORIZATION, MAX_TEXT_LENGTH};
+
+    #[test]
+    fn the_largest_event_is_far_smaller_than_what_a_bus_or_a_queue_takes() {
+        // What takes most bytes as JSON: six for one. A token says it in as many.
+        let long = |characters: usize| "\u{1}".repeat(characters);
+        let meta = MetaItem {
+            owner: "o".repeat(MAX_SLUG_LENGTH).parse().unwrap(),
+            slug: "s".repeat(MAX_SLUG_LENGTH).parse().unwrap(),
+            name: long(MAX_TEXT_LENGTH),
+            owner_user_id: long(MAX_AUTHORIZATION / 6),
+            visibility: Visibility::Private,
+            domain: long(MAX_TEXT_LENGTH),
+            description: long(MAX_TEXT_LENGTH),
+            default_branch: "\u{1f941}".repeat(255),
+            created_at: String::new(),
+            first_pushed_at: None,
+            deleted_at: None,
+        };
+        let repo: RepoId = Ulid::nil().into();
+        let item = crate::store::items::encode(&crate::store::items::Key::meta(&repo), &meta).unwrap();
+        let made = Occurrence::of(item).unwrap().unwrap().event(&meta, "0".repeat(SEQUENCE_LENGTH));
+        let details = Details::ReleasePublished {
+            tag: long(MAX_LABEL_LENGTH).parse().unwrap(),
+            commit: "c".repeat(MAX_ID_LENGTH).parse().unwrap(),
+            channel: "nightly".to_owned(),
+            is_draft: false,
+            created_at: long(MAX_LABEL_LENGTH),
+        };
+        for event in [Event { details, ..made.clone() }, made] {
+            let size = serde_json::to_string(&event).unwrap().len();
+            assert!(size <= 40_000, "{size} bytes");
+        }
+    }
+
+    #[test]
+    fn what_has_no_id_of_its_own_and_what_is_another_kind_is_no_event() {
+        let item = |sk: &str, fields: &[(&str, &str)]| -> Item {
+            let repo = format!("REPO#{}", Ulid::nil());
+            let keys = [(PK, repo.as_str()), (SK, sk)];
+            let fields = keys.iter().chain(fields);
+            fields
+                .map(|(name, text)| {
+                    ((*name).to_owned(), aws_sdk_dynamodb::types::AttributeValue::S((*text).to_owned()))
+                })
+                .collect()
+        };
+        let tag = [("tag_id", "t"), ("repo_id", "r"), ("commit_id", "c"), ("created_at", "")];
+        let written = [&tag[..], &[("write_id", "01JXT21Q2PYJYZGM06QYMWFQRX")]].concat();
+        assert_eq!(Occurrence::of(item("TAG#v1", &tag)).unwrap(), None, "of before there were events");
+        let occurrence = Occurrence::of(item("TAG#v1", &written)).unwrap().unwrap();
+        assert_eq!((occurrence.details.kind(), occurrence.by), ("TagUpdated", None));
+        for other in ["PACK#01JXT21Q2PYJYZGM06QYMWFQRX", "REF#main", "UPLOADS", "HOOK#01JXT21Q2PYJYZGM06QYMWFQRX"] {
+            assert_eq!(Occurrence::of(item(other, &[])).unwrap(), None, "{other}");
+        }
+        for damaged in
+            [item("TAG#v1", &written[..2]), item("TAG#", &written), item("LOG#1", &written), item("META", &[])]
+        {
+            assert!(Occurrence::of(damaged).is_err());
+        }
+    }
+}

@@ -371,3 +371,52 @@ fn for_every_failure_each_event_is_told_and_in_order() {
         };
     for_every(40, strategy, prepare, check);
 }
+
+const PAGE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/events.md"));
+
+/// The values in JSON, each by its path.
+fn leaves(path: &str, value: &Value, found: &mut BTreeMap<String, Value>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                leaves(&format!("{path}{}{name}", if path.is_empty() { "" } else { "." }), value, found);
+            }
+        }
+        value => drop(found.insert(path.to_owned(), value.clone())),
+    }
+}
+
+#[test]
+fn the_page_shows_events_as_the_code_has_them() {
+    let blocks = PAGE.split("```json\n").skip(1).map(|rest| rest.split_once("```").expect("its end").0);
+    let blocks: Vec<Value> = blocks.map(|block| serde_json::from_str(block).expect("JSON")).collect();
+    let (examples, patterns): (Vec<Value>, Vec<Value>) =
+        blocks.into_iter().partition(|block| block.get("version").is_some());
+    let shown: BTreeSet<&str> = examples.iter().map(|example| example["type"].as_str().unwrap()).collect();
+    assert_eq!(shown, BTreeSet::from(Details::KINDS));
+    for example in &examples {
+        let event: Event = serde_json::from_value(example.clone()).expect("an event");
+        assert_eq!(serde_json::to_value(&event).unwrap(), *example, "nothing too much and nothing too little");
+        let drawn = event.id.parse::<Ulid>().unwrap().timestamp_ms();
+        let time: jiff::Timestamp = event.time.parse().unwrap();
+        assert_eq!(time.as_millisecond(), i64::try_from(drawn).unwrap(), "{}: the time of its id", event.id);
+        assert_eq!(event.version, common::events::VERSION);
+        assert_eq!(event.sequence.len(), common::events::SEQUENCE_LENGTH);
+        let mut fields = BTreeMap::new();
+        leaves("", example, &mut fields);
+        let section = PAGE.split(&format!("`{}`:", event.kind())).last().unwrap();
+        for field in fields.keys() {
+            let row = format!("\n| `{field}` | ");
+            let is_there = if field.starts_with("data.") { section.contains(&row) } else { PAGE.contains(&row) };
+            assert!(is_there, "{}: {field}", event.kind());
+        }
+    }
+    let [pattern] = &patterns[..] else { panic!("one pattern") };
+    assert_eq!((&pattern["source"][0], &pattern["detail-type"][0]), (&json!("musehub"), &json!("RefUpdated")));
+    let (mut wanted, mut has) = (BTreeMap::new(), BTreeMap::new());
+    leaves("", &pattern["detail"], &mut wanted);
+    leaves("", examples.iter().find(|example| example["type"] == "RefUpdated").unwrap(), &mut has);
+    for (field, values) in wanted {
+        assert_eq!(values, json!([has[&field]]), "it matches the example");
+    }
+}
