@@ -11,6 +11,7 @@ use local::router::Function;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tests::history;
+use tests::wiretap::Fault;
 use tokio::sync::broadcast::Receiver;
 use ulid::Ulid;
 
@@ -259,6 +260,15 @@ async fn what_cannot_be_read_holds_up_no_other_repo_and_neither_does_the_end_of_
         answer.failures.iter().map(|failure| failure.sequence_number.clone()).collect()
     };
     assert_eq!(failed(&answer), ["800000000000000000000"]);
+
+    // Neither does a repo that cannot be looked up.
+    let pk = good["pk"].as_s().unwrap().clone();
+    process.tap.fail_always(Fault::Status(500), move |call| call.name == "GetItem META" && call.key == pk);
+    let answer =
+        events::handle(store, &outlets, batch(&[record("INSERT", 1, good), record("INSERT", 2, damaged)]), u64::MAX);
+    assert_eq!(failed(&answer.await), ["800000000000000000001"]);
+    assert_eq!(bus.published().len(), 1);
+    process.tap.heal();
 
     // Nothing is begun that may not end, and what is not begun comes again.
     let answer = events::handle(store, &outlets, batch(&records), store.ambient().now_ms() + 1_000).await;
