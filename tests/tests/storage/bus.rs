@@ -43,11 +43,13 @@ pub enum Place {
 #[derive(Clone, Default)]
 pub struct Bus(Arc<Mutex<Seen>>);
 
+type Script = Box<dyn FnMut(Place, &str) -> Fate + Send>;
+
 #[derive(Default)]
 struct Seen {
     published: Vec<Value>,
     sent: Vec<Value>,
-    fates: Option<Box<dyn FnMut(Place, &str) -> Fate + Send>>,
+    fates: Option<Script>,
 }
 
 impl Bus {

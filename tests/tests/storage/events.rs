@@ -298,16 +298,35 @@ fn firsts(ids: impl IntoIterator<Item = String>) -> Vec<String> {
     ids.into_iter().filter(|id| seen.insert(id.clone())).collect()
 }
 
+/// A line that fails: so many times at this place, in this way.
+#[derive(Clone, Debug)]
+struct Failing {
+    number: u128,
+    times: u32,
+    place: Place,
+    fate: Fate,
+}
+
+/// In which repo each line is, which of them fail, and whether Lambda sends them one by one.
+#[derive(Clone, Debug)]
+struct Case {
+    places: Vec<usize>,
+    failing: Vec<Failing>,
+    one_by_one: bool,
+}
+
 /// For every batch and every pattern of failures, entries and whole calls, of the bus and of the queue: each event is told at
 /// least once, and for each repo the first time of each is in the order of the stream, on the bus and to each webhook.
 #[test]
 fn for_every_failure_each_event_is_told_and_in_order() {
     const REPOS: usize = 13;
-    let strategy = (
-        prop::collection::vec(0..REPOS, 1..40),
-        prop::collection::vec((0..40_u128, 1..8_u32, any::<bool>(), any::<bool>()), 0..30),
-        any::<bool>(),
-    );
+    let failing =
+        (0..40_u128, 1..8_u32, any::<bool>(), any::<bool>()).prop_map(|(number, times, at_queue, is_call)| {
+            let place = if at_queue { Place::Queue } else { Place::Bus };
+            Failing { number, times, place, fate: if is_call { Fate::CallFails } else { Fate::Refused } }
+        });
+    let cases = (prop::collection::vec(0..REPOS, 1..40), prop::collection::vec(failing, 0..30), any::<bool>());
+    let strategy = cases.prop_map(|(places, failing, one_by_one)| Case { places, failing, one_by_one });
     let prepare = async || {
         let cloud = Cloud::start().await;
         let process = cloud.process();
@@ -324,61 +343,56 @@ fn for_every_failure_each_event_is_told_and_in_order() {
         }
         (cloud, repos)
     };
-    let check =
-        async |(cloud, repos): &(Cloud, Vec<RepoId>),
-               (places, failures, one_by_one): (Vec<usize>, Vec<(u128, u32, bool, bool)>, bool)| {
-            let (process, bus) = (cloud.process(), Bus::default());
-            let outlets = bus.outlets(cloud, &process);
-            let records: Vec<Value> =
-                places.iter().enumerate().map(|(number, repo)| line(repos[*repo].as_str(), number)).collect();
-            let mut left = failures.clone();
-            bus.script(move |place, id| {
-                let number = id.parse::<Ulid>().unwrap().random();
-                let Some(place) = left.iter().position(|(failing, times, at_queue, _)| {
-                    *failing == number && *times > 0 && *at_queue == (place == Place::Queue)
-                }) else {
-                    return Fate::Taken;
-                };
-                left[place].1 -= 1;
-                if left[place].3 { Fate::CallFails } else { Fate::Refused }
-            });
-            let (mut published, mut sent) = (Vec::new(), Vec::new());
-            let mut begin = 0;
-            for attempt in 0.. {
-                assert!(attempt < 200, "it ends");
-                // Lambda may cut a batch anywhere.
-                let end = if one_by_one { begin + 1 } else { records.len() };
-                let answer = events::handle(&process.hub.store, &outlets, batch(&records[begin..end]), u64::MAX).await;
-                published.extend(bus.published());
-                sent.extend(bus.sent());
-                // Lambda goes on from the first that failed.
-                let failed =
-                    answer.failures.iter().map(|failure| failure.sequence_number.parse::<usize>().unwrap()).min();
-                begin = failed.unwrap_or(end);
-                if begin == records.len() {
-                    break;
-                }
+    let check = async |(cloud, repos): &(Cloud, Vec<RepoId>), case: Case| {
+        let Case { places, failing, one_by_one } = case;
+        let (process, bus) = (cloud.process(), Bus::default());
+        let outlets = bus.outlets(cloud, &process);
+        let records: Vec<Value> =
+            places.iter().enumerate().map(|(number, repo)| line(repos[*repo].as_str(), number)).collect();
+        let mut left = failing;
+        bus.script(move |place, id| {
+            let number = id.parse::<Ulid>().unwrap().random();
+            let is_meant =
+                |failing: &&mut Failing| failing.number == number && failing.place == place && failing.times > 0;
+            let Some(failing) = left.iter_mut().find(is_meant) else { return Fate::Taken };
+            failing.times -= 1;
+            failing.fate
+        });
+        let (mut published, mut sent) = (Vec::new(), Vec::new());
+        let mut begin = 0;
+        for attempt in 0.. {
+            assert!(attempt < 200, "it ends");
+            // Lambda may cut a batch anywhere.
+            let end = if one_by_one { begin + 1 } else { records.len() };
+            let answer = events::handle(&process.hub.store, &outlets, batch(&records[begin..end]), u64::MAX).await;
+            published.extend(bus.published());
+            sent.extend(bus.sent());
+            // Lambda goes on from the first that failed.
+            let failed = answer.failures.iter().map(|failure| failure.sequence_number.parse::<usize>().unwrap()).min();
+            begin = failed.unwrap_or(end);
+            if begin == records.len() {
+                break;
             }
-            for (number, repo) in repos.iter().enumerate() {
-                let expected: Vec<String> = (0..places.len())
-                    .filter(|place| places[*place] == number)
-                    .map(|place| Ulid::from_parts(1_750_000_000_000, place as u128).to_string())
-                    .collect();
-                let told = published
-                    .iter()
-                    .map(|entry| serde_json::from_str::<Event>(entry["Detail"].as_str().unwrap()).unwrap());
-                let told = told.filter(|event| event.repo.id == *repo).map(|event| event.id);
-                assert_eq!(firsts(told), expected, "{repo} on the bus");
-                let mut of_hooks: BTreeMap<HookId, Vec<String>> = BTreeMap::new();
-                for (_, message) in sent.iter().filter(|(_, message)| message.repo == *repo) {
-                    of_hooks.entry(message.hook).or_default().push(message.id.clone());
-                }
-                assert_eq!(of_hooks.len(), if expected.is_empty() { 0 } else { [0, 1, 2, 11][number % 4] });
-                for (hook, told) in of_hooks {
-                    assert_eq!(firsts(told), expected, "{repo} to {hook}");
-                }
+        }
+        for (number, repo) in repos.iter().enumerate() {
+            let expected: Vec<String> = (0..places.len())
+                .filter(|place| places[*place] == number)
+                .map(|place| Ulid::from_parts(1_750_000_000_000, place as u128).to_string())
+                .collect();
+            let told =
+                published.iter().map(|entry| serde_json::from_str::<Event>(entry["Detail"].as_str().unwrap()).unwrap());
+            let told = told.filter(|event| event.repo.id == *repo).map(|event| event.id);
+            assert_eq!(firsts(told), expected, "{repo} on the bus");
+            let mut of_hooks: BTreeMap<HookId, Vec<String>> = BTreeMap::new();
+            for (_, message) in sent.iter().filter(|(_, message)| message.repo == *repo) {
+                of_hooks.entry(message.hook).or_default().push(message.id.clone());
             }
-        };
+            assert_eq!(of_hooks.len(), if expected.is_empty() { 0 } else { [0, 1, 2, 11][number % 4] });
+            for (hook, told) in of_hooks {
+                assert_eq!(firsts(told), expected, "{repo} to {hook}");
+            }
+        }
+    };
     for_every(40, strategy, prepare, check);
 }
 
