@@ -26,8 +26,11 @@ use futures_util::{StreamExt, stream};
 
 pub use outlets::{Outlets, SOURCE};
 
-/// What a round of calls may take, in milliseconds. With less left none is begun.
-const A_ROUND_TAKES: u64 = 40_000;
+/// What a round of calls may take, in milliseconds. With less left none is begun. A service that answers as slowly as it may
+/// takes three calls of 12 seconds for each entry; ten repos have at most 40 calls for their webhooks.
+const A_ROUND_TAKES: u64 = 150_000;
+/// Calls to the queue at the same time.
+const PARALLEL_CALLS: usize = 16;
 /// Repos that are looked up at the same time.
 const PARALLEL_READS: usize = 8;
 /// An item that was written so much later than its id was drawn, in milliseconds, is a copy, such as a restored backup makes:
@@ -235,6 +238,9 @@ fn json(value: &impl serde::Serialize) -> Result<String, store::Error> {
     Ok(text.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff"))
 }
 
+/// A call to the queue: messages with their JSON, and which event of the round each one tells.
+type Call = (Vec<usize>, Vec<(Message, String)>);
+
 /// Tells events of different repos. Why one was not told, one by one; nothing for those that were.
 async fn round_of<'k>(
     outlets: &Outlets,
@@ -253,6 +259,7 @@ async fn round_of<'k>(
             Err(error) => *why_not = Some(with_causes(&error)),
         }
     }
+    let mut calls: Vec<Call> = Vec::new();
     while !messages.is_empty() {
         let mut bytes = 0;
         let fitting = messages.iter().take(outlets::ENTRIES).take_while(|(_, (_, text))| {
@@ -261,11 +268,14 @@ async fn round_of<'k>(
         });
         // A message by itself is far smaller.
         let count = fitting.count().max(1);
-        let (positions, call): (Vec<usize>, Vec<(Message, String)>) = messages.drain(..count).unzip();
-        for (position, refused) in positions.into_iter().zip(outlets.send(&call).await) {
-            if let (Some(refused), Some(why_not)) = (refused, why_not.get_mut(position)) {
-                *why_not = Some(refused);
-            }
+        calls.push(messages.drain(..count).unzip());
+    }
+    // No two messages of a round are for one webhook, so that none can overtake another.
+    let send = async |(positions, call): Call| (positions, outlets.send(&call).await);
+    let sent: Vec<_> = stream::iter(calls).map(send).buffered(PARALLEL_CALLS).collect().await;
+    for (position, refused) in sent.into_iter().flat_map(|(positions, refused)| positions.into_iter().zip(refused)) {
+        if let (Some(refused), Some(why_not)) = (refused, why_not.get_mut(position)) {
+            *why_not = Some(refused);
         }
     }
     why_not
