@@ -97,9 +97,7 @@ async fn tell(store: &Store, outlets: &Outlets, batch: Batch, deadline: u64) -> 
         }
         if store.ambient().now_ms().saturating_add(A_ROUND_TAKES) > deadline {
             tracing::warn!("no time is left for the rest of the batch");
-            round.iter().for_each(|next| stop(&mut queues, next.queue, &mut failed));
-            // Those that were not in the round.
-            (0..queues.len()).for_each(|queue| stop(&mut queues, queue, &mut failed));
+            queues.iter_mut().for_each(|queue| stop(queue, &mut failed));
             break;
         }
         let known = |queue: usize| queues.get(queue).and_then(|queue: &Queue| queue.known.as_ref());
@@ -115,7 +113,7 @@ async fn tell(store: &Store, outlets: &Outlets, batch: Batch, deadline: u64) -> 
                 Some(why) => {
                     let Event { id, repo, .. } = &next.event;
                     tracing::error!(repo = %repo.id, event = id, why, "an event was not told");
-                    stop(&mut queues, next.queue, &mut failed);
+                    queues.get_mut(next.queue).into_iter().for_each(|queue| stop(queue, &mut failed));
                 }
             }
         }
@@ -163,20 +161,14 @@ async fn look_up(store: &Store, queues: &mut [Queue], failed: &mut Vec<(usize, S
             }
             Err(error) => {
                 tracing::error!(repo = %queue.repo, causes = with_causes(&error), "a repo was not looked up");
-                stop_queue(queue, failed);
+                stop(queue, failed);
             }
         }
     }
 }
 
 /// Nothing more is told of a repo in this run, from its first change on.
-fn stop(queues: &mut [Queue], queue: usize, failed: &mut Vec<(usize, String)>) {
-    if let Some(queue) = queues.get_mut(queue) {
-        stop_queue(queue, failed);
-    }
-}
-
-fn stop_queue(queue: &mut Queue, failed: &mut Vec<(usize, String)>) {
+fn stop(queue: &mut Queue, failed: &mut Vec<(usize, String)>) {
     if let Some(first) = queue.changes.pop_front() {
         failed.push((first.position, first.sequence_number));
     }
@@ -203,7 +195,7 @@ fn next_round(queues: &mut [Queue], failed: &mut Vec<(usize, String)>) -> Vec<Ne
             Ok(None) => {}
             Err(error) => {
                 tracing::error!(repo = %queue.repo, causes = with_causes(&error), "a change could not be read");
-                stop_queue(queue, failed);
+                stop(queue, failed);
             }
         }
     }

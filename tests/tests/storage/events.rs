@@ -444,3 +444,38 @@ fn the_page_shows_events_as_the_code_has_them() {
         assert_eq!(values, json!([has[&field]]), "it matches the example");
     }
 }
+
+/// Whether a filter of an event source lets a change through, as far as ours go.
+fn lets_through(pattern: &Value, name: &str, sk: &str) -> bool {
+    let wanted = pattern["dynamodb"]["Keys"]["sk"]["S"].as_array().expect("a list");
+    let is_wanted = |wanted: &Value| match wanted.as_str() {
+        Some(whole) => whole == sk,
+        None => sk.starts_with(wanted["prefix"].as_str().expect("a prefix")),
+    };
+    pattern["eventName"].as_array().expect("a list").contains(&json!(name)) && wanted.iter().any(is_wanted)
+}
+
+#[test]
+fn the_functions_take_what_the_filters_of_the_template_let_through() {
+    const TEMPLATE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../template.yaml"));
+    let patterns_of = |function: &str| -> Vec<Value> {
+        let from = TEMPLATE.split_once(&format!("\n  {function}:\n")).expect("the function").1;
+        let own = from.split("\n  # ").next().unwrap().split("    Type: AWS::Serverless::Function").nth(1).unwrap();
+        let patterns = own.lines().filter_map(|line| line.trim().strip_prefix("Pattern: '")?.strip_suffix('\''));
+        patterns.map(|pattern| serde_json::from_str(pattern).expect("JSON")).collect()
+    };
+    let (of_compact, of_events) = (patterns_of("Compact"), patterns_of("Events"));
+    assert_eq!((of_compact.len(), of_events.len()), (2, 5));
+    let kinds =
+        ["META", "REF#a", "TAG#a", "REL#a", "LOG#1", "PACK#1", "RETIRED#1", "DAMAGED#1", "SWEEP", "UPLOADS", "HOOK#1"];
+    for name in ["INSERT", "MODIFY", "REMOVE"] {
+        for sk in kinds {
+            let change = json!({"eventName": name, "dynamodb": {
+                "Keys": {"pk": {"S": format!("REPO#{}", Ulid::nil())}, "sk": {"S": sk}}, "SequenceNumber": "1"}});
+            let change = &batch(&[change]).records[0];
+            let lets = |patterns: &[Value]| patterns.iter().any(|pattern| lets_through(pattern, name, sk));
+            assert_eq!(events::is_told(change), lets(&of_events), "events: {name} {sk}");
+            assert_eq!(compact::is_compacted(change), lets(&of_compact), "compact: {name} {sk}");
+        }
+    }
+}
