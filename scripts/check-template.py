@@ -47,7 +47,11 @@ MANAGED_BY_SAM = re.compile(
     r":iam::aws:policy/(service-role/AWSLambda(Basic|DynamoDB)ExecutionRole|AWSXray\w+)$", re.IGNORECASE
 )
 # What no request leads to: the table's stream wakes them.
-WOKEN_BY_THE_STREAM = {"compact"}
+WOKEN_BY_THE_STREAM = {"compact", "events"}
+# Where Lambda keeps what they fail on: a bucket by itself, which no code of the hub's names.
+DEAD_LETTERS = "DeadLetters"
+# What they and others call beside the table and the bucket, and on which resources.
+OTHER_CALLS = {"events": {("events:PutEvents", "EventBus.Arn"), ("sqs:SendMessage", "WebhookQueue.Arn")}}
 # Packs are deleted by nobody else.
 DELETES_PACKS = {"compact"}
 KEY_PREFIXES = {"packs", "objects", "uploads"}
@@ -73,6 +77,7 @@ class Code:
     binary_types: set[str]
     required: set[str]
     optional: set[str]
+    own: dict[str, set[str]]
 
     @classmethod
     def read(cls, root: Path) -> "Code":
@@ -101,7 +106,17 @@ class Code:
             binary_types=set(re.findall(r'"([^"]+)"', binary)),
             required=set(re.findall(r'\brequired\(\s*"(\w+)"', body)),
             optional=set(re.findall(r'\b(?:variable|choice)\(\s*"(\w+)"', body)),
+            own=own_variables(root),
         )
+
+
+def own_variables(root: Path) -> dict[str, set[str]]:
+    """What a function reads of its environment by itself."""
+    own: dict[str, set[str]] = {}
+    for source in (root / "functions").glob("*/src/**/*.rs"):
+        read = re.findall(r'\brequired\(\s*"(\w+)"', source.read_text())
+        own.setdefault(source.relative_to(root / "functions").parts[0], set()).update(read)
+    return own
 
 
 def one(pattern: str, text: str, what: str) -> str:
@@ -137,7 +152,8 @@ def as_list(value: Any) -> list[Any]:
 
 
 def plain(value: Any) -> Any:
-    """`!GetAtt Table.Arn` as `Table.Arn`, `!Sub "${Bucket.Arn}/packs/*"` as `Bucket.Arn/packs/*`, `!Ref X` as `X`."""
+    """`!GetAtt Table.Arn` as `Table.Arn`, `!Sub "${Bucket.Arn}/packs/*"` as `Bucket.Arn/packs/*`, `!Ref X` as `X`; and what
+    SAM joins of such."""
     match value:
         case {"Fn::GetAtt": [*parts]}:
             return ".".join(parts)
@@ -147,8 +163,17 @@ def plain(value: Any) -> Any:
             return re.sub(r"\$\{([\w.:]+)\}", r"\1", text)
         case {"Ref": str(name)}:
             return name
+        case {"Fn::Join": [str(between), [*parts]]}:
+            return between.join(str(plain(part)) for part in parts)
         case _:
             return value
+
+
+def is_for_dead_letters(actions: list[str], resources: list[str]) -> bool:
+    return (actions, resources) in (
+        (["s3:PutObject"], [f"{DEAD_LETTERS}.Arn/*"]),
+        (["s3:ListBucket"], [f"{DEAD_LETTERS}.Arn"]),
+    )
 
 
 class NoPolicies:
@@ -296,15 +321,8 @@ class Check:
             f"{name} names what failed, and is not listened to",
         )
         self.expect(bool(properties.get("BisectBatchOnFunctionError")), f"{name}: one change fails a whole batch")
-        queue = plain(properties.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination", ""))
-        queue = str(queue).removesuffix(".Arn")
-        self.expect(queue in self.of_type("AWS::SQS::Queue"), f"{name}: what fails for good is forgotten")
-        watched = [
-            plain(dimension.get("Value"))
-            for alarm in self.of_type("AWS::CloudWatch::Alarm").values()
-            for dimension in alarm["Properties"].get("Dimensions", [])
-        ]
-        self.expect(f"{queue}.QueueName" in watched, f"{name}: nobody watches its dead letters")
+        letters = plain(properties.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination", ""))
+        self.expect(letters == f"{DEAD_LETTERS}.Arn", f"{name}: what fails for good is forgotten")
 
     def check_route(self, method: str, path: str, integration: Json) -> tuple[str, str, str]:
         route = f"{method} {path}"
@@ -394,7 +412,10 @@ class Check:
                 self.fail(f"{function}: the template holds {name}")
             for name in sorted(read - SECRET_VARIABLES - set(given)):
                 self.fail(f"{function} is not given {name}, which Hub::from_environment reads")
-            for name in sorted(set(given) - read - OTHER_VARIABLES):
+            own = self.code.own.get(function, set())
+            for name in sorted(own - set(given)):
+                self.fail(f"{function} is not given {name}, which it reads")
+            for name in sorted(set(given) - read - own - OTHER_VARIABLES):
                 self.fail(f"{function} is given {name}, which nothing reads")
         for name, resource in self.resources.items():
             if resource["Type"].startswith("AWS::SecretsManager::"):
@@ -415,9 +436,15 @@ class Check:
                 self.fail(f"{self.functions[logical_id]}: the policy {name} is none of the template's")
         return [Statement.read(each) for document in documents for each in as_list(document["Statement"])]
 
+    def buckets(self) -> dict[str, Json]:
+        """The bucket of the hub: all but that of the dead letters."""
+        return {name: each for name, each in self.of_type("AWS::S3::Bucket").items() if name != DEAD_LETTERS}
+
     def check_rights(self) -> None:
         table, _ = self.only("AWS::DynamoDB::Table")
-        bucket, _ = self.only("AWS::S3::Bucket")
+        if len(self.buckets()) != 1:
+            self.fail(f"there has to be one bucket beside {DEAD_LETTERS}, and there are {len(self.buckets())}")
+        bucket = next(iter(self.buckets()), "")
         for logical_id, function in self.functions.items():
             role = self.resources.get(f"{logical_id}Role")
             if role is None:
@@ -441,6 +468,8 @@ class Check:
                     self.expect("*" not in action, f"{name}: {action} is a wildcard")
 
     def check_statement(self, function: str, statement: Statement, table: str, bucket: str) -> None:
+        if self.keeps_dead_letters(function, statement):
+            return
         self.expect(
             bool(statement.actions) and bool(statement.resources),
             f"{function}: a statement without an action or resource",
@@ -448,7 +477,8 @@ class Check:
         for action in statement.actions:
             self.expect("*" not in action, f"{function}: {action} is a wildcard")
             service = action.split(":")[0]
-            if service not in ("dynamodb", "s3") and not self.sends_dead_letters(function, statement):
+            others = OTHER_CALLS.get(function, set())
+            if service not in ("dynamodb", "s3") and not all((action, on) in others for on in statement.resources):
                 self.fail(f"{function}: {action} is no call to the table or the bucket")
         for resource in statement.resources:
             for action in statement.actions:
@@ -483,14 +513,10 @@ class Check:
                 f"{function}: s3:ListBucket on more than {', '.join(sorted(each.rstrip('*') for each in allowed))}",
             )
 
-    def sends_dead_letters(self, function: str, statement: Statement) -> bool:
-        """What SAM gives a function whose failed changes go to a queue."""
-        queues = {f"{queue}.Arn" for queue in self.of_type("AWS::SQS::Queue")}
-        return (
-            function in WOKEN_BY_THE_STREAM
-            and statement.actions == ["sqs:SendMessage"]
-            and set(statement.resources) <= queues
-        )
+    @staticmethod
+    def keeps_dead_letters(function: str, statement: Statement) -> bool:
+        """What SAM gives a function whose failed changes Lambda keeps in a bucket."""
+        return function in WOKEN_BY_THE_STREAM and is_for_dead_letters(statement.actions, statement.resources)
 
     def policies(self) -> Json:
         """What each function may do, by the name of its crate. Resources are named as in the template."""
@@ -530,22 +556,50 @@ class Check:
             },
         )
 
-    def check_bucket(self) -> None:
-        name, bucket = self.only("AWS::S3::Bucket")
+    def check_closed(self, name: str, bucket: Json) -> None:
+        """What nobody but the owner reads, and nobody without TLS."""
         self.expect_retained(name, bucket)
-        properties = bucket["Properties"]
         closed = ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")
         encryption = {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
         self.expect_properties(
             name,
-            properties,
+            bucket["Properties"],
             {
                 "PublicAccessBlockConfiguration": dict.fromkeys(closed, True),
                 "BucketEncryption": {"ServerSideEncryptionConfiguration": [encryption]},
-                "VersioningConfiguration": {"Status": "Enabled"},
                 "OwnershipControls": {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]},
             },
         )
+        policies = [
+            each["Properties"].get("PolicyDocument", {})
+            for each in self.of_type("AWS::S3::BucketPolicy").values()
+            if plain(each["Properties"].get("Bucket")) == name
+        ]
+        denied = {
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:*",
+            "Resource": [f"{name}.Arn", f"{name}.Arn/*"],
+            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+        }
+        statements = [each for policy in policies for each in as_list(policy.get("Statement"))]
+        read = [
+            {**each, "Resource": [plain(resource) for resource in as_list(each.get("Resource"))]} for each in statements
+        ]
+        self.expect(
+            any(all(each.get(key) == value for key, value in denied.items()) for each in read),
+            f"{name}: its policy lets requests without TLS pass",
+        )
+        self.expect(all(each.get("Effect") == "Deny" for each in statements), f"{name}: its policy allows something")
+
+    def check_bucket(self) -> None:
+        for name, bucket in self.of_type("AWS::S3::Bucket").items():
+            self.check_closed(name, bucket)
+        for name, bucket in self.buckets().items():
+            self.check_kept(name, bucket["Properties"])
+
+    def check_kept(self, name: str, properties: Json) -> None:
+        self.expect_properties(name, properties, {"VersioningConfiguration": {"Status": "Enabled"}})
         rules = [
             rule
             for rule in properties.get("LifecycleConfiguration", {}).get("Rules", [])
@@ -570,24 +624,6 @@ class Check:
             in [rule.get("NoncurrentVersionExpiration") for rule in everywhere],
             f"{name}: noncurrent versions do not end after NoncurrentDays",
         )
-        _, policy = self.only("AWS::S3::BucketPolicy")
-        denied = {
-            "Effect": "Deny",
-            "Principal": "*",
-            "Action": "s3:*",
-            "Resource": [f"{name}.Arn", f"{name}.Arn/*"],
-            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-        }
-        statements = as_list(policy["Properties"].get("PolicyDocument", {}).get("Statement"))
-        read = [
-            {**each, "Resource": [plain(resource) for resource in as_list(each.get("Resource"))]} for each in statements
-        ]
-        self.expect(
-            any(all(each.get(key) == value for key, value in denied.items()) for each in read),
-            f"{name}: its policy lets requests without TLS pass",
-        )
-        self.expect(all(each.get("Effect") == "Deny" for each in statements), f"{name}: its policy allows something")
-
     # Seen from outside.
 
     def check_logs(self) -> None:
@@ -611,6 +647,7 @@ class Check:
         for name, alarm in alarms.items():
             actions = [plain(action) for action in alarm["Properties"].get("AlarmActions", [])]
             self.expect(bool(actions) and set(actions) <= set(topics), f"{name} tells nobody")
+        self.check_letters_are_told(topics)
         watched = {alarm["Properties"].get("MetricName") for alarm in alarms.values()}
         wanted = {"5XXError", "Latency", "Throttles", "ConditionalCheckFailedRequests", "TransactionConflict"}
         wanted |= {"ReadThrottleEvents", "WriteThrottleEvents", "FunctionFaults"}
@@ -619,6 +656,26 @@ class Check:
         filters = self.of_type("AWS::Logs::MetricFilter").values()
         made = {metric["MetricName"] for each in filters for metric in each["Properties"]["MetricTransformations"]}
         self.expect("FunctionFaults" in made, "nothing makes the metric FunctionFaults")
+
+
+    def check_letters_are_told(self, topics: Json) -> None:
+        """S3 tells a topic of each dead letter, which the topic has to allow before the bucket is made."""
+        letters = self.resources.get(DEAD_LETTERS, {})
+        told = letters.get("Properties", {}).get("NotificationConfiguration", {}).get("TopicConfigurations", [])
+        told = {plain(each["Topic"]) for each in told if each["Event"] == "s3:ObjectCreated:*"}
+        self.expect(bool(told) and told <= set(topics), f"{DEAD_LETTERS}: nobody hears of them")
+        may_tell: dict[str, set[str]] = {}
+        for name, policy in self.of_type("AWS::SNS::TopicPolicy").items():
+            for statement in as_list(policy["Properties"]["PolicyDocument"]["Statement"]):
+                if statement.get("Condition") != {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}:
+                    self.fail(f"{name}: other accounts may tell the topic something")
+                for topic in as_list(statement["Resource"]):
+                    may_tell.setdefault(plain(topic), set()).update(as_list(statement["Principal"].get("Service")))
+            self.expect(name in as_list(letters.get("DependsOn")), f"{DEAD_LETTERS}: made before it may tell {name}")
+        # A policy takes the place of the one that lets alarms tell a topic something.
+        for topic in sorted(told):
+            for service in ("cloudwatch.amazonaws.com", "s3.amazonaws.com"):
+                self.expect(service in may_tell.get(topic, set()), f"{topic}: {service} may not tell it anything")
 
 
 def check(template: Json, code: Code) -> list[str]:
@@ -666,11 +723,14 @@ def rights_of(statements: list[Json]) -> set[Right]:
         conditions = {
             key: as_list(value) for operator in statement["condition"].values() for key, value in operator.items()
         }
+        if is_for_dead_letters(statement["actions"], statement["resources"]):
+            # Lambda itself keeps what failed there.
+            continue
         for action in statement["actions"]:
-            if action.startswith("sqs:"):
-                # Lambda itself sends what failed there.
-                continue
-            if action.startswith("dynamodb:"):
+            if action.startswith(("events:", "sqs:")):
+                # There is one bus and one queue for each right, and no key.
+                keys = [""]
+            elif action.startswith("dynamodb:"):
                 keys = conditions.get("dynamodb:LeadingKeys", ["*"])
             elif action == "s3:ListBucket":
                 keys = conditions.get("s3:prefix", ["*"])
@@ -848,9 +908,51 @@ MUTATIONS: list[tuple[str, Mutation, str]] = [
         "compact: what fails for good is forgotten",
     ),
     (
-        "dead letters that nobody watches",
-        lambda t, c: t["Resources"].pop("CompactDeadLettersAlarm"),
-        "compact: nobody watches its dead letters",
+        "dead letters that nobody hears of",
+        lambda t, c: properties(t, "DeadLetters").pop("NotificationConfiguration"),
+        "DeadLetters: nobody hears of them",
+    ),
+    (
+        "alarms that nobody hears of",
+        lambda t, c: shared_statements(t, "AlarmTopicPolicy")[0].update(Principal={"Service": ["s3.amazonaws.com"]}),
+        "cloudwatch.amazonaws.com may not tell it anything",
+    ),
+    (
+        "a topic that anybody may write to",
+        lambda t, c: shared_statements(t, "AlarmTopicPolicy")[0].pop("Condition"),
+        "other accounts may tell the topic something",
+    ),
+    (
+        "a bucket that is made before it may tell",
+        lambda t, c: resource(t, "DeadLetters").pop("DependsOn"),
+        "made before it may tell AlarmTopicPolicy",
+    ),
+    (
+        "dead letters that anybody may read",
+        lambda t, c: properties(t, "DeadLetters")["PublicAccessBlockConfiguration"].update(BlockPublicPolicy=False),
+        "DeadLetters: PublicAccessBlockConfiguration",
+    ),
+    (
+        "dead letters without TLS",
+        lambda t, c: t["Resources"].pop("DeadLettersPolicy"),
+        "DeadLetters: its policy lets requests without TLS pass",
+    ),
+    (
+        "a function that does not know the bus",
+        lambda t, c: properties(t, "Events")["Environment"]["Variables"].pop("MUSEHUB_EVENT_BUS"),
+        "events is not given MUSEHUB_EVENT_BUS",
+    ),
+    (
+        "events on any bus",
+        lambda t, c: own_statements(t, "Events")[1].update(Resource="*"),
+        "events: events:PutEvents is no call to the table or the bucket",
+    ),
+    (
+        "another function that publishes events",
+        lambda t, c: own_statements(t, "Compact").append(
+            {"Effect": "Allow", "Action": ["events:PutEvents"], "Resource": {"Fn::GetAtt": ["EventBus", "Arn"]}}
+        ),
+        "compact: events:PutEvents is no call to the table or the bucket",
     ),
     (
         "another function deletes packs",

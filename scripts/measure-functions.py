@@ -219,6 +219,44 @@ def compacted(repo_id):
     return {"dynamodb": {"Keys": {"pk": {"S": f"REPO#{repo_id}"}, "sk": {"S": "PACK#01"}}, "SequenceNumber": "1"}}
 
 
+def moved(repo_id, n):
+    """What it says when a branch has moved."""
+    keys = {"pk": {"S": f"REPO#{repo_id}"}, "sk": {"S": f"LOG#01JXT21Q2PYJYZGM06QYMWFQ{n:02}"}}
+    line = {"branch": {"S": "main"}, "after": {"S": "c"}, "forced": {"BOOL": False}, "by": {"S": "u"}, "at": {"S": ""}}
+    return {"eventName": "INSERT", "dynamodb": {"Keys": keys, "NewImage": keys | line, "SequenceNumber": str(n)}}
+
+
+class Bus(http.server.BaseHTTPRequestHandler):
+    """An event bus that takes what it is told, one event at a time."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def do_POST(self):  # noqa: N802
+        self.rfile.read(int(self.headers["Content-Length"]))
+        answer = json.dumps({"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-amz-json-1.1")
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+
+@contextlib.contextmanager
+def event_bus():
+    """The environment that leads to a bus and to no queue, which a repository without webhooks needs none of."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Bus)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield {"AWS_ENDPOINT_URL_EVENTBRIDGE": url, "MUSEHUB_EVENT_BUS": "bus", "MUSEHUB_WEBHOOK_QUEUE": f"{url}/queue.fifo"}
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 def requests(token, repo_id, first, file):
     """What each function is asked, the n-th time: the least that takes it all the way, to the stores and back."""
     here = {"owner": "dev", "slug": "song"}
@@ -243,8 +281,9 @@ def requests(token, repo_id, first, file):
         "uploads": lambda n: repo("POST", "uploads"),
         "object": lambda n: event("GET", f"/o/{file}?repo_id={repo_id}", token=token, object_id=file),
         "stats": lambda n: event("GET", "/api/repos/dev/song/stats", token=token, **here),
-        # A change in the table's stream, and no request.
+        # Changes in the table's stream, and no requests.
         "compact": lambda n: {"Records": [compacted(repo_id)]},
+        "events": lambda n: {"Records": [moved(repo_id, n)]},
     }
 
 
@@ -320,10 +359,11 @@ def main(target, functions):
     with tempfile.TemporaryDirectory() as work:
         data, env, said = (f"{work}/{name}" for name in ("data", "env", "said"))
         asked = requests(*push_first(musehub, data, said))
-        with running([musehub, "backends", "--data", data, "--env", env], "Ctrl-C", said):
+        with running([musehub, "backends", "--data", data, "--env", env], "Ctrl-C", said), event_bus() as bus:
             # Nothing of this environment, so that the function is as it comes.
             environment = dict(line.split("=", 1) for line in pathlib.Path(env).read_text().splitlines())
             environment |= {"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512", "AWS_LAMBDA_FUNCTION_VERSION": "1", "RUST_LOG": "info"}
+            environment |= bus
             print(machine(), end="\n\n")
             print("| function | bootstrap | zip | start to first poll | first answer | status | peak memory |")
             print("|---|---|---|---|---|---|---|")

@@ -12,6 +12,7 @@ pub mod ambient;
 pub mod auth;
 pub mod aws;
 pub mod buffered;
+pub mod events;
 pub mod fsck;
 pub mod graph;
 pub mod id;
@@ -21,7 +22,9 @@ pub mod price;
 pub mod service;
 pub mod stats;
 pub mod store;
+pub mod stream;
 pub mod streaming;
+pub mod webhooks;
 pub mod wire;
 
 pub use service::Hub;

@@ -144,7 +144,6 @@ impl Hub {
     /// When a variable is missing or wrong.
     pub fn from_environment_at(dynamodb: &SdkConfig, s3: &SdkConfig) -> Result<Self, ConfigurationError> {
         let ambient = Ambient::system();
-        let required = |name| variable(name).ok_or(ConfigurationError::Missing(name));
         let location = Location { table: required("MUSEHUB_TABLE")?, bucket: required("MUSEHUB_BUCKET")? };
         let settings = Settings {
             push_to_create: choice("MUSEHUB_PUSH_TO_CREATE", "off, public or private", |value| match value {
@@ -449,6 +448,14 @@ pub fn log_as_json() {
 /// nothing that can be understood. Levels of modules are enough; more would bring a regular expression engine.
 pub fn log_filter(otherwise: Targets) -> Targets {
     variable("RUST_LOG").and_then(|given| given.parse().ok()).unwrap_or(otherwise)
+}
+
+/// What a variable of the environment holds that has to be there.
+///
+/// # Errors
+/// When it is not there, or empty.
+pub fn required(name: &'static str) -> Result<String, ConfigurationError> {
+    variable(name).ok_or(ConfigurationError::Missing(name))
 }
 
 pub(crate) fn variable(name: &str) -> Option<String> {

@@ -8,6 +8,7 @@
 //! - `compaction` keeps packs few, as the function `compact` does.
 //! - [`data`] is the data folder, with the token secret in it.
 //! - [`upkeep`] is what the commands share that look after repos.
+//! - [`replay`] does again what a function that the table's stream wakes could not do.
 //!
 //! [`stores`] is what commands work on that need no hub.
 //!
@@ -25,6 +26,7 @@ pub mod data;
 pub mod lambda;
 mod lifecycle;
 pub mod proxy;
+pub mod replay;
 pub mod router;
 pub mod s3;
 pub mod serve;

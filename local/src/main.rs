@@ -19,9 +19,11 @@ use common::store::compact::{Compaction, Limits};
 use common::store::garbage::{self, Collection, PutOff};
 use common::store::{Location, Store};
 use common::wire::error::with_causes;
+use events::Outlets;
 use indicatif::HumanBytes;
 use local::data::{DataFolder, SECRET_VARIABLE, given_secret};
 use local::proxy::{self, HubUrl};
+use local::replay::{Letters, Summary};
 use local::serve::{self, FIRST_HANDLE, FIRST_USER, Ids, Options, RequestLog, Storage};
 use local::stores::{self, OpenStores, RepoName};
 use tracing_subscriber::Layer;
@@ -73,6 +75,14 @@ enum Command {
     /// has needed since. A hub does both by itself; without --data this works on the stores of a deployment, which
     /// MUSEHUB_TABLE and MUSEHUB_BUCKET name, and which may be in use meanwhile.
     Gc(Gc),
+    /// Do what the functions that the table's stream wakes could not do, of a hub on AWS
+    ///
+    /// Lambda keeps changes that it has given up as dead letters in a bucket. Each is handed to the function that failed, here
+    /// in this process, oldest first; one that goes well is deleted, one that does not is kept. MUSEHUB_TABLE and
+    /// MUSEHUB_BUCKET name the stores, and MUSEHUB_EVENT_BUS and MUSEHUB_WEBHOOK_QUEUE where events go.
+    ///
+    /// Exit codes: 0 nothing is left, 1 something is, or the run failed.
+    Replay(Replay),
     /// Stand between a client and a hub on Lambda, which takes no more than 6 MB a request
     ///
     /// Small requests go to the hub as they are. Large ones go through its storage; until then they are kept in the
@@ -147,6 +157,16 @@ struct Compact {
 }
 
 #[derive(Args)]
+struct Replay {
+    /// The bucket of the dead letters, an output of the stack
+    #[arg(long, env = "MUSEHUB_DEAD_LETTERS", value_name = "BUCKET")]
+    letters: String,
+    /// Only say what there is
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Args)]
 struct Proxy {
     /// The URL of the hub, for example https://hub.example.com
     #[arg(long, value_name = "URL")]
@@ -213,6 +233,7 @@ async fn command() -> ExitCode {
         Command::Backends(arguments) => run_stores(arguments).await,
         Command::Compact(arguments) => compact(arguments).await,
         Command::Gc(arguments) => gc(arguments).await,
+        Command::Replay(arguments) => replay(arguments).await,
         Command::Proxy(arguments) => pass_on(arguments).await,
         Command::Moving(command) => moving::run(command).await,
     };
@@ -370,6 +391,21 @@ async fn compact(arguments: Compact) -> Result<(), Box<dyn Error>> {
         println!("another run is at work on the rest");
     }
     Ok(())
+}
+
+async fn replay(arguments: Replay) -> Result<(), Box<dyn Error>> {
+    let config = stores::aws().await;
+    let stores = OpenStores::open(None).await?;
+    let letters = Letters::new(stores::s3(&config), arguments.letters);
+    let ambient = stores.store.ambient();
+    let outlets = || Ok(Outlets::from_environment_at(&config, &config, ambient)?);
+    let summary = letters.replay(&stores.store, outlets, arguments.dry_run, |line| println!("{line}")).await?;
+    let Summary { good, kept, more } = summary;
+    println!("{good} {}, {kept} kept", if arguments.dry_run { "can be replayed" } else { "replayed" });
+    if more > 0 {
+        println!("{more} more were not looked at: run this again");
+    }
+    if kept + more > 0 { Err("dead letters are left".into()) } else { Ok(()) }
 }
 
 fn greet(greeting: &str) -> std::io::Result<()> {

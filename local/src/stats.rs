@@ -72,7 +72,7 @@ fn print(out: &mut impl Write, name: &str, stats: &Stats) -> std::io::Result<()>
         DecimalBytes(large.bytes)
     )?;
     if let Some(garbage) = &stats.garbage {
-        writeln!(out, "{} files that nothing names, {}", garbage.count, DecimalBytes(garbage.bytes))?;
+        writeln!(out, "{} files of garbage, {}", garbage.count, DecimalBytes(garbage.bytes))?;
     }
     print_clone(out, "a clone", &stats.clone.warm)?;
     print_clone(out, "from a cold start", &stats.clone.cold)

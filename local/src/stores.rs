@@ -20,6 +20,12 @@ pub async fn aws() -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest()).http_client(http_client()).load().await
 }
 
+/// S3, reached so. Of an emulator, which an endpoint in the environment names, no bucket has a host name of its own.
+pub fn s3(config: &SdkConfig) -> aws_sdk_s3::Client {
+    let is_emulated = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"].iter().any(|name| std::env::var_os(name).is_some());
+    aws_sdk_s3::Client::from_conf(aws_sdk_s3::config::Builder::from(config).force_path_style(is_emulated).build())
+}
+
 /// Why a command did not get at what it was to work on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

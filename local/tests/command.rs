@@ -187,6 +187,16 @@ fn the_stores_run_by_themselves_and_say_where_in_a_file_of_their_own() {
         assert!(minted.status.success(), "{}", complaint(&minted));
         assert_eq!(String::from_utf8_lossy(&minted.stdout).split('.').count(), 3, "a JWT has three parts");
     }
+    // There are no dead letters, so it is not asked where events go.
+    let mut replay = command(&["replay", "--letters", value("MUSEHUB_BUCKET")]);
+    replay.envs(environment.lines().filter_map(|line| line.split_once('=')));
+    let replayed = replay.output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&replayed.stdout), "0 replayed, 0 kept\n", "{replayed:?}");
+    assert!(replayed.status.success());
+    let lost =
+        replay.env("MUSEHUB_DEAD_LETTERS", "").args(["--dry-run"]).env("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1");
+    let lost = lost.output().unwrap();
+    assert!(complaint(&lost).contains("the bucket of dead letters does not answer"), "{}", complaint(&lost));
     stores.signal("-TERM");
     assert!(stores.process.wait().unwrap().success());
 }

@@ -14,11 +14,13 @@ use crate::pack::PackId;
 use crate::store::Error;
 use crate::store::garbage::RETENTION;
 use crate::store::items::{
-    COLLECTED, CollectedItem, GARBAGE, HandleItem, Item, Key, LOG_PREFIX, LogItem, META, MemberItem, MetaItem,
-    NameItem, PACK_PREFIX, PK, ProfileItem, REF_PREFIX, RELEASE_PREFIX, RefItem, ReleaseItem, SET_ASIDE_PREFIX, SK,
-    TAG_PREFIX, TagItem, UploadsItem, Visibility, decode, encode, repo_pk,
+    COLLECTED, CollectedItem, GARBAGE, HOOK_PREFIX, HOOKED_PREFIX, HandleItem, HookItem, HookedItem, Item, Key,
+    LOG_PREFIX, LogItem, META, MemberItem, MetaItem, NameItem, PACK_PREFIX, PK, ProfileItem, REF_PREFIX,
+    RELEASE_PREFIX, RefItem, ReleaseItem, SET_ASIDE_PREFIX, SK, TAG_PREFIX, TagItem, UploadsItem, Visibility, decode,
+    encode, repo_pk,
 };
 use crate::store::uploads::KEPT;
+use crate::webhooks::HookId;
 use crate::wire::release::{PostedRelease, Release};
 
 const MEMBER_PREFIX: &str = "MEMBER#";
@@ -229,6 +231,12 @@ impl Check<'_> {
                     }
                 }
                 _ if name.starts_with(MEMBER_PREFIX) => drop(check.read::<MemberItem>(item, Mend::Person)),
+                _ if let Some(hook) = name.strip_prefix(HOOK_PREFIX) => {
+                    if check.is_name::<HookId>(HOOK_PREFIX, hook) {
+                        check.read::<HookItem>(item, Mend::Person);
+                    }
+                }
+                _ if name.starts_with(HOOKED_PREFIX) => drop(check.read::<HookedItem>(item, Mend::Person)),
                 _ if let Some(pack) = name.strip_prefix(SET_ASIDE_PREFIX) => {
                     if let Ok(pack) = PackId::from_string(pack) {
                         check.set_aside.push(pack);

@@ -1,5 +1,5 @@
 //! The rights that a call takes, as IAM names them, and what it takes them on: the partition key of an item, or the key
-//! of an S3 object or the prefix of a list.
+//! of an S3 object or the prefix of a list; nothing for a bus or a queue, of which there is one.
 //!
 //! <https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html>,
 //! <https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html>
@@ -71,6 +71,12 @@ pub(super) fn of(input: &Input, operation: &str) -> Vec<(String, String)> {
     } else {
         right(operation, None)
     }
+}
+
+/// The right of a service whose calls each take the one of their own name, on something that no key names. A batch of SQS
+/// takes the right to its single call.
+pub(super) fn named(service: &str, operation: &str) -> Vec<(String, String)> {
+    vec![(format!("{service}:{}", operation.trim_end_matches("Batch")), String::new())]
 }
 
 /// The rights that a transaction takes are those of its writes.

@@ -1,4 +1,4 @@
-//! Watches the calls to DynamoDB and S3 where the SDK makes them.
+//! Watches the calls to DynamoDB and S3, and those to EventBridge and SQS, where the SDK makes them.
 //!
 //! Each attempt is counted, with what it costs. At the level `debug` each call is logged with the function that makes it
 //! and the rights that it takes, presigned ones too, which others will make with the function's rights;
@@ -26,6 +26,10 @@ pub enum Service {
     Dynamodb,
     /// S3.
     S3,
+    /// EventBridge.
+    Eventbridge,
+    /// SQS.
+    Sqs,
 }
 
 /// What watches the calls of one SDK client.
@@ -74,7 +78,12 @@ impl Intercept for CallWatch {
         if tracing::enabled!(tracing::Level::DEBUG) {
             let function = current().map_or("none", |watch| watch.function());
             let operation = operation(config);
-            for (action, key) in rights::of(context.input(), operation) {
+            let rights = match self.service {
+                Service::Dynamodb | Service::S3 => rights::of(context.input(), operation),
+                Service::Eventbridge => rights::named("events", operation),
+                Service::Sqs => rights::named("sqs", operation),
+            };
+            for (action, key) in rights {
                 tracing::debug!(function, operation, action, key, "storage call");
             }
         }
@@ -121,6 +130,8 @@ impl Intercept for CallWatch {
             let calls = match self.service {
                 Service::Dynamodb => &mut seen.dynamodb,
                 Service::S3 => &mut seen.s3,
+                // No request makes such a call.
+                Service::Eventbridge | Service::Sqs => return,
             };
             calls.count += 1;
             calls.time += time;

@@ -146,6 +146,10 @@ impl Store {
     /// When the table does not answer.
     pub async fn create_repo(&self, repo: &NewRepo) -> Result<Outcome, Error> {
         let marker = Key::name(&repo.meta.owner, &repo.meta.slug);
-        self.transact(repo.items(self)?, &marker, |item: NameItem| item.repo_id == repo.id).await
+        let outcome = self.transact(repo.items(self)?, &marker, |item: NameItem| item.repo_id == repo.id).await?;
+        if outcome == Outcome::Landed {
+            self.tell([encode(&Key::meta(&repo.id), &repo.meta)?]);
+        }
+        Ok(outcome)
     }
 }

@@ -83,6 +83,8 @@ impl Store {
         let now = self.ambient.now_iso();
         let mut items = Vec::new();
         let mut marker = None;
+        let mut line = None;
+        let mut meta = None;
 
         if let Some(StoredPack { id, written, .. }) = change.pack {
             let key = Key::pack(change.repo, *id);
@@ -98,7 +100,7 @@ impl Store {
                 Some(before) => put_instead(table, encode(&ref_key, &head)?, before)?,
             });
             let log_key = Key::log(change.repo, self.ambient.ulid());
-            let line = LogItem {
+            let moved = LogItem {
                 branch: branch.name.clone(),
                 before: branch.before.cloned(),
                 after: branch.after.clone(),
@@ -106,17 +108,23 @@ impl Store {
                 by: change.by.to_owned(),
                 at: now.clone(),
             };
-            items.push(put_new(table, encode(&log_key, &line)?)?);
+            let moved = encode(&log_key, &moved)?;
+            line = self.to_tell(&moved);
+            items.push(put_new(table, moved)?);
             marker.get_or_insert(log_key);
         }
         let first_branch = change.branch.as_ref().filter(|branch| branch.is_first).map(|branch| branch.name);
         match (change.creates, first_branch) {
-            (Some(repo), None) => items.extend(repo.items(self)?),
+            (Some(repo), None) => {
+                items.extend(repo.items(self)?);
+                meta = Some(encode(&Key::meta(&repo.id), &repo.meta)?);
+            }
             (Some(repo), Some(branch)) => {
                 let mut repo = repo.clone();
                 repo.meta.default_branch = branch.to_string();
                 repo.meta.first_pushed_at = Some(now);
                 items.extend(repo.items(self)?);
+                meta = Some(encode(&Key::meta(&repo.id), &repo.meta)?);
             }
             (None, Some(branch)) => items.push(set_default_branch(table, change.repo, branch, now)?),
             (None, None) => {}
@@ -140,6 +148,7 @@ impl Store {
                 // Nobody may be listening.
                 let _ = self.landed.send(change.repo.clone());
             }
+            self.tell(meta.into_iter().chain(line));
         }
         Ok(outcome)
     }

@@ -1,6 +1,6 @@
 //! What the table holds: one struct for each kind of item, and their keys.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::de::DeserializeOwned;
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 use crate::id::{BranchName, CommitId, Label, RepoId, Slug};
 use crate::pack::{PackId, PackSummary, Section};
+use crate::webhooks::{HookId, Secret};
 
 /// The partition key.
 pub const PK: &str = "pk";
@@ -24,6 +25,8 @@ pub const REF_PREFIX: &str = "REF#";
 pub const TAG_PREFIX: &str = "TAG#";
 /// What the sort keys of a repo's releases begin with: as short for the same reason.
 pub const RELEASE_PREFIX: &str = "REL#";
+/// What the sort keys of the lines of a repo's push log begin with.
+pub const LOG_PREFIX: &str = "LOG#";
 /// What the sort keys of a repo's packs begin with.
 pub const PACK_PREFIX: &str = "PACK#";
 /// What the sort keys of the packs that a repo no longer has begin with, as long as they are in S3.
@@ -31,6 +34,10 @@ pub const RETIRED_PREFIX: &str = "RETIRED#";
 /// What the sort keys of the damaged packs begin with that a repair has taken off a repo's list, and that nobody deletes
 /// unasked.
 pub const SET_ASIDE_PREFIX: &str = "DAMAGED#";
+/// What the sort keys of a repo's webhooks begin with.
+pub const HOOK_PREFIX: &str = "HOOK#";
+/// What the sort keys begin with of what says how far the deliveries to a webhook have come.
+pub const HOOKED_PREFIX: &str = "HOOKED#";
 /// The sort key of a repo's item that ends when there is something to sweep.
 pub const SWEEP: &str = "SWEEP";
 /// The sort key of a repo's item that ends when there is garbage to look for.
@@ -39,8 +46,6 @@ pub const GARBAGE: &str = "GARBAGE";
 pub(crate) const CONDEMNED_AT: &str = "condemned_at";
 /// The sort key of a repo's item that says what was collected.
 pub const COLLECTED: &str = "COLLECTED";
-/// What the sort keys of the lines of a repo's push log begin with.
-pub const LOG_PREFIX: &str = "LOG#";
 /// The sort key of a user's one item about itself.
 pub const PROFILE: &str = "PROFILE";
 
@@ -124,6 +129,16 @@ impl Key {
     /// A line of the push log.
     pub fn log(repo: &RepoId, line: ulid::Ulid) -> Self {
         Self::new(repo_pk(repo), format!("{LOG_PREFIX}{line}"))
+    }
+
+    /// A webhook.
+    pub fn hook(repo: &RepoId, hook: HookId) -> Self {
+        Self::new(repo_pk(repo), format!("{HOOK_PREFIX}{hook}"))
+    }
+
+    /// How far the deliveries to a webhook have come.
+    pub fn hooked(repo: &RepoId, hook: HookId) -> Self {
+        Self::new(repo_pk(repo), format!("{HOOKED_PREFIX}{hook}"))
     }
 
     /// A collaborator of a repo.
@@ -273,12 +288,18 @@ pub struct TagItem {
     pub commit_id: CommitId,
     /// When the tag was made, as the client says.
     pub created_at: String,
+    /// A ULID that the hub draws when it writes the item. Absent in items of before there were events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_id: Option<String>,
+    /// The user that the item was written for. Absent where `write_id` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_by: Option<String>,
 }
 
 /// `REPO#<repo_id>` | `REL#<tag>`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ReleaseItem {
-    /// Drawn by whoever wrote the item, who knows it again by this.
+    /// A ULID, drawn by whoever wrote the item, who knows it again by this.
     pub write_id: String,
     /// The commit that it is.
     pub commit_id: CommitId,
@@ -288,6 +309,9 @@ pub struct ReleaseItem {
     pub is_draft: bool,
     /// When it was made, as the client says: releases are listed by this.
     pub created_at: String,
+    /// The user who published it. Absent in items of before there were events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_by: Option<String>,
     /// Bytes of `record` before it was compressed.
     pub size: u64,
     /// The release as one msgpack map, compressed as one zstd frame.
@@ -421,6 +445,36 @@ pub struct LogItem {
     pub by: String,
     /// ISO 8601.
     pub at: String,
+}
+
+/// `REPO#<repo_id>` | `HOOK#<ulid>`: a webhook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookItem {
+    /// Where events are POSTed.
+    pub url: String,
+    /// What deliveries are signed with.
+    pub secret: Secret,
+    /// The types of the events that it wants; absent for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<BTreeSet<String>>,
+    /// Why nothing is delivered to it any more; absent as long as it is active.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inactive_because: Option<String>,
+    /// ISO 8601.
+    pub created_at: String,
+    /// The user that made it.
+    pub created_by: String,
+}
+
+/// `REPO#<repo_id>` | `HOOKED#<ulid>`: how far the deliveries to a webhook have come. Only `musehub serve` writes it: in a
+/// deployment the queue knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookedItem {
+    /// Until when all that happened is delivered or given up, but for what came to light late: milliseconds since the Unix
+    /// epoch.
+    pub until: u64,
+    /// The ids of the events that were done last, which may be of any time shortly before or after.
+    pub done: Vec<String>,
 }
 
 /// `REPO#<repo_id>` | `MEMBER#<user_id>`.

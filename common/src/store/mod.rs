@@ -9,7 +9,9 @@
 //! - [`items`] is what the table holds, [`repo`] reads the items of one repo, [`account`] users and new repos.
 //! - [`change`] is the one commit point.
 //! - [`tags`] and [`releases`] are names for commits, an item each.
+//! - [`hooks`] are the URLs that want to hear of what happens in a repo.
 //! - [`packs`] puts and gets packs; [`index`] is what the packs of one repo hold, cached; [`reader`] streams records.
+//! - `events` is what happened, read back from the items.
 //! - [`health`] looks whether the bucket is there.
 //! - [`compact`] merges packs, so that they stay few; [`garbage`] takes out of them what nobody reaches.
 //! - [`inspect`] is what only upkeep asks of the stores.
@@ -20,8 +22,10 @@ pub mod account;
 pub mod backup;
 pub mod change;
 pub mod compact;
+mod events;
 pub mod garbage;
 pub mod health;
+pub mod hooks;
 pub mod index;
 pub mod inspect;
 pub mod items;
@@ -45,6 +49,7 @@ use quick_cache::sync::Cache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 
 use crate::ambient::Ambient;
+use crate::events::Occurrence;
 use crate::id::RepoId;
 use crate::observe::storage::{CallWatch, Service};
 use crate::{pack, wire};
@@ -70,6 +75,8 @@ const REMEMBERED_NAMES: usize = 10_000;
 const REMEMBERED_PROFILES: usize = 10_000;
 /// How many landed packs wait for a receiver that is slow to hear of them.
 const REMEMBERED_LANDINGS: usize = 1_024;
+/// How much of what happened waits for a receiver that is slow to hear of it.
+const REMEMBERED_OCCURRENCES: usize = 4_096;
 
 /// Where everything is kept.
 #[derive(Debug, Clone)]
@@ -94,6 +101,7 @@ pub struct Store {
     readers: Arc<Semaphore>,
     bodies: Arc<Semaphore>,
     landed: broadcast::Sender<RepoId>,
+    happened: broadcast::Sender<Occurrence>,
 }
 
 impl Store {
@@ -130,6 +138,7 @@ impl Store {
             readers: Arc::new(Semaphore::new(PARALLEL_READERS)),
             bodies: Arc::new(Semaphore::new(uploads::BODIES_MEBIBYTES as usize)),
             landed: broadcast::Sender::new(REMEMBERED_LANDINGS),
+            happened: broadcast::Sender::new(REMEMBERED_OCCURRENCES),
         }
     }
 

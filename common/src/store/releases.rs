@@ -25,12 +25,12 @@ struct SizeOnly {
 }
 
 impl Store {
-    /// Keeps a release, unless there is one of its tag.
+    /// Keeps a release that this user publishes, unless there is one of its tag.
     ///
     /// # Errors
     /// [`wire::Error::PayloadTooLarge`] or [`wire::Error::TooMany`] for what does not fit, and when the table does not
     /// answer.
-    pub async fn put_release(&self, repo: &RepoId, release: &Release) -> Result<Outcome, wire::Error> {
+    pub async fn put_release(&self, repo: &RepoId, release: &Release, by: &str) -> Result<Outcome, wire::Error> {
         let raw = release.record()?;
         let record = zstd::bulk::compress(&raw, LEVEL).map_err(wire::Error::internal)?;
         if record.len() > MAX_RELEASE {
@@ -54,13 +54,20 @@ impl Store {
             channel: release.channel.as_str().to_owned(),
             is_draft: release.is_draft,
             created_at: release.created_at().to_owned(),
+            written_by: Some(by.to_owned()),
             size: raw.len() as u64,
             record,
         };
         let key = Key::release(repo, &release.tag);
-        let put = put_new(&self.location.table, encode(&key, &item)?)?;
+        let encoded = encode(&key, &item)?;
+        let told = self.to_tell(&encoded);
+        let put = put_new(&self.location.table, encoded)?;
         let is_ours = |stored: ReleaseItem| stored.write_id == item.write_id;
-        Ok(self.transact(vec![put], &key, is_ours).await?)
+        let outcome = self.transact(vec![put], &key, is_ours).await?;
+        if outcome == Outcome::Landed {
+            self.tell(told);
+        }
+        Ok(outcome)
     }
 
     /// The releases of a repo that pass the filter, newest first, as they were posted.

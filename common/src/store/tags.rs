@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::{PutRequest, WriteRequest};
 use futures_util::{TryStreamExt, stream};
 
 use super::change::LAST_PAUSE;
-use super::items::{Key, TAG_PREFIX, TagItem, encode};
+use super::items::{Item, Key, TAG_PREFIX, TagItem, encode};
 use super::{Error, FIRST_PAUSE, Store};
 use crate::id::{Label, RepoId};
 use crate::wire::limits::MAX_TAGS_OF_REPO;
@@ -35,18 +35,30 @@ impl Store {
     }
 
     /// Writes tags, whatever they were before. When it fails some of them may be written; writing them all again is
-    /// harmless.
+    /// harmless. Each is given a `write_id`, and is `written_by` this user.
     ///
     /// # Errors
     /// When the table does not take them.
-    pub async fn put_tags(&self, repo: &RepoId, tags: &BTreeMap<Label, TagItem>) -> Result<(), Error> {
-        let put = |(label, item): (&Label, &TagItem)| {
-            let put = PutRequest::builder().set_item(Some(encode(&Key::tag(repo, label), item)?)).build();
-            Ok(WriteRequest::builder().put_request(put.map_err(Error::fault)?).build())
+    pub async fn put_tags(&self, repo: &RepoId, tags: BTreeMap<Label, TagItem>, by: &str) -> Result<(), Error> {
+        let put = |(label, mut tag): (Label, TagItem)| {
+            tag.write_id = Some(self.ambient.ulid().to_string());
+            tag.written_by = Some(by.to_owned());
+            let item = encode(&Key::tag(repo, &label), &tag)?;
+            let told = self.to_tell(&item);
+            let put = PutRequest::builder().set_item(Some(item)).build().map_err(Error::fault)?;
+            Ok((WriteRequest::builder().put_request(put).build(), told))
         };
-        let writes = tags.iter().map(put).collect::<Result<Vec<_>, Error>>()?;
+        let writes = tags.into_iter().map(put).collect::<Result<Vec<_>, Error>>()?;
         let batches = stream::iter(writes.chunks(BATCH).map(Ok));
-        batches.try_for_each_concurrent(PARALLEL_BATCHES, |batch| self.write_batch(batch.to_vec())).await
+        let write = |batch: &[(WriteRequest, Option<Item>)]| {
+            let (writes, told): (Vec<_>, Vec<_>) = batch.iter().cloned().unzip();
+            async move {
+                self.write_batch(writes).await?;
+                self.tell(told.into_iter().flatten());
+                Ok(())
+            }
+        };
+        batches.try_for_each_concurrent(PARALLEL_BATCHES, write).await
     }
 
     /// Writes up to 25 items, whatever was there before.

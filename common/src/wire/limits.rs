@@ -26,6 +26,10 @@ pub const MAX_RELEASES_OF_REPO: usize = 1_000;
 pub const MAX_RELEASE: usize = 380_000;
 /// Bytes of all releases of one repo: a client reads no more than 64 MiB of their list.
 pub const MAX_RELEASES_BYTES: usize = 32 << 20;
+/// Webhooks of one repo.
+pub const MAX_HOOKS_OF_REPO: usize = 20;
+/// Bytes of the URL of a webhook.
+pub const MAX_HOOK_URL: usize = 2_048;
 /// Entries in the manifest of one snapshot.
 pub const MAX_MANIFEST_ENTRIES: usize = 100_000;
 /// Bytes of one object sent inside a request body.

@@ -40,7 +40,7 @@ async fn publish(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> 
         missing.note(|| format!("commit '{}' of release '{}'", release.commit, release.tag));
         missing.refuse()?;
     }
-    if hub.store.put_release(&repo.id, &release).await? == Outcome::Conflict {
+    if hub.store.put_release(&repo.id, &release, &caller.user_id).await? == Outcome::Conflict {
         return Err(Error::ReleaseExists(release.tag));
     }
     call.respond(StatusCode::CREATED, &ReleaseResponse { release_id: release.id() })

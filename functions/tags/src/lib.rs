@@ -56,7 +56,7 @@ async fn store(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     changed.retain(|label, item| known.get(label) != Some(item));
     let new = changed.keys().filter(|label| !known.contains_key(label)).count();
     Error::check_count("tags of one repository", known.len() + new, MAX_TAGS_OF_REPO)?;
-    hub.store.put_tags(&repo.id, &changed).await?;
+    hub.store.put_tags(&repo.id, changed, &caller.user_id).await?;
     call.respond(StatusCode::OK, &TagsResponse { stored })
 }
 
@@ -74,6 +74,9 @@ fn item(hub: &Hub, repo_id: &str, tag: &PostedTag<'_>, before: Option<&TagItem>)
         repo_id: field("repo_id", &tag.repo_id, before.map(|tag| &tag.repo_id), &|| repo_id.to_owned())?,
         commit_id: tag.commit_id.clone(),
         created_at: field("created_at", &tag.created_at, before.map(|tag| &tag.created_at), &|| ambient.now_iso())?,
+        // Drawn anew when it is written; until then these tell what has changed from what has not.
+        write_id: before.and_then(|tag| tag.write_id.clone()),
+        written_by: before.and_then(|tag| tag.written_by.clone()),
     })
 }
 

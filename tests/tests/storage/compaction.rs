@@ -7,6 +7,7 @@ use std::time::Duration;
 use common::pack::PackId;
 use common::store::Error;
 use common::store::compact::{Compaction, GRACE, Limits, ORPHANS_KEPT};
+use common::stream::Batch;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tests::history::{self, Builder, History, Object, Pack};
@@ -722,7 +723,7 @@ async fn a_run_that_may_read_little_ends_early_and_the_next_goes_on() {
 }
 
 /// A batch as the table's stream sends it: a pack landed in each of these repos.
-fn landed(repos: &[&str]) -> compact::Event {
+fn landed(repos: &[&str]) -> Batch {
     let record = |(number, repo): (usize, &&str)| {
         json!({
             "eventName": "INSERT",

@@ -8,9 +8,11 @@
 
 mod ahead;
 mod bodies;
+mod bus;
 mod cold;
 mod compaction;
 mod damage;
+mod events;
 mod faults;
 mod fsck;
 mod garbage;
@@ -23,6 +25,7 @@ mod observe;
 mod outages;
 mod process;
 mod races;
+mod replay;
 mod scripts;
 mod stats;
 mod steps;

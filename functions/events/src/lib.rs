@@ -1,0 +1,294 @@
+//! Tells others what happens in repos. The table's stream wakes it, for a line of a push log, a tag, a release and a new
+//! repo; each becomes an event on the bus, and a message to each webhook of the repo in the queue that those are delivered
+//! from. `docs/events.md` says what is in it.
+//!
+//! Of one repo nothing is told before all that came earlier was: where one event is not taken, those behind it wait, and
+//! only those of the same repo. The change is named to Lambda, which sends it again with everything behind it. So
+//! what was told may be told again, with the same id. A change that fails for good is a dead letter, for which
+//! `musehub replay` calls this function.
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod outlets;
+
+use std::collections::VecDeque;
+
+use common::events::{Event, Occurrence, SEQUENCE_LENGTH};
+use common::id::RepoId;
+use common::observe;
+use common::store::items::{HookItem, LOG_PREFIX, META, MetaItem, RELEASE_PREFIX, TAG_PREFIX, repo_of};
+use common::store::{self, Store};
+use common::stream::{Answer, Batch, Record};
+use common::webhooks::{HookId, Message};
+use common::wire::error::with_causes;
+use futures_util::{StreamExt, stream};
+
+pub use outlets::{Outlets, SOURCE};
+
+/// What a round of calls may take, in milliseconds. With less left none is begun. A service that answers as slowly as it may
+/// takes three calls of 12 seconds for each entry; ten repos have at most 40 calls for their webhooks.
+const A_ROUND_TAKES: u64 = 150_000;
+/// Calls to the queue at the same time.
+const PARALLEL_CALLS: usize = 16;
+/// Repos that are looked up at the same time.
+const PARALLEL_READS: usize = 8;
+/// An item that was written so much later than its id was drawn, in milliseconds, is a copy, such as a restored backup makes:
+/// what it says was told when it happened. No request takes a tenth of this.
+const LATE: u64 = 60 * 60 * 1_000;
+
+/// Tells what the changes of a batch say has happened, until `deadline`, in milliseconds since the Unix epoch.
+pub async fn handle(store: &Store, outlets: &Outlets, batch: Batch, deadline: u64) -> Answer {
+    let run = Box::pin(tell(store, outlets, batch, deadline));
+    observe::run_as(env!("CARGO_PKG_NAME"), store.ambient(), run).await
+}
+
+/// Whether a change is one that this function is woken for: the filters of its event source say the same.
+pub fn is_told(record: &Record) -> bool {
+    let (name, key) = (record.event_name.as_str(), record.sk());
+    repo_of(record.pk()).is_some()
+        && match name {
+            "INSERT" => {
+                key == META || [LOG_PREFIX, TAG_PREFIX, RELEASE_PREFIX].iter().any(|prefix| key.starts_with(prefix))
+            }
+            "MODIFY" => key.starts_with(TAG_PREFIX),
+            _ => false,
+        }
+}
+
+/// A change on its way.
+struct Change {
+    /// Its place in the batch.
+    position: usize,
+    sequence_number: String,
+    record: Record,
+}
+
+/// What is to be told of one repo, oldest first.
+struct Queue {
+    repo: RepoId,
+    changes: VecDeque<Change>,
+    known: Option<Known>,
+}
+
+/// What has to be known of a repo.
+struct Known {
+    meta: MetaItem,
+    hooks: Vec<(HookId, HookItem)>,
+}
+
+/// An event that is to be told now.
+struct Next {
+    /// The place of its queue.
+    queue: usize,
+    event: Event,
+    detail: String,
+}
+
+async fn tell(store: &Store, outlets: &Outlets, batch: Batch, deadline: u64) -> Answer {
+    let mut queues = queues(batch);
+    let mut failed: Vec<(usize, String)> = Vec::new();
+    look_up(store, &mut queues, &mut failed).await;
+    let mut told = 0;
+    loop {
+        let round = next_round(&mut queues, &mut failed);
+        if round.is_empty() {
+            break;
+        }
+        if store.ambient().now_ms().saturating_add(A_ROUND_TAKES) > deadline {
+            tracing::warn!("no time is left for the rest of the batch");
+            queues.iter_mut().for_each(|queue| stop(queue, &mut failed));
+            break;
+        }
+        let known = |queue: usize| queues.get(queue).and_then(|queue: &Queue| queue.known.as_ref());
+        let why_not = round_of(outlets, &round, &known).await;
+        for (next, why_not) in round.iter().zip(why_not) {
+            match why_not {
+                None => {
+                    told += 1;
+                    if let Some(queue) = queues.get_mut(next.queue) {
+                        queue.changes.pop_front();
+                    }
+                }
+                Some(why) => {
+                    let Event { id, repo, .. } = &next.event;
+                    tracing::error!(repo = %repo.id, event = id, why, "an event was not told");
+                    queues.get_mut(next.queue).into_iter().for_each(|queue| stop(queue, &mut failed));
+                }
+            }
+        }
+    }
+    tracing::info!(told, failed = failed.len(), "events");
+    failed.sort();
+    let mut answer = Answer::default();
+    failed.into_iter().for_each(|(_, sequence_number)| answer.fail(sequence_number));
+    answer
+}
+
+/// The changes of a batch, repo by repo.
+fn queues(batch: Batch) -> Vec<Queue> {
+    let mut queues: Vec<Queue> = Vec::new();
+    for (position, record) in batch.records.into_iter().enumerate() {
+        let Some(repo) = repo_of(record.pk()).filter(|_| is_told(&record)) else {
+            continue;
+        };
+        let change = Change { position, sequence_number: record.sequence_number().to_owned(), record };
+        // A batch has a hundred changes.
+        match queues.iter_mut().find(|queue| queue.repo == repo) {
+            Some(queue) => queue.changes.push_back(change),
+            None => queues.push(Queue { repo, changes: VecDeque::from([change]), known: None }),
+        }
+    }
+    queues
+}
+
+/// Reads what each repo is called and which webhooks it has. Of one that is gone there is nothing to tell.
+async fn look_up(store: &Store, queues: &mut [Queue], failed: &mut Vec<(usize, String)>) {
+    let read = async |repo: RepoId| {
+        let (meta, hooks) = tokio::try_join!(store.known_by(&repo), store.hooks(&repo))?;
+        Ok::<_, store::Error>(meta.map(|meta| Known { meta, hooks }))
+    };
+    let repos: Vec<RepoId> = queues.iter().map(|queue| queue.repo.clone()).collect();
+    let found: Vec<_> = stream::iter(repos).map(read).buffered(PARALLEL_READS).collect().await;
+    for (queue, found) in queues.iter_mut().zip(found) {
+        match found {
+            Ok(known) => {
+                if known.is_none() {
+                    tracing::info!(repo = %queue.repo, "nothing is told of a repo that is gone");
+                    queue.changes.clear();
+                }
+                queue.known = known;
+            }
+            Err(error) => {
+                tracing::error!(repo = %queue.repo, causes = with_causes(&error), "a repo was not looked up");
+                stop(queue, failed);
+            }
+        }
+    }
+}
+
+/// Nothing more is told of a repo in this run, from its first change on.
+fn stop(queue: &mut Queue, failed: &mut Vec<(usize, String)>) {
+    if let Some(first) = queue.changes.pop_front() {
+        failed.push((first.position, first.sequence_number));
+    }
+    queue.changes.clear();
+}
+
+/// The next event of each of some repos, as many as one call takes: never two of one repo, of which the second might be
+/// taken and the first not. What is no event is dropped on the way.
+fn next_round(queues: &mut [Queue], failed: &mut Vec<(usize, String)>) -> Vec<Next> {
+    let mut round: Vec<Next> = Vec::new();
+    let mut bytes = 0;
+    for (position, queue) in queues.iter_mut().enumerate() {
+        if round.len() == outlets::ENTRIES {
+            break;
+        }
+        match next_event(queue) {
+            Ok(Some((event, detail))) => {
+                bytes += detail.len();
+                if bytes > outlets::BYTES && !round.is_empty() {
+                    break;
+                }
+                round.push(Next { queue: position, event, detail });
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(repo = %queue.repo, causes = with_causes(&error), "a change could not be read");
+                stop(queue, failed);
+            }
+        }
+    }
+    round
+}
+
+/// The first event that waits of a repo, and its JSON.
+fn next_event(queue: &mut Queue) -> Result<Option<(Event, String)>, store::Error> {
+    let Some(known) = &queue.known else {
+        return Ok(None);
+    };
+    while let Some(Change { record, sequence_number, .. }) = queue.changes.front() {
+        let occurrence = record.clone().into_item().map(Occurrence::of).transpose()?.flatten();
+        if let Some(occurrence) = occurrence.filter(|occurrence| !is_late(record, occurrence)) {
+            let event = occurrence.event(&known.meta, format!("{sequence_number:0>SEQUENCE_LENGTH$}"));
+            let detail = json(&event)?;
+            return Ok(Some((event, detail)));
+        }
+        queue.changes.pop_front();
+    }
+    Ok(None)
+}
+
+fn is_late(record: &Record, occurrence: &Occurrence) -> bool {
+    record.written_at().is_some_and(|written| written.saturating_sub(occurrence.id.timestamp_ms()) > LATE)
+}
+
+/// JSON that both services take: SQS refuses text with these two characters, and they can only be within strings.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
+fn json(value: &impl serde::Serialize) -> Result<String, store::Error> {
+    let text = serde_json::to_string(value).map_err(|error| store::Error::Damaged(error.to_string()))?;
+    Ok(text.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff"))
+}
+
+/// A call to the queue: messages with their JSON, and which event of the round each one tells.
+type Call = (Vec<usize>, Vec<(Message, String)>);
+
+/// Tells events of different repos. Why one was not told, one by one; nothing for those that were.
+async fn round_of<'k>(
+    outlets: &Outlets,
+    round: &[Next],
+    known: &impl Fn(usize) -> Option<&'k Known>,
+) -> Vec<Option<String>> {
+    let events: Vec<(&Event, String)> = round.iter().map(|next| (&next.event, next.detail.clone())).collect();
+    let mut why_not = outlets.publish(&events).await;
+    let mut messages: VecDeque<(usize, (Message, String))> = VecDeque::new();
+    for (position, (next, why_not)) in round.iter().zip(&mut why_not).enumerate() {
+        if why_not.is_some() {
+            continue;
+        }
+        match messages_for(next, known(next.queue)) {
+            Ok(made) => messages.extend(made.into_iter().map(|message| (position, message))),
+            Err(error) => *why_not = Some(with_causes(&error)),
+        }
+    }
+    let mut calls: Vec<Call> = Vec::new();
+    while !messages.is_empty() {
+        let mut bytes = 0;
+        let fitting = messages.iter().take(outlets::ENTRIES).take_while(|(_, (_, text))| {
+            bytes += text.len();
+            bytes <= outlets::BYTES
+        });
+        // A message by itself is far smaller.
+        let count = fitting.count().max(1);
+        calls.push(messages.drain(..count).unzip());
+    }
+    // No two messages of a round are for one webhook, so that none can overtake another.
+    let send = async |(positions, call): Call| (positions, outlets.send(&call).await);
+    let sent: Vec<_> = stream::iter(calls).map(send).buffered(PARALLEL_CALLS).collect().await;
+    for (position, refused) in sent.into_iter().flat_map(|(positions, refused)| positions.into_iter().zip(refused)) {
+        if let (Some(refused), Some(why_not)) = (refused, why_not.get_mut(position)) {
+            *why_not = Some(refused);
+        }
+    }
+    why_not
+}
+
+/// A message for each webhook of the repo that is active and wants the event.
+fn messages_for(next: &Next, known: Option<&Known>) -> Result<Vec<(Message, String)>, store::Error> {
+    let hooks = known.map(|known| known.hooks.as_slice()).unwrap_or_default();
+    let wants = |hook: &HookItem| {
+        hook.inactive_because.is_none() && hook.events.as_ref().is_none_or(|kinds| kinds.contains(next.event.kind()))
+    };
+    let message = |(hook, _): &(HookId, HookItem)| {
+        let message = Message {
+            repo: next.event.repo.id.clone(),
+            hook: *hook,
+            id: next.event.id.clone(),
+            kind: next.event.kind().to_owned(),
+            body: next.detail.clone(),
+        };
+        let text = json(&message)?;
+        Ok((message, text))
+    };
+    hooks.iter().filter(|(_, hook)| wants(hook)).map(message).collect()
+}
