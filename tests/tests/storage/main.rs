@@ -30,3 +30,4 @@ mod stats;
 mod steps;
 mod turns;
 mod uploads;
+mod webhooks;
