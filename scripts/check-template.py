@@ -44,14 +44,19 @@ OTHER_VARIABLES = {"RUST_LOG"}
 SECRET_VARIABLES = {"ACCESS_TOKEN_SECRET"}
 # What SAM attaches by itself; the boundary takes from it what is too much.
 MANAGED_BY_SAM = re.compile(
-    r":iam::aws:policy/(service-role/AWSLambda(Basic|DynamoDB)ExecutionRole|AWSXray\w+)$", re.IGNORECASE
+    r":iam::aws:policy/(service-role/AWSLambda(Basic|DynamoDB|SQSQueue)ExecutionRole|AWSXray\w+)$", re.IGNORECASE
 )
 # What no request leads to: the table's stream wakes them.
 WOKEN_BY_THE_STREAM = {"compact", "events"}
 # Where Lambda keeps what they fail on: a bucket by itself, which no code of the hub's names.
 DEAD_LETTERS = "DeadLetters"
+# What a queue wakes, and which.
+WOKEN_BY_A_QUEUE = {"webhook": "WebhookQueue"}
 # What they and others call beside the table and the bucket, and on which resources.
-OTHER_CALLS = {"events": {("events:PutEvents", "EventBus.Arn"), ("sqs:SendMessage", "WebhookQueue.Arn")}}
+OTHER_CALLS = {
+    "events": {("events:PutEvents", "EventBus.Arn"), ("sqs:SendMessage", "WebhookQueue.Arn")},
+    "webhook": {("sqs:ChangeMessageVisibility", "WebhookQueue.Arn")},
+}
 # Packs are deleted by nobody else.
 DELETES_PACKS = {"compact"}
 KEY_PREFIXES = {"packs", "objects", "uploads"}
@@ -77,7 +82,10 @@ class Code:
     binary_types: set[str]
     required: set[str]
     optional: set[str]
+    # What a function reads beside what all of them do.
     own: dict[str, set[str]]
+    # How often a message for a webhook is tried.
+    attempts: int
 
     @classmethod
     def read(cls, root: Path) -> "Code":
@@ -107,6 +115,9 @@ class Code:
             required=set(re.findall(r'\brequired\(\s*"(\w+)"', body)),
             optional=set(re.findall(r'\b(?:variable|choice)\(\s*"(\w+)"', body)),
             own=own_variables(root),
+            attempts=int(
+                one(r"ATTEMPTS: u32 = (\d+);", (root / "functions/webhook/src/lib.rs").read_text(), "ATTEMPTS")
+            ),
         )
 
 
@@ -288,14 +299,20 @@ class Check:
         self.check_stage()
 
     def check_stream(self) -> None:
-        """Each function is behind a route, or else behind the stream, which wakes it for little and forgets nothing."""
+        """Each function is behind a route, or else behind the stream or a queue, which wakes it for little and forgets
+        nothing."""
         routed = {function for _, _, function in self.code.routes}
         mappings = {
             self.functions.get(plain(each["Properties"].get("FunctionName")), "no function of the template"): each
             for each in self.of_type("AWS::Lambda::EventSourceMapping").values()
         }
-        for name in sorted(self.code.crates - routed - WOKEN_BY_THE_STREAM):
+        for name in sorted(self.code.crates - routed - WOKEN_BY_THE_STREAM - set(WOKEN_BY_A_QUEUE)):
             self.fail(f"nothing leads to functions/{name}")
+        for name, queue in WOKEN_BY_A_QUEUE.items():
+            if (mapping := mappings.pop(name, None)) is None:
+                self.fail(f"{name} is not woken by its queue")
+            else:
+                self.check_queue(name, queue, mapping["Properties"])
         for name in sorted(set(mappings) ^ WOKEN_BY_THE_STREAM):
             self.fail(f"{name} is {'' if name in mappings else 'not '}woken by the stream")
         for name, mapping in mappings.items():
@@ -323,6 +340,43 @@ class Check:
         self.expect(bool(properties.get("BisectBatchOnFunctionError")), f"{name}: one change fails a whole batch")
         letters = plain(properties.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination", ""))
         self.expect(letters == f"{DEAD_LETTERS}.Arn", f"{name}: what fails for good is forgotten")
+
+    def check_queue(self, name: str, queue: str, mapping: Json) -> None:
+        self.expect(plain(mapping.get("EventSourceArn")) == f"{queue}.Arn", f"{name} reads another queue")
+        self.expect(
+            mapping.get("FunctionResponseTypes") == ["ReportBatchItemFailures"],
+            f"{name} names what failed, and is not listened to",
+        )
+        self.expect("ScalingConfig" in mapping, f"{name} may take all of the account's concurrency")
+        queues = self.of_type("AWS::SQS::Queue")
+        properties = queues.get(queue, {}).get("Properties", {})
+        redrive = properties.get("RedrivePolicy", {})
+        letters = str(plain(redrive.get("deadLetterTargetArn"))).removesuffix(".Arn")
+        for each in (queue, letters):
+            kept = queues.get(each, {}).get("Properties", {})
+            self.expect(kept.get("FifoQueue") is True, f"{each} keeps no order")
+            self.expect(kept.get("SqsManagedSseEnabled") is True, f"{each} is not encrypted")
+            self.expect(kept.get("MessageRetentionPeriod") == 1209600, f"{each} forgets before 14 days")
+        self.expect(
+            redrive.get("maxReceiveCount") == self.code.attempts,
+            f"{queue} gives up after {redrive.get('maxReceiveCount')} attempts, and the code after {self.code.attempts}",
+        )
+        timeout = next(
+            self.resources[logical_id]["Properties"].get("Timeout", 0)
+            for logical_id, function in self.functions.items()
+            if function == name
+        )
+        self.expect(
+            properties.get("VisibilityTimeout", 30) >= 6 * timeout, f"{queue} hands over again what is under way"
+        )
+        self.expect(f"{letters}.QueueName" in self.watched_queues(), f"{name}: nobody watches its dead letters")
+
+    def watched_queues(self) -> list[str]:
+        return [
+            plain(dimension.get("Value"))
+            for alarm in self.of_type("AWS::CloudWatch::Alarm").values()
+            for dimension in alarm["Properties"].get("Dimensions", [])
+        ]
 
     def check_route(self, method: str, path: str, integration: Json) -> tuple[str, str, str]:
         route = f"{method} {path}"
@@ -410,9 +464,9 @@ class Check:
             given = self.resources[logical_id]["Properties"].get("Environment", {}).get("Variables", {})
             for name in sorted(set(given) & SECRET_VARIABLES):
                 self.fail(f"{function}: the template holds {name}")
+            own = self.code.own.get(function, set())
             for name in sorted(read - SECRET_VARIABLES - set(given)):
                 self.fail(f"{function} is not given {name}, which Hub::from_environment reads")
-            own = self.code.own.get(function, set())
             for name in sorted(own - set(given)):
                 self.fail(f"{function} is not given {name}, which it reads")
             for name in sorted(set(given) - read - own - OTHER_VARIABLES):
@@ -953,6 +1007,55 @@ MUTATIONS: list[tuple[str, Mutation, str]] = [
             {"Effect": "Allow", "Action": ["events:PutEvents"], "Resource": {"Fn::GetAtt": ["EventBus", "Arn"]}}
         ),
         "compact: events:PutEvents is no call to the table or the bucket",
+    ),
+    (
+        "a function that its queue does not wake",
+        lambda t, c: properties(t, "Webhook")["Events"].pop("Messages"),
+        "webhook is not woken by its queue",
+    ),
+    (
+        "deliveries that fail are forgotten",
+        lambda t, c: event(t, "Webhook", "Messages").pop("FunctionResponseTypes"),
+        "webhook names what failed, and is not listened to",
+    ),
+    (
+        "deliveries take all concurrency",
+        lambda t, c: event(t, "Webhook", "Messages").pop("ScalingConfig"),
+        "webhook may take all",
+    ),
+    ("a queue without order", lambda t, c: properties(t, "WebhookQueue").pop("FifoQueue"), "WebhookQueue keeps no order"),
+    (
+        "dead letters in the clear",
+        lambda t, c: properties(t, "WebhookDeadLetters").pop("SqsManagedSseEnabled"),
+        "WebhookDeadLetters is not encrypted",
+    ),
+    (
+        "a queue that gives up early",
+        lambda t, c: properties(t, "WebhookQueue")["RedrivePolicy"].update(maxReceiveCount=3),
+        "gives up after 3 attempts",
+    ),
+    ("the code tries more often", lambda t, c: setattr(c, "attempts", 20), "and the code after 20"),
+    (
+        "deliveries that are handed over twice",
+        lambda t, c: properties(t, "WebhookQueue").update(VisibilityTimeout=180),
+        "hands over again what is under way",
+    ),
+    (
+        "deliveries that nobody sees given up",
+        lambda t, c: t["Resources"].pop("WebhookDeadLettersAlarm"),
+        "webhook: nobody watches its dead letters",
+    ),
+    (
+        "a queue that is not named to the function",
+        lambda t, c: properties(t, "Webhook").pop("Environment"),
+        "webhook is not given MUSEHUB_WEBHOOK_QUEUE",
+    ),
+    (
+        "another function puts messages back",
+        lambda t, c: own_statements(t, "Push")[0].update(
+            Action=["sqs:ChangeMessageVisibility"], Resource={"Fn::GetAtt": "WebhookQueue.Arn"}
+        ),
+        "no call to the table or the bucket",
     ),
     (
         "another function deletes packs",

@@ -257,6 +257,13 @@ def event_bus():
         server.server_close()
 
 
+def waiting(repo_id):
+    """What the queue says of an event that waits for a webhook."""
+    message = {"repo": repo_id, "hook": "01ARZ3NDEKTSV4RRFFQ69G5FAV", "id": "1", "type": "RefUpdated", "body": "{}"}
+    attributes = {"ApproximateReceiveCount": "1", "SentTimestamp": "1523232000000", "MessageGroupId": message["hook"]}
+    return {"messageId": "1", "receiptHandle": "1", "body": json.dumps(message), "attributes": attributes}
+
+
 def requests(token, repo_id, first, file):
     """What each function is asked, the n-th time: the least that takes it all the way, to the stores and back."""
     here = {"owner": "dev", "slug": "song"}
@@ -281,6 +288,9 @@ def requests(token, repo_id, first, file):
         "uploads": lambda n: repo("POST", "uploads"),
         "object": lambda n: event("GET", f"/o/{file}?repo_id={repo_id}", token=token, object_id=file),
         "stats": lambda n: event("GET", "/api/repos/dev/song/stats", token=token, **here),
+        "webhooks": lambda n: event("GET", "/api/repos/dev/song/webhooks", token=token, **here),
+        # A message of the queue, for a webhook that is gone: nothing is called from here.
+        "webhook": lambda n: {"Records": [waiting(repo_id)]},
         # Changes in the table's stream, and no requests.
         "compact": lambda n: {"Records": [compacted(repo_id)]},
         "events": lambda n: {"Records": [moved(repo_id, n)]},

@@ -41,6 +41,7 @@ use crate::store::items::Visibility;
 use crate::store::repo::{Need, Repo};
 use crate::store::uploads::{BodyUpload, ReferencedBody, TakenBody};
 use crate::store::{Location, Store};
+use crate::webhooks::Reach;
 use crate::wire::error::with_causes;
 use crate::wire::limits::MAX_REFERENCED_BODY;
 use crate::wire::request::Heads;
@@ -75,6 +76,8 @@ pub struct Settings {
     pub gives_secret: bool,
     /// Whether clients reach S3 through the hub's own URL, because it is embedded in the hub's process.
     pub serves_s3: bool,
+    /// What webhooks may lead to.
+    pub webhooks_reach: Reach,
 }
 
 /// What commit, snapshot and object ids are to this deployment.
@@ -157,6 +160,7 @@ impl Hub {
             ids: choice("MUSEHUB_IDS", "strict or lenient", Ids::parse)?.unwrap_or_default(),
             gives_secret: variable("ACCESS_TOKEN_SECRET").is_some(),
             serves_s3: false,
+            webhooks_reach: Reach::Public,
         };
         let given = variable("ACCESS_TOKEN_SECRET");
         let tokens = given.map(|secret| Tokens::new(&secret, ambient.clone())).transpose()?;
@@ -265,8 +269,12 @@ impl Hub {
     async fn referenced_body(&self, call: &Call) -> Result<Option<ReferencedBody>, Error> {
         let mut references = call.headers().get_all(BODY_UPLOAD).iter();
         // Whoever asks for an upload has none to refer to, and may name the one that is meant for the next request.
-        let asks_for_one = call.parts.uri.path().ends_with("/uploads");
-        let may_refer = *call.method() == Method::POST && call.path_parameter("slug").is_some() && !asks_for_one;
+        let path = call.parts.uri.path();
+        let asks_for_one = path.ends_with("/uploads");
+        // Nobody has a webhook of 6 MB, and who manages them needs no right to uploads.
+        let is_small = path.ends_with("/webhooks");
+        let in_a_repo = call.path_parameter("slug").is_some();
+        let may_refer = *call.method() == Method::POST && in_a_repo && !asks_for_one && !is_small;
         let Some(reference) = references.next().filter(|_| may_refer) else {
             return Ok(None);
         };

@@ -6,6 +6,7 @@
 //! - [`backends`] starts the two stores; [`s3`] is the embedded S3.
 //! - `lifecycle` ends uploads that nobody asks for, as the bucket's lifecycle rule does in a deployment.
 //! - `compaction` keeps packs few, as the function `compact` does.
+//! - `webhooks` delivers what happens, as `events`, a queue and `webhook` do.
 //! - [`data`] is the data folder, with the token secret in it.
 //! - [`upkeep`] is what the commands share that look after repos.
 //! - [`replay`] does again what a function that the table's stream wakes could not do.
@@ -33,3 +34,4 @@ pub mod serve;
 pub mod stores;
 pub mod transfer;
 pub mod upkeep;
+mod webhooks;

@@ -24,7 +24,7 @@ use indicatif::HumanBytes;
 use local::data::{DataFolder, SECRET_VARIABLE, given_secret};
 use local::proxy::{self, HubUrl};
 use local::replay::{Letters, Summary};
-use local::serve::{self, FIRST_HANDLE, FIRST_USER, Ids, Options, RequestLog, Storage};
+use local::serve::{self, FIRST_HANDLE, FIRST_USER, Ids, Options, Reach, RequestLog, Storage, Webhooks};
 use local::stores::{self, OpenStores, RepoName};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -112,6 +112,12 @@ struct Serve {
     /// The URL that clients reach the hub by, for example behind a TLS proxy
     #[arg(long, env = "MUSEHUB_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
+    /// Let webhooks lead to private addresses, this machine's own among them, and by http
+    ///
+    /// Without it they lead to hosts of the public internet only, by https. Whoever owns a repository names their URLs, and
+    /// the hub calls them from where it is.
+    #[arg(long)]
+    private_webhooks: bool,
     /// Print a line of JSON for each request, on standard error
     #[arg(long)]
     log_requests: bool,
@@ -260,6 +266,10 @@ async fn run(arguments: Serve) -> Result<(), Box<dyn Error>> {
         public_url: arguments.public_url,
         secret: given_secret(),
         log: if arguments.log_requests { RequestLog::to(|line| eprintln!("{line}")) } else { RequestLog::default() },
+        webhooks: Some(Webhooks {
+            reach: if arguments.private_webhooks { Reach::Anywhere } else { Reach::Public },
+            first_pause: serve::FIRST_PAUSE,
+        }),
     })
     .await?;
     let url = hub.url();

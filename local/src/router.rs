@@ -64,15 +64,20 @@ pub enum Function {
     Identities,
     /// `functions/stats`
     Stats,
+    /// `functions/webhooks`
+    Webhooks,
 }
 
 /// Every route of the hub: its method, its path, and the function that answers it.
-pub const ROUTES: [(Method, &str, Function); 19] = [
+pub const ROUTES: [(Method, &str, Function); 22] = [
     (Method::GET, "/health", Function::Health),
     (Method::GET, "/openapi.json", Function::Openapi),
     (Method::POST, "/api/identities", Function::Identities),
     (Method::POST, "/api/repos", Function::Repos),
     (Method::GET, "/api/repos/{owner}/{slug}/stats", Function::Stats),
+    (Method::POST, "/api/repos/{owner}/{slug}/webhooks", Function::Webhooks),
+    (Method::GET, "/api/repos/{owner}/{slug}/webhooks", Function::Webhooks),
+    (Method::DELETE, "/api/repos/{owner}/{slug}/webhooks/{id}", Function::Webhooks),
     (Method::GET, "/{owner}/{slug}/refs", Function::Refs),
     (Method::POST, "/{owner}/{slug}/push", Function::Push),
     (Method::POST, "/{owner}/{slug}/push/objects", Function::PushObjects),
@@ -109,6 +114,7 @@ impl Function {
             Self::Repos => repos::handle(hub, request).await,
             Self::Identities => identities::handle(hub, request).await,
             Self::Stats => stats::handle(hub, request).await,
+            Self::Webhooks => webhooks::handle(hub, request).await,
         }
     }
 
@@ -131,6 +137,7 @@ impl Function {
             Self::Repos => "repos",
             Self::Identities => "identities",
             Self::Stats => "stats",
+            Self::Webhooks => "webhooks",
         }
     }
 

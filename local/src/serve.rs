@@ -16,6 +16,7 @@ use common::service::Settings;
 use common::store::account::Claim;
 use common::store::items::Visibility;
 use common::store::{Location, Store};
+pub use common::webhooks::Reach;
 use common::wire::error::Cause;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
@@ -26,11 +27,13 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinHandle;
+pub use webhook::FIRST_PAUSE;
+use webhook::sender::Sender;
 
 use crate::backends::{self, Backends};
 use crate::data::{DataFolder, new_secret};
 use crate::router::Router;
-use crate::{compaction, lifecycle};
+use crate::{compaction, lifecycle, webhooks};
 
 /// The user that a hub on one machine begins with.
 pub const FIRST_USER: &str = "user-dev";
@@ -60,6 +63,17 @@ pub struct Options {
     pub secret: Option<String>,
     /// Where a line of each request goes.
     pub log: RequestLog,
+    /// How webhooks are called, if at all.
+    pub webhooks: Option<Webhooks>,
+}
+
+/// How webhooks are called.
+#[derive(Debug, Clone, Copy)]
+pub struct Webhooks {
+    /// What they may lead to.
+    pub reach: Reach,
+    /// The pause after a delivery has failed once; each further one is three times as long, to four hours.
+    pub first_pause: Duration,
 }
 
 /// Where everything is kept.
@@ -100,6 +114,7 @@ pub struct Running {
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
     compaction: JoinHandle<()>,
+    webhooks: Option<JoinHandle<()>>,
     backends: Backends,
 }
 
@@ -130,6 +145,7 @@ pub async fn start(options: Options) -> Result<Running, Error> {
     let storage = lifecycle::Storage::of(&backends);
     let (stop, stopped) = watch::channel(false);
     let compaction = tokio::spawn(compaction::run(Arc::clone(&store), stopped.clone()));
+    let webhooks = options.webhooks.and_then(|webhooks| deliver(webhooks, &store, &stopped));
 
     let hub = Hub {
         store,
@@ -140,6 +156,7 @@ pub async fn start(options: Options) -> Result<Running, Error> {
             ids: options.ids,
             gives_secret: true,
             serves_s3: true,
+            webhooks_reach: options.webhooks.map(|webhooks| webhooks.reach).unwrap_or_default(),
         },
         log: options.log,
     };
@@ -150,7 +167,23 @@ pub async fn start(options: Options) -> Result<Running, Error> {
         async move { router.answer(request).await }
     };
     let task = tokio::spawn(accept(listener, answer, stopped));
-    Ok(Running { url: format!("http://{address}"), secret, tokens, hub, stop, task, compaction, backends })
+    Ok(Running { url: format!("http://{address}"), secret, tokens, hub, stop, task, compaction, webhooks, backends })
+}
+
+/// Begins to deliver to webhooks what happens from now on, and what was not delivered yet.
+fn deliver(webhooks: Webhooks, store: &Arc<Store>, stopped: &watch::Receiver<bool>) -> Option<JoinHandle<()>> {
+    let sender = match Sender::new(webhooks.reach) {
+        Ok(sender) => sender,
+        Err(error) => {
+            // The rest of the hub needs no certificates, and what happens waits in the table.
+            tracing::error!(%error, "nothing is delivered to webhooks, for want of certificates to check theirs with");
+            return None;
+        }
+    };
+    // From before the first request on.
+    let happened = store.happened();
+    let run = webhooks::run(Arc::clone(store), sender, webhooks.first_pause, happened, stopped.clone());
+    Some(tokio::spawn(run))
 }
 
 /// Just the stores of a hub, whose functions run by themselves.
@@ -246,6 +279,9 @@ impl Running {
         // Only a panic fails these tasks, and it has been reported.
         let _ = self.task.await;
         let _ = self.compaction.await;
+        if let Some(webhooks) = self.webhooks {
+            let _ = webhooks.await;
+        }
         drop(self.hub);
         self.backends.stop().await;
     }

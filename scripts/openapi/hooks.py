@@ -108,6 +108,8 @@ def aim(case, chance) -> None:
     if "tag" in path:
         if chance.random() < 0.7:
             path["tag"] = chance.choice(STATE["releases"])
+    if "id" in path and chance.random() < 0.7:
+        path["id"] = chance.choice(STATE["webhooks"])
     if "object_id" in path:
         if chance.random() < 0.9:
             path["object_id"] = chance.choice(["", "sha256:"]) + chance.choice(STATE["objects"])

@@ -11,6 +11,8 @@ import urllib.error
 import urllib.request
 
 RELEASES_TO_RETRACT = 40
+# A repository has at most 20.
+WEBHOOKS_TO_DELETE = 15
 
 
 def joined_hash(*parts: str) -> str:
@@ -99,6 +101,11 @@ def make(url: str, owner: str, other: str) -> dict:
             "tag": tag, "commit_id": commits[number % len(commits)], "is_draft": tag == "draft",
             "channel": ["stable", "beta", "alpha", "nightly"][number % 4]})
 
+    made = [
+        hub.ask("POST", "/api/repos/dev/song/webhooks", owner, {"url": f"https://example.com/{number}"})
+        for number in range(WEBHOOKS_TO_DELETE)
+    ]
+
     # One push comes by reference, and one object through a presigned URL.
     upload = hub.ask("POST", "/dev/song/uploads", owner, b"")
     hub.put(upload["url"], json.dumps({"bundle": history("by reference", 1), "branch": "uploaded", "force": False}).encode())
@@ -125,6 +132,7 @@ def make(url: str, owner: str, other: str) -> dict:
         "snapshots": [snapshot["snapshot_id"] for snapshot in bundle["snapshots"]],
         "objects": [object_["object_id"] for object_ in bundle["objects"]] + [object_id(large), object_id(ahead)],
         "releases": releases,
+        "webhooks": [hook["id"] for hook in made],
     }
 
 

@@ -1,8 +1,10 @@
 //! A hub to test: one started for the test, or the one that `MUSEHUB_URL` names.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
 
-use local::serve::{Ids, Options, RequestLog, Running, Storage};
+use local::serve::{Ids, Options, Reach, RequestLog, Running, Storage, Webhooks};
 use serde_json::{Value, json};
 
 use crate::client::{Answer, Remote, send};
@@ -43,6 +45,7 @@ fn options() -> Options {
         public_url: None,
         secret: Some(SECRET.to_owned()),
         log: RequestLog::default(),
+        webhooks: Some(Webhooks { reach: Reach::Anywhere, first_pause: Duration::from_millis(20) }),
     }
 }
 
@@ -69,6 +72,17 @@ impl Hub {
     /// A fresh hub whose log of requests goes to `sink`, line by line.
     pub async fn start_logged(lambda_limits: bool, sink: impl Fn(&str) + Send + Sync + 'static) -> Hub {
         Hub::start_with(Options { lambda_limits, log: RequestLog::to(sink), ..options() }).await
+    }
+
+    /// A fresh hub whose webhooks lead to the public internet alone, as they do unless its operator says otherwise.
+    pub async fn start_with_public_webhooks() -> Hub {
+        let webhooks = Webhooks { reach: Reach::Public, first_pause: Duration::from_millis(20) };
+        Hub::start_with(Options { webhooks: Some(webhooks), ..options() }).await
+    }
+
+    /// A hub on a data folder that delivers nothing to webhooks.
+    pub async fn start_without_webhooks(folder: &Path) -> Hub {
+        Hub::start_with(Options { storage: Storage::Directory(folder.to_owned()), webhooks: None, ..options() }).await
     }
 
     /// A fresh hub with ids that are opaque.

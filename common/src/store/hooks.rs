@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::items::{HOOK_PREFIX, HookItem, HookedItem, Item, Key, PK, SK, decode, encode, repo_pk};
+use super::items::{HOOK_PREFIX, HookItem, HookedItem, Item, Key, PK, SK, decode, encode, repo_of, repo_pk};
 use super::{Error, Store};
 use crate::id::RepoId;
 use crate::webhooks::HookId;
@@ -44,6 +44,34 @@ impl Store {
             Ok((id, decode(item)?))
         };
         page.items.unwrap_or_default().into_iter().map(hook).collect()
+    }
+
+    /// Every webhook of every repo, which reads the whole table: for `musehub serve`, when it starts. No function has the
+    /// right to it.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn all_hooks(&self) -> Result<Vec<(RepoId, HookId)>, Error> {
+        let mut pages = self
+            .dynamodb
+            .scan()
+            .table_name(&self.location.table)
+            .filter_expression("begins_with(#sk, :prefix)")
+            .expression_attribute_names("#pk", PK)
+            .expression_attribute_names("#sk", SK)
+            .expression_attribute_values(":prefix", AttributeValue::S(HOOK_PREFIX.to_owned()))
+            .projection_expression("#pk, #sk")
+            .into_paginator()
+            .items()
+            .send();
+        let mut all = Vec::new();
+        while let Some(item) = pages.next().await {
+            let item = item.map_err(Error::from_sdk)?;
+            let text = |name| item.get(name).and_then(|value| value.as_s().ok()).map_or("", String::as_str);
+            let hook = text(SK).strip_prefix(HOOK_PREFIX).and_then(|id| HookId::from_string(id).ok());
+            all.extend(repo_of(text(PK)).zip(hook));
+        }
+        Ok(all)
     }
 
     /// A webhook of a repo, if it is there. Strongly consistent.

@@ -466,14 +466,21 @@ pub struct HookItem {
     pub created_by: String,
 }
 
+impl HookItem {
+    /// Whether events of a type are delivered to it.
+    pub fn wants(&self, kind: &str) -> bool {
+        self.inactive_because.is_none() && self.events.as_ref().is_none_or(|events| events.contains(kind))
+    }
+}
+
 /// `REPO#<repo_id>` | `HOOKED#<ulid>`: how far the deliveries to a webhook have come. Only `musehub serve` writes it: in a
 /// deployment the queue knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HookedItem {
-    /// Until when all that happened is delivered or given up, but for what came to light late: milliseconds since the Unix
-    /// epoch.
+    /// When the newest event happened that is done: milliseconds since the Unix epoch. Older ones are done too, but for what
+    /// the table got late.
     pub until: u64,
-    /// The ids of the events that were done last, which may be of any time shortly before or after.
+    /// The ids of the events that were done last, by which those others are told.
     pub done: Vec<String>,
 }
 

@@ -32,8 +32,8 @@ pub enum Error {
     #[error("{0}")]
     Unauthorized(&'static str),
     /// 403: the caller may read this repo, and perhaps write it, and does not own it.
-    #[error("only the owner of the repository may retract a release")]
-    NotOwner,
+    #[error("only the owner of the repository may {0}")]
+    NotOwner(&'static str),
     /// 403: the caller may read this repo and not write it.
     #[error("push rejected: not authorized")]
     NotAuthorized,
@@ -57,6 +57,9 @@ pub enum Error {
     /// 404: the repo has no release of this tag.
     #[error("there is no release '{0}'")]
     ReleaseNotFound(Label),
+    /// 404: the repo has no webhook of this id.
+    #[error("there is no webhook '{0}'")]
+    WebhookNotFound(String),
     /// 405: the path is right, the method is not.
     #[error("this path takes {allowed} and not {method}")]
     MethodNotAllowed {
@@ -131,12 +134,13 @@ impl Error {
         match self {
             Self::MalformedBody(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
-            Self::NotAuthorized | Self::NotOwner | Self::NotAdmin => StatusCode::FORBIDDEN,
+            Self::NotAuthorized | Self::NotOwner(_) | Self::NotAdmin => StatusCode::FORBIDDEN,
             Self::RepoNotFound
             | Self::UnknownRoute
             | Self::UnknownCommit(_)
             | Self::UnknownObject(_)
-            | Self::ReleaseNotFound(_) => StatusCode::NOT_FOUND,
+            | Self::ReleaseNotFound(_)
+            | Self::WebhookNotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::NonFastForward(_) | Self::HandleTaken(_) | Self::RepoExists(_) | Self::ReleaseExists(_) => {
                 StatusCode::CONFLICT
@@ -161,12 +165,13 @@ impl Error {
         match self {
             Self::MalformedBody(_) => "malformed_body",
             Self::Unauthorized(_) => "unauthorized",
-            Self::NotAuthorized | Self::NotOwner | Self::NotAdmin => "not_authorized",
+            Self::NotAuthorized | Self::NotOwner(_) | Self::NotAdmin => "not_authorized",
             Self::RepoNotFound => "repo_not_found",
             Self::UnknownRoute => "not_found",
             Self::UnknownCommit(_) => "unknown_commit",
             Self::UnknownObject(_) => "unknown_object",
             Self::ReleaseNotFound(_) => "release_not_found",
+            Self::WebhookNotFound(_) => "webhook_not_found",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::NonFastForward(_) => "non_fast_forward",
             Self::HandleTaken(_) => "handle_taken",

@@ -28,6 +28,8 @@ pub const MAX_RELEASE: usize = 380_000;
 pub const MAX_RELEASES_BYTES: usize = 32 << 20;
 /// Webhooks of one repo.
 pub const MAX_HOOKS_OF_REPO: usize = 20;
+/// Types of events that a webhook may name.
+pub const MAX_EVENT_TYPES: usize = 16;
 /// Bytes of the URL of a webhook.
 pub const MAX_HOOK_URL: usize = 2_048;
 /// Entries in the manifest of one snapshot.

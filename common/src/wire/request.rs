@@ -1,13 +1,13 @@
 //! What clients ask, and what they are answered, endpoint by endpoint.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Serialize;
 
 use super::commit::Commit;
 use super::limits::{
-    MAX_COMMITS, MAX_FETCH_HAVE, MAX_FETCH_WANT, MAX_FILTER_OBJECTS, MAX_NEGOTIATE, MAX_OBJECTS, MAX_PRESIGN,
-    MAX_SNAPSHOTS, MAX_TAGS,
+    MAX_COMMITS, MAX_EVENT_TYPES, MAX_FETCH_HAVE, MAX_FETCH_WANT, MAX_FILTER_OBJECTS, MAX_NEGOTIATE, MAX_OBJECTS,
+    MAX_PRESIGN, MAX_SNAPSHOTS, MAX_TAGS,
 };
 use super::record::{Object, Snapshot};
 use super::text::{Bounded, Text, wire_map};
@@ -222,6 +222,54 @@ pub struct ReleaseListResponse {
 pub struct RetractedResponse<'a> {
     /// What was the release's tag.
     pub retracted: &'a Label,
+}
+
+wire_map! {
+    /// `POST /webhooks`.
+    pub struct WebhookRequest<'a> {
+        /// Where events are to be POSTed.
+        url: Text<'a>,
+        /// The types of the events that are wanted; all, if there are none.
+        events: Option<Bounded<Text<'a>, MAX_EVENT_TYPES>> = None,
+        /// What deliveries are to be signed with; else the hub draws it.
+        secret: Option<Text<'a>> = None,
+    }
+}
+
+/// A webhook, as it is told to the owner of its repo.
+#[derive(Debug, Serialize)]
+pub struct WebhookResponse<'a> {
+    /// Its id.
+    pub id: String,
+    /// Where events are POSTed.
+    pub url: &'a str,
+    /// The types of the events that it wants; null for all.
+    pub events: Option<&'a BTreeSet<String>>,
+    /// Whether anything is delivered to it.
+    pub active: bool,
+    /// Why not, if not.
+    pub inactive_because: Option<&'a str>,
+    /// When it was made.
+    pub created_at: &'a str,
+    /// The user that made it.
+    pub created_by: &'a str,
+    /// What deliveries are signed with: only in the answer that makes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+}
+
+/// The answer to `GET /webhooks`.
+#[derive(Debug, Serialize)]
+pub struct WebhookListResponse<'a> {
+    /// All webhooks, oldest first.
+    pub webhooks: Vec<WebhookResponse<'a>>,
+}
+
+/// The answer to `DELETE /webhooks/{id}`.
+#[derive(Debug, Serialize)]
+pub struct WebhookDeletedResponse {
+    /// What was the webhook's id.
+    pub deleted: String,
 }
 
 /// The answer to `GET /refs`.

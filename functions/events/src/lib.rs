@@ -276,9 +276,6 @@ async fn round_of<'k>(
 /// A message for each webhook of the repo that is active and wants the event.
 fn messages_for(next: &Next, known: Option<&Known>) -> Result<Vec<(Message, String)>, store::Error> {
     let hooks = known.map(|known| known.hooks.as_slice()).unwrap_or_default();
-    let wants = |hook: &HookItem| {
-        hook.inactive_because.is_none() && hook.events.as_ref().is_none_or(|kinds| kinds.contains(next.event.kind()))
-    };
     let message = |(hook, _): &(HookId, HookItem)| {
         let message = Message {
             repo: next.event.repo.id.clone(),
@@ -290,5 +287,5 @@ fn messages_for(next: &Next, known: Option<&Known>) -> Result<Vec<(Message, Stri
         let text = json(&message)?;
         Ok((message, text))
     };
-    hooks.iter().filter(|(_, hook)| wants(hook)).map(message).collect()
+    hooks.iter().filter(|(_, hook)| hook.wants(next.event.kind())).map(message).collect()
 }

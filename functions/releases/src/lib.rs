@@ -59,7 +59,7 @@ async fn retract(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> 
     let caller = call.user(hub).await?;
     let repo = hub.open_for_reading(Some(&caller), &call.target()?, Need::NOTHING).await?;
     if !repo.is_owned_by(&caller.user_id) {
-        return Err(Error::NotOwner);
+        return Err(Error::NotOwner("retract a release"));
     }
     let tag = call.path_parameter("tag").unwrap_or_default();
     let tag: Label = tag.parse().map_err(|reason| Error::invalid("tag", reason))?;

@@ -148,6 +148,8 @@ impl Clone {
             public_url: None,
             secret: None,
             log: RequestLog::default(),
+            // Nobody is to hear of upkeep.
+            webhooks: None,
         })
         .await?;
         let token =

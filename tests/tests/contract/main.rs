@@ -31,3 +31,4 @@ mod routes;
 mod stats;
 mod tags;
 mod tokens;
+mod webhooks;

@@ -51,6 +51,12 @@ async fn every_function_answers_in_a_process_that_has_just_started() {
     process().await.get(Function::Releases, "song").await.expect(200);
     process().await.delete_release("song", "v1").await.expect(200);
     process().await.get(Function::Stats, "song").await.expect(200);
+    let webhook = json!({"url": "https://example.com/hooks"});
+    let webhook = process().await.call(Function::Webhooks, "song", Encoding::Json, &webhook).await;
+    let webhook = webhook.expect("a whole answer").expect(201);
+    process().await.get(Function::Webhooks, "song").await.expect(200);
+    let id = webhook["id"].as_str().expect("an id");
+    process().await.delete_webhook("song", id).await.expect(200);
     process().await.make_room("song").await.expect(200);
     let repo_id = process().await.repo_id("song").await;
     assert_eq!(process().await.object(&repo_id, &object).await.expect("a whole answer").status, 200);

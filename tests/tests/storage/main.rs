@@ -31,3 +31,4 @@ mod stats;
 mod steps;
 mod turns;
 mod uploads;
+mod webhooks;

@@ -417,6 +417,13 @@ impl Process {
         self.send(Function::Releases, USER, request, &parameters, Vec::new()).await.expect("a whole answer")
     }
 
+    /// `DELETE /webhooks/{id}`
+    pub async fn delete_webhook(&self, slug: &str, id: &str) -> Answer {
+        let request = http::Request::builder().method(Method::DELETE).uri("/");
+        let parameters = [("slug", slug), ("id", id)];
+        self.send(Function::Webhooks, USER, request, &parameters, Vec::new()).await.expect("a whole answer")
+    }
+
     /// A GET about a repo of the owner's.
     pub async fn get(&self, function: Function, slug: &str) -> Answer {
         self.send(function, USER, http::Request::get("/"), &[("slug", slug)], Vec::new()).await.expect("a whole answer")

@@ -2,7 +2,9 @@
 //! specification has it.
 //!
 //! [`store::hooks`](crate::store::hooks) keeps them. For each event and each webhook of its repo there is a [`Message`], which
-//! waits in a queue until it is delivered. The function `webhook` delivers.
+//! waits in a queue until it is delivered. The function `webhook` delivers, to what [`Reach`] allows.
+
+mod target;
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,7 +16,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::ambient::Ambient;
+use crate::events::Event;
 use crate::id::RepoId;
+pub use target::{BadTarget, Reach};
 
 /// Names one webhook.
 pub type HookId = ulid::Ulid;
@@ -58,6 +62,20 @@ mod hook_id {
 }
 
 impl Message {
+    /// An event for a webhook of its repo.
+    ///
+    /// # Errors
+    /// Never, as far as is known: an event can be written as JSON.
+    pub fn new(hook: HookId, event: &Event) -> Result<Self, serde_json::Error> {
+        Ok(Self {
+            repo: event.repo.id.clone(),
+            hook,
+            id: event.id.clone(),
+            kind: event.kind().to_owned(),
+            body: serde_json::to_string(event)?,
+        })
+    }
+
     /// The `MessageGroupId` in a FIFO queue: deliveries to one webhook stay in order, and wait for no other.
     pub fn group(&self) -> String {
         self.hook.to_string()

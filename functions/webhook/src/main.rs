@@ -1,0 +1,21 @@
+//! Runs the function on Lambda.
+
+use common::service::required;
+use common::webhooks::Reach;
+use common::{Hub, aws};
+use lambda_http::Error;
+use lambda_http::lambda_runtime::{LambdaEvent, run, service_fn};
+use webhook::queue::{Event, Queue};
+use webhook::sender::Sender;
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    common::service::log_as_json();
+    let store = &Hub::from_environment().await?.store;
+    let queue = &Queue::new(&aws::config("SQS"), required("MUSEHUB_WEBHOOK_QUEUE")?, store.ambient().clone());
+    let sender = &Sender::new(Reach::Public)?;
+    run(service_fn(move |event: LambdaEvent<Event>| async move {
+        Ok::<_, Error>(webhook::handle(store, sender, queue, event.payload, event.context.deadline).await)
+    }))
+    .await
+}

@@ -1,0 +1,107 @@
+//! `POST /webhooks` has a URL hear of what happens in a repo, `GET /webhooks` lists those that do, and
+//! `DELETE /webhooks/{id}` ends it. All three are for the repo's owner alone.
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+use std::collections::BTreeSet;
+
+use common::Hub;
+use common::events::Details;
+use common::service::{AnswerBody, Call};
+use common::store::items::HookItem;
+use common::store::repo::{Need, Repo};
+use common::webhooks::{HookId, Secret};
+use common::wire::Error;
+use common::wire::request::{WebhookDeletedResponse, WebhookListResponse, WebhookRequest, WebhookResponse};
+use lambda_http::http::{Method, StatusCode};
+use lambda_http::{Request, Response};
+
+/// Answers one request.
+pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
+    hub.answer(env!("CARGO_PKG_NAME"), request, |call| async move {
+        match *call.method() {
+            Method::GET => list(hub, &call).await,
+            Method::DELETE => delete(hub, &call).await,
+            _ => create(hub, &call).await,
+        }
+    })
+    .await
+}
+
+/// The repo that is asked about, and its owner, who asks.
+async fn owned(hub: &Hub, call: &Call) -> Result<(Repo, String), Error> {
+    let caller = call.user(hub).await?;
+    let repo = hub.open_for_reading(Some(&caller), &call.target()?, Need::NOTHING).await?;
+    if !repo.is_owned_by(&caller.user_id) {
+        return Err(Error::NotOwner("see or change its webhooks"));
+    }
+    Ok((repo, caller.user_id))
+}
+
+async fn create(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+    let (repo, owner) = owned(hub, call).await?;
+    let request: WebhookRequest<'_> = call.decode()?;
+    let url = hub.settings.webhooks_reach.check_url(&request.url).map_err(|reason| Error::invalid("url", reason))?;
+    let events = match request.events {
+        None => None,
+        Some(events) => Some(event_types(events.within("events")?.iter().map(|name| &**name))?),
+    };
+    let ambient = hub.store.ambient();
+    let secret = match request.secret {
+        None => Secret::draw(ambient),
+        Some(given) => given.parse().map_err(|reason| Error::invalid("secret", reason))?,
+    };
+    let created_at = ambient.now_iso();
+    let item = HookItem { url, secret, events, inactive_because: None, created_at, created_by: owner };
+    let id = ambient.ulid();
+    hub.store.put_hook(&repo.id, id, &item).await?;
+    let told = WebhookResponse { secret: Some(item.secret.reveal()), ..told(id, &item) };
+    call.respond(StatusCode::CREATED, &told)
+}
+
+/// The types of events that are named: some, and each one that there is.
+fn event_types<'a>(names: impl Iterator<Item = &'a str>) -> Result<BTreeSet<String>, Error> {
+    let known = Details::KINDS;
+    let mut types = BTreeSet::new();
+    for name in names {
+        let kind = known.iter().find(|kind| **kind == name);
+        let kind = kind.ok_or_else(|| Error::invalid("events", format_args!("there are {}", known.join(", "))))?;
+        types.insert((*kind).to_owned());
+    }
+    if types.is_empty() {
+        return Err(Error::invalid("events", "at least one; leave the list out for all"));
+    }
+    Ok(types)
+}
+
+async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+    let (repo, _) = owned(hub, call).await?;
+    let hooks = hub.store.hooks(&repo.id).await?;
+    let webhooks = hooks.iter().map(|(id, item)| told(*id, item)).collect();
+    call.respond(StatusCode::OK, &WebhookListResponse { webhooks })
+}
+
+async fn delete(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+    let (repo, _) = owned(hub, call).await?;
+    let named = call.path_parameter("id").unwrap_or_default();
+    let id = HookId::from_string(&named).map_err(|_| Error::invalid("id", "the id of a webhook is a ULID"))?;
+    if !hub.store.delete_hook(&repo.id, id).await? {
+        return Err(Error::WebhookNotFound(id.to_string()));
+    }
+    call.respond(StatusCode::OK, &WebhookDeletedResponse { deleted: id.to_string() })
+}
+
+/// The webhook without its secret.
+fn told(id: HookId, item: &HookItem) -> WebhookResponse<'_> {
+    WebhookResponse {
+        id: id.to_string(),
+        url: &item.url,
+        events: item.events.as_ref(),
+        active: item.inactive_because.is_none(),
+        inactive_because: item.inactive_because.as_deref(),
+        created_at: &item.created_at,
+        created_by: &item.created_by,
+        secret: None,
+    }
+}

@@ -1,0 +1,395 @@
+//! The function `webhook`, called as its queue calls it, and what it says to the queue.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
+use common::ambient::Ambient;
+use common::id::RepoId;
+use common::store::items::{HookItem, HookedItem};
+use common::webhooks::{HookId, Message, Reach, Secret};
+use common::wire;
+use local::router::Function;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tests::encoding::Encoding;
+use tests::receiver::{Delivery, Receiver, answer};
+use tests::wiretap::{Fault, Reaction, stop_clock};
+use tracing_subscriber::layer::SubscriberExt;
+use webhook::queue::{Answer, Event, Queue};
+use webhook::sender::Sender;
+
+use crate::process::{Cloud, Process, for_every};
+
+const URL: &str = "http://127.0.0.1/123456789012/webhooks.fifo";
+const NEW: Duration = Duration::ZERO;
+
+/// What stands in for SQS: it notes which messages are put back, and for how many seconds.
+#[derive(Clone, Debug, Default)]
+struct Sqs(Arc<Mutex<Vec<(String, u64)>>>);
+
+impl Sqs {
+    fn queue(&self, cloud: &Cloud) -> Queue {
+        let config = cloud.backends.s3.clone().into_builder().http_client(self.clone()).build();
+        Queue::new(&config, URL.to_owned(), Ambient::system())
+    }
+
+    fn put_back(&self) -> Vec<(String, u64)> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+impl HttpClient for Sqs {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for Sqs {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        assert_eq!(request.headers().get("x-amz-target"), Some("AmazonSQS.ChangeMessageVisibilityBatch"));
+        let body: Value = serde_json::from_slice(request.body().bytes().expect("a whole body")).expect("JSON");
+        assert_eq!(body["QueueUrl"], URL);
+        let entries = body["Entries"].as_array().expect("entries");
+        assert!((1..=10).contains(&entries.len()), "{} entries in a call", entries.len());
+        let mut noted = self.0.lock().unwrap();
+        for entry in entries {
+            let seconds = entry["VisibilityTimeout"].as_u64().expect("seconds");
+            assert!(seconds <= 43_200, "SQS takes 12 hours");
+            noted.push((entry["ReceiptHandle"].as_str().expect("a handle").to_owned(), seconds));
+        }
+        let successful: Vec<Value> = entries.iter().map(|entry| json!({"Id": entry["Id"]})).collect();
+        let answer = json!({"Successful": successful, "Failed": []}).to_string();
+        let mut response = HttpResponse::new(200.try_into().expect("a status"), SdkBody::from(answer));
+        response.headers_mut().insert("content-type", "application/x-amz-json-1.0");
+        HttpConnectorFuture::ready(Ok(response))
+    }
+}
+
+/// A deployment with one repo.
+struct Scene {
+    cloud: Cloud,
+    process: Process,
+    repo: RepoId,
+    sqs: Sqs,
+}
+
+impl Scene {
+    async fn new() -> Scene {
+        let cloud = Cloud::start().await;
+        let process = cloud.process();
+        process.make_repo("song").await.expect(201);
+        let repo = process.repo_id("song").await.parse().unwrap();
+        Scene { cloud, process, repo, sqs: Sqs::default() }
+    }
+
+    fn item(&self, url: String) -> HookItem {
+        let ambient = self.process.hub.store.ambient();
+        HookItem {
+            url,
+            secret: Secret::draw(ambient),
+            events: None,
+            inactive_because: None,
+            created_at: ambient.now_iso(),
+            created_by: "user-dev".to_owned(),
+        }
+    }
+
+    async fn hook(&self, url: String, events: Option<&[&str]>) -> HookId {
+        let events = events.map(|events| events.iter().map(ToString::to_string).collect());
+        let item = HookItem { events, ..self.item(url) };
+        let id = self.process.hub.store.ambient().ulid();
+        self.process.hub.store.put_hook(&self.repo, id, &item).await.unwrap();
+        id
+    }
+
+    async fn why_off(&self, hook: HookId) -> Option<String> {
+        self.process.hub.store.hook(&self.repo, hook).await.unwrap().unwrap().inactive_because
+    }
+
+    fn message(&self, hook: HookId, name: &str) -> Message {
+        Message {
+            repo: self.repo.clone(),
+            hook,
+            id: name.to_owned(),
+            kind: "RefUpdated".to_owned(),
+            body: json!({"id": name}).to_string(),
+        }
+    }
+
+    /// A message as the queue hands it over for the `count`th time, having taken it `age` ago.
+    fn record(&self, hook: HookId, name: &str, count: u32, age: Duration) -> Value {
+        let message = self.message(hook, name);
+        let sent = u128::from(self.process.hub.store.ambient().now_ms()) - age.as_millis();
+        // As in AWS's documentation, with our message.
+        json!({
+            "messageId": format!("message {name}"), "receiptHandle": format!("receipt {name}"),
+            "body": serde_json::to_string(&message).unwrap(),
+            "attributes": {
+                "ApproximateReceiveCount": count.to_string(), "SentTimestamp": sent.to_string(),
+                "SequenceNumber": "18849496460467696128", "MessageGroupId": message.group(),
+                "SenderId": "AIDAIO23YVJENQZJOL4VO", "MessageDeduplicationId": message.deduplication(),
+                "ApproximateFirstReceiveTimestamp": sent.to_string(),
+            },
+            "messageAttributes": {}, "md5OfBody": "e4e68fb7bd0e697a0ae8f1bb342846b3", "eventSource": "aws:sqs",
+            "eventSourceARN": "arn:aws:sqs:us-east-2:123456789012:webhooks.fifo", "awsRegion": "us-east-2",
+        })
+    }
+
+    /// The names of what has to come again, when this was handed over.
+    async fn hand_over(&self, records: impl IntoIterator<Item = Value>) -> Vec<String> {
+        let answer = self.hand_over_within(Duration::from_secs(180), records).await;
+        let name = |id: &str| id.strip_prefix("message ").expect("one of ours").to_owned();
+        answer.failures.iter().map(|failure| name(&failure.message_id)).collect()
+    }
+
+    async fn hand_over_within(&self, time: Duration, records: impl IntoIterator<Item = Value>) -> Answer {
+        let records: Vec<Value> = records.into_iter().collect();
+        let event: Event = serde_json::from_value(json!({"Records": records})).unwrap();
+        let sender = Sender::new(Reach::Anywhere).unwrap();
+        let store = &self.process.hub.store;
+        let deadline = store.ambient().now_ms() + u64::try_from(time.as_millis()).unwrap();
+        // The receivers are not behind the tap.
+        let _clock = stop_clock();
+        webhook::handle(store, &sender, &self.sqs.queue(&self.cloud), event, deadline).await
+    }
+}
+
+fn names(seen: &[Delivery]) -> Vec<&str> {
+    seen.iter().map(Delivery::id).collect()
+}
+
+const NOTHING: [&str; 0] = [];
+
+#[tokio::test]
+async fn behind_a_delivery_that_fails_those_to_the_same_webhook_wait_and_no_others() {
+    let scene = Scene::new().await;
+    let (down, up) = (Receiver::start().await, Receiver::start().await);
+    down.script(|delivery| answer(if delivery.id() == "b" { 500 } else { 200 }));
+    let (one, two) = (scene.hook(down.url("/"), None).await, scene.hook(up.url("/"), None).await);
+    let records = [("a", one), ("p", two), ("b", one), ("c", one), ("q", two), ("d", one)];
+    let failed = scene.hand_over(records.map(|(name, hook)| scene.record(hook, name, 3, NEW))).await;
+    assert_eq!(failed, ["b", "c", "d"]);
+    assert_eq!(names(&down.seen()), ["a", "b"]);
+    assert_eq!(names(&up.seen()), ["p", "q"]);
+    let put_back = scene.sqs.put_back();
+    let receipts: Vec<&str> = put_back.iter().map(|(receipt, _)| receipt.as_str()).collect();
+    assert_eq!(receipts, ["receipt b", "receipt c", "receipt d"]);
+    // After the third attempt a minute and a half, and up to a quarter more; for all of them the same.
+    let pause = put_back[0].1;
+    assert!((90..=113).contains(&pause) && put_back.iter().all(|(_, seconds)| *seconds == pause), "{put_back:?}");
+    let answer = scene.hand_over_within(Duration::from_secs(180), [scene.record(one, "b", 4, NEW)]).await;
+    let told = serde_json::to_value(&answer).unwrap();
+    assert_eq!(told, json!({"batchItemFailures": [{"itemIdentifier": "message b"}]}));
+}
+
+#[test]
+fn for_every_pattern_of_failures_each_message_is_delivered_or_named_and_in_order() {
+    let pattern = prop::collection::vec((0..3_usize, any::<bool>()), 1..=10);
+    let prepare = async || {
+        let scene = Scene::new().await;
+        let receiver = Receiver::start().await;
+        let mut hooks = Vec::new();
+        for number in 0..3 {
+            hooks.push(scene.hook(receiver.url(&format!("/{number}")), None).await);
+        }
+        (scene, receiver, hooks)
+    };
+    for_every(40, pattern, prepare, async |(scene, receiver, hooks), pattern| {
+        let named: Vec<(String, usize, bool)> =
+            pattern.iter().enumerate().map(|(place, (hook, fails))| (place.to_string(), *hook, *fails)).collect();
+        let fails: BTreeMap<String, bool> = named.iter().map(|(name, _, fails)| (name.clone(), *fails)).collect();
+        receiver.script(move |delivery| answer(if fails[delivery.id()] { 503 } else { 200 }));
+        let before = receiver.seen().len();
+        let records = named.iter().map(|(name, hook, _)| scene.record(hooks[*hook], name, 1, NEW));
+        let failed: BTreeSet<String> = scene.hand_over(records).await.into_iter().collect();
+        let seen = receiver.seen().split_off(before);
+        for hook in 0..3 {
+            let mine: Vec<&(String, usize, bool)> = named.iter().filter(|(_, to, _)| *to == hook).collect();
+            let path = format!("/{hook}");
+            let tried: Vec<&str> = seen.iter().filter(|seen| seen.path == path).map(Delivery::id).collect();
+            let first = mine.iter().position(|(_, _, fails)| *fails).unwrap_or(mine.len());
+            let until_first = mine.iter().take(first + 1).map(|(name, ..)| name.as_str());
+            assert_eq!(tried, until_first.collect::<Vec<_>>(), "tried in order, up to the first that fails");
+            for (place, (name, ..)) in mine.iter().enumerate() {
+                assert_eq!(failed.contains(name), place >= first, "{named:?}: {failed:?}");
+            }
+        }
+        let receipts = scene.sqs.put_back().into_iter();
+        let put_back: BTreeSet<String> = receipts.map(|(receipt, _)| receipt.replace("receipt ", "")).collect();
+        assert_eq!(put_back, failed);
+    });
+}
+
+#[tokio::test]
+async fn what_nobody_wants_any_more_is_done() {
+    let scene = Scene::new().await;
+    let store = &scene.process.hub.store;
+    let receiver = Receiver::start().await;
+    let off = scene.hook(receiver.url("/"), None).await;
+    store.turn_hook_off(&scene.repo, off, "for the test").await.unwrap();
+    let other = scene.hook(receiver.url("/"), Some(&["TagUpdated"])).await;
+    let never = store.ambient().ulid();
+    let records = [(off, "a"), (other, "b"), (never, "c")].map(|(hook, name)| scene.record(hook, name, 1, NEW));
+    assert_eq!(scene.hand_over(records).await, NOTHING);
+    assert!(receiver.seen().is_empty() && scene.sqs.put_back().is_empty());
+    // What is not there does not come to be by being turned off.
+    store.turn_hook_off(&scene.repo, never, "for the test").await.unwrap();
+    assert_eq!(store.hook(&scene.repo, never).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_webhook_that_is_gone_or_fails_for_three_days_is_turned_off() {
+    let scene = Scene::new().await;
+    let receiver = Receiver::start().await;
+    let hook = scene.hook(receiver.url("/"), None).await;
+    receiver.answers(500);
+    let days = |days: u64| Duration::from_secs(days * 24 * 60 * 60);
+    assert_eq!(scene.hand_over([scene.record(hook, "a", 9, days(2))]).await, ["a"]);
+    assert_eq!(scene.why_off(hook).await, None);
+    // What is late and goes well says nothing against it.
+    receiver.answers(200);
+    assert_eq!(scene.hand_over([scene.record(hook, "b", 9, days(9))]).await, NOTHING);
+    assert_eq!(scene.why_off(hook).await, None);
+    receiver.answers(500);
+    assert_eq!(scene.hand_over(["c", "d"].map(|name| scene.record(hook, name, 9, days(4)))).await, NOTHING);
+    assert!(scene.why_off(hook).await.unwrap().contains("three days"));
+    assert_eq!(names(&receiver.seen()), ["a", "b", "c"], "once it is off nothing is sent to it");
+
+    let gone = scene.hook(receiver.url("/"), None).await;
+    receiver.answers(410);
+    assert_eq!(scene.hand_over([scene.record(gone, "e", 1, NEW)]).await, NOTHING);
+    assert!(scene.why_off(gone).await.unwrap().contains("410"));
+}
+
+#[tokio::test]
+async fn what_there_is_no_time_for_comes_again_at_once() {
+    let scene = Scene::new().await;
+    let receiver = Receiver::start().await;
+    let hook = scene.hook(receiver.url("/"), None).await;
+    let records = ["a", "b"].map(|name| scene.record(hook, name, 1, NEW));
+    assert_eq!(scene.hand_over_within(Duration::from_secs(20), records).await.failures.len(), 2);
+    assert!(receiver.seen().is_empty());
+    assert_eq!(scene.sqs.put_back(), [("receipt a".to_owned(), 0), ("receipt b".to_owned(), 0)]);
+}
+
+#[tokio::test]
+async fn a_message_waits_while_the_table_is_away_and_one_that_is_none_is_not_forgotten() {
+    let scene = Scene::new().await;
+    let receiver = Receiver::start().await;
+    let hook = scene.hook(receiver.url("/"), None).await;
+    scene.process.tap.script(|_| Reaction::Fail(Fault::Status(400)));
+    assert_eq!(scene.hand_over([scene.record(hook, "a", 1, NEW)]).await, ["a"]);
+    scene.process.tap.script(|_| Reaction::Forward);
+    let mut strange = scene.record(hook, "b", 1, NEW);
+    strange["body"] = json!("hello");
+    assert_eq!(scene.hand_over([strange]).await, ["b"]);
+    assert!(receiver.seen().is_empty());
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_a_secret_or_of_a_url_gets_into_a_log() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let ours = tracing_subscriber::filter::Targets::new()
+        .with_targets(["common", "webhook", "webhooks"].map(|target| (target, tracing::Level::TRACE)));
+    let layer = tracing_subscriber::fmt::layer().with_writer(move || writer.clone());
+    let _logging = tracing::subscriber::set_default(
+        tracing_subscriber::registry().with(tracing_subscriber::Layer::with_filter(layer, ours)),
+    );
+
+    let scene = Scene::new().await;
+    let receiver = Receiver::start().await;
+    let key = "whsec_TU9TVFNFQ1JFVE1PU1RTRUNSRVRNT1NUU0VDUkVU";
+    let body = json!({"url": receiver.url("/hidden?token=sesame"), "secret": key});
+    let mut process = scene.cloud.process();
+    process.hub.settings.webhooks_reach = Reach::Anywhere;
+    let made = process.call(Function::Webhooks, "song", Encoding::Json, &body).await.expect("a whole answer");
+    let hook: HookId = made.expect(201)["id"].as_str().unwrap().parse().unwrap();
+    receiver.answers(500);
+    scene.hand_over([scene.record(hook, "a", 1, NEW)]).await;
+    assert_eq!(names(&receiver.seen()), ["a"]);
+    // Nobody listens there any more.
+    drop(receiver);
+    scene.hand_over([scene.record(hook, "b", 2, NEW)]).await;
+
+    let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    assert!(log.contains("a delivery failed") && log.contains("answered 500"), "{log}");
+    for word in ["sesame", "hidden", "TU9TVFNFQ1JFV", "whsec_"] {
+        assert!(!log.contains(word), "{word} is in: {log}");
+    }
+    let logged = process.log.lock().unwrap();
+    assert!(!logged.is_empty() && logged.iter().all(|line| !line.to_string().contains("sesame")));
+}
+
+#[tokio::test]
+async fn only_public_addresses_are_connected_to_whatever_a_name_leads_to() {
+    let scene = Scene::new().await;
+    let receiver = Receiver::start().await;
+    let port = receiver.url("").rsplit(':').next().unwrap().to_owned();
+    let sender = Sender::new(Reach::Public).unwrap();
+    let ambient = scene.process.hub.store.ambient();
+    let message = scene.message(ambient.ulid(), "a");
+    let _clock = stop_clock();
+    for host in ["localhost", "127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "169.254.169.254", "10.0.0.1"] {
+        let item = scene.item(format!("https://{host}:{port}/"));
+        let refused = sender.post(&item, &message, ambient.now_ms()).await.unwrap_err();
+        assert_eq!(refused, "no answer: its address is not one of the public internet", "{host}");
+        // What was made where more is allowed is still not called without TLS.
+        let plain = HookItem { url: format!("http://{host}:{port}/"), ..item };
+        sender.post(&plain, &message, ambient.now_ms()).await.unwrap_err();
+    }
+    assert!(receiver.seen().is_empty());
+}
+
+#[tokio::test]
+async fn of_a_long_answer_the_status_counts() {
+    let scene = Scene::new().await;
+    let receiver = Receiver::start().await;
+    let hook = scene.hook(receiver.url("/"), None).await;
+    receiver.script(|_| answer(200).map(|_| "x".repeat(8 << 20)));
+    assert_eq!(scene.hand_over([scene.record(hook, "a", 1, NEW)]).await, NOTHING);
+}
+
+#[tokio::test]
+async fn webhooks_past_the_limit_are_refused_and_what_is_known_of_one_goes_with_it() {
+    let scene = Scene::new().await;
+    let store = &scene.process.hub.store;
+    for number in 1..20 {
+        scene.hook(format!("https://example.com/{number}"), None).await;
+    }
+    let last = scene.hook("https://example.com/20".to_owned(), None).await;
+    let item = scene.item("https://example.com/21".to_owned());
+    let refused = store.put_hook(&scene.repo, store.ambient().ulid(), &item).await.unwrap_err();
+    assert!(matches!(refused, wire::Error::TooMany { sent: 21, limit: 20, .. }), "{refused:?}");
+    let hooked = HookedItem { until: 7, done: vec!["01JD".to_owned()] };
+    store.put_hooked(&scene.repo, last, &hooked).await.unwrap();
+    assert_eq!(store.hooked(&scene.repo, last).await.unwrap(), Some(hooked));
+    let mut all = store.all_hooks().await.unwrap();
+    all.sort_unstable_by_key(|(_, hook)| *hook);
+    let listed = store.hooks(&scene.repo).await.unwrap().into_iter();
+    assert_eq!(all, listed.map(|(hook, _)| (scene.repo.clone(), hook)).collect::<Vec<_>>());
+    assert!(store.delete_hook(&scene.repo, last).await.unwrap());
+    assert_eq!(store.hooked(&scene.repo, last).await.unwrap(), None);
+    assert!(!store.delete_hook(&scene.repo, last).await.unwrap());
+}
