@@ -797,7 +797,10 @@ fn for_every_history_what_is_reached_stays_and_nothing_else_does() {
             let process = cloud.process_later(now);
             match event {
                 Event::Push { branch, parent, file_of } => {
-                    let pick = |number: usize| (number % 7 > 0).then(|| made.get(number % made.len().max(1))).flatten();
+                    let pick = |number: usize| {
+                        let made = made.get(number % made.len().max(1));
+                        made.filter(|_| !number.is_multiple_of(7))
+                    };
                     let mut tree = match pick(parent) {
                         Some(commit) => builder.tree(commit),
                         None => builder.files(3),
