@@ -413,7 +413,8 @@ impl Store {
     /// the list, and nothing points into the packs that are gone; whoever holds the index as it was has until they are
     /// deleted. A list of several pages may itself have packs that are gone by its end, so what an index was made anew
     /// from is held against the next list that began since, and if something is gone, it is made anew once more. Adding a pack that is gone to an index that knows what it was merged into changes nothing, since what an
-    /// index knows stays where it is.
+    /// index knows stays where it is. Only what is not condemned may not be added to so: a list that is older than such an
+    /// index gets one of its own.
     ///
     /// # Errors
     /// When a section cannot be read or is damaged.
@@ -431,15 +432,20 @@ impl Store {
         if new.is_empty() && !is_anew {
             return Ok(known);
         }
+        // Packs that were condemned since the list began would come back with what is condemned of them.
+        let is_older = view == View::Reliable && known.unproved.as_ref().is_some_and(|unproved| unproved.made > listed);
         // Given back, so that the index can grow in place.
         drop(known);
-        let to_read = if is_anew { packs.to_vec() } else { new };
+        let to_read = if is_anew || is_older { packs.to_vec() } else { new };
         let read = stream::iter(to_read)
             .map(|(pack, summary)| self.read_sections(repo, pack, summary))
             // In the order of their names, so that every process that reads them sees the same records first.
             .buffered(PARALLEL_READS)
             .try_collect()
             .await?;
+        if is_older {
+            return Ok(Arc::new(RepoIndex::of(read)?));
+        }
         let index = if is_anew {
             let mut index = RepoIndex::of(read)?;
             let made = Moment(self.indexes.moments.fetch_add(1, Ordering::SeqCst) + 1);

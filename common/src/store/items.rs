@@ -383,6 +383,9 @@ pub struct RetiredItem {
     pub packs: Vec<String>,
     /// When they were retired, in milliseconds since the Unix epoch.
     pub retired_at: u64,
+    /// Whether they list large objects that no pack lists any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_large: bool,
 }
 
 /// `REPO#<repo_id>` | `SWEEP`: its end wakes the compaction of the repo, to delete what was retired.

@@ -170,10 +170,7 @@ impl Checked<'_> {
         let Connected { snapshots, reached_snapshots, mut named } =
             compute(|| self.connect(index, &commits, &reach.snapshots))?;
         named.extend(recalled);
-        if let (Some(head), Some(tip)) = (heads.get(self.branch.as_str()), &reach.tip)
-            && !self.force
-            && !is_fast_forward(index, head, tip, &reach.foundations)
-        {
+        if !self.force && !self.goes_forward(index, heads, reach) {
             return Err(Error::NonFastForward(self.branch.clone()));
         }
         Ok(Verdict {
@@ -184,6 +181,35 @@ impl Checked<'_> {
             named,
             commits,
         })
+    }
+
+    /// Whether what this push names, or builds upon, is in one view of the repo and not in another that has less.
+    pub fn needs_more_than(&self, less: &RepoIndex, more: &RepoIndex, heads: &Heads) -> bool {
+        let brought: HashSet<&CommitId> = self.commits.iter().map(|commit| &commit.id).collect();
+        let lacks_commit =
+            |id: &CommitId| !brought.contains(id) && !less.graph().contains(id) && more.graph().contains(id);
+        let lacks_snapshot = |id: &SnapshotId| {
+            !self.snapshots.contains_key(id) && less.snapshot(id).is_none() && more.snapshot(id).is_some()
+        };
+        let named = self.snapshots.values().flat_map(|snapshot| &snapshot.manifest.entries);
+        let reach = self.reach(more, heads);
+        let Reach { foundations, snapshots, .. } = &reach;
+        let built_upon = more.graph().difference(foundations, heads.values()).commits;
+        self.claimed_head.iter().any(lacks_commit)
+            || self.commits.iter().flat_map(|commit| &commit.parents).any(lacks_commit)
+            || self.commits.iter().filter_map(|commit| commit.snapshot.as_ref()).any(lacks_snapshot)
+            || named.map(|(_, object)| object.key()).any(|key| !self.has_object(less, &key) && more.has_object(&key))
+            || foundations.iter().chain(built_upon).any(lacks_commit)
+            || snapshots.iter().any(lacks_snapshot)
+            // What is between may be condemned.
+            || self.goes_forward(more, heads, &reach) && !self.goes_forward(less, heads, &self.reach(less, heads))
+    }
+
+    fn goes_forward(&self, index: &RepoIndex, heads: &Heads, reach: &Reach) -> bool {
+        match (heads.get(self.branch.as_str()), &reach.tip) {
+            (Some(head), Some(tip)) => is_fast_forward(index, head, tip, &reach.foundations),
+            _ => true,
+        }
     }
 
     /// The objects that the bundle's snapshots name and that are neither in it nor in the repo.
@@ -277,7 +303,7 @@ impl Checked<'_> {
     }
 
     /// Whether an object is in the bundle or in the repo.
-    fn has_object(&self, index: &RepoIndex, key: &ObjectKey) -> bool {
+    pub fn has_object(&self, index: &RepoIndex, key: &ObjectKey) -> bool {
         self.objects.contains_key(key) || index.has_object(key)
     }
 

@@ -49,16 +49,13 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
 
     let (mut pack, mut packed_for): (Option<StoredPack>, Option<CommitId>) = (None, None);
     for _ in 0..ATTEMPTS {
+        if needs_condemned(hub, &caller, &repo, &index, &bundle).await? {
+            hub.store.revive(&repo.id, &repo.condemned).await?;
+            (repo, index) = hub.open_for_push(&caller, &target, NEED).await?;
+        }
         let reach = bundle.reach(&index, &repo.heads);
         let recalled = recall(hub, &repo.id, &index, &reach.to_recall).await?;
-        let verdict = match bundle.judge(&index, &repo.heads, &reach, recalled) {
-            Err(Error::MissingReferences(_)) if is_condemned(hub, &caller, &repo, &bundle).await? => {
-                hub.store.revive(&repo.id, &repo.condemned).await?;
-                (repo, index) = hub.open_for_push(&caller, &target, NEED).await?;
-                continue;
-            }
-            verdict => verdict?,
-        };
+        let verdict = bundle.judge(&index, &repo.heads, &reach, recalled)?;
         let before = repo.heads.get(bundle.branch.as_str());
         let after = reach.tip.as_ref().filter(|tip| before != Some(*tip));
         if before.is_none() && after.is_some() {
@@ -106,20 +103,26 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     Err(Error::Unavailable(format!("{ATTEMPTS} other pushes were faster").into()))
 }
 
-/// Whether all that a push lacks is there, and condemned: the pusher may have been told so before it was.
-async fn is_condemned(hub: &Hub, caller: &Caller, repo: &Destination, bundle: &Checked<'_>) -> Result<bool, Error> {
+/// Whether a push needs what is condemned: the pusher may have been told that it is there before it was.
+async fn needs_condemned(
+    hub: &Hub,
+    caller: &Caller,
+    repo: &Destination,
+    reliable: &RepoIndex,
+    bundle: &Checked<'_>,
+) -> Result<bool, Error> {
     if repo.condemned.is_empty() {
         return Ok(false);
     }
-    let Some((_, index)) = hub.store.repo_and_index(&repo.id, Some(&caller.user_id), Need::PACKS).await? else {
+    let Some((_, readable)) = hub.store.repo_and_index(&repo.id, Some(&caller.user_id), Need::PACKS).await? else {
         return Ok(false);
     };
-    let reach = bundle.reach(&index, &repo.heads);
-    let recalled = recall(hub, &repo.id, &index, &reach.to_recall).await?;
-    match bundle.judge(&index, &repo.heads, &reach, recalled) {
-        Err(Error::MissingReferences(_)) => Ok(false),
-        verdict => verdict.map(|_| true),
+    if compute(|| bundle.needs_more_than(reliable, &readable, &repo.heads)) {
+        return Ok(true);
     }
+    let reach = bundle.reach(&readable, &repo.heads);
+    let recalled = recall(hub, &repo.id, &readable, &reach.to_recall).await?;
+    Ok(recalled.iter().any(|key| readable.has_object(key) && !bundle.has_object(reliable, key)))
 }
 
 /// The objects that snapshots name which were pushed before any branch reached them, and are reached now.

@@ -67,6 +67,13 @@ impl Moved {
         Self { history: builder.finish(), tip, left, reusing, continuing }
     }
 
+    /// The objects that `commit` has and `base` has not.
+    fn objects_only(history: &History, commit: &str, base: &str) -> Vec<tests::history::Object> {
+        let kept = history.objects_of(&[base.to_owned()]);
+        let all = history.objects_of(&[commit.to_owned()]);
+        all.into_iter().filter(|id| !kept.contains(id)).map(|id| history.object(&id)).collect()
+    }
+
     async fn push(cloud: &Cloud, slug: &str) -> Self {
         let moved = Self::new(8);
         let process = cloud.process();
@@ -107,7 +114,7 @@ async fn collect(process: &Process, slug: &str) -> Collection {
 
 /// All that is to be done about garbage from now on, until nothing of it is left.
 async fn collect_all(cloud: &Cloud, slug: &str) {
-    for later in [NOW, NEXT_DAY, LATER, NEXT_DAY * 2, AT_LAST * 2] {
+    for later in [NOW, NEXT_DAY, LATER, AT_LAST, AT_LAST + NEXT_DAY, AT_LAST * 3, AT_LAST * 4] {
         let process = cloud.process_later(later);
         assert_eq!(collect(&process, slug).await.put_off, None);
         process.compact(slug, Compaction::ALL).await.expect("a run");
@@ -353,11 +360,10 @@ async fn calls_of(cloud: &Cloud, phase: Phase) -> Vec<Call> {
         "Query REF#",
         "Query REL#",
         "Query TAG#",
-        "TransactWriteItems 5",
     ]);
     expected.extend(match phase {
-        Phase::Condemn => vec!["PutItem GARBAGE"],
-        Phase::Drop => vec!["DeleteItem GARBAGE", "GetItem COLLECTED"],
+        Phase::Condemn => vec!["GetItem COLLECTED", "PutItem GARBAGE", "TransactWriteItems 6"],
+        Phase::Drop => vec!["DeleteItem GARBAGE", "TransactWriteItems 4"],
     });
     assert_eq!(kinds, expected, "{phase:?}");
     calls
@@ -645,6 +651,9 @@ async fn a_run_keeps_its_limits() {
     let little = Limits { manifests: 10, ..Limits::ALL };
     let done = process.collect("song", little).await.expect("a run");
     assert_eq!(done, Collection { put_off: Some(PutOff::TooLarge), ..Collection::default() });
+    let little = Limits { records: 10, ..Limits::ALL };
+    let done = process.collect("song", little).await.expect("a run");
+    assert_eq!(done, Collection { put_off: Some(PutOff::TooLarge), ..Collection::default() });
     let none = process.collect("song", Limits { bytes: 0, ..Limits::ALL }).await.expect("a run");
     assert_eq!(none, Collection::default());
     assert_eq!(collect(&process, "song").await.packs_rewritten, 1);
@@ -907,8 +916,10 @@ async fn a_pack_that_is_revived_brings_back_what_any_of_it_needs() {
     bundle.objects.clear();
     pusher.push("song", "main", false, &bundle).await.expect(200);
 
-    let done = cloud.process_later(NEXT_DAY).collect("song", Limits { bytes: 0, ..Limits::ALL }).await.expect("a run");
-    assert_eq!((done.packs_revived, done.packs_dropped), (2, 0), "{done:?}");
+    for _ in 0..2 {
+        let done = collect(&cloud.process_later(NEXT_DAY), "song").await;
+        assert_eq!((done.packs_revived, done.packs_dropped), (1, 0), "{done:?}");
+    }
     // And so a branch may be moved to what is no more needed than that.
     process.push("song", "again", false, &Pack::default().with_head("again", &second)).await.expect(200);
     let both = heads(&[("again", &second), ("main", &reusing)]);
@@ -936,8 +947,7 @@ async fn an_object_that_was_pushed_ahead_again_stays_in_sight() {
     cloud.process_later(NOW).push_objects("song", &objects).await.expect(200);
     let main = Reuse::Object.heads(&moved);
     assert_whole(&cloud, "song", &moved.history, &main).await;
-    let next_day = cloud.process_later(NEXT_DAY).collect("song", Limits { bytes: 0, ..Limits::ALL }).await;
-    assert_eq!(next_day.expect("a run").packs_revived, 1);
+    assert_eq!(collect(&cloud.process_later(NEXT_DAY), "song").await.packs_revived, 1);
     assert_whole(&cloud, "song", &moved.history, &main).await;
 }
 
@@ -966,4 +976,107 @@ async fn a_branch_that_leads_to_what_is_condemned_can_be_pushed_to() {
     let done = collect(&cloud.process_later(NEXT_DAY), "song").await;
     assert_eq!(done, Collection::default(), "it was revived");
     assert_whole(&cloud, "song", &moved.history, &after).await;
+}
+
+/// The bulk of what was left lies in one pack, and in another, with much that is kept, only what names it.
+#[tokio::test]
+async fn in_passing_a_run_that_condemns_anything_condemns_what_names_it_too() {
+    let cloud = Cloud::start().await;
+    let mut builder = Builder::new(7);
+    let mut tree = builder.files(3);
+    tree.insert("kept.wav".to_owned(), builder.bytes(150_000));
+    let first = builder.commit(&[], &tree);
+    let mut draft = tree.clone();
+    draft.insert("left.wav".to_owned(), builder.bytes(150_000));
+    let (tip, left) = (builder.child(&[&first]), builder.commit(&[&first], &draft));
+    let history = builder.finish();
+    let process = cloud.process();
+    let ahead = Moved::objects_only(&history, &left, &first);
+    process.push_objects("song", &ahead).await.expect(200);
+    process.push_onto("song", "main", &history, &[], &first).await.expect(200);
+    process.push_onto("song", "main", &history, &[&first], &left).await.expect(200);
+    process.push("song", "main", true, &history.pack(&[&tip]).with_head("main", &tip)).await.expect(200);
+    let repo = process.repo_id("song").await;
+    let bulk = cloud.stored(&format!("packs/{repo}/")).await.into_values().max().expect("packs");
+    // All but the objects that were pushed ahead become one pack.
+    cloud.process().compact("song", Compaction { bytes: 200_000, least: 2 }).await.expect("a run");
+    for (later, condemned, dropped) in [(NOW, true, false), (NEXT_DAY, false, true)] {
+        let done = cloud.process_later(later).collect("song", Limits::IN_PASSING).await.expect("a run");
+        assert_eq!((done.packs_rewritten > 0, done.packs_dropped > 0), (condemned, dropped), "{done:?}");
+        assert_eq!(done.packs_revived, 0, "{done:?}");
+    }
+    cloud.process_later(LATER).compact("song", Compaction::ALL).await.expect("a run");
+    assert!(stored_bytes(&cloud, "song").await < bulk + 20_000);
+    assert_whole(&cloud, "song", &history, &heads(&[("main", &tip)])).await;
+}
+
+/// A run that keeps less of the push log has condemned; another, that would keep more, drops it all the same.
+#[tokio::test]
+async fn what_was_condemned_with_a_short_retention_is_dropped_with_a_long_one() {
+    let cloud = Cloud::start().await;
+    let moved = Moved::new(8);
+    let process = cloud.process_later(NOW);
+    process.push_onto("song", "main", &moved.history, &[], &moved.left).await.expect(200);
+    let bundle = moved.history.pack(&[&moved.tip]).with_head("main", &moved.tip);
+    process.push("song", "main", true, &bundle).await.expect(200);
+    let in_a_week = CONDEMNED * 7;
+    let short = Limits { retention: CONDEMNED * 5, ..Limits::ALL };
+    let done = cloud.process_later(in_a_week).collect("song", short).await.expect("a run");
+    assert_eq!(done.packs_condemned, 1, "{done:?}");
+    let done = collect(&cloud.process_later(in_a_week + NEXT_DAY), "song").await;
+    assert_eq!(done, Collection { packs_dropped: 1, ..Collection::default() });
+    assert_whole(&cloud, "song", &moved.history, &heads(&[("main", &moved.tip)])).await;
+    assert_no_finding(&cloud, "song").await;
+}
+
+/// The pusher names a commit alone, as whoever moves a branch does. It is condemned, and is there.
+#[tokio::test]
+async fn a_branch_can_be_moved_to_what_is_condemned() {
+    let cloud = Cloud::start().await;
+    for is_force in [false, true] {
+        let slug = format!("song-{is_force}");
+        let moved = Moved::push(&cloud, &slug).await;
+        assert_eq!(collect(&cloud.process_later(NOW), &slug).await.packs_condemned, 1);
+        let (branch, heads) = if is_force {
+            ("main", heads(&[("main", &moved.left)]))
+        } else {
+            ("again", heads(&[("again", &moved.left), ("main", &moved.tip)]))
+        };
+        let nothing = Pack::default().with_head(branch, &moved.left);
+        cloud.process().push(&slug, branch, is_force, &nothing).await.expect(200);
+        assert_whole(&cloud, &slug, &moved.history, &heads).await;
+        collect_all(&cloud, &slug).await;
+        assert_whole(&cloud, &slug, &moved.history, &heads).await;
+    }
+}
+
+/// A request that has listed the packs before two were condemned, and looks into them after another has seen that.
+#[tokio::test]
+async fn an_old_list_does_not_bring_back_what_was_condemned_since() {
+    let cloud = Cloud::start().await;
+    let moved = Moved::push(&cloud, "song").await;
+    let process = Arc::new(cloud.process());
+    // Something is condemned already, so that there is an index without it.
+    let ahead = tests::history::Object::new(&b"ahead"[..]);
+    process.push_objects("song", std::slice::from_ref(&ahead)).await.expect(200);
+    let first = cloud.process_later(NOW).collect("song", Limits { bytes: 1, ..Limits::ALL }).await.expect("a run");
+    assert_eq!((first.packs_rewritten, first.objects), (1, 1), "{first:?}");
+    let left = moved.left_objects();
+    let (runner, other, ids) = (cloud.process_later(NOW), Arc::clone(&process), left.clone());
+    let mut runs = Some(runner);
+    process.tap.script(move |call| match runs.take_if(|_| call.name == "Query PACK#") {
+        Some(runner) => {
+            let (other, ids) = (Arc::clone(&other), ids.clone());
+            Reaction::Between(
+                Box::pin(async {}),
+                Box::pin(async move {
+                    assert_eq!(collect(&runner, "song").await.packs_rewritten, 1);
+                    assert_eq!(other.missing("song", &ids).await.len(), ids.len());
+                }),
+            )
+        }
+        None => Reaction::Forward,
+    });
+    assert_eq!(process.missing("song", &left).await, [] as [&str; 0], "as it was when it began");
+    assert_eq!(process.missing("song", &left).await.len(), left.len());
 }

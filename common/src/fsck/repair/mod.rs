@@ -136,6 +136,8 @@ pub async fn repair(
         if report.is_whole() {
             return Ok(Repaired { actions, report });
         }
+        // What is whole there alone has to stay.
+        store.revive_all(&subject.id).await?;
         let done = round(store, &report, ids, bring, watch).await?;
         if done.is_empty() {
             return Ok(Repaired { actions, report });

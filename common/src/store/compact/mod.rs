@@ -104,7 +104,8 @@ impl Store {
             };
             let name = self.name_behind(repo, *last, next)?;
             let summary = written.summary;
-            if Box::pin(self.swap(repo, &inputs, vec![(name, written)], Vec::new())).await? == Outcome::Conflict {
+            if Box::pin(self.swap(repo, &inputs, vec![(name, written)], Vec::new(), false)).await? == Outcome::Conflict
+            {
                 tracing::info!(%repo, "another run has merged these packs");
                 break;
             }

@@ -16,8 +16,8 @@ use crate::store::items::{
 use crate::store::{Error, Store, large, packs};
 use crate::wire::limits::{MAX_BRANCHES, MAX_PACKS};
 
-/// S3 objects of each kind that one sweep looks at.
-const MAX_LISTED: usize = 10_000;
+/// S3 objects of each kind that one sweep looks at. What is behind them in the order of their names is not found.
+const MAX_LISTED: usize = 100_000;
 /// The attribute that says when a sweep is due.
 const UNTIL: &str = "expires_at";
 /// Calls at the same time.
@@ -75,7 +75,10 @@ impl Store {
         let retired_keys: HashSet<String> = retired_keys.filter(|key| !named_keys.contains(*key)).cloned().collect();
         let mut unnamed: HashSet<String> = old_packs.into_iter().collect();
         unnamed.retain(|key| !named_keys.contains(key) && !waiting.contains(key) && !retired_keys.contains(key));
-        let orphans = self.orphans(repo, &named, unnamed, old_objects.into_iter().collect()).await?;
+        // What a request lists that began before its pack was dropped is read for as long as that.
+        let is_read = retired.iter().any(|(_, item)| item.has_large && !is_over(item, now));
+        let old_objects = if is_read { HashSet::new() } else { old_objects.into_iter().collect() };
+        let orphans = self.orphans(repo, &named, unnamed, old_objects).await?;
 
         let packs = retired_keys.len() as u64;
         let deleted = packs + orphans.len() as u64;
@@ -90,7 +93,7 @@ impl Store {
             .buffer_unordered(PARALLEL)
             .try_collect::<()>()
             .await?;
-        self.end_sweep(repo, now).await?;
+        self.end_at(&Key::sweep(repo), now / 1_000).await?;
         Ok(Swept { deleted, packs })
     }
 
@@ -124,16 +127,16 @@ impl Store {
         Ok(repos)
     }
 
-    /// Takes away the item that a sweep was due by, unless something was retired since.
-    async fn end_sweep(&self, repo: &RepoId, now: u64) -> Result<(), Error> {
+    /// Takes away an item that expires, unless it was put again and expires later than this, in seconds since the Unix epoch.
+    pub(in crate::store) async fn end_at(&self, key: &Key, seconds: u64) -> Result<(), Error> {
         let deleted = self
             .dynamodb
             .delete_item()
             .table_name(&self.location.table)
-            .set_key(Some(Key::sweep(repo).item()))
+            .set_key(Some(key.item()))
             .condition_expression("attribute_not_exists(#until) OR #until <= :now")
             .expression_attribute_names("#until", UNTIL)
-            .expression_attribute_values(":now", AttributeValue::N((now / 1_000).to_string()))
+            .expression_attribute_values(":now", AttributeValue::N(seconds.to_string()))
             .send()
             .await;
         match deleted {

@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::mark::{Held, Holdings, Roots};
 use super::{AGAIN, Collection, Garbage, Limits, PutOff, millis};
 use crate::id::{CommitId, ObjectKey, RepoId, SnapshotId};
-use crate::pack::{PackId, PackSummary};
 use crate::store::change::Outcome;
 use crate::store::compact::merge::split;
 use crate::store::{Error, Store};
@@ -30,29 +29,39 @@ impl Store {
     pub(super) async fn condemn(
         self: &Arc<Self>,
         repo: &RepoId,
-        packs: &[(PackId, PackSummary)],
         limits: Limits,
         done: &mut Collection,
     ) -> Result<Option<Duration>, Error> {
         let kept_since = self.ambient.now_ms().saturating_sub(millis(limits.retention));
-        let holdings = self.holdings(repo, packs).await?;
+        // In this order: what branches lead to is in packs that are listed afterwards.
         let roots = self.roots(repo, kept_since).await?;
-        // What nobody reaches and is kept now is old by then.
-        let next = has_unreached(&holdings, &roots).then_some(limits.retention);
-        let garbage = match self.find_garbage(repo, &holdings, &roots, kept_since, limits).await? {
-            Ok(garbage) => garbage,
+        let packs = self.packs(repo).await?;
+        let found = match self.holdings(repo, &packs, limits.records).await? {
+            Some(holdings) => {
+                let garbage = self.find_garbage(repo, &holdings, &roots, kept_since, limits).await?;
+                garbage.map(|(garbage, later)| (holdings, garbage, later))
+            }
+            None => Err(PutOff::TooLarge),
+        };
+        let (holdings, garbage, later) = match found {
+            Ok(found) => found,
             Err(put_off) => {
                 tracing::warn!(%repo, ?put_off, "no garbage was looked for");
                 done.put_off = Some(put_off);
-                return Ok(next);
+                return Ok(None);
             }
         };
+        let share = |held| (held, Share::of(held, &garbage));
+        let old = holdings.packs.iter().filter(|held| is_old(held, kept_since)).map(share);
+        let mut shares: Vec<(&Held, Share)> = old.filter(|(_, share)| !share.is_empty()).collect();
+        let sum = |bytes: fn(&Share) -> u64| shares.iter().map(|(_, share)| bytes(share)).fold(0, u64::saturating_add);
+        if sum(|share| share.bytes).saturating_mul(limits.one_in) < sum(|share| share.of) {
+            return Ok(later.then_some(limits.retention));
+        }
+        // The newest first, because they name what is older: whatever a run leaves needs nothing that it has condemned.
+        shares.reverse();
         let (mut count, mut bytes) = (packs.len(), 0_u64);
-        for (position, held) in holdings.packs.iter().enumerate() {
-            let share = Share::of(held, &garbage);
-            if !is_old(held, kept_since) || share.is_empty() || share.bytes.saturating_mul(limits.one_in) < share.of {
-                continue;
-            }
+        for (held, share) in shares {
             if bytes >= limits.bytes {
                 return Ok(Some(AGAIN));
             }
@@ -66,10 +75,11 @@ impl Store {
             let (kept, mut condemned) = Box::pin(split(self, repo, input, &garbage)).await?;
             condemned.summary.condemned_at = Some(self.ambient.now_ms());
             // Behind it and before the next, as a merged pack is.
-            let next = packs.get(position + 1).map(|(next, _)| *next);
-            let name = self.name_behind(repo, held.pack, next)?;
-            let outputs = vec![(name, kept), (self.name_behind(repo, name, next)?, condemned)];
-            if Box::pin(self.swap(repo, &[input], outputs, Vec::new())).await? == Outcome::Conflict {
+            let behind = packs.iter().map(|(pack, _)| *pack).find(|pack| *pack > held.pack);
+            let name = self.name_behind(repo, held.pack, behind)?;
+            let outputs = vec![(name, kept), (self.name_behind(repo, name, behind)?, condemned)];
+            let also = vec![self.note_collected(repo, kept_since).await?];
+            if Box::pin(self.swap(repo, &[input], outputs, also, false)).await? == Outcome::Conflict {
                 tracing::info!(%repo, pack = %held.pack, "this pack was merged meanwhile");
                 return Ok(Some(AGAIN));
             }
@@ -80,9 +90,10 @@ impl Store {
             done.objects += share.objects;
             done.bytes += share.bytes;
         }
-        Ok(next)
+        Ok(later.then_some(limits.retention))
     }
 
+    /// What is garbage, and whether there is anything that will be.
     async fn find_garbage(
         self: &Arc<Self>,
         repo: &RepoId,
@@ -90,10 +101,11 @@ impl Store {
         roots: &Roots,
         kept_since: u64,
         limits: Limits,
-    ) -> Result<Result<Garbage, PutOff>, Error> {
+    ) -> Result<Result<(Garbage, bool), PutOff>, Error> {
         let Some(kept) = Kept::of(holdings, roots, kept_since) else {
             return Ok(Err(PutOff::Incomplete));
         };
+        let later = kept.is_kept_for_now(holdings, roots, kept_since);
         let mut garbage = Garbage::default();
         let mut has_ahead = false;
         for held in holdings.packs.iter().filter(|held| is_old(held, kept_since)) {
@@ -106,11 +118,10 @@ impl Store {
                 garbage.objects.insert(key.clone());
             }
         }
-        // Then each object was reached with a commit that still is: all manifests need not be read to know that. What
-        // little a run has left in packs that are not worth it goes by the next.
+        // Then each object was reached with a commit that still is: all manifests need not be read to know that.
         let is_likely = has_ahead || !(garbage.commits.is_empty() && garbage.snapshots.is_empty());
         if !is_likely && !limits.is_thorough {
-            return Ok(Ok(Garbage::default()));
+            return Ok(Ok((Garbage::default(), later)));
         }
         let see = |key: ObjectKey| {
             if !garbage.objects.remove(&key) && !holdings.index.has_object(&key) {
@@ -119,7 +130,7 @@ impl Store {
             Ok(())
         };
         let read = self.read_manifests(repo, &holdings.index, kept.snapshots.into_iter(), limits.manifests, see);
-        Ok(read.await?.map(|()| garbage))
+        Ok(read.await?.map(|()| (garbage, later)))
     }
 }
 
@@ -145,24 +156,21 @@ impl<'a> Kept<'a> {
         let objects = young().flat_map(Held::objects).map(|(key, _, _)| key).collect();
         Some(Self { commits, snapshots, objects })
     }
-}
 
-/// Whether the repo has anything that no branch, tag or release reaches: by the graph and what packs say, without a look
-/// into manifests.
-fn has_unreached(holdings: &Holdings, roots: &Roots) -> bool {
-    let graph = holdings.index.graph();
-    let named = roots.heads.iter().chain(&roots.labels).filter(|id| graph.contains(id));
-    let Some(commits) = holdings.history(named) else {
-        return true;
-    };
-    let Some(snapshots) = holdings.snapshots_of(&commits) else {
-        return true;
-    };
-    holdings.packs.iter().filter(|held| held.summary.condemned_at.is_none()).any(|held| {
-        held.commits().any(|(id, _)| !commits.contains(id))
-            || held.snapshots().any(|(id, _)| !snapshots.contains(id))
-            || held.objects().any(|(key, _, _)| !holdings.index.is_reached(key))
-    })
+    /// Whether there is anything among it that no branch, tag or release reaches, and that will be garbage: by the graph and
+    /// what packs say, without a look into manifests.
+    fn is_kept_for_now(&self, holdings: &Holdings, roots: &Roots, kept_since: u64) -> bool {
+        let graph = holdings.index.graph();
+        let named = roots.heads.iter().chain(&roots.labels).filter(|id| graph.contains(id));
+        let reached = holdings.history(named).and_then(|commits| Some((holdings.snapshots_of(&commits)?, commits)));
+        let Some((snapshots, commits)) = reached else {
+            return true;
+        };
+        let mut young = holdings.packs.iter().filter(|held| is_young(held, kept_since));
+        self.commits.len() > commits.len()
+            || self.snapshots.len() > snapshots.len()
+            || young.any(|held| held.objects().any(|(key, _, _)| !holdings.index.is_reached(key)))
+    }
 }
 
 impl Share {

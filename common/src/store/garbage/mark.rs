@@ -112,8 +112,17 @@ impl Holdings {
 }
 
 impl Store {
-    /// Reads what packs list.
-    pub(super) async fn holdings(&self, repo: &RepoId, packs: &[(PackId, PackSummary)]) -> Result<Holdings, Error> {
+    /// Reads what packs list; nothing if they list more than `most` records.
+    pub(super) async fn holdings(
+        &self,
+        repo: &RepoId,
+        packs: &[(PackId, PackSummary)],
+        most: u64,
+    ) -> Result<Option<Holdings>, Error> {
+        let records = |summary: &PackSummary| summary.commits + summary.snapshots + summary.objects;
+        if packs.iter().map(|(_, summary)| records(summary)).sum::<u64>() > most {
+            return Ok(None);
+        }
         let packs: Vec<Held> = stream::iter(packs.to_vec())
             .map(|(pack, summary)| async move {
                 let (pack, graph, contents) = self.read_sections(repo, pack, summary).await?;
@@ -124,7 +133,7 @@ impl Store {
             .await?;
         let sections = packs.iter().map(|held| (held.pack, held.graph.clone(), held.contents.clone()));
         let index = RepoIndex::of(sections.collect())?;
-        Ok(Holdings { packs, index })
+        Ok(Some(Holdings { packs, index }))
     }
 
     /// The commits that have names, and those of the push log from a time on, in milliseconds since the Unix epoch.

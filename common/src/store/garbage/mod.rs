@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
+use futures_util::FutureExt;
 use serde::Serialize;
 
 use super::compact::MAX_INPUTS;
@@ -46,10 +47,13 @@ const AGAIN: Duration = Duration::from_secs(60 * 60);
 pub struct Limits {
     /// How long what nobody reaches is kept.
     pub retention: Duration,
-    /// Of a pack with less garbage than one byte in so many nothing is condemned: that is not worth writing it again.
+    /// Where less than one byte in so many of the packs that have garbage is garbage, nothing is condemned: that is not worth
+    /// writing them again.
     pub one_in: u64,
     /// Bytes of packs that it writes again; the one that is under way is ended.
     pub bytes: u64,
+    /// Records that it knows at a time. With more than that, it does nothing: each takes up to half a kibibyte of memory.
+    pub records: u64,
     /// Raw bytes of manifests that it reads. With more than that, it does nothing.
     pub manifests: u64,
     /// Whether manifests are read even where nothing says that there is garbage.
@@ -58,11 +62,23 @@ pub struct Limits {
 
 impl Limits {
     /// By itself: as much as a function can do in its time, and where it is worth it.
-    pub const IN_PASSING: Self =
-        Self { retention: RETENTION, one_in: 8, bytes: 256 << 20, manifests: 4 << 30, is_thorough: false };
+    pub const IN_PASSING: Self = Self {
+        retention: RETENTION,
+        one_in: 8,
+        bytes: 256 << 20,
+        records: 2_000_000,
+        manifests: 4 << 30,
+        is_thorough: false,
+    };
     /// When somebody asks for it: whatever there is to do.
-    pub const ALL: Self =
-        Self { retention: RETENTION, one_in: u64::MAX, bytes: u64::MAX, manifests: u64::MAX, is_thorough: true };
+    pub const ALL: Self = Self {
+        retention: RETENTION,
+        one_in: u64::MAX,
+        bytes: u64::MAX,
+        records: u64::MAX,
+        manifests: u64::MAX,
+        is_thorough: true,
+    };
 }
 
 /// What a run did.
@@ -92,9 +108,9 @@ pub struct Collection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PutOff {
-    /// Something is missing that a commit or a snapshot names, or a push has landed just now.
+    /// Something is missing that a branch, a commit or a snapshot names.
     Incomplete,
-    /// There are more bytes of manifests than it may read.
+    /// There are more records than it may know, or more bytes of manifests than it may read.
     TooLarge,
     /// The repo has as many packs as it may have.
     TooManyPacks,
@@ -115,16 +131,16 @@ impl Store {
     /// When the stores do not answer, or a pack is damaged. Each pack that was dealt with until then is as it should be.
     pub async fn collect(self: &Arc<Self>, repo: &RepoId, limits: Limits) -> Result<Collection, Error> {
         let mut done = Collection::default();
-        let mut packs = self.packs(repo).await?;
-        if !self.due(&packs).is_empty() {
-            Box::pin(self.drop_condemned(repo, &packs, limits, &mut done)).await?;
-            packs = self.packs(repo).await?;
+        let seen = self.scheduled(repo).await?;
+        if seen.is_none() {
+            // For the case that this run does not get to its end.
+            self.schedule(repo, None, Some(RETENTION)).await?;
         }
-        let mut next = None;
-        if done.put_off.is_none() {
-            next = Box::pin(self.condemn(repo, &packs, limits, &mut done)).await?;
-            packs = self.packs(repo).await?;
+        let mut next = self.drop_condemned(repo, limits, &mut done).boxed().await?;
+        if next.is_none() && done.put_off.is_none() {
+            next = self.condemn(repo, limits, &mut done).boxed().await?;
         }
+        let packs = self.packs(repo).await?;
         let condemned = packs.iter().filter_map(|(_, summary)| summary.condemned_at);
         done.packs_condemned = condemned.clone().count() as u64;
         let is_stuck = matches!(done.put_off, Some(PutOff::Incomplete | PutOff::TooLarge));
@@ -135,11 +151,11 @@ impl Store {
             Some(oldest) => {
                 let waited = Duration::from_millis(self.ambient.now_ms().saturating_sub(oldest));
                 let wait = CONDEMNED.saturating_sub(waited);
-                Some(next.map_or(wait, |next| next.min(wait)))
+                Some(next.map_or(wait, |next| next.min(wait)).max(AGAIN))
             }
             None => next,
         };
-        self.schedule(repo, next).await?;
+        self.schedule(repo, seen, next).await?;
         Ok(done)
     }
 
@@ -181,35 +197,53 @@ impl Store {
         repo: &RepoId,
         has_expired: bool,
     ) -> Result<Option<Collection>, Error> {
-        let due = self.get_item::<GarbageItem>(&Key::garbage(repo)).await?;
-        let now = self.ambient.now_ms() / 1_000;
-        if has_expired || due.as_ref().is_some_and(|item| item.expires_at <= now) {
-            return Box::pin(self.collect(repo, Limits::IN_PASSING)).await.map(Some);
+        let due = self.scheduled(repo).await?;
+        if has_expired || due.is_some_and(|due| due <= self.ambient.now_ms() / 1_000) {
+            return self.collect(repo, Limits::IN_PASSING).boxed().await.map(Some);
         }
         if due.is_none() {
-            self.schedule(repo, Some(RETENTION)).await?;
+            self.schedule(repo, None, Some(RETENTION)).await?;
         }
         Ok(None)
     }
 
-    /// The condemned packs whose time is over, or the first of them, if they are many: what may need each other is dropped
-    /// in one transaction.
+    /// The same with all that are condemned.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn revive_all(&self, repo: &RepoId) -> Result<(), Error> {
+        let mut packs = self.packs(repo).await?;
+        packs.retain(|(_, summary)| summary.condemned_at.is_some());
+        self.revive(repo, &packs.into_iter().map(|(pack, _)| pack).collect::<Vec<_>>()).await
+    }
+
+    /// The condemned packs whose time is over, or the last of them, if they are many: what may need each other is dropped in
+    /// one transaction, and what was pushed later is more likely to need what was there before than the other way round.
     fn due(&self, packs: &[(PackId, PackSummary)]) -> BTreeSet<PackId> {
         let over = self.ambient.now_ms().saturating_sub(millis(CONDEMNED));
         let is_due = |(_, summary): &&(_, PackSummary)| summary.condemned_at.is_some_and(|at| at <= over);
-        packs.iter().filter(is_due).map(|(pack, _)| *pack).take(MAX_INPUTS).collect()
+        packs.iter().rev().filter(is_due).map(|(pack, _)| *pack).take(MAX_INPUTS).collect()
     }
 
-    /// Has garbage looked for in so long, or not until somebody pushes again.
-    async fn schedule(&self, repo: &RepoId, next: Option<Duration>) -> Result<(), Error> {
+    /// When garbage is to be looked for, in seconds since the Unix epoch.
+    async fn scheduled(&self, repo: &RepoId) -> Result<Option<u64>, Error> {
+        Ok(self.get_item::<GarbageItem>(&Key::garbage(repo)).await?.map(|item| item.expires_at))
+    }
+
+    /// Has garbage looked for in so long, or not until somebody pushes again, unless somebody has pushed since it was `seen`
+    /// when that was to be.
+    async fn schedule(&self, repo: &RepoId, seen: Option<u64>, next: Option<Duration>) -> Result<(), Error> {
         let key = Key::garbage(repo);
         let Some(next) = next else {
-            return self.delete_item(&key).await;
+            return self.end_at(&key, seen.unwrap_or_else(|| self.in_seconds(RETENTION))).await;
         };
-        let expires_at = self.ambient.now_ms().saturating_add(millis(next)).div_ceil(1_000);
-        let item = encode(&key, &GarbageItem { expires_at })?;
+        let item = encode(&key, &GarbageItem { expires_at: self.in_seconds(next) })?;
         let put = self.dynamodb.put_item().table_name(&self.location.table).set_item(Some(item));
         put.send().await.map(drop).map_err(Error::from_sdk)
+    }
+
+    fn in_seconds(&self, wait: Duration) -> u64 {
+        self.ambient.now_ms().saturating_add(millis(wait)).div_ceil(1_000)
     }
 
     /// Notes that lines of the push log older than this may name commits that are gone.

@@ -2,66 +2,81 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::mark::{Held, Holdings, Roots};
-use super::{Collection, Garbage, Limits, PutOff, millis};
+use super::{AGAIN, Collection, Garbage, Limits, PutOff};
 use crate::id::{CommitId, ObjectKey, RepoId, SnapshotId};
-use crate::pack::{self, NewPack, PackId, PackSummary, PackedCommit};
+use crate::pack::{self, NewPack, PackId, PackedCommit};
 use crate::service::compute;
 use crate::store::change::Outcome;
 use crate::store::{Error, Store};
 
 impl Store {
-    /// Drops the condemned packs that are due, those aside that are needed.
+    /// Drops the condemned packs that are due, or revives those that are needed. Then the others are looked at again later,
+    /// and it says when: what is revived is relied upon as a whole, and so is what any of it needs.
     pub(super) async fn drop_condemned(
         self: &Arc<Self>,
         repo: &RepoId,
-        packs: &[(PackId, PackSummary)],
         limits: Limits,
         done: &mut Collection,
-    ) -> Result<(), Error> {
-        let mut due = self.due(packs);
-        let kept_since = self.ambient.now_ms().saturating_sub(millis(limits.retention));
-        let holdings = self.holdings(repo, packs).await?;
-        let roots = self.roots(repo, kept_since).await?;
-        // A pack that is revived is relied upon as a whole, and so is what any of it needs.
-        loop {
-            let needed = match self.find_needed(repo, &holdings, &roots, &due, limits).await? {
-                Ok(needed) => needed,
-                Err(put_off) => {
-                    tracing::warn!(%repo, ?put_off, "no condemned pack was dropped");
-                    done.put_off = Some(put_off);
-                    return Ok(());
-                }
-            };
-            let held = holdings.packs.iter().filter(|held| due.contains(&held.pack) && needed.is_in(held));
-            let revived: Vec<PackId> = held.map(|held| held.pack).collect();
-            if revived.is_empty() {
-                break;
+    ) -> Result<Option<Duration>, Error> {
+        let packs = self.packs(repo).await?;
+        let mut due = self.due(&packs);
+        // What the push log led to before was judged when they were condemned.
+        let condemned = packs.iter().filter(|(pack, _)| due.contains(pack));
+        let Some(condemned_at) = condemned.filter_map(|(_, summary)| summary.condemned_at).min() else {
+            return Ok(None);
+        };
+        // In this order: what branches lead to is in packs that are listed afterwards.
+        let roots = self.roots(repo, condemned_at).await?;
+        let packs = self.packs(repo).await?;
+        // One that was revived meanwhile is relied upon like any other.
+        let condemned = packs.iter().filter(|(_, summary)| summary.condemned_at.is_some()).map(|(pack, _)| *pack);
+        let condemned: BTreeSet<PackId> = condemned.collect();
+        due.retain(|pack| condemned.contains(pack));
+        let found = match self.holdings(repo, &packs, limits.records).await? {
+            Some(holdings) => {
+                let needed = self.find_needed(repo, &holdings, &roots, &due, limits).await?;
+                needed.map(|needed| (holdings, needed))
             }
+            None => Err(PutOff::TooLarge),
+        };
+        let (holdings, needed) = match found {
+            Ok(found) => found,
+            Err(put_off) => {
+                tracing::warn!(%repo, ?put_off, "no condemned pack was dropped");
+                done.put_off = Some(put_off);
+                return Ok(None);
+            }
+        };
+        let is_due = |held: &&Held| due.contains(&held.pack);
+        let (revived, dropped): (Vec<&Held>, Vec<&Held>) =
+            holdings.packs.iter().filter(is_due).partition(|held| needed.is_in(held));
+        if !revived.is_empty() {
+            let revived: Vec<PackId> = revived.iter().map(|held| held.pack).collect();
             self.revive(repo, &revived).await?;
             done.packs_revived += revived.len() as u64;
-            due.retain(|pack| !revived.contains(pack));
+            return Ok(Some(AGAIN));
         }
-
-        let dropped = packs.iter().filter(|(pack, _)| due.contains(pack));
-        let dropped: Vec<(PackId, PackSummary)> = dropped.copied().collect();
-        let Some((last, _)) = dropped.last() else {
-            return Ok(());
+        let Some(last) = dropped.last().map(|held| held.pack) else {
+            return Ok(None);
         };
-        let next = packs.iter().map(|(pack, _)| *pack).find(|pack| pack > last);
-        let name = self.name_behind(repo, *last, next)?;
+        let next = packs.iter().map(|(pack, _)| *pack).find(|pack| *pack > last);
+        let name = self.name_behind(repo, last, next)?;
         // Packs go in one way only: they become one that is new. So whoever knows them looks anew.
         let mut nothing = compute(|| pack::write(NewPack::default()))?;
         nothing.summary.merged = dropped.len() as u64;
-        let also = vec![self.note_collected(repo, kept_since).await?];
-        if Box::pin(self.swap(repo, &dropped, vec![(name, nothing)], also)).await? == Outcome::Conflict {
+        let has_large = dropped.iter().any(|held| held.contents.large.len() + held.contents.inherited.len() > 0);
+        let inputs: Vec<_> = dropped.iter().map(|held| (held.pack, held.summary)).collect();
+        let swap = self.swap(repo, &inputs, vec![(name, nothing)], Vec::new(), has_large);
+        if Box::pin(swap).await? == Outcome::Conflict {
             tracing::info!(%repo, "a condemned pack was revived or dropped meanwhile");
-            return Ok(());
+            return Ok(Some(AGAIN));
         }
-        tracing::info!(%repo, packs = dropped.len(), "condemned packs were dropped");
-        done.packs_dropped += dropped.len() as u64;
-        Ok(())
+        tracing::info!(%repo, packs = inputs.len(), "condemned packs were dropped");
+        done.packs_dropped += inputs.len() as u64;
+        Ok(None)
     }
 
     /// What only the packs that are due hold, and something else needs.
