@@ -195,8 +195,7 @@ impl Checked<'_> {
         let reach = self.reach(more, heads);
         let Reach { foundations, snapshots, .. } = &reach;
         let built_upon = more.graph().difference(foundations, heads.values()).commits;
-        self.claimed_head.iter().any(lacks_commit)
-            || self.commits.iter().flat_map(|commit| &commit.parents).any(lacks_commit)
+        self.commits.iter().flat_map(|commit| &commit.parents).any(lacks_commit)
             || self.commits.iter().filter_map(|commit| commit.snapshot.as_ref()).any(lacks_snapshot)
             || named.map(|(_, object)| object.key()).any(|key| !self.has_object(less, &key) && more.has_object(&key))
             || foundations.iter().chain(built_upon).any(lacks_commit)

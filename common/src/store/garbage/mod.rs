@@ -2,10 +2,10 @@
 //! at no cost to a push.
 //!
 //! 1. **Condemn.** What no branch, tag, release or line of the push log that is younger than the retention reaches, and no
-//!    pack that is younger, goes out of its pack into one of its own, which is condemned ([`condemn`]). Whoever reads finds
+//!    pack that is younger, goes out of its pack into one of its own, which is condemned (`condemn`). Whoever reads finds
 //!    it there as before; pushes and `filter-objects` do not rely on it any more.
 //! 2. **Sweep**, a day later. Every request that relied on it has ended by then, and what it wrote is there to be seen. A
-//!    condemned pack of which anything is reached is revived as a whole, and the others are taken off the list ([`sweep`]).
+//!    condemned pack of which anything is reached is revived as a whole, and the others are taken off the list (`sweep`).
 //!    [`compact`](super::compact) deletes them from S3 another hour later.
 //!
 //! Why that is enough: a push that begins after a pack is condemned does not rely on it. So what the sweep has to keep is
