@@ -27,13 +27,15 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use futures_util::FutureExt;
-use serde::Serialize;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 
 use super::compact::MAX_INPUTS;
-use super::items::{CONDEMNED_AT, CollectedItem, GarbageItem, Key, PK, encode};
+use super::items::{CONDEMNED_AT, CollectedItem, GarbageItem, Key, PACK_PREFIX, PK, encode};
 use super::{Error, Store};
 use crate::id::{CommitId, ObjectKey, RepoId, SnapshotId};
 use crate::pack::{PackId, PackSummary};
+use crate::wire::limits::MAX_PACKS;
 
 /// How long what nobody reaches is kept. Until then a branch that was moved away by force can be moved back.
 pub const RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -114,6 +116,12 @@ pub enum PutOff {
     TooLarge,
     /// The repo has as many packs as it may have.
     TooManyPacks,
+}
+
+/// As much of a pack's item as says whether it is condemned.
+#[derive(Deserialize)]
+struct NotedOnly {
+    condemned_at: Option<IgnoredAny>,
 }
 
 /// Records by what they are.
@@ -212,9 +220,11 @@ impl Store {
     /// # Errors
     /// When the table does not answer.
     pub async fn revive_all(&self, repo: &RepoId) -> Result<(), Error> {
-        let mut packs = self.packs(repo).await?;
-        packs.retain(|(_, summary)| summary.condemned_at.is_some());
-        self.revive(repo, &packs.into_iter().map(|(pack, _)| pack).collect::<Vec<_>>()).await
+        // Nothing else of the items is read, which may be what is to be repaired.
+        let packs = self.query_for::<NotedOnly>(repo, PACK_PREFIX, MAX_PACKS, Some(&[CONDEMNED_AT])).await?;
+        let condemned = packs.into_iter().filter(|(_, item)| item.condemned_at.is_some());
+        let condemned = condemned.filter_map(|(name, _)| PackId::from_string(&name).ok());
+        self.revive(repo, &condemned.collect::<Vec<_>>()).await
     }
 
     /// The condemned packs whose time is over, or the last of them, if they are many: what may need each other is dropped in
