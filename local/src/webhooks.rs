@@ -2,10 +2,11 @@
 //! delivered to its webhooks, in order for each, and at least once, also when the hub is stopped or killed in between.
 //!
 //! What happens is taken from [`Store::happened`] into a line of messages for each webhook. The lines are bounded; what has no
-//! room in one is read from the table again when the line is at its end. For each webhook the table keeps which events were
-//! done last ([`HookedItem`]), so that after a start the rest is found there.
+//! room in one is read from the table again when the line is at its end, and so is what could not be told because something of
+//! the repo could not be read. For each webhook the table keeps which events were done last ([`HookedItem`]), so that after a
+//! start the rest is found there.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -36,9 +37,15 @@ const MAX_WAITING: usize = 20_000;
 const PAGE: usize = 500;
 /// How long before an event is in the table its id may have been drawn: [`Store::events_since`].
 const LATE: Duration = Duration::from_secs(10 * 60);
-/// The ids of events that are remembered as done. Of a webhook that hears of more within [`LATE`] the oldest are delivered
-/// again after a restart.
-const MAX_DONE: usize = 4_096;
+/// The ids of events that are remembered as done: all tags of one request and some, in an item of 330 KB, of the 400 KB that
+/// one may have. Of a webhook that hears of more between two readings of the table, or within [`LATE`] before one, the oldest are
+/// delivered again at the next, and then no more.
+const MAX_DONE: usize = 12_000;
+/// So far ahead of the clock a time may be that was taken from it, which is set now and then. What is further ahead is of a
+/// clock that was wrong. [`LATE`] has more to spare.
+const CLOCK_SLACK: u64 = 60 * 1_000;
+/// How far back is gone for what a wrong clock may have hidden.
+const A_DAY: u64 = 24 * 60 * 60 * 1_000;
 /// How often it is noted in the table what was done.
 const NOTED_EVERY: Duration = Duration::from_secs(1);
 
@@ -163,7 +170,11 @@ impl Post {
         for (repo, occurrences) in of_repo {
             while let Err(error) = self.tell_of(&repo, &occurrences, workers).await {
                 tracing::error!(%repo, causes = with_causes(&error), "webhooks were not told of what happened");
-                if !matches!(error, store::Error::Unavailable(_)) {
+                // What cannot be read now may be mended. Until then each webhook waits by itself, and no other repo does.
+                if !matches!(error, store::Error::Unavailable(_))
+                    && let Ok(hooks) = self.store.hook_ids(&repo).await
+                {
+                    hooks.into_iter().for_each(|hook| self.put_in_line((repo.clone(), hook), None, workers));
                     break;
                 }
                 // Nothing may come before it, and nobody else fares better.
@@ -238,22 +249,12 @@ impl Post {
         Next::Rest
     }
 
-    /// Takes a line away with all that is in it.
-    fn forget(&self, address: &Address) {
-        let mut waiting = self.waiting();
-        let forgotten = waiting.lines.remove(address).map_or(0, |line| line.messages.len());
-        waiting.count = waiting.count.saturating_sub(forgotten);
-    }
-
     /// Delivers to one webhook, until nothing waits for it.
     async fn work(&self, address: Address) {
-        let hooked = self.patiently(&address, || self.store.hooked(&address.0, address.1)).await;
-        let Ok(Some(hooked)) = hooked else {
-            // With the next thing that happens it is tried again.
-            self.forget(&address);
+        let Ok(hooked) = self.patiently(&address, || self.store.hooked(&address.0, address.1)).await else {
             return;
         };
-        let mut progress = Progress::new(address.1, hooked);
+        let mut progress = Progress::new(address.1, hooked, self.store.ambient().now_ms());
         loop {
             let done = match self.next(&address, progress.is_noted) {
                 Next::Deliver(message) => self.deliver(message, &mut progress).await,
@@ -277,22 +278,26 @@ impl Post {
     /// Delivers what the table has and was not done.
     async fn catch_up(&self, address: &Address, progress: &mut Progress) -> Result<(), Stopped> {
         let (repo, hook) = address;
-        let mut since = progress.since();
+        let began = self.store.ambient().now_ms();
+        let mut since = progress.since(began);
         loop {
             let page = self.patiently(address, || self.store.events_since(repo, since, PAGE)).await?;
-            let Some(page) = page else { return Ok(()) };
             let last = page.last().and_then(|event| event.id.parse::<Ulid>().ok()).filter(|_| page.len() >= PAGE);
             for event in &page {
                 if let Ok(message) = Message::new(*hook, event) {
                     self.deliver(message, progress).await?;
                 }
+                progress.caught_up(time_of(&event.id), self.store.ambient().now_ms());
                 if self.store.ambient().elapsed().saturating_sub(progress.noted_at) >= NOTED_EVERY {
                     self.note(address, progress).await;
                 }
             }
             match last.and_then(|last| u128::from(last).checked_add(1)) {
                 Some(next) => since = next.into(),
-                None => return Ok(()),
+                None => {
+                    progress.caught_up(began, self.store.ambient().now_ms());
+                    return Ok(());
+                }
             }
         }
     }
@@ -332,25 +337,31 @@ impl Post {
         Ok(())
     }
 
-    /// Reads something of the table for a webhook, however long the table is away. Nothing when what it has cannot be read.
-    async fn patiently<T, F>(&self, (repo, hook): &Address, read: impl Fn() -> F) -> Result<Option<T>, Stopped>
+    /// Reads something of the table for a webhook, however long the table is away, or what it has cannot be read. Meanwhile the
+    /// messages stay in their line.
+    async fn patiently<T, F>(&self, (repo, hook): &Address, read: impl Fn() -> F) -> Result<T, Stopped>
     where
         F: Future<Output = Result<T, store::Error>>,
     {
+        let mut unreadable = 0;
         loop {
             let outcome = async {
                 let _turn = self.turns.acquire().await;
                 read().await
             };
             let error = match outcome.await {
-                Ok(found) => return Ok(Some(found)),
+                Ok(found) => return Ok(found),
                 Err(error) => error,
             };
             tracing::error!(%repo, webhook = %hook, causes = with_causes(&error), "a webhook waits for the table");
-            if !matches!(error, store::Error::Unavailable(_)) {
-                return Ok(None);
-            }
-            self.rest(self.first_pause).await?;
+            let pause = if matches!(error, store::Error::Unavailable(_)) {
+                self.first_pause
+            } else {
+                // Somebody has to mend it, and then it is not to take too long.
+                unreadable += 1;
+                webhook::pause(self.first_pause, unreadable, self.store.ambient()).min(INTERVAL)
+            };
+            self.rest(pause).await?;
         }
     }
 
@@ -385,10 +396,11 @@ impl Post {
 struct Progress {
     /// Nothing from before it is delivered, for there was no webhook.
     hook: HookId,
+    /// Everything is done that was drawn more than [`LATE`] before this: milliseconds since the Unix epoch. The rest is what
+    /// is not in `done`.
     until: u64,
-    /// What was done, in that order.
-    order: VecDeque<String>,
-    done: HashSet<String>,
+    /// The newest of what was done.
+    done: BTreeSet<String>,
     failing_since: Option<u64>,
     /// Whether the table knows all of this.
     is_noted: bool,
@@ -396,19 +408,23 @@ struct Progress {
 }
 
 impl Progress {
-    fn new(hook: HookId, hooked: Option<HookedItem>) -> Self {
-        let HookedItem { until, done: order } = hooked.unwrap_or_default();
-        let (done, order) = (order.iter().cloned().collect(), order.into());
-        Self { hook, until, order, done, failing_since: None, is_noted: true, noted_at: Duration::ZERO }
+    fn new(hook: HookId, hooked: Option<HookedItem>, now: u64) -> Self {
+        let HookedItem { until, done } = hooked.unwrap_or_default();
+        let until = not_ahead(until, now);
+        let done = done.into_iter().collect();
+        Self { hook, until, done, failing_since: None, is_noted: true, noted_at: Duration::ZERO }
     }
 
     fn item(&self) -> HookedItem {
-        HookedItem { until: self.until, done: self.order.iter().cloned().collect() }
+        HookedItem { until: self.until, done: self.done.iter().cloned().collect() }
     }
 
     /// What is before this was done, or was there before the webhook.
-    fn since(&self) -> Ulid {
-        Ulid::from_parts(self.remembered_since(), 0).max(self.hook)
+    fn since(&mut self, now: u64) -> Ulid {
+        self.until = not_ahead(self.until, now);
+        let made = self.hook.timestamp_ms();
+        let made = if made == not_ahead(made, now) { self.hook } else { Ulid::from_parts(not_ahead(made, now), 0) };
+        Ulid::from_parts(self.remembered_since(), 0).max(made)
     }
 
     fn remembered_since(&self) -> u64 {
@@ -419,23 +435,163 @@ impl Progress {
         self.done.contains(event)
     }
 
+    /// Notes that an event is done. It says nothing of those before it, for one that the table took without saying so is not in
+    /// a line.
     fn done(&mut self, event: String) {
         self.is_noted = false;
-        self.until = self.until.max(time_of(&event));
-        if self.done.insert(event.clone()) {
-            self.order.push_back(event);
-        }
+        self.done.insert(event);
+        self.forget();
+    }
+
+    /// Notes that everything is done that the table had until a time, when it was read from [`Self::since`] on. What it gets
+    /// later was drawn at most [`LATE`] before.
+    fn caught_up(&mut self, until: u64, now: u64) {
+        let before = self.until;
+        self.until = not_ahead(before, now).max(until.min(now));
+        self.is_noted &= self.until == before;
+        self.forget();
+    }
+
+    /// Forgets what is not asked for any more, and the oldest of what is too much: were it the newest, each that is delivered
+    /// again would have another one delivered again.
+    fn forget(&mut self) {
         let remembered_since = self.remembered_since();
-        while let Some(oldest) = self.order.front()
-            && (self.order.len() > MAX_DONE || time_of(oldest) < remembered_since)
+        while let Some(oldest) = self.done.first()
+            && (self.done.len() > MAX_DONE || time_of(oldest) < remembered_since)
         {
-            self.done.remove(oldest);
-            self.order.pop_front();
+            self.done.pop_first();
         }
     }
+}
+
+/// A time that was taken from the clock earlier. If it is still to come the clock was ahead, and what happened since it was set
+/// right looks older than that: then a day ago.
+const fn not_ahead(time: u64, now: u64) -> u64 {
+    if time > now.saturating_add(CLOCK_SLACK) { now.saturating_sub(A_DAY) } else { time }
 }
 
 /// When the id of an event was drawn.
 fn time_of(event: &str) -> u64 {
     Ulid::from_string(event).map_or(0, |id| id.timestamp_ms())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NOW: u64 = 1_750_000_000_000;
+    const MADE: HookId = HookId::from_parts(NOW - 30 * A_DAY, 7);
+
+    fn late() -> u64 {
+        u64::try_from(LATE.as_millis()).unwrap()
+    }
+
+    fn event(time: u64, number: usize) -> String {
+        Ulid::from_parts(time, number as u128).to_string()
+    }
+
+    /// After it was noted and read again.
+    fn restarted(progress: &Progress, now: u64) -> Progress {
+        Progress::new(progress.hook, Some(progress.item()), now)
+    }
+
+    #[test]
+    fn what_is_too_much_to_be_remembered_is_not_delivered_again_for_ever() {
+        let count = MAX_DONE + 3_000;
+        let events: Vec<String> = (0..count).map(|number| event(NOW, number)).collect();
+        let mut progress = Progress::new(MADE, None, NOW);
+        events.iter().for_each(|event| progress.done(event.clone()));
+        // What the table had after it: once more each of what was forgotten, and only that.
+        let again = |progress: &mut Progress, began: u64| -> Vec<String> {
+            let since = progress.since(began).to_string();
+            let mut again = Vec::new();
+            for event in events.iter().filter(|event| **event >= since) {
+                if !progress.has(event) {
+                    progress.done(event.clone());
+                    again.push(event.clone());
+                }
+                progress.caught_up(time_of(event), began);
+            }
+            progress.caught_up(began, began);
+            again
+        };
+        assert_eq!(again(&mut progress, NOW + 1_000), events[..3_000]);
+        let hour = 60 * 60 * 1_000;
+        assert!(again(&mut progress, NOW + hour).len() <= 3_000);
+        assert_eq!(again(&mut progress, NOW + 2 * hour).len(), 0);
+        assert!(progress.done.is_empty(), "nothing of it is asked for any more");
+        assert!(progress.item().done.len() <= MAX_DONE);
+    }
+
+    #[test]
+    fn all_tags_of_a_request_are_remembered() {
+        let events: Vec<String> = (0..common::wire::limits::MAX_TAGS).map(|number| event(NOW, number)).collect();
+        let mut progress = Progress::new(MADE, None, NOW);
+        events.iter().for_each(|event| progress.done(event.clone()));
+        let progress = restarted(&progress, NOW + 1);
+        assert!(events.iter().all(|event| progress.has(event)));
+    }
+
+    #[test]
+    fn one_that_the_table_took_without_saying_so_is_found_behind_what_was_delivered_since() {
+        let mut progress = Progress::new(MADE, None, NOW);
+        progress.caught_up(NOW, NOW);
+        progress.done(event(NOW + 3 * late(), 1));
+        let mut progress = restarted(&progress, NOW + 4 * late());
+        assert!(progress.since(NOW + 4 * late()).timestamp_ms() <= NOW);
+        assert!(progress.has(&event(NOW + 3 * late(), 1)));
+    }
+
+    proptest! {
+        /// Whatever was done and however far was read, of what the table may still get nothing is passed over.
+        #[test]
+        fn for_every_reading_what_lands_after_it_is_looked_at(
+            steps in prop::collection::vec((0..=7 * 60 * 1_000_u64, 1..=2_000_000_u64, any::<bool>()), 1..30),
+        ) {
+            let mut now = NOW;
+            let mut progress = Progress::new(MADE, None, now);
+            let mut undone: Vec<String> = Vec::new();
+            for (number, (before, later, is_read)) in steps.into_iter().enumerate() {
+                now += later;
+                if is_read {
+                    // All that is in the table is done, and one more lands when the reading has begun.
+                    let since = progress.since(now).to_string();
+                    for event in undone.drain(..) {
+                        prop_assert!(event >= since, "{event} is passed over");
+                        progress.done(event);
+                    }
+                    progress.caught_up(now, now);
+                }
+                undone.push(event(now + 1 - before.min(now - NOW), number));
+                progress = restarted(&progress, now);
+            }
+            let since = progress.since(now + 1).to_string();
+            prop_assert!(undone.iter().all(|event| *event >= since && !progress.has(event)));
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_hides_nothing() {
+        let ahead = NOW + 3 * A_DAY;
+        // It was noted while the clock was wrong.
+        let hooked = HookedItem { until: ahead, done: vec![event(ahead, 1)] };
+        let mut progress = Progress::new(MADE, Some(hooked.clone()), NOW);
+        assert_eq!(progress.since(NOW).timestamp_ms(), NOW - A_DAY - late());
+        assert!(progress.has(&event(ahead, 1)));
+        // It was set right meanwhile.
+        let mut progress = Progress::new(MADE, Some(hooked), ahead);
+        assert_eq!(progress.since(ahead).timestamp_ms(), ahead - late());
+        assert_eq!(progress.since(NOW).timestamp_ms(), NOW - A_DAY - late());
+        // Nothing that was drawn then leads into the future again.
+        progress.caught_up(time_of(&event(ahead, 2)), NOW);
+        assert_eq!(progress.item().until, NOW);
+        // A webhook that was made then hears of the last day, and one of before of nothing older than itself.
+        let mut made_then = Progress::new(HookId::from_parts(ahead, 0), None, NOW);
+        assert_eq!(made_then.since(NOW).timestamp_ms(), NOW - A_DAY);
+        assert_eq!(Progress::new(MADE, None, NOW).since(NOW), MADE);
+        // A clock that is set by a moment is none that was wrong.
+        let set = Progress::new(MADE, Some(HookedItem { until: NOW + 1_000, done: Vec::new() }), NOW);
+        assert_eq!(set.until, NOW + 1_000);
+    }
 }

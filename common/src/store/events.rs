@@ -8,6 +8,7 @@ use super::items::{Item, Key, LOG_PREFIX, MetaItem, PK, RELEASE_PREFIX, SK, TAG_
 use super::{Error, Store};
 use crate::events::{Event, Occurrence, PUBLISHED};
 use crate::id::RepoId;
+use crate::wire::error::with_causes;
 
 impl Store {
     /// What happens from now on and through this process, once the table has it, as its stream tells it in a deployment.
@@ -41,8 +42,11 @@ impl Store {
     /// An id is drawn before the table has its event, by at most a request's length: 20 seconds for a push, but seven
     /// minutes for a repo that a push makes. Whoever goes on from the last event that they know has to look back that far.
     ///
+    /// What cannot be read of these items is logged and left out: nobody could ever be told of it. That is not so of what the
+    /// repo is called, without which there is no event.
+    ///
     /// # Errors
-    /// When the table cannot be read, or holds what makes no sense.
+    /// When the table cannot be read, or what it has of the repo itself.
     pub async fn events_since(&self, repo: &RepoId, since: Ulid, limit: usize) -> Result<Vec<Event>, Error> {
         let Some(item) = self.item(&Key::meta(repo)).await? else {
             return Ok(Vec::new());
@@ -56,7 +60,7 @@ impl Store {
             self.oldest(repo, TAG_PREFIX, since, limit),
             self.oldest(repo, RELEASE_PREFIX, since, limit),
         )?;
-        let made = Occurrence::of(item)?.filter(|made| made.id >= since);
+        let made = readable(item).filter(|made| made.id >= since);
         let mut all: Vec<Occurrence> = lines.into_iter().chain(tags).chain(releases).chain(made).collect();
         all.sort_by_key(|occurrence| occurrence.id);
         all.truncate(limit);
@@ -91,7 +95,7 @@ impl Store {
         let mut pages = query.into_paginator().items().send();
         let mut found: Vec<Occurrence> = Vec::new();
         while let Some(item) = pages.next().await {
-            found.extend(Occurrence::of(item.map_err(Error::from_sdk)?)?);
+            found.extend(readable(item.map_err(Error::from_sdk)?));
             if is_sorted && found.len() >= limit {
                 break;
             }
@@ -117,4 +121,12 @@ impl Store {
     pub(super) fn to_tell(&self, item: &Item) -> Option<Item> {
         (self.happened.receiver_count() > 0).then(|| item.clone())
     }
+}
+
+/// What an item says has happened, if it can be read.
+fn readable(item: Item) -> Option<Occurrence> {
+    Occurrence::of(item).unwrap_or_else(|error| {
+        tracing::error!(causes = with_causes(&error), "an event is left out");
+        None
+    })
 }

@@ -46,6 +46,31 @@ impl Store {
         page.items.unwrap_or_default().into_iter().map(hook).collect()
     }
 
+    /// The ids of the webhooks of a repo, at most 40, also of those that cannot be read: for `musehub serve`, when
+    /// [`Self::hooks`] fails. What has no ULID is left out. Strongly consistent.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn hook_ids(&self, repo: &RepoId) -> Result<Vec<HookId>, Error> {
+        let page = self
+            .dynamodb
+            .query()
+            .table_name(&self.location.table)
+            .consistent_read(true)
+            .key_condition_expression("#pk = :pk AND begins_with(#sk, :prefix)")
+            .expression_attribute_names("#pk", PK)
+            .expression_attribute_names("#sk", SK)
+            .expression_attribute_values(":pk", AttributeValue::S(repo_pk(repo)))
+            .expression_attribute_values(":prefix", AttributeValue::S(HOOK_PREFIX.to_owned()))
+            .projection_expression("#sk")
+            .limit(MOST_READ)
+            .send()
+            .await
+            .map_err(Error::from_sdk)?;
+        let id = |item: &Item| HookId::from_string(item.get(SK)?.as_s().ok()?.strip_prefix(HOOK_PREFIX)?).ok();
+        Ok(page.items().iter().filter_map(id).collect())
+    }
+
     /// Every webhook of every repo, which reads the whole table: for `musehub serve`, when it starts. No function has the
     /// right to it.
     ///

@@ -480,10 +480,10 @@ impl HookItem {
 /// deployment the queue knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HookedItem {
-    /// When the newest event happened that is done: milliseconds since the Unix epoch. Older ones are done too, but for what
-    /// the table got late.
+    /// How far the table was read and everything in it is done: milliseconds since the Unix epoch. Older events are done too,
+    /// but for what the table got late.
     pub until: u64,
-    /// The ids of the events that were done last, by which those others are told.
+    /// The ids of the newest events that are done, by which those others are told.
     pub done: Vec<String>,
 }
 
