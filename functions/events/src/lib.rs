@@ -23,6 +23,7 @@ use common::stream::{Answer, Batch, Record};
 use common::webhooks::{HookId, Message};
 use common::wire::error::with_causes;
 use futures_util::{StreamExt, stream};
+use ulid::Ulid;
 
 pub use outlets::{Outlets, SOURCE};
 
@@ -36,6 +37,9 @@ const PARALLEL_READS: usize = 8;
 /// An item that was written so much later than its id was drawn, in milliseconds, is a copy, such as a restored backup makes:
 /// what it says was told when it happened. No request takes a tenth of this.
 const LATE: u64 = 60 * 60 * 1_000;
+/// A webhook whose id was drawn so much later than that of an event, in milliseconds, was made after it and is not told of it.
+/// Less may be the difference of two clocks, or of an event's id and its item.
+const MADE_LATER: u64 = 60 * 1_000;
 
 /// Tells what the changes of a batch say has happened, until `deadline`, in milliseconds since the Unix epoch.
 pub async fn handle(store: &Store, outlets: &Outlets, batch: Batch, deadline: u64) -> Answer {
@@ -273,7 +277,7 @@ async fn round_of<'k>(
     why_not
 }
 
-/// A message for each webhook of the repo that is active and wants the event.
+/// A message for each webhook of the repo that is active, wants the event, and was there when it happened.
 fn messages_for(next: &Next, known: Option<&Known>) -> Result<Vec<(Message, String)>, store::Error> {
     let hooks = known.map(|known| known.hooks.as_slice()).unwrap_or_default();
     let message = |(hook, _): &(HookId, HookItem)| {
@@ -287,5 +291,8 @@ fn messages_for(next: &Next, known: Option<&Known>) -> Result<Vec<(Message, Stri
         let text = json(&message)?;
         Ok((message, text))
     };
-    hooks.iter().filter(|(_, hook)| hook.wants(next.event.kind())).map(message).collect()
+    let drawn = next.event.id.parse::<Ulid>().map_or(u64::MAX, |id| id.timestamp_ms());
+    let was_there = |id: HookId| id.timestamp_ms() <= drawn.saturating_add(MADE_LATER);
+    let is_meant = |(id, hook): &&(HookId, HookItem)| hook.wants(next.event.kind()) && was_there(*id);
+    hooks.iter().filter(is_meant).map(message).collect()
 }

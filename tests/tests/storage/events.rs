@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use common::events::{Details, Event, Occurrence};
 use common::id::RepoId;
 use common::store::items::{HookItem, Item};
@@ -210,6 +211,51 @@ async fn the_function_tells_the_bus_and_the_webhooks_what_the_stream_says() {
     let others: Vec<Value> = items.iter().enumerate().map(|(number, item)| record("REMOVE", number, item)).collect();
     let answer = events::handle(&process.hub.store, &outlets, batch(&others), u64::MAX).await;
     assert_eq!((answer.failures, bus.published()), (vec![], vec![]));
+}
+
+#[tokio::test]
+async fn a_webhook_that_was_made_later_hears_nothing_of_what_was_before() {
+    let cloud = Cloud::start().await;
+    let (process, bus) = (cloud.process(), Bus::default());
+    process.make_repo("song").await.expect(201);
+    let repo: RepoId = process.repo_id("song").await.parse().unwrap();
+    let made = repo.as_str().parse::<Ulid>().unwrap().timestamp_ms();
+    let like = hook(&process, &repo, None, true).await;
+    let like = process.hub.store.hook(&repo, like).await.unwrap().unwrap();
+    let [before, at_once, later] =
+        [made - 86_400_000, made + 60_000, made + 60_001].map(|time| HookId::from_parts(time, 0));
+    for id in [before, at_once, later] {
+        process.hub.store.put_hook(&repo, id, &like).await.unwrap();
+    }
+    let items = items(&process, repo.as_str()).await;
+    let records: Vec<Value> = items.iter().enumerate().map(|(number, item)| record("INSERT", number, item)).collect();
+    let answer = events::handle(&process.hub.store, &bus.outlets(&cloud, &process), batch(&records), u64::MAX).await;
+    assert_eq!((answer.failures.len(), bus.published().len()), (0, 1));
+    let hooks: BTreeSet<HookId> = bus.sent().into_iter().map(|(_, message)| message.hook).collect();
+    assert_eq!(hooks.len(), 3);
+    assert!(hooks.contains(&before) && hooks.contains(&at_once) && !hooks.contains(&later));
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_left_out_of_what_is_asked_for() {
+    let cloud = Cloud::start().await;
+    let process = cloud.process();
+    let history = history::linear(8, 1, 3, 1);
+    process.push_onto("song", "main", &history, &[], history.last()).await.expect(200);
+    process.post_tags("song", &json!([{"tag": "take-1", "commit_id": history.last()}])).await.expect(200);
+    process.post_release("song", &release("v1", history.last(), "First")).await.expect(201);
+    let repo: RepoId = process.repo_id("song").await.parse().unwrap();
+    let all = since(&process, &repo, Ulid::nil(), 100).await;
+    assert_eq!(all.len(), 4);
+    let write_id = process.hub.store.ambient().ulid().to_string();
+    for sk in [format!("LOG#{write_id}"), "LOG#nonsense".to_owned(), "TAG#odd".to_owned(), "REL#odd".to_owned()] {
+        let fields = [("pk", format!("REPO#{repo}")), ("sk", sk), ("write_id", write_id.clone())];
+        let item: Item = fields.map(|(name, text)| (name.to_owned(), AttributeValue::S(text))).into();
+        let put = process.hub.store.put_items(vec![item]).await;
+        put.expect("the table takes it");
+    }
+    assert_eq!(since(&process, &repo, Ulid::nil(), 100).await, all);
+    assert_eq!(since(&process, &repo, Ulid::nil(), 4).await, all);
 }
 
 /// Of what a backup brings back nobody is told anew, and nothing is read of what is no event.
