@@ -25,7 +25,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::{OnceCell, mpsc, watch};
 use tokio::task::JoinHandle;
 pub use webhook::FIRST_PAUSE;
 use webhook::sender::Sender;
@@ -295,7 +295,8 @@ async fn make_first_user(store: &Store) -> Result<(), Error> {
     }
 }
 
-/// Answers the requests of every connection, until it is told to stop and those under way are answered.
+/// Answers the requests of every connection, until it is told to stop and those under way are answered. A request that has
+/// begun is worked to its end though its client hangs up, as Lambda does: what comes after a commit is done with it.
 pub(crate) async fn accept<A, F, B>(listener: TcpListener, answer: A, mut stopped: watch::Receiver<bool>)
 where
     A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
@@ -303,6 +304,8 @@ where
     B: Body<Data: Send, Error: Into<Cause>> + Send + 'static,
 {
     let connections = GracefulShutdown::new();
+    // Each request under way has one of these; nothing is sent.
+    let (under_way, mut all_done) = mpsc::channel::<Infallible>(1);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -318,10 +321,14 @@ where
         };
         // The small pieces of a streamed answer are not to wait for each other.
         let _ = stream.set_nodelay(true);
-        let answer = answer.clone();
+        let (answer, under_way) = (answer.clone(), under_way.clone());
         let service = service_fn(move |request| {
-            let answering = answer(request);
-            async move { Ok::<_, Infallible>(answering.await) }
+            let (answering, under_way) = (answer(request), under_way.clone());
+            // A panic there is an error here, which ends the connection.
+            tokio::spawn(async move {
+                let _under_way = under_way;
+                answering.await
+            })
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -334,8 +341,12 @@ where
             }
         });
     }
-    drop(listener);
-    if tokio::time::timeout(GRACE, connections.shutdown()).await.is_err() {
+    drop((listener, under_way));
+    let end = async {
+        connections.shutdown().await;
+        all_done.recv().await;
+    };
+    if tokio::time::timeout(GRACE, end).await.is_err() {
         tracing::warn!("requests were cut off at the end");
     }
 }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use aws_sdk_dynamodb::types::AttributeValue;
+use common::store::items::Key;
 use local::serve::Storage;
 use serde_json::{Value, json};
 use tests::client::{Answer, Remote, send};
@@ -9,6 +11,8 @@ use tests::encoding::Encoding;
 use tests::history::{self, History};
 use tests::hub::{Hub, fresh_name};
 use tests::receiver::{Delivery, Receiver, answer};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 /// A request about the webhooks of a repo.
 async fn ask(remote: &Remote, method: &str, id: &str, body: &[u8]) -> Answer {
@@ -334,5 +338,56 @@ async fn more_than_fits_in_a_line_is_delivered_all_the_same() {
     let seen = receiver.until(|seen| seen.len() >= names.len() && tagged(seen).len() >= names.len()).await;
     assert_eq!(tagged(&seen), names.into_iter().collect());
     seen[0].assert_signed(&secret);
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_is_worked_to_its_end_and_told_though_the_client_hangs_up() {
+    let hub = Hub::start_own(Storage::Memory, false).await;
+    let receiver = Receiver::start().await;
+    let remote = hub.made_repo(&hub.user().await, false).await;
+    made(&remote, &receiver.url("/")).await;
+    let history = history::linear(7, 3, 4, 1);
+    let bundle = history.pack_of(history.last()).with_head("main", history.last());
+    let body = Encoding::Json.encode(&json!({"bundle": bundle.to_value(), "branch": "main", "force": false}));
+    let head = format!(
+        "POST /{}/{}/push HTTP/1.1\r\nhost: hub\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n",
+        remote.owner,
+        remote.slug,
+        remote.token.as_ref().unwrap(),
+        body.len()
+    );
+    let mut stream = TcpStream::connect(hub.url().strip_prefix("http://").unwrap()).await.unwrap();
+    stream.write_all(&[head.as_bytes(), &body].concat()).await.unwrap();
+    // Long before a push of several writes can be answered.
+    drop(stream);
+    let seen = receiver.until_seen(1).await;
+    assert_eq!(branches(&seen), ["main"]);
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_cannot_be_read_keeps_nothing_from_the_others() {
+    let hub = Hub::start_own(Storage::Memory, false).await;
+    let receiver = Receiver::start().await;
+    let remote = hub.made_repo(&hub.user().await, false).await;
+    let history = history::linear(8, 3, 4, 1);
+    made(&remote, &receiver.url("/")).await;
+    push(&remote, &history, "before").await;
+    receiver.until_seen(1).await;
+
+    let store = &hub.running().hub().store;
+    let [(repo, hook)] = &store.all_hooks().await.unwrap()[..] else { panic!("one webhook") };
+    let mut damaged = store.item(&Key::hook(repo, *hook)).await.unwrap().unwrap();
+    damaged.remove("url");
+    let sk = format!("HOOK#{}", store.ambient().ulid());
+    damaged.insert("sk".to_owned(), AttributeValue::S(sk));
+    store.put_items(vec![damaged]).await.unwrap();
+    for branch in ["one", "two"] {
+        push(&remote, &history, branch).await;
+    }
+    let seen = receiver.until(|seen| branches(seen).len() == 3).await;
+    assert_eq!(branches(&seen), ["before", "one", "two"]);
     hub.stop().await;
 }
