@@ -37,6 +37,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(4 * 60 * 60);
 pub const PATIENCE: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 /// What a delivery may take, in milliseconds: its request, and two calls to the table. With less left it is not begun.
 const A_DELIVERY_TAKES: u64 = 35_000;
+/// How long the deliveries to one webhook go on in one invocation, so that a receiver which is slow does not hold up the others
+/// of its batch, and the invocation, for minutes. Ten messages take five turns at most, each of which the queue counts.
+const A_TURN: Duration = Duration::from_secs(20);
 
 /// What became of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +80,13 @@ async fn deliver_in_order(
     deadline: u64,
 ) -> Vec<String> {
     let mut done = 0;
+    let began = store.ambient().elapsed();
     for record in &group {
+        if done > 0 && store.ambient().elapsed().saturating_sub(began) >= A_TURN {
+            tracing::info!(webhook = record.attributes.message_group_id, "what is behind waits for another turn");
+            queue.put_back(group.get(done..).unwrap_or_default(), Duration::ZERO).await;
+            break;
+        }
         if store.ambient().now_ms().saturating_add(A_DELIVERY_TAKES) > deadline {
             tracing::warn!(webhook = record.attributes.message_group_id, "no time is left for what is behind");
             queue.put_back(group.get(done..).unwrap_or_default(), Duration::ZERO).await;

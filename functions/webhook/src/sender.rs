@@ -22,7 +22,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tower::Service;
 
-/// How long a receiver may take to answer, from the look-up of its name on.
+/// How long a receiver may take to the head of its answer, from the look-up of its name on.
 pub const TIME_LIMIT: Duration = Duration::from_secs(15);
 /// How long one address may take to be connected to, so that there is time for another.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
@@ -30,6 +30,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 const MAX_ADDRESSES: usize = 4;
 /// Bytes of an answer that are read, so that the receiver sees it taken. What they say is not looked at.
 const MAX_ANSWER: usize = 64 << 10;
+/// How long they may take, after the head of the answer.
+const ANSWER_TIME_LIMIT: Duration = Duration::from_secs(2);
 const AGENT: &str = concat!("musehub/", env!("CARGO_PKG_VERSION"));
 
 /// What deliveries are made with. It keeps no connections and follows no redirects.
@@ -67,15 +69,14 @@ impl Sender {
             .header("webhook-signature", hook.secret.sign(&message.id, timestamp, &message.body))
             .body(Full::from(message.body.clone()));
         let request = request.map_err(|_| "what is kept of this webhook makes no request".to_owned())?;
-        let exchange = async {
-            let answer = self.client.request(request).await.map_err(|error| innermost(&error))?;
-            let status = answer.status();
-            read(answer.into_body()).await;
-            Ok(status)
-        };
-        timeout(TIME_LIMIT, exchange)
+        let answer = timeout(TIME_LIMIT, self.client.request(request))
             .await
-            .unwrap_or_else(|_| Err(format!("no answer within {} seconds", TIME_LIMIT.as_secs())))
+            .map_err(|_| format!("no answer within {} seconds", TIME_LIMIT.as_secs()))?
+            .map_err(|error| innermost(&error))?;
+        let status = answer.status();
+        // The receiver has said what it thinks of the message, however it goes on.
+        let _ = timeout(ANSWER_TIME_LIMIT, read(answer.into_body())).await;
+        Ok(status)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The function `webhook`, called as its queue calls it, and what it says to the queue.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ use serde_json::{Value, json};
 use tests::encoding::Encoding;
 use tests::receiver::{Delivery, Receiver, answer};
 use tests::wiretap::{Fault, Reaction, stop_clock};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tracing_subscriber::layer::SubscriberExt;
 use webhook::queue::{Answer, Event, Queue};
 use webhook::sender::Sender;
@@ -371,6 +374,61 @@ async fn of_a_long_answer_the_status_counts() {
     assert_eq!(scene.hand_over([scene.record(hook, "a", 1, NEW)]).await, NOTHING);
 }
 
+/// A receiver that answers with this status and the beginning of a body that does not end.
+async fn receiver_without_an_end(status: &'static str) -> (String, tokio::task::JoinHandle<()>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let task = tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut seen = Vec::new();
+            while !seen.ends_with(b"}") {
+                assert_ne!(stream.read_buf(&mut seen).await.unwrap(), 0, "a whole message");
+            }
+            let answer = format!("HTTP/1.1 {status}\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            open.push(stream);
+        }
+    });
+    (url, task)
+}
+
+#[tokio::test]
+async fn of_an_answer_without_an_end_the_status_counts() {
+    let scene = Scene::new().await;
+    // The limit on reading the body has to run out, for both at the same time.
+    tokio::time::resume();
+    let (taking, _taking) = receiver_without_an_end("200 OK").await;
+    let (gone, _gone) = receiver_without_an_end("410 Gone").await;
+    let (taking, gone) = (scene.hook(taking, None).await, scene.hook(gone, None).await);
+    let records = [(taking, "a"), (gone, "b")].map(|(hook, name)| scene.record(hook, name, 1, NEW));
+    assert_eq!(scene.hand_over(records).await, NOTHING);
+    assert_eq!(scene.why_off(taking).await, None);
+    assert!(scene.why_off(gone).await.unwrap().contains("410"));
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_slow_takes_turns() {
+    let scene = Scene::new().await;
+    let (slow, quick) = (Receiver::start().await, Receiver::start().await);
+    let ambient = scene.process.hub.store.ambient().clone();
+    // Each look at this clock moves it by a millisecond.
+    slow.script(move |_| {
+        for _ in 0..11_000 {
+            let _ = ambient.now_ms();
+        }
+        answer(200)
+    });
+    let (one, two) = (scene.hook(slow.url("/"), None).await, scene.hook(quick.url("/"), None).await);
+    let records = ["a", "b", "c", "d"].map(|name| scene.record(one, name, 1, NEW));
+    assert_eq!(scene.hand_over(records).await, ["c", "d"]);
+    assert_eq!(names(&slow.seen()), ["a", "b"]);
+    assert_eq!(scene.sqs.put_back(), [("receipt c".to_owned(), 0), ("receipt d".to_owned(), 0)]);
+    // One is always made.
+    assert_eq!(scene.hand_over([scene.record(two, "p", 1, NEW)]).await, NOTHING);
+    assert_eq!(names(&quick.seen()), ["p"]);
+}
+
 #[tokio::test]
 async fn webhooks_past_the_limit_are_refused_and_what_is_known_of_one_goes_with_it() {
     let scene = Scene::new().await;
@@ -389,6 +447,8 @@ async fn webhooks_past_the_limit_are_refused_and_what_is_known_of_one_goes_with_
     all.sort_unstable_by_key(|(_, hook)| *hook);
     let listed = store.hooks(&scene.repo).await.unwrap().into_iter();
     assert_eq!(all, listed.map(|(hook, _)| (scene.repo.clone(), hook)).collect::<Vec<_>>());
+    let ids = store.hook_ids(&scene.repo).await.unwrap();
+    assert_eq!(ids, all.iter().map(|(_, hook)| *hook).collect::<Vec<_>>());
     assert!(store.delete_hook(&scene.repo, last).await.unwrap());
     assert_eq!(store.hooked(&scene.repo, last).await.unwrap(), None);
     assert!(!store.delete_hook(&scene.repo, last).await.unwrap());
