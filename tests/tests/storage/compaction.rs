@@ -1,6 +1,7 @@
 //! Packs are merged while everything else goes on: nobody notices, whatever goes wrong and whoever else is at work.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -99,19 +100,6 @@ async fn calls_of_a_run(cloud: &Cloud) -> Vec<Call> {
     calls
 }
 
-/// Its calls are counted from the first query.
-fn script_nth(process: &Process, position: usize, reaction: impl FnOnce(&Call) -> Reaction + Send + 'static) {
-    let (mut number, mut has_begun, mut reaction) = (0, false, Some(reaction));
-    process.tap.script(move |call| {
-        has_begun |= call.name.starts_with("Query");
-        number += usize::from(has_begun);
-        match reaction.take_if(|_| number == position + 1) {
-            Some(reaction) => reaction(call),
-            None => Reaction::Forward,
-        }
-    });
-}
-
 /// Later runs leave nothing in S3 but the packs that the repo has.
 async fn assert_tidy(cloud: &Cloud, slug: &str) {
     assert!(run(&runner(cloud), slug).await.expect("a run").is_done);
@@ -142,7 +130,7 @@ async fn a_run_survives_any_fault_of_any_call() {
             let slug = format!("repo-{position}-{number}");
             let history = in_packs(&cloud, &slug).await;
             let process = runner(&cloud);
-            script_nth(&process, position, move |_| Reaction::Fail(fault));
+            process.script_nth(position, move |_| Reaction::Fail(fault));
             let done = run(&process, &slug).await;
             let what = format!("{fault:?} of {}", call.name);
             assert!(done.is_ok_and(|done| done.is_done), "{what}");
@@ -187,7 +175,7 @@ async fn after_a_crash_at_any_call_the_next_run_goes_on() {
             let process = runner(&cloud);
             let crash = Arc::new(Notify::new());
             let crashing = Arc::clone(&crash);
-            script_nth(&process, position, move |_| {
+            process.script_nth(position, move |_| {
                 let gone: BoxFuture<'static, ()> = Box::pin(async move {
                     crashing.notify_one();
                     std::future::pending::<()>().await;
@@ -218,7 +206,7 @@ async fn a_push_at_any_point_of_a_run_is_neither_lost_nor_in_the_way() {
         // It knows the packs as they were.
         pusher.missing(&slug, &["0".repeat(64)]).await;
         let (name, whole) = (slug.clone(), history.clone());
-        script_nth(&process, position, move |_| {
+        process.script_nth(position, move |_| {
             Reaction::After(Box::pin(async move {
                 let have = [before_last(&whole)];
                 pusher.push_onto(&name, "main", &whole, &have, whole.last()).await.expect(200);
@@ -242,41 +230,17 @@ async fn a_run_at_any_point_of_a_push_is_not_in_the_way() {
             let history = in_packs(&cloud, &slug).await;
             let (pusher, runner) = (cloud.process(), runner(&cloud));
             pusher.missing(&slug, &["0".repeat(64)]).await;
-            let (name, mut number, mut runs) = (slug.clone(), 0, Some(runner));
-            let has_run = Arc::new(Notify::new());
-            let ran = Arc::clone(&has_run);
-            pusher.tap.script(move |call| {
-                number += 1;
-                match runs.take_if(|_| number == position + 1) {
-                    Some(runner) => {
-                        let (name, ran) = (name.clone(), Arc::clone(&ran));
-                        let run = Box::pin(async move {
-                            assert!(run(&runner, &name).await.expect("a run").is_done);
-                            ran.notify_one();
-                        });
-                        // The answer is lost for as long as it takes the other.
-                        if call.is_transaction() && !is_heard {
-                            return Reaction::Between(
-                                Box::pin(async {}),
-                                Box::pin(async move {
-                                    run.await;
-                                    std::future::pending::<()>().await;
-                                }),
-                            );
-                        }
-                        Reaction::After(run)
-                    }
-                    None => Reaction::Forward,
-                }
+            let name = slug.clone();
+            let has_run = pusher.interrupt(position, is_heard, async move {
+                assert!(run(&runner, &name).await.expect("a run").is_done);
             });
             let have = [before_last(&history)];
             pusher.push_onto(&slug, "main", &history, &have, history.last()).await.expect(200);
-            let was_reached = tokio::select! { biased; () = has_run.notified() => true, () = async {} => false };
             pusher.tap.heal();
             assert_holds(&cloud, &slug, &history, history.last()).await;
             assert!(run(&runner_again(&cloud), &slug).await.expect("a run").packs_after <= 2);
             assert_holds(&cloud, &slug, &history, history.last()).await;
-            if !was_reached {
+            if !has_run.load(Ordering::Relaxed) {
                 assert!(position > 3, "a push has some calls");
                 break;
             }
@@ -297,7 +261,7 @@ async fn two_runs_at_once_do_no_harm() {
         let history = in_packs(&cloud, &slug).await;
         let (process, other) = (runner(&cloud), runner(&cloud));
         let name = slug.clone();
-        script_nth(&process, position, move |_| {
+        process.script_nth(position, move |_| {
             Reaction::After(Box::pin(async move {
                 run(&other, &name).await.expect("the other run");
             }))
@@ -341,29 +305,16 @@ async fn a_fetch_that_began_before_the_packs_were_merged_ends_well() {
             if !is_cold {
                 reader.missing(&slug, &["0".repeat(64)]).await;
             }
-            let (name, mut number, mut others) = (slug.clone(), 0, Some(other));
-            let merged = Arc::new(Notify::new());
-            let is_merged = Arc::clone(&merged);
-            reader.tap.script(move |_| {
-                number += 1;
-                match others.take_if(|_| number == position + 1) {
-                    Some(other) => {
-                        let (name, merged) = (name.clone(), Arc::clone(&is_merged));
-                        Reaction::After(Box::pin(async move {
-                            assert_eq!(run(&other, &name).await.expect("a run").packs_after, 1);
-                            merged.notify_one();
-                        }))
-                    }
-                    None => Reaction::Forward,
-                }
+            let name = slug.clone();
+            let has_run = reader.interrupt(position, true, async move {
+                assert_eq!(run(&other, &name).await.expect("a run").packs_after, 1);
             });
             let tip = before_last(&history);
             for _ in 0..2 {
                 let answer = reader.fetch::<_, &str>(&slug, &[tip], &[]).await.expect("a whole answer").expect(200);
                 assert_is(&history, &[tip], &Pack::from_value(&answer).unwrap());
             }
-            let was_reached = tokio::select! { biased; () = merged.notified() => true, () = async {} => false };
-            if !was_reached {
+            if !has_run.load(Ordering::Relaxed) {
                 assert!(position > 5, "a fetch has some calls");
                 break;
             }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::store::compact::{GRACE, Limits as Compaction, ORPHANS_KEPT};
@@ -329,19 +330,6 @@ impl Phase {
     }
 }
 
-/// The position-th call is counted from the first query, as the name is looked up for the test.
-fn script_nth(process: &Process, position: usize, reaction: impl FnOnce(&Call) -> Reaction + Send + 'static) {
-    let (mut number, mut has_begun, mut reaction) = (0, false, Some(reaction));
-    process.tap.script(move |call| {
-        has_begun |= call.name.starts_with("Query");
-        number += usize::from(has_begun);
-        match reaction.take_if(|_| number == position + 1) {
-            Some(reaction) => reaction(call),
-            None => Reaction::Forward,
-        }
-    });
-}
-
 /// What a run calls when nothing is wrong.
 async fn calls_of(cloud: &Cloud, phase: Phase) -> Vec<Call> {
     let slug = format!("undisturbed-{phase:?}").to_lowercase();
@@ -383,7 +371,7 @@ async fn a_push_that_reuses_what_is_condemned_or_dropped_at_any_point_of_a_run_l
                 let pusher = cloud.process();
                 pusher.missing(&slug, &["0".repeat(64)]).await;
                 let (name, pushed) = (slug.clone(), Moved::new(8));
-                script_nth(&process, position, move |_| {
+                process.script_nth(position, move |_| {
                     Reaction::After(Box::pin(async move {
                         match phase {
                             Phase::Condemn => drop(reuse.push(&pusher, &name, &pushed).await.expect(200)),
@@ -411,33 +399,14 @@ async fn a_run_at_any_point_of_a_push_that_reuses_what_it_condemns_loses_nothing
             let moved = Moved::push(&cloud, &slug).await;
             let (pusher, runner) = (cloud.process(), cloud.process_later(NOW));
             pusher.missing(&slug, &["0".repeat(64)]).await;
-            let (name, mut number, mut runs) = (slug.clone(), 0, Some(runner));
-            let has_run = Arc::new(Notify::new());
-            let ran = Arc::clone(&has_run);
-            pusher.tap.script(move |call| {
-                number += 1;
-                let Some(runner) = runs.take_if(|_| number == position + 1) else {
-                    return Reaction::Forward;
-                };
-                let (name, ran) = (name.clone(), Arc::clone(&ran));
-                let run: BoxFuture<'static, ()> = Box::pin(async move {
-                    collect(&runner, &name).await;
-                    ran.notify_one();
-                });
-                if call.is_transaction() && !is_heard {
-                    let lost = async move {
-                        run.await;
-                        std::future::pending::<()>().await;
-                    };
-                    return Reaction::Between(Box::pin(async {}), Box::pin(lost));
-                }
-                Reaction::After(run)
+            let name = slug.clone();
+            let has_run = pusher.interrupt(position, is_heard, async move {
+                collect(&runner, &name).await;
             });
             reuse.push(&pusher, &slug, &moved).await.expect(200);
-            let was_reached = tokio::select! { biased; () = has_run.notified() => true, () = async {} => false };
             pusher.tap.heal();
             assert_lasts(&cloud, &slug, reuse, &moved).await;
-            if !was_reached {
+            if !has_run.load(Ordering::Relaxed) {
                 assert!(position > 3, "a push has some calls");
                 break;
             }
@@ -456,27 +425,14 @@ async fn a_push_that_meets_the_drop_of_what_it_reuses_succeeds_or_is_refused() {
         let pusher = cloud.process();
         pusher.missing(&slug, &["0".repeat(64)]).await;
         let runner = Phase::Drop.begin(&cloud, &slug).await;
-        let (name, mut number, mut runs) = (slug.clone(), 0, Some(runner));
-        let has_run = Arc::new(Notify::new());
-        let ran = Arc::clone(&has_run);
-        pusher.tap.script(move |_| {
-            number += 1;
-            match runs.take_if(|_| number == position + 1) {
-                Some(runner) => {
-                    let (name, ran) = (name.clone(), Arc::clone(&ran));
-                    Reaction::After(Box::pin(async move {
-                        collect(&runner, &name).await;
-                        ran.notify_one();
-                    }))
-                }
-                None => Reaction::Forward,
-            }
+        let name = slug.clone();
+        let has_run = pusher.interrupt(position, true, async move {
+            collect(&runner, &name).await;
         });
         Reuse::Object.push_twice(&pusher, &slug, &moved).await;
-        let was_reached = tokio::select! { biased; () = has_run.notified() => true, () = async {} => false };
         pusher.tap.heal();
         assert_lasts(&cloud, &slug, Reuse::Object, &moved).await;
-        if !was_reached {
+        if !has_run.load(Ordering::Relaxed) {
             assert!(position > 5, "a push that revives has some calls");
             break;
         }
@@ -492,7 +448,7 @@ async fn a_run_survives_any_fault_of_any_call() {
                 let slug = format!("repo-{phase:?}-{position}-{number}").to_lowercase();
                 let moved = Moved::push(&cloud, &slug).await;
                 let process = phase.begin(&cloud, &slug).await;
-                script_nth(&process, position, move |_| Reaction::Fail(fault));
+                process.script_nth(position, move |_| Reaction::Fail(fault));
                 let done = collect(&process, &slug).await;
                 assert!(phase.is_done(&done), "{fault:?} of {}: {done:?}", call.name);
                 process.tap.heal();
@@ -514,7 +470,7 @@ async fn after_a_crash_at_any_call_the_next_run_goes_on() {
                 let process = phase.begin(&cloud, &slug).await;
                 let crash = Arc::new(Notify::new());
                 let crashing = Arc::clone(&crash);
-                script_nth(&process, position, move |_| {
+                process.script_nth(position, move |_| {
                     let gone: BoxFuture<'static, ()> = Box::pin(async move {
                         crashing.notify_one();
                         std::future::pending::<()>().await;
@@ -547,7 +503,7 @@ async fn two_runs_at_once_do_no_harm() {
             let process = phase.begin(&cloud, &slug).await;
             let other = cloud.process_later(if matches!(phase, Phase::Drop) { NEXT_DAY } else { NOW });
             let name = slug.clone();
-            script_nth(&process, position, move |_| {
+            process.script_nth(position, move |_| {
                 Reaction::After(Box::pin(async move {
                     collect(&other, &name).await;
                 }))
@@ -570,29 +526,16 @@ async fn a_clone_in_flight_ends_well() {
         let slug = format!("repo-{position}");
         let moved = Moved::push(&cloud, &slug).await;
         let (reader, other) = (cloud.process(), cloud.process_later(NOW));
-        let (name, mut number, mut others) = (slug.clone(), 0, Some(other));
-        let has_run = Arc::new(Notify::new());
-        let ran = Arc::clone(&has_run);
-        reader.tap.script(move |_| {
-            number += 1;
-            match others.take_if(|_| number == position + 1) {
-                Some(other) => {
-                    let (name, ran) = (name.clone(), Arc::clone(&ran));
-                    Reaction::After(Box::pin(async move {
-                        assert_eq!(collect(&other, &name).await.packs_rewritten, 1);
-                        other.compact(&name, Compaction::ALL).await.expect("a run");
-                        ran.notify_one();
-                    }))
-                }
-                None => Reaction::Forward,
-            }
+        let name = slug.clone();
+        let has_run = reader.interrupt(position, true, async move {
+            assert_eq!(collect(&other, &name).await.packs_rewritten, 1);
+            other.compact(&name, Compaction::ALL).await.expect("a run");
         });
         for tip in [&moved.tip, &moved.left] {
             let answer = reader.fetch::<_, &str>(&slug, &[tip], &[]).await.expect("a whole answer").expect(200);
             crate::process::assert_is(&moved.history, &[tip], &Pack::from_value(&answer).unwrap());
         }
-        let was_reached = tokio::select! { biased; () = has_run.notified() => true, () = async {} => false };
-        if !was_reached {
+        if !has_run.load(Ordering::Relaxed) {
             assert!(position > 5, "a fetch has some calls");
             break;
         }
@@ -754,7 +697,7 @@ async fn what_was_pushed_without_a_branch_while_a_run_condemned_its_file_is_whol
             pusher.push(&slug, "main", false, &bundle).await.expect(200);
         };
         let judged = Arc::clone(&has_judged);
-        script_nth(&process, position, move |_| Reaction::After(Box::pin(async move { judged.notified().await })));
+        process.script_nth(position, move |_| Reaction::After(Box::pin(async move { judged.notified().await })));
         let run = async {
             assert_eq!(collect(&process, &slug).await.packs_rewritten, 1);
             has_run.notify_one();
@@ -796,9 +739,9 @@ fn event() -> impl Strategy<Value = Event> {
 /// Whatever is pushed and collected in whatever order: what branches reach is served, and nothing else is left in the end.
 #[test]
 fn for_every_history_what_is_reached_stays_and_nothing_else_does() {
-    let slugs = std::sync::atomic::AtomicUsize::new(0);
+    let slugs = AtomicUsize::new(0);
     for_every(24, proptest::collection::vec(event(), 1..16), Cloud::start, async |cloud, events| {
-        let slug = format!("repo-{}", slugs.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+        let slug = format!("repo-{}", slugs.fetch_add(1, Ordering::Relaxed));
         let (mut builder, mut now) = (Builder::new(4), Duration::ZERO);
         let mut made: Vec<String> = Vec::new();
         let mut branches: BTreeMap<String, String> = BTreeMap::new();

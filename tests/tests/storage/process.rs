@@ -1,7 +1,7 @@
 //! Processes of one deployment, each with a tap on its storage, called as Lambda calls them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ use serde_json::{Value, json};
 use tests::client::{Answer, percent_encoded, put_well};
 use tests::encoding::Encoding;
 use tests::history::{History, Object, Pack, list_of_text, map_of_text, objects_body};
-use tests::wiretap::{Wiretap, stop_clock};
+use tests::wiretap::{Call, Reaction, Wiretap, stop_clock};
 use tests::{record, verify};
 use tokio::sync::OnceCell;
 
@@ -235,6 +235,53 @@ impl Process {
         // As the function does it.
         let run = Box::pin(self.hub.store.compact(&repo.id, limits));
         observe::run_as("compact", self.hub.store.ambient(), run).await
+    }
+
+    /// Lets one call of a run go as it is told. They are counted from the first query: before it the repo's name is looked up,
+    /// for the test.
+    pub fn script_nth(&self, position: usize, reaction: impl FnOnce(&Call) -> Reaction + Send + 'static) {
+        let (mut number, mut has_begun, mut reaction) = (0, false, Some(reaction));
+        self.tap.script(move |call| {
+            has_begun |= call.name.starts_with("Query");
+            number += usize::from(has_begun);
+            match reaction.take_if(|_| number == position + 1) {
+                Some(reaction) => reaction(call),
+                None => Reaction::Forward,
+            }
+        });
+    }
+
+    /// Has something else happen before the call of this number; if that is a transaction which is not `heard` of, after it and
+    /// in place of its answer. Tells whether it came to that.
+    pub fn interrupt(
+        &self,
+        position: usize,
+        is_heard: bool,
+        meanwhile: impl Future<Output = ()> + Send + 'static,
+    ) -> Arc<AtomicBool> {
+        let has_happened = Arc::new(AtomicBool::new(false));
+        let happened = Arc::clone(&has_happened);
+        let (mut number, mut meanwhile) = (0, Some(Box::pin(meanwhile)));
+        self.tap.script(move |call| {
+            number += 1;
+            let Some(meanwhile) = meanwhile.take_if(|_| number == position + 1) else {
+                return Reaction::Forward;
+            };
+            let happened = Arc::clone(&happened);
+            let meanwhile = async move {
+                meanwhile.await;
+                happened.store(true, Ordering::Relaxed);
+            };
+            if call.is_transaction() && !is_heard {
+                let lost = async move {
+                    meanwhile.await;
+                    std::future::pending::<()>().await;
+                };
+                return Reaction::Between(Box::pin(async {}), Box::pin(lost));
+            }
+            Reaction::After(Box::pin(meanwhile))
+        });
+        has_happened
     }
 
     /// Collects the garbage of a repo.
