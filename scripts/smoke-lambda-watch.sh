@@ -6,13 +6,13 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # No ranges of objects: `cargo lambda watch` sends what is streamed without its Content-Length.
+# And no 304: after one of a stream it may close the connection that the function asks for the next request on, which ends it.
 tests=(
     round_trips::all_four_pairings_of_encodings_carry_the_same_history
     round_trips::empty_files_and_empty_snapshots_are_kept
     fetch::an_increment_brings_exactly_its_new_files
     push::a_diverged_push_is_refused_in_the_words_that_clients_know
     object::every_object_of_a_history_is_served
-    object::either_spelling_of_an_id_is_understood
     tags::tags_come_back_as_they_were_sent
 )
 # A request for each function that they need, so that none of them waits for the compiler. What it answers is not looked at.
