@@ -17,15 +17,6 @@ impl Store {
         self.happened.subscribe()
     }
 
-    /// The event of what happened, if its repo is there: one read.
-    ///
-    /// # Errors
-    /// When the table cannot be read.
-    pub async fn event(&self, occurrence: Occurrence) -> Result<Option<Event>, Error> {
-        let meta = self.known_by(&occurrence.repo).await?;
-        Ok(meta.map(|meta| occurrence.numbered_by_id(&meta)))
-    }
-
     /// What a repo is called and who may know of it, if it is there: one read.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::items::{HOOK_PREFIX, HookItem, HookedItem, Item, Key, PK, SK, decode, encode, repo_of, repo_pk};
+use super::items::{HOOK_PREFIX, HookItem, HookedItem, Item, Key, PK, SK, decode, repo_of, repo_pk};
 use super::{Error, Store};
 use crate::id::RepoId;
 use crate::webhooks::HookId;
@@ -19,21 +19,6 @@ impl Store {
     /// # Errors
     /// When the table cannot be read.
     pub async fn hooks(&self, repo: &RepoId) -> Result<Vec<(HookId, HookItem)>, Error> {
-        let page = self
-            .dynamodb
-            .query()
-            .table_name(&self.location.table)
-            .consistent_read(true)
-            .key_condition_expression("#pk = :pk AND begins_with(#sk, :prefix)")
-            .expression_attribute_names("#pk", PK)
-            .expression_attribute_names("#sk", SK)
-            .expression_attribute_values(":pk", AttributeValue::S(repo_pk(repo)))
-            .expression_attribute_values(":prefix", AttributeValue::S(HOOK_PREFIX.to_owned()))
-            // Some 40 items of 3 KB, far less than the megabyte of a page.
-            .limit(MOST_READ)
-            .send()
-            .await
-            .map_err(Error::from_sdk)?;
         let hook = |item: Item| {
             let name = match item.get(SK) {
                 Some(AttributeValue::S(name)) => name.strip_prefix(HOOK_PREFIX).unwrap_or_default(),
@@ -43,7 +28,7 @@ impl Store {
             let id = id.map_err(|_| Error::Damaged(format!("repo {repo}: webhook {name:?} has no ULID")))?;
             Ok((id, decode(item)?))
         };
-        page.items.unwrap_or_default().into_iter().map(hook).collect()
+        self.hook_items(repo, None).await?.into_iter().map(hook).collect()
     }
 
     /// The ids of the webhooks of a repo, at most 40, also of those that cannot be read: for `musehub serve`, when
@@ -52,6 +37,11 @@ impl Store {
     /// # Errors
     /// When the table cannot be read.
     pub async fn hook_ids(&self, repo: &RepoId) -> Result<Vec<HookId>, Error> {
+        let id = |item: &Item| HookId::from_string(item.get(SK)?.as_s().ok()?.strip_prefix(HOOK_PREFIX)?).ok();
+        Ok(self.hook_items(repo, Some("#sk")).await?.iter().filter_map(id).collect())
+    }
+
+    async fn hook_items(&self, repo: &RepoId, projection: Option<&str>) -> Result<Vec<Item>, Error> {
         let page = self
             .dynamodb
             .query()
@@ -62,13 +52,13 @@ impl Store {
             .expression_attribute_names("#sk", SK)
             .expression_attribute_values(":pk", AttributeValue::S(repo_pk(repo)))
             .expression_attribute_values(":prefix", AttributeValue::S(HOOK_PREFIX.to_owned()))
-            .projection_expression("#sk")
+            .set_projection_expression(projection.map(str::to_owned))
+            // Some 40 items of 3 KB, far less than the megabyte of a page.
             .limit(MOST_READ)
             .send()
             .await
             .map_err(Error::from_sdk)?;
-        let id = |item: &Item| HookId::from_string(item.get(SK)?.as_s().ok()?.strip_prefix(HOOK_PREFIX)?).ok();
-        Ok(page.items().iter().filter_map(id).collect())
+        Ok(page.items.unwrap_or_default())
     }
 
     /// Every webhook of every repo, which reads the whole table: for `musehub serve`, when it starts. No function has the
@@ -114,10 +104,7 @@ impl Store {
     pub async fn put_hook(&self, repo: &RepoId, hook: HookId, item: &HookItem) -> Result<(), wire::Error> {
         let others = self.hooks(repo).await?.len();
         wire::Error::check_count("webhooks of one repository", others + 1, MAX_HOOKS_OF_REPO)?;
-        let item = encode(&Key::hook(repo, hook), item)?;
-        let put = self.dynamodb.put_item().table_name(&self.location.table).set_item(Some(item));
-        put.send().await.map_err(Error::from_sdk)?;
-        Ok(())
+        Ok(self.put_item(&Key::hook(repo, hook), item).await?)
     }
 
     /// Takes a webhook away, with what is known of its deliveries. Whether it was there.
@@ -129,8 +116,7 @@ impl Store {
             return Ok(false);
         }
         for key in [Key::hook(repo, hook), Key::hooked(repo, hook)] {
-            let delete = self.dynamodb.delete_item().table_name(&self.location.table);
-            delete.set_key(Some(key.item())).send().await.map_err(Error::from_sdk)?;
+            self.delete_item(&key).await?;
         }
         Ok(true)
     }
@@ -172,8 +158,6 @@ impl Store {
     /// # Errors
     /// When the table does not answer.
     pub async fn put_hooked(&self, repo: &RepoId, hook: HookId, item: &HookedItem) -> Result<(), Error> {
-        let item = encode(&Key::hooked(repo, hook), item)?;
-        let put = self.dynamodb.put_item().table_name(&self.location.table).set_item(Some(item));
-        put.send().await.map(drop).map_err(Error::from_sdk)
+        self.put_item(&Key::hooked(repo, hook), item).await
     }
 }

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::index::{Moment, RepoIndex, View};
 use super::items::{
     Item, Key, MemberItem, MetaItem, NameItem, PACK_PREFIX, PK, PackItem, REF_PREFIX, RefItem, Role, SK, UploadsItem,
-    Visibility, decode, repo_pk,
+    Visibility, decode, encode, repo_pk,
 };
 use super::{Error, Store};
 use crate::id::{CommitId, RepoId, Slug};
@@ -268,6 +269,12 @@ impl Store {
             .await
             .map_err(Error::from_sdk)?;
         got.item.map(decode).transpose()
+    }
+
+    /// Writes one item, whatever was there before.
+    pub(super) async fn put_item(&self, key: &Key, record: &impl Serialize) -> Result<(), Error> {
+        let put = self.dynamodb.put_item().table_name(&self.location.table).set_item(Some(encode(key, record)?));
+        put.send().await.map(drop).map_err(Error::from_sdk)
     }
 
     /// Reads all items of a repo whose sort key has a prefix, strongly consistent, with the rest of the sort key.

@@ -125,9 +125,7 @@ impl Store {
     /// When the table does not answer.
     pub async fn expect_uploads(&self, repo: &RepoId) -> Result<(), Error> {
         let until = self.ambient.now_ms() / 1_000 + KEPT.as_secs();
-        let item = encode(&Key::uploads(repo), &UploadsItem { expires_at: until })?;
-        let put = self.dynamodb.put_item().table_name(&self.location.table).set_item(Some(item));
-        put.send().await.map(drop).map_err(Error::from_sdk)
+        self.put_item(&Key::uploads(repo), &UploadsItem { expires_at: until }).await
     }
 
     /// Looks whether any of these objects were uploaded, verifies those, and makes them the repo's, as yet unseen by

@@ -183,8 +183,9 @@ impl Checked<'_> {
         })
     }
 
-    /// Whether what this push names, or builds upon, is in one view of the repo and not in another that has less.
-    pub fn needs_more_than(&self, less: &RepoIndex, more: &RepoIndex, heads: &Heads) -> bool {
+    /// Whether what this push names, or builds upon, is in one view of the repo and not in another that has less. `reach` is
+    /// what it reaches in the first.
+    pub fn needs_more_than(&self, less: &RepoIndex, more: &RepoIndex, heads: &Heads, reach: &Reach) -> bool {
         let brought: HashSet<&CommitId> = self.commits.iter().map(|commit| &commit.id).collect();
         let lacks_commit =
             |id: &CommitId| !brought.contains(id) && !less.graph().contains(id) && more.graph().contains(id);
@@ -192,8 +193,7 @@ impl Checked<'_> {
             !self.snapshots.contains_key(id) && less.snapshot(id).is_none() && more.snapshot(id).is_some()
         };
         let named = self.snapshots.values().flat_map(|snapshot| &snapshot.manifest.entries);
-        let reach = self.reach(more, heads);
-        let Reach { foundations, snapshots, .. } = &reach;
+        let Reach { foundations, snapshots, .. } = reach;
         let built_upon = more.graph().difference(foundations, heads.values()).commits;
         self.commits.iter().flat_map(|commit| &commit.parents).any(lacks_commit)
             || self.commits.iter().filter_map(|commit| commit.snapshot.as_ref()).any(lacks_snapshot)
@@ -201,7 +201,7 @@ impl Checked<'_> {
             || foundations.iter().chain(built_upon).any(lacks_commit)
             || snapshots.iter().any(lacks_snapshot)
             // What is between may be condemned.
-            || self.goes_forward(more, heads, &reach) && !self.goes_forward(less, heads, &self.reach(less, heads))
+            || self.goes_forward(more, heads, reach) && !self.goes_forward(less, heads, &self.reach(less, heads))
     }
 
     fn goes_forward(&self, index: &RepoIndex, heads: &Heads, reach: &Reach) -> bool {

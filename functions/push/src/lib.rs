@@ -117,10 +117,10 @@ async fn needs_condemned(
     let Some((_, readable)) = hub.store.repo_and_index(&repo.id, Some(&caller.user_id), Need::PACKS).await? else {
         return Ok(false);
     };
-    if compute(|| bundle.needs_more_than(reliable, &readable, &repo.heads)) {
+    let reach = bundle.reach(&readable, &repo.heads);
+    if compute(|| bundle.needs_more_than(reliable, &readable, &repo.heads, &reach)) {
         return Ok(true);
     }
-    let reach = bundle.reach(&readable, &repo.heads);
     let recalled = recall(hub, &repo.id, &readable, &reach.to_recall).await?;
     Ok(recalled.iter().any(|key| readable.has_object(key) && !bundle.has_object(reliable, key)))
 }

@@ -24,7 +24,8 @@ use crate::process::{Cloud, Process, for_every};
 async fn told(process: &Process, happened: &mut Receiver<Occurrence>) -> Vec<Event> {
     let mut events = Vec::new();
     while let Ok(occurrence) = happened.try_recv() {
-        events.push(process.hub.store.event(occurrence).await.expect("the table answers").expect("a repo"));
+        let meta = process.hub.store.known_by(&occurrence.repo).await.expect("the table answers").expect("a repo");
+        events.push(occurrence.numbered_by_id(&meta));
     }
     events
 }

@@ -1,5 +1,5 @@
-//! Makes one pack of several, or two of one. It holds exactly what they held: what an index of them knows of a record, it knows of it
-//! from the merged pack alone.
+//! Makes one pack of several, or two of one. What it makes holds exactly what they held: what an index of them knows of a
+//! record, it knows of it from what was made alone.
 //!
 //! Memory is bounded: by what [`choose`](super::choose) allows, for the merged pack, compressed, and for what is known of
 //! each record; and by [`OPEN_BYTES`] for the one frame of each input that is open. Beside that, an input has half a

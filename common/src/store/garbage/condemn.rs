@@ -37,11 +37,11 @@ impl Store {
         let roots = self.roots(repo, kept_since).await?;
         let packs = self.packs(repo).await?;
         let found = match self.holdings(repo, &packs, limits.records).await? {
-            Some(holdings) => {
+            Ok(holdings) => {
                 let garbage = self.find_garbage(repo, &holdings, &roots, kept_since, limits).await?;
                 garbage.map(|(garbage, later)| (holdings, garbage, later))
             }
-            None => Err(PutOff::TooLarge),
+            Err(put_off) => Err(put_off),
         };
         let (holdings, garbage, later) = match found {
             Ok(found) => found,

@@ -1,6 +1,7 @@
 //! What a repo holds, and what of it is reached.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
@@ -112,16 +113,16 @@ impl Holdings {
 }
 
 impl Store {
-    /// Reads what packs list; nothing if they list more than `most` records.
+    /// Reads what packs list, unless that is more than `most` records.
     pub(super) async fn holdings(
         &self,
         repo: &RepoId,
         packs: &[(PackId, PackSummary)],
         most: u64,
-    ) -> Result<Option<Holdings>, Error> {
+    ) -> Result<Result<Holdings, PutOff>, Error> {
         let records = |summary: &PackSummary| summary.commits + summary.snapshots + summary.objects;
         if packs.iter().map(|(_, summary)| records(summary)).sum::<u64>() > most {
-            return Ok(None);
+            return Ok(Err(PutOff::TooLarge));
         }
         let packs: Vec<Held> = stream::iter(packs.to_vec())
             .map(|(pack, summary)| async move {
@@ -133,7 +134,7 @@ impl Store {
             .await?;
         let sections = packs.iter().map(|held| (held.pack, held.graph.clone(), held.contents.clone()));
         let index = RepoIndex::of(sections.collect())?;
-        Ok(Some(Holdings { packs, index }))
+        Ok(Ok(Holdings { packs, index }))
     }
 
     /// The commits that have names, and those of the push log from a time on, in milliseconds since the Unix epoch.
@@ -166,7 +167,7 @@ impl Store {
 
     /// Shows `see` each object that these snapshots name, until it says that this is enough.
     pub(super) async fn read_manifests(
-        self: &std::sync::Arc<Self>,
+        self: &Arc<Self>,
         repo: &RepoId,
         index: &RepoIndex,
         snapshots: impl Iterator<Item = &SnapshotId>,

@@ -247,9 +247,7 @@ impl Store {
         let Some(next) = next else {
             return self.end_at(&key, seen.unwrap_or_else(|| self.in_seconds(RETENTION))).await;
         };
-        let item = encode(&key, &GarbageItem { expires_at: self.in_seconds(next) })?;
-        let put = self.dynamodb.put_item().table_name(&self.location.table).set_item(Some(item));
-        put.send().await.map(drop).map_err(Error::from_sdk)
+        self.put_item(&key, &GarbageItem { expires_at: self.in_seconds(next) }).await
     }
 
     fn in_seconds(&self, wait: Duration) -> u64 {

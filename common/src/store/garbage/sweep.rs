@@ -36,11 +36,11 @@ impl Store {
         let condemned: BTreeSet<PackId> = condemned.collect();
         due.retain(|pack| condemned.contains(pack));
         let found = match self.holdings(repo, &packs, limits.records).await? {
-            Some(holdings) => {
+            Ok(holdings) => {
                 let needed = self.find_needed(repo, &holdings, &roots, &due, limits).await?;
                 needed.map(|needed| (holdings, needed))
             }
-            None => Err(PutOff::TooLarge),
+            Err(put_off) => Err(put_off),
         };
         let (holdings, needed) = match found {
             Ok(found) => found,
@@ -174,35 +174,31 @@ impl<'a> Inside<'a> {
     /// The commits and snapshots among these that what is outside, or has a name, leads to. None when something is missing.
     fn needed(&self, outside: &Outside<'_>, roots: &Roots) -> Option<Garbage> {
         let mut needed = Garbage::default();
-        let mut waiting: Vec<&CommitId> = Vec::new();
         let is_there = |id: &CommitId| outside.commits.contains_key(id) || self.commits.contains_key(id);
         if !roots.heads.iter().all(is_there) {
             return None;
         }
-        waiting.extend(roots.heads.iter().chain(&roots.labels).chain(&roots.log).filter(|id| is_there(id)));
-        let mut others = outside.commits.values();
-        loop {
-            let commit = match waiting.pop() {
-                Some(id) if outside.commits.contains_key(id) || needed.commits.contains(id) => continue,
-                Some(id) => {
-                    let commit = self.commits.get(id)?;
-                    needed.commits.insert(id.clone());
-                    commit
-                }
-                None => match others.next() {
-                    Some(commit) => commit,
-                    None => return Some(needed),
-                },
-            };
-            if !commit.parents.iter().all(is_there) {
-                return None;
-            }
-            waiting.extend(&commit.parents);
+        let mut waiting: Vec<&CommitId> = roots.heads.iter().chain(&roots.labels).chain(&roots.log).collect();
+        let mut follow = |commit: &PackedCommit| {
             if let Some(id) = &commit.snapshot
                 && !outside.snapshots.contains(id)
             {
                 needed.snapshots.insert(self.snapshots.get(id).copied()?.clone());
             }
+            commit.parents.iter().all(is_there).then_some(())
+        };
+        for commit in outside.commits.values() {
+            follow(commit)?;
+            waiting.extend(&commit.parents);
         }
+        while let Some(id) = waiting.pop() {
+            if let Some(commit) = self.commits.get(id)
+                && needed.commits.insert(id.clone())
+            {
+                follow(commit)?;
+                waiting.extend(&commit.parents);
+            }
+        }
+        Some(needed)
     }
 }
