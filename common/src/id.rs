@@ -54,6 +54,11 @@ impl Id {
         Self(Repr::Sha256 { digest, prefixed: false })
     }
 
+    /// The id that is the SHA-256 `digest`, written after `sha256:`.
+    pub const fn from_prefixed_digest(digest: [u8; 32]) -> Self {
+        Self(Repr::Sha256 { digest, prefixed: true })
+    }
+
     /// The digest that this id claims to be, if it has the form of one.
     pub const fn digest(&self) -> Option<&[u8; 32]> {
         match &self.0 {

@@ -24,6 +24,7 @@ pub mod stats;
 pub mod store;
 pub mod stream;
 pub mod streaming;
+pub mod table;
 pub mod webhooks;
 pub mod wire;
 

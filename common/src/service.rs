@@ -36,10 +36,10 @@ use crate::id::{RepoId, Slug};
 use crate::observe::{self, Arrival, Departure, ErrorCode, RequestLog, Watch};
 use crate::pack::PackId;
 use crate::store::account::NewRepo;
-use crate::store::index::RepoIndex;
 use crate::store::items::Visibility;
 use crate::store::repo::{Need, Repo};
 use crate::store::uploads::{BodyUpload, ReferencedBody, TakenBody};
+use crate::store::view::View;
 use crate::store::{Location, Store};
 use crate::webhooks::Reach;
 use crate::wire::error::with_causes;
@@ -318,7 +318,7 @@ impl Hub {
         }
     }
 
-    /// The repo that a push goes to, with what its packs hold. A name of the caller's own that has no repo yet is one
+    /// The repo that a push goes to, with a view of what its packs hold. A name of the caller's own that has no repo yet is one
     /// too, if this hub makes repos by pushing.
     ///
     /// # Errors
@@ -328,27 +328,17 @@ impl Hub {
         caller: &Caller,
         target: &Target,
         need: Need,
-    ) -> Result<(Destination, Arc<RepoIndex>), Error> {
+    ) -> Result<(Destination, View), Error> {
         let user_id = caller.user_id.as_str();
-        if let Some((repo, index)) =
-            self.store.find_repo_and_index(&target.owner, &target.slug, Some(user_id), need).await?
-        {
+        if let Some(repo) = self.store.find_repo(&target.owner, &target.slug, Some(user_id), need).await? {
             if !repo.is_readable_by(Some(user_id)) {
                 return Err(Error::RepoNotFound);
             }
             if !repo.is_writable_by(user_id) {
                 return Err(Error::NotAuthorized);
             }
-            let destination = Destination {
-                was_pushed_to: repo.meta.first_pushed_at.is_some(),
-                has_uploads: repo.has_uploads,
-                packs: repo.packs.len() + repo.condemned.len(),
-                condemned: repo.condemned,
-                id: repo.id,
-                heads: repo.heads,
-                creates: None,
-            };
-            return Ok((destination, index));
+            let view = self.store.view(&repo);
+            return Ok((Destination::of(repo), view));
         }
         let visibility = self.settings.push_to_create.ok_or(Error::RepoNotFound)?;
         let profile = self.store.profile(user_id).await?.filter(|profile| profile.handle == target.owner);
@@ -363,41 +353,33 @@ impl Hub {
             has_uploads: false,
             creates: Some(new),
         };
-        Ok((destination, Arc::default()))
+        let view = self.store.view_of(&destination.id, &[]);
+        Ok((destination, view))
     }
 
-    /// The repo of an id that is read, with what its packs hold.
+    /// The repo of an id that is read, with a view of what its packs hold.
     ///
     /// # Errors
     /// [`Error::RepoNotFound`] when there is none, or none that the caller may know of.
-    pub async fn open_by_id(
-        &self,
-        caller: Option<&Caller>,
-        id: &RepoId,
-        need: Need,
-    ) -> Result<(Repo, Arc<RepoIndex>), Error> {
+    pub async fn open_by_id(&self, caller: Option<&Caller>, id: &RepoId, need: Need) -> Result<(Repo, View), Error> {
         let user_id = caller.map(|caller| caller.user_id.as_str());
-        let found = self.store.repo_and_index(id, user_id, need).await?;
-        let (repo, index) = found.filter(|(repo, _)| repo.is_readable_by(user_id)).ok_or(Error::RepoNotFound)?;
+        let found = self.store.repo(id, user_id, need).await?;
+        let repo = found.filter(|repo| repo.is_readable_by(user_id)).ok_or(Error::RepoNotFound)?;
         observe::note(|seen| seen.repo = Some(format!("{}/{}", repo.meta.owner, repo.meta.slug)));
-        Ok((repo, index))
+        let view = self.store.view(&repo);
+        Ok((repo, view))
     }
 
-    /// The repo that is written to, with what its packs hold. It has to be there.
+    /// The repo that is written to, with a view of what its packs hold. It has to be there.
     ///
     /// # Errors
     /// [`Error::RepoNotFound`] for whoever may not know of it, [`Error::NotAuthorized`] for whoever may only read it.
-    pub async fn open_for_writing(
-        &self,
-        caller: &Caller,
-        target: &Target,
-        need: Need,
-    ) -> Result<(Repo, Arc<RepoIndex>), Error> {
-        let (repo, index) = self.open_with_index(Some(caller), target, need).await?;
+    pub async fn open_for_writing(&self, caller: &Caller, target: &Target, need: Need) -> Result<(Repo, View), Error> {
+        let (repo, view) = self.open_with_view(Some(caller), target, need).await?;
         if !repo.is_writable_by(&caller.user_id) {
             return Err(Error::NotAuthorized);
         }
-        Ok((repo, index))
+        Ok((repo, view))
     }
 
     /// The repo that is read, with the lists asked for.
@@ -410,19 +392,19 @@ impl Hub {
         repo.filter(|repo| repo.is_readable_by(user_id)).ok_or(Error::RepoNotFound)
     }
 
-    /// The repo that is read, with what its packs hold.
+    /// The repo that is read, with a view of what its packs hold.
     ///
     /// # Errors
     /// [`Error::RepoNotFound`] when there is none, or none that the caller may know of.
-    pub async fn open_with_index(
+    pub async fn open_with_view(
         &self,
         caller: Option<&Caller>,
         target: &Target,
         need: Need,
-    ) -> Result<(Repo, Arc<RepoIndex>), Error> {
-        let user_id = caller.map(|caller| caller.user_id.as_str());
-        let found = self.store.find_repo_and_index(&target.owner, &target.slug, user_id, need).await?;
-        found.filter(|(repo, _)| repo.is_readable_by(user_id)).ok_or(Error::RepoNotFound)
+    ) -> Result<(Repo, View), Error> {
+        let repo = self.open_for_reading(caller, target, need).await?;
+        let view = self.store.view(&repo);
+        Ok((repo, view))
     }
 }
 
@@ -443,6 +425,20 @@ pub struct Destination {
     pub has_uploads: bool,
     /// The repo again, if this push is to make it.
     pub creates: Option<NewRepo>,
+}
+
+impl Destination {
+    fn of(repo: Repo) -> Self {
+        Self {
+            was_pushed_to: repo.meta.first_pushed_at.is_some(),
+            has_uploads: repo.has_uploads,
+            packs: repo.packs.len() + repo.condemned.len(),
+            condemned: repo.condemned,
+            id: repo.id,
+            heads: repo.heads,
+            creates: None,
+        }
+    }
 }
 
 /// Logs as JSON lines on standard output, which Lambda sends to CloudWatch. `RUST_LOG` filters; by default `info`.

@@ -10,12 +10,13 @@ use std::collections::HashSet;
 use serde::Serialize;
 
 use crate::id::{CommitId, RepoId, SnapshotId};
-use crate::pack::PackId;
+use crate::pack::{PackId, PackSummary};
 use crate::price::{LAMBDA_STREAM_FREE_BYTES, Usage, read_units, s3_month};
 use crate::service::compute;
-use crate::store::index::{ObjectPlace, Place, RepoIndex};
+use crate::store::catalog::Catalog;
 use crate::store::reader::reads;
 use crate::store::repo::Repo;
+use crate::store::view::{ObjectPlace, Place, WHOLE_BYTES};
 use crate::store::{Error, Store};
 
 /// Milliseconds that a function is at work beside sending its answer.
@@ -33,6 +34,8 @@ const NAME_BYTES: u64 = 120;
 const META_BYTES: u64 = 400;
 const REF_BYTES: u64 = 220;
 const PACK_BYTES: u64 = 320;
+/// Bytes of a table that one GET gets, of those that are not read whole.
+const TABLE_READ: u64 = 1 << 20;
 /// Bytes of a large object that one GET gets.
 const LARGE_READ: u64 = 8 << 20;
 
@@ -130,12 +133,13 @@ impl Store {
     ///
     /// # Errors
     /// When S3 does not answer.
-    pub async fn stats(&self, repo: &Repo, index: &RepoIndex, pages: usize) -> Result<Stats, Error> {
-        let (packs, objects) = tokio::try_join!(
+    pub async fn stats(&self, repo: &Repo, pages: usize) -> Result<Stats, Error> {
+        let (packs, objects, index) = tokio::try_join!(
             self.count_files(format!("packs/{}/", repo.id), pages),
-            self.count_files(format!("objects/{}/", repo.id), pages)
+            self.count_files(format!("objects/{}/", repo.id), pages),
+            self.catalog(&repo.id, &repo.packs)
         )?;
-        compute(|| stats(repo, index, packs, objects))
+        compute(|| stats(repo, &index, packs, objects))
     }
 
     async fn count_files(&self, prefix: String, pages: usize) -> Result<Option<Files>, Error> {
@@ -154,7 +158,7 @@ impl Store {
     }
 }
 
-fn stats(repo: &Repo, index: &RepoIndex, packs: Option<Files>, objects: Option<Files>) -> Result<Stats, Error> {
+fn stats(repo: &Repo, index: &Catalog, packs: Option<Files>, objects: Option<Files>) -> Result<Stats, Error> {
     let packs_listed = repo.packs.iter().filter(|(_, summary)| summary.condemned_at.is_none());
     let mut sizes: Vec<u64> = packs_listed.clone().map(|(_, summary)| summary.size).collect();
     sizes.sort_unstable();
@@ -196,7 +200,7 @@ fn stats(repo: &Repo, index: &RepoIndex, packs: Option<Files>, objects: Option<F
 }
 
 /// The reads of a fetch of all branches, planned as a fetch plans them.
-fn fetch_reads(repo: &Repo, index: &RepoIndex) -> Result<FetchReads, Error> {
+fn fetch_reads(repo: &Repo, index: &Catalog) -> Result<FetchReads, Error> {
     let heads: Vec<&CommitId> = repo.heads.values().collect();
     let commits = index.graph().difference(heads, Vec::<&CommitId>::new()).commits;
     let entries = || commits.iter().filter_map(|id| index.graph().payload(id));
@@ -218,21 +222,37 @@ fn fetch_reads(repo: &Repo, index: &RepoIndex) -> Result<FetchReads, Error> {
         }
     }
     objects.sort_unstable();
-    for places in [history, objects] {
-        let (gets, stored) = reads(index, &places)?;
+    // What lies in a small pack comes with its table.
+    let small: HashSet<PackId> =
+        repo.packs.iter().filter(|(_, pack)| pack.size <= WHOLE_BYTES).map(|(pack, _)| *pack).collect();
+    let is_read = |place: &Place| index.frame(*place).is_none_or(|frame| !small.contains(&frame.pack));
+    for mut places in [history, objects] {
+        reads_of.raw += places.iter().map(|place| u64::from(place.length)).sum::<u64>();
+        places.retain(is_read);
+        let (gets, stored) = reads(|place| index.frame(place), &places)?;
         reads_of.gets += gets;
         reads_of.stored += stored;
-        reads_of.raw += places.iter().map(|place| u64::from(place.length)).sum::<u64>();
     }
     Ok(reads_of)
 }
 
-fn clone_stats(repo: &Repo, index: &RepoIndex) -> Result<CloneStats, Error> {
+/// The GETs that a clone makes for the table of a pack, and their bytes; of a larger table, about.
+fn table_reads(pack: &PackSummary) -> (u64, u64) {
+    match pack.table.length {
+        _ if pack.size <= WHOLE_BYTES => (1, pack.table.range().end),
+        length if length <= WHOLE_BYTES => (1, length),
+        length => (1 + length.div_ceil(TABLE_READ), length),
+    }
+}
+
+fn clone_stats(repo: &Repo, index: &Catalog) -> Result<CloneStats, Error> {
     let fetch = fetch_reads(repo, index)?;
     let (branches, packs) = (repo.heads.len() as u64, repo.packs.len() as u64);
     // Of both requests the repo and its branches, and of the second its packs.
     let units = 2 * (read_units(META_BYTES) + read_units(branches * REF_BYTES)) + read_units(packs * PACK_BYTES);
-    let sections: u64 = repo.packs.iter().map(|(_, pack)| pack.graph.length + pack.contents.length).sum();
+    let tables: Vec<(u64, u64)> = repo.packs.iter().map(|(_, pack)| table_reads(pack)).collect();
+    let (table_gets, table_bytes): (u64, u64) =
+        (tables.iter().map(|(gets, _)| gets).sum(), tables.iter().map(|(_, bytes)| bytes).sum());
     let slow_bytes = fetch.raw.saturating_sub(LAMBDA_STREAM_FREE_BYTES);
     let seconds = BASE_MILLIS / 1_000.0 + slow_bytes as f64 / STREAM_BYTES_A_SECOND;
     let cost = |dynamodb_calls, read_units, gets, bytes| {
@@ -251,7 +271,7 @@ fn clone_stats(repo: &Repo, index: &RepoIndex) -> Result<CloneStats, Error> {
     };
     Ok(CloneStats {
         warm: cost(5, units, fetch.gets, fetch.stored),
-        // Both functions look for the name, and the second reads every index.
-        cold: cost(7, units + 2 * read_units(NAME_BYTES), fetch.gets + packs, fetch.stored + sections),
+        // Both functions look for the name, and the second reads every table.
+        cold: cost(7, units + 2 * read_units(NAME_BYTES), fetch.gets + table_gets, fetch.stored + table_bytes),
     })
 }

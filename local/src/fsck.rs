@@ -144,8 +144,8 @@ async fn open_clone(store: &Store, from: &str, subject: &Subject) -> Result<Clon
     let name = match &subject.name {
         Some((owner, slug)) => (owner.clone(), slug.clone()),
         None => {
-            let repo = store.repo_and_index(&subject.id, None, common::store::repo::Need::NOTHING).await?;
-            let (repo, _) = repo.ok_or("the repository has no name: give it as owner/slug")?;
+            let repo = store.repo(&subject.id, None, common::store::repo::Need::NOTHING).await?;
+            let repo = repo.ok_or("the repository has no name: give it as owner/slug")?;
             (repo.meta.owner, repo.meta.slug)
         }
     };

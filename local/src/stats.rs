@@ -48,8 +48,8 @@ async fn count(store: &Store, name: &str) -> Result<Stats, Box<dyn Error>> {
     let found = store.find_repo(&owner, &slug, None, Need::NOTHING).await?.ok_or_else(none)?;
     // As its owner sees it.
     let owner = found.meta.owner_user_id;
-    let (repo, index) = store.repo_and_index(&found.id, Some(&owner), Need::HISTORY).await?.ok_or_else(none)?;
-    Ok(store.stats(&repo, &index, usize::MAX).await?)
+    let repo = store.repo(&found.id, Some(&owner), Need::HISTORY).await?.ok_or_else(none)?;
+    Ok(store.stats(&repo, usize::MAX).await?)
 }
 
 fn print(out: &mut impl Write, name: &str, stats: &Stats) -> std::io::Result<()> {

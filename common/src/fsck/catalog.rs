@@ -140,7 +140,7 @@ impl Touched {
 }
 
 impl Catalog {
-    /// Takes in what the `number`-th pack of the repo lists, as yet believed whole. Without its graph section nothing is
+    /// Takes in what the `number`-th pack of the repo lists, as yet believed whole. Without its graph nothing is
     /// known of what its commits name.
     pub fn add(&mut self, number: u32, graph: Option<&GraphSection>, contents: &Contents) {
         let nodes: HashMap<&CommitId, _> =
@@ -229,7 +229,7 @@ impl Catalog {
         (self.commits.len() as u64, self.snapshots.len() as u64, self.objects.len() as u64)
     }
 
-    /// What a commit names, as the graph sections say.
+    /// What a commit names, as the tables say.
     pub fn commit(&self, id: &CommitId) -> Option<(&[CommitId], Option<&SnapshotId>)> {
         self.commits.get(id).map(|facts| (facts.parents.as_slice(), facts.snapshot.as_ref()))
     }
@@ -409,6 +409,8 @@ mod tests {
                 id: id(number),
                 parents: parents.iter().copied().map(id).collect(),
                 snapshot: Some(format!("s{number}").parse().unwrap()),
+                generation: 1,
+                is_reached: true,
             })
             .collect();
         for (pack, nodes) in nodes.chunks(size).enumerate() {

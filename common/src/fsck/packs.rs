@@ -1,4 +1,4 @@
-//! Packs: their items, footers, sections and frames, and the large objects that belong to them.
+//! Packs: their items, footers, tables and frames, and the large objects that belong to them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use super::frames::{Read, read, reason};
 use super::record::{Opened, open};
 use super::{Check, Fix};
 use crate::id::{CommitId, ObjectKey, RepoId};
-use crate::pack::index::{FOOTER_LENGTH, decode_footer};
-use crate::pack::{Contents, GraphSection, Kind, PackId, PackSummary, PackedCommit, Section};
+use crate::pack::index::{FOOTER_LENGTH, SKIPPABLE_HEADER, decode_footer, decode_table, skippable_header};
+use crate::pack::{Contents, GraphSection, Kind, PackId, PackSummary, PackedCommit, TableExtent};
 use crate::service::compute;
 use crate::store::items::{Item, Key, PackItem, decode, encode};
 use crate::store::{Error, Store, large, packs};
@@ -49,87 +49,71 @@ pub(super) async fn open_pack(
 ) -> Result<Opening, Error> {
     let mut opening = Opening::default();
     let key = packs::key(repo, pack);
-    let footer_start = size.saturating_sub(FOOTER_LENGTH as u64);
-    let footer = match store.get_range(&key, None, footer_start..size).await {
+    // A little more, which tells a pack of an older version.
+    let tail_start = size.saturating_sub(2 * FOOTER_LENGTH as u64);
+    let footer = match store.get_range(&key, None, tail_start..size).await {
         Ok(footer) => decode_footer(pack, &footer).map_err(|error| reason(&error)),
         Err(Error::Damaged(reason)) => Err(reason),
         Err(error) => return Err(error),
     };
-    opening.bytes_read += FOOTER_LENGTH as u64;
-    let sections = match (footer, said) {
-        (Ok(sections), Some(said)) => {
-            if sections != (said.graph, said.contents) {
-                opening.contradiction = Some("its sections lie elsewhere by the pack's own footer".to_owned());
+    let footer_start = size.saturating_sub(FOOTER_LENGTH as u64);
+    opening.bytes_read += size - tail_start;
+    let table = match (footer, said) {
+        (Ok(table), Some(said)) => {
+            if table != said.table {
+                opening.contradiction = Some("its table lies elsewhere by the pack's own footer".to_owned());
             }
-            sections
+            table
         }
-        (Ok(sections), None) => sections,
+        (Ok(table), None) => table,
         (Err(reason), said) => {
             opening.damaged("footer", reason);
             let Some(said) = said else {
                 return Ok(opening);
             };
-            (said.graph, said.contents)
+            said.table
         }
     };
-    let (graph, contents) = sections;
-    if graph.range().end != contents.offset || contents.range().end != footer_start {
+    if table.range().end > footer_start {
+        opening.damaged("table", "it would lie behind the end of the pack");
+        return Ok(opening);
+    }
+    if table.range().end != footer_start {
         opening.damaged("footer", "the parts of the pack do not lie side by side");
     }
-    let mut section = async |part: &str, section: &Section| -> Result<Option<bytes::Bytes>, Error> {
-        if section.range().end > size {
-            opening.damaged(part, "it would lie behind the end of the pack");
-            return Ok(None);
-        }
-        match store.get_range(&key, None, section.range()).await {
-            Ok(stored) => {
-                opening.bytes_read += stored.len() as u64;
-                Ok(Some(stored))
+    let framed = table.offset.saturating_sub(SKIPPABLE_HEADER as u64)..table.range().end;
+    match store.get_range(&key, None, framed).await {
+        Ok(mut stored) => {
+            opening.bytes_read += stored.len() as u64;
+            let header = stored.split_to(SKIPPABLE_HEADER.min(stored.len()));
+            if skippable_header(table.length).is_ok_and(|expected| *header != expected) {
+                opening.damaged("table", "it does not begin as a skippable frame");
             }
-            Err(Error::Damaged(reason)) => {
-                opening.damaged(part, reason);
-                Ok(None)
+            match compute(|| decode_table(pack, &table, stored)) {
+                Ok((graph, contents)) => (opening.graph, opening.contents) = (Some(graph), Some(contents)),
+                Err(error) => opening.damaged("table", reason(&error)),
             }
-            Err(error) => Err(error),
         }
-    };
-    let stored_graph = section("graph section", &graph).await?;
-    let stored_contents = section("contents section", &contents).await?;
-    if let Some(stored) = stored_graph {
-        match compute(|| GraphSection::decode(pack, &graph, &stored)) {
-            Ok(decoded) => opening.graph = Some(decoded),
-            Err(error) => opening.damaged("graph section", reason(&error)),
-        }
+        Err(Error::Damaged(reason)) => opening.damaged("table", reason),
+        Err(error) => return Err(error),
     }
-    if let Some(stored) = stored_contents {
-        match compute(|| Contents::decode(pack, &contents, &stored)) {
-            Ok(decoded) => opening.contents = Some(decoded),
-            Err(error) => opening.damaged("contents section", reason(&error)),
-        }
-    }
-    opening.compare(size, graph, contents, said);
+    opening.compare(size, table, said);
     Ok(opening)
 }
 
 impl Opening {
     /// Holds the parts of the pack, and its item, against each other.
-    fn compare(&mut self, size: u64, graph: Section, contents: Section, said: Option<PackSummary>) {
+    fn compare(&mut self, size: u64, table: TableExtent, said: Option<PackSummary>) {
         let Some(listed) = &self.contents else {
             return;
         };
         let frames_end = listed.frames.iter().map(|frame| u64::from(frame.stored_length)).sum::<u64>();
-        if frames_end != graph.offset {
-            self.damage.push(("contents section".to_owned(), "its frames do not fill the pack".to_owned()));
+        if frames_end + SKIPPABLE_HEADER as u64 != table.offset {
+            self.damage.push(("table".to_owned(), "its frames do not fill the pack".to_owned()));
         }
         let mut counts: HashMap<Kind, u64> = HashMap::new();
-        let mut commits: Vec<CommitId> = Vec::new();
         for (frame, records) in listed.frames.iter().zip(&listed.records) {
-            for (record, _) in ids(records) {
-                *counts.entry(frame.kind).or_default() += 1;
-                if let RecordId::Commit(id) = record {
-                    commits.push(id);
-                }
-            }
+            *counts.entry(frame.kind).or_default() += ids(records).count() as u64;
         }
         let of = |kinds: &[Kind]| kinds.iter().filter_map(|kind| counts.get(kind)).sum::<u64>();
         let summary = PackSummary {
@@ -140,15 +124,8 @@ impl Opening {
             // Only its item says these.
             merged: said.map_or(0, |said| said.merged),
             condemned_at: said.and_then(|said| said.condemned_at),
-            graph,
-            contents,
+            table,
         };
-        let is_same = |graph: &GraphSection| graph.0.iter().map(|node| &node.id).eq(&commits);
-        if self.graph.as_ref().is_some_and(|graph| !is_same(graph)) {
-            self.damage
-                .push(("graph section".to_owned(), "it lists other commits than the contents section".to_owned()));
-            self.graph = None;
-        }
         if said.is_some_and(|said| said != summary && said.size == size) && self.contradiction.is_none() {
             self.contradiction = Some("it counts other records than the pack holds".to_owned());
         }
@@ -259,7 +236,7 @@ impl Check<'_> {
             let (part, reason) = (part.clone(), reason.clone());
             let mend = if opening.contents.is_some() { Mend::Repair } else { Mend::Clone };
             let problem = Problem::PackDamaged { pack, part, reason, records: None, lost: Vec::new() };
-            // A reader does not look at the footer; without a section it has no index of the repo.
+            // A reader does not look at the footer; without its table it finds nothing in the pack.
             let is_footer = matches!(&problem, Problem::PackDamaged { part, .. } if part == "footer");
             let touched = if is_footer { Touched::default() } else { Touched::everything() };
             self.find(problem, mend, touched);
@@ -310,8 +287,7 @@ impl Check<'_> {
                                     node.parents == commit.parents && node.snapshot == commit.snapshot
                                 };
                                 if !nodes.is_empty() && !nodes.get(&commit.id).is_some_and(agrees) {
-                                    wrong
-                                        .push((id, "the graph section names other parents or another snapshot".into()));
+                                    wrong.push((id, "the table names other parents or another snapshot".into()));
                                 }
                             }
                             Ok(_) => {}

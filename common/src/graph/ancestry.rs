@@ -5,7 +5,7 @@ use std::hash::Hash;
 use super::painting::{Paint, Painting};
 use super::{Graph, NodeIndex};
 
-const DESCENDANT: Paint = 1;
+pub(super) const DESCENDANT: Paint = 1;
 
 impl<Id: Clone + Eq + Hash, T> Graph<Id, T> {
     /// Whether `descendant` is `ancestor` or can reach it by going from parent to parent. `false` if either is
@@ -16,12 +16,18 @@ impl<Id: Clone + Eq + Hash, T> Graph<Id, T> {
         let (Some(ancestor), Some(descendant)) = (self.node(ancestor), self.node(descendant)) else {
             return false;
         };
-        self.paint_down_to(ancestor, descendant).of(ancestor) == DESCENDANT
+        self.paint_down_to(ancestor, [descendant]).of(ancestor) == DESCENDANT
     }
 
-    pub(super) fn paint_down_to(&self, ancestor: NodeIndex, descendant: NodeIndex) -> Painting<'_, Id, T> {
+    pub(super) fn paint_down_to(
+        &self,
+        ancestor: NodeIndex,
+        descendants: impl IntoIterator<Item = NodeIndex>,
+    ) -> Painting<'_, Id, T> {
         let mut painting = Painting::new(self);
-        painting.paint(descendant, DESCENDANT);
+        for descendant in descendants {
+            painting.paint(descendant, DESCENDANT);
+        }
         while painting.of(ancestor) != DESCENDANT
             && let Some((node, _)) = painting.visit()
             && self.generation_of(node) > self.generation_of(ancestor)

@@ -35,8 +35,11 @@ impl<Id: Clone + Eq + Hash, T> Graph<Id, T> {
     where
         Id: 'q,
     {
-        let (commits, painting) = self.paint_difference(want, have);
+        let (commits, painting) = self.paint_difference(want, have, |_| false);
+        self.difference_of(&commits, &painting)
+    }
 
+    pub(super) fn difference_of(&self, commits: &[NodeIndex], painting: &Painting<'_, Id, T>) -> Difference<'_, Id> {
         // A parent of an answer is painted, and if it could be reached from `have` and did not know yet, the walk
         // would have gone on.
         let parents = commits.iter().flat_map(|node| self.present_parents_of(*node));
@@ -44,20 +47,28 @@ impl<Id: Clone + Eq + Hash, T> Graph<Id, T> {
         boundary.sort_unstable_by_key(|node| (self.generation_of(*node), *node));
         boundary.dedup();
 
-        Difference { commits: self.ids_of(commits.into_iter()), boundary: self.ids_of(boundary.into_iter()) }
+        Difference { commits: self.ids_of(commits.iter().copied()), boundary: self.ids_of(boundary.into_iter()) }
     }
 
     pub(super) fn paint_difference<'q>(
         &self,
         want: impl IntoIterator<Item = &'q Id>,
         have: impl IntoIterator<Item = &'q Id>,
+        is_had: impl Fn(&Id) -> bool,
     ) -> (Vec<NodeIndex>, Painting<'_, Id, T>)
     where
         Id: 'q,
     {
+        // Where what is had is known by asking, a commit counts as had when the walk meets it.
+        let had = |node: NodeIndex| match self.nodes.get_index(node as usize) {
+            Some((id, _)) if is_had(id) => HAVE,
+            _ => 0,
+        };
         let mut painting = Painting::new(self);
         painting.paint_ids(have, HAVE);
-        painting.paint_ids(want, WANT);
+        for node in want.into_iter().filter_map(|id| self.node(id)) {
+            painting.paint(node, WANT | had(node));
+        }
 
         let mut commits = Vec::new();
         while painting.is_queued(WANT)
@@ -66,7 +77,11 @@ impl<Id: Clone + Eq + Hash, T> Graph<Id, T> {
             if paint == WANT {
                 commits.push(node);
             }
-            painting.paint_parents(node, paint);
+            if paint == WANT {
+                painting.paint_parents_as(node, |parent| paint | had(parent));
+            } else {
+                painting.paint_parents(node, paint);
+            }
         }
         // Visited by decreasing generation number, and within one by decreasing index.
         commits.reverse();

@@ -26,21 +26,34 @@ impl<Id: Clone + Eq + Hash, T> Graph<Id, T> {
     ///
     /// If a commit would be its own ancestor. The graph is then as it was before the call.
     pub fn extend(&mut self, commits: impl IntoIterator<Item = NewCommit<Id, T>>) -> Result<(), Cycle<Id>> {
+        self.link_and_number(commits.into_iter().map(|commit| (commit, None))).map(|_numbered| ())
+    }
+
+    /// The same with commits whose generation numbers are known, as far as they are: those stand whatever the graph knows
+    /// of their ancestors, and adding a parent later costs nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::extend`].
+    pub fn extend_numbered(
+        &mut self,
+        commits: impl IntoIterator<Item = (NewCommit<Id, T>, Option<u32>)>,
+    ) -> Result<(), Cycle<Id>> {
         self.link_and_number(commits).map(|_numbered| ())
     }
 
     /// Returns how often a commit was given a generation number: the measure of what the call cost.
     pub(super) fn link_and_number(
         &mut self,
-        commits: impl IntoIterator<Item = NewCommit<Id, T>>,
+        commits: impl IntoIterator<Item = (NewCommit<Id, T>, Option<u32>)>,
     ) -> Result<usize, Cycle<Id>> {
         let nodes_before = self.nodes.len();
         let edges_before = self.parents.len();
 
         let mut added = Vec::new();
         let mut late = Vec::new();
-        for commit in commits {
-            if let Some(node) = self.link(commit) {
+        for (commit, generation) in commits {
+            if let Some(node) = self.link(commit, generation) {
                 added.push(node);
                 let has_children = self.nodes[node as usize].newest_child != NO_EDGE;
                 if has_children {
@@ -68,7 +81,7 @@ impl<Id: Clone + Eq + Hash, T> Graph<Id, T> {
 
     /// Puts a commit in its place and numbers it by what is known of its parents so far. `None` if it is present
     /// already.
-    fn link(&mut self, new: NewCommit<Id, T>) -> Option<NodeIndex> {
+    fn link(&mut self, new: NewCommit<Id, T>, generation: Option<u32>) -> Option<NodeIndex> {
         let node = self.node_or_dangling(new.id);
         if self.nodes[node as usize].commit.is_some() {
             return None;
@@ -84,7 +97,9 @@ impl<Id: Clone + Eq + Hash, T> Graph<Id, T> {
         }
         let end_edge = self.parents.len() as EdgeIndex;
 
-        self.nodes[node as usize].commit = Some(Commit { generation: 0, first_edge, end_edge, payload: new.payload });
+        let (is_numbered, generation) = (generation.is_some(), generation.unwrap_or(0));
+        let commit = Commit { generation, is_numbered, first_edge, end_edge, payload: new.payload };
+        self.nodes[node as usize].commit = Some(commit);
         self.present += 1;
         self.number(node);
         Some(node)
@@ -110,12 +125,15 @@ impl<Id: Clone + Eq + Hash, T> Graph<Id, T> {
         index as NodeIndex
     }
 
-    /// The nodes and all that descend from them, each once.
+    /// The nodes and all that descend from them, each once; not beyond those whose numbers stand.
     fn with_descendants(&self, nodes: Vec<NodeIndex>) -> IndexSet<NodeIndex> {
         let mut found: IndexSet<NodeIndex> = nodes.into_iter().collect();
         let mut position = 0;
         while let Some(node) = found.get_index(position).copied() {
-            found.extend(self.children_of(node));
+            let is_open = |child: &NodeIndex| {
+                self.nodes[*child as usize].commit.as_ref().is_some_and(|commit| !commit.is_numbered)
+            };
+            found.extend(self.children_of(node).filter(is_open));
             position += 1;
         }
         found
@@ -136,7 +154,7 @@ impl<Id: Clone + Eq + Hash, T> Graph<Id, T> {
         let parents = self.parents_of(node).iter();
         let greatest = parents.map(|parent| self.generation_of(*parent)).max();
         let generation = greatest.unwrap_or(0) + 1;
-        if let Some(commit) = &mut self.nodes[node as usize].commit {
+        if let Some(commit) = self.nodes[node as usize].commit.as_mut().filter(|commit| !commit.is_numbered) {
             commit.generation = generation;
         }
     }

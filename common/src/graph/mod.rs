@@ -8,7 +8,8 @@
 //! - `extend`: how commits get in, and how a cycle is kept out;
 //! - `order`: [`topological_order`], parents first, of commits that are in no graph yet;
 //! - `painting`: the one walk that all questions share;
-//! - `ancestry`, `difference`, `common_ancestors`: the questions, each a painting read off.
+//! - `ancestry`, `difference`, `common_ancestors`: the questions, each a painting read off;
+//! - `partial`: the same questions of a graph that is loaded on demand.
 //!
 //! Everything rests on one invariant: the *generation number* of a commit is 1 + the greatest of its known parents',
 //! and 1 if it has none, as in Git's `Documentation/technical/commit-graph` (there "topological level"). A commit's
@@ -31,6 +32,7 @@ mod difference;
 mod extend;
 mod order;
 mod painting;
+mod partial;
 #[cfg(test)]
 mod tests;
 
@@ -40,6 +42,7 @@ use indexmap::IndexMap;
 
 pub use difference::Difference;
 pub use order::topological_order;
+pub use partial::{Asked, Partial};
 
 /// The place of a commit, present or dangling, in [`Graph::nodes`].
 type NodeIndex = u32;
@@ -77,6 +80,8 @@ struct Node<T> {
 #[derive(Clone, Debug)]
 struct Commit<T> {
     generation: u32,
+    /// Whether the number was given, and does not follow from what the graph knows.
+    is_numbered: bool,
     /// The commit's edges are those from `first_edge` to before `end_edge`.
     first_edge: EdgeIndex,
     end_edge: EdgeIndex,

@@ -25,11 +25,19 @@ pub(super) struct Painting<'g, Id, T> {
     /// last.
     queue: BinaryHeap<(u32, NodeIndex)>,
     queued: [usize; PAINTS],
+    /// Dangling parents of commits that were visited: a graph that is not all there may be asked again with those.
+    dangling: Vec<NodeIndex>,
 }
 
 impl<'g, Id: Clone + Eq + Hash, T> Painting<'g, Id, T> {
     pub(super) fn new(graph: &'g Graph<Id, T>) -> Self {
-        Self { graph, paint: vec![UNPAINTED; graph.nodes.len()], queue: BinaryHeap::new(), queued: [0; PAINTS] }
+        Self {
+            graph,
+            paint: vec![UNPAINTED; graph.nodes.len()],
+            queue: BinaryHeap::new(),
+            queued: [0; PAINTS],
+            dangling: Vec::new(),
+        }
     }
 
     /// Adds colours to a commit that has not been visited, and queues it at its first.
@@ -59,10 +67,24 @@ impl<'g, Id: Clone + Eq + Hash, T> Painting<'g, Id, T> {
     }
 
     pub(super) fn paint_parents(&mut self, node: NodeIndex, colours: Paint) {
+        self.paint_parents_as(node, |_| colours);
+    }
+
+    /// Adds colours to the parents of a commit, to each its own.
+    pub(super) fn paint_parents_as(&mut self, node: NodeIndex, colours: impl Fn(NodeIndex) -> Paint) {
         let graph = self.graph;
-        for parent in graph.present_parents_of(node) {
-            self.paint(parent, colours);
+        for parent in graph.parents_of(node) {
+            if graph.nodes[*parent as usize].commit.is_some() {
+                self.paint(*parent, colours(*parent));
+            } else {
+                self.dangling.push(*parent);
+            }
         }
+    }
+
+    /// The dangling parents of what was visited, some of them more than once.
+    pub(super) fn dangling(&self) -> &[NodeIndex] {
+        &self.dangling
     }
 
     /// Takes the next commit out of the queue. Its paint is final.

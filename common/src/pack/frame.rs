@@ -20,6 +20,31 @@ pub enum Kind {
     SnapshotsAhead,
 }
 
+impl Kind {
+    /// As a table has it.
+    pub const fn byte(self) -> u8 {
+        match self {
+            Self::Commits => 0,
+            Self::Snapshots => 1,
+            Self::Objects => 2,
+            Self::ObjectsAhead => 3,
+            Self::SnapshotsAhead => 4,
+        }
+    }
+
+    /// The kind that a table has so; none for another byte.
+    pub const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            0 => Some(Self::Commits),
+            1 => Some(Self::Snapshots),
+            2 => Some(Self::Objects),
+            3 => Some(Self::ObjectsAhead),
+            4 => Some(Self::SnapshotsAhead),
+            _ => None,
+        }
+    }
+}
+
 /// Where a data frame lies in its pack and how to tell that it is whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame {
@@ -41,13 +66,18 @@ pub(super) fn checksum(bytes: &[u8]) -> u64 {
 }
 
 impl Frame {
+    /// Whether these are its stored bytes, as far as its checksum tells.
+    pub fn is_whole(&self, stored: &[u8]) -> bool {
+        stored.len() == self.stored_length as usize && checksum(stored) == self.checksum
+    }
+
     /// Checks and decompresses the stored bytes of this frame, which is the `number`-th of `pack`.
     ///
     /// # Errors
     /// When a single bit of them is not as it was written.
     pub fn open(&self, pack: PackId, number: usize, stored: &[u8]) -> Result<Bytes, Error> {
         let part = || format!("frame {number}");
-        if stored.len() != self.stored_length as usize || checksum(stored) != self.checksum {
+        if !self.is_whole(stored) {
             return Err(Error::Checksum { pack, part: part() });
         }
         let malformed = |reason: String| Error::Malformed { pack, part: part(), reason };

@@ -1,42 +1,56 @@
-//! The two index sections of a pack and its footer. The layout is at the head of the parent module.
+//! The table of a pack, written from what the pack holds and read back whole, and the pack's footer. The layout is at the
+//! head of the parent module and of [`crate::table`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
+
+use bytes::Bytes;
 
 use super::frame::checksum;
 use super::{Error, Frame, Kind, PackId};
 use crate::id::{CommitId, Id, ObjectKey, SnapshotId};
+use crate::table::{
+    self, Builder, CommitEntry, Encoded, FrameEntry, GraphEntry, Head, Key, Keys, LargeEntry, Location, ParentEntry,
+    Place, RecordEntry, Section, entries, page_checksum_holds, read_name,
+};
 
 const SKIPPABLE_MAGIC: u32 = 0x184D_2A50;
-const SKIPPABLE_HEADER: usize = 8;
+/// Bytes in front of what is in a skippable frame.
+pub const SKIPPABLE_HEADER: usize = 8;
 const FOOTER_MAGIC: &[u8; 8] = b"MUSEPACK";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Bytes of the footer.
-pub const FOOTER_LENGTH: usize = 80;
-/// Level 3 is zstd's default: ids do not compress, so more effort gains nothing.
-const LEVEL: i32 = 3;
-/// A section that claims to be larger than this is not read: 100,000,000 records have less.
-const MAX_SECTION: usize = 1 << 32;
+pub const FOOTER_LENGTH: usize = 64;
+/// The footer of version 1 was longer; its magic number lay here, in bytes from its end.
+const OLD_MAGIC_FROM_END: usize = 72;
 
-/// Where a section lies in its pack, and how to tell that it is whole.
+/// Where a table lies in its file, and how to tell that its head is whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Section {
-    /// Where it begins, in bytes from the beginning of the pack.
+pub struct TableExtent {
+    /// Where it begins, in bytes from the beginning of the file.
     pub offset: u64,
-    /// How many bytes it has there.
+    /// How many bytes it has there, its head included.
     pub length: u64,
-    /// The checksum of those bytes.
-    pub checksum: u64,
+    /// How many of those, at its end, are its head.
+    pub head_length: u64,
+    /// The checksum of the head.
+    pub head_checksum: u64,
 }
 
-impl Section {
-    /// The bytes of the pack that this section is in.
+impl TableExtent {
+    /// The bytes of the file that the table is in.
     pub const fn range(&self) -> Range<u64> {
         self.offset..self.offset.saturating_add(self.length)
     }
+
+    /// The bytes of the file that the head is in.
+    pub const fn head_range(&self) -> Range<u64> {
+        let end = self.offset.saturating_add(self.length);
+        end.saturating_sub(self.head_length)..end
+    }
 }
 
-/// What the table keeps of a pack, so that its index is one ranged read away.
+/// What DynamoDB keeps of a pack, so that its table is one ranged read away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PackSummary {
     /// Bytes of the whole pack.
@@ -51,13 +65,11 @@ pub struct PackSummary {
     pub merged: u64,
     /// For a pack that is condemned, when it was: in milliseconds since the Unix epoch.
     pub condemned_at: Option<u64>,
-    /// Where the graph section is.
-    pub graph: Section,
-    /// Where the contents section is.
-    pub contents: Section,
+    /// Where its table is.
+    pub table: TableExtent,
 }
 
-/// A commit in a graph section.
+/// A commit as the graph needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackedCommit {
     /// The commit.
@@ -66,6 +78,10 @@ pub struct PackedCommit {
     pub parents: Vec<CommitId>,
     /// The snapshot that it names.
     pub snapshot: Option<SnapshotId>,
+    /// 1 + the greatest of its parents', or [`UNKNOWN_GENERATION`](table::UNKNOWN_GENERATION).
+    pub generation: u32,
+    /// Whether the branch that it was pushed to reached it then.
+    pub is_reached: bool,
 }
 
 /// The commits of a pack, parents first.
@@ -98,349 +114,356 @@ pub enum FrameRecords {
     Objects(Vec<(ObjectKey, u32)>),
 }
 
-impl GraphSection {
-    /// The section as it is stored.
-    pub(super) fn encode(&self) -> Result<Vec<u8>, Error> {
-        let mut out = Vec::new();
-        write_varint(&mut out, self.0.len() as u64);
-        let mut positions: HashMap<&CommitId, usize> = HashMap::with_capacity(self.0.len());
-        for (position, commit) in self.0.iter().enumerate() {
-            write_id(&mut out, commit.id.as_ref());
-            write_varint(&mut out, commit.parents.len() as u64);
-            for parent in &commit.parents {
-                match positions.get(parent) {
-                    Some(before) => write_varint(&mut out, (position - before) as u64),
-                    None => {
-                        write_varint(&mut out, 0);
-                        write_id(&mut out, parent.as_ref());
-                    }
-                }
+/// The table of a pack that holds this, and what [`super::PackWriter`] puts in front of it.
+pub(super) fn encode_table(graph: &GraphSection, contents: &Contents) -> Encoded {
+    let mut rows = Rows::default();
+    for (number, (frame, records)) in (0_u32..).zip(contents.frames.iter().zip(&contents.records)) {
+        let mut start = 0_u32;
+        let mut place = |length: u32| {
+            let place = Place { frame: number, start, length };
+            start = start.saturating_add(length);
+            place
+        };
+        match records {
+            FrameRecords::Commits(records) => {
+                rows.commits.extend(records.iter().map(|(id, length)| (rows.names.key(id.as_ref()), place(*length))));
             }
-            match &commit.snapshot {
-                None => out.push(0),
-                Some(snapshot) => {
-                    out.push(1);
-                    write_id(&mut out, snapshot.as_ref());
-                }
+            FrameRecords::Snapshots(records) => {
+                let is_reached = frame.kind == Kind::Snapshots;
+                rows.snapshots.extend(records.iter().map(|(id, length)| {
+                    let key = rows.names.key(id.as_ref());
+                    RecordEntry { key, is_reached, location: Location::Packed(place(*length)) }
+                }));
             }
-            positions.insert(&commit.id, position);
+            FrameRecords::Objects(records) => {
+                let is_reached = frame.kind == Kind::Objects;
+                rows.objects.extend(records.iter().map(|(id, length)| {
+                    let key = rows.names.key(id.as_ref());
+                    RecordEntry { key, is_reached, location: Location::Packed(place(*length)) }
+                }));
+            }
         }
-        encode_section(&out)
     }
+    let own = contents.large.iter().map(|(key, size)| (PackId::nil(), key, *size));
+    let inherited = contents.inherited.iter().map(|(pack, key, size)| (*pack, key, *size));
+    for (owner, id, size) in own.chain(inherited) {
+        let location = Location::Large(u32::try_from(rows.large.len()).unwrap_or(u32::MAX));
+        rows.objects.push(RecordEntry { key: rows.names.key(id.as_ref()), is_reached: false, location });
+        rows.large.push(LargeEntry { owner, size, listed_by: PackId::nil() });
+    }
+    for id in &contents.reached {
+        let key = rows.names.key(id.as_ref());
+        rows.objects.push(RecordEntry { key, is_reached: true, location: Location::Elsewhere });
+    }
+    rows.write(graph, contents)
+}
 
-    /// Reads the section from its stored bytes.
-    ///
-    /// # Errors
-    /// When they are not what was written.
-    pub fn decode(pack: PackId, section: &Section, stored: &[u8]) -> Result<Self, Error> {
-        const PART: &str = "graph section";
-        let raw = decode_section(pack, PART, section, stored)?;
-        let mut reader = Reader { pack, part: PART, rest: &raw };
-        let count = reader.varint()?;
-        let mut commits: Vec<PackedCommit> = Vec::new();
-        for _ in 0..count {
-            let id = reader.id()?.into();
-            let parents = (0..reader.varint()?)
-                .map(|_| {
-                    let back = reader.length()?;
-                    if back == 0 {
-                        return Ok(reader.id()?.into());
-                    }
-                    let before = commits.len().checked_sub(back).and_then(|position| commits.get(position));
-                    before
-                        .map(|commit| commit.id.clone())
-                        .ok_or_else(|| reader.malformed("a parent before the first commit"))
-                })
-                .collect::<Result<_, _>>()?;
-            let snapshot = match reader.byte()? {
-                0 => None,
-                1 => Some(reader.id()?.into()),
-                _ => return Err(reader.malformed("neither a snapshot nor none")),
-            };
-            commits.push(PackedCommit { id, parents, snapshot });
+/// The texts of ids that are not hashes, gathered while keys are made.
+#[derive(Default)]
+struct Names(BTreeMap<Key, String>);
+
+impl Names {
+    fn key(&mut self, id: &Id) -> Key {
+        let key = Key::of(id);
+        if key.is_opaque() {
+            self.0.entry(key).or_insert_with(|| id.to_string());
         }
-        reader.end()?;
-        Ok(Self(commits))
+        key
     }
 }
 
-impl Contents {
-    /// The section as it is stored.
-    pub(super) fn encode(&self) -> Result<Vec<u8>, Error> {
-        let mut out = Vec::new();
-        write_varint(&mut out, self.frames.len() as u64);
-        for (frame, records) in self.frames.iter().zip(&self.records) {
-            out.push(match frame.kind {
-                Kind::Commits => 0,
-                Kind::Snapshots => 1,
-                Kind::Objects => 2,
-                Kind::ObjectsAhead => 3,
-                Kind::SnapshotsAhead => 4,
-            });
-            write_varint(&mut out, frame.stored_length.into());
-            write_varint(&mut out, frame.raw_length.into());
-            out.extend_from_slice(&frame.checksum.to_le_bytes());
-            match records {
-                FrameRecords::Commits(records) => write_records(&mut out, records),
-                FrameRecords::Snapshots(records) => write_records(&mut out, records),
-                FrameRecords::Objects(records) => write_records(&mut out, records),
-            }
-        }
-        write_varint(&mut out, self.large.len() as u64);
-        for (key, size) in &self.large {
-            write_id(&mut out, key.as_ref());
-            write_varint(&mut out, *size);
-        }
-        write_varint(&mut out, self.reached.len() as u64);
-        for key in &self.reached {
-            write_id(&mut out, key.as_ref());
-        }
-        // Left out where it is empty: then the section is as it was before there was such a list.
-        if !self.inherited.is_empty() {
-            write_varint(&mut out, self.inherited.len() as u64);
-            for (pack, key, size) in &self.inherited {
-                out.extend_from_slice(&pack.to_bytes());
-                write_id(&mut out, key.as_ref());
-                write_varint(&mut out, *size);
-            }
-        }
-        encode_section(&out)
-    }
+/// The entries of a table before they are sorted.
+#[derive(Default)]
+struct Rows {
+    /// In the order of the graph.
+    commits: Vec<(Key, Place)>,
+    snapshots: Vec<RecordEntry>,
+    objects: Vec<RecordEntry>,
+    large: Vec<LargeEntry>,
+    names: Names,
+}
 
-    /// Reads the section from its stored bytes.
-    ///
-    /// # Errors
-    /// When they are not what was written.
-    pub fn decode(pack: PackId, section: &Section, stored: &[u8]) -> Result<Self, Error> {
-        const PART: &str = "contents section";
-        let raw = decode_section(pack, PART, section, stored)?;
-        let mut reader = Reader { pack, part: PART, rest: &raw };
-        let mut contents = Self::default();
-        let mut offset = 0_u64;
-        for _ in 0..reader.varint()? {
-            let kind = match reader.byte()? {
-                0 => Kind::Commits,
-                1 => Kind::Snapshots,
-                2 => Kind::Objects,
-                3 => Kind::ObjectsAhead,
-                4 => Kind::SnapshotsAhead,
-                _ => return Err(reader.malformed("an unknown kind of frame")),
-            };
-            let frame = Frame {
-                kind,
-                offset,
-                stored_length: reader.u32()?,
-                raw_length: reader.u32()?,
-                checksum: u64::from_le_bytes(reader.array()?),
-            };
-            offset = offset.saturating_add(frame.stored_length.into());
-            contents.records.push(match kind {
-                Kind::Commits => FrameRecords::Commits(reader.records(&frame)?),
-                Kind::Snapshots | Kind::SnapshotsAhead => FrameRecords::Snapshots(reader.records(&frame)?),
-                Kind::Objects | Kind::ObjectsAhead => FrameRecords::Objects(reader.records(&frame)?),
+impl Rows {
+    fn write(mut self, graph: &GraphSection, contents: &Contents) -> Encoded {
+        let keys = Keys {
+            commits: self.commits.len() as u64,
+            snapshots: self.snapshots.len() as u64,
+            objects: self.objects.len() as u64,
+        };
+        self.snapshots.sort_by_key(|entry| entry.key);
+        self.objects.sort_by_key(|entry| entry.key);
+        let places: HashMap<Key, Place> = self
+            .snapshots
+            .iter()
+            .filter_map(|entry| match entry.location {
+                Location::Packed(place) => Some((entry.key, place)),
+                _ => None,
+            })
+            .collect();
+        let numbered = (0_u32..).zip(&self.commits).map(|(position, (key, _))| CommitEntry { key: *key, position });
+        let mut by_key: Vec<CommitEntry> = numbered.collect();
+        by_key.sort_by_key(|entry| entry.key);
+        let positions: HashMap<Key, u32> = by_key.iter().map(|entry| (entry.key, entry.position)).collect();
+
+        let mut builder = Builder::new(keys);
+        for entry in &by_key {
+            builder.add(Section::Commits, |out| entry.write(out));
+        }
+        let mut elsewhere: Vec<Key> = Vec::new();
+        for ((key, place), node) in self.commits.iter().zip(&graph.0) {
+            let mut parents = node.parents.iter().map(|parent| {
+                let parent = self.names.key(parent.as_ref());
+                positions.get(&parent).map_or_else(
+                    || {
+                        elsewhere.push(parent);
+                        ParentEntry::Elsewhere(u32::try_from(elsewhere.len() - 1).unwrap_or(u32::MAX))
+                    },
+                    |position| ParentEntry::Here(*position),
+                )
             });
-            contents.frames.push(frame);
+            let parents = [parents.next(), parents.next()];
+            let snapshot = node.snapshot.as_ref().map(|id| self.names.key(id.as_ref()));
+            let entry = GraphEntry {
+                key: *key,
+                is_reached: node.is_reached,
+                generation: node.generation,
+                parents,
+                snapshot,
+                snapshot_place: snapshot.and_then(|key| places.get(&key).copied()),
+                place: *place,
+            };
+            builder.add(Section::Graph, |out| entry.write(out));
         }
-        if !reader.rest.is_empty() {
-            for _ in 0..reader.varint()? {
-                contents.large.push((reader.id()?.into(), reader.varint()?));
-            }
-            for _ in 0..reader.varint()? {
-                contents.reached.push(reader.id()?.into());
-            }
+        for entry in &self.snapshots {
+            builder.add(Section::Snapshots, |out| entry.write(out));
         }
-        if !reader.rest.is_empty() {
-            for _ in 0..reader.varint()? {
-                let pack = PackId::from_bytes(reader.array()?);
-                contents.inherited.push((pack, reader.id()?.into(), reader.varint()?));
-            }
+        for entry in &self.objects {
+            builder.add(Section::Objects, |out| entry.write(out));
         }
-        reader.end()?;
-        Ok(contents)
+        for (number, frame) in (0_u32..).zip(&contents.frames) {
+            let entry = FrameEntry { pack: PackId::nil(), number, frame: *frame };
+            builder.add(Section::Frames, |out| entry.write(out));
+        }
+        for key in &elsewhere {
+            builder.add(Section::Parents, |out| out.extend_from_slice(key.as_bytes()));
+        }
+        for entry in &self.large {
+            builder.add(Section::Large, |out| entry.write(out));
+        }
+        for (key, text) in &self.names.0 {
+            builder.add_name(key, text);
+        }
+        builder.finish()
     }
 }
 
-/// The footer of a pack whose sections lie as said.
-pub(super) fn encode_footer(graph: &Section, contents: &Section) -> Vec<u8> {
+/// Reads the whole table of a pack: its commits, and what it holds and where.
+///
+/// # Errors
+/// When its bytes are not what was written.
+pub fn decode_table(pack: PackId, extent: &TableExtent, stored: Bytes) -> Result<(GraphSection, Contents), Error> {
+    let table = WholeTable::open(pack, extent, stored)?;
+    let names = table.names();
+    let id = |key: Key| {
+        let id = key.id().or_else(|| names.get(&key).and_then(|text| text.parse().ok()));
+        id.ok_or_else(|| table.malformed("an id without a text"))
+    };
+    let mut contents = Contents::default();
+    let mut graph = GraphSection::default();
+    for entry in table.entries(Section::Frames) {
+        let frame = FrameEntry::read(entry).ok_or_else(|| table.malformed("an unknown kind of frame"))?;
+        contents.frames.push(frame.frame);
+    }
+    let elsewhere: Vec<Key> =
+        table.entries(Section::Parents).filter_map(|entry| entry.first_chunk().map(|key| Key::from(*key))).collect();
+    let nodes: Vec<GraphEntry> = table.entries(Section::Graph).map(GraphEntry::read).collect();
+    let mut records: Vec<(Place, Key)> = Vec::with_capacity(nodes.len());
+    for node in &nodes {
+        let parents = node.parents.iter().flatten().map(|parent| {
+            let key = match parent {
+                ParentEntry::Here(position) => nodes.get(*position as usize).map(|node| node.key),
+                ParentEntry::Elsewhere(position) => elsewhere.get(*position as usize).copied(),
+            };
+            Ok(id(key.ok_or_else(|| table.malformed("a parent that is nowhere"))?)?.into())
+        });
+        graph.0.push(PackedCommit {
+            id: id(node.key)?.into(),
+            parents: parents.collect::<Result<_, Error>>()?,
+            snapshot: node.snapshot.map(id).transpose()?.map(SnapshotId::from),
+            generation: node.generation,
+            is_reached: node.is_reached,
+        });
+        records.push((node.place, node.key));
+    }
+    let large: Vec<LargeEntry> = table.entries(Section::Large).map(LargeEntry::read).collect();
+    for section in [Section::Snapshots, Section::Objects] {
+        for entry in table.entries(section).map(RecordEntry::read) {
+            match entry.location {
+                Location::Packed(place) => records.push((place, entry.key)),
+                Location::Elsewhere => contents.reached.push(id(entry.key)?.into()),
+                Location::Large(position) => {
+                    let of = large.get(position as usize);
+                    let LargeEntry { owner, size, .. } =
+                        *of.ok_or_else(|| table.malformed("a large object that is nowhere"))?;
+                    let key: ObjectKey = id(entry.key)?.into();
+                    if owner.is_nil() {
+                        contents.large.push((key, size));
+                    } else {
+                        contents.inherited.push((owner, key, size));
+                    }
+                }
+            }
+        }
+    }
+    records.sort_unstable();
+    let mut rest = records.as_slice();
+    for (number, frame) in (0_u32..).zip(&contents.frames) {
+        let here = rest.partition_point(|(place, _)| place.frame <= number);
+        let (of_frame, others) = rest.split_at(here);
+        rest = others;
+        let mut end = 0_u32;
+        for (place, _) in of_frame {
+            if place.frame != number || place.start != end {
+                return Err(table.malformed("the records of a frame do not follow each other"));
+            }
+            end = end.saturating_add(place.length);
+        }
+        if end != frame.raw_length {
+            return Err(table.malformed("the records of a frame do not fill it"));
+        }
+        contents.records.push(match frame.kind {
+            Kind::Commits => FrameRecords::Commits(typed(of_frame, id)?),
+            Kind::Snapshots | Kind::SnapshotsAhead => FrameRecords::Snapshots(typed(of_frame, id)?),
+            Kind::Objects | Kind::ObjectsAhead => FrameRecords::Objects(typed(of_frame, id)?),
+        });
+    }
+    if !rest.is_empty() {
+        return Err(table.malformed("a record in a frame that is not there"));
+    }
+    Ok((graph, contents))
+}
+
+fn typed<I: From<Id>>(records: &[(Place, Key)], id: impl Fn(Key) -> Result<Id, Error>) -> Result<Vec<(I, u32)>, Error> {
+    records.iter().map(|(place, key)| Ok((id(*key)?.into(), place.length))).collect()
+}
+
+/// A table that is in memory as a whole.
+struct WholeTable {
+    pack: PackId,
+    head: Head,
+    stored: Bytes,
+}
+
+impl WholeTable {
+    fn open(pack: PackId, extent: &TableExtent, stored: Bytes) -> Result<Self, Error> {
+        let of_pack = |error| of_pack(pack, error);
+        let short = || of_pack(table::Error::Malformed("its table is not all there".to_owned()));
+        let head_start = usize::try_from(extent.length.saturating_sub(extent.head_length)).map_err(|_| short())?;
+        if stored.len() as u64 != extent.length || head_start > stored.len() {
+            return Err(short());
+        }
+        let head = Head::read(stored.slice(head_start..), extent.head_checksum).map_err(of_pack)?;
+        if head.sections_length() != head_start as u64 {
+            return Err(short());
+        }
+        let table = Self { pack, head, stored };
+        for section in Section::ALL {
+            for number in 0..table.head.pages(section) {
+                if !page_checksum_holds(section, number, table.page(section, number)) {
+                    return Err(of_pack(table::Error::Checksum("its table".to_owned())));
+                }
+            }
+        }
+        Ok(table)
+    }
+
+    fn page(&self, section: Section, number: u64) -> &[u8] {
+        let range = self.head.page_range(section, number);
+        self.stored.get(range.start as usize..range.end as usize).unwrap_or_default()
+    }
+
+    fn malformed(&self, reason: &str) -> Error {
+        of_pack(self.pack, table::Error::Malformed(reason.to_owned()))
+    }
+
+    fn entries(&self, section: Section) -> impl Iterator<Item = &[u8]> {
+        (0..self.head.pages(section)).flat_map(move |number| entries(section, self.page(section, number)))
+    }
+
+    fn names(&self) -> HashMap<Key, &str> {
+        let names = self.entries(Section::Names).map(read_name);
+        names.filter_map(|(key, text)| Some((key, text?))).collect()
+    }
+}
+
+/// What is wrong with the table of a pack.
+pub fn of_pack(pack: PackId, error: table::Error) -> Error {
+    match error {
+        table::Error::Checksum(part) => Error::Checksum { pack, part },
+        table::Error::Malformed(reason) => Error::Malformed { pack, part: "table".to_owned(), reason },
+    }
+}
+
+/// What goes in front of a table to make a skippable frame of it. It follows from the table's length, and has no checksum of
+/// its own.
+///
+/// # Errors
+/// [`Error::Write`] for a table of 4 GiB.
+pub fn skippable_header(length: u64) -> Result<[u8; SKIPPABLE_HEADER], Error> {
+    let too_large = |_| Error::Write(std::io::Error::other("a table of 4 GiB"));
+    let length = u32::try_from(length).map_err(too_large)?;
+    let mut header = [0; SKIPPABLE_HEADER];
+    let (magic, rest) = header.split_at_mut(4);
+    magic.copy_from_slice(&SKIPPABLE_MAGIC.to_le_bytes());
+    rest.copy_from_slice(&length.to_le_bytes());
+    Ok(header)
+}
+
+/// The footer of a pack whose table lies as said.
+pub(super) fn encode_footer(table: &TableExtent) -> Vec<u8> {
     let mut out = Vec::with_capacity(FOOTER_LENGTH);
     out.extend_from_slice(&SKIPPABLE_MAGIC.to_le_bytes());
     out.extend_from_slice(&((FOOTER_LENGTH - SKIPPABLE_HEADER) as u32).to_le_bytes());
     out.extend_from_slice(FOOTER_MAGIC);
     out.extend_from_slice(&VERSION.to_le_bytes());
     out.extend_from_slice(&[0; 4]);
-    for section in [graph, contents] {
-        for number in [section.offset, section.length, section.checksum] {
-            out.extend_from_slice(&number.to_le_bytes());
-        }
+    for number in [table.offset, table.length, table.head_length, table.head_checksum] {
+        out.extend_from_slice(&number.to_le_bytes());
     }
     out.extend_from_slice(&checksum(&out).to_le_bytes());
     out
 }
 
-/// Reads where the graph and the contents section of a pack are from its last [`FOOTER_LENGTH`] bytes.
+/// Reads where the table of a pack is from the last bytes of the pack: [`FOOTER_LENGTH`], or more of them.
 ///
 /// # Errors
 /// When they are not the footer that was written.
-pub fn decode_footer(pack: PackId, stored: &[u8]) -> Result<(Section, Section), Error> {
-    const PART: &str = "footer";
-    let covered = stored.split_last_chunk::<8>();
-    let Some((covered, check)) = covered.filter(|_| stored.len() == FOOTER_LENGTH) else {
-        return Err(Error::Malformed { pack, part: PART.to_owned(), reason: format!("{} bytes", stored.len()) });
-    };
+pub fn decode_footer(pack: PackId, stored: &[u8]) -> Result<TableExtent, Error> {
+    let part = || "footer".to_owned();
+    let malformed = |reason: String| Error::Malformed { pack, part: part(), reason };
+    let footer = stored.len().checked_sub(FOOTER_LENGTH).and_then(|start| stored.get(start..));
+    let footer = footer.ok_or_else(|| malformed(format!("{} bytes", stored.len())))?;
+    let old_magic = stored.len().checked_sub(OLD_MAGIC_FROM_END).and_then(|start| stored.get(start..));
+    if old_magic.is_some_and(|old| old.starts_with(FOOTER_MAGIC)) {
+        return Err(malformed(OLD_VERSION.to_owned()));
+    }
+    let (covered, check) = footer.split_last_chunk::<8>().unwrap_or((footer, &[0; 8]));
     if checksum(covered) != u64::from_le_bytes(*check) {
-        return Err(Error::Checksum { pack, part: PART.to_owned() });
+        return Err(Error::Checksum { pack, part: part() });
     }
-    let mut reader = Reader { pack, part: PART, rest: covered };
-    reader.array::<SKIPPABLE_HEADER>()?;
-    let magic: [u8; 8] = reader.array()?;
-    let version = u32::from_le_bytes(reader.array()?);
-    if magic != *FOOTER_MAGIC || version != VERSION {
-        return Err(reader.malformed(&format!("version {version} of the format is not known")));
-    }
-    reader.array::<4>()?;
-    let mut section = || -> Result<Section, Error> {
-        Ok(Section {
-            offset: u64::from_le_bytes(reader.array()?),
-            length: u64::from_le_bytes(reader.array()?),
-            checksum: u64::from_le_bytes(reader.array()?),
-        })
+    let (words, _) = covered.as_chunks::<8>();
+    let [_, magic, version, offset, length, head_length, head_checksum] = words else {
+        return Err(malformed(format!("{} bytes", stored.len())));
     };
-    Ok((section()?, section()?))
+    let version = u64::from_le_bytes(*version);
+    if magic != FOOTER_MAGIC || version != u64::from(VERSION) {
+        return Err(malformed(format!("version {version} of the format is not known")));
+    }
+    let [offset, length, head_length, head_checksum] =
+        [offset, length, head_length, head_checksum].map(|word| u64::from_le_bytes(*word));
+    Ok(TableExtent { offset, length, head_length, head_checksum })
 }
 
-/// Wraps a section into a skippable frame.
-fn encode_section(raw: &[u8]) -> Result<Vec<u8>, Error> {
-    let compressed = zstd::bulk::compress(raw, LEVEL).map_err(Error::Write)?;
-    let too_large = |_| Error::Write(std::io::Error::other("a section of 4 GiB"));
-    let length = u32::try_from(compressed.len()).map_err(too_large)?;
-    let mut out = Vec::with_capacity(SKIPPABLE_HEADER + compressed.len());
-    out.extend_from_slice(&SKIPPABLE_MAGIC.to_le_bytes());
-    out.extend_from_slice(&length.to_le_bytes());
-    out.extend_from_slice(&compressed);
-    Ok(out)
-}
-
-fn decode_section(pack: PackId, part: &str, section: &Section, stored: &[u8]) -> Result<Vec<u8>, Error> {
-    if stored.len() as u64 != section.length || checksum(stored) != section.checksum {
-        return Err(Error::Checksum { pack, part: part.to_owned() });
-    }
-    let malformed = |reason: String| Error::Malformed { pack, part: part.to_owned(), reason };
-    let compressed = stored.get(SKIPPABLE_HEADER..).unwrap_or_default();
-    let raw_length = zstd::zstd_safe::get_frame_content_size(compressed)
-        .ok()
-        .flatten()
-        .and_then(|length| usize::try_from(length).ok())
-        .filter(|length| *length <= MAX_SECTION)
-        .ok_or_else(|| malformed("no usable length".to_owned()))?;
-    zstd::bulk::decompress(compressed, raw_length).map_err(|error| malformed(error.to_string()))
-}
-
-fn write_varint(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push((number & 0x7f) as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
-fn write_id(out: &mut Vec<u8>, id: &Id) {
-    match id.digest() {
-        Some(digest) => {
-            out.push(u8::from(id.is_prefixed()));
-            out.extend_from_slice(digest);
-        }
-        None => id.with_str(|text| {
-            out.push(2);
-            // An id has at most 128 characters.
-            out.push(text.len() as u8);
-            out.extend_from_slice(text.as_bytes());
-        }),
-    }
-}
-
-fn write_records<I: AsRef<Id>>(out: &mut Vec<u8>, records: &[(I, u32)]) {
-    write_varint(out, records.len() as u64);
-    for (id, length) in records {
-        write_id(out, id.as_ref());
-        write_varint(out, (*length).into());
-    }
-}
-
-/// Reads a section front to back; past its end there is an error.
-struct Reader<'a> {
-    pack: PackId,
-    part: &'static str,
-    rest: &'a [u8],
-}
-
-impl Reader<'_> {
-    fn malformed(&self, reason: &str) -> Error {
-        Error::Malformed { pack: self.pack, part: self.part.to_owned(), reason: reason.to_owned() }
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
-        let (head, rest) = self.rest.split_first_chunk::<N>().ok_or_else(|| self.malformed("it ends too early"))?;
-        self.rest = rest;
-        Ok(*head)
-    }
-
-    fn byte(&mut self) -> Result<u8, Error> {
-        let [byte] = self.array()?;
-        Ok(byte)
-    }
-
-    fn varint(&mut self) -> Result<u64, Error> {
-        let mut number = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Ok(number);
-            }
-        }
-        Err(self.malformed("a number of more than ten bytes"))
-    }
-
-    fn length(&mut self) -> Result<usize, Error> {
-        usize::try_from(self.varint()?).map_err(|_| self.malformed("a length that is too large"))
-    }
-
-    fn u32(&mut self) -> Result<u32, Error> {
-        u32::try_from(self.varint()?).map_err(|_| self.malformed("a length that is too large"))
-    }
-
-    fn id(&mut self) -> Result<Id, Error> {
-        let tag = self.byte()?;
-        let text = match tag {
-            0 => return Ok(Id::from_digest(self.array()?)),
-            1 => format!("sha256:{}", hex::encode(self.array::<32>()?)),
-            2 => {
-                let length = usize::from(self.byte()?);
-                let (text, rest) =
-                    self.rest.split_at_checked(length).ok_or_else(|| self.malformed("it ends too early"))?;
-                self.rest = rest;
-                String::from_utf8_lossy(text).into_owned()
-            }
-            _ => return Err(self.malformed("an unknown kind of id")),
-        };
-        text.parse().map_err(|_| self.malformed("an id that is none"))
-    }
-
-    fn records<I: From<Id>>(&mut self, frame: &Frame) -> Result<Vec<(I, u32)>, Error> {
-        let mut records = Vec::new();
-        let mut total = 0_u64;
-        for _ in 0..self.varint()? {
-            let record = (self.id()?.into(), self.u32()?);
-            total = total.saturating_add(record.1.into());
-            records.push(record);
-        }
-        if total != u64::from(frame.raw_length) {
-            return Err(self.malformed("the records of a frame do not fill it"));
-        }
-        Ok(records)
-    }
-
-    fn end(&self) -> Result<(), Error> {
-        if self.rest.is_empty() { Ok(()) } else { Err(self.malformed("something follows its end")) }
-    }
-}
+/// What is said of a pack that an older hub wrote.
+pub const OLD_VERSION: &str = "it is of version 1 of the format: carry the repository over with `musehub export` of the \
+    release that wrote it and `musehub import` of this one";

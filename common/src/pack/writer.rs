@@ -5,7 +5,10 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::frame::checksum;
-use super::index::{Contents, FrameRecords, GraphSection, PackSummary, PackedCommit, Section, encode_footer};
+use super::index::{
+    Contents, FrameRecords, GraphSection, PackSummary, PackedCommit, SKIPPABLE_HEADER, TableExtent, encode_footer,
+    encode_table, skippable_header,
+};
 use super::{Error, Frame, Kind, PackId};
 use crate::id::{ObjectKey, SnapshotId};
 
@@ -77,9 +80,9 @@ pub struct WrittenPack {
     pub bytes: Bytes,
     /// What the table keeps of it.
     pub summary: PackSummary,
-    /// Its graph section, as a reader would read it.
+    /// Its commits, as a reader would read them.
     pub graph: GraphSection,
-    /// Its contents section, as a reader would read it.
+    /// What it holds, as a reader would read it.
     pub contents: Contents,
 }
 
@@ -108,7 +111,7 @@ pub fn write(new: NewPack<'_>) -> Result<WrittenPack, Error> {
     writer.finish(Elsewhere { large, inherited: Vec::new(), reached })
 }
 
-/// What a pack says of objects that lie elsewhere: the lists of its contents section.
+/// What a pack says of objects that lie elsewhere.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Elsewhere {
     /// Large objects that belong to the pack, with their sizes.
@@ -191,7 +194,7 @@ impl PackWriter {
         Ok(())
     }
 
-    /// Ends the pack with its index.
+    /// Ends the pack with its table.
     ///
     /// # Errors
     /// As [`Self::commit`].
@@ -201,9 +204,16 @@ impl PackWriter {
         let Elsewhere { large, inherited, reached } = elsewhere;
         objects += (large.len() + inherited.len()) as u64;
         (contents.large, contents.inherited, contents.reached) = (large, inherited, reached);
-        let graph = append_section(&mut out, &graph_section.encode()?);
-        let contents_section = append_section(&mut out, &contents.encode()?);
-        out.extend_from_slice(&encode_footer(&graph, &contents_section));
+        let encoded = encode_table(&graph_section, &contents);
+        let table = TableExtent {
+            offset: (out.len() + SKIPPABLE_HEADER) as u64,
+            length: encoded.length,
+            head_length: encoded.head_length,
+            head_checksum: encoded.head_checksum,
+        };
+        out.extend_from_slice(&skippable_header(encoded.length)?);
+        out.extend_from_slice(&encoded.bytes);
+        out.extend_from_slice(&encode_footer(&table));
         Ok(WrittenPack {
             summary: PackSummary {
                 size: out.len() as u64,
@@ -212,8 +222,7 @@ impl PackWriter {
                 objects,
                 merged: 0,
                 condemned_at: None,
-                graph,
-                contents: contents_section,
+                table,
             },
             bytes: out.into(),
             graph: graph_section,
@@ -262,12 +271,6 @@ impl PackWriter {
         self.raw.clear();
         Ok(())
     }
-}
-
-fn append_section(out: &mut Vec<u8>, stored: &[u8]) -> Section {
-    let section = Section { offset: out.len() as u64, length: stored.len() as u64, checksum: checksum(stored) };
-    out.extend_from_slice(stored);
-    section
 }
 
 fn too_large() -> Error {

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use super::account::NewRepo;
 use super::items::{Item, Key, LogItem, PK, PackItem, RefItem, encode};
 use super::packs::StoredPack;
+use super::view::remember_pack;
 use super::{Error, FIRST_PAUSE, Store, passes};
 use crate::id::{BranchName, CommitId, RepoId};
 
@@ -74,7 +75,7 @@ enum Answer {
 }
 
 impl Store {
-    /// Makes a change visible. Whoever still holds an index of the repo makes the cached one be copied.
+    /// Makes a change visible.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when it may not have been made; the marker was read back, so it most probably was not.
@@ -144,7 +145,7 @@ impl Store {
                 self.names.insert(format!("{}/{}", repo.meta.owner, repo.meta.slug), repo.id.clone());
             }
             if let Some(StoredPack { id, written, .. }) = change.pack {
-                self.remember_pack(change.repo, *id, written.graph.clone(), written.contents.clone());
+                remember_pack(&self.bucket, *id, &written.summary, &written.bytes);
                 // Nobody may be listening.
                 let _ = self.landed.send(change.repo.clone());
             }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use crate::id::{BranchName, CommitId, Label, RepoId, Slug};
-use crate::pack::{PackId, PackSummary, Section};
+use crate::pack::{PackId, PackSummary, TableExtent};
 use crate::webhooks::{HookId, Secret};
 
 /// The partition key.
@@ -332,15 +332,15 @@ pub struct PackItem {
     /// When it was condemned, in milliseconds since the Unix epoch; absent in the item of a pack that pushes may rely on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     condemned_at: Option<u64>,
-    graph: (u64, u64, u64),
-    contents: (u64, u64, u64),
+    /// Where its table is: offset, length, length of the head, checksum of the head.
+    table: (u64, u64, u64, u64),
     created_at: String,
     created_by: String,
 }
 
 impl PackItem {
     pub(crate) fn new(summary: &PackSummary, created_at: &str, created_by: &str) -> Self {
-        let section = |section: &Section| (section.offset, section.length, section.checksum);
+        let TableExtent { offset, length, head_length, head_checksum } = summary.table;
         Self {
             size: summary.size,
             commits: summary.commits,
@@ -348,17 +348,14 @@ impl PackItem {
             objects: summary.objects,
             merged: Some(summary.merged).filter(|merged| *merged > 0),
             condemned_at: summary.condemned_at,
-            graph: section(&summary.graph),
-            contents: section(&summary.contents),
+            table: (offset, length, head_length, head_checksum),
             created_at: created_at.to_owned(),
             created_by: created_by.to_owned(),
         }
     }
 
     pub(crate) const fn summary(&self) -> PackSummary {
-        const fn section((offset, length, checksum): (u64, u64, u64)) -> Section {
-            Section { offset, length, checksum }
-        }
+        let (offset, length, head_length, head_checksum) = self.table;
         PackSummary {
             size: self.size,
             commits: self.commits,
@@ -369,8 +366,7 @@ impl PackItem {
                 None => 0,
             },
             condemned_at: self.condemned_at,
-            graph: section(self.graph),
-            contents: section(self.contents),
+            table: TableExtent { offset, length, head_length, head_checksum },
         }
     }
 }

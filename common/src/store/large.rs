@@ -8,7 +8,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
 
-use super::index::LargeObject;
+use super::view::LargeObject;
 use super::{Error, Store};
 use crate::id::{ObjectKey, RepoId};
 use crate::observe;

@@ -10,7 +10,8 @@
 //! - [`change`] is the one commit point.
 //! - [`tags`] and [`releases`] are names for commits, an item each.
 //! - [`hooks`] are the URLs that want to hear of what happens in a repo.
-//! - [`packs`] puts and gets packs; [`index`] is what the packs of one repo hold, cached; [`reader`] streams records.
+//! - [`packs`] puts and gets packs; [`view`] finds records in their tables, a page at a time; [`history`] walks from commit
+//!   to commit; [`reader`] streams records; `bucket` is what all of these read from. [`catalog`] is for upkeep.
 //! - `events` is what happened, read back from the items.
 //! - [`health`] looks whether the bucket is there.
 //! - [`compact`] merges packs, so that they stay few; [`garbage`] takes out of them what nobody reaches.
@@ -20,13 +21,15 @@
 
 pub mod account;
 pub mod backup;
+mod bucket;
+pub mod catalog;
 pub mod change;
 pub mod compact;
 mod events;
 pub mod garbage;
 pub mod health;
+pub mod history;
 pub mod hooks;
-pub mod index;
 pub mod inspect;
 pub mod items;
 pub mod large;
@@ -36,6 +39,7 @@ pub mod releases;
 pub mod repo;
 pub mod tags;
 pub mod uploads;
+pub mod view;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,7 +57,7 @@ use crate::events::Occurrence;
 use crate::id::RepoId;
 use crate::observe::storage::{CallWatch, Service};
 use crate::{pack, wire};
-use index::IndexCache;
+use bucket::Bucket;
 use items::ProfileItem;
 
 /// Attempts at one call, the SDK's own: throttles and passing faults are retried with exponential backoff and jitter.
@@ -97,7 +101,7 @@ pub struct Store {
     names: Cache<String, RepoId>,
     /// By user id; what a profile says never changes.
     profiles: Cache<String, ProfileItem>,
-    indexes: IndexCache,
+    bucket: Arc<Bucket>,
     readers: Arc<Semaphore>,
     bodies: Arc<Semaphore>,
     landed: broadcast::Sender<RepoId>,
@@ -127,14 +131,15 @@ impl Store {
             .interceptor(CallWatch::new(Service::S3, ambient.clone()))
             .force_path_style(is_emulated)
             .build();
+        let s3 = aws_sdk_s3::Client::from_conf(s3);
         Self {
             dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb),
-            s3: aws_sdk_s3::Client::from_conf(s3),
+            bucket: Arc::new(Bucket::new(s3.clone(), location.bucket.clone())),
+            s3,
             location,
             ambient,
             names: Cache::new(REMEMBERED_NAMES),
             profiles: Cache::new(REMEMBERED_PROFILES),
-            indexes: IndexCache::default(),
             readers: Arc::new(Semaphore::new(PARALLEL_READERS)),
             bodies: Arc::new(Semaphore::new(uploads::BODIES_MEBIBYTES as usize)),
             landed: broadcast::Sender::new(REMEMBERED_LANDINGS),

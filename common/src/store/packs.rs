@@ -6,15 +6,15 @@ use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 
+use super::bucket::Part;
 use super::{Error, FIRST_PAUSE, Store};
 use crate::id::RepoId;
-use crate::pack::{PackId, WrittenPack};
+use crate::pack::index::decode_table;
+use crate::pack::{Contents, GraphSection, PackId, PackSummary, WrittenPack};
+use crate::service::compute;
 
 /// Attempts at a PUT that S3 calls concurrent with another on the same key.
 const PUT_ATTEMPTS: usize = 4;
-
-/// Attempts at a GET whose body breaks off.
-const GET_ATTEMPTS: usize = 3;
 
 /// The S3 key of a pack.
 pub fn key(repo: &RepoId, pack: PackId) -> String {
@@ -102,41 +102,33 @@ impl Store {
     /// # Errors
     /// When S3 does not give all of it.
     pub async fn get_pack_range(&self, repo: &RepoId, pack: PackId, range: Range<u64>) -> Result<Bytes, Error> {
+        // A small pack was read as a whole, and is remembered up to the end of its frames.
+        if let Some(frames) = self.bucket.remembered(pack, Part::Frames) {
+            let [start, end] = [range.start, range.end].map(|at| usize::try_from(at).unwrap_or(usize::MAX));
+            if start <= end && end <= frames.len() {
+                return Ok(frames.slice(start..end));
+            }
+        }
         self.get_range(&key(repo, pack), None, range).await
     }
 
     /// Reads a part of an S3 object, of the version that has this ETag if it is one that may change.
     pub(crate) async fn get_range(&self, key: &str, etag: Option<&str>, range: Range<u64>) -> Result<Bytes, Error> {
-        let length = range.end.saturating_sub(range.start);
-        let last = range.end.saturating_sub(1);
-        let mut attempts_left = GET_ATTEMPTS;
-        loop {
-            let got = self
-                .s3
-                .get_object()
-                .bucket(&self.location.bucket)
-                .key(key)
-                .set_if_match(etag.map(str::to_owned))
-                .range(format!("bytes={}-{last}", range.start))
-                .send()
-                .await;
-            let got = got.map_err(|error| match error.code() {
-                Some("NoSuchKey" | "InvalidRange") => {
-                    Error::Damaged(format!("{key} does not have the bytes {range:?}"))
-                }
-                _ => Error::from_sdk(error),
-            })?;
-            attempts_left -= 1;
-            // The SDK makes further attempts at a call, and not at a body that breaks off.
-            let bytes = match got.body.collect().await {
-                Ok(body) => body.into_bytes(),
-                Err(_) if attempts_left > 0 => continue,
-                Err(error) => return Err(Error::Unavailable(error.into())),
-            };
-            if bytes.len() as u64 != length {
-                return Err(Error::Damaged(format!("{key} has {} of the bytes {range:?}", bytes.len())));
-            }
-            return Ok(bytes);
-        }
+        self.bucket.get_range(key, etag, range).await
+    }
+
+    /// Reads the whole table of a pack: its commits, and what it holds and where.
+    pub(super) async fn read_table(
+        &self,
+        repo: &RepoId,
+        pack: PackId,
+        summary: &PackSummary,
+    ) -> Result<(PackId, GraphSection, Contents), Error> {
+        let stored = match self.bucket.remembered(pack, Part::Table) {
+            Some(stored) => stored,
+            None => self.get_pack_range(repo, pack, summary.table.range()).await?,
+        };
+        let (graph, contents) = compute(|| decode_table(pack, &summary.table, stored))?;
+        Ok((pack, graph, contents))
     }
 }

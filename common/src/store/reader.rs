@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::index::{PackFrame, Place, RepoIndex};
+use super::view::{PackFrame, Place, View};
 use super::{Error, Store};
 use crate::id::RepoId;
 use crate::observe;
@@ -28,21 +28,24 @@ const READS_AHEAD: usize = 32;
 /// Stored bytes of those reads together; a larger read goes alone.
 const AHEAD_KIBIBYTES: u32 = 8 << 10;
 
+/// A frame by its table and its number there.
+type FrameId = (u32, u32);
+
 /// One ranged read, which brings frames that lie side by side in a pack.
 #[derive(Debug, PartialEq, Eq)]
 struct Read {
     pack: PackId,
     range: Range<u64>,
-    frames: Vec<(u32, PackFrame)>,
+    frames: Vec<(FrameId, PackFrame)>,
 }
 
 /// What to do next.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 enum Step {
     /// Open the next frame that a read brought.
-    Open(u32),
+    Open(FrameId),
     /// Forget an opened frame.
-    Close(u32),
+    Close(FrameId),
     /// Hand out a record.
     Emit(Place),
 }
@@ -58,15 +61,15 @@ fn damaged() -> Error {
 }
 
 /// Plans how to hand out the records at `places` in their order.
-fn plan<'f>(locate: impl Fn(Place) -> Option<&'f PackFrame>, places: &[Place]) -> Result<Plan, Error> {
+fn plan(locate: impl Fn(Place) -> Option<PackFrame>, places: &[Place]) -> Result<Plan, Error> {
     let mut plan = Plan::default();
-    let mut open: HashSet<u32> = HashSet::new();
+    let mut open: HashSet<FrameId> = HashSet::new();
     // The same frames, the one opened first in front, with their raw bytes.
-    let mut opened: VecDeque<(u32, u64)> = VecDeque::new();
+    let mut opened: VecDeque<(FrameId, u64)> = VecDeque::new();
     let mut open_bytes = 0;
     for place in places {
-        if open.insert(place.frame) {
-            let located = *locate(*place).ok_or_else(damaged)?;
+        if open.insert(place.frame_id()) {
+            let located = locate(*place).ok_or_else(damaged)?;
             let raw = u64::from(located.frame.raw_length);
             while open_bytes + raw > WINDOW_BYTES
                 && let Some((oldest, bytes)) = opened.pop_front()
@@ -75,9 +78,9 @@ fn plan<'f>(locate: impl Fn(Place) -> Option<&'f PackFrame>, places: &[Place]) -
                 open_bytes -= bytes;
                 plan.steps.push(Step::Close(oldest));
             }
-            opened.push_back((place.frame, raw));
+            opened.push_back((place.frame_id(), raw));
             open_bytes += raw;
-            plan.steps.push(Step::Open(place.frame));
+            plan.steps.push(Step::Open(place.frame_id()));
 
             let start = located.frame.offset;
             let end = start.saturating_add(located.frame.stored_length.into());
@@ -88,12 +91,12 @@ fn plan<'f>(locate: impl Fn(Place) -> Option<&'f PackFrame>, places: &[Place]) -
                         && end.saturating_sub(last.range.start) <= READ_BYTES =>
                 {
                     last.range.end = end;
-                    last.frames.push((place.frame, located));
+                    last.frames.push((place.frame_id(), located));
                 }
                 _ => plan.reads.push(Read {
                     pack: located.pack,
                     range: start..end,
-                    frames: vec![(place.frame, located)],
+                    frames: vec![(place.frame_id(), located)],
                 }),
             }
         }
@@ -105,16 +108,16 @@ fn plan<'f>(locate: impl Fn(Place) -> Option<&'f PackFrame>, places: &[Place]) -
 /// How many ranged reads it takes to hand out the records at `places` in their order, and how many bytes those read.
 ///
 /// # Errors
-/// When the index does not know a place.
-pub fn reads(index: &RepoIndex, places: &[Place]) -> Result<(u64, u64), Error> {
-    let plan = plan(|place| index.frame(place), places)?;
+/// When there is no frame at a place.
+pub fn reads(locate: impl Fn(Place) -> Option<PackFrame>, places: &[Place]) -> Result<(u64, u64), Error> {
+    let plan = plan(locate, places)?;
     let bytes = plan.reads.iter().map(|read| read.range.end.saturating_sub(read.range.start)).sum();
     Ok((plan.reads.len() as u64, bytes))
 }
 
 /// A frame as it came from S3.
 struct Fetched {
-    position: u32,
+    position: FrameId,
     located: PackFrame,
     stored: Bytes,
     /// The room that its read takes among the reads ahead.
@@ -126,21 +129,35 @@ pub struct RecordReader {
     fetched: std::pin::Pin<Box<dyn Stream<Item = Result<Vec<Fetched>, Error>> + Send>>,
     waiting: VecDeque<Fetched>,
     steps: std::vec::IntoIter<Step>,
-    open: HashMap<u32, Bytes>,
+    open: HashMap<FrameId, Bytes>,
 }
 
 impl Store {
-    /// Begins to read the records at `places`.
+    /// Begins to read the records at places of a view.
     ///
     /// # Errors
-    /// When the index does not know a place.
+    /// When a table cannot be read, or there is no frame at a place.
+    pub async fn read_places(
+        self: &Arc<Self>,
+        repo: &RepoId,
+        view: &View,
+        places: &[Place],
+    ) -> Result<RecordReader, Error> {
+        let frames = view.frames(places.iter().copied()).await?;
+        self.read_records(repo, |place| frames.of(place), places)
+    }
+
+    /// Begins to read the records at `places`, whose frames `locate` knows.
+    ///
+    /// # Errors
+    /// When there is no frame at a place.
     pub fn read_records(
         self: &Arc<Self>,
         repo: &RepoId,
-        index: &RepoIndex,
+        locate: impl Fn(Place) -> Option<PackFrame>,
         places: &[Place],
     ) -> Result<RecordReader, Error> {
-        let Plan { reads, steps } = plan(|place| index.frame(place), places)?;
+        let Plan { reads, steps } = plan(locate, places)?;
         let room = Arc::new(Semaphore::new(AHEAD_KIBIBYTES as usize));
         let (store, repo) = (Arc::clone(self), repo.clone());
         let fetched = stream::iter(reads)
@@ -190,7 +207,7 @@ impl RecordReader {
                 }
                 Step::Open(frame) => self.open_frame(frame).await?,
                 Step::Emit(place) => {
-                    let frame = self.open.get(&place.frame).ok_or_else(damaged)?;
+                    let frame = self.open.get(&place.frame_id()).ok_or_else(damaged)?;
                     let (start, length) = (place.start as usize, place.length as usize);
                     let end = start.checked_add(length).filter(|end| *end <= frame.len()).ok_or_else(damaged)?;
                     return Ok(Some(frame.slice(start..end)));
@@ -200,7 +217,7 @@ impl RecordReader {
         Ok(None)
     }
 
-    async fn open_frame(&mut self, expected: u32) -> Result<(), Error> {
+    async fn open_frame(&mut self, expected: FrameId) -> Result<(), Error> {
         if self.waiting.is_empty() {
             self.waiting = self.fetched.next().await.ok_or_else(damaged)??.into();
         }
@@ -241,9 +258,14 @@ mod tests {
             let places: Vec<Place> = order
                 .iter()
                 .enumerate()
-                .map(|(start, index)| Place { frame: index.index(frames.len()) as u32, start: start as u32, length: 1 })
+                .map(|(start, index)| Place {
+                    table: 0,
+                    frame: index.index(frames.len()) as u32,
+                    start: start as u32,
+                    length: 1,
+                })
                 .collect();
-            let plan = plan(|place| frames.get(place.frame as usize), &places).unwrap();
+            let plan = plan(|place| frames.get(place.frame as usize).copied(), &places).unwrap();
 
             let mut read = plan.reads.iter().flat_map(|read| {
                 let stored: u64 = read.frames.iter().map(|(_, located)| u64::from(located.frame.stored_length)).sum();
@@ -261,11 +283,11 @@ mod tests {
                     }
                     Step::Close(frame) => prop_assert!(open.remove(frame)),
                     Step::Emit(place) => {
-                        prop_assert!(open.contains(&place.frame));
+                        prop_assert!(open.contains(&place.frame_id()));
                         emitted.push(*place);
                     }
                 }
-                let bytes: u64 = open.iter().map(|frame| u64::from(frames[*frame as usize].frame.raw_length)).sum();
+                let bytes: u64 = open.iter().map(|(_, frame)| u64::from(frames[*frame as usize].frame.raw_length)).sum();
                 prop_assert!(bytes <= WINDOW_BYTES || open.len() == 1, "{} bytes in {} frames", bytes, open.len());
             }
             prop_assert_eq!(read.next(), None);
@@ -286,8 +308,8 @@ mod tests {
             .map(|number| PackFrame { pack: PackId::nil(), number: number as usize, frame: frame(number) })
             .collect();
         let places: Vec<Place> =
-            (0..3_000).flat_map(|frame| [0, 1].map(|start| Place { frame, start, length: 1 })).collect();
-        let plan = plan(|place| frames.get(place.frame as usize), &places).unwrap();
+            (0..3_000).flat_map(|frame| [0, 1].map(|start| Place { table: 0, frame, start, length: 1 })).collect();
+        let plan = plan(|place| frames.get(place.frame as usize).copied(), &places).unwrap();
         assert_eq!(plan.reads.len(), 2, "3 MB that lie side by side");
         assert_eq!(plan.reads.iter().map(|read| read.frames.len()).sum::<usize>(), 3_000);
     }

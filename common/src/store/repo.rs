@@ -7,11 +7,11 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::index::{Moment, RepoIndex, View};
 use super::items::{
     Item, Key, MemberItem, MetaItem, NameItem, PACK_PREFIX, PK, PackItem, REF_PREFIX, RefItem, Role, SK, UploadsItem,
     Visibility, decode, encode, repo_pk,
 };
+use super::view::{Listed, View};
 use super::{Error, Store};
 use crate::id::{CommitId, RepoId, Slug};
 use crate::pack::{PackId, PackSummary};
@@ -36,8 +36,6 @@ pub struct Repo {
     /// Whether objects may have been uploaded that nobody has looked at; false unless asked for.
     pub has_uploads: bool,
     role: Option<Role>,
-    /// The lists began no earlier.
-    listed: Moment,
 }
 
 /// Which lists of a repo a request needs.
@@ -90,11 +88,6 @@ impl Repo {
         self.meta.owner_user_id == user_id
     }
 
-    /// Which of its indexes has its packs.
-    const fn view(&self) -> View {
-        if self.condemned.is_empty() { View::All } else { View::Reliable }
-    }
-
     /// Whether this user may push to the repo.
     pub fn is_writable_by(&self, user_id: &str) -> bool {
         self.is_owned_by(user_id) || self.role == Some(Role::Write)
@@ -131,72 +124,35 @@ impl Store {
         Ok(repo)
     }
 
-    /// The repo of a name with what its packs hold, read so that every head is in them.
+    /// The repo of an id, with the lists asked for, as one user sees it.
     ///
     /// # Errors
-    /// When the stores cannot be read, or hold a branch whose commit is in no pack.
-    pub async fn find_repo_and_index(
-        &self,
-        owner: &Slug,
-        slug: &Slug,
-        user_id: Option<&str>,
-        need: Need,
-    ) -> Result<Option<(Repo, Arc<RepoIndex>)>, Error> {
-        match self.find_repo(owner, slug, user_id, need).await? {
-            Some(repo) => self.with_index(repo, user_id, need.packs).await.map(Some),
-            None => Ok(None),
-        }
+    /// When the table cannot be read.
+    pub async fn repo(&self, id: &RepoId, user_id: Option<&str>, need: Need) -> Result<Option<Repo>, Error> {
+        self.read_repo(id, user_id, need).await
     }
 
-    /// The repo of an id with what its packs hold, read so that every head is in them.
+    /// What requests see through the packs that were listed with a repo.
+    pub fn view(&self, repo: &Repo) -> View {
+        self.view_of(&repo.id, &repo.packs)
+    }
+
+    /// What requests see through these packs.
+    pub fn view_of(&self, repo: &RepoId, packs: &[(PackId, PackSummary)]) -> View {
+        let tables = packs.iter().map(|(pack, summary)| Listed::of(*pack, summary)).collect();
+        View::new(Arc::clone(&self.bucket), repo.clone(), tables)
+    }
+
+    /// The packs of a repo, listed after its branches were. The lists of a repo are read at the same time, so a push
+    /// that landed in between may show in the branches and not in the packs. Packs that are listed later have every commit
+    /// that the branches point at. Some are left out.
     ///
     /// # Errors
-    /// As [`Self::find_repo_and_index`].
-    pub async fn repo_and_index(
-        &self,
-        id: &RepoId,
-        user_id: Option<&str>,
-        need: Need,
-    ) -> Result<Option<(Repo, Arc<RepoIndex>)>, Error> {
-        match self.read_repo(id, user_id, need).await? {
-            Some(repo) => self.with_index(repo, user_id, need.packs).await.map(Some),
-            None => Ok(None),
-        }
-    }
-
-    async fn with_index(
-        &self,
-        mut repo: Repo,
-        user_id: Option<&str>,
-        need: Packs,
-    ) -> Result<(Repo, Arc<RepoIndex>), Error> {
-        // Whoever may not know of the repo is not made to wait for its packs, nor told by the time that it takes.
-        if !repo.is_readable_by(user_id) {
-            return Ok((repo, Arc::default()));
-        }
-        let mut index = self.index(&repo.id, &repo.packs, repo.view(), repo.listed).await?;
-        let is_whole = |repo: &Repo, index: &RepoIndex| repo.heads.values().all(|head| index.graph().contains(head));
-        // The lists are read in parallel, so a push that landed in between may show in the branches and not in the
-        // packs. Packs that are listed after the branches were have every commit that those point at.
-        if !is_whole(&repo, &index) {
-            index = self.list_again(&mut repo, need).await?;
-        }
-        // A push that began before they were condemned has moved a branch to what they hold.
-        if !is_whole(&repo, &index) && !repo.condemned.is_empty() {
-            self.revive(&repo.id, &repo.condemned).await?;
-            index = self.list_again(&mut repo, need).await?;
-        }
-        if is_whole(&repo, &index) {
-            return Ok((repo, index));
-        }
-        let (owner, slug) = (&repo.meta.owner, &repo.meta.slug);
-        Err(Error::Damaged(format!("{owner}/{slug} has a branch whose commit is in none of its packs")))
-    }
-
-    async fn list_again(&self, repo: &mut Repo, need: Packs) -> Result<Arc<RepoIndex>, Error> {
-        repo.listed = self.indexes.moment();
-        (repo.packs, repo.condemned) = self.needed_packs(&repo.id, need).await?;
-        self.index(&repo.id, &repo.packs, repo.view(), repo.listed).await
+    /// When the table cannot be read.
+    pub async fn view_listed_again(&self, repo: &RepoId, without: &[PackId]) -> Result<View, Error> {
+        let mut packs = self.packs(repo).await?;
+        packs.retain(|(pack, _)| !without.contains(pack));
+        Ok(self.view_of(repo, &packs))
     }
 
     /// The packs that are needed, and those that are condemned if they are not.
@@ -215,7 +171,6 @@ impl Store {
     }
 
     async fn read_repo(&self, repo: &RepoId, user_id: Option<&str>, need: Need) -> Result<Option<Repo>, Error> {
-        let listed = self.indexes.moment();
         let (meta_key, member_key) = (Key::meta(repo), Key::member(repo, user_id.unwrap_or_default()));
         let member = async {
             match user_id {
@@ -242,7 +197,6 @@ impl Store {
             condemned,
             has_uploads: uploads.is_some_and(|item| item.expires_at > self.ambient.now_ms() / 1_000),
             role: member.map(|member| member.role),
-            listed,
         }))
     }
 

@@ -30,8 +30,8 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::change::{Change, Outcome, put_new};
-use super::index::LargeObject;
 use super::items::{BodyUploadItem, Key, UploadsItem, encode};
+use super::view::LargeObject;
 use super::{Error, FIRST_PAUSE, Store, large};
 use crate::id::{ObjectKey, RepoId, Slug};
 use crate::observe;

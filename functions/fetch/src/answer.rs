@@ -8,8 +8,8 @@ use bytes::Bytes;
 use common::id::{ObjectId, ObjectKey};
 use common::service::AnswerBody;
 use common::store::Store;
-use common::store::index::{LargeObject, ObjectPlace, Place, RepoIndex};
 use common::store::reader::RecordReader;
+use common::store::view::{LargeObject, ObjectPlace, Place, View};
 use common::streaming::{self, CHUNK, Sender};
 use common::wire::record::Snapshot;
 use common::wire::{Encoding, Error};
@@ -37,10 +37,10 @@ struct Answer {
 
 impl Answer {
     async fn make(&mut self, store: &Arc<Store>, selection: Selection) -> Result<(), Error> {
-        let Selection { repo, index, commits, had, snapshots } = selection;
+        let Selection { repo, view, commits, had, snapshots } = selection;
         // One reader for all of these, so that the first snapshots are on their way while commits are sent.
         let places: Vec<Place> = [commits.as_slice(), &had, &snapshots].concat();
-        let mut records = store.read_records(&repo.id, &index, &places)?;
+        let mut records = store.read_places(&repo.id, &view, &places).await?;
 
         self.encoder.begin_list("commits", commits.len())?;
         self.send_records(&mut records, commits.len(), |_| Ok(())).await?;
@@ -53,11 +53,9 @@ impl Answer {
         self.send_records(&mut records, snapshots.len(), |record| objects.want(record)).await?;
         drop(records);
 
-        let Located { packed, large } = objects.locate(&index)?;
+        let Located { packed, large } = objects.locate(&view).await?;
         let places: Vec<Place> = packed.iter().map(|object| object.place).collect();
-        let mut records = store.read_records(&repo.id, &index, &places)?;
-        // Given back before a slow client takes its time, so that the next push can add to it in place.
-        drop(index);
+        let mut records = store.read_places(&repo.id, &view, &places).await?;
         self.encoder.begin_list("objects", packed.len() + large.len())?;
         for object in &packed {
             let content = next(&mut records).await?;
@@ -167,11 +165,12 @@ impl Objects {
     }
 
     /// Where they lie.
-    fn locate(self, index: &RepoIndex) -> Result<Located, Error> {
+    async fn locate(self, view: &View) -> Result<Located, Error> {
+        let known = view.objects(self.wanted.keys()).await?;
         let (mut packed, mut large) = (Vec::with_capacity(self.wanted.len()), Vec::new());
         for (key, Wanted { bare, prefixed, path }) in self.wanted {
-            let place = index.object(&key);
-            let place = place.ok_or_else(|| Error::internal(format!("object {key:?} is in no pack")))?;
+            let object = known.get(&key);
+            let place = object.ok_or_else(|| Error::internal(format!("object {key:?} is in no pack")))?.place;
             for spelling in [bare.then_some(false), prefixed.then_some(true)].into_iter().flatten() {
                 let (id, path) = (key.spelled(spelling), path.clone());
                 match place {

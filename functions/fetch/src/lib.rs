@@ -10,14 +10,15 @@
 mod answer;
 mod encoder;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use common::Hub;
 use common::id::{CommitId, SnapshotId};
-use common::service::{AnswerBody, Call, Ids, compute};
-use common::store::index::{Place, RepoIndex};
+use common::service::{AnswerBody, Call, Ids};
+use common::store::history::Lacking;
 use common::store::repo::{Need, Repo};
+use common::store::view::{Commit, Place, View};
 use common::wire::Error;
 use common::wire::request::FetchRequest;
 use lambda_http::{Request, Response};
@@ -29,22 +30,35 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 
 async fn fetch(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.caller(hub).await?;
-    let (repo, index) = hub.open_with_index(caller.as_ref(), &call.target()?, Need::HISTORY).await?;
+    let (repo, view) = hub.open_with_view(caller.as_ref(), &call.target()?, Need::HISTORY).await?;
     let request: FetchRequest<'_> = call.decode()?;
     let (want, have) = (request.want.within("ids in want")?, request.have.within("ids in have")?);
-    let have: Vec<CommitId> = have.iter().filter_map(|id| id.parse().ok()).collect();
-    if let Some(unknown) = want.iter().find(|id| !index.graph().contains(id)) {
-        return Err(Error::UnknownCommit(unknown.clone()));
-    }
-    let selection = compute(|| select(repo, index, &want, &have, hub.settings.ids))?;
+    let have: HashSet<CommitId> = have.iter().filter_map(|id| id.parse().ok()).collect();
+    let view = holding(hub, &repo, view, &want).await?;
+    let selection = select(repo, view, &want, &have, hub.settings.ids).await?;
     let body = answer::stream(Arc::clone(&hub.store), selection, call.answer_encoding()).await?;
     Ok(call.respond_streaming(body))
+}
+
+/// The view, or a newer one, in which all that is wanted is there.
+async fn holding(hub: &Hub, repo: &Repo, view: View, want: &[CommitId]) -> Result<View, Error> {
+    let present = view.present_commits(want).await?;
+    if want.iter().all(|id| present.contains(id)) {
+        return Ok(view);
+    }
+    // A push may have landed between the two lists, its branch in the one and its pack not in the other.
+    let view = hub.store.view_listed_again(&repo.id, &[]).await?;
+    let present = view.present_commits(want).await?;
+    match want.iter().find(|id| !present.contains(*id)) {
+        Some(unknown) => Err(Error::UnknownCommit(unknown.clone())),
+        None => Ok(view),
+    }
 }
 
 /// What an answer is made of, but for the objects, which the snapshots name.
 struct Selection {
     repo: Repo,
-    index: Arc<RepoIndex>,
+    view: View,
     /// The commits to send, parents first.
     commits: Vec<Place>,
     /// Snapshots that the client has: what they hold is not sent.
@@ -53,39 +67,44 @@ struct Selection {
     snapshots: Vec<Place>,
 }
 
-fn select(
+async fn select(
     repo: Repo,
-    index: Arc<RepoIndex>,
+    view: View,
     want: &[CommitId],
-    have: &[CommitId],
+    have: &HashSet<CommitId>,
     ids: Ids,
 ) -> Result<Selection, Error> {
-    let difference = index.graph().difference(want, have);
-    let mut commits = Vec::with_capacity(difference.commits.len());
-    for id in &difference.commits {
-        let entry = index.graph().payload(id).ok_or_else(|| Error::internal(format!("commit {id} is in no pack")))?;
-        commits.push(entry.place);
-        let lost = index.graph().parents(id).into_iter().flatten().find(|parent| !index.graph().contains(parent));
-        if let Some(lost) = lost.filter(|_| ids.are_checked()) {
-            return Err(Error::internal(format!("commit {lost}, a parent of {id}, is in no pack")));
-        }
+    let Lacking { commits, boundary, lost } = view.history().difference(want, have).await?;
+    if let Some((parent, id)) = lost.first().filter(|_| ids.are_checked()) {
+        return Err(Error::internal(format!("commit {parent}, a parent of {id}, is in no pack")));
     }
-    let had = snapshots_of(&index, &difference.boundary, ids)?;
-    let snapshots = snapshots_of(&index, &difference.commits, ids)?;
-    Ok(Selection { repo, index, commits, had, snapshots })
+    let had = snapshots_of(&view, &boundary, ids).await?;
+    let snapshots = snapshots_of(&view, &commits, ids).await?;
+    let commits = commits.into_iter().map(|(_, commit)| commit.place).collect();
+    Ok(Selection { repo, view, commits, had, snapshots })
 }
 
 /// The snapshots of commits, each once, in the order in which they lie in their packs, so that each frame is read once.
 /// Where ids are opaque a commit may name one that was never pushed.
-fn snapshots_of(index: &RepoIndex, commits: &[&CommitId], ids: Ids) -> Result<Vec<Place>, Error> {
-    let snapshots = commits.iter().filter_map(|id| index.graph().payload(id)?.snapshot.as_ref());
-    let mut distinct: HashSet<&SnapshotId> = snapshots.collect();
-    if !ids.are_checked() {
-        distinct.retain(|id| index.snapshot(id).is_some());
+async fn snapshots_of(view: &View, commits: &[(CommitId, Commit)], ids: Ids) -> Result<Vec<Place>, Error> {
+    let mut places: HashMap<&SnapshotId, Option<Place>> = HashMap::with_capacity(commits.len());
+    for (_, commit) in commits {
+        if let Some(snapshot) = &commit.snapshot {
+            let place = places.entry(snapshot).or_default();
+            *place = place.or(commit.snapshot_place);
+        }
     }
-    let place =
-        |id: &SnapshotId| index.snapshot(id).ok_or_else(|| Error::internal(format!("snapshot {id} is in no pack")));
-    let mut places = distinct.into_iter().map(place).collect::<Result<Vec<_>, _>>()?;
+    // Most came with their commits.
+    let elsewhere: Vec<&SnapshotId> = places.iter().filter(|(_, place)| place.is_none()).map(|(id, _)| *id).collect();
+    let found = view.snapshots(elsewhere.iter().copied()).await?;
+    for id in elsewhere {
+        match found.get(id) {
+            Some(snapshot) => drop(places.insert(id, Some(snapshot.place))),
+            None if ids.are_checked() => return Err(Error::internal(format!("snapshot {id} is in no pack"))),
+            None => {}
+        }
+    }
+    let mut places: Vec<Place> = places.into_values().flatten().collect();
     places.sort_unstable();
     Ok(places)
 }

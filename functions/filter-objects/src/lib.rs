@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use common::Hub;
-use common::id::ObjectId;
+use common::id::{ObjectId, ObjectKey};
 use common::service::{AnswerBody, Call, log_fault};
 use common::store::repo::Need;
 use common::wire::Error;
@@ -24,20 +24,24 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 async fn filter_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.user(hub).await?;
     let target = call.target()?;
-    let (repo, mut index) = hub.open_for_push(&caller, &target, NEED).await?;
+    let (repo, mut view) = hub.open_for_push(&caller, &target, NEED).await?;
     let request: FilterObjectsRequest = call.decode()?;
     let asked = request.object_ids.within("object_ids")?;
     if repo.has_uploads {
-        let missing: HashSet<_> = asked.iter().map(ObjectId::key).filter(|key| !index.has_object(key)).collect();
+        let mut missing: HashSet<ObjectKey> = asked.iter().map(ObjectId::key).collect();
+        let present = view.objects(&missing).await?;
+        missing.retain(|key| !present.contains_key(key));
         if !missing.is_empty() {
             let taken = hub.store.take_uploads(&repo.id, repo.packs, missing, &caller.user_id).await;
             if let Err(error) = taken {
                 // They are as missing as before: an error would make the client send everything.
                 log_fault("POST filter-objects, uploads", &error.into());
             }
-            (_, index) = hub.open_for_push(&caller, &target, NEED).await?;
+            (_, view) = hub.open_for_push(&caller, &target, NEED).await?;
         }
     }
-    let missing = asked.iter().filter(|id| !index.has_object(&id.key())).collect();
+    let keys: HashSet<ObjectKey> = asked.iter().map(ObjectId::key).collect();
+    let present = view.objects(&keys).await?;
+    let missing = asked.iter().filter(|id| !present.contains_key(&id.key())).collect();
     call.respond(StatusCode::OK, &FilterObjectsResponse { missing })
 }

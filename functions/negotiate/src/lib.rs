@@ -5,10 +5,11 @@
 #![deny(missing_docs)]
 
 use common::Hub;
-use common::graph::Graph;
 use common::id::CommitId;
-use common::service::{AnswerBody, Call, compute};
+use common::service::{AnswerBody, Call};
+use common::store;
 use common::store::repo::Need;
+use common::store::view::View;
 use common::wire::Error;
 use common::wire::request::{NegotiateRequest, NegotiateResponse};
 use lambda_http::http::StatusCode;
@@ -18,6 +19,9 @@ use lambda_http::{Request, Response};
 const ROUND: usize = 64;
 /// How many commits a fetch may send that more rounds could perhaps have spared it.
 const GOOD_ENOUGH: usize = 256;
+/// How many commits are looked at for the one and for the other answer. Beyond that the client goes on asking, which is
+/// never wrong, and no common base is named.
+const LOOKED_AT: usize = 10_000;
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
@@ -26,81 +30,46 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 
 async fn negotiate(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.caller(hub).await?;
-    let (_, index) = hub.open_with_index(caller.as_ref(), &call.target()?, Need::RELIABLE_PACKS).await?;
+    let (_, view) = hub.open_with_view(caller.as_ref(), &call.target()?, Need::RELIABLE_PACKS).await?;
     let request: NegotiateRequest<'_> = call.decode()?;
     let (want, have) = (request.want.within("ids in want")?, request.have.within("ids in have")?);
     let have: Vec<&str> = have.iter().map(|id| &**id).collect();
-    let answer = compute(|| judge(index.graph(), &want, &have));
-    call.respond(StatusCode::OK, &answer)
+    call.respond(StatusCode::OK, &judge(&view, &want, &have).await?)
 }
 
-fn judge<T>(graph: &Graph<CommitId, T>, want: &[CommitId], have: &[&str]) -> NegotiateResponse {
-    let ack: Vec<CommitId> = have.iter().filter_map(|id| id.parse().ok()).filter(|id| graph.contains(id)).collect();
-    // Whatever the client has beside what it acknowledged, it can only spare the fetch some of these.
-    let is_good_enough = || graph.difference(want, &ack).commits.len() <= GOOD_ENOUGH;
-    NegotiateResponse {
-        common_base: graph.best_common_ancestors(want, &ack).first().map(|id| (*id).clone()),
-        ready: have.is_empty() || (!ack.is_empty() && (have.len() < ROUND || is_good_enough())),
-        ack,
+async fn judge(view: &View, want: &[CommitId], have: &[&str]) -> Result<NegotiateResponse, store::Error> {
+    let have_ids: Vec<CommitId> = have.iter().filter_map(|id| id.parse().ok()).collect();
+    let present = view.present_commits(&have_ids).await?;
+    let ack: Vec<CommitId> = have_ids.into_iter().filter(|id| present.contains(id)).collect();
+    if ack.is_empty() {
+        return Ok(NegotiateResponse { ack, common_base: None, ready: have.is_empty() });
     }
+    let mut history = view.history_within(LOOKED_AT);
+    let common_base = history.common_ancestor(want, &ack).await?;
+    let distance = match have.len() < ROUND {
+        true => None,
+        false => history.distance(want, &ack).await?,
+    };
+    let ready = is_ready(have.len(), distance);
+    Ok(NegotiateResponse { ack, common_base, ready })
+}
+
+/// Whether a client that sent so many ids, of which some were acknowledged, should fetch now. `distance` is how many commits
+/// a fetch would send with those acknowledgements, if that was found out.
+fn is_ready(sent: usize, distance: Option<usize>) -> bool {
+    // Whatever the client has beside what was acknowledged, it can only spare the fetch some of these.
+    sent < ROUND || distance.is_some_and(|commits| commits <= GOOD_ENOUGH)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use common::graph::NewCommit;
-
-    fn id(number: usize) -> CommitId {
-        format!("c{number}").parse().unwrap()
-    }
-
-    /// A linear history of `length` commits.
-    fn history(length: usize) -> Graph<CommitId, ()> {
-        let mut graph = Graph::new();
-        let commits = (0..length).map(|number| NewCommit {
-            id: id(number),
-            parents: number.checked_sub(1).map(id).into_iter().collect(),
-            payload: (),
-        });
-        graph.extend(commits).unwrap();
-        graph
-    }
-
-    fn round(graph: &Graph<CommitId, ()>, want: usize, have: &[String]) -> NegotiateResponse {
-        judge(graph, &[id(want)], &have.iter().map(String::as_str).collect::<Vec<_>>())
-    }
-
-    fn names(numbers: impl IntoIterator<Item = usize>) -> Vec<String> {
-        numbers.into_iter().map(|number| format!("c{number}")).collect()
-    }
 
     #[test]
-    fn a_client_in_the_common_cases_is_done_after_one_round_in_whatever_order_it_sends() {
-        let graph = history(1_000);
-        // It is 20 commits behind, and sends 64 of its 980 from all over its history.
-        let answer = round(&graph, 999, &names((0..64).map(|number| (number * 607) % 980)));
-        assert!(answer.ready);
-        assert_eq!(answer.ack.len(), 64);
-        // A client with nothing, and one that sent all that it has.
-        assert!(round(&graph, 999, &[]).ready);
-        assert!(round(&graph, 999, &names([3])).ready);
-    }
-
-    #[test]
-    fn a_client_goes_on_while_more_rounds_could_spare_it_much_or_nothing_was_acknowledged() {
-        let graph = history(1_000);
-        assert!(!round(&graph, 999, &names(0..64)).ready, "935 commits would be sent");
-        assert!(!round(&graph, 999, &names(2_000..2_064)).ready);
-        assert!(!round(&graph, 999, &names([2_000])).ready, "without an acknowledgement it is never ready");
-    }
-
-    #[test]
-    fn what_is_acknowledged_is_in_the_order_sent_and_the_base_is_the_best() {
-        let graph = history(10);
-        let answer = round(&graph, 7, &names([2, 99, 9, 4, 0]));
-        assert_eq!(answer.ack, [2, 9, 4, 0].map(id));
-        assert_eq!(answer.common_base, Some(id(7)), "the wanted commit is behind one that the client has");
-        assert_eq!(round(&graph, 7, &names([2, 4])).common_base, Some(id(4)));
-        assert_eq!(round(&graph, 7, &names([99])).common_base, None);
+    fn a_client_goes_on_while_it_has_more_to_send_and_more_rounds_could_spare_it_much() {
+        assert!(is_ready(ROUND - 1, None), "it has sent all that it has");
+        assert!(is_ready(ROUND, Some(GOOD_ENOUGH)));
+        assert!(!is_ready(ROUND, Some(GOOD_ENOUGH + 1)));
+        assert!(!is_ready(ROUND, None), "nobody knows");
     }
 }

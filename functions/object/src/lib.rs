@@ -12,9 +12,9 @@ use bytes::Bytes;
 use common::Hub;
 use common::id::{ObjectId, RepoId};
 use common::service::{AnswerBody, Call};
-use common::store::index::{LargeObject, ObjectPlace, Place, RepoIndex};
 use common::store::items::Visibility;
 use common::store::repo::{Need, Repo};
+use common::store::view::{LargeObject, ObjectPlace, Place, View};
 use common::streaming::{self, CHUNK, Sender};
 use common::wire::Error;
 use conditions::{Asked, is_known};
@@ -38,12 +38,13 @@ async fn object(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.caller(hub).await?;
     let repo_id =
         call.query_parameter("repo_id").and_then(|id| id.parse::<RepoId>().ok()).ok_or(Error::RepoNotFound)?;
-    let (repo, index) = hub.open_by_id(caller.as_ref(), &repo_id, Need::PACKS).await?;
+    let (repo, view) = hub.open_by_id(caller.as_ref(), &repo_id, Need::PACKS).await?;
     let id = call.path_parameter("object_id").unwrap_or_default();
     let id: ObjectId = id.parse().map_err(|reason| Error::invalid("object_id", reason))?;
     // What was only pushed ahead is nobody's to see.
-    let place = index.object(&id.key()).filter(|_| index.is_reached(&id.key()));
-    let place = place.ok_or_else(|| Error::UnknownObject(id.clone()))?;
+    let known = view.objects([&id.key()]).await?;
+    let object = known.get(&id.key()).filter(|object| object.is_reached);
+    let place = object.ok_or_else(|| Error::UnknownObject(id.clone()))?.place;
 
     let etag = HeaderValue::from_str(&format!("\"{id}\"")).map_err(Error::internal)?;
     let cache = if repo.meta.visibility == Visibility::Public { PUBLIC } else { PRIVATE };
@@ -58,7 +59,7 @@ async fn object(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
         };
         let asked = Asked::of(call.headers().get(RANGE), size)?;
         let body = match place {
-            ObjectPlace::Packed(place) => packed(hub, &repo, &index, place, asked.range()).await?,
+            ObjectPlace::Packed(place) => packed(hub, &repo, &view, place, asked.range()).await?,
             ObjectPlace::Large(large) => large_object(hub, &repo, &id, large, asked.range()).await?,
         };
         let mut response = Response::new(body);
@@ -81,15 +82,9 @@ async fn object(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
 }
 
 /// A part of an object that lies in a frame, which is opened as a whole.
-async fn packed(
-    hub: &Hub,
-    repo: &Repo,
-    index: &RepoIndex,
-    place: Place,
-    range: Range<u64>,
-) -> Result<AnswerBody, Error> {
+async fn packed(hub: &Hub, repo: &Repo, view: &View, place: Place, range: Range<u64>) -> Result<AnswerBody, Error> {
     let _turn = hub.store.reading_turn().await?;
-    let mut records = hub.store.read_records(&repo.id, index, &[place])?;
+    let mut records = hub.store.read_places(&repo.id, view, &[place]).await?;
     let content = records.next().await?.ok_or_else(|| Error::internal("the reader ended too early"))?;
     let [start, end] = [range.start, range.end].map(|at| usize::try_from(at).unwrap_or(usize::MAX));
     let part = content.get(start..end).ok_or_else(|| Error::internal("the record is shorter than its place"))?;

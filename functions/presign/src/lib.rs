@@ -3,14 +3,15 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use common::Hub;
-use common::id::ObjectId;
+use common::id::{ObjectId, ObjectKey};
 use common::service::{AnswerBody, Call};
 use common::store::change::{Change, Outcome};
-use common::store::index::ObjectPlace;
 use common::store::repo::Need;
+use common::store::view::ObjectPlace;
 use common::wire::Error;
 use common::wire::request::{PresignRequest, PresignResponse};
 use lambda_http::http::StatusCode;
@@ -72,10 +73,12 @@ async fn presign(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> 
             Err(Error::Unavailable("the repository is being made by other pushes".into()))
         }
         Direction::Get => {
-            let (repo, index) = hub.open_with_index(caller.as_ref(), &target, Need::PACKS).await?;
+            let (repo, view) = hub.open_with_view(caller.as_ref(), &target, Need::PACKS).await?;
+            let keys: HashSet<ObjectKey> = asked.ids.iter().map(ObjectId::key).collect();
+            let known = view.objects(&keys).await?;
             for id in asked.ids {
                 let key = ObjectId::key(&id);
-                match index.object(&key).filter(|_| index.is_reached(&key)) {
+                match known.get(&key).filter(|object| object.is_reached).map(|object| object.place) {
                     Some(ObjectPlace::Large(large)) => {
                         let url = presigner.get_object(&repo.id, &key, &large).await?;
                         answer.presigned.insert(id, url);

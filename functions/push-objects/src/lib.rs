@@ -27,16 +27,17 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 async fn push_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.user(hub).await?;
     let target = call.target()?;
-    let (mut repo, mut index) = hub.open_for_push(&caller, &target, Need::RELIABLE_PACKS).await?;
+    let (mut repo, mut view) = hub.open_for_push(&caller, &target, Need::RELIABLE_PACKS).await?;
     let (sent, objects) = compute(|| {
         let PushObjectsRequest { objects } = call.decode()?;
         Ok::<_, Error>((objects.sent, check_objects(objects.within("objects")?, hub.settings.ids.are_checked())?))
     })?;
 
     for _ in 0..ATTEMPTS {
+        let present = view.objects(objects.keys()).await?;
         let new: Vec<NewObject<'_>> = objects
             .iter()
-            .filter(|(key, _)| !index.has_object(key))
+            .filter(|(key, _)| !present.contains_key(key))
             .map(|(key, object)| NewObject {
                 key: key.clone(),
                 path: object.path.as_deref().unwrap_or_default().into(),
@@ -52,8 +53,6 @@ async fn push_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Er
         let new = NewPack { objects: new, ..NewPack::default() };
         let written = compute(|| pack::write(new)).map_err(Error::internal)?;
         let pack = hub.store.store_pack(&repo.id, written).await?;
-        // Given back, so that the cached index can grow in place.
-        drop(index);
         let change = Change {
             repo: &repo.id,
             creates: repo.creates.as_ref(),
@@ -64,7 +63,7 @@ async fn push_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Er
         if hub.store.commit(&change).await? == Outcome::Landed {
             return call.respond(StatusCode::OK, &answer);
         }
-        (repo, index) = hub.open_for_push(&caller, &target, Need::RELIABLE_PACKS).await?;
+        (repo, view) = hub.open_for_push(&caller, &target, Need::RELIABLE_PACKS).await?;
     }
     Err(Error::Unavailable("the repository is being made by other pushes".into()))
 }

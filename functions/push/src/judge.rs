@@ -6,12 +6,15 @@ use std::collections::{HashMap, HashSet};
 use common::graph::topological_order;
 use common::id::{BranchName, CommitId, ObjectKey, SnapshotId};
 use common::service::{Ids, compute};
-use common::store::index::{Place, RepoIndex};
+use common::store::view::Place;
+use common::table::UNKNOWN_GENERATION;
 use common::wire::commit::Commit;
 use common::wire::error::Missing;
 use common::wire::record::{Object, Snapshot, check_objects};
 use common::wire::request::{Heads, PushRequest};
 use common::wire::{Error, Text};
+
+use crate::known::Known;
 
 /// A bundle whose limits and hashes have been checked: nothing in it is there twice.
 pub struct Checked<'a> {
@@ -34,16 +37,18 @@ pub struct Checked<'a> {
 }
 
 /// Where the branch goes, and what it reaches then that no branch reached before.
+#[derive(Debug, Default)]
 pub struct Reach {
     /// The branch's head from now on; none if the push names no commit and there is no such branch.
     pub tip: Option<CommitId>,
     /// The commits of the repo that the tip builds upon: where the bundle's part of the history ends.
-    foundations: HashSet<CommitId>,
-    /// The snapshots of those commits, of the bundle or not.
-    snapshots: HashSet<SnapshotId>,
-    /// Those that the repo has, that no branch has reached, and that are not in the bundle: only their records tell what
-    /// they name.
-    pub to_recall: Vec<Place>,
+    pub foundations: HashSet<CommitId>,
+    /// The new commits that the tip builds upon, itself among them.
+    pub commits: HashSet<CommitId>,
+    /// The snapshots of those commits, and of the commits of the repo that no branch has reached, of the bundle or not.
+    pub snapshots: HashSet<SnapshotId>,
+    /// Whether the branch's head is the tip or one of its ancestors, over the commits of the repo and those of the bundle.
+    pub is_forward: bool,
 }
 
 /// What has to be stored for a push.
@@ -60,6 +65,8 @@ pub struct Verdict<'b> {
     pub named: HashSet<ObjectKey>,
     /// Objects that were pushed ahead and that a branch reaches for the first time.
     pub reached: Vec<ObjectKey>,
+    /// For each of the commits 1 + the greatest generation number of its parents, if those are known.
+    pub generations: Vec<u32>,
 }
 
 /// What a push is connected with.
@@ -121,111 +128,122 @@ impl Verdict<'_> {
 }
 
 impl Checked<'_> {
-    /// What the branch will reach in a repo as it is now.
-    pub fn reach(&self, index: &RepoIndex, heads: &Heads) -> Reach {
-        let new: HashMap<&CommitId, &Commit> = self.new_commits(index).map(|commit| (&commit.id, commit)).collect();
-        let tip = self.tip(index, &new).or_else(|| heads.get(self.branch.as_str()));
-        let mut snapshots: HashSet<SnapshotId> = HashSet::new();
-        let mut foundations: HashSet<CommitId> = HashSet::new();
+    /// The commits that the push names: its own, their parents, the head that it claims, and the branch's.
+    pub fn named_commits<'n>(&'n self, heads: &'n Heads) -> impl Iterator<Item = &'n CommitId> {
+        let own = self.commits.iter().flat_map(|commit| commit.parents.iter().chain([&commit.id]));
+        own.chain(&self.claimed_head).chain(heads.get(self.branch.as_str()))
+    }
+
+    /// The snapshots that the push names.
+    pub fn named_snapshots(&self) -> impl Iterator<Item = &SnapshotId> {
+        self.snapshots.keys().chain(self.commits.iter().filter_map(|commit| commit.snapshot.as_ref()))
+    }
+
+    /// The objects that the push brings or names.
+    pub fn named_objects(&self) -> HashSet<ObjectKey> {
+        let named = self.snapshots.values().flat_map(|snapshot| &snapshot.manifest.entries);
+        named.map(|(_, object)| object.key()).chain(self.objects.keys().cloned()).collect()
+    }
+
+    /// What the branch will reach in a repo as it is now, as far as the bundle says.
+    pub fn reach(&self, known: &Known, heads: &Heads) -> Reach {
+        let new: HashMap<&CommitId, &Commit> = self.new_commits(known).map(|commit| (&commit.id, commit)).collect();
+        let tip = self.tip(known, &new).or_else(|| heads.get(self.branch.as_str()));
+        let mut reach = Reach { tip: tip.cloned(), ..Reach::default() };
         let mut waiting: Vec<&CommitId> = tip.into_iter().collect();
         let mut seen: HashSet<&CommitId> = waiting.iter().copied().collect();
         while let Some(id) = waiting.pop() {
             match new.get(id) {
                 Some(commit) => {
-                    snapshots.extend(commit.snapshot.clone());
+                    reach.commits.insert(id.clone());
+                    reach.snapshots.extend(commit.snapshot.clone());
                     waiting.extend(commit.parents.iter().filter(|parent| seen.insert(*parent)));
                 }
                 None => {
-                    foundations.insert(id.clone());
+                    reach.foundations.insert(id.clone());
                 }
             }
         }
-        // Mostly the tip builds upon heads, and there is nothing between.
-        let known: HashSet<&CommitId> = heads.values().collect();
-        if !foundations.iter().all(|id| known.contains(id)) {
-            let forgotten = index.graph().difference(&foundations, heads.values()).commits;
-            snapshots.extend(forgotten.into_iter().filter_map(|id| index.graph().payload(id)?.snapshot.clone()));
-        }
-        let mut to_recall: Vec<Place> = snapshots
-            .iter()
-            .filter(|id| !self.snapshots.contains_key(*id))
-            .filter_map(|id| index.snapshot_ahead(id))
-            .collect();
-        to_recall.sort_unstable();
-        Reach { tip: tip.cloned(), foundations, snapshots, to_recall }
+        reach
+    }
+
+    /// The snapshots that a branch reaches for the first time and that are not in the bundle: only their records tell what
+    /// they name.
+    pub fn to_recall(&self, known: &Known, reach: &Reach) -> Vec<Place> {
+        let others = reach.snapshots.iter().filter(|id| !self.snapshots.contains_key(*id));
+        let mut places: Vec<Place> = others.filter_map(|id| known.snapshot_ahead(id)).collect();
+        places.sort_unstable();
+        places
     }
 
     /// Judges the push against a repo as it is now. `recalled` are the objects that the snapshots to be recalled name.
     ///
     /// # Errors
     /// 422 for references that lead nowhere, 409 for a branch that would not go forward.
-    pub fn judge(
-        &self,
-        index: &RepoIndex,
-        heads: &Heads,
-        reach: &Reach,
-        recalled: HashSet<ObjectKey>,
-    ) -> Result<Verdict<'_>, Error> {
-        let commits: Vec<&Commit> = self.new_commits(index).collect();
+    pub fn judge(&self, known: &Known, reach: &Reach, recalled: HashSet<ObjectKey>) -> Result<Verdict<'_>, Error> {
+        let commits: Vec<&Commit> = self.new_commits(known).collect();
         let Connected { snapshots, reached_snapshots, mut named } =
-            compute(|| self.connect(index, &commits, &reach.snapshots))?;
+            compute(|| self.connect(known, &commits, &reach.snapshots))?;
         named.extend(recalled);
-        if !self.force && !self.goes_forward(index, heads, reach) {
+        if !self.force && !reach.is_forward {
             return Err(Error::NonFastForward(self.branch.clone()));
         }
         Ok(Verdict {
             snapshots,
             reached_snapshots,
-            objects: self.objects.iter().filter(|(key, _)| !index.has_object(key)).map(|(_, object)| object).collect(),
-            reached: named.iter().filter(|key| index.has_object(key) && !index.is_reached(key)).cloned().collect(),
+            objects: self.objects.iter().filter(|(key, _)| !known.has_object(key)).map(|(_, object)| object).collect(),
+            reached: named.iter().filter(|key| known.has_object(key) && !known.is_reached(key)).cloned().collect(),
             named,
+            generations: self.generations(known, &commits),
             commits,
         })
     }
 
     /// Whether what this push names, or builds upon, is in one view of the repo and not in another that has less. `reach` is
-    /// what it reaches in the first.
-    pub fn needs_more_than(&self, less: &RepoIndex, more: &RepoIndex, heads: &Heads, reach: &Reach) -> bool {
+    /// what it reaches in the first, and `built_upon` the commits of the first that no branch reaches and that the push
+    /// builds upon.
+    pub fn needs_more_than(&self, less: &Known, more: &Known, reach: &Reach, built_upon: &[CommitId]) -> bool {
         let brought: HashSet<&CommitId> = self.commits.iter().map(|commit| &commit.id).collect();
-        let lacks_commit =
-            |id: &CommitId| !brought.contains(id) && !less.graph().contains(id) && more.graph().contains(id);
-        let lacks_snapshot = |id: &SnapshotId| {
-            !self.snapshots.contains_key(id) && less.snapshot(id).is_none() && more.snapshot(id).is_some()
-        };
+        let lacks_commit = |id: &CommitId| !brought.contains(id) && !less.has_commit(id) && more.has_commit(id);
+        let lacks_snapshot =
+            |id: &SnapshotId| !self.snapshots.contains_key(id) && !less.has_snapshot(id) && more.has_snapshot(id);
         let named = self.snapshots.values().flat_map(|snapshot| &snapshot.manifest.entries);
-        let Reach { foundations, snapshots, .. } = reach;
-        let built_upon = more.graph().difference(foundations, heads.values()).commits;
         self.commits.iter().flat_map(|commit| &commit.parents).any(lacks_commit)
             || self.commits.iter().filter_map(|commit| commit.snapshot.as_ref()).any(lacks_snapshot)
             || named.map(|(_, object)| object.key()).any(|key| !self.has_object(less, &key) && more.has_object(&key))
-            || foundations.iter().chain(built_upon).any(lacks_commit)
-            || snapshots.iter().any(lacks_snapshot)
-            // What is between may be condemned.
-            || self.goes_forward(more, heads, reach) && !self.goes_forward(less, heads, &self.reach(less, heads))
+            || reach.foundations.iter().chain(built_upon).any(lacks_commit)
+            || reach.snapshots.iter().any(lacks_snapshot)
     }
 
-    fn goes_forward(&self, index: &RepoIndex, heads: &Heads, reach: &Reach) -> bool {
-        match (heads.get(self.branch.as_str()), &reach.tip) {
-            (Some(head), Some(tip)) => is_fast_forward(index, head, tip, &reach.foundations),
-            _ => true,
+    /// The generation numbers of new commits, which come parents first.
+    fn generations(&self, known: &Known, commits: &[&Commit]) -> Vec<u32> {
+        let mut numbers: HashMap<&CommitId, u32> = HashMap::with_capacity(commits.len());
+        for commit in commits {
+            let of_parent = |parent: &CommitId| match numbers.get(parent) {
+                Some(number) => *number,
+                None => known.commit(parent).and_then(|parent| parent.generation).unwrap_or(UNKNOWN_GENERATION),
+            };
+            let greatest = commit.parents.iter().map(of_parent).max().unwrap_or(0);
+            numbers.insert(&commit.id, greatest.saturating_add(1));
         }
+        commits.iter().filter_map(|commit| numbers.get(&commit.id)).copied().collect()
     }
 
     /// The objects that the bundle's snapshots name and that are neither in it nor in the repo.
-    pub fn absent_objects(&self, index: &RepoIndex) -> HashSet<ObjectKey> {
+    pub fn absent_objects(&self, known: &Known) -> HashSet<ObjectKey> {
         let named = self.snapshots.values().flat_map(|snapshot| &snapshot.manifest.entries);
-        named.map(|(_, object)| object.key()).filter(|key| !self.has_object(index, key)).collect()
+        named.map(|(_, object)| object.key()).filter(|key| !self.has_object(known, key)).collect()
     }
 
-    fn new_commits<'s>(&'s self, index: &RepoIndex) -> impl Iterator<Item = &'s Commit> {
-        self.commits.iter().filter(|commit| !index.graph().contains(&commit.id))
+    fn new_commits<'s>(&'s self, known: &Known) -> impl Iterator<Item = &'s Commit> {
+        self.commits.iter().filter(|commit| !known.has_commit(&commit.id))
     }
 
     /// Checks that everything that new commits reach is there. Returns the snapshots to store: those that new commits
     /// name, and of the others those that are complete.
     fn connect(
         &self,
-        index: &RepoIndex,
+        known: &Known,
         commits: &[&Commit],
         reached: &HashSet<SnapshotId>,
     ) -> Result<Connected<'_>, Error> {
@@ -234,7 +252,7 @@ impl Checked<'_> {
         let is_reached = |id: &SnapshotId| !self.ids.are_checked() || reached.contains(id);
         // What was stored ahead is stored once more when it is reached, so that it counts as reached from then on.
         let is_stored =
-            |id: &SnapshotId| index.snapshot(id).is_some() && !(is_reached(id) && index.snapshot_ahead(id).is_some());
+            |id: &SnapshotId| known.has_snapshot(id) && !(is_reached(id) && known.snapshot_ahead(id).is_some());
         let mut missing = Missing::default();
         let mut named: HashSet<ObjectKey> = HashSet::new();
         let mut named_aside: HashSet<ObjectKey> = HashSet::new();
@@ -243,7 +261,7 @@ impl Checked<'_> {
         let mut stored = Vec::new();
         for commit in commits {
             for parent in &commit.parents {
-                if self.ids.are_checked() && !new_ids.contains(parent) && !index.graph().contains(parent) {
+                if self.ids.are_checked() && !new_ids.contains(parent) && !known.has_commit(parent) {
                     missing.note(|| format!("parent '{parent}' of commit '{}'", commit.id));
                 }
             }
@@ -268,7 +286,7 @@ impl Checked<'_> {
                         if named.contains(&key) {
                             continue;
                         }
-                        if self.has_object(index, &key) {
+                        if self.has_object(known, &key) {
                             named.insert(key);
                         } else {
                             missing.note(|| format!("object '{object}' at '{}' in snapshot '{id}'", &**path));
@@ -276,7 +294,7 @@ impl Checked<'_> {
                     }
                 }
                 // Pushed ahead, and recalled.
-                None if index.snapshot(id).is_some() => {}
+                None if known.has_snapshot(id) => {}
                 None if self.ids.are_checked() => {
                     missing.note(|| format!("snapshot '{id}' of commit '{}'", commit.id));
                 }
@@ -288,7 +306,7 @@ impl Checked<'_> {
             .values()
             .filter(|snapshot| !wanted.contains(&snapshot.snapshot_id) && !is_stored(&snapshot.snapshot_id))
             .filter(|snapshot| {
-                snapshot.manifest.entries.iter().all(|(_, object)| self.has_object(index, &object.key()))
+                snapshot.manifest.entries.iter().all(|(_, object)| self.has_object(known, &object.key()))
             })
             .collect();
         others.sort_unstable_by(|a, b| a.snapshot_id.cmp(&b.snapshot_id));
@@ -302,14 +320,14 @@ impl Checked<'_> {
     }
 
     /// Whether an object is in the bundle or in the repo.
-    pub fn has_object(&self, index: &RepoIndex, key: &ObjectKey) -> bool {
-        self.objects.contains_key(key) || index.has_object(key)
+    pub fn has_object(&self, known: &Known, key: &ObjectKey) -> bool {
+        self.objects.contains_key(key) || known.has_object(key)
     }
 
     /// The commit that the bundle is about, by the contract's rules.
-    fn tip<'s>(&'s self, index: &RepoIndex, new: &HashMap<&CommitId, &Commit>) -> Option<&'s CommitId> {
+    fn tip<'s>(&'s self, known: &Known, new: &HashMap<&CommitId, &Commit>) -> Option<&'s CommitId> {
         if let Some(claimed) = &self.claimed_head
-            && (new.contains_key(claimed) || index.graph().contains(claimed))
+            && (new.contains_key(claimed) || known.has_commit(claimed))
         {
             return Some(claimed);
         }
@@ -318,13 +336,4 @@ impl Checked<'_> {
         let of_branch = childless().find(|commit| *commit.branch == *self.branch.as_str());
         of_branch.or_else(|| childless().next()).map(|commit| &commit.id)
     }
-}
-
-/// Whether `head` is `tip` or one of its ancestors, over the commits of the repo and those of the bundle.
-fn is_fast_forward(index: &RepoIndex, head: &CommitId, tip: &CommitId, foundations: &HashSet<CommitId>) -> bool {
-    if head == tip || index.graph().is_ancestor(head, tip) {
-        return true;
-    }
-    // Nothing of the head's own history is left over once the foundations' is taken away.
-    index.graph().contains(head) && index.graph().difference([head], foundations).commits.is_empty()
 }

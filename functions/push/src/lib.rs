@@ -4,25 +4,26 @@
 #![deny(missing_docs)]
 
 mod judge;
+mod known;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use common::Hub;
-use common::auth::Caller;
 use common::id::{CommitId, ObjectKey, RepoId};
 use common::observe;
 use common::pack::{self, NewCommit, NewObject, NewPack, NewSnapshot, PackedCommit, WrittenPack};
-use common::service::{AnswerBody, Call, Destination, compute};
+use common::service::{AnswerBody, Call, Destination, Ids, compute};
 use common::store::change::{BranchMove, Change, Outcome};
-use common::store::index::{Place, RepoIndex};
 use common::store::packs::StoredPack;
 use common::store::repo::Need;
+use common::store::view::{Place, View};
 use common::wire::limits::{MAX_BRANCHES, MAX_PACKS};
 use common::wire::record::Snapshot;
 use common::wire::request::PushResponse;
 use common::wire::{Error, Text};
-use judge::{Checked, Verdict, check};
+use judge::{Checked, Reach, Verdict, check};
+use known::Known;
 use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
 
@@ -38,24 +39,38 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.user(hub).await?;
     let target = call.target()?;
-    let (mut repo, mut index) = hub.open_for_push(&caller, &target, NEED).await?;
+    let mut opened = hub.open_for_push(&caller, &target, NEED).await?;
     let mut bundle = compute(|| check(call.decode()?, hub.settings.ids))?;
     complete(hub, &caller.user_id, &mut bundle).await?;
-    let absent = if repo.has_uploads { bundle.absent_objects(&index) } else { HashSet::new() };
-    if !absent.is_empty() {
-        hub.store.take_uploads(&repo.id, repo.packs, absent, &caller.user_id).await?;
-        (repo, index) = hub.open_for_push(&caller, &target, NEED).await?;
-    }
+    let mut has_taken = false;
 
     let (mut pack, mut packed_for): (Option<StoredPack>, Option<CommitId>) = (None, None);
     for _ in 0..ATTEMPTS {
-        if needs_condemned(hub, &caller, &repo, &index, &bundle).await? {
+        let (repo, view) = &opened;
+        let Some((view, known)) = look_up(hub, repo, view, &bundle).await? else {
+            // A push that began before they were condemned has moved the branch to what they hold.
             hub.store.revive(&repo.id, &repo.condemned).await?;
-            (repo, index) = hub.open_for_push(&caller, &target, NEED).await?;
+            opened = hub.open_for_push(&caller, &target, NEED).await?;
+            continue;
+        };
+        if repo.has_uploads && !has_taken {
+            has_taken = true;
+            let absent = bundle.absent_objects(&known);
+            if !absent.is_empty() {
+                hub.store.take_uploads(&repo.id, repo.packs, absent, &caller.user_id).await?;
+                opened = hub.open_for_push(&caller, &target, NEED).await?;
+                continue;
+            }
         }
-        let reach = bundle.reach(&index, &repo.heads);
-        let recalled = recall(hub, &repo.id, &index, &reach.to_recall).await?;
-        let verdict = bundle.judge(&index, &repo.heads, &reach, recalled)?;
+        let mut seen = Seen::of(hub, repo, &view, known, &bundle).await?;
+        if needs_condemned(hub, repo, &seen, &bundle).await? {
+            hub.store.revive(&repo.id, &repo.condemned).await?;
+            opened = hub.open_for_push(&caller, &target, NEED).await?;
+            continue;
+        }
+        let recalled = std::mem::take(&mut seen.recalled);
+        let Seen { known, reach, .. } = &seen;
+        let verdict = bundle.judge(known, reach, recalled)?;
         let before = repo.heads.get(bundle.branch.as_str());
         let after = reach.tip.as_ref().filter(|tip| before != Some(*tip));
         if before.is_none() && after.is_some() {
@@ -67,12 +82,10 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
         pack = pack.filter(|pack| pack.repo == repo.id && packed_for == reach.tip);
         if pack.is_none() && verdict.brings_something() {
             Error::check_count("packs of one repository", repo.packs + 1, MAX_PACKS)?;
-            let written = compute(|| write_pack(&verdict))?;
+            let written = compute(|| write_pack(&verdict, reach, hub.settings.ids))?;
             pack = Some(hub.store.store_pack(&repo.id, written).await?);
             packed_for = reach.tip.clone();
         }
-        // Given back, so that the cached index can grow in place.
-        drop(index);
 
         let change = Change {
             repo: &repo.id,
@@ -90,7 +103,7 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
         if hub.store.commit(&change).await? == Outcome::Landed {
             let new = pack.as_ref().map_or(0, |pack| pack.written.summary.commits);
             observe::note(|seen| seen.commits = new);
-            let mut heads = repo.heads;
+            let mut heads = repo.heads.clone();
             if let Some(tip) = &reach.tip {
                 heads.insert(bundle.branch.to_string(), tip.clone());
             }
@@ -98,41 +111,111 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
             let answer = PushResponse { ok: true, message, branch_heads: &heads, remote_head: reach.tip.as_ref() };
             return call.respond(StatusCode::OK, &answer);
         }
-        (repo, index) = hub.open_for_push(&caller, &target, NEED).await?;
+        opened = hub.open_for_push(&caller, &target, NEED).await?;
     }
     Err(Error::Unavailable(format!("{ATTEMPTS} other pushes were faster").into()))
 }
 
-/// Whether a push needs what is condemned: the pusher may have been told that it is there before it was.
-async fn needs_condemned(
+/// Looks up what the push names. None if the branch's head is not there but for what is condemned.
+///
+/// # Errors
+/// When the storage does not answer, or has a branch whose commit it lacks.
+async fn look_up(
     hub: &Hub,
-    caller: &Caller,
     repo: &Destination,
-    reliable: &RepoIndex,
+    view: &View,
     bundle: &Checked<'_>,
-) -> Result<bool, Error> {
+) -> Result<Option<(View, Known)>, Error> {
+    let known = Known::of(view, bundle, &repo.heads).await?;
+    let head = repo.heads.get(bundle.branch.as_str());
+    let Some(head) = head.filter(|head| !known.has_commit(head)) else {
+        return Ok(Some((view.clone(), known)));
+    };
+    let view = hub.store.view_listed_again(&repo.id, &repo.condemned).await?;
+    let known = Known::of(&view, bundle, &repo.heads).await?;
+    if known.has_commit(head) {
+        return Ok(Some((view, known)));
+    }
+    if !repo.condemned.is_empty() {
+        return Ok(None);
+    }
+    Err(Error::internal(format!("branch '{}' is at {head}, which is in no pack", bundle.branch)))
+}
+
+/// What a push comes to in one view of the repo.
+struct Seen {
+    known: Known,
+    reach: Reach,
+    /// The objects that snapshots name which were pushed before any branch reached them, and are reached now.
+    recalled: HashSet<ObjectKey>,
+    view: View,
+}
+
+impl Seen {
+    async fn of(
+        hub: &Hub,
+        repo: &Destination,
+        view: &View,
+        mut known: Known,
+        bundle: &Checked<'_>,
+    ) -> Result<Self, Error> {
+        let mut reach = bundle.reach(&known, &repo.heads);
+        // What no branch reached when it came is mostly nothing.
+        let mut unreached: Vec<CommitId> = reach.foundations.iter().cloned().collect();
+        let mut followed: HashSet<CommitId> = HashSet::new();
+        while !unreached.is_empty() {
+            known.add_commits(view, &unreached).await?;
+            let commits = unreached.iter().filter_map(|id| known.commit(id)).filter(|commit| !commit.is_reached);
+            let commits: Vec<_> = commits.collect();
+            reach.snapshots.extend(commits.iter().filter_map(|commit| commit.snapshot.clone()));
+            let parents: HashSet<CommitId> = commits.iter().flat_map(|commit| commit.parents.iter().cloned()).collect();
+            unreached = parents.into_iter().filter(|id| followed.insert(id.clone())).collect();
+        }
+        known.add_snapshots(view, &reach.snapshots).await?;
+        let recalled = recall(hub, &repo.id, view, &bundle.to_recall(&known, &reach)).await?;
+        known.add_objects(view, &recalled).await?;
+        reach.is_forward = match (repo.heads.get(bundle.branch.as_str()), &reach.tip) {
+            (Some(head), Some(tip)) if head != tip => {
+                let foundations: Vec<CommitId> = reach.foundations.iter().cloned().collect();
+                view.history().is_ancestor(head, &foundations).await?
+            }
+            _ => true,
+        };
+        Ok(Self { known, reach, recalled, view: view.clone() })
+    }
+}
+
+/// Whether a push needs what is condemned: the pusher may have been told that it is there before it was.
+async fn needs_condemned(hub: &Hub, repo: &Destination, reliable: &Seen, bundle: &Checked<'_>) -> Result<bool, Error> {
     if repo.condemned.is_empty() {
         return Ok(false);
     }
-    let Some((_, readable)) = hub.store.repo_and_index(&repo.id, Some(&caller.user_id), Need::PACKS).await? else {
-        return Ok(false);
-    };
-    let reach = bundle.reach(&readable, &repo.heads);
-    if compute(|| bundle.needs_more_than(reliable, &readable, &repo.heads, &reach)) {
-        return Ok(true);
-    }
-    let recalled = recall(hub, &repo.id, &readable, &reach.to_recall).await?;
-    Ok(recalled.iter().any(|key| readable.has_object(key) && !bundle.has_object(reliable, key)))
+    let view = hub.store.view_listed_again(&repo.id, &[]).await?;
+    let known = Known::of(&view, bundle, &repo.heads).await?;
+    let mut readable = Seen::of(hub, repo, &view, known, bundle).await?;
+    let foundations: Vec<CommitId> = readable.reach.foundations.iter().cloned().collect();
+    let heads: HashSet<CommitId> = repo.heads.values().cloned().collect();
+    let built_upon = view.history().difference(&foundations, &heads).await?.commits;
+    let built_upon: Vec<CommitId> = built_upon.into_iter().map(|(id, _)| id).collect();
+    readable.known.add_commits(&view, &built_upon).await?;
+    let mut less = reliable.known.clone();
+    less.add_commits(&reliable.view, built_upon.iter().chain(&foundations)).await?;
+    less.add_snapshots(&reliable.view, &readable.reach.snapshots).await?;
+    less.add_objects(&reliable.view, &readable.recalled).await?;
+    Ok(bundle.needs_more_than(&less, &readable.known, &readable.reach, &built_upon)
+        // What is between may be condemned.
+        || readable.reach.is_forward && !reliable.reach.is_forward
+        || readable.recalled.iter().any(|key| readable.known.has_object(key) && !bundle.has_object(&less, key)))
 }
 
 /// The objects that snapshots name which were pushed before any branch reached them, and are reached now.
-async fn recall(hub: &Hub, repo: &RepoId, index: &RepoIndex, snapshots: &[Place]) -> Result<HashSet<ObjectKey>, Error> {
+async fn recall(hub: &Hub, repo: &RepoId, view: &View, snapshots: &[Place]) -> Result<HashSet<ObjectKey>, Error> {
     let mut named = HashSet::new();
     if snapshots.is_empty() {
         return Ok(named);
     }
     let _turn = hub.store.reading_turn().await?;
-    let mut records = hub.store.read_records(repo, index, snapshots)?;
+    let mut records = hub.store.read_places(repo, view, snapshots).await?;
     while let Some(record) = records.next().await? {
         let snapshot: Snapshot<'_> = rmp_serde::from_slice(&record).map_err(Error::internal)?;
         named.extend(snapshot.manifest.entries.iter().map(|(_, object)| object.key()));
@@ -154,15 +237,19 @@ async fn complete(hub: &Hub, user_id: &str, bundle: &mut Checked<'_>) -> Result<
     bundle.commits.iter_mut().try_for_each(|commit| commit.complete(author, &now))
 }
 
-fn write_pack(verdict: &Verdict<'_>) -> Result<WrittenPack, Error> {
+fn write_pack(verdict: &Verdict<'_>, reach: &Reach, ids: Ids) -> Result<WrittenPack, Error> {
     let commits: Vec<NewCommit<'_>> = verdict
         .commits
         .iter()
-        .map(|commit| NewCommit {
+        .zip(&verdict.generations)
+        .map(|(commit, generation)| NewCommit {
             node: PackedCommit {
                 id: commit.id.clone(),
                 parents: commit.parents.clone(),
                 snapshot: commit.snapshot.clone(),
+                generation: *generation,
+                // Opaque ids may be named long before what they name comes, so there all that comes counts as reached.
+                is_reached: !ids.are_checked() || reach.commits.contains(&commit.id),
             },
             record: commit.record(),
         })

@@ -30,12 +30,12 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 
 async fn publish(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.user(hub).await?;
-    let (repo, index) = hub.open_for_writing(&caller, &call.target()?, Need::RELIABLE_PACKS).await?;
+    let (repo, view) = hub.open_for_writing(&caller, &call.target()?, Need::RELIABLE_PACKS).await?;
     let ambient = hub.store.ambient();
     let release_id = ambient.ulid().to_string();
     let release = Release::check(call.decode()?, &release_id, repo.id.as_str(), &ambient.now_iso())?;
 
-    if hub.settings.ids.are_checked() && !index.graph().contains(&release.commit) {
+    if hub.settings.ids.are_checked() && view.present_commits([&release.commit]).await?.is_empty() {
         let mut missing = Missing::default();
         missing.note(|| format!("commit '{}' of release '{}'", release.commit, release.tag));
         missing.refuse()?;

@@ -18,7 +18,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 
 async fn stats(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.caller(hub).await?;
-    let (repo, index) = hub.open_with_index(caller.as_ref(), &call.target()?, Need::HISTORY).await?;
-    let stats = hub.store.stats(&repo, &index, PAGES_OF_A_REQUEST).await?;
+    let repo = hub.open_for_reading(caller.as_ref(), &call.target()?, Need::HISTORY).await?;
+    let stats = hub.store.stats(&repo, PAGES_OF_A_REQUEST).await?;
     call.respond(StatusCode::OK, &stats)
 }

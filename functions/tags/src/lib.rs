@@ -30,16 +30,17 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 
 async fn store(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.user(hub).await?;
-    let (repo, index) = hub.open_for_writing(&caller, &call.target()?, Need::RELIABLE_PACKS).await?;
+    let (repo, view) = hub.open_for_writing(&caller, &call.target()?, Need::RELIABLE_PACKS).await?;
     let request: TagsRequest<'_> = call.decode()?;
     let posted = request.tags.within("tags")?;
     let stored = posted.len();
 
+    let present = view.present_commits(posted.iter().map(|tag| &tag.commit_id)).await?;
     let mut missing = Missing::default();
     let mut labels: Vec<Label> = Vec::with_capacity(stored);
     for tag in &posted {
         let label = tag.tag.parse().map_err(|reason| Error::invalid("tag", reason))?;
-        if hub.settings.ids.are_checked() && !index.graph().contains(&tag.commit_id) {
+        if hub.settings.ids.are_checked() && !present.contains(&tag.commit_id) {
             missing.note(|| format!("commit '{}' of tag '{label}'", tag.commit_id));
         }
         labels.push(label);

@@ -4,14 +4,14 @@
 //! does not get in. An export that was interrupted goes on with the names that it began with, behind the last thing that
 //! is whole in its file.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use common::Hub;
 use common::id::{CommitId, ObjectKey, Slug, SnapshotId};
 use common::service::{Ids, Target, compute};
-use common::store::index::{ObjectPlace, Place, RepoIndex};
 use common::store::repo::{Need, Repo};
+use common::store::view::{Commit, ObjectPlace, Place, View};
 use common::wire;
 use common::wire::record::Snapshot;
 use common::wire::release::ReleaseFilter;
@@ -93,10 +93,10 @@ pub async fn export(hub: &Hub, target: &Target, path: &Path, progress: &Progress
     };
 
     // After the names, so that all that they name is in it.
-    let found = hub.store.repo_and_index(&id, Some(user), Need::HISTORY).await?;
-    let (_, index) = found.ok_or_else(|| missing(target))?;
-    let mut export = Export { hub, repo: &id, index: &index, file, had, progress };
-    for step in export.steps(&names)? {
+    let found = hub.store.repo(&id, Some(user), Need::HISTORY).await?;
+    let view = hub.store.view(&found.ok_or_else(|| missing(target))?);
+    let mut export = Export { hub, repo: &id, view: &view, file, had, progress };
+    for step in export.steps(&names).await? {
         export.step(&step).await?;
     }
     let holds = export.holds();
@@ -227,7 +227,7 @@ struct Step {
 struct Export<'a> {
     hub: &'a Hub,
     repo: &'a common::id::RepoId,
-    index: &'a RepoIndex,
+    view: &'a View,
     file: Writer,
     had: Had,
     progress: &'a ProgressBar,
@@ -235,31 +235,32 @@ struct Export<'a> {
 
 impl Export<'_> {
     /// What is to be written, in its order: the default branch's history, then the rest, parents first.
-    fn steps(&self, names: &Names) -> Result<Vec<Step>, Error> {
-        let graph = self.index.graph();
+    async fn steps(&self, names: &Names) -> Result<Vec<Step>, Error> {
         let lost = |id: &CommitId| Error::Damaged(format!("commit {id} is named and is in no pack"));
+        let present = self.view.present_commits(names.heads.values()).await?;
         // A lenient hub takes tags and releases of commits that it does not have.
-        if let Some(id) = names.heads.values().find(|id| !graph.contains(id)) {
+        if let Some(id) = names.heads.values().find(|id| !present.contains(id)) {
             return Err(lost(id));
         }
-        let first: Vec<&CommitId> = names.heads.get(&names.default_branch).into_iter().collect();
-        let all: Vec<&CommitId> = names.heads.values().chain(names.named()).collect();
-        let mut ordered = graph.difference(first.iter().copied(), []).commits;
-        ordered.extend(graph.difference(all.iter().copied(), first.iter().copied()).commits);
+        let first: Vec<CommitId> = names.heads.get(&names.default_branch).cloned().into_iter().collect();
+        let all: Vec<CommitId> = names.heads.values().chain(names.named()).cloned().collect();
+        let mut history = self.view.history();
+        let mut ordered = history.difference(&first, &HashSet::new()).await?.commits;
+        ordered.extend(history.difference(&all, &first.into_iter().collect()).await?.commits);
+        let places = self.snapshot_places(&ordered).await?;
 
         let mut steps = Vec::new();
         let mut step = Step { commits: Vec::new(), snapshots: Vec::new() };
-        let mut taken: HashSet<&SnapshotId> = HashSet::new();
+        let mut taken: HashSet<SnapshotId> = HashSet::new();
         let mut bytes = 0;
-        for id in ordered {
-            if self.had.commits.contains(id) {
+        for (id, entry) in ordered {
+            if self.had.commits.contains(&id) {
                 continue;
             }
-            let entry = graph.payload(id).ok_or_else(|| lost(id))?;
             let snapshot = match &entry.snapshot {
                 // What is written already is whole only if a commit that names it is.
-                Some(snapshot) if taken.insert(snapshot) => match self.index.snapshot(snapshot) {
-                    Some(place) => Some(place),
+                Some(snapshot) if taken.insert(snapshot.clone()) => match places.get(snapshot) {
+                    Some(place) => Some(*place),
                     None if self.hub.settings.ids == Ids::Lenient => None,
                     None => return Err(Error::Damaged(format!("snapshot {snapshot} is in no pack"))),
                 },
@@ -271,7 +272,7 @@ impl Export<'_> {
                 bytes = 0;
             }
             bytes += more;
-            step.commits.push((id.clone(), entry.place));
+            step.commits.push((id, entry.place));
             step.snapshots.extend(snapshot);
         }
         if !step.commits.is_empty() {
@@ -280,26 +281,27 @@ impl Export<'_> {
         Ok(steps)
     }
 
+    /// Where the snapshots of commits lie.
+    async fn snapshot_places(&self, commits: &[(CommitId, Commit)]) -> Result<HashMap<SnapshotId, Place>, Error> {
+        let ids: HashSet<&SnapshotId> = commits.iter().filter_map(|(_, commit)| commit.snapshot.as_ref()).collect();
+        let found = self.view.snapshots(ids).await?;
+        Ok(found.into_iter().map(|(id, snapshot)| (id, snapshot.place)).collect())
+    }
+
     /// Writes the snapshots of a step, the objects that are new in them, and its commits.
     async fn step(&mut self, step: &Step) -> Result<(), Error> {
         let store = &self.hub.store;
         let mut places = step.snapshots.clone();
         places.sort_unstable();
-        let mut records = store.read_records(self.repo, self.index, &places)?;
-        let (mut packed, mut large) = (Vec::new(), Vec::new());
+        let mut records = store.read_places(self.repo, self.view, &places).await?;
         let mut wanted: HashSet<ObjectKey> = HashSet::new();
         while let Some(record) = records.next().await? {
             let snapshot: Snapshot<'_> = rmp_serde::from_slice(&record)
                 .map_err(|error| Error::Damaged(format!("a snapshot cannot be read: {error}")))?;
             for (_, object) in &snapshot.manifest.entries {
                 let key = object.key();
-                if self.had.objects.contains(&key) || !wanted.insert(key.clone()) {
-                    continue;
-                }
-                match self.index.object(&key) {
-                    Some(ObjectPlace::Packed(place)) => packed.push((place, key)),
-                    Some(ObjectPlace::Large(place)) => large.push((place, key)),
-                    None => return Err(Error::Damaged(format!("object {} is in no pack", key.as_ref()))),
+                if !self.had.objects.contains(&key) {
+                    wanted.insert(key);
                 }
             }
             let id = snapshot.snapshot_id.clone();
@@ -309,9 +311,19 @@ impl Export<'_> {
             }
         }
 
+        let known = self.view.objects(&wanted).await?;
+        let (mut packed, mut large) = (Vec::new(), Vec::new());
+        for key in wanted {
+            match known.get(&key).map(|object| object.place) {
+                Some(ObjectPlace::Packed(place)) => packed.push((place, key)),
+                Some(ObjectPlace::Large(place)) => large.push((place, key)),
+                None => return Err(Error::Damaged(format!("object {} is in no pack", key.as_ref()))),
+            }
+        }
         packed.sort_unstable();
+        large.sort_unstable_by(|(_, a), (_, b)| a.cmp(b));
         let places: Vec<Place> = packed.iter().map(|(place, _)| *place).collect();
-        let mut records = store.read_records(self.repo, self.index, &places)?;
+        let mut records = store.read_places(self.repo, self.view, &places).await?;
         for (_, key) in packed {
             let content = records.next().await?.ok_or_else(|| Error::Damaged("an object is missing".to_owned()))?;
             let is_proved = compute(|| common::id::ObjectId::of(&content).key() == key);
@@ -332,7 +344,7 @@ impl Export<'_> {
         }
 
         let places: Vec<Place> = step.commits.iter().map(|(_, place)| *place).collect();
-        let mut records = store.read_records(self.repo, self.index, &places)?;
+        let mut records = store.read_places(self.repo, self.view, &places).await?;
         for (id, _) in &step.commits {
             let record = records.next().await?.ok_or_else(|| Error::Damaged("a commit is missing".to_owned()))?;
             compute(|| self.file.entry(&Name::Commit(id.clone()), &record))?;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use common::pack::index::FOOTER_LENGTH;
 use common::service::CutOff;
 use proptest::prelude::*;
 use tests::client::Answer;
@@ -161,11 +162,11 @@ async fn a_pack_that_is_gone_is_a_500_for_whoever_needs_it() {
 
     let last = [history.last()];
     let cold = cloud.process();
-    for process in [&warm, &cold] {
-        let answer = process.fetch::<_, &str>("song", &last, &[]).await.expect("nothing was sent yet");
-        answer.refused(500, "internal_error");
-        assert_eq!(process.heads("song").await["main"], history.last());
-    }
+    let answer = cold.fetch::<_, &str>("song", &last, &[]).await.expect("nothing was sent yet");
+    answer.refused(500, "internal_error");
+    assert_eq!(cold.heads("song").await["main"], history.last());
+    // A process that remembers the pack, which is a small one, has no need of it.
+    assert_well(&warm, &history).await;
     // Whoever has what was in it gets the rest.
     let parent = history.commit(history.last()).parents()[0];
     let answer = warm.fetch("song", &last, &[parent]).await.expect("a whole answer").expect(200);
@@ -179,7 +180,12 @@ async fn a_push_that_cannot_read_the_index_changes_nothing() {
     let process = cloud.process();
     process.push_onto("song", "main", &history, &[], &ids[4]).await.expect(200);
     let heads = |head: &str| BTreeMap::from([("main".to_owned(), head.to_owned())]);
-    for (fault, status) in [(Fault::FlippedBit(77), 500), (Fault::CutShort(40), 500), (Fault::BrokenOff(40), 503)] {
+    // A small pack is read up to the end of its table, which is in front of the footer. What is damaged in front of the
+    // table is nothing to a push.
+    let sizes = cloud.stored("packs/").await;
+    let in_the_table = (sizes.values().max().expect("a pack") - FOOTER_LENGTH as u64 - 50) * 8;
+    let faults = [(Fault::FlippedBit(in_the_table), 500), (Fault::CutShort(40), 500), (Fault::BrokenOff(40), 503)];
+    for (fault, status) in faults {
         let process = cloud.process();
         process.tap.fail_always(fault, is_read);
         process.push_onto("song", "main", &history, &[&ids[4]], &ids[5]).await.refused(status, "");

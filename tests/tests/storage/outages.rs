@@ -59,10 +59,26 @@ async fn give_up(
     is_away: fn(&Call) -> bool,
     request: impl AsyncFn(&Process, &str) -> Answer,
 ) {
+    give_up_in(cloud, faults, is_away, false, request).await;
+}
+
+/// The same in a process that remembers no pack, where a request `reads_packs`.
+async fn give_up_in(
+    cloud: &Cloud,
+    faults: &[Fault],
+    is_away: fn(&Call) -> bool,
+    reads_packs: bool,
+    request: impl AsyncFn(&Process, &str) -> Answer,
+) {
     let mut wrong = Vec::new();
     for fault in faults {
         let slug = tests::hub::fresh_name("song");
-        let process = warm(cloud, &slug).await;
+        let mut process = warm(cloud, &slug).await;
+        if reads_packs {
+            // Another, which remembers the name of the repo and none of its packs.
+            process = cloud.process();
+            process.refs(&slug).await.expect(200);
+        }
         process.tap.take();
         process.tap.fail_always(*fault, is_away);
         let began = Instant::now();
@@ -132,7 +148,7 @@ async fn refs_without_dynamodb_are_a_503() {
 async fn a_fetch_without_storage_is_a_503() {
     let cloud = Cloud::start().await;
     give_up(&cloud, &OF_DYNAMODB, is_dynamodb, fetch_all).await;
-    give_up(&cloud, &OF_S3, Call::is_s3, fetch_all).await;
+    give_up_in(&cloud, &OF_S3, Call::is_s3, true, fetch_all).await;
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! What a repo is said to cost is what its requests are seen to ask of the storage.
 
+use std::collections::BTreeSet;
+
 use common::price;
 use local::router::Function;
 use tests::history;
@@ -58,11 +60,12 @@ async fn where_a_branch_was_forced_away_a_clone_makes_no_more_calls_than_are_cou
     let song = Song::push(&cloud).await;
     let process = cloud.process();
     let stats = stats(&process, song.slug).await;
-    process.tap.take();
+    // One that knows the repo.
+    clone(&process, &process, song.slug).await;
     let (calls, gets) = counts(&clone(&process, &process, song.slug).await);
     let (said_calls, said_gets) = said(&stats, "warm");
     assert_eq!(calls, said_calls);
-    assert!((said_gets - 2..=said_gets).contains(&gets), "{gets} of {said_gets}");
+    assert!((said_gets.saturating_sub(2)..=said_gets).contains(&gets), "{gets} of {said_gets}");
 }
 
 #[tokio::test]
@@ -98,5 +101,8 @@ async fn stats_take_two_steps() {
     process.tap.take();
     stats(&process, song.slug).await;
     let items = ["GetItem MEMBER#", "GetItem META", "Query PACK#", "Query REF#"];
-    assert_eq!(sequence(&process.tap.take()), [items.as_slice(), &["LIST objects/", "LIST packs/"]]);
+    let calls = process.tap.take();
+    let steps = sequence(&calls).into_iter().map(|step| step.into_iter().collect::<BTreeSet<_>>());
+    let steps: Vec<BTreeSet<&str>> = steps.collect();
+    assert_eq!(steps, [BTreeSet::from(items), BTreeSet::from(["GET packs/ ranged", "LIST objects/", "LIST packs/"])]);
 }

@@ -8,6 +8,7 @@ use crate::pack::{NewCommit, NewObject, NewPack, NewSnapshot, PackedCommit, Writ
 use crate::service::compute;
 use crate::store::packs::StoredPack;
 use crate::store::{Error, Store};
+use crate::table::UNKNOWN_GENERATION;
 use crate::wire::commit::Commit;
 
 /// Bytes of records that one pack takes; a larger record has a pack of its own. With its compressed form it is in memory
@@ -91,6 +92,9 @@ impl<'b> Builder<'b> {
             id: commit.id.clone(),
             parents: commit.parents.clone(),
             snapshot: commit.snapshot.clone(),
+            // It follows from the ancestors, whoever walks there.
+            generation: UNKNOWN_GENERATION,
+            is_reached: false,
         };
         let new = NewPack {
             commits: commits.iter().map(|c| NewCommit { node: commit(c), record: c.record() }).collect(),

@@ -25,6 +25,12 @@ fn long_graph() -> Graph<Id, ()> {
     graph
 }
 
+fn unnumbered(
+    commits: impl IntoIterator<Item = NewCommit<Id, ()>>,
+) -> impl Iterator<Item = (NewCommit<Id, ()>, Option<u32>)> {
+    commits.into_iter().map(|commit| (commit, None))
+}
+
 fn assert_few(visits: usize) {
     assert!((1..=10).contains(&visits), "{visits} commits visited");
 }
@@ -71,14 +77,14 @@ fn a_long_bundle_fits_a_small_stack() {
 #[test]
 fn extending_a_long_history_by_few_commits_numbers_only_these() {
     let mut graph = long_graph();
-    let numbered = graph.link_and_number(linear(LONG - 3..LONG + 3)).expect("no cycle");
+    let numbered = graph.link_and_number(unnumbered(linear(LONG - 3..LONG + 3))).expect("no cycle");
     assert_eq!(numbered, 3);
     assert_eq!(graph.generation(&(LONG + 2)), Some(LONG + 3));
 
     let dangling = NewCommit { id: LONG + 4, parents: vec![LONG + 3], payload: () };
-    assert_eq!(graph.link_and_number([dangling]), Ok(1));
+    assert_eq!(graph.link_and_number(unnumbered([dangling])), Ok(1));
     let arriving = linear(LONG + 3..LONG + 4);
-    assert_eq!(graph.link_and_number(arriving), Ok(3), "itself, and again with its descendant");
+    assert_eq!(graph.link_and_number(unnumbered(arriving)), Ok(3), "itself, and again with its descendant");
 }
 
 #[test]
@@ -86,16 +92,16 @@ fn an_incremental_difference_visits_only_what_is_new() {
     let graph = long_graph();
     let tip = LONG - 1;
 
-    let (commits, painting) = graph.paint_difference(&[tip], &[tip - 3]);
+    let (commits, painting) = graph.paint_difference(&[tip], &[tip - 3], |_| false);
     assert_eq!(commits.len(), 3);
     assert_few(painting.visits());
 
     let everything_else: Vec<Id> = (0..=tip - 3).collect();
-    let (commits, painting) = graph.paint_difference(&[tip], &everything_else);
+    let (commits, painting) = graph.paint_difference(&[tip], &everything_else, |_| false);
     assert_eq!(commits.len(), 3);
     assert_few(painting.visits());
 
-    let (commits, painting) = graph.paint_difference(&[tip - 3], &[tip]);
+    let (commits, painting) = graph.paint_difference(&[tip - 3], &[tip], |_| false);
     assert_eq!(commits.len(), 0);
     assert_few(painting.visits());
 }
@@ -109,9 +115,9 @@ fn ancestry_and_common_ancestors_of_new_commits_leave_the_old_ones_alone() {
     let merge = NewCommit { id: LONG + 2, parents: vec![tip, LONG + 1], payload: () };
     graph.extend([branch, unrelated, merge]).expect("no cycle");
 
-    assert_few(graph.paint_down_to(tip - 3, tip).visits());
-    assert_few(graph.paint_down_to(tip - 1, LONG).visits());
-    assert_few(graph.paint_down_to(LONG + 1, LONG + 2).visits());
+    assert_few(graph.paint_down_to(tip - 3, [tip]).visits());
+    assert_few(graph.paint_down_to(tip - 1, [LONG]).visits());
+    assert_few(graph.paint_down_to(LONG + 1, [LONG + 2]).visits());
 
     let (best, painting) = graph.paint_down_to_common(&[tip], &[LONG]);
     assert_eq!(best, [tip - 2]);

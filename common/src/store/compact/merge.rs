@@ -16,12 +16,14 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::order;
 use crate::id::{ObjectKey, RepoId, SnapshotId};
 use crate::pack::index::FrameRecords;
+use crate::pack::index::decode_table;
 use crate::pack::{
     self, Contents, Elsewhere, GraphSection, PackId, PackSummary, PackWriter, PackedCommit, WrittenPack,
 };
 use crate::service::compute;
+use crate::store::catalog::Catalog;
 use crate::store::garbage::Garbage;
-use crate::store::index::{ObjectPlace, PackFrame, Place, RepoIndex, decode_sections, sections_range};
+use crate::store::view::{ObjectPlace, PackFrame, Place};
 use crate::store::{Error, Store};
 use crate::wire::record::Snapshot;
 
@@ -89,7 +91,7 @@ pub(in crate::store) async fn split(
 fn open<'s>(store: &'s Store, repo: &'s RepoId, inputs: Vec<Input>) -> Result<(Reader<'s>, Records), Error> {
     let (queues, sources): (Vec<_>, HashMap<_, _>) = inputs.into_iter().map(Input::split).unzip();
     let sections = queues.iter().map(|(pack, graph, contents)| (*pack, graph.clone(), contents.clone()));
-    let index = RepoIndex::of(sections.collect())?;
+    let index = Catalog::of(sections.collect())?;
     let records = Records::of(&index, queues);
     Ok((Reader { store, repo, index, sources, frames: HashMap::new() }, records))
 }
@@ -207,14 +209,15 @@ struct Input {
 
 impl Input {
     async fn read(store: &Store, repo: &RepoId, pack: PackId, summary: PackSummary) -> Result<Self, Error> {
-        let sections = sections_range(pack, &summary)?;
-        let start = if summary.size <= WHOLE_BYTES { 0 } else { sections.start };
-        let read = store.get_pack_range(repo, pack, start..sections.end).await?;
-        let offset = usize::try_from(sections.start - start).map_err(Error::fault)?;
-        let (graph, contents) = decode_sections(pack, &summary, read.get(offset..).unwrap_or_default())?;
+        let table = summary.table;
+        let start = if summary.size <= WHOLE_BYTES { 0 } else { table.offset };
+        let read = store.get_pack_range(repo, pack, start..table.range().end).await?;
+        let offset = usize::try_from(table.offset.saturating_sub(start)).map_err(Error::fault)?;
+        let stored = read.slice(offset.min(read.len())..);
+        let (graph, contents) = compute(|| decode_table(pack, &table, stored))?;
         // Of a large one nothing of this is needed again.
         let read = if start == 0 { Read { start, bytes: read } } else { Read::default() };
-        Ok(Self { pack, graph, contents, source: Source { end: sections.start, read } })
+        Ok(Self { pack, graph, contents, source: Source { end: table.offset, read } })
     }
 
     fn split(self) -> ((PackId, GraphSection, Contents), (PackId, Source)) {
@@ -233,7 +236,7 @@ struct Records {
 }
 
 impl Records {
-    fn of(index: &RepoIndex, packs: Vec<(PackId, GraphSection, Contents)>) -> Self {
+    fn of(index: &Catalog, packs: Vec<(PackId, GraphSection, Contents)>) -> Self {
         let mut records = Self {
             commits: Vec::with_capacity(packs.len()),
             snapshots: Vec::with_capacity(packs.len()),
@@ -250,7 +253,7 @@ impl Records {
             for of_frame in contents.records {
                 let mut start = 0_u32;
                 let mut place = |length: u32| {
-                    let place = Place { frame, start, length };
+                    let place = Place { table: 0, frame, start, length };
                     start = start.saturating_add(length);
                     place
                 };
@@ -362,7 +365,7 @@ impl Records {
 struct Reader<'s> {
     store: &'s Store,
     repo: &'s RepoId,
-    index: RepoIndex,
+    index: Catalog,
     sources: HashMap<PackId, Source>,
     frames: HashMap<u32, OpenFrame>,
 }
@@ -385,7 +388,7 @@ impl Reader<'_> {
         let raw = match self.frames.get(&place.frame).and_then(|frame| frame.raw.clone()) {
             Some(raw) => raw,
             None => {
-                let located = *self.index.frame(place).ok_or_else(missing)?;
+                let located = self.index.frame(place).ok_or_else(missing)?;
                 let stored = self.stored(&located).await?;
                 compute(|| located.frame.open(located.pack, located.number, &stored))?
             }
@@ -435,7 +438,7 @@ struct Paths {
 
 impl Paths {
     /// Takes the paths of a snapshot's objects, of those that have none yet.
-    fn learn(&mut self, index: &RepoIndex, record: &[u8]) -> Result<(), Error> {
+    fn learn(&mut self, index: &Catalog, record: &[u8]) -> Result<(), Error> {
         self.manifest_bytes = self.manifest_bytes.saturating_add(record.len());
         if self.manifest_bytes > MANIFEST_BYTES {
             return Ok(());

@@ -72,7 +72,8 @@ mod tests {
 
     fn commit(id: &str, parents: &[&str]) -> (PackedCommit, ()) {
         let parents = parents.iter().map(|parent| parent.parse().unwrap()).collect();
-        (PackedCommit { id: id.parse().unwrap(), parents, snapshot: None }, ())
+        let id = id.parse().unwrap();
+        (PackedCommit { id, parents, snapshot: None, generation: 1, is_reached: true }, ())
     }
 
     fn merged(queues: Vec<Vec<(PackedCommit, ())>>) -> Vec<String> {

@@ -187,8 +187,8 @@ impl Store {
         let heads = self.query::<RefItem>(repo, REF_PREFIX, MAX_BRANCHES).await?;
         let aside = self.set_aside(repo).await?;
         let (mut commits, mut parents) = (HashSet::new(), HashSet::new());
-        let mut sections = self.sections(repo, named);
-        while let Some(read) = sections.next().await {
+        let mut tables = self.tables(repo, named);
+        while let Some(read) = tables.next().await {
             let (pack, graph, contents) = read?;
             forget_listed(&mut objects, repo, pack, &contents);
             for node in graph.0 {
@@ -211,26 +211,27 @@ impl Store {
         Ok(aside.into_iter().map(|(pack, _)| pack).collect())
     }
 
-    fn sections<'a>(
+    fn tables<'a>(
         &'a self,
         repo: &'a RepoId,
         packs: &[(PackId, PackSummary)],
     ) -> impl Stream<Item = Result<(PackId, GraphSection, Contents), Error>> + Unpin + 'a {
-        let reads = stream::iter(packs.to_vec()).map(move |(pack, summary)| self.read_sections(repo, pack, summary));
+        let reads = stream::iter(packs.to_vec())
+            .map(move |(pack, summary)| async move { self.read_table(repo, pack, &summary).await });
         Box::pin(reads.buffer_unordered(PARALLEL))
     }
 
     /// The keys among these that are no pack's large objects.
     ///
     /// # Errors
-    /// When the stores do not answer, or a section is damaged.
+    /// When the stores do not answer, or a table is damaged.
     pub(crate) async fn unlisted(&self, repo: &RepoId, mut keys: HashSet<String>) -> Result<HashSet<String>, Error> {
         if keys.is_empty() {
             return Ok(keys);
         }
         let named = self.packs(repo).await?;
-        let mut sections = self.sections(repo, &named);
-        while let Some(read) = sections.next().await {
+        let mut tables = self.tables(repo, &named);
+        while let Some(read) = tables.next().await {
             let (pack, _, contents) = read?;
             forget_listed(&mut keys, repo, pack, &contents);
         }

@@ -10,13 +10,13 @@ use super::PutOff;
 use crate::id::{CommitId, ObjectKey, RepoId, SnapshotId};
 use crate::pack::index::FrameRecords;
 use crate::pack::{Contents, GraphSection, Kind, PackId, PackSummary};
-use crate::store::index::RepoIndex;
+use crate::store::catalog::Catalog;
 use crate::store::items::{LOG_PREFIX, REF_PREFIX, RELEASE_PREFIX, RefItem, TAG_PREFIX};
 use crate::store::{Error, Store};
 use crate::wire::limits::{MAX_BRANCHES, MAX_RELEASES_OF_REPO, MAX_TAGS_OF_REPO};
 use crate::wire::record::Snapshot;
 
-/// Index sections read at the same time.
+/// Tables read at the same time.
 const PARALLEL_READS: usize = 16;
 /// Lines of the push log within the retention. With more, the repo has been pushed to once a second for all of it.
 const MAX_LINES: usize = 2_600_000;
@@ -35,7 +35,7 @@ pub(super) struct Held {
 pub(super) struct Holdings {
     pub(super) packs: Vec<Held>,
     /// Where it lies.
-    pub(super) index: RepoIndex,
+    pub(super) index: Catalog,
 }
 
 /// The commits that have names.
@@ -126,14 +126,14 @@ impl Store {
         }
         let packs: Vec<Held> = stream::iter(packs.to_vec())
             .map(|(pack, summary)| async move {
-                let (pack, graph, contents) = self.read_sections(repo, pack, summary).await?;
+                let (pack, graph, contents) = self.read_table(repo, pack, &summary).await?;
                 Ok::<_, Error>(Held { pack, summary, graph, contents })
             })
             .buffered(PARALLEL_READS)
             .try_collect()
             .await?;
-        let sections = packs.iter().map(|held| (held.pack, held.graph.clone(), held.contents.clone()));
-        let index = RepoIndex::of(sections.collect())?;
+        let tables = packs.iter().map(|held| (held.pack, held.graph.clone(), held.contents.clone()));
+        let index = Catalog::of(tables.collect())?;
         Ok(Ok(Holdings { packs, index }))
     }
 
@@ -169,7 +169,7 @@ impl Store {
     pub(super) async fn read_manifests(
         self: &Arc<Self>,
         repo: &RepoId,
-        index: &RepoIndex,
+        index: &Catalog,
         snapshots: impl Iterator<Item = &SnapshotId>,
         limit: u64,
         mut see: impl FnMut(ObjectKey) -> Result<(), PutOff>,
@@ -179,7 +179,7 @@ impl Store {
             return Ok(Err(PutOff::TooLarge));
         }
         places.sort_unstable();
-        let mut records = self.read_records(repo, index, &places)?;
+        let mut records = self.read_records(repo, |place| index.frame(place), &places)?;
         while let Some(record) = records.next().await? {
             let snapshot: Snapshot<'_> =
                 rmp_serde::from_slice(&record).map_err(|error| Error::Damaged(format!("a snapshot: {error}")))?;

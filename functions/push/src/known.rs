@@ -1,0 +1,106 @@
+//! What a repo has of all that a push names: looked up beforehand, so that the verdict is pure.
+
+use std::collections::{HashMap, HashSet};
+
+use common::id::{CommitId, ObjectKey, SnapshotId};
+use common::store;
+use common::store::view::{Commit, Place, Snapshot, View};
+use common::wire::request::Heads;
+
+use crate::judge::Checked;
+
+/// What one view of a repo has of what a push names. What was not looked up counts as absent.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    commits: HashMap<CommitId, Commit>,
+    snapshots: HashMap<SnapshotId, Snapshot>,
+    /// Whether a branch has reached them.
+    objects: HashMap<ObjectKey, bool>,
+}
+
+impl Known {
+    /// Looks up what a push names.
+    ///
+    /// # Errors
+    /// As [`Self::add_commits`].
+    pub async fn of(view: &View, bundle: &Checked<'_>, heads: &Heads) -> Result<Self, store::Error> {
+        let mut known = Self::default();
+        known.add_commits(view, bundle.named_commits(heads)).await?;
+        known.add_snapshots(view, bundle.named_snapshots()).await?;
+        known.add_objects(view, &bundle.named_objects()).await?;
+        Ok(known)
+    }
+
+    /// Looks commits up.
+    ///
+    /// # Errors
+    /// When the storage does not answer, as all of these.
+    pub async fn add_commits<'i>(
+        &mut self,
+        view: &View,
+        ids: impl IntoIterator<Item = &'i CommitId>,
+    ) -> Result<(), store::Error> {
+        let new: HashSet<&CommitId> = ids.into_iter().filter(|id| !self.commits.contains_key(*id)).collect();
+        self.commits.extend(view.commits(new).await?);
+        Ok(())
+    }
+
+    /// Looks snapshots up.
+    ///
+    /// # Errors
+    /// As [`Self::add_commits`].
+    pub async fn add_snapshots<'i>(
+        &mut self,
+        view: &View,
+        ids: impl IntoIterator<Item = &'i SnapshotId>,
+    ) -> Result<(), store::Error> {
+        let new: HashSet<&SnapshotId> = ids.into_iter().filter(|id| !self.snapshots.contains_key(*id)).collect();
+        self.snapshots.extend(view.snapshots(new).await?);
+        Ok(())
+    }
+
+    /// Looks objects up.
+    ///
+    /// # Errors
+    /// As [`Self::add_commits`].
+    pub async fn add_objects<'i>(
+        &mut self,
+        view: &View,
+        keys: impl IntoIterator<Item = &'i ObjectKey>,
+    ) -> Result<(), store::Error> {
+        let new: HashSet<&ObjectKey> = keys.into_iter().filter(|key| !self.objects.contains_key(*key)).collect();
+        let found = view.objects(new).await?;
+        self.objects.extend(found.into_iter().map(|(key, object)| (key, object.is_reached)));
+        Ok(())
+    }
+
+    /// A commit of the repo.
+    pub fn commit(&self, id: &CommitId) -> Option<&Commit> {
+        self.commits.get(id)
+    }
+
+    /// Whether the repo has a commit.
+    pub fn has_commit(&self, id: &CommitId) -> bool {
+        self.commits.contains_key(id)
+    }
+
+    /// Whether the repo has a snapshot.
+    pub fn has_snapshot(&self, id: &SnapshotId) -> bool {
+        self.snapshots.contains_key(id)
+    }
+
+    /// Where a snapshot lies that was stored before any branch reached it: its objects may still be unseen.
+    pub fn snapshot_ahead(&self, id: &SnapshotId) -> Option<Place> {
+        self.snapshots.get(id).filter(|snapshot| !snapshot.is_reached).map(|snapshot| snapshot.place)
+    }
+
+    /// Whether the repo has an object.
+    pub fn has_object(&self, key: &ObjectKey) -> bool {
+        self.objects.contains_key(key)
+    }
+
+    /// Whether a branch has reached an object.
+    pub fn is_reached(&self, key: &ObjectKey) -> bool {
+        self.objects.get(key) == Some(&true)
+    }
+}
