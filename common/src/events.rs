@@ -12,6 +12,7 @@ use crate::store::Error;
 use crate::store::items::{
     Item, LOG_PREFIX, LogItem, META, MetaItem, PK, RELEASE_PREFIX, SK, TAG_PREFIX, TagItem, Visibility, decode, repo_of,
 };
+use crate::wire::domain::Domain;
 
 /// The version of the schema that events are written in. Fields may be added to a version; none is taken away or changed.
 pub const VERSION: u32 = 1;
@@ -106,7 +107,7 @@ pub enum Details {
         name: String,
         /// A sentence about it.
         description: String,
-        /// What kind of content it holds.
+        /// What kind of content it holds, as far as is known then.
         domain: String,
         /// The branch that a clone checks out.
         default_branch: String,
@@ -179,6 +180,7 @@ impl Occurrence {
         }
         if sk == META {
             let MetaItem { name, description, domain, default_branch, owner_user_id, .. } = decode(item)?;
+            let domain = Domain::told(&domain).as_str().to_owned();
             let details = Details::RepoCreated { name, description, domain, default_branch };
             return Ok(Some(Self { id: ulid(repo.as_str())?, repo, by: Some(owner_user_id), details }));
         }

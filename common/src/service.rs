@@ -350,6 +350,7 @@ impl Hub {
             packs: 0,
             condemned: Vec::new(),
             was_pushed_to: false,
+            has_domain: false,
             has_uploads: false,
             creates: Some(new),
         };
@@ -421,6 +422,8 @@ pub struct Destination {
     pub condemned: Vec<PackId>,
     /// Whether a branch was ever pushed to it.
     pub was_pushed_to: bool,
+    /// Whether somebody has chosen what kind of content it holds.
+    pub has_domain: bool,
     /// Whether objects may have been uploaded to it that nobody has looked at.
     pub has_uploads: bool,
     /// The repo again, if this push is to make it.
@@ -431,6 +434,7 @@ impl Destination {
     fn of(repo: Repo) -> Self {
         Self {
             was_pushed_to: repo.meta.first_pushed_at.is_some(),
+            has_domain: !repo.meta.domain.is_empty(),
             has_uploads: repo.has_uploads,
             packs: repo.packs.len() + repo.condemned.len(),
             condemned: repo.condemned,

@@ -312,6 +312,11 @@ impl Remote {
         self.get("refs").await.expect(200)["default_branch"].as_str().expect("a default branch").to_owned()
     }
 
+    /// `GET /refs`, `domain` only.
+    pub async fn domain(&self) -> String {
+        self.get("refs").await.expect(200)["domain"].as_str().expect("a word").to_owned()
+    }
+
     /// `POST /push` with all that the bundle has.
     pub async fn push_pack(&self, branch: &str, force: bool, bundle: &Pack) -> Answer {
         self.post("push", &json!({"bundle": bundle.to_value(), "branch": branch, "force": force})).await

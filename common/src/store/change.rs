@@ -14,6 +14,7 @@ use super::packs::StoredPack;
 use super::view::remember_pack;
 use super::{Error, FIRST_PAUSE, Store, passes};
 use crate::id::{BranchName, CommitId, RepoId};
+use crate::wire::domain::Domain;
 
 /// Attempts at a transaction that was throttled, in conflict with another, or not answered.
 const TRANSACT_ATTEMPTS: u32 = 10;
@@ -50,6 +51,8 @@ pub struct BranchMove<'a> {
     pub forced: bool,
     /// Whether no branch was ever pushed to the repo, so that this one becomes its default branch.
     pub is_first: bool,
+    /// What kind of content the repo holds, if this is the first, says so, and nobody has chosen.
+    pub domain: Option<Domain>,
 }
 
 /// What became of a conditional transaction.
@@ -114,20 +117,21 @@ impl Store {
             items.push(put_new(table, moved)?);
             marker.get_or_insert(log_key);
         }
-        let first_branch = change.branch.as_ref().filter(|branch| branch.is_first).map(|branch| branch.name);
-        match (change.creates, first_branch) {
+        let first = change.branch.as_ref().filter(|branch| branch.is_first);
+        match (change.creates, first) {
             (Some(repo), None) => {
                 items.extend(repo.items(self)?);
                 meta = Some(encode(&Key::meta(&repo.id), &repo.meta)?);
             }
             (Some(repo), Some(branch)) => {
                 let mut repo = repo.clone();
-                repo.meta.default_branch = branch.to_string();
+                repo.meta.default_branch = branch.name.to_string();
+                repo.meta.domain = branch.domain.map_or(repo.meta.domain, |domain| domain.as_str().to_owned());
                 repo.meta.first_pushed_at = Some(now);
                 items.extend(repo.items(self)?);
                 meta = Some(encode(&Key::meta(&repo.id), &repo.meta)?);
             }
-            (None, Some(branch)) => items.push(set_default_branch(table, change.repo, branch, now)?),
+            (None, Some(branch)) => items.push(note_first_push(table, change.repo, branch, now)?),
             (None, None) => {}
         }
 
@@ -260,21 +264,28 @@ fn put_instead(table: &str, item: Item, before: &CommitId) -> Result<TransactWri
     Ok(TransactWriteItem::builder().put(put).build())
 }
 
-fn set_default_branch(
+/// What a repo's item about itself says from its first push on.
+fn note_first_push(
     table: &str,
     repo: &RepoId,
-    branch: &BranchName,
+    branch: &BranchMove<'_>,
     now: String,
 ) -> Result<TransactWriteItem, Error> {
     let update = Update::builder()
         .table_name(table)
         .set_key(Some(Key::meta(repo).item()))
-        .update_expression("SET default_branch = :branch, first_pushed_at = :now")
         .condition_expression("attribute_exists(#pk) AND attribute_not_exists(first_pushed_at)")
         .expression_attribute_names("#pk", PK)
-        .expression_attribute_values(":branch", AttributeValue::S(branch.to_string()))
-        .expression_attribute_values(":now", AttributeValue::S(now))
-        .build()
-        .map_err(Error::fault)?;
-    Ok(TransactWriteItem::builder().update(update).build())
+        .expression_attribute_values(":branch", AttributeValue::S(branch.name.to_string()))
+        .expression_attribute_values(":now", AttributeValue::S(now));
+    let set = "SET default_branch = :branch, first_pushed_at = :now";
+    let update = match branch.domain {
+        None => update.update_expression(set),
+        // DynamoDB keeps the name for itself.
+        Some(domain) => update
+            .update_expression(format!("{set}, #domain = :domain"))
+            .expression_attribute_names("#domain", "domain")
+            .expression_attribute_values(":domain", AttributeValue::S(domain.as_str().to_owned())),
+    };
+    Ok(TransactWriteItem::builder().update(update.build().map_err(Error::fault)?).build())
 }

@@ -250,7 +250,8 @@ pub struct MetaItem {
     pub owner_user_id: String,
     /// Who may know of it.
     pub visibility: Visibility,
-    /// What kind of content it holds.
+    /// What kind of content it holds, as somebody has chosen or the first push has said; else empty. Clients are told
+    /// [`Domain::told`](crate::wire::domain::Domain::told).
     pub domain: String,
     /// A sentence about it.
     pub description: String,

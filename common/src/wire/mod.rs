@@ -2,11 +2,13 @@
 //!
 //! - [`encoding`]: JSON and msgpack, negotiated from the headers; decoding that stops at its bounds.
 //! - [`request`]: one type for each request and answer, built of [`commit`]s, [`record`]s and [`release`]s.
+//! - [`domain`]: what kind of content a repo holds.
 //! - `fields`: a record that is kept as it came; [`value`]: what its open fields hold.
 //! - [`error`]: what a request is refused with.
 //! - [`limits`]: the bounds, all of them.
 
 pub mod commit;
+pub mod domain;
 pub mod encoding;
 pub mod error;
 mod fields;

@@ -277,8 +277,8 @@ pub struct WebhookDeletedResponse {
 pub struct RefsResponse<'a> {
     /// The repo's id.
     pub repo_id: &'a str,
-    /// What kind of content it holds, as its owner says.
-    pub domain: &'a str,
+    /// What kind of content it holds, in a word that clients know.
+    pub domain: &'static str,
     /// The branch that a clone checks out.
     pub default_branch: &'a str,
     /// The head of every branch.
@@ -334,7 +334,7 @@ wire_map! {
         is_private: Option<bool> = None,
         /// A sentence about it.
         description: Option<Text<'a>> = None,
-        /// What kind of content it holds.
+        /// What kind of content it holds. Left out or empty, the first push says it.
         domain: Option<Text<'a>> = None,
         /// The default branch until the first push names another.
         default_branch: Option<Text<'a>> = None,
@@ -354,8 +354,8 @@ pub struct RepoResponse<'a> {
     pub name: &'a str,
     /// `public` or `private`.
     pub visibility: &'a str,
-    /// What kind of content it holds.
-    pub domain: &'a str,
+    /// What kind of content it holds, in a word that clients know.
+    pub domain: &'static str,
     /// The branch that a clone checks out.
     pub default_branch: &'a str,
     /// The URL to give to `muse clone`.

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod domain;
 mod judge;
 mod known;
 
@@ -86,6 +87,7 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
             pack = Some(hub.store.store_pack(&repo.id, written).await?);
             packed_for = reach.tip.clone();
         }
+        let domain = domain::of_first_push(hub, repo, &view, &bundle, reach.tip.as_ref()).await?;
 
         let change = Change {
             repo: &repo.id,
@@ -97,6 +99,7 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
                 after,
                 forced: bundle.force,
                 is_first: !repo.was_pushed_to,
+                domain,
             }),
             by: &caller.user_id,
         };

@@ -7,6 +7,7 @@ use common::Hub;
 use common::service::{AnswerBody, Call};
 use common::store::repo::Need;
 use common::wire::Error;
+use common::wire::domain::Domain;
 use common::wire::request::RefsResponse;
 use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
@@ -21,7 +22,7 @@ async fn refs(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let repo = hub.open_for_reading(caller.as_ref(), &call.target()?, Need::HEADS).await?;
     let answer = RefsResponse {
         repo_id: repo.id.as_str(),
-        domain: &repo.meta.domain,
+        domain: Domain::told(&repo.meta.domain).as_str(),
         default_branch: &repo.meta.default_branch,
         branch_heads: &repo.heads,
     };

@@ -10,6 +10,7 @@ use common::store::account::NewRepo;
 use common::store::change::Outcome;
 use common::store::items::Visibility;
 use common::wire::Error;
+use common::wire::domain::Domain;
 use common::wire::limits::MAX_TEXT_LENGTH;
 use common::wire::request::{RepoRequest, RepoResponse};
 use lambda_http::http::StatusCode;
@@ -24,14 +25,12 @@ async fn create(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.user(hub).await?;
     let request: RepoRequest<'_> = call.decode()?;
     let slug = Slug::from_name(&request.name).map_err(|reason| Error::invalid("name", reason))?;
-    let texts = [
-        ("name", Some(&request.name)),
-        ("description", request.description.as_ref()),
-        ("domain", request.domain.as_ref()),
-    ];
-    for (field, text) in texts {
+    for (field, text) in [("name", Some(&request.name)), ("description", request.description.as_ref())] {
         Error::check_text(field, text.map_or("", |text| text), MAX_TEXT_LENGTH)?;
     }
+    let domain = request.domain.as_deref().filter(|domain| !domain.is_empty());
+    let domain: Option<Domain> =
+        domain.map(str::parse).transpose().map_err(|reason| Error::invalid("domain", reason))?;
     let profile = hub.store.profile(&caller.user_id).await?;
     let owner = profile
         .ok_or_else(|| {
@@ -43,7 +42,7 @@ async fn create(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let mut repo = NewRepo::new(&hub.store, owner, &caller.user_id, slug, visibility);
     repo.meta.name = request.name.trim().to_owned();
     repo.meta.description = request.description.as_deref().unwrap_or_default().to_owned();
-    repo.meta.domain = request.domain.as_deref().unwrap_or_default().to_owned();
+    repo.meta.domain = domain.map(Domain::as_str).unwrap_or_default().to_owned();
     if let Some(branch) = request.default_branch {
         let branch: BranchName = branch.parse().map_err(|reason| Error::invalid("default_branch", reason))?;
         repo.meta.default_branch = branch.to_string();
@@ -58,7 +57,7 @@ async fn create(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
         slug: meta.slug.as_str(),
         name: &meta.name,
         visibility: meta.visibility.as_str(),
-        domain: &meta.domain,
+        domain: domain.unwrap_or_default().as_str(),
         default_branch: &meta.default_branch,
         clone_url: &format!("{}/{}/{}", call.hub_url(hub), meta.owner, meta.slug),
     };

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use common::id::{CommitId, ObjectId, ObjectKey, Slug};
 use common::service::Target;
 use common::store::items::Visibility;
+use common::wire::domain::Domain;
 use common::wire::limits::MAX_NEGOTIATE;
 use common::wire::value::Value;
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,8 @@ const TTL: u64 = 3_600;
 pub async fn look(remote: &Remote) -> Result<Option<Names>, Error> {
     #[derive(Deserialize)]
     struct Refs {
+        #[serde(default)]
+        domain: String,
         default_branch: String,
         branch_heads: BTreeMap<String, CommitId>,
     }
@@ -43,6 +46,7 @@ pub async fn look(remote: &Remote) -> Result<Option<Names>, Error> {
     let tags: Tags = remote.ask(Endpoint::Tags, Bytes::new()).await?;
     let releases: Releases = remote.ask(Endpoint::Releases, Bytes::new()).await?;
     Ok(Some(Names {
+        domain: refs.domain,
         default_branch: refs.default_branch,
         heads: refs.branch_heads,
         tags: tags.tags,
@@ -130,7 +134,8 @@ pub async fn create(to: &Remote, about: &NewRepo<'_>) -> Result<(), Error> {
     let body = post::body(&Body {
         name: name.unwrap_or(slug.as_str()),
         description: about.description,
-        domain: about.domain,
+        // An older hub took any word. None is sent instead, and then the first push says it.
+        domain: about.domain.parse().map_or("", Domain::as_str),
         default_branch: about.default_branch,
         is_private: about.visibility == Visibility::Private,
     })?;

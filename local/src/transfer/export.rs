@@ -13,6 +13,7 @@ use common::service::{Ids, Target, compute};
 use common::store::repo::{Need, Repo};
 use common::store::view::{Commit, ObjectPlace, Place, View};
 use common::wire;
+use common::wire::domain::Domain;
 use common::wire::record::Snapshot;
 use common::wire::release::ReleaseFilter;
 use common::wire::value::Value;
@@ -75,6 +76,7 @@ pub async fn export(hub: &Hub, target: &Target, path: &Path, progress: &Progress
             return Err(Error::Refused(format!("{part} is of another repository of this name: delete it")));
         }
         Some(begun) => Names {
+            domain: begun.repo.domain,
             default_branch: begun.repo.default_branch,
             heads: begun.branches,
             tags: begun.tags,
@@ -129,6 +131,7 @@ async fn read_names(hub: &Hub, target: &Target, user: &str) -> Result<(Repo, Nam
     let all = ReleaseFilter { channel: None, include_drafts: true };
     let releases = hub.store.releases(&repo.id, all).await?;
     let names = Names {
+        domain: Domain::told(&repo.meta.domain).as_str().to_owned(),
         default_branch: repo.meta.default_branch.clone(),
         heads: repo.heads.clone(),
         tags: tags.collect(),
@@ -150,7 +153,7 @@ fn describe(hub: &Hub, repo: &Repo, names: &Names) -> Contents {
             slug: meta.slug.to_string(),
             name: meta.name.clone(),
             description: meta.description.clone(),
-            domain: meta.domain.clone(),
+            domain: names.domain.clone(),
             visibility: meta.visibility,
             default_branch: meta.default_branch.clone(),
             created_at: meta.created_at.clone(),

@@ -73,7 +73,7 @@ pub async fn mirror(from: &Remote, to: &Remote, options: Options, progress: &Pro
         let about = NewRepo {
             name: to.target.slug.as_str(),
             description: "",
-            domain: "",
+            domain: &names.domain,
             default_branch: &names.default_branch,
             visibility: options.visibility,
         };

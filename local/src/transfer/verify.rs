@@ -175,6 +175,7 @@ impl Check {
             return Err(entries.damaged("there are fewer releases than repo.json says"));
         }
         let names = Names {
+            domain: contents.repo.domain.clone(),
             default_branch: contents.repo.default_branch.clone(),
             heads: contents.branches.clone(),
             tags: contents.tags.clone(),

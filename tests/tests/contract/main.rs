@@ -13,6 +13,7 @@ mod commits;
 mod compaction;
 mod deployment;
 mod documentation;
+mod domain;
 mod fetch;
 mod lenient;
 mod limits;

@@ -141,6 +141,24 @@ async fn visibility_goes_with_the_file_unless_told_otherwise() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_domain_goes_with_the_file() {
+    let hub = Hub::start().await;
+    let history = history::linear(2, 2, 2, 1);
+    for domain in ["midi", "code"] {
+        let remote = hub.remote(&hub.dev(), &fresh_name("song"));
+        let body = json!({"name": remote.slug, "domain": domain});
+        hub.post("api/repos", remote.token.as_deref(), &body).await.expect(201);
+        remote.push(&history, "main", history.last()).await.expect(200);
+        let kept = Kept::new();
+        exported(&hub, &remote, &kept.file()).await.unwrap();
+        assert_eq!(verified(&kept.file()).unwrap().contents.repo.domain, domain);
+        let (copy, end) = at_hand(&hub).await;
+        imported(&kept.file(), &end).await.unwrap();
+        assert_eq!(copy.domain().await, domain);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_repo_without_anything_is_a_file_too() {
     let hub = Hub::start().await;
     let remote = hub.made_repo(&hub.dev(), false).await;

@@ -89,6 +89,19 @@ fn every_history_is_the_same_on_the_other_hub_however_it_grows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_domain_is_the_same_on_the_other_hub() {
+    let (one, other) = tokio::join!(Hub::start(), Hub::start());
+    let from = one.remote(&one.dev(), &fresh_name("song"));
+    let body = json!({"name": from.slug, "domain": "scaffold"});
+    one.post("api/repos", from.token.as_deref(), &body).await.expect(201);
+    let history = history::linear(56, 2, 2, 1);
+    from.push(&history, "main", history.last()).await.expect(200);
+    let to = absent(&other);
+    mirrored(&url(&from), &url(&to)).await.unwrap();
+    assert_eq!(to.domain().await, "scaffold");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn stores_at_hand_are_an_end_like_any_other() {
     let (one, other) = tokio::join!(Hub::start(), Hub::start());
     let original = stocked(&one, 3, 20).await;

@@ -17,6 +17,7 @@ use tests::hub::Hub;
 pub struct Whole {
     heads: BTreeMap<String, String>,
     default_branch: String,
+    domain: String,
     tags: Value,
     releases: Value,
     commits: BTreeMap<String, Value>,
@@ -39,6 +40,7 @@ impl Whole {
         let pack = Pack::from_value(&remote.ask::<_, &str>(&want, &[]).await.expect(200)).unwrap();
         Whole {
             default_branch: remote.default_branch().await,
+            domain: remote.domain().await,
             commits: pack
                 .commits
                 .iter()

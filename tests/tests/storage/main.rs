@@ -12,6 +12,7 @@ mod bus;
 mod cold;
 mod compaction;
 mod damage;
+mod domain;
 mod events;
 mod faults;
 mod fsck;

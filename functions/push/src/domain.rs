@@ -1,0 +1,50 @@
+//! What kind of content a repo holds, as its first push says it.
+
+use common::Hub;
+use common::id::CommitId;
+use common::service::Destination;
+use common::store::view::{ObjectPlace, View};
+use common::wire::Error;
+use common::wire::domain::{ATTRIBUTES_PATH, Domain, MAX_ATTRIBUTES};
+
+use crate::judge::Checked;
+
+/// What the tip of a first push says that the repo holds: its delta, or the `.museattributes` of its snapshot, which may have
+/// been pushed ahead. None where nothing says it, or somebody has chosen before.
+///
+/// # Errors
+/// When a file that was pushed ahead cannot be read.
+pub async fn of_first_push(
+    hub: &Hub,
+    repo: &Destination,
+    view: &View,
+    bundle: &Checked<'_>,
+    tip: Option<&CommitId>,
+) -> Result<Option<Domain>, Error> {
+    if repo.was_pushed_to || repo.has_domain {
+        return Ok(None);
+    }
+    let Some(commit) = bundle.commits.iter().find(|commit| Some(&commit.id) == tip) else {
+        return Ok(None);
+    };
+    if let Some(domain) = Domain::of_commit(commit) {
+        return Ok(Some(domain));
+    }
+    let snapshot = commit.snapshot.as_ref().and_then(|id| bundle.snapshots.get(id));
+    let mut entries = snapshot.into_iter().flat_map(|snapshot| &snapshot.manifest.entries);
+    let Some((_, attributes)) = entries.find(|(path, _)| **path == *ATTRIBUTES_PATH) else {
+        return Ok(None);
+    };
+    let key = attributes.key();
+    if let Some(object) = bundle.objects.get(&key) {
+        return Ok(Domain::of_attributes(&object.content));
+    }
+    match view.objects([&key]).await?.get(&key).map(|object| object.place) {
+        Some(ObjectPlace::Packed(place)) if place.length as usize <= MAX_ATTRIBUTES => {
+            let _turn = hub.store.reading_turn().await?;
+            let content = hub.store.read_places(&repo.id, view, &[place]).await?.next().await?;
+            Ok(content.and_then(|content| Domain::of_attributes(&content)))
+        }
+        _ => Ok(None),
+    }
+}
