@@ -1,9 +1,11 @@
 //! What requests cost: storage calls, bytes and dollars, counted while the functions of a hub answer a client that pushes,
-//! clones and fetches. No time is measured, so every run says the same, and a test holds `docs/cost.md` to it.
+//! clones and fetches. No time is measured, so every run says the same, and a test holds `docs/cost.md` to it. What the length of
+//! a history costs is in [`scale`], which measures time and memory too.
 
 #![forbid(unsafe_code)]
 
 mod deployment;
+pub mod scale;
 
 use std::fmt::Write;
 use std::path::PathBuf;

@@ -24,7 +24,9 @@ use indicatif::HumanBytes;
 use local::data::{DataFolder, SECRET_VARIABLE, given_secret};
 use local::proxy::{self, HubUrl};
 use local::replay::{Letters, Summary};
-use local::serve::{self, FIRST_HANDLE, FIRST_USER, Ids, Options, Reach, RequestLog, Storage, Webhooks};
+use local::serve::{
+    self, BLOCKING_THREADS, FIRST_HANDLE, FIRST_USER, Ids, Options, Reach, RequestLog, Storage, Webhooks,
+};
 use local::stores::{self, OpenStores, RepoName};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -32,8 +34,6 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 const DEFAULT_DATA: &str = ".musehub";
-/// Threads for work that blocks: files, hashing, compression.
-const BLOCKING_THREADS: usize = 4;
 /// How long the token that `serve` prints is good.
 const FIRST_TOKEN_DAYS: u64 = 30;
 
@@ -213,7 +213,6 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 fn main() -> ExitCode {
-    // Few threads: glibc keeps an arena of memory for each, and whole requests pass through them.
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build();
     match runtime {
