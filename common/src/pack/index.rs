@@ -466,4 +466,4 @@ pub fn decode_footer(pack: PackId, stored: &[u8]) -> Result<TableExtent, Error> 
 
 /// What is said of a pack that an older hub wrote.
 pub const OLD_VERSION: &str = "it is of version 1 of the format: carry the repository over with `musehub export` of the \
-    release that wrote it and `musehub import` of this one";
+    build that wrote it and `musehub import` of this one";

@@ -70,11 +70,7 @@ impl History<'_> {
         self.load(want).await?;
         let is_known = have.len() <= FEW_HAD || self.view.commit_count().await? <= FEW_COMMITS;
         if !is_known {
-            let met = self.answer(|loaded| {
-                let found = loaded.difference(want, [], |id| have.contains(id));
-                map(found, |found| owned(loaded, &found.commits, &found.boundary))
-            });
-            let met = met.await?.unwrap_or_default();
+            let met = self.difference_met(want, have).await?;
             if met.commits.len() <= MUCH_TO_SEND {
                 return Ok(met);
             }
@@ -86,6 +82,15 @@ impl History<'_> {
             map(found, |found| owned(loaded, &found.commits, &found.boundary))
         });
         Ok(found.await?.unwrap_or_default())
+    }
+
+    /// The same where commits that are had are not looked up: they count when the walk meets them.
+    async fn difference_met(&mut self, want: &[CommitId], have: &HashSet<CommitId>) -> Result<Lacking, Error> {
+        let met = self.answer(|loaded| {
+            let found = loaded.difference(want, [], |id| have.contains(id));
+            map(found, |found| owned(loaded, &found.commits, &found.boundary))
+        });
+        Ok(met.await?.unwrap_or_default())
     }
 
     /// Whether a commit is one of others or can be reached from one of them.
@@ -221,5 +226,160 @@ fn owned(loaded: &Partial<CommitId, Commit>, commits: &[&CommitId], boundary: &[
         lost: lost.map(|(parent, id)| (parent.clone(), id.clone())).collect(),
         boundary: owned(boundary),
         commits,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::graph::Graph;
+    use crate::id::{Id, RepoId, SnapshotId};
+    use crate::pack::{NewCommit as PackCommit, NewPack, PackId, PackedCommit, write};
+    use crate::store::view::{Listed, offline_bucket, remember_pack};
+    use crate::table::UNKNOWN_GENERATION;
+
+    /// A commit's id; every seventh is no hash.
+    fn id(number: usize) -> CommitId {
+        use sha2::{Digest, Sha256};
+        let digest: [u8; 32] = Sha256::digest(number.to_le_bytes()).into();
+        match number.is_multiple_of(7) {
+            true => format!("commit-{number}").parse().unwrap(),
+            false => Id::from_digest(digest).into(),
+        }
+    }
+
+    /// A history by the parents of each commit, which come before it.
+    #[derive(Debug, Clone)]
+    struct Case {
+        parents: Vec<Vec<usize>>,
+        /// The first commit of each pack but the first.
+        cuts: Vec<usize>,
+        /// A commit whose generation number is not known, nor those of its heirs.
+        unknown: Option<usize>,
+        want: Vec<usize>,
+        have: Vec<usize>,
+    }
+
+    fn case() -> impl Strategy<Value = Case> {
+        use proptest::sample::Index;
+        let parent = || prop_oneof![4 => (1_usize..4).boxed(), 1 => (1_usize..900).boxed()];
+        let parents = prop::collection::vec(prop::collection::vec(parent(), 1..3), 1..1_500);
+        let some = || prop::collection::vec(any::<Index>(), 0..4);
+        (parents, some(), prop::option::of(any::<Index>()), some(), some()).prop_map(
+            |(back, cuts, unknown, want, have)| {
+                let count = back.len();
+                let of = |(number, back): (usize, Vec<usize>)| {
+                    let mut parents: Vec<usize> =
+                        back.into_iter().filter_map(|back| number.checked_sub(back)).collect();
+                    parents.dedup();
+                    parents
+                };
+                let at = |picks: Vec<Index>| picks.into_iter().map(|pick| pick.index(count)).collect::<Vec<_>>();
+                let mut cuts = at(cuts);
+                cuts.sort_unstable();
+                cuts.dedup();
+                Case {
+                    parents: back.into_iter().enumerate().map(of).collect(),
+                    cuts,
+                    unknown: unknown.map(|pick| pick.index(count)),
+                    want: at(want),
+                    have: at(have),
+                }
+            },
+        )
+    }
+
+    /// A view of the packs of a case, all of whose pages are in memory, and the same commits in a graph.
+    fn prepare(case: &Case) -> (View, Graph<CommitId, usize>) {
+        let mut graph = Graph::new();
+        let mut generations: Vec<u32> = Vec::new();
+        let mut nodes = Vec::new();
+        for (number, parents) in case.parents.iter().enumerate() {
+            let parent_ids: Vec<CommitId> = parents.iter().map(|parent| id(*parent)).collect();
+            let greatest = parents.iter().map(|parent| generations[*parent]).max().unwrap_or(0);
+            generations.push(match case.unknown == Some(number) {
+                true => UNKNOWN_GENERATION,
+                false => greatest.saturating_add(1),
+            });
+            let snapshot: SnapshotId = format!("snapshot-{number}").parse().unwrap();
+            graph.extend([NewCommit { id: id(number), parents: parent_ids.clone(), payload: number }]).unwrap();
+            nodes.push(PackedCommit {
+                id: id(number),
+                parents: parent_ids,
+                snapshot: Some(snapshot),
+                generation: generations[number],
+                is_reached: true,
+            });
+        }
+        let bucket = Arc::new(offline_bucket());
+        let mut listed = Vec::new();
+        let mut start = 0;
+        for end in case.cuts.iter().copied().chain([nodes.len()]) {
+            // Packs of pushes that raced may both have a commit.
+            let first = start.max(1) - 1;
+            let commits = nodes[first..end].iter().map(|node| PackCommit { node: node.clone(), record: b"a record" });
+            let written = write(NewPack { commits: commits.collect(), ..NewPack::default() }).unwrap();
+            let pack = PackId::from_parts(listed.len() as u64 + 1, 1);
+            remember_pack(&bucket, pack, &written.summary, &Bytes::copy_from_slice(&written.bytes));
+            listed.push(Listed::of(pack, &written.summary));
+            start = end;
+        }
+        (View::new(bucket, RepoId::from(PackId::from_parts(0, 0)), listed), graph)
+    }
+
+    fn sorted<'i>(ids: impl IntoIterator<Item = &'i CommitId>) -> Vec<CommitId> {
+        let mut ids: Vec<CommitId> = ids.into_iter().cloned().collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(96))]
+
+        #[test]
+        fn a_history_that_is_loaded_by_the_page_answers_as_one_that_is_all_there(case in case()) {
+            let (view, graph) = prepare(&case);
+            let want: Vec<CommitId> = case.want.iter().map(|number| id(*number)).collect();
+            let have: Vec<CommitId> = case.have.iter().map(|number| id(*number)).collect();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async {
+                let expected = graph.difference(&want, &have);
+                let found = view.history().difference(&want, &have.iter().cloned().collect()).await.unwrap();
+                assert_eq!(
+                    sorted(found.commits.iter().map(|(id, _)| id)), sorted(expected.commits.iter().copied())
+                );
+                assert_eq!(
+                    sorted(found.boundary.iter().map(|(id, _)| id)), sorted(expected.boundary.iter().copied())
+                );
+                assert!(found.lost.is_empty());
+                let mut sent: HashSet<&CommitId> = HashSet::new();
+                for (id, commit) in &found.commits {
+                    let first = commit.parents.iter().all(|parent| sent.contains(parent) || !expected.commits.contains(&parent));
+                    assert!(first, "parents come first");
+                    sent.insert(id);
+                }
+                // A client that has whole histories, and so many commits that they are not looked up.
+                let closed: HashSet<CommitId> = graph.difference(&have, []).commits.into_iter().cloned().collect();
+                let mut history = view.history();
+                history.load(&want).await.unwrap();
+                let met = history.difference_met(&want, &closed).await.unwrap();
+                assert_eq!(sorted(met.commits.iter().map(|(id, _)| id)), sorted(expected.commits.iter().copied()));
+                for a in &want {
+                    for b in &have {
+                        let found = view.history().is_ancestor(a, std::slice::from_ref(b)).await.unwrap();
+                        assert_eq!(found, graph.is_ancestor(a, b), "{a} of {b}");
+                    }
+                }
+                let bases = graph.best_common_ancestors(&want, &have);
+                let base = view.history().common_ancestor(&want, &have).await.unwrap();
+                assert_eq!(base.is_some(), !bases.is_empty());
+                assert!(base.is_none_or(|base| bases.contains(&&base)));
+            });
+        }
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use crate::id::{BranchName, CommitId, Label, RepoId, Slug};
+use crate::pack::index::OLD_VERSION;
 use crate::pack::{PackId, PackSummary, TableExtent};
 use crate::webhooks::{HookId, Secret};
 
@@ -207,6 +208,9 @@ pub fn decode<T: DeserializeOwned>(item: Item) -> Result<T, Error> {
         _ => String::new(),
     };
     let (pk, sk) = (describe(&item, PK), describe(&item, SK));
+    if sk.starts_with(PACK_PREFIX) && item.contains_key("contents") && !item.contains_key("table") {
+        return Err(Error::Damaged(format!("item {pk} / {sk}: {OLD_VERSION}")));
+    }
     serde_dynamo::from_item(item).map_err(|error| Error::Damaged(format!("item {pk} / {sk}: {error}")))
 }
 

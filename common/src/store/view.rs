@@ -19,6 +19,7 @@ use super::{Error, packs};
 use crate::id::{CommitId, Id, ObjectKey, RepoId, SnapshotId};
 use crate::pack::index::of_pack;
 use crate::pack::{Frame, PackId, PackSummary, TableExtent};
+use crate::service::compute;
 use crate::table::{
     self, CommitEntry, Filter, FrameEntry, GraphEntry, Head, Key, LargeEntry, Location, ParentEntry, RecordEntry,
     Section, entries, entries_of, entry_at, page_checksum_holds, read_name,
@@ -36,6 +37,8 @@ const PAGES_BETWEEN: u64 = 8;
 const PAGES_A_READ: u64 = 128;
 /// Pages that a lookup has in memory at the same time.
 const PAGES_AT_ONCE: usize = 1_024;
+/// Looking for more keys than this, times tables, takes the processor for a while.
+const MUCH_TO_FIND: usize = 2_000;
 /// A filter is read first where it has fewer bytes than so many for each id that is looked for.
 const FILTER_BYTES_AN_ID: u64 = 16 << 10;
 
@@ -429,18 +432,10 @@ impl View {
         is_enough: impl Fn(&E) -> bool,
     ) -> Result<Vec<Vec<(usize, E)>>, Error> {
         let opened = self.opened().await?;
+        let is_much = keys.len().saturating_mul(opened.len()) > MUCH_TO_FIND;
         let mut found: Vec<Vec<(usize, E)>> = keys.iter().map(|_| Vec::new()).collect();
-        let mut wanted: BTreeMap<PageId, Vec<usize>> = BTreeMap::new();
-        for (number, table) in opened.iter().enumerate().filter(|(_, table)| table.head.count(section) > 0) {
-            for (at, (key, found)) in keys.iter().zip(&mut found).enumerate() {
-                for page in table.head.pages_of(section, key) {
-                    match self.resident(opened, (number, section, page)) {
-                        Some(page) => found.extend(matching(section, &page, key, &read).map(|entry| (number, entry))),
-                        None => wanted.entry((number, section, page)).or_default().push(at),
-                    }
-                }
-            }
-        }
+        let mut look = || self.find_resident(opened, section, keys, &read, &mut found);
+        let mut wanted = if is_much { compute(look) } else { look() };
         let satisfied: Vec<bool> = found.iter().map(|found| found.iter().any(|(_, entry)| is_enough(entry))).collect();
         wanted.retain(|_, of_page| {
             of_page.retain(|at| satisfied.get(*at) == Some(&false));
@@ -467,6 +462,29 @@ impl View {
         }
         found.iter_mut().filter(|found| found.len() > 1).for_each(|found| found.sort_by_key(|(table, _)| *table));
         Ok(found)
+    }
+
+    /// Looks for keys in the pages that are in memory, and says which others may hold which of them.
+    fn find_resident<E>(
+        &self,
+        opened: &[Opened],
+        section: Section,
+        keys: &[Key],
+        read: &impl Fn(&[u8]) -> E,
+        found: &mut [Vec<(usize, E)>],
+    ) -> BTreeMap<PageId, Vec<usize>> {
+        let mut wanted: BTreeMap<PageId, Vec<usize>> = BTreeMap::new();
+        for (number, table) in opened.iter().enumerate().filter(|(_, table)| table.head.count(section) > 0) {
+            for (at, (key, found)) in keys.iter().zip(&mut *found).enumerate() {
+                for page in table.head.pages_of(section, key) {
+                    match self.resident(opened, (number, section, page)) {
+                        Some(page) => found.extend(matching(section, &page, key, read).map(|entry| (number, entry))),
+                        None => wanted.entry((number, section, page)).or_default().push(at),
+                    }
+                }
+            }
+        }
+        wanted
     }
 
     /// Takes the pages out of what is wanted that the filters of their tables tell not to hold what is looked for. A filter
@@ -746,4 +764,11 @@ pub(super) fn remember_pack(bucket: &Bucket, pack: PackId, summary: &PackSummary
     {
         bucket.remember(pack, Part::Frames, frames);
     }
+}
+
+/// A bucket that has nothing but what is remembered.
+#[cfg(test)]
+pub(super) fn offline_bucket() -> Bucket {
+    let config = aws_sdk_s3::Config::builder().behavior_version(aws_sdk_s3::config::BehaviorVersion::latest()).build();
+    Bucket::new(aws_sdk_s3::Client::from_conf(config), "offline".to_owned())
 }

@@ -10,7 +10,7 @@ use crate::id::Id;
 fn key(number: u64) -> Key {
     // Some share their first bytes, so that pages begin with equal prefixes.
     let mut digest: [u8; 32] = Sha256::digest(number.to_le_bytes()).into();
-    if number % 3 == 0 {
+    if number.is_multiple_of(3) {
         digest[..3].fill(7);
     }
     Key::of(&Id::from_digest(digest))

@@ -30,7 +30,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 
 async fn negotiate(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.caller(hub).await?;
-    let (_, view) = hub.open_with_view(caller.as_ref(), &call.target()?, Need::RELIABLE_PACKS).await?;
+    let (_, view) = hub.open_with_view(caller.as_ref(), &call.target()?, Need::PACKS).await?;
     let request: NegotiateRequest<'_> = call.decode()?;
     let (want, have) = (request.want.within("ids in want")?, request.have.within("ids in have")?);
     let have: Vec<&str> = have.iter().map(|id| &**id).collect();

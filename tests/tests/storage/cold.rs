@@ -6,11 +6,11 @@ use std::sync::Arc;
 use local::router::Function;
 use serde_json::{Value, json};
 use tests::encoding::Encoding;
-use tests::history;
+use tests::history::{self, Pack};
 use tokio::sync::OnceCell;
 
 use crate::names::release;
-use crate::process::{Cloud, Process};
+use crate::process::{Cloud, Process, assert_is};
 
 /// A process that has just started, of a hub whose operator gives it no secret.
 pub async fn cold(cloud: &Cloud) -> Process {
@@ -88,4 +88,50 @@ async fn every_post_may_come_by_reference_to_a_repo_that_a_push_would_make() {
         let refused = cold(&cloud).await.call_by_reference(function, "unmade", Encoding::Json, nothing).await;
         assert!(refused.refused(422, "unknown_upload").detail.contains("nothing was PUT"), "{function:?}");
     }
+}
+
+/// Tables of many pages, in several packs, and processes that remember nothing of them.
+#[tokio::test]
+async fn a_process_that_has_just_started_finds_all_of_a_long_history() {
+    let cloud = Cloud::start().await;
+    let history = history::linear(11, 900, 12, 2);
+    let ids = history.ids();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let writer = cloud.process();
+    let mut have: Vec<&str> = Vec::new();
+    for last in [400, 700, 898] {
+        writer.push_onto("song", "main", &history, &have, ids[last]).await.expect(200);
+        have = vec![ids[last]];
+    }
+    let last = ids[898];
+
+    let answer = cloud.process().fetch::<_, &str>("song", &[last], &[]).await.expect("a whole answer").expect(200);
+    assert_is(&history, &[last], &Pack::from_value(&answer).unwrap());
+    for behind in [1, 150, 500] {
+        let had = ids[898 - behind];
+        for have in [vec![had], ids[..=898 - behind].to_vec()] {
+            let process = cloud.process();
+            let answer = process.fetch("song", &[last], &have).await.expect("a whole answer").expect(200);
+            assert_eq!(Pack::from_value(&answer).unwrap().commit_ids().len(), behind);
+            let gets = process.tap.take().iter().filter(|call| call.is_s3()).count();
+            assert!(gets <= 24, "{gets} GETs");
+        }
+    }
+
+    let reached = history.pack(&ids[..=898]).object_ids();
+    let asked: Vec<&str> = reached.iter().map(String::as_str).chain(["0".repeat(64).leak() as &str]).collect();
+    assert_eq!(cloud.process().missing("song", &asked).await, ["0".repeat(64)]);
+    let have: Vec<&str> = (0..64).map(|number| ids[(number * 607) % 880]).collect();
+    let asked = json!({"want": [last], "have": have});
+    let answer = cloud.process().call(Function::Negotiate, "song", Encoding::Json, &asked).await;
+    let answer = answer.expect("a whole answer").expect(200);
+    assert_eq!(answer["ack"], json!(have));
+    let newest = (0..64).map(|number| (number * 607) % 880).max().expect("a number");
+    assert_eq!((&answer["common_base"], &answer["ready"]), (&json!(ids[newest]), &json!(true)));
+    let far: Vec<&str> = ids[..64].to_vec();
+    let asked = json!({"want": [last], "have": far});
+    let answer = cloud.process().call(Function::Negotiate, "song", Encoding::Json, &asked).await;
+    assert_eq!(answer.expect("a whole answer").expect(200)["ready"], json!(false), "835 commits would be sent");
+    cloud.process().push_onto("song", "main", &history, &[last], ids[899]).await.expect(200);
+    cloud.process().push_onto("song", "main", &history, &[last], ids[10]).await.refused(409, "non_fast_forward");
 }
