@@ -186,14 +186,10 @@ impl Catalog {
         facts.is_reached |= is_reached;
     }
 
-    /// Notes that a pack lists an object as reached. Whether any pack holds it.
-    pub fn reach(&mut self, key: &ObjectKey) -> bool {
-        match self.objects.get_mut(key) {
-            Some(facts) => {
-                facts.is_reached = true;
-                true
-            }
-            None => false,
+    /// Notes that a pack lists an object as reached, if some pack holds it.
+    pub fn reach(&mut self, key: &ObjectKey) {
+        if let Some(facts) = self.objects.get_mut(key) {
+            facts.is_reached = true;
         }
     }
 

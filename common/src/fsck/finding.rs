@@ -160,7 +160,7 @@ pub enum Problem {
         /// The pack.
         #[serde(serialize_with = "name")]
         pack: PackId,
-        /// `footer`, `graph section`, `contents section` or `frame N`.
+        /// `footer`, `table` or `frame N`.
         part: String,
         /// What is wrong with it.
         reason: String,
@@ -213,15 +213,6 @@ pub enum Problem {
         path: String,
         /// That snapshot.
         snapshot: SnapshotId,
-    },
-    /// A pack says that an object is reached which is in no pack.
-    ReachedMissing {
-        /// The object.
-        #[serde(serialize_with = "id")]
-        object: ObjectKey,
-        /// The pack.
-        #[serde(serialize_with = "name")]
-        pack: PackId,
     },
     /// An object that a reached snapshot names counts as pushed ahead: `GET /o/` does not show it.
     ObjectUnseen {
@@ -352,9 +343,6 @@ impl fmt::Display for Problem {
             Self::ObjectMissing { object, path, snapshot } => {
                 let (object, snapshot) = (object.as_ref(), snapshot.as_ref());
                 write!(out, "the object {object} is in no pack: {path:?} in the snapshot {snapshot}")
-            }
-            Self::ReachedMissing { object, pack } => {
-                write!(out, "the object {} is in no pack, and the pack {pack} says that it is reached", object.as_ref())
             }
             Self::ObjectUnseen { object, snapshot } => {
                 let (object, snapshot) = (object.as_ref(), snapshot.as_ref());

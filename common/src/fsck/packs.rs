@@ -164,20 +164,18 @@ impl Check<'_> {
         let total = packs.len() as u64;
         self.order = packs.iter().map(|pack| pack.id).collect();
         self.counts.packs = total;
-        let mut reached: Vec<(ObjectKey, PackId)> = Vec::new();
+        let mut reached: Vec<ObjectKey> = Vec::new();
         for (number, pack) in packs.into_iter().enumerate() {
             self.tell("packs", number as u64, total);
             let number = u32::try_from(number).map_err(Error::fault)?;
             if let Some(contents) = self.check_pack(number, pack.id, pack.item).await? {
-                reached.extend(contents.reached.into_iter().map(|key| (key, pack.id)));
+                reached.extend(contents.reached);
             }
         }
-        for (object, pack) in reached {
-            if !self.diagnosis.catalog.reach(&object) {
-                let touched = Touched::records([RecordId::Object(object.clone())]);
-                self.diagnosis.wanted.objects.insert(object.clone(), false);
-                self.find(Problem::ReachedMissing { object, pack }, Mend::Clone, touched);
-            }
+        // A note of an object that was dropped as garbage stays in its pack and harms nobody. What a manifest names and no
+        // pack has is found where manifests are read.
+        for object in reached {
+            self.diagnosis.catalog.reach(&object);
         }
         Ok(())
     }
