@@ -35,7 +35,7 @@ async fn fetch(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let (want, have) = (request.want.within("ids in want")?, request.have.within("ids in have")?);
     let have: HashSet<CommitId> = have.iter().filter_map(|id| id.parse().ok()).collect();
     let view = holding(hub, &repo, view, &want).await?;
-    let selection = select(repo, view, &want, &have, hub.settings.ids).await?;
+    let selection = select(hub, repo, view, &want, &have).await?;
     let body = answer::stream(Arc::clone(&hub.store), selection, call.answer_encoding()).await?;
     Ok(call.respond_streaming(body))
 }
@@ -68,13 +68,20 @@ struct Selection {
 }
 
 async fn select(
+    hub: &Hub,
     repo: Repo,
-    view: View,
+    mut view: View,
     want: &[CommitId],
     have: &HashSet<CommitId>,
-    ids: Ids,
 ) -> Result<Selection, Error> {
-    let Lacking { commits, boundary, lost } = view.history().difference(want, have).await?;
+    let ids = hub.settings.ids;
+    let mut lacking = view.history().difference(want, have).await?;
+    if !lacking.lost.is_empty() && ids.are_checked() {
+        // A list of several pages may have a pack and not the one that it builds upon, which came in behind the reader.
+        view = hub.store.view_listed_again(&repo.id, &[]).await?;
+        lacking = view.history().difference(want, have).await?;
+    }
+    let Lacking { commits, boundary, lost } = lacking;
     if let Some((parent, id)) = lost.first().filter(|_| ids.are_checked()) {
         return Err(Error::internal(format!("commit {parent}, a parent of {id}, is in no pack")));
     }

@@ -43,7 +43,7 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let mut opened = hub.open_for_push(&caller, &target, NEED).await?;
     let mut bundle = compute(|| check(call.decode()?, hub.settings.ids))?;
     complete(hub, &caller.user_id, &mut bundle).await?;
-    let mut has_taken = false;
+    let (mut has_taken, mut has_listed_again) = (false, false);
 
     let (mut pack, mut packed_for): (Option<StoredPack>, Option<CommitId>) = (None, None);
     for _ in 0..ATTEMPTS {
@@ -71,7 +71,17 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
         }
         let recalled = std::mem::take(&mut seen.recalled);
         let Seen { known, reach, .. } = &seen;
-        let verdict = bundle.judge(known, reach, recalled)?;
+        let verdict = match bundle.judge(known, reach, recalled) {
+            Ok(verdict) => verdict,
+            // A list of several pages may have been read while a pack came in behind the reader and another, which builds
+            // upon that one, in front. So nothing is refused by the first list.
+            Err(_) if !has_listed_again => {
+                has_listed_again = true;
+                opened.1 = hub.store.view_listed_again(&opened.0.id, &opened.0.condemned).await?;
+                continue;
+            }
+            Err(refusal) => return Err(refusal),
+        };
         let before = repo.heads.get(bundle.branch.as_str());
         let after = reach.tip.as_ref().filter(|tip| before != Some(*tip));
         if before.is_none() && after.is_some() {
