@@ -17,6 +17,7 @@ pub struct Ambient(Arc<Source>);
 enum Source {
     System { random: Mutex<StdRng>, start: Instant },
     Replay { random: Mutex<StdRng>, clock_ms: Mutex<u64> },
+    Simulated { random: Mutex<StdRng>, start: Duration, origin: tokio::time::Instant },
 }
 
 impl fmt::Debug for Ambient {
@@ -43,6 +44,12 @@ impl Ambient {
         }))
     }
 
+    /// A simulated run: the clock is the runtime's, which a test pauses, and at `origin` it showed `start` after the Unix
+    /// epoch.
+    pub fn simulated(seed: u64, start: Duration, origin: tokio::time::Instant) -> Self {
+        Self(Arc::new(Source::Simulated { random: Mutex::new(StdRng::seed_from_u64(seed)), start, origin }))
+    }
+
     /// Milliseconds since the Unix epoch.
     pub fn now_ms(&self) -> u64 {
         match &*self.0 {
@@ -53,6 +60,9 @@ impl Ambient {
                 *clock = clock.saturating_add(1);
                 *clock
             }
+            Source::Simulated { start, origin, .. } => {
+                u64::try_from(start.saturating_add(origin.elapsed()).as_millis()).unwrap_or(u64::MAX)
+            }
         }
     }
 
@@ -61,6 +71,7 @@ impl Ambient {
     pub fn elapsed(&self) -> Duration {
         match &*self.0 {
             Source::System { start, .. } => start.elapsed(),
+            Source::Simulated { origin, .. } => origin.elapsed(),
             Source::Replay { clock_ms, .. } => {
                 Duration::from_millis(*clock_ms.lock().unwrap_or_else(PoisonError::into_inner))
             }
@@ -93,7 +104,8 @@ impl Ambient {
     }
 
     fn with_random<R>(&self, draw: impl FnOnce(&mut StdRng) -> R) -> R {
-        let (Source::System { random, .. } | Source::Replay { random, .. }) = &*self.0;
+        let (Source::System { random, .. } | Source::Replay { random, .. } | Source::Simulated { random, .. }) =
+            &*self.0;
         draw(&mut random.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -8,6 +8,7 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_dynamodb::error::DisplayErrorContext;
 use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
+use common::ambient::Ambient;
 use common::store::Location;
 use common::store::items::{PK, SK};
 use dynoxide::Database;
@@ -76,7 +77,7 @@ impl Backends {
     pub async fn start(data: Option<&DataFolder>, secret_key: &str) -> Result<Self, Error> {
         // First the S3, which holds a lock: of two processes on one folder, the second must not get further.
         let s3 = match data {
-            None => EmbeddedS3::memory(),
+            None => EmbeddedS3::memory(Ambient::system()),
             Some(folder) => EmbeddedS3::open(&folder.s3()).map_err(|cause| {
                 let what = match cause.kind() {
                     io::ErrorKind::ResourceBusy => {

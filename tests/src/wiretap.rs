@@ -301,8 +301,22 @@ impl Drop for UnderWay {
 
 impl HttpClient for Wiretap {
     fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
-        let connector = self.0.client.http_connector(settings, components);
-        SharedHttpConnector::new(Line { tap: self.clone(), connector })
+        let outside = Outside(self.0.client.http_connector(settings, components));
+        SharedHttpConnector::new(Line { tap: self.clone(), connector: SharedHttpConnector::new(outside) })
+    }
+}
+
+/// Calls that leave the process. A paused clock stands still until their answers are there, whole.
+#[derive(Debug)]
+struct Outside(SharedHttpConnector);
+
+impl HttpConnector for Outside {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let connector = self.0.clone();
+        HttpConnectorFuture::new(async move {
+            let _clock = stop_clock();
+            forward(&connector, request).await.map(whole)
+        })
     }
 }
 
@@ -326,7 +340,7 @@ impl HttpConnector for Line {
 
 async fn react(
     connector: &SharedHttpConnector,
-    mut request: HttpRequest,
+    request: HttpRequest,
     reaction: Reaction,
 ) -> Result<HttpResponse, ConnectorError> {
     let fault = match reaction {
@@ -358,6 +372,18 @@ async fn react(
         }
         Reaction::Fail(fault) => fault,
     };
+    carry_out(fault, connector, request).await
+}
+
+/// Has a call that would go through `connector` go wrong.
+///
+/// # Errors
+/// Where that means that there is no answer.
+pub async fn carry_out(
+    fault: Fault,
+    connector: &SharedHttpConnector,
+    mut request: HttpRequest,
+) -> Result<HttpResponse, ConnectorError> {
     match fault {
         Fault::Refused => Err(broken("connection refused").never_connected()),
         Fault::AnswerLost => {
@@ -411,7 +437,6 @@ async fn forward(
     connector: &SharedHttpConnector,
     request: HttpRequest,
 ) -> Result<(HttpResponse, Bytes), ConnectorError> {
-    let _clock = stop_clock();
     let mut response = connector.call(request).await?;
     let body = response.take_body().collect().await.map_err(ConnectorError::io)?.to_bytes();
     Ok((response, body))
@@ -463,8 +488,8 @@ fn with_body(mut head: HttpResponse, body: SdkBody) -> HttpResponse {
     head
 }
 
-/// A name that a person can read and a test can rely on.
-fn describe(request: &HttpRequest, began: u64) -> Call {
+/// What a call is: a name that a person can read and a test can rely on.
+pub fn describe(request: &HttpRequest, began: u64) -> Call {
     let call = |name, key| Call { name, key, fault: None, began, ended: u64::MAX };
     let Some(target) = request.headers().get("x-amz-target") else {
         let path =

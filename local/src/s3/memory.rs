@@ -4,11 +4,12 @@ use std::{
     collections::BTreeMap,
     ops::Bound,
     sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use common::ambient::Ambient;
 use s3s::{S3Result, s3_error};
 
 use super::{
@@ -20,14 +21,23 @@ use super::{
 /// The most that is reserved on a client's word for the size of a body.
 const MAX_RESERVED: u64 = 16 * 1024 * 1024;
 
-#[derive(Default)]
 pub(super) struct Memory {
     buckets: RwLock<BTreeMap<String, Bucket>>,
+    clock: Ambient,
 }
 
 type Bucket = BTreeMap<String, (Entry, Bytes)>;
 
 impl Memory {
+    pub(super) fn new(clock: Ambient) -> Self {
+        Self { buckets: RwLock::default(), clock }
+    }
+
+    /// S3's Last-Modified. On disk the file system stamps it, here we do.
+    fn now(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(self.clock.now_ms())
+    }
+
     // Nothing panics while it holds the lock, and no change under it has a middle: a poisoned lock guards whole data.
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<String, Bucket>> {
         self.buckets.read().unwrap_or_else(PoisonError::into_inner)
@@ -60,7 +70,7 @@ impl Store for Memory {
             bytes.extend_from_slice(&chunk);
         }
         let digest = body.verify()?;
-        let entry = Entry { digest, modified: now() };
+        let entry = Entry { digest, modified: self.now() };
 
         let mut buckets = self.write();
         let objects = buckets.get_mut(bucket).ok_or_else(|| s3_error!(NoSuchBucket))?;
@@ -95,12 +105,4 @@ impl Store for Memory {
         let entries = selected.by_ref().take(selection.limit).map(|(key, (entry, _))| (key.clone(), *entry)).collect();
         Ok(Page { entries, more: selected.next().is_some() })
     }
-}
-
-#[allow(
-    clippy::disallowed_methods,
-    reason = "S3's Last-Modified is the wall clock's; on disk the file system stamps it, here we do"
-)]
-fn now() -> SystemTime {
-    SystemTime::now()
 }

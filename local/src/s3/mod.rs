@@ -33,12 +33,12 @@ mod tests;
 
 use std::{io, path::Path, pin::pin, sync::Arc, time::Duration};
 
+use common::ambient::Ambient;
 use common::service::{AnswerBody, CutOff};
 use common::wire;
 use futures_util::TryStreamExt;
 use http::{Request, Response, Uri};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown};
 use s3s::{
@@ -85,7 +85,10 @@ impl StorageDoor {
     ///
     /// # Errors
     /// [`wire::Error::Internal`] for what is no answer of S3's.
-    pub async fn answer(&self, request: Request<Incoming>) -> Result<Response<AnswerBody>, wire::Error> {
+    pub async fn answer<B>(&self, request: Request<B>) -> Result<Response<AnswerBody>, wire::Error>
+    where
+        s3s::Body: From<B>,
+    {
         let answered = self.service.call(request.map(s3s::Body::from)).await;
         let answer = answered.map_err(|error| wire::Error::internal(format!("embedded S3: {error:?}")))?;
         Ok(answer.map(|body| {
@@ -96,9 +99,9 @@ impl StorageDoor {
 }
 
 impl EmbeddedS3 {
-    /// Objects live in memory, and are gone when this is.
-    pub fn memory() -> Self {
-        Self { store: Arc::new(Memory::default()) }
+    /// Objects live in memory, and are gone when this is. `clock` tells when each was put.
+    pub fn memory(clock: Ambient) -> Self {
+        Self { store: Arc::new(Memory::new(clock)) }
     }
 
     /// Objects live below `dir`, which is made if it is missing. Blocks while it looks at the file system.

@@ -21,6 +21,7 @@ use aws_sigv4::{
     sign::v4,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
+use common::ambient::Ambient;
 use sha2::{Digest, Sha256};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -150,7 +151,7 @@ fn refused(status: u16, code: &str) -> (u16, String) {
 
 /// Runs `test` on a store in memory and on one on disk.
 async fn on_each_store(test: impl AsyncFn(&Running)) {
-    let running = Running::start(EmbeddedS3::memory()).await;
+    let running = Running::start(EmbeddedS3::memory(Ambient::system())).await;
     test(&running).await;
     running.stop().await;
 
@@ -663,7 +664,7 @@ async fn an_upload_that_is_broken_off_leaves_nothing() {
 
 #[tokio::test]
 async fn a_shutdown_lets_what_is_in_flight_finish() {
-    let s3 = Running::start(EmbeddedS3::memory()).await;
+    let s3 = Running::start(EmbeddedS3::memory(Ambient::system())).await;
     let put = format!("PUT {}", s3.presigned_put("key").await);
     let mut stream = TcpStream::connect(s3.address).await.unwrap();
     let head = s3.head(&put, "content-length: 5\r\nexpect: 100-continue\r\n");

@@ -1,0 +1,526 @@
+//! What a client does: the usual requests, in the usual order, with everything that it hears held against the model.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use local::router::Function;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use serde_json::{Value, json};
+use tests::client::{Answer, percent_encoded};
+use tests::encoding::Encoding;
+use tests::history::{Object, Pack, list_of_text, map_of_text, objects_body};
+
+use crate::fetched;
+use crate::model::Model;
+use crate::register::{Action, Outcome};
+use crate::world::{SLUG, Violation, World};
+
+/// How often a client asks again when it has no answer.
+const ATTEMPTS: usize = 3;
+/// Objects in one `/push/objects`: few, so that several are under way at once.
+const CHUNK: usize = 3;
+
+/// What a register of a branch is called in the model.
+pub const BRANCH: &str = "branch ";
+/// Of a tag.
+pub const TAG: &str = "tag ";
+/// Of a release.
+pub const RELEASE: &str = "release ";
+
+/// One client.
+pub struct Client {
+    world: Arc<World>,
+    number: usize,
+    random: StdRng,
+    encoding: Encoding,
+    /// The commits that it has.
+    local: BTreeSet<String>,
+    /// The commits that it saw branches at.
+    seen: Vec<String>,
+    made: usize,
+}
+
+/// How a push ended.
+enum Pushed {
+    Landed,
+    Refused,
+    Unheard,
+}
+
+impl Client {
+    /// A client that has nothing yet.
+    pub fn new(world: Arc<World>, number: usize, seed: u64) -> Client {
+        let mut random = StdRng::seed_from_u64(seed);
+        let encoding = Encoding::BOTH[random.random_range(0..2)];
+        Client { world, number, random, encoding, local: BTreeSet::new(), seen: Vec::new(), made: 0 }
+    }
+
+    /// Does so many things, with pauses.
+    ///
+    /// # Errors
+    /// When an answer is wrong.
+    pub async fn turn(&mut self, actions: usize) -> Result<(), Violation> {
+        for _ in 0..actions {
+            let longest = self.world.profile.think_ms;
+            let pause = self.random.random_range(0..=longest);
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            match self.random.random_range(0..100) {
+                0..35 => self.push_own().await?,
+                35..60 => self.push_shared().await?,
+                60..66 => self.tag().await?,
+                66..71 => self.release().await?,
+                71..84 => self.fetch().await?,
+                84..88 => self.negotiate().await?,
+                88..93 => self.filter_known().await?,
+                _ => self.push_ahead().await?,
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&self, line: impl std::fmt::Display) {
+        self.world.network.note(format_args!("c{} {line}", self.number));
+    }
+
+    fn place(&mut self) -> usize {
+        self.random.random_range(0..64)
+    }
+
+    /// Asks a function, again where there is no answer. For what only reads.
+    async fn ask(&mut self, function: Function, body: &Value) -> Result<Option<Answer>, Violation> {
+        for _ in 0..ATTEMPTS {
+            let place = self.place();
+            if let Some(answer) = self.world.call(place, function, self.encoding, body).await? {
+                return Ok(Some(answer));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn get(&mut self, function: Function, query: &str) -> Result<Option<Answer>, Violation> {
+        for _ in 0..ATTEMPTS {
+            let request = http::Request::get(format!("/{query}")).header("accept", self.encoding.accept());
+            let place = self.place();
+            if let Some(answer) = self.world.send(place, function, request, &[("slug", SLUG)], Vec::new()).await? {
+                return Ok(Some(answer));
+            }
+        }
+        Ok(None)
+    }
+
+    /// `GET /refs`
+    async fn refs(&mut self) -> Result<Option<(String, BTreeMap<String, String>)>, Violation> {
+        let (asked, now) = (self.world.model().tick(), self.world.now());
+        let Some(answer) = self.get(Function::Refs, "").await? else { return Ok(None) };
+        let refs = decoded(&answer, 200)?;
+        let heads = map_of_text(&refs, "branch_heads")?;
+        self.world.model().read(BRANCH, &heads, asked, now, "");
+        self.seen.extend(heads.values().cloned());
+        let repo = refs["repo_id"].as_str().unwrap_or_default().to_owned();
+        Ok(Some((repo, heads)))
+    }
+
+    /// The ids among these that `POST /filter-objects` says are missing.
+    async fn filter(&mut self, ids: &[String]) -> Result<Option<Vec<String>>, Violation> {
+        let asked = self.world.model().tick();
+        let Some(answer) = self.ask(Function::FilterObjects, &json!({"object_ids": ids})).await? else {
+            return Ok(None);
+        };
+        let missing = list_of_text(&decoded(&answer, 200)?, "missing")?;
+        let now = self.world.now();
+        let mut model = self.world.model();
+        for object in &missing {
+            if model.is_promised(object, asked, now) {
+                return Err(format!("filter-objects misses {object}, which was acknowledged"));
+            }
+            model.forget(object);
+        }
+        Ok(Some(missing))
+    }
+
+    /// Pushes objects, some at a time, several requests at once. Tells whether all were acknowledged.
+    async fn push_objects(&mut self, objects: Vec<Object>) -> Result<bool, Violation> {
+        let places: Vec<usize> = objects.chunks(CHUNK).map(|_| self.place()).collect();
+        let (world, encoding) = (Arc::clone(&self.world), self.encoding);
+        let push = async |(chunk, place): (&[Object], usize)| {
+            for attempt in 0..ATTEMPTS {
+                let body = objects_body(chunk);
+                let Some(answer) = world.call(place + attempt, Function::PushObjects, encoding, &body).await? else {
+                    continue;
+                };
+                // What was there already may be old, and be condemned at any time: a push that needs it revives it.
+                if decoded(&answer, 200)?["skipped"] == 0 {
+                    let now = world.now();
+                    world.model().acknowledge(chunk.iter().map(|object| &object.id), now);
+                }
+                return Ok::<_, Violation>(true);
+            }
+            Ok(false)
+        };
+        let pushed = try_join_all(objects.chunks(CHUNK).zip(places).map(push)).await?;
+        Ok(pushed.into_iter().all(|is_pushed| is_pushed))
+    }
+
+    /// Grows its own branch.
+    async fn push_own(&mut self) -> Result<(), Violation> {
+        let branch = format!("own-{}-{}", self.number, self.random.random_range(0..2));
+        self.grow(&branch).await
+    }
+
+    /// Grows a branch that others grow too.
+    async fn push_shared(&mut self) -> Result<(), Violation> {
+        let branch = format!("shared-{}", self.random.random_range(0..self.world.profile.shared_branches));
+        self.grow(&branch).await
+    }
+
+    async fn grow(&mut self, branch: &str) -> Result<(), Violation> {
+        let Some((_, heads)) = self.refs().await? else { return Ok(()) };
+        let force = self.random.random_bool(self.world.profile.forced);
+        let tip = self.next_tip(branch, &heads, force);
+        let mut pushed = self.push(branch, &heads, &tip, force).await?;
+        // Somebody was faster: merge and push again.
+        for _ in 0..2 {
+            let Pushed::Refused = pushed else { return Ok(()) };
+            let Some((_, heads)) = self.refs().await? else { return Ok(()) };
+            let Some(head) = heads.get(branch) else { return Ok(()) };
+            let merge = self.world.model().commit(&[head, &tip], &mut self.random);
+            pushed = self.push(branch, &heads, &merge, false).await?;
+        }
+        Ok(())
+    }
+
+    /// The commit to push: mostly one or several new ones on the branch; when it is forced anything that the client has seen.
+    fn next_tip(&mut self, branch: &str, heads: &BTreeMap<String, String>, force: bool) -> String {
+        let mut bases: Vec<&String> = heads.values().collect();
+        let mut model = self.world.model();
+        if force
+            && self.random.random_bool(0.5)
+            && let Some(seen) = self.seen.choose(&mut self.random)
+        {
+            // Where some branch was before, or before that.
+            let parents = model.history().commit(seen).parents();
+            return (*parents.choose(&mut self.random).unwrap_or(&seen.as_str())).to_owned();
+        }
+        let mut base = heads.get(branch).filter(|_| !force);
+        if base.is_none() {
+            if self.random.random_bool(0.2) {
+                bases.clear();
+            }
+            base = bases.choose(&mut self.random).copied();
+        }
+        let mut tip = base.cloned();
+        for _ in 0..self.random.random_range(1..=3) {
+            let parents: Vec<&str> = tip.as_deref().into_iter().collect();
+            tip = Some(model.commit(&parents, &mut self.random));
+        }
+        tip.unwrap_or_default()
+    }
+
+    /// Pushes what a tip reaches and these heads don't, as either generation of clients does.
+    async fn push(
+        &mut self,
+        branch: &str,
+        heads: &BTreeMap<String, String>,
+        tip: &str,
+        force: bool,
+    ) -> Result<Pushed, Violation> {
+        let have: Vec<&String> = heads.values().collect();
+        let mut bundle = {
+            let model = self.world.model();
+            let history = model.history();
+            history.pack(&history.between(&[tip], &have)).with_head(branch, tip)
+        };
+        if self.encoding == Encoding::Msgpack && self.random.random_bool(0.9) {
+            let ids: Vec<String> = bundle.object_ids().into_iter().collect();
+            let missing = if ids.is_empty() { Some(Vec::new()) } else { self.filter(&ids).await? };
+            let missing: BTreeSet<String> = missing.unwrap_or(ids).into_iter().collect();
+            let objects = std::mem::take(&mut bundle.objects);
+            let missing = objects.into_iter().filter(|object| missing.contains(&object.id)).collect();
+            if !self.push_objects(missing).await? {
+                return Ok(Pushed::Unheard);
+            }
+        }
+        let body = json!({"bundle": bundle.to_value(), "branch": branch, "force": force});
+        for _ in 0..ATTEMPTS {
+            let (asked, now) = (self.world.model().tick(), self.world.now());
+            let register = format!("{BRANCH}{branch}");
+            let noted = self.world.model().ask(&register, Action::Move { to: tip.to_owned(), force }, now);
+            self.note(format_args!("pushes {tip} to {branch}, forced: {force}"));
+            let place = self.place();
+            let Some(answer) = self.world.call(place, Function::Push, self.encoding, &body).await? else {
+                self.note("does not know of its push");
+                continue;
+            };
+            self.note(format_args!("hears {} of its push", answer.status));
+            if answer.status == 409 && !force {
+                self.world.model().hear(&noted, Outcome::Refused, self.world.now());
+                return Ok(Pushed::Refused);
+            }
+            if answer.status == 422 {
+                // All that it needs is in it, or was acknowledged, or was said to be there.
+                return Err(format!("the push of {tip} to {branch} was refused: {}", answer.excerpt()));
+            }
+            let answer = decoded(&answer, 200)?;
+            let heads = map_of_text(&answer, "branch_heads")?;
+            if heads.get(branch).is_none_or(|head| head != tip) || answer["remote_head"] != tip {
+                return Err(format!("a push of {tip} to {branch} was answered {answer}"));
+            }
+            let mut model = self.world.model();
+            model.hear(&noted, Outcome::Done, self.world.now());
+            model.read(BRANCH, &heads, asked, now, branch);
+            let mine = model.history().reachable(&[tip]);
+            self.local.extend(mine);
+            self.seen.push(tip.to_owned());
+            return Ok(Pushed::Landed);
+        }
+        Ok(Pushed::Unheard)
+    }
+
+    /// Pushes objects that no commit names, which nobody is to see, and asks for one and for another that everybody may see.
+    async fn push_ahead(&mut self) -> Result<(), Violation> {
+        let Some((repo, heads)) = self.refs().await? else { return Ok(()) };
+        self.made += 1;
+        let hidden = Object::new(format!("ahead of everything, {} of {}", self.made, self.number).into_bytes());
+        // And something that a commit may name some day.
+        let others = (0..3).map(|_| Model::common(&mut self.random));
+        let ahead: Vec<Object> = others.chain([hidden.clone()]).collect();
+        if !self.push_objects(ahead).await? {
+            return Ok(());
+        }
+        self.filter(std::slice::from_ref(&hidden.id)).await?;
+        if let Some(answer) = self.object(&repo, &hidden.id).await?
+            && answer.status != 404
+        {
+            return Err(format!("an object that nothing names is shown: {}", answer.excerpt()));
+        }
+        let heads: Vec<&String> = heads.values().collect();
+        let Some(head) = heads.choose(&mut self.random) else { return Ok(()) };
+        let shown = {
+            let model = self.world.model();
+            let objects: Vec<String> = model.history().objects_of([*head]).into_iter().collect();
+            let Some(id) = objects.choose(&mut self.random) else { return Ok(()) };
+            model.history().object(id)
+        };
+        if let Some(answer) = self.object(&repo, &shown.id).await?
+            && (answer.status != 200 || answer.body != shown.content)
+        {
+            return Err(format!("object {} of the head {head} is not shown: {}", shown.id, answer.excerpt()));
+        }
+        Ok(())
+    }
+
+    /// `GET /o/{object_id}`
+    async fn object(&mut self, repo: &str, id: &str) -> Result<Option<Answer>, Violation> {
+        for _ in 0..ATTEMPTS {
+            let request = http::Request::get(format!("/?repo_id={repo}"));
+            let place = self.place();
+            let parameters = [("object_id", id)];
+            if let Some(answer) = self.world.send(place, Function::Object, request, &parameters, Vec::new()).await? {
+                return Ok(Some(answer));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Asks for objects that anybody was told are there.
+    async fn filter_known(&mut self) -> Result<(), Violation> {
+        let ids = self.world.model().acknowledged(20, &mut self.random);
+        if !ids.is_empty() {
+            self.filter(&ids).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives a commit a name, and looks at all names.
+    async fn tag(&mut self) -> Result<(), Violation> {
+        let Some((_, heads)) = self.refs().await? else { return Ok(()) };
+        let heads: Vec<&String> = heads.values().collect();
+        if let Some(head) = heads.choose(&mut self.random) {
+            let label = format!("t{}", self.random.random_range(0..6));
+            let tag = json!({"tags": [{"tag": label, "commit_id": head}]});
+            for _ in 0..ATTEMPTS {
+                let action = Action::Set((*head).clone());
+                let now = self.world.now();
+                let noted = self.world.model().ask(&format!("{TAG}{label}"), action, now);
+                let place = self.place();
+                if let Some(answer) = self.world.call(place, Function::Tags, self.encoding, &tag).await? {
+                    decoded(&answer, 200)?;
+                    self.world.model().hear(&noted, Outcome::Done, self.world.now());
+                    break;
+                }
+            }
+        }
+        self.list_tags().await
+    }
+
+    async fn list_tags(&mut self) -> Result<(), Violation> {
+        let (asked, now) = (self.world.model().tick(), self.world.now());
+        let Some(answer) = self.get(Function::Tags, "").await? else { return Ok(()) };
+        let listed = named(&decoded(&answer, 200)?, "tags")?;
+        self.world.model().read(TAG, &listed, asked, now, "");
+        Ok(())
+    }
+
+    /// Publishes a commit, or takes back what was published, and looks at all that is.
+    async fn release(&mut self) -> Result<(), Violation> {
+        let Some((_, heads)) = self.refs().await? else { return Ok(()) };
+        let tag = format!("v{}", self.random.random_range(0..5));
+        let register = format!("{RELEASE}{tag}");
+        let takes_back = self.random.random_bool(0.3);
+        let heads: Vec<&String> = heads.values().collect();
+        let head = heads.choose(&mut self.random).map(|head| (*head).clone());
+        for _ in 0..ATTEMPTS {
+            let now = self.world.now();
+            let place = self.place();
+            let (noted, answer, refused) = if takes_back {
+                let noted = self.world.model().ask(&register, Action::Clear, now);
+                let request = http::Request::delete("/");
+                let encoded = percent_encoded(&tag);
+                let parameters = [("slug", SLUG), ("tag", encoded.as_str())];
+                (noted, self.world.send(place, Function::Releases, request, &parameters, Vec::new()).await?, 404)
+            } else {
+                let Some(head) = &head else { return Ok(()) };
+                let noted = self.world.model().ask(&register, Action::Claim(head.clone()), now);
+                let release = json!({"tag": tag, "commit_id": head});
+                (noted, self.world.call(place, Function::Releases, Encoding::Json, &release).await?, 409)
+            };
+            let Some(answer) = answer else { continue };
+            let outcome = match answer.status {
+                200 | 201 => Outcome::Done,
+                status if status == refused => Outcome::Refused,
+                _ => return Err(format!("a release was answered {}", answer.excerpt())),
+            };
+            self.world.model().hear(&noted, outcome, self.world.now());
+            break;
+        }
+        self.list_releases().await
+    }
+
+    async fn list_releases(&mut self) -> Result<(), Violation> {
+        let (asked, now) = (self.world.model().tick(), self.world.now());
+        let Some(answer) = self.get(Function::Releases, "?include_drafts=1").await? else { return Ok(()) };
+        let listed = named(&decoded(&answer, 200)?, "releases")?;
+        self.world.model().read(RELEASE, &listed, asked, now, "");
+        Ok(())
+    }
+
+    /// Fetches branches, as a client that has some of the history.
+    async fn fetch(&mut self) -> Result<(), Violation> {
+        let Some((_, heads)) = self.refs().await? else { return Ok(()) };
+        let mut want: Vec<String> = heads.into_values().collect();
+        want.sort_unstable();
+        want.dedup();
+        if self.random.random_bool(0.3) {
+            want.truncate(1);
+        }
+        let have = match self.random.random_range(0..3) {
+            0 => Vec::new(),
+            1 => self.local.iter().filter(|_| self.random.random_bool(0.5)).cloned().collect(),
+            _ => self.local.iter().cloned().collect::<Vec<_>>(),
+        };
+        self.fetch_of(&want, &have).await
+    }
+
+    async fn fetch_of(&mut self, want: &[String], have: &[String]) -> Result<(), Violation> {
+        let (asked, now) = (self.world.model().tick(), self.world.now());
+        let Some(answer) = self.ask(Function::Fetch, &json!({"want": want, "have": have})).await? else {
+            return Ok(());
+        };
+        let fetched = Pack::from_value(&decoded(&answer, 200)?)?;
+        let end = self.world.now();
+        let mut model = self.world.model();
+        fetched::check(model.history(), &model.kept(asked, end), want, have, &fetched)?;
+        model.read(BRANCH, &fetched.branch_heads, asked, now, "");
+        self.local.extend(fetched.commit_ids());
+        Ok(())
+    }
+
+    /// Asks what it has in common with the branches.
+    async fn negotiate(&mut self) -> Result<(), Violation> {
+        let Some((_, heads)) = self.refs().await? else { return Ok(()) };
+        let mut want: Vec<String> = heads.into_values().collect();
+        want.dedup();
+        let have: Vec<String> = self.local.iter().take(64).cloned().collect();
+        let asked = self.world.model().tick();
+        let Some(answer) = self.ask(Function::Negotiate, &json!({"want": want, "have": have})).await? else {
+            return Ok(());
+        };
+        let answer = decoded(&answer, 200)?;
+        let acknowledged = list_of_text(&answer, "ack")?;
+        let now = self.world.now();
+        let model = self.world.model();
+        let kept = model.kept(asked, now);
+        if let Some(lost) = have.iter().find(|id| kept.contains(*id) && !acknowledged.contains(id)) {
+            return Err(format!("negotiate does not know {lost}"));
+        }
+        if let Some(base) = answer["common_base"].as_str() {
+            let history = model.history();
+            let is_common = |tips: &[String]| tips.iter().any(|tip| history.is_ancestor(base, tip));
+            if !is_common(&want) || !is_common(&acknowledged) {
+                return Err(format!("negotiate found {base} in common, which it is not"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at everything there is, as somebody who has nothing: what every run ends with. Once all is swept, nothing is
+    /// condemned that is needed.
+    ///
+    /// # Errors
+    /// When anything is not as it has to be.
+    pub async fn inspect(&mut self, is_swept: bool) -> Result<(), Violation> {
+        let (_, heads) = self.refs().await?.ok_or("refs has no answer")?;
+        let want: Vec<String> = heads.into_values().collect::<BTreeSet<_>>().into_iter().collect();
+        self.fetch_of(&want, &[]).await?;
+        self.list_tags().await?;
+        self.list_releases().await?;
+        let named: Vec<String> = {
+            let model = self.world.model();
+            let history = model.history();
+            history.objects_of(&history.reachable(&want)).into_iter().collect()
+        };
+        if named.is_empty() || !is_swept {
+            return Ok(());
+        }
+        match self.filter(&named).await? {
+            Some(missing) if missing.is_empty() => Ok(()),
+            missing => Err(format!("filter-objects misses {missing:?}, which branches reach")),
+        }
+    }
+
+    /// Pushes one more commit to a branch of its own.
+    ///
+    /// # Errors
+    /// When that does not land.
+    pub async fn push_one(&mut self) -> Result<(), Violation> {
+        let (_, heads) = self.refs().await?.ok_or("refs has no answer")?;
+        let branch = "the-last";
+        let tip = {
+            let mut model = self.world.model();
+            let parents: Vec<&str> = heads.get(branch).map(String::as_str).into_iter().collect();
+            model.commit(&parents, &mut self.random)
+        };
+        match self.push(branch, &heads, &tip, false).await? {
+            Pushed::Landed => Ok(()),
+            Pushed::Refused | Pushed::Unheard => Err("the last push did not land".to_owned()),
+        }
+    }
+}
+
+fn decoded(answer: &Answer, status: u16) -> Result<Value, Violation> {
+    if answer.status != status {
+        return Err(format!("wanted {status}: {}", answer.excerpt()));
+    }
+    Encoding::of_content_type(answer.header("content-type")).ok_or("no encoding")?.decode(&answer.body)
+}
+
+/// The commits of a list of tags or releases, by their labels.
+fn named(answer: &Value, field: &str) -> Result<BTreeMap<String, String>, Violation> {
+    let list = answer[field].as_array().ok_or_else(|| format!("no list {field}"))?;
+    let text = |item: &Value, field: &str| item[field].as_str().map(str::to_owned).ok_or(format!("no {field}"));
+    list.iter().map(|item| Ok((text(item, "tag")?, text(item, "commit_id")?))).collect()
+}

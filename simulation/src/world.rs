@@ -1,0 +1,309 @@
+//! The processes of one deployment over one pair of stores, and how clients reach them.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use bytes::Bytes;
+use common::Hub;
+use common::ambient::Ambient;
+use common::auth::Tokens;
+use common::id::RepoId;
+use common::observe::{self, RequestLog};
+use common::service::Settings;
+use common::store::account::Claim;
+use common::store::repo::Need;
+use common::store::{Error, Store};
+use common::wire::error::with_causes;
+use http_body_util::BodyExt;
+use lambda_http::{Body, RequestExt};
+use local::backends::ACCESS_KEY;
+use local::router::Function;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde_json::json;
+use tests::client::Answer;
+use tests::encoding::Encoding;
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
+
+use crate::model::Model;
+use crate::network::{Life, Line, Network};
+use crate::profile::{Profile, Weather};
+use crate::stores::{SECRET_KEY, Stores};
+
+/// The user that all clients are, and its handle.
+const USER: &str = "user-sim";
+/// The handle.
+pub const OWNER: &str = "sim";
+/// The repository.
+pub const SLUG: &str = "song";
+const SECRET: &str = "a secret of the simulation, long enough";
+/// What the clock shows when a run begins, in seconds after the Unix epoch.
+const START: Duration = Duration::from_secs(1_750_000_000);
+
+/// What should not have happened.
+pub type Violation = String;
+
+/// One run's world.
+pub struct World {
+    /// What the run is like.
+    pub profile: Profile,
+    /// The network.
+    pub network: Network,
+    processes: Mutex<Vec<Process>>,
+    model: Mutex<Model>,
+    random: Mutex<StdRng>,
+    origin: Instant,
+    /// The repository's id.
+    pub repo: OnceCell<RepoId>,
+}
+
+/// One process: a hub with caches of its own.
+#[derive(Clone)]
+struct Process {
+    number: usize,
+    hub: Hub,
+    life: Life,
+}
+
+impl World {
+    /// A deployment with one repository that is still empty.
+    ///
+    /// # Errors
+    /// When that cannot be made, though nothing goes wrong yet.
+    pub async fn start(seed: u64, profile: Profile, kept: usize) -> Result<Arc<World>, Violation> {
+        let origin = Instant::now();
+        let stores = Stores::new(Ambient::simulated(seed, START, origin));
+        stores.make_table();
+        let network = Network::new(seed ^ 0x6e65_7477, stores, origin, Weather::CALM, kept);
+        let world = Arc::new(World {
+            model: Mutex::new(Model::new(seed, profile.retention)),
+            profile,
+            network,
+            processes: Mutex::default(),
+            random: Mutex::new(StdRng::seed_from_u64(seed ^ 0x776f_726c)),
+            origin,
+            repo: OnceCell::new(),
+        });
+        for _ in 0..world.profile.processes {
+            let process = world.new_process();
+            world.processes().push(process);
+        }
+        world.make_bucket().await?;
+        world.make_repo().await?;
+        world.network.set_weather(world.profile.weather);
+        Ok(world)
+    }
+
+    async fn make_bucket(&self) -> Result<(), Violation> {
+        let config = config("s3", &Region::from_static("us-east-1"), self.network.client(0, Life::default()));
+        let config = aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build();
+        let made = aws_sdk_s3::Client::from_conf(config).create_bucket().bucket(Stores::location().bucket).send().await;
+        made.map(drop).map_err(|error| format!("the bucket cannot be made: {}", with_causes(&error)))
+    }
+
+    async fn make_repo(self: &Arc<Self>) -> Result<(), Violation> {
+        let process = self.process(0);
+        let request = http::Request::post("/");
+        let request = request.header("content-type", "application/json");
+        let owner = OWNER.parse().map_err(|error| format!("{error}"))?;
+        let slug = SLUG.parse().map_err(|error| format!("{error}"))?;
+        let made = self
+            .run(process, async |hub| {
+                let claimed = hub.store.claim_handle(USER, &owner, "").await?;
+                Ok((claimed, ()))
+            })
+            .await?;
+        if made.is_none_or(|(claimed, ())| claimed != Claim::Held) {
+            return Err("the handle cannot be claimed".to_owned());
+        }
+        let body = json!({"name": SLUG}).to_string();
+        let answer = self.send(0, Function::Repos, request, &[], body.into_bytes()).await?;
+        let answer = answer.ok_or("the repository cannot be made")?;
+        if answer.status != 201 {
+            return Err(answer.excerpt());
+        }
+        let process = self.process(0);
+        let found =
+            self.run(process, async |hub| hub.store.find_repo(&owner, &slug, None, Need::NOTHING).await).await?;
+        let repo = found.flatten().ok_or("the repository cannot be found")?;
+        self.repo.set(repo.id).map_err(|_| "two repositories")?;
+        Ok(())
+    }
+
+    /// The clock.
+    pub fn now(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    /// What was made, asked and heard.
+    pub fn model(&self) -> MutexGuard<'_, Model> {
+        self.model.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn processes(&self) -> MutexGuard<'_, Vec<Process>> {
+        self.processes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A process that has just started, which nobody else uses.
+    fn new_process(&self) -> Process {
+        // The SDK's clients of one region share a quota of retries in the whole test, and no process is to use up another's.
+        static REGIONS: AtomicU64 = AtomicU64::new(0);
+        let region = Region::new(format!("simulated-{}", REGIONS.fetch_add(1, Ordering::Relaxed)));
+        let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = random.random_range(1_000..usize::MAX) % 100_000;
+        let skew = Duration::from_millis(random.random_range(0..=self.profile.skew_ms));
+        let ambient = Ambient::simulated(random.random(), START + skew, self.origin);
+        let life = Life::default();
+        let line = self.network.client(number, life.clone());
+        let (dynamodb, s3) = (config("dynamodb", &region, line.clone()), config("s3", &region, line));
+        let store = Store::new(&dynamodb, &s3, Stores::location(), ambient.clone());
+        let tokens = Tokens::new(SECRET, ambient).expect("a good secret");
+        let hub = Hub {
+            store: Arc::new(store),
+            tokens: Arc::new(OnceCell::new_with(Some(tokens))),
+            settings: Settings::default(),
+            log: RequestLog::default(),
+        };
+        Process { number, hub, life }
+    }
+
+    /// Starts every process anew, so that none has anything cached.
+    pub fn restart(&self) {
+        let fresh: Vec<Process> = (0..self.profile.processes).map(|_| self.new_process()).collect();
+        *self.processes() = fresh;
+    }
+
+    /// The process at a place. One that died has been replaced.
+    fn process(&self, place: usize) -> Process {
+        let place = place % self.profile.processes;
+        let process = self.processes().get(place).cloned();
+        match process {
+            Some(process) if !process.life.is_over() => process,
+            _ => {
+                let process = self.new_process();
+                if let Some(place) = self.processes().get_mut(place) {
+                    *place = process.clone();
+                }
+                process
+            }
+        }
+    }
+
+    /// Does something in the process at a place that is no request. None when the process died, or when the stores do not
+    /// answer because of what was done to its calls.
+    ///
+    /// # Errors
+    /// When it fails without that.
+    pub async fn upkeep<T>(
+        &self,
+        place: usize,
+        work: impl AsyncFnOnce(&Hub) -> Result<T, Error>,
+    ) -> Result<Option<T>, Violation> {
+        self.run(self.process(place), work).await
+    }
+
+    async fn run<T>(
+        &self,
+        process: Process,
+        work: impl AsyncFnOnce(&Hub) -> Result<T, Error>,
+    ) -> Result<Option<T>, Violation> {
+        let began = Instant::now();
+        let done = tokio::select! {
+            biased;
+            () = process.life.over() => return Ok(None),
+            done = observe::run_as("compact", process.hub.store.ambient(), Box::pin(work(&process.hub))) => done,
+        };
+        match done {
+            Ok(done) => Ok(Some(done)),
+            Err(Error::Unavailable(_)) if self.network.was_harmed(process.number, began) => Ok(None),
+            Err(error) => Err(format!("upkeep failed: {}", with_causes(&error))),
+        }
+    }
+
+    /// Calls a function about the repository.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn call(
+        &self,
+        place: usize,
+        function: Function,
+        encoding: Encoding,
+        body: &serde_json::Value,
+    ) -> Result<Option<Answer>, Violation> {
+        let request = http::Request::post("/")
+            .header("content-type", encoding.content_type())
+            .header("accept", encoding.accept());
+        self.send(place, function, request, &[("slug", SLUG)], encoding.encode(body)).await
+    }
+
+    /// Sends a request to the process at a place. None when there is no answer: the process died, it does not answer whole, or it answers 503;
+    /// all for what was done to its calls.
+    ///
+    /// # Errors
+    /// When it has no answer, 503 or another 5xx without that.
+    pub async fn send(
+        &self,
+        place: usize,
+        function: Function,
+        request: http::request::Builder,
+        parameters: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Result<Option<Answer>, Violation> {
+        let process = self.process(place);
+        let began = Instant::now();
+        let name = function.name();
+        let token = process.hub.tokens().await.and_then(|tokens| tokens.mint(USER, Duration::from_secs(86_400)));
+        let token = token.map_err(|error| format!("{error}"))?;
+        let request = request.header("authorization", format!("Bearer {token}"));
+        let request = request.body(Body::Binary(body)).map_err(|error| format!("{error}"))?;
+        let parameter = |(name, value): &(&str, &str)| ((*name).to_owned(), vec![(*value).to_owned()]);
+        let path: HashMap<String, Vec<String>> = parameters.iter().chain(&[("owner", OWNER)]).map(parameter).collect();
+        let answer = async {
+            let response = function.call(&process.hub, request.with_path_parameters(path)).await;
+            let (head, body) = response.into_parts();
+            let body: Bytes = body.collect().await?.to_bytes();
+            Ok::<_, common::service::CutOff>(Answer { status: head.status.as_u16(), headers: head.headers, body })
+        };
+        let answer = tokio::select! {
+            biased;
+            () = process.life.over() => {
+                self.network.note(format_args!("p{} died under {name}", process.number));
+                return Ok(None);
+            }
+            answer = Box::pin(answer) => answer,
+        };
+        let was_harmed = self.network.was_harmed(process.number, began);
+        match answer {
+            Ok(answer) if answer.status < 500 => Ok(Some(answer)),
+            Ok(answer) if answer.status == 503 && was_harmed => {
+                self.network.note(format_args!("p{} {name}: 503", process.number));
+                Ok(None)
+            }
+            Err(_) if was_harmed => {
+                self.network.note(format_args!("p{} {name}: cut off", process.number));
+                Ok(None)
+            }
+            Ok(answer) => Err(format!("{name} answered {}", answer.excerpt())),
+            Err(_) => Err(format!("the answer of {name} was cut off")),
+        }
+    }
+}
+
+/// How a process reaches a store.
+fn config(host: &str, region: &Region, line: Line) -> SdkConfig {
+    let credentials = Credentials::from_keys(ACCESS_KEY, SECRET_KEY, None);
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(region.clone())
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .endpoint_url(format!("http://{host}"))
+        .http_client(line)
+        .build()
+}

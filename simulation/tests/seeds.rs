@@ -1,0 +1,20 @@
+//! A minute's worth of seeds, and that a seed replays.
+
+use simulation::run;
+
+/// As many as a minute or so has time for.
+const SEEDS: u64 = if cfg!(debug_assertions) { 15 } else { 200 };
+
+#[test]
+fn every_answer_is_right_whatever_goes_wrong() {
+    for seed in 0..SEEDS {
+        let report = run(seed);
+        assert!(report.violation.is_none(), "{report}");
+    }
+}
+
+#[test]
+fn a_seed_replays_call_by_call() {
+    let [one, other] = [run(3), run(3)];
+    assert_eq!((one.hash, one.lines, one.calls), (other.hash, other.lines, other.calls));
+}
