@@ -1,10 +1,10 @@
 //! What a process that has just started pays for the length of a history: the same requests against repositories of more and
 //! more commits, side by side, with what they may cost at most.
 //!
-//! For each size a hub runs in a process of its own on a data folder, as `musehub serve` runs it ([`served`]), and a
-//! [`history`] is pushed to it over HTTP, 5,000 commits a push, while its upkeep goes on. When nothing is left to merge,
-//! each question is asked by processes that have just started, over the same stores on loopback ([`cold`]), first cold and then
-//! again. [`report`] prints the median of a few.
+//! For each size a hub runs in a process of its own on a data folder, as `musehub serve` runs it (`served`), and a
+//! `history` is pushed to it over HTTP, 5,000 commits a push, while its upkeep goes on. When nothing is left to merge,
+//! each question is asked by processes that have just started, over the same stores on loopback (`cold`), first cold and then
+//! again. `report` prints the median of a few.
 
 mod cold;
 mod history;
