@@ -42,6 +42,25 @@ impl<Id: Clone + Eq + Hash, T> Graph<Id, T> {
         self.link_and_number(commits).map(|_numbered| ())
     }
 
+    /// Adds a commit, with its generation number if that is known. One that would be its own ancestor is not linked to the
+    /// parent through which it would be, so that the rest of the history stays whole: ids that are no hashes may name each
+    /// other so, in pushes that raced. Whether it was linked to all of its parents.
+    pub fn link_without_cycle(&mut self, commit: &NewCommit<Id, T>, generation: Option<u32>) -> bool
+    where
+        T: Clone,
+    {
+        // A commit has two parents at most. Without any it closes no cycle.
+        let all = &commit.parents;
+        let one_less = (0..all.len()).map(|left_out| {
+            let kept = all.iter().enumerate().filter(move |(position, _)| *position != left_out);
+            kept.map(|(_, parent)| parent.clone()).collect::<Vec<Id>>()
+        });
+        let mut tries = iter::once(all.clone()).chain(one_less).chain([Vec::new()]);
+        let linked = tries
+            .position(|parents| self.extend_numbered([(NewCommit { parents, ..commit.clone() }, generation)]).is_ok());
+        linked == Some(0)
+    }
+
     /// Returns how often a commit was given a generation number: the measure of what the call cost.
     pub(super) fn link_and_number(
         &mut self,

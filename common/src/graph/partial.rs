@@ -55,23 +55,12 @@ impl<Id: Clone + Eq + Hash, T: Clone> Partial<Id, T> {
         self.absent.insert(id);
     }
 
-    /// Takes in a commit with its generation number, if that is known. Ids that are no hashes may make commits their own
-    /// ancestors, in pushes that raced: one that would close such a cycle is not linked to the parent that it would close it
-    /// through, so that the rest of the history stays whole.
-    pub fn insert(&mut self, commit: NewCommit<Id, T>, generation: Option<u32>) {
+    /// Takes in a commit with its generation number, if that is known, as [`Graph::link_without_cycle`] does.
+    pub fn insert(&mut self, commit: &NewCommit<Id, T>, generation: Option<u32>) {
         if generation.is_none() && !self.graph.contains(&commit.id) {
             self.unnumbered.push(commit.id.clone());
         }
-        let all = commit.parents.clone();
-        let one_less = (0..all.len()).map(|left_out| {
-            let kept = all.iter().enumerate().filter(move |(position, _)| *position != left_out);
-            kept.map(|(_, parent)| parent.clone()).collect()
-        });
-        for parents in std::iter::once(all.clone()).chain(one_less).chain([Vec::new()]) {
-            if self.graph.extend_numbered([(NewCommit { parents, ..commit.clone() }, generation)]).is_ok() {
-                return;
-            }
-        }
+        self.graph.link_without_cycle(commit, generation);
     }
 
     /// The commits that can be reached from `want` and not from `have`, nor from a commit that the walk meets and that

@@ -11,7 +11,7 @@ use super::{Error, Frame, Kind, PackId};
 use crate::id::{CommitId, Id, ObjectKey, SnapshotId};
 use crate::table::{
     self, Builder, CommitEntry, Encoded, FrameEntry, GraphEntry, Head, Key, Keys, LargeEntry, Location, ParentEntry,
-    Place, RecordEntry, Section, entries, page_checksum_holds, read_name,
+    Place, RecordEntry, Section, entries, read_name,
 };
 
 const SKIPPABLE_MAGIC: u32 = 0x184D_2A50;
@@ -366,15 +366,8 @@ impl WholeTable {
         if head.sections_length() != head_start as u64 {
             return Err(short());
         }
-        let table = Self { pack, head, stored };
-        for section in Section::ALL {
-            for number in 0..table.head.pages(section) {
-                if !page_checksum_holds(section, number, table.page(section, number)) {
-                    return Err(of_pack(table::Error::Checksum("its table".to_owned())));
-                }
-            }
-        }
-        Ok(table)
+        head.check_pages(&stored).map_err(of_pack)?;
+        Ok(Self { pack, head, stored })
     }
 
     fn page(&self, section: Section, number: u64) -> &[u8] {

@@ -205,17 +205,8 @@ impl Catalog {
             return;
         }
         for commit in commits {
-            // A commit has two parents at most. Without any it closes no cycle.
-            let all = commit.parents.clone();
-            let one_less = (0..all.len()).map(|left_out| {
-                let kept = all.iter().enumerate().filter(move |(position, _)| *position != left_out);
-                kept.map(|(_, parent)| parent.clone()).collect()
-            });
-            for parents in std::iter::once(all.clone()).chain(one_less).chain([Vec::new()]) {
-                match self.graph.extend([NewCommit { parents, ..commit.clone() }]) {
-                    Ok(()) => break,
-                    Err(cycle) => tracing::warn!(%cycle, "a commit is not linked to all of its parents"),
-                }
+            if !self.graph.link_without_cycle(&commit, None) {
+                tracing::warn!(commit = %commit.id, "a commit is not linked to all of its parents");
             }
         }
     }

@@ -201,7 +201,7 @@ impl History<'_> {
             }
             self.hints.remove(&id);
             let (generation, parents) = (commit.generation, commit.parents.clone());
-            self.loaded.insert(NewCommit { id, parents, payload: commit }, generation);
+            self.loaded.insert(&NewCommit { id, parents, payload: commit }, generation);
         }
         Ok(())
     }

@@ -108,7 +108,7 @@ impl Store {
     ) -> Result<Option<Repo>, Error> {
         let name = format!("{owner}/{slug}");
         if let Some(remembered) = self.names.get(&name) {
-            let repo = self.read_repo(&remembered, user_id, need).await?;
+            let repo = self.repo(&remembered, user_id, need).await?;
             if let Some(repo) = repo.filter(|repo| repo.meta.owner == *owner && repo.meta.slug == *slug) {
                 return Ok(Some(repo));
             }
@@ -117,19 +117,11 @@ impl Store {
         let Some(NameItem { repo_id }) = self.get_item(&Key::name(owner, slug)).await? else {
             return Ok(None);
         };
-        let repo = self.read_repo(&repo_id, user_id, need).await?;
+        let repo = self.repo(&repo_id, user_id, need).await?;
         if repo.is_some() {
             self.names.insert(name, repo_id);
         }
         Ok(repo)
-    }
-
-    /// The repo of an id, with the lists asked for, as one user sees it.
-    ///
-    /// # Errors
-    /// When the table cannot be read.
-    pub async fn repo(&self, id: &RepoId, user_id: Option<&str>, need: Need) -> Result<Option<Repo>, Error> {
-        self.read_repo(id, user_id, need).await
     }
 
     /// What requests see through the packs that were listed with a repo.
@@ -170,7 +162,11 @@ impl Store {
         Ok((needed, condemned.into_iter().map(|(pack, _)| pack).collect()))
     }
 
-    async fn read_repo(&self, repo: &RepoId, user_id: Option<&str>, need: Need) -> Result<Option<Repo>, Error> {
+    /// The repo of an id, with the lists asked for, as one user sees it.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn repo(&self, repo: &RepoId, user_id: Option<&str>, need: Need) -> Result<Option<Repo>, Error> {
         let (meta_key, member_key) = (Key::meta(repo), Key::member(repo, user_id.unwrap_or_default()));
         let member = async {
             match user_id {

@@ -192,11 +192,6 @@ impl View {
         Self(Arc::new(Inner { bucket, repo, tables, opened: OnceCell::new() }))
     }
 
-    /// How many tables it looks into.
-    pub fn tables(&self) -> usize {
-        self.0.tables.len()
-    }
-
     /// How many commits the tables have, a commit of two packs counted twice.
     ///
     /// # Errors
@@ -599,8 +594,7 @@ impl View {
             let [from, to] = [range.start, range.end].map(|at| (at - start) as usize);
             let stored = bytes.get(from..to).unwrap_or_default();
             if !page_checksum_holds(section, page, stored) {
-                let part = format!("page {page} of the {section:?} of its table");
-                return Err(of_pack(listed.pack, table::Error::Checksum(part)).into());
+                return Err(of_pack(listed.pack, table::Error::of_page(section, page)).into());
             }
             // Copied, so that a page which is remembered does not keep all that was read with it.
             let stored = Bytes::copy_from_slice(stored);
@@ -651,7 +645,7 @@ impl View {
         let head = read(whole.slice(head_start as usize..))?;
         self.check_length(table, &head)?;
         if is_new {
-            check_pages(&head, &whole).map_err(|error| of_pack(*pack, error))?;
+            head.check_pages(&whole).map_err(|error| of_pack(*pack, error))?;
             bucket.remember(*pack, Part::Table, whole.clone());
             // Those that need a damaged frame find that out for themselves.
             if let Some(frames) = frames.filter(|frames| are_whole(&head, &whole, frames)) {
@@ -669,20 +663,6 @@ impl View {
         let reason = "its table has another length than its head says".to_owned();
         Err(of_pack(table.pack, table::Error::Malformed(reason)).into())
     }
-}
-
-/// Whether all pages of a table in memory have their checksums.
-fn check_pages(head: &Head, whole: &[u8]) -> Result<(), table::Error> {
-    for section in Section::ALL {
-        for page in 0..head.pages(section) {
-            let range = head.page_range(section, page);
-            let stored = whole.get(range.start as usize..range.end as usize).unwrap_or_default();
-            if !page_checksum_holds(section, page, stored) {
-                return Err(table::Error::Checksum(format!("page {page} of the {section:?} of its table")));
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Whether all frames of a pack have their checksums, given its whole table and the bytes in front of that.

@@ -95,6 +95,23 @@ impl Head {
         first.saturating_sub(1) as u64..end as u64
     }
 
+    /// Whether all pages of a table that is in memory as a whole have their checksums.
+    ///
+    /// # Errors
+    /// [`Error::Checksum`] for the first that has not.
+    pub fn check_pages(&self, table: &[u8]) -> Result<(), Error> {
+        for section in Section::ALL {
+            for page in 0..self.pages(section) {
+                let range = self.page_range(section, page);
+                let stored = table.get(range.start as usize..range.end as usize).unwrap_or_default();
+                if !page_checksum_holds(section, page, stored) {
+                    return Err(Error::of_page(section, page));
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn directory(&self, section: Section) -> &[[u8; STEP]] {
         let before = Section::ALL.into_iter().take(section as usize).filter(|before| before.is_keyed());
         let start = before.map(|before| self.pages(before)).fold(0, u64::saturating_add) as usize;

@@ -184,6 +184,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// A page that does not have its checksum.
+    pub fn of_page(section: Section, page: u64) -> Self {
+        Self::Checksum(format!("page {page} of the {section:?} of its table"))
+    }
+
     fn malformed(reason: impl Into<String>) -> Self {
         Self::Malformed(reason.into())
     }
