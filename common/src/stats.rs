@@ -137,7 +137,10 @@ impl Store {
         let (packs, objects, index) = tokio::try_join!(
             self.count_files(format!("packs/{}/", repo.id), pages),
             self.count_files(format!("objects/{}/", repo.id), pages),
-            self.catalog(&repo.id, &repo.packs)
+            async {
+                let packs = self.listing_of(&repo.id, repo.packs.clone()).await?.packs();
+                self.catalog(&repo.id, &packs).await
+            }
         )?;
         compute(|| stats(repo, &index, packs, objects))
     }

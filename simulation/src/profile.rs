@@ -60,6 +60,8 @@ pub struct Profile {
     pub collects: f64,
     /// How many packs have to be out of order before they are merged.
     pub least: usize,
+    /// Bytes of a merged pack, at most. Those of more than half as many have their tables merged into indexes instead.
+    pub pack_bytes: u64,
     /// How long what nobody reaches is kept.
     pub retention: Duration,
     /// The share of pushes that are forced.
@@ -98,6 +100,7 @@ impl Profile {
             upkeep: small(pick(&[3, 6, 9])),
             collects: pick(&[0, 10, 30, 50]) as f64 / 100.0,
             least: small(pick(&[2, 2, 3, 6])),
+            pack_bytes: pick(&[0, 3_000, 12_000, 1 << 20]),
             retention: RETENTION,
             forced: pick(&[0, 5, 20]) as f64 / 100.0,
             skew_ms: pick(&[0, 5, 500]),

@@ -11,7 +11,7 @@ use common::store::garbage::{self, CONDEMNED, PutOff};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::profile::Weather;
+use crate::profile::{Profile, Weather};
 use crate::world::{Violation, World};
 
 /// Merges packs and looks for garbage, so many times, at moments that the seed decides.
@@ -29,7 +29,9 @@ pub async fn turn(world: Arc<World>, seed: u64) -> Result<(), Violation> {
             let limits = garbage::Limits { retention: profile.retention, ..garbage::Limits::ALL };
             collect(&world, place, limits).await?;
         } else {
-            let limits = compact::Limits { least: profile.least, ..compact::Limits::ALL };
+            let Profile { least, pack_bytes, .. } = *profile;
+            let one_index = random.random_bool(0.3);
+            let limits = compact::Limits { least, pack_bytes, one_index, ..compact::Limits::ALL };
             merge(&world, place, limits).await?;
         }
     }
@@ -104,8 +106,9 @@ pub async fn sweep(world: &World) -> Result<(), Violation> {
         collect(world, 0, limits).await?;
         tokio::time::sleep(CONDEMNED + hour).await;
     }
-    merge(world, 0, compact::Limits::ALL).await?;
+    let limits = compact::Limits { pack_bytes: world.profile.pack_bytes, ..compact::Limits::ALL };
+    merge(world, 0, limits).await?;
     tokio::time::sleep(ORPHANS_KEPT + hour).await;
-    merge(world, 0, compact::Limits::ALL).await?;
+    merge(world, 0, limits).await?;
     Ok(())
 }

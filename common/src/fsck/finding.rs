@@ -178,6 +178,14 @@ pub enum Problem {
         /// How many records it holds that are missing.
         holds: u64,
     },
+    /// The file of an index is not what the tables of its packs give, or cannot be read.
+    IndexDamaged {
+        /// The index.
+        #[serde(serialize_with = "name")]
+        index: PackId,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A record is not what its id says, though its frame has its checksum: it was wrong when it was written.
     RecordWrong {
         /// The pack.
@@ -331,6 +339,7 @@ impl fmt::Display for Problem {
             Self::PackUnlisted { pack, holds } => {
                 write!(out, "the pack {pack} is in S3 and not listed, and holds {holds} records that are missing")
             }
+            Self::IndexDamaged { index, reason } => write!(out, "the index {index}: {reason}"),
             Self::RecordWrong { pack, frame, id, reason } => {
                 write!(out, "the record {id} in frame {frame} of the pack {pack}: {reason}")
             }

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::catalog::Touched;
 use super::finding::{Mend, Problem};
 use super::log::Log;
-use super::{Check, Fix, ListedPack};
+use super::{Check, Fix, ListedBy, ListedPack};
 use crate::id::{BranchName, CommitId, Label};
 use crate::pack::PackId;
 use crate::store::Error;
@@ -203,7 +203,7 @@ impl Check<'_> {
             if check.is_name::<PackId>(PACK_PREFIX, name)
                 && let Ok(id) = PackId::from_string(name)
             {
-                check.packs.push(ListedPack { id, item });
+                check.packs.push(ListedPack { id, by: ListedBy::Item(item) });
             }
         })
         .await

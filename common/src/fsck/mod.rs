@@ -7,7 +7,7 @@
 //!
 //! - [`finding`] is what it finds, as data.
 //! - `items` checks the table, [`log`] what the push log says of branches.
-//! - `packs` checks packs and large objects; [`frames`] reads their frames, [`record`] holds a record against its id.
+//! - `indexes` checks indexes, `packs` checks packs and large objects; [`frames`] reads their frames, [`record`] holds a record against its id.
 //! - `manifests` checks what snapshots name. `unlisted` looks through what nothing names.
 //! - [`repair`] mends what can be mended.
 //!
@@ -17,6 +17,7 @@
 pub mod catalog;
 pub mod finding;
 pub mod frames;
+mod indexes;
 mod items;
 pub mod log;
 mod manifests;
@@ -33,6 +34,7 @@ use serde::Serialize;
 use crate::id::{CommitId, ObjectKey, RepoId, Slug, SnapshotId};
 use crate::pack::{PackId, PackSummary};
 use crate::service::Ids;
+use crate::store::index::Index;
 use crate::store::items::{Item, Key, MetaItem, NameItem, REF_PREFIX, decode};
 use crate::store::{Error, Store};
 use catalog::{Catalog, RecordId, Touched};
@@ -140,6 +142,10 @@ pub(crate) struct Diagnosis {
     pub listed: BTreeMap<PackId, PackSummary>,
     /// Those of them that are damaged, and whether what they list is known.
     pub damaged: BTreeMap<PackId, bool>,
+    /// Indexes whose packs are known.
+    pub indexes: Vec<Index>,
+    /// Those that are damaged, with what their items say.
+    pub damaged_indexes: BTreeMap<PackId, PackSummary>,
     /// Packs that are not listed and hold something that is missing.
     pub unlisted: Vec<PackId>,
     /// Records that are named and of which there is no whole copy.
@@ -195,7 +201,16 @@ struct Pending {
 #[derive(Debug)]
 struct ListedPack {
     id: PackId,
-    item: Item,
+    by: ListedBy,
+}
+
+/// What lists a pack.
+#[derive(Debug)]
+enum ListedBy {
+    /// Its item.
+    Item(Item),
+    /// An index, which says this of it.
+    Index(PackId, PackSummary),
 }
 
 /// A check under way.
@@ -220,6 +235,8 @@ struct Check<'c> {
     said_elsewhere: Vec<String>,
     /// Packs that S3 has, with their sizes.
     stored_packs: BTreeMap<PackId, u64>,
+    /// Indexes that S3 has, with their sizes.
+    stored_indexes: BTreeMap<PackId, u64>,
     /// Other S3 objects of the repo, with their sizes: large objects, until packs have named them.
     stored_objects: BTreeMap<String, u64>,
     /// The snapshots that name an object which some finding touches.
@@ -279,6 +296,7 @@ impl<'c> Check<'c> {
             set_aside: Vec::new(),
             said_elsewhere: Vec::new(),
             stored_packs: BTreeMap::new(),
+            stored_indexes: BTreeMap::new(),
             stored_objects: BTreeMap::new(),
             named_by: HashMap::new(),
             diagnosis: Diagnosis::default(),
@@ -288,7 +306,9 @@ impl<'c> Check<'c> {
     async fn run(&mut self) -> Result<(), Error> {
         let meta = self.check_items().await?;
         self.list_stored().await?;
+        self.open_indexes().await?;
         self.check_packs().await?;
+        self.check_indexes().await?;
         self.check_names(meta.as_ref());
         self.check_graph();
         if self.options.is_deep || self.has_damage() || self.has_unlisted_packs() {
@@ -320,8 +340,13 @@ impl<'c> Check<'c> {
 
     /// Whether a pack that was listed is listed no more: then what was read of it says nothing.
     async fn was_rewritten(&self) -> Result<bool, Error> {
-        for pack in self.diagnosis.damaged.keys() {
-            if self.store.item(&Key::pack(&self.subject.id, *pack)).await?.is_none() {
+        let index_of = |pack: &PackId| {
+            let is_of = |index: &&Index| index.packs.iter().any(|(of_index, _)| of_index == pack);
+            self.diagnosis.indexes.iter().find(is_of).map_or(*pack, |index| index.name)
+        };
+        let packs = self.diagnosis.damaged.keys().map(index_of);
+        for listed in packs.chain(self.diagnosis.damaged_indexes.keys().copied()) {
+            if self.store.item(&Key::pack(&self.subject.id, listed)).await?.is_none() {
                 return Ok(true);
             }
         }

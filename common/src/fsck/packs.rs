@@ -9,12 +9,12 @@ use super::catalog::{RecordId, Touched, ids, large_objects};
 use super::finding::{Mend, Problem};
 use super::frames::{Read, read, reason};
 use super::record::{Opened, open};
-use super::{Check, Fix};
+use super::{Check, Fix, ListedBy};
 use crate::id::{CommitId, ObjectKey, RepoId};
 use crate::pack::index::{FOOTER_LENGTH, SKIPPABLE_HEADER, decode_footer, decode_table, skippable_header};
 use crate::pack::{Contents, GraphSection, Kind, PackId, PackSummary, PackedCommit, TableExtent};
 use crate::service::compute;
-use crate::store::items::{Item, Key, PackItem, decode, encode};
+use crate::store::items::{Key, PackItem, decode, encode};
 use crate::store::{Error, Store, large, packs};
 
 /// Ids that a finding lists.
@@ -123,6 +123,7 @@ impl Opening {
             objects: of(&[Kind::Objects, Kind::ObjectsAhead]) + large_objects(PackId::nil(), listed).count() as u64,
             // Only its item says these.
             merged: said.map_or(0, |said| said.merged),
+            packs: 0,
             condemned_at: said.and_then(|said| said.condemned_at),
             table,
         };
@@ -143,10 +144,11 @@ impl Check<'_> {
                 let page = self.store.objects_page(&prefix, after).await?;
                 for listed in page.entries {
                     let name = listed.key.strip_prefix(&prefix).unwrap_or_default();
-                    let pack = name.strip_suffix(".pack").and_then(|name| PackId::from_string(name).ok());
-                    match pack {
-                        Some(pack) => drop(self.stored_packs.insert(pack, listed.size)),
-                        None => drop(self.stored_objects.insert(listed.key, listed.size)),
+                    let named = |kind| PackId::from_string(name.strip_suffix(kind)?).ok();
+                    match (named(".pack"), named(".index")) {
+                        (Some(pack), _) => drop(self.stored_packs.insert(pack, listed.size)),
+                        (None, Some(index)) => drop(self.stored_indexes.insert(index, listed.size)),
+                        (None, None) => drop(self.stored_objects.insert(listed.key, listed.size)),
                     }
                 }
                 self.tell("bucket", (self.stored_packs.len() + self.stored_objects.len()) as u64, 0);
@@ -168,7 +170,7 @@ impl Check<'_> {
         for (number, pack) in packs.into_iter().enumerate() {
             self.tell("packs", number as u64, total);
             let number = u32::try_from(number).map_err(Error::fault)?;
-            if let Some(contents) = self.check_pack(number, pack.id, pack.item).await? {
+            if let Some(contents) = self.check_pack(number, pack.id, pack.by).await? {
                 reached.extend(contents.reached);
             }
         }
@@ -180,12 +182,15 @@ impl Check<'_> {
         Ok(())
     }
 
-    async fn check_pack(&mut self, number: u32, pack: PackId, item: Item) -> Result<Option<Contents>, Error> {
+    async fn check_pack(&mut self, number: u32, pack: PackId, by: ListedBy) -> Result<Option<Contents>, Error> {
         let repo = self.subject.id.clone();
         let key = Key::pack(&repo, pack);
         let item_name = format!("{} / {}", key.pk, key.sk);
-        let decoded = decode::<PackItem>(item.clone());
-        let said = decoded.as_ref().ok().map(PackItem::summary);
+        let decoded = match &by {
+            ListedBy::Item(item) => decode::<PackItem>(item.clone()).map(|item| item.summary()),
+            ListedBy::Index(_, said) => Ok(*said),
+        };
+        let said = decoded.as_ref().ok().copied();
         if let Some(said) = said {
             self.diagnosis.listed.insert(pack, said);
         }
@@ -203,14 +208,14 @@ impl Check<'_> {
             let is_item = opening.damage.is_empty() && opening.summary.is_some();
             if is_item {
                 // The file is whole in itself, so it is the item that is wrong.
-                let reason = format!("the pack has {size} bytes, and not {}", said.size);
-                self.find_contradiction(&item_name, reason);
+                let reason = format!("the pack {pack} has {size} bytes, and not {}", said.size);
+                self.find_contradiction(&item_name, &by, reason);
             } else {
                 let problem = Problem::PackSize { pack, stored: size, expected: said.size };
                 self.find(problem, Mend::Repair, Touched::everything());
             }
         } else if let Some(reason) = &opening.contradiction {
-            self.find_contradiction(&item_name, reason.clone());
+            self.find_contradiction(&item_name, &by, reason.clone());
         }
         if let Err(error) = &decoded {
             let problem = Problem::ItemUnreadable { item: item_name, reason: error.to_string() };
@@ -225,9 +230,11 @@ impl Check<'_> {
             && let Some(summary) = opening.summary
         {
             self.diagnosis.listed.insert(pack, summary);
-            let now = self.store.ambient().now_iso();
-            let right = encode(&key, &PackItem::new(&summary, &now, "fsck"))?;
-            self.diagnosis.fixes.push(Fix { item: right, seen: Some(item) });
+            if let ListedBy::Item(item) = by {
+                let now = self.store.ambient().now_iso();
+                let right = encode(&key, &PackItem::new(&summary, &now, "fsck"))?;
+                self.diagnosis.fixes.push(Fix { item: right, seen: Some(item) });
+            }
         }
         for (part, reason) in &opening.damage {
             self.diagnosis.damaged.insert(pack, opening.contents.is_some());
@@ -250,7 +257,11 @@ impl Check<'_> {
         Ok(Some(contents))
     }
 
-    fn find_contradiction(&mut self, item: &str, reason: String) {
+    fn find_contradiction(&mut self, item: &str, by: &ListedBy, reason: String) {
+        if let ListedBy::Index(index, _) = by {
+            let summary = self.diagnosis.indexes.iter().find(|known| known.name == *index).map(|known| known.summary);
+            return summary.into_iter().for_each(|summary| self.find_index(*index, summary, reason.clone()));
+        }
         let problem = Problem::ItemContradicts { item: item.to_owned(), reason };
         self.find(problem, Mend::Repair, Touched::everything());
     }

@@ -4,7 +4,7 @@ use super::Check;
 use super::catalog::{Touched, ids, large_objects};
 use super::finding::{Mend, Problem};
 use super::packs::open_pack;
-use crate::pack::PackId;
+use crate::pack::{PackId, PackSummary};
 use crate::store::items::Key;
 use crate::store::{Error, packs};
 
@@ -29,17 +29,22 @@ impl Check<'_> {
             .map(|(pack, size)| (*pack, *size))
             .collect();
         for (pack, size) in unlisted {
-            let repo = &self.subject.id;
-            // One that was pushed since the list was read is no garbage.
-            if self.store.item(&Key::pack(repo, pack)).await?.is_some() {
+            // One that was pushed since the list was read, or has come into an index, is no garbage.
+            if self.is_listed_now(pack).await? {
                 continue;
             }
             let holds = if self.diagnosis.wanted.is_empty() { 0 } else { self.wanted_in(pack, size).await? };
-            if holds > 0 {
+            // Where an index does not tell which packs it had, any may be one of those.
+            if holds > 0 || self.has_unknown_packs() {
                 self.diagnosis.unlisted.push(pack);
                 self.find(Problem::PackUnlisted { pack, holds }, Mend::Repair, Touched::default());
             } else {
                 self.find_garbage(packs::key(&self.subject.id, pack), size);
+            }
+        }
+        for (index, size) in self.stored_indexes.clone() {
+            if !self.is_listed_index(index) && self.store.item(&Key::pack(&self.subject.id, index)).await?.is_none() {
+                self.find_garbage(packs::index_key(&self.subject.id, index), size);
             }
         }
         let prefix = format!("objects/{}/", self.subject.id);
@@ -55,6 +60,24 @@ impl Check<'_> {
             }
         }
         Ok(())
+    }
+
+    fn is_listed_index(&self, index: PackId) -> bool {
+        self.diagnosis.indexes.iter().any(|listed| listed.name == index)
+            || self.diagnosis.damaged_indexes.contains_key(&index)
+            || self.is_named_elsewhere(&index.to_string())
+    }
+
+    async fn is_listed_now(&self, pack: PackId) -> Result<bool, Error> {
+        let repo = &self.subject.id;
+        if self.store.item(&Key::pack(repo, pack)).await?.is_some() {
+            return Ok(true);
+        }
+        // Those that are known were looked into.
+        let is_new = |(name, summary): &(PackId, _)| PackSummary::is_index(summary) && !self.is_listed_index(*name);
+        let new = self.store.tables(repo).await?.into_iter().filter(is_new).collect();
+        let listing = self.store.listing_of(repo, new).await?;
+        Ok(listing.index_of(pack).is_some())
     }
 
     /// How many of the records that are missing a pack holds.

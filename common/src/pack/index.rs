@@ -50,10 +50,10 @@ impl TableExtent {
     }
 }
 
-/// What DynamoDB keeps of a pack, so that its table is one ranged read away.
+/// What DynamoDB keeps of a pack, or of an index of packs, so that its table is one ranged read away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PackSummary {
-    /// Bytes of the whole pack.
+    /// Bytes of the whole pack; of an index, those of its packs together.
     pub size: u64,
     /// Commits in it.
     pub commits: u64,
@@ -61,12 +61,21 @@ pub struct PackSummary {
     pub snapshots: u64,
     /// Objects in it.
     pub objects: u64,
-    /// How many packs were merged into it; 0 for one that a push wrote.
+    /// How many packs, or tables, were merged into it; 0 for a pack that a push wrote.
     pub merged: u64,
+    /// How many packs it is an index of; 0 for a pack.
+    pub packs: u64,
     /// For a pack that is condemned, when it was: in milliseconds since the Unix epoch.
     pub condemned_at: Option<u64>,
     /// Where its table is.
     pub table: TableExtent,
+}
+
+impl PackSummary {
+    /// Whether it is of an index, which has the table of many packs and no records of its own.
+    pub const fn is_index(&self) -> bool {
+        self.packs > 0
+    }
 }
 
 /// A commit as the graph needs it.

@@ -221,6 +221,7 @@ impl PackWriter {
                 snapshots,
                 objects,
                 merged: 0,
+                packs: 0,
                 condemned_at: None,
                 table,
             },

@@ -125,6 +125,11 @@ impl Store {
         self.transact(writes, key, |_: serde::de::IgnoredAny| true).await
     }
 
+    /// What puts new items in a transaction.
+    pub(crate) fn puts(&self, items: Vec<Item>) -> Result<Vec<TransactWriteItem>, Error> {
+        items.into_iter().map(|item| put_new(&self.location.table, item)).collect()
+    }
+
     /// Deletes an item, whatever it is.
     ///
     /// # Errors

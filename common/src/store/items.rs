@@ -324,7 +324,7 @@ pub struct ReleaseItem {
     pub record: Vec<u8>,
 }
 
-/// `REPO#<repo_id>` | `PACK#<ulid>`.
+/// `REPO#<repo_id>` | `PACK#<ulid>`: a pack, or an index in the place of the packs that it names.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PackItem {
     size: u64,
@@ -334,6 +334,9 @@ pub struct PackItem {
     /// Absent in the item of a pack that a push wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     merged: Option<u64>,
+    /// How many packs it is an index of; absent in the item of a pack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    packs: Option<u64>,
     /// When it was condemned, in milliseconds since the Unix epoch; absent in the item of a pack that pushes may rely on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     condemned_at: Option<u64>,
@@ -352,6 +355,7 @@ impl PackItem {
             snapshots: summary.snapshots,
             objects: summary.objects,
             merged: Some(summary.merged).filter(|merged| *merged > 0),
+            packs: Some(summary.packs).filter(|packs| *packs > 0),
             condemned_at: summary.condemned_at,
             table: (offset, length, head_length, head_checksum),
             created_at: created_at.to_owned(),
@@ -359,7 +363,8 @@ impl PackItem {
         }
     }
 
-    pub(crate) const fn summary(&self) -> PackSummary {
+    /// What is kept of the pack or index.
+    pub const fn summary(&self) -> PackSummary {
         let (offset, length, head_length, head_checksum) = self.table;
         PackSummary {
             size: self.size,
@@ -368,6 +373,10 @@ impl PackItem {
             objects: self.objects,
             merged: match self.merged {
                 Some(merged) => merged,
+                None => 0,
+            },
+            packs: match self.packs {
+                Some(packs) => packs,
                 None => 0,
             },
             condemned_at: self.condemned_at,
@@ -382,6 +391,9 @@ impl PackItem {
 pub struct RetiredItem {
     /// The packs' names.
     pub packs: Vec<String>,
+    /// The names of indexes that have given way to others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub indexes: Vec<String>,
     /// When they were retired, in milliseconds since the Unix epoch.
     pub retired_at: u64,
     /// Whether they list large objects that no pack lists any more.

@@ -30,6 +30,7 @@ pub mod garbage;
 pub mod health;
 pub mod history;
 pub mod hooks;
+pub mod index;
 pub mod inspect;
 pub mod items;
 pub mod large;

@@ -21,7 +21,17 @@ pub fn key(repo: &RepoId, pack: PackId) -> String {
     format!("{}{pack}.pack", prefix(repo))
 }
 
-/// What the keys of a repo's packs begin with.
+/// The S3 key of an index.
+pub fn index_key(repo: &RepoId, index: PackId) -> String {
+    format!("{}{index}.index", prefix(repo))
+}
+
+/// The S3 key of a pack or of an index, whichever this is of.
+pub fn table_key(repo: &RepoId, name: PackId, summary: &PackSummary) -> String {
+    if summary.is_index() { index_key(repo, name) } else { key(repo, name) }
+}
+
+/// What the keys of a repo's packs and indexes begin with.
 pub(super) fn prefix(repo: &RepoId) -> String {
     format!("packs/{repo}/")
 }
@@ -75,7 +85,7 @@ impl Store {
             };
             match error.code() {
                 // The name is ours alone, so what is there already is this pack: an earlier attempt whose answer was lost.
-                Some("PreconditionFailed") => return self.check_stored(&key, bytes.len()).await,
+                Some("PreconditionFailed") => return self.check_stored(&key, bytes.len() as u64).await,
                 Some("ConditionalRequestConflict") => {
                     tokio::time::sleep(self.ambient.jitter(pause)).await;
                     pause *= 2;
@@ -86,10 +96,10 @@ impl Store {
         Err(Error::Unavailable(format!("{key}: concurrent writes").into()))
     }
 
-    async fn check_stored(&self, key: &str, length: usize) -> Result<(), Error> {
+    pub(super) async fn check_stored(&self, key: &str, length: u64) -> Result<(), Error> {
         let head =
             self.s3.head_object().bucket(&self.location.bucket).key(key).send().await.map_err(Error::from_sdk)?;
-        let stored = head.content_length().and_then(|length| usize::try_from(length).ok());
+        let stored = head.content_length().and_then(|length| u64::try_from(length).ok());
         if stored == Some(length) {
             Ok(())
         } else {

@@ -29,7 +29,7 @@ pub struct Repo {
     pub meta: MetaItem,
     /// The head of each branch; empty unless asked for.
     pub heads: BTreeMap<String, CommitId>,
-    /// Its packs; empty unless asked for.
+    /// Its packs and indexes; empty unless asked for.
     pub packs: Vec<(PackId, PackSummary)>,
     /// Its packs that are condemned, if only those were asked for that are not.
     pub condemned: Vec<PackId>,
@@ -142,7 +142,7 @@ impl Store {
     /// # Errors
     /// When the table cannot be read.
     pub async fn view_listed_again(&self, repo: &RepoId, without: &[PackId]) -> Result<View, Error> {
-        let mut packs = self.packs(repo).await?;
+        let mut packs = self.tables(repo).await?;
         packs.retain(|(pack, _)| !without.contains(pack));
         Ok(self.view_of(repo, &packs))
     }
@@ -155,7 +155,7 @@ impl Store {
     ) -> Result<(Vec<(PackId, PackSummary)>, Vec<PackId>), Error> {
         let packs = match need {
             Packs::None => return Ok(Default::default()),
-            Packs::Reliable | Packs::Readable => self.packs(repo).await?,
+            Packs::Reliable | Packs::Readable => self.tables(repo).await?,
         };
         let is_needed = |(_, summary): &(_, PackSummary)| need == Packs::Readable || summary.condemned_at.is_none();
         let (needed, condemned): (Vec<_>, Vec<_>) = packs.into_iter().partition(is_needed);
@@ -196,8 +196,8 @@ impl Store {
         }))
     }
 
-    /// The packs of a repo.
-    pub(super) async fn packs(&self, repo: &RepoId) -> Result<Vec<(PackId, PackSummary)>, Error> {
+    /// The packs and indexes that the items of a repo list.
+    pub(crate) async fn tables(&self, repo: &RepoId) -> Result<Vec<(PackId, PackSummary)>, Error> {
         let listed = self.query::<PackItem>(repo, PACK_PREFIX, MAX_PACKS).await?;
         let pack = |(name, item): (String, PackItem)| {
             let id = PackId::from_string(&name);

@@ -134,16 +134,24 @@ pub struct Object {
 /// A table as the items list it.
 #[derive(Debug, Clone)]
 pub(super) struct Listed {
-    /// The pack that it is in.
+    /// The pack that it is in, or the index that it is.
     pack: PackId,
-    /// Bytes of that.
-    file_bytes: u64,
-    extent: TableExtent,
+    summary: PackSummary,
 }
 
 impl Listed {
     pub(super) const fn of(pack: PackId, summary: &PackSummary) -> Self {
-        Self { pack, file_bytes: summary.size, extent: summary.table }
+        Self { pack, summary: *summary }
+    }
+}
+
+impl Listed {
+    const fn extent(&self) -> &TableExtent {
+        &self.summary.table
+    }
+
+    fn key(&self, repo: &RepoId) -> String {
+        packs::table_key(repo, self.pack, &self.summary)
     }
 }
 
@@ -586,8 +594,9 @@ impl View {
             self.0.tables.get(table).zip(opened.get(table)).ok_or_else(|| self.malformed(table, "no such table"))?;
         let of_table = |page| opened.head.page_range(section, page);
         let start = of_table(first).start;
-        let range = listed.extent.offset.saturating_add(start)..listed.extent.offset.saturating_add(of_table(last).end);
-        let bytes = self.0.bucket.get_range(&packs::key(&self.0.repo, listed.pack), None, range).await?;
+        let offset = listed.extent().offset;
+        let range = offset.saturating_add(start)..offset.saturating_add(of_table(last).end);
+        let bytes = self.0.bucket.get_range(&listed.key(&self.0.repo), None, range).await?;
         let mut pages = Vec::new();
         for page in first..=last {
             let range = of_table(page);
@@ -614,9 +623,10 @@ impl View {
 
     async fn open(&self, number: usize) -> Result<Opened, Error> {
         let table = self.0.tables.get(number).ok_or_else(|| self.malformed(number, "no such table"))?;
-        let Listed { pack, file_bytes, extent } = table;
+        let Listed { pack, summary } = table;
+        let extent = &summary.table;
         let bucket = &self.0.bucket;
-        let key = || packs::key(&self.0.repo, *pack);
+        let key = || table.key(&self.0.repo);
         let read = |bytes| Head::read(bytes, extent.head_checksum).map_err(|error| of_pack(*pack, error));
         if extent.length > WHOLE_BYTES {
             let (bytes, is_new) = match bucket.remembered(*pack, Part::Head) {
@@ -634,7 +644,7 @@ impl View {
         let is_new = remembered.is_none();
         let (whole, frames) = match remembered {
             Some(whole) => (whole, None),
-            None if *file_bytes <= WHOLE_BYTES => {
+            None if summary.size <= WHOLE_BYTES && !summary.is_index() => {
                 let mut file = bucket.get_range(&key(), None, 0..extent.range().end).await?;
                 let start = usize::try_from(extent.offset).unwrap_or(usize::MAX).min(file.len());
                 (file.split_off(start), Some(file))
@@ -657,7 +667,7 @@ impl View {
 
     /// Whether a table has as many bytes as its head says.
     fn check_length(&self, table: &Listed, head: &Head) -> Result<(), Error> {
-        if head.sections_length().saturating_add(head.length()) == table.extent.length {
+        if head.sections_length().saturating_add(head.length()) == table.extent().length {
             return Ok(());
         }
         let reason = "its table has another length than its head says".to_owned();

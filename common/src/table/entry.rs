@@ -1,7 +1,7 @@
 //! The entries of a table's sections, as they are read and as they are stored.
 
 use super::{KEY, Key, PLACE, Section};
-use crate::pack::{Frame, Kind, PackId};
+use crate::pack::{Frame, Kind, PackId, PackSummary, TableExtent};
 
 /// A parent that a commit does not have.
 const NONE: u32 = u32::MAX;
@@ -296,6 +296,20 @@ impl LargeEntry {
 }
 
 impl PackEntry {
+    /// The entry of a pack.
+    pub const fn of(pack: PackId, summary: &PackSummary) -> Self {
+        let PackSummary { size, commits, snapshots, objects, table, .. } = *summary;
+        let TableExtent { offset, length, head_length, head_checksum } = table;
+        Self { pack, numbers: [size, commits, snapshots, objects, offset, length, head_length, head_checksum] }
+    }
+
+    /// What is kept of the pack.
+    pub const fn summary(&self) -> PackSummary {
+        let [size, commits, snapshots, objects, offset, length, head_length, head_checksum] = self.numbers;
+        let table = TableExtent { offset, length, head_length, head_checksum };
+        PackSummary { size, commits, snapshots, objects, merged: 0, packs: 0, condemned_at: None, table }
+    }
+
     /// Reads an entry of [`Section::Packs`].
     pub fn read(stored: &[u8]) -> Self {
         let mut fields = Fields(stored);

@@ -14,8 +14,12 @@ pub struct Filter(Vec<u8>);
 impl Filter {
     /// A filter for so many keys, which holds none yet; empty where a section of so many has none.
     pub fn for_keys(keys: u64) -> Self {
-        let bytes = if keys < LEAST_KEYS { 0 } else { (keys * BITS_A_KEY).div_ceil(8) };
-        Self(vec![0; usize::try_from(bytes).unwrap_or(0)])
+        Self(vec![0; usize::try_from(Self::bytes_for(keys)).unwrap_or(0)])
+    }
+
+    /// How many bytes a filter for so many keys has.
+    pub const fn bytes_for(keys: u64) -> u64 {
+        if keys < LEAST_KEYS { 0 } else { keys.saturating_mul(BITS_A_KEY).div_ceil(8) }
     }
 
     /// The filter whose bytes these are.

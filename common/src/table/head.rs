@@ -57,6 +57,15 @@ impl Head {
         Ok(head)
     }
 
+    /// Bytes of a whole table whose sections have so many entries.
+    pub fn table_length(counts: &[u64; COUNTS]) -> u64 {
+        let sections = || Section::ALL.into_iter().zip(counts.iter().copied());
+        let directories = sections().filter(|(section, _)| section.is_keyed());
+        let steps = directories.map(|(section, count)| section.pages(count)).sum::<u64>();
+        let pages = sections().map(|(section, count)| section.bytes(count)).sum::<u64>();
+        pages.saturating_add(FIXED_BYTES as u64).saturating_add(steps.saturating_mul(STEP as u64))
+    }
+
     /// How many entries a section has.
     pub fn count(&self, section: Section) -> u64 {
         self.counts.get(section as usize).copied().unwrap_or(0)

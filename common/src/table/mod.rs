@@ -4,8 +4,8 @@
 //! is parsed or copied when a table is opened, and no request reads a whole table. Tables never change, so what is cached
 //! of them is right for ever.
 //!
-//! A pack carries the table of its own records. An *index* is a table by itself, merged from the tables of many packs,
-//! so that one lookup answers for all of them. Both have one format, version 2. The design is that of Git's
+//! A pack carries the table of its own records. An *index* is a file that is a table and nothing else, merged from the
+//! tables of many packs, so that one lookup answers for all of them. Both have one format, version 2. The design is that of Git's
 //! [`pack-*.idx`, multi-pack-index](https://git-scm.com/docs/gitformat-pack) and
 //! [commit-graph](https://git-scm.com/docs/gitformat-commit-graph), with the paging of the index blocks of an LSM store.
 //!
@@ -23,25 +23,26 @@
 //! | number | section | sorted by | entry |
 //! |---|---|---|---|
 //! | 0 | commits | key | key, position in the graph (4) |
-//! | 1 | graph | parents first | key, flags (1), generation (4), two parents (4 each), snapshot's key, snapshot's place, the commit's place |
+//! | 1 | graph | pack; in a pack, parents first | key, flags (1), generation (4), two parents (4 each), snapshot's key, snapshot's place, the commit's place |
 //! | 2 | snapshots | key | key, flags (1), place |
 //! | 3 | objects | key | key, flags (1), place |
-//! | 4 | frames | pack, offset | pack (16), number in the pack (4), offset (8), stored length (4), raw length (4), checksum of the stored bytes (8), kind (1) |
-//! | 5 | parents | | key of a parent that is not in this table |
-//! | 6 | large | | pack whose name is in the S3 key (16), size (8), pack that lists it (16) |
+//! | 4 | frames | pack; offset | pack (16), number in the pack (4), offset (8), stored length (4), raw length (4), checksum of the stored bytes (8), kind (1) |
+//! | 5 | parents | pack | key of a parent that is not in the same pack |
+//! | 6 | large | pack | pack whose name is in the S3 key (16), size (8), pack that lists it (16) |
 //! | 7 | names | key | key, length (1), text (128): ids that are not hashes |
-//! | 8 | packs | name | what is kept of a pack: its name (16), size, commits, snapshots, objects, table's offset, length, length of its head and checksum of its head (8 each) |
+//! | 8 | packs | | of an index, what is kept of a pack: its name (16), size, commits, snapshots, objects, table's offset, length, length of its head and checksum of its head (8 each) |
 //! | 9, 10, 11 | filters of commits, snapshots, objects | | one byte of a Bloom filter |
 //!
 //! - A *generation* is 1 + the greatest of the parents', as in Git's commit-graph, or `0xFFFFFFFF` where it is not known:
 //!   a commit with a parent that was never pushed, and all that build upon it.
 //! - A *parent* is the position of a commit in this table, or `0x80000000` plus a position among the parents, or
-//!   `0xFFFFFFFF` for none. A snapshot that is not in this table has a place of which all bytes are `0xFF`, and none at all
+//!   `0xFFFFFFFF` for none. Where several packs of an index have the commit, it is the first one's. A snapshot that is not in this table has a place of which all bytes are `0xFF`, and none at all
 //!   has a key of such bytes too.
 //! - *Flags*: 1: a branch has reached the record, or reached it when it came. 2: a large object; the frame of its place is a position among the
 //!   large ones. 4: only a note that a branch has reached an object which lies in another pack; it has no place.
 //! - In the table of a pack a pack's name of zeros is the pack itself, which has no name yet when it is written.
-//! - A record that several packs hold has an entry for each. They follow each other in the order of the packs.
+//! - The packs of an index have an order, that of its section 8: where the table above says *pack*, it is meant. A record that
+//!   several packs hold has an entry for each, and they follow each other in this order too.
 //! - A *filter* has ten bits for each key of its section, and is left out for fewer than 1,024. Seven bits are set for a
 //!   key: `(a + i * b) mod bits` for `i` from 0 to 6, `a` being bytes 8 to 15 of the key and `b` bytes 16 to 23, odd.
 //!
@@ -70,7 +71,8 @@ pub const UNKNOWN_GENERATION: u32 = u32::MAX;
 
 /// Bytes of the entries of a page at most.
 const PAGE_BYTES: usize = 8 * 1024 - CHECKSUM_BYTES;
-const CHECKSUM_BYTES: usize = 8;
+/// Bytes of the checksum that is behind the entries of a page.
+pub const CHECKSUM_BYTES: usize = 8;
 const KEY: usize = key::KEY_BYTES;
 const PLACE: usize = 12;
 const MAGIC: &[u8; 8] = b"MUSETBL2";
@@ -154,6 +156,11 @@ impl Section {
             Self::Objects => Some(Self::ObjectFilter),
             _ => None,
         }
+    }
+
+    /// The section that it is the filter of.
+    pub fn filtered(self) -> Option<Self> {
+        Self::ALL.into_iter().find(|section| section.filter() == Some(self))
     }
 
     /// How many pages so many entries take.

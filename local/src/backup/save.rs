@@ -10,7 +10,7 @@ use common::id::RepoId;
 use common::service::compute;
 use common::store::Store;
 use common::store::items::{
-    HandleItem, Item, Key, META, MetaItem, NameItem, PACK_PREFIX, PK, PROFILE, ProfileItem, SK,
+    HandleItem, Item, Key, META, MetaItem, NameItem, PACK_PREFIX, PK, PROFILE, PackItem, ProfileItem, SK,
 };
 use common::store::packs;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -222,11 +222,23 @@ impl Saving<'_> {
     /// Copies packs; the key of one that is not there, if any.
     async fn copy_packs(&mut self, repo: &RepoId, packs: &[Item]) -> Result<Option<String>, Error> {
         let listed = self.listed(&format!("packs/{repo}/")).await?;
-        let mut wanted = Vec::new();
+        let mut keys = Vec::new();
         for item in packs {
             let name = text(item, SK).strip_prefix(PACK_PREFIX).unwrap_or_default();
             let id = name.parse().map_err(|_| Error::Damaged(format!("repo {repo}: pack {name:?} has no ULID")))?;
-            let key = packs::key(repo, id);
+            let summary = read::<PackItem>(item)?.summary();
+            let key = packs::table_key(repo, id, &summary);
+            if !listed.contains_key(&key) {
+                return Ok(Some(key));
+            }
+            keys.push(key);
+            if summary.is_index() {
+                let packs = self.store.packs_of(repo, id, &summary).await?;
+                keys.extend(packs.iter().map(|(pack, _)| packs::key(repo, *pack)));
+            }
+        }
+        let mut wanted = Vec::new();
+        for key in keys {
             let Some(size) = listed.get(&key) else {
                 return Ok(Some(key));
             };

@@ -663,7 +663,7 @@ async fn a_run_that_may_read_little_ends_early_and_the_next_goes_on() {
     let history = long(200);
     let process = cloud.process();
     push_each(&process, "song", &history, &history.ids(), &mut BTreeSet::new()).await;
-    let little = Limits { bytes: 1, least: 2 };
+    let little = Limits { bytes: 1, ..Limits::ALL };
     let first = process.compact("song", little).await.expect("a run");
     assert_eq!((first.packs_merged, first.is_done), (90, false), "one step");
     let second = process.compact("song", little).await.expect("a run");

@@ -942,7 +942,7 @@ async fn in_passing_a_run_that_condemns_anything_condemns_what_names_it_too() {
     let repo = process.repo_id("song").await;
     let bulk = cloud.stored(&format!("packs/{repo}/")).await.into_values().max().expect("packs");
     // All but the objects that were pushed ahead become one pack.
-    cloud.process().compact("song", Compaction { bytes: 200_000, least: 2 }).await.expect("a run");
+    cloud.process().compact("song", Compaction { bytes: 200_000, ..Compaction::ALL }).await.expect("a run");
     for (later, condemned, dropped) in [(NOW, true, false), (NEXT_DAY, false, true)] {
         let done = cloud.process_later(later).collect("song", Limits::IN_PASSING).await.expect("a run");
         assert_eq!((done.packs_rewritten > 0, done.packs_dropped > 0), (condemned, dropped), "{done:?}");

@@ -18,6 +18,7 @@ mod faults;
 mod fsck;
 mod garbage;
 mod health;
+mod indexes;
 mod large;
 mod lenient;
 mod merging;

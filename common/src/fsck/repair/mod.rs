@@ -5,9 +5,11 @@
 //!
 //! 1. write the items again whose content follows from what else is stored;
 //! 2. list packs again that lie in S3 and hold something that is missing;
-//! 3. bring what is missing from a clone ([`Bring`]): nothing is stored whose id is not its hash;
-//! 4. list objects as reached that a reached snapshot names;
-//! 5. replace damaged packs (`replace`): what is whole in them goes into new packs, and then they leave the list.
+//! 3. make damaged indexes anew, or take them off the list if it is not known of which packs they were: all packs in S3 are
+//!    listed by then;
+//! 4. bring what is missing from a clone ([`Bring`]): nothing is stored whose id is not its hash;
+//! 5. list objects as reached that a reached snapshot names;
+//! 6. replace damaged packs (`replace`): what is whole in them goes into new packs, and then they leave the list.
 //!
 //! Everything is added before anything leaves, so a repair that is broken off has done no harm, and another goes on.
 //! Nothing is deleted but by [`prune`], and that only once the repo is whole.
@@ -28,7 +30,7 @@ use super::items::text;
 use super::packs::open_pack;
 use super::{Options, Report, Subject, Watch, check, frames};
 use crate::id::RepoId;
-use crate::pack::{Kind, NewPack, PackId, WrittenPack, write};
+use crate::pack::{Kind, NewPack, PackId, PackSummary, WrittenPack, write};
 use crate::service::{Ids, compute};
 use crate::store::change::{Change, Outcome};
 use crate::store::items::{Key, PK, PackItem, SET_ASIDE_PREFIX, SK, encode};
@@ -55,6 +57,18 @@ pub enum Action {
         /// The pack.
         #[serde(serialize_with = "name")]
         pack: PackId,
+    },
+    /// Made an index anew.
+    IndexMade {
+        /// The index that it has replaced.
+        #[serde(serialize_with = "name")]
+        index: PackId,
+    },
+    /// Took an index off the list that cannot be read. Its packs are listed by themselves.
+    IndexDropped {
+        /// The index.
+        #[serde(serialize_with = "name")]
+        index: PackId,
     },
     /// Stored what came from a clone.
     Brought {
@@ -95,6 +109,8 @@ impl std::fmt::Display for Action {
         match self {
             Self::ItemWritten { item } => write!(out, "wrote the item {item} again"),
             Self::PackListed { pack } => write!(out, "listed the pack {pack} again"),
+            Self::IndexMade { index } => write!(out, "made the damaged index {index} anew"),
+            Self::IndexDropped { index } => write!(out, "took the damaged index {index} off the list"),
             Self::Brought { commits, snapshots, objects, refused } => {
                 write!(out, "brought {commits} commits, {snapshots} snapshots and {objects} objects from the clone")?;
                 if *refused > 0 { write!(out, ", and refused {refused} records") } else { Ok(()) }
@@ -159,6 +175,9 @@ async fn round(
     if done.is_empty() {
         done = list_again(store, report).await?;
     }
+    if done.is_empty() {
+        done = make_indexes(store, report).await?;
+    }
     if done.is_empty()
         && let Some(bring) = bring
     {
@@ -204,6 +223,26 @@ async fn list_again(store: &Arc<Store>, report: &Report) -> Result<Vec<Action>, 
         let item = encode(&Key::pack(repo, *pack), &PackItem::new(&summary, &store.ambient().now_iso(), BY))?;
         if store.put_item_if(item, None).await? == Outcome::Landed {
             done.push(Action::PackListed { pack: *pack });
+        }
+    }
+    Ok(done)
+}
+
+/// Makes damaged indexes anew from the tables of their packs.
+async fn make_indexes(store: &Store, report: &Report) -> Result<Vec<Action>, Error> {
+    let (repo, diagnosis) = (&report.repo_id, &report.diagnosis);
+    let mut done = Vec::new();
+    for (index, summary) in &diagnosis.damaged_indexes {
+        let known = diagnosis.indexes.iter().find(|known| known.name == *index);
+        // What the packs themselves say goes before what the index says of them.
+        let right = |(pack, said): &(PackId, PackSummary)| (*pack, *diagnosis.listed.get(pack).unwrap_or(said));
+        let packs: Vec<_> = known.iter().flat_map(|known| &known.packs).map(right).collect();
+        match store.replace_index(repo, (*index, *summary), &packs, Vec::new()).await {
+            Ok(Outcome::Landed) if packs.is_empty() => done.push(Action::IndexDropped { index: *index }),
+            Ok(Outcome::Landed) => done.push(Action::IndexMade { index: *index }),
+            // It is another's by now, or the table of one of its packs is damaged as well, which has to be replaced first.
+            Ok(Outcome::Conflict) | Err(Error::Damaged(_) | Error::Pack(_)) => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(done)

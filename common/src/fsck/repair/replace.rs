@@ -14,12 +14,16 @@ use crate::fsck::packs::open_pack;
 use crate::fsck::record::{Opened, open};
 use crate::fsck::{Report, Step, Watch};
 use crate::id::{ObjectKey, RepoId};
-use crate::pack::{Contents, Kind, PackId};
+use crate::pack::{Contents, Kind, PackId, PackSummary};
 use crate::service::{Ids, compute};
 use crate::store::change::Outcome;
+use crate::store::index::Index;
 use crate::store::items::{Key, PackItem, encode};
 use crate::store::packs::StoredPack;
 use crate::store::{Error, Store, large};
+
+/// Packs of an index that are replaced at once, in one transaction.
+const REPLACED_AT_ONCE: usize = 60;
 
 /// Replaces every damaged pack of whose records each has a whole copy somewhere; and those that cannot be opened, when
 /// nothing in the repo is missing without them.
@@ -54,6 +58,7 @@ pub(super) async fn replace(
         }
     }
     let mut done = Vec::new();
+    let mut of_indexes: BTreeMap<PackId, Vec<Replaced>> = BTreeMap::new();
     let total = replaceable.len() as u64;
     for (number, (pack, contents)) in replaceable.into_iter().enumerate() {
         watch(Step { what: "damaged packs", done: number as u64, total });
@@ -65,11 +70,53 @@ pub(super) async fn replace(
         }
         let rescued = (before - needed.len()) as u64;
         let successor = builder.finish().await?;
-        if swap(store, report, pack, &successor).await? == Outcome::Landed {
+        let index = diagnosis.indexes.iter().find(|index| index.packs.iter().any(|(of_index, _)| *of_index == pack));
+        if let Some(index) = index {
+            of_indexes.entry(index.name).or_default().push(Replaced { pack, successor, rescued });
+        } else if swap(store, report, pack, &successor).await? == Outcome::Landed {
             done.push(Action::PackSetAside { pack, rescued });
         }
     }
+    for index in &diagnosis.indexes {
+        let mut replaced = of_indexes.remove(&index.name).unwrap_or_default();
+        // The others' turn comes with the next round.
+        replaced.truncate(REPLACED_AT_ONCE);
+        if !replaced.is_empty() && swap_in_index(store, report, index, &replaced).await? == Outcome::Landed {
+            let set_aside = |Replaced { pack, rescued, .. }| Action::PackSetAside { pack, rescued };
+            done.extend(replaced.into_iter().map(set_aside));
+        }
+    }
     Ok(done)
+}
+
+/// A pack of an index, what takes its place, and how many of its records are in that.
+struct Replaced {
+    pack: PackId,
+    successor: StoredPack,
+    rescued: u64,
+}
+
+/// Puts the successors of packs into an index in the place of those, whose names are kept.
+async fn swap_in_index(store: &Store, report: &Report, index: &Index, replaced: &[Replaced]) -> Result<Outcome, Error> {
+    let (repo, listed) = (&report.repo_id, &report.diagnosis.listed);
+    let right = |(pack, said): &(PackId, PackSummary)| match replaced.iter().find(|replaced| replaced.pack == *pack) {
+        Some(Replaced { successor, .. }) => (successor.id, successor.written.summary),
+        None => (*pack, *listed.get(pack).unwrap_or(said)),
+    };
+    let packs: Vec<_> = index.packs.iter().map(right).collect();
+    let now = store.ambient().now_iso();
+    let mut aside = Vec::new();
+    for (pack, said) in &index.packs {
+        if !replaced.iter().any(|replaced| replaced.pack == *pack) {
+            continue;
+        }
+        aside.push(encode(&set_aside_key(repo, *pack), &PackItem::new(said, &now, BY))?);
+    }
+    match store.replace_index(repo, (index.name, index.summary), &packs, store.puts(aside)?).await {
+        // The table of another of its packs is damaged, of which something is missing.
+        Err(Error::Damaged(_) | Error::Pack(_)) => Ok(Outcome::Conflict),
+        outcome => outcome,
+    }
 }
 
 /// What a pack lists.

@@ -1,7 +1,9 @@
-//! Keeps the packs of a repo few. A push leaves a pack; a clone would read them all.
+//! Keeps the packs of a repo few, and the tables that a request looks into fewer. A push leaves a pack; a clone would read
+//! them all.
 //!
 //! A run goes in steps, and each leaves the repo right: `choose` says which packs to merge, `merge` makes one pack of
-//! them, `swap` puts it in their place in one transaction. Whoever has listed the packs before reads the old ones, which
+//! them, `swap` puts it in their place in one transaction. When no packs are left to merge, the tables of those that are
+//! full become one [`index`](super::index) in the same way. Whoever has listed the packs before reads the old ones, which
 //! stay in S3 for longer than any request lives; then `sweep` deletes them.
 //!
 //! The failure story: before the transaction nothing has happened that anybody sees, and what was written is garbage that
@@ -22,6 +24,8 @@ use choose::Size;
 use super::change::Outcome;
 use super::{Error, Store};
 use crate::id::RepoId;
+use crate::pack::{PackId, PackSummary};
+pub(super) use swap::Swap;
 
 /// How long packs stay in S3 after they were merged, for requests that listed them before: Lambda ends a request after
 /// 15 minutes.
@@ -36,13 +40,17 @@ pub struct Limits {
     pub bytes: u64,
     /// How many packs have to be out of order before they are merged, 2 or more.
     pub least: usize,
+    /// Bytes of a merged pack, at most. A pack of more than half as many is full.
+    pub pack_bytes: u64,
+    /// Whether all indexes become one, even where that writes a large one again for a small one.
+    pub one_index: bool,
 }
 
 impl Limits {
     /// After a push. Six at a time are a third of the merges that two would be, for three packs more.
-    pub const IN_PASSING: Self = Self { bytes: 256 << 20, least: 6 };
+    pub const IN_PASSING: Self = Self { bytes: 256 << 20, least: 6, pack_bytes: choose::MAX_BYTES, one_index: false };
     /// When somebody asks for it: whatever there is to do.
-    pub const ALL: Self = Self { bytes: u64::MAX, least: 2 };
+    pub const ALL: Self = Self { bytes: u64::MAX, least: 2, pack_bytes: choose::MAX_BYTES, one_index: true };
 }
 
 /// What a run did.
@@ -60,6 +68,10 @@ pub struct Compaction {
     pub packs_merged: u64,
     /// Bytes of those.
     pub bytes_merged: u64,
+    /// Tables of packs and indexes that were merged into indexes.
+    pub tables_merged: u64,
+    /// Tables that a request looks into now.
+    pub tables_after: u64,
     /// S3 objects deleted: packs merged long ago, and what no item names.
     pub deleted: u64,
     /// Packs that were merged and not deleted yet, because somebody may be reading them.
@@ -75,48 +87,65 @@ impl Store {
     /// # Errors
     /// When the stores do not answer, or a pack is damaged, which is then still the repo's. What was merged before stays.
     pub async fn compact(&self, repo: &RepoId, limits: Limits) -> Result<Compaction, Error> {
-        let (mut packs, retired) = tokio::try_join!(self.packs(repo), self.retired(repo))?;
+        let (mut tables, retired) = tokio::try_join!(self.tables(repo), self.retired(repo))?;
         // What is condemned is no record's only place, for whoever writes, so that it need not keep its place in the order.
-        packs.retain(|(_, summary)| summary.condemned_at.is_none());
-        let bytes = |packs: &[(_, crate::pack::PackSummary)]| packs.iter().map(|(_, summary)| summary.size).sum();
+        tables.retain(|(_, summary)| summary.condemned_at.is_none());
         let mut done = Compaction {
-            packs_before: packs.len() as u64,
-            bytes_before: bytes(&packs),
+            packs_before: packs_of(&tables),
+            bytes_before: bytes_of(&tables),
             retired: retired.iter().map(|(_, item)| item.packs.len() as u64).sum(),
             ..Compaction::default()
         };
         loop {
-            let sizes: Vec<Size> = packs.iter().map(|(_, summary)| Size::of(summary)).collect();
-            let Some(range) = choose::choose(&sizes, limits.least) else {
+            let sizes: Vec<Size> = tables.iter().map(|(_, summary)| Size::of(summary)).collect();
+            let packs = choose::choose(&sizes, limits.least, limits.pack_bytes);
+            let range = packs.clone().or_else(|| choose::choose_tables(&sizes, limits.pack_bytes, limits.one_index));
+            let Some(range) = range else {
                 done.is_done = true;
                 break;
             };
             if done.bytes_merged >= limits.bytes {
                 break;
             }
-            let chosen = packs.get(range.clone()).unwrap_or_default();
-            let (written, merged) = Box::pin(merge::merge(self, repo, chosen)).await?;
-            let range = range.start..range.start + merged;
-            let inputs = packs.get(range.clone()).unwrap_or_default().to_vec();
-            let next = packs.get(range.end).map(|(next, _)| *next);
-            let Some((last, _)) = inputs.last() else {
-                break;
+            let chosen = tables.get(range.clone()).unwrap_or_default();
+            let next = |end: usize| tables.get(end).map(|(next, _)| *next);
+            let (range, name, summary) = if packs.is_some() {
+                let (written, merged) = Box::pin(merge::merge(self, repo, chosen)).await?;
+                let range = range.start..range.start + merged;
+                let name = self.name_behind(repo, last(&tables, range.end), next(range.end))?;
+                let summary = written.summary;
+                self.store_pack_as(name, repo, written).await?;
+                (range, name, summary)
+            } else {
+                let name = self.name_behind(repo, last(&tables, range.end), next(range.end))?;
+                let summary = Box::pin(self.write_index(repo, name, chosen)).await?;
+                (range, name, summary)
             };
-            let name = self.name_behind(repo, *last, next)?;
-            let summary = written.summary;
-            if Box::pin(self.swap(repo, &inputs, vec![(name, written)], Vec::new(), false)).await? == Outcome::Conflict
-            {
+            let inputs = tables.get(range.clone()).unwrap_or_default();
+            let gone = if packs.is_some() { inputs.iter().map(|(pack, _)| *pack).collect() } else { Vec::new() };
+            let retired = gone.len() as u64;
+            let outputs = vec![(name, summary)];
+            let swap = Swap { inputs, outputs, gone, also: Vec::new(), has_large: false };
+            if Box::pin(self.swap(repo, swap)).await? == Outcome::Conflict {
                 tracing::info!(%repo, "another run has merged these packs");
                 break;
             }
-            tracing::info!(%repo, pack = %name, packs = inputs.len(), bytes = summary.size, "packs were merged");
-            done.packs_merged += inputs.len() as u64;
-            done.retired += inputs.len() as u64;
-            done.bytes_merged += inputs.iter().map(|(_, summary)| summary.size).sum::<u64>();
-            packs.splice(range, [(name, summary)]);
+            let bytes: u64 = inputs.iter().map(|(_, summary)| summary.table.length).sum();
+            if packs.is_some() {
+                tracing::info!(%repo, pack = %name, packs = inputs.len(), bytes = summary.size, "packs were merged");
+                done.packs_merged += inputs.len() as u64;
+                done.bytes_merged += bytes_of(inputs);
+            } else {
+                tracing::info!(%repo, index = %name, tables = inputs.len(), bytes, "tables were merged");
+                done.tables_merged += inputs.len() as u64;
+                done.bytes_merged += bytes;
+            }
+            done.retired += retired;
+            tables.splice(range, [(name, summary)]);
         }
-        done.packs_after = packs.len() as u64;
-        done.bytes_after = bytes(&packs);
+        done.tables_after = tables.len() as u64;
+        done.packs_after = packs_of(&tables);
+        done.bytes_after = bytes_of(&tables);
         if self.is_due(&retired) {
             let swept = Box::pin(self.sweep(repo)).await?;
             done.deleted = swept.deleted;
@@ -124,4 +153,19 @@ impl Store {
         }
         Ok(done)
     }
+}
+
+/// How many packs these tables are of.
+fn packs_of(tables: &[(PackId, PackSummary)]) -> u64 {
+    tables.iter().map(|(_, summary)| summary.packs.max(1)).sum()
+}
+
+/// Bytes of those packs.
+fn bytes_of(tables: &[(PackId, PackSummary)]) -> u64 {
+    tables.iter().map(|(_, summary)| summary.size).sum()
+}
+
+/// The name of the last table before a position.
+fn last(tables: &[(PackId, PackSummary)], end: usize) -> PackId {
+    end.checked_sub(1).and_then(|last| tables.get(last)).map_or_else(PackId::nil, |(last, _)| *last)
 }

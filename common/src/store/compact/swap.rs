@@ -5,14 +5,27 @@ use serde::de::IgnoredAny;
 
 use super::{GRACE, choose};
 use crate::id::RepoId;
-use crate::pack::{PackId, PackSummary, WrittenPack};
+use crate::pack::{PackId, PackSummary};
 use crate::store::change::{Outcome, put_new};
 use crate::store::items::{CONDEMNED_AT, Key, PK, PackItem, RetiredItem, SweepItem, encode};
-use crate::store::packs::StoredPack;
 use crate::store::{Error, Store, packs};
 
 /// Who is said to have made a pack of others. No user's id is empty.
 const NOBODY: &str = "";
+
+/// Tables that are put in the place of others.
+pub(in crate::store) struct Swap<'s> {
+    /// The packs and indexes that leave the list.
+    pub(in crate::store) inputs: &'s [(PackId, PackSummary)],
+    /// Those that come there. They are stored already.
+    pub(in crate::store) outputs: Vec<(PackId, PackSummary)>,
+    /// The packs whose files nothing names afterwards.
+    pub(in crate::store) gone: Vec<PackId>,
+    /// What else is written with it.
+    pub(in crate::store) also: Vec<TransactWriteItem>,
+    /// Whether packs that are gone list large objects which no other does.
+    pub(in crate::store) has_large: bool,
+}
 
 impl Store {
     /// A name for a pack that takes the place of the `last` of some, before the `next`.
@@ -30,43 +43,34 @@ impl Store {
         name.ok_or_else(|| Error::Damaged(format!("repo {repo}: no name is left before the pack {next:?}")))
     }
 
-    /// Stores packs and swaps them for those that they were made of, in one transaction, together with what `also` writes.
-    /// On a conflict one of the inputs is gone, or no longer condemned if it was, and nothing has changed. `has_large` says
-    /// that the inputs list large objects which the outputs do not.
-    pub(in crate::store) async fn swap(
-        &self,
-        repo: &RepoId,
-        inputs: &[(PackId, PackSummary)],
-        outputs: Vec<(PackId, WrittenPack)>,
-        also: Vec<TransactWriteItem>,
-        has_large: bool,
-    ) -> Result<Outcome, Error> {
+    /// Puts tables in the place of others, in one transaction. On a conflict one of those is gone, or no longer condemned if it
+    /// was, and nothing has changed; then the files of the new ones are deleted.
+    pub(in crate::store) async fn swap(&self, repo: &RepoId, swap: Swap<'_>) -> Result<Outcome, Error> {
+        let Swap { inputs, outputs, gone, also, has_large } = swap;
         let table = &self.location.table;
-        let mut stored = Vec::new();
-        for (name, written) in outputs {
-            stored.push(self.store_pack_as(name, repo, written).await?);
-        }
-        // Only now: what is counted from then on has not begun before.
+        // Only now that all is stored: what is counted from then on has not begun before.
         let now = self.ambient.now_ms();
+        let indexes = inputs.iter().filter(|(_, summary)| summary.is_index());
         let retired = RetiredItem {
-            packs: inputs.iter().map(|(pack, _)| pack.to_string()).collect(),
+            packs: gone.iter().map(ToString::to_string).collect(),
+            indexes: indexes.map(|(index, _)| index.to_string()).collect(),
             retired_at: now,
             has_large,
         };
         // The seconds are rounded up, so that what it ends for is due then.
         let sweep = SweepItem { expires_at: now.div_ceil(1_000) + GRACE.as_secs() };
-        let first = stored.first().map_or_else(|| self.ambient.ulid(), |pack| pack.id);
-        // Not a pack's own item: by the time that it is read back, another merge may have taken that away.
+        let first = outputs.first().map_or_else(|| self.ambient.ulid(), |(name, _)| *name);
+        // Not a table's own item: by the time that it is read back, another merge may have taken that away.
         let marker = Key::retired(repo, first);
         let mut items = also;
         items.push(put_new(table, encode(&marker, &retired)?)?);
         let put = Put::builder().table_name(table).set_item(Some(encode(&Key::sweep(repo), &sweep)?));
         items.push(TransactWriteItem::builder().put(put.build().map_err(Error::fault)?).build());
-        for StoredPack { id, written, .. } in &stored {
-            let condemned_at = written.summary.condemned_at.map(|_| now);
-            let summary = PackSummary { condemned_at, ..written.summary };
+        for (name, summary) in &outputs {
+            let condemned_at = summary.condemned_at.map(|_| now);
+            let summary = PackSummary { condemned_at, ..*summary };
             let pack = PackItem::new(&summary, &self.ambient.now_iso(), NOBODY);
-            items.push(put_new(table, encode(&Key::pack(repo, *id), &pack)?)?);
+            items.push(put_new(table, encode(&Key::pack(repo, *name), &pack)?)?);
         }
         for (input, summary) in inputs {
             let delete = Delete::builder().table_name(table).set_key(Some(Key::pack(repo, *input).item()));
@@ -78,12 +82,12 @@ impl Store {
             };
             items.push(TransactWriteItem::builder().delete(delete.build().map_err(Error::fault)?).build());
         }
-        // Without an answer it may have landed, and then the packs are the repo's. A sweep tells.
+        // Without an answer it may have landed, and then the tables are the repo's. A sweep tells.
         let outcome = self.transact(items, &marker, |_: IgnoredAny| true).await?;
         if outcome == Outcome::Conflict {
             // What is gone does not come back, so no attempt at this can land any more.
-            for pack in stored {
-                self.delete_quietly(&packs::key(repo, pack.id), None).await;
+            for (name, summary) in outputs {
+                self.delete_quietly(&packs::table_key(repo, name, &summary), None).await;
             }
         }
         Ok(outcome)

@@ -51,18 +51,22 @@ impl Store {
         let (of_packs, of_objects) = (packs::prefix(repo), large::prefix(repo));
         let (old_packs, old_objects) =
             tokio::try_join!(self.listed_before(&of_packs, now), self.listed_before(&of_objects, now))?;
-        let named = self.packs(repo).await?;
+        let listing = self.listing(repo).await?;
+        let named = listing.packs();
         let retired = self.retired(repo).await?;
 
-        let named_keys: HashSet<String> = named.iter().map(|(pack, _)| packs::key(repo, *pack)).collect();
-        let key = |pack: &String| {
-            let pack = PackId::from_string(pack);
-            pack.map(|pack| packs::key(repo, pack)).map_err(|error| Error::Damaged(format!("repo {repo}: {error}")))
+        let files = listing.tables.iter().chain(&named);
+        let named_keys: HashSet<String> = files.map(|(name, summary)| packs::table_key(repo, *name, summary)).collect();
+        let key = |name: &String, key: fn(&RepoId, PackId) -> String| {
+            let name = PackId::from_string(name);
+            name.map(|name| key(repo, name)).map_err(|error| Error::Damaged(format!("repo {repo}: {error}")))
         };
         let mut over = Vec::new();
         let mut waiting = HashSet::new();
         for (name, item) in &retired {
-            let keys = item.packs.iter().map(key).collect::<Result<Vec<String>, Error>>()?;
+            let indexes = item.indexes.iter().map(|index| key(index, packs::index_key));
+            let keys = item.packs.iter().map(|pack| key(pack, packs::key)).chain(indexes);
+            let keys = keys.collect::<Result<Vec<String>, Error>>()?;
             if is_over(item, now) {
                 let merged = PackId::from_string(name);
                 let merged = merged.map_err(|error| Error::Damaged(format!("repo {repo}: {error}")))?;
@@ -187,7 +191,7 @@ impl Store {
         let heads = self.query::<RefItem>(repo, REF_PREFIX, MAX_BRANCHES).await?;
         let aside = self.set_aside(repo).await?;
         let (mut commits, mut parents) = (HashSet::new(), HashSet::new());
-        let mut tables = self.tables(repo, named);
+        let mut tables = self.read_tables(repo, named);
         while let Some(read) = tables.next().await {
             let (pack, graph, contents) = read?;
             forget_listed(&mut objects, repo, pack, &contents);
@@ -211,7 +215,7 @@ impl Store {
         Ok(aside.into_iter().map(|(pack, _)| pack).collect())
     }
 
-    fn tables<'a>(
+    fn read_tables<'a>(
         &'a self,
         repo: &'a RepoId,
         packs: &[(PackId, PackSummary)],
@@ -230,7 +234,7 @@ impl Store {
             return Ok(keys);
         }
         let named = self.packs(repo).await?;
-        let mut tables = self.tables(repo, &named);
+        let mut tables = self.read_tables(repo, &named);
         while let Some(read) = tables.next().await {
             let (pack, _, contents) = read?;
             forget_listed(&mut keys, repo, pack, &contents);

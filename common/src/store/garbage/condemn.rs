@@ -1,16 +1,24 @@
 //! The first phase: what nobody reaches goes into packs that are condemned.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
+
+use aws_sdk_dynamodb::types::TransactWriteItem;
 
 use super::mark::{Held, Holdings, Roots};
 use super::{AGAIN, Collection, Garbage, Limits, PutOff, millis};
 use crate::id::{CommitId, ObjectKey, RepoId, SnapshotId};
+use crate::pack::{PackId, PackSummary};
 use crate::store::change::Outcome;
+use crate::store::compact::Swap;
 use crate::store::compact::merge::split;
+use crate::store::index::{Index, Listing};
 use crate::store::{Error, Store};
 use crate::wire::limits::MAX_PACKS;
+
+/// Packs of an index that are written again at once: the transaction has an item for each of them, and some more.
+const REWRITTEN_AT_ONCE: usize = 60;
 
 /// What of a pack is garbage.
 #[derive(Default)]
@@ -35,7 +43,8 @@ impl Store {
         let kept_since = self.ambient.now_ms().saturating_sub(millis(limits.retention));
         // In this order: what branches lead to is in packs that are listed afterwards.
         let roots = self.roots(repo, kept_since).await?;
-        let packs = self.packs(repo).await?;
+        let listing = self.listing(repo).await?;
+        let packs = listing.packs();
         let found = match self.holdings(repo, &packs, limits.records).await? {
             Ok(holdings) => {
                 let garbage = self.find_garbage(repo, &holdings, &roots, kept_since, limits).await?;
@@ -60,37 +69,82 @@ impl Store {
         }
         // The newest first, because they name what is older: whatever a run leaves needs nothing that it has condemned.
         shares.reverse();
-        let (mut count, mut bytes) = (packs.len(), 0_u64);
-        for (held, share) in shares {
+        let mut bytes = 0_u64;
+        while !shares.is_empty() {
             if bytes >= limits.bytes {
                 return Ok(Some(AGAIN));
             }
-            bytes = bytes.saturating_add(held.summary.size);
-            count += 1;
-            if count > MAX_PACKS {
+            if listing.tables.len() + REWRITTEN_AT_ONCE > MAX_PACKS {
                 done.put_off = Some(PutOff::TooManyPacks);
                 break;
             }
-            let input = (held.pack, held.summary);
-            let (kept, mut condemned) = Box::pin(split(self, repo, input, &garbage)).await?;
-            condemned.summary.condemned_at = Some(self.ambient.now_ms());
-            // Behind it and before the next, as a merged pack is.
-            let behind = packs.iter().map(|(pack, _)| *pack).find(|pack| *pack > held.pack);
-            let name = self.name_behind(repo, held.pack, behind)?;
-            let outputs = vec![(name, kept), (self.name_behind(repo, name, behind)?, condemned)];
+            let index = shares.first().and_then(|(held, _)| listing.index_of(held.pack));
+            let fits = |(position, (held, _)): &(usize, &(&Held, Share))| {
+                let before = bytes;
+                bytes = bytes.saturating_add(held.summary.size);
+                let is_of_index = index.is_some_and(|index| index.packs.iter().any(|(pack, _)| *pack == held.pack));
+                *position == 0 || is_of_index && *position < REWRITTEN_AT_ONCE && before < limits.bytes
+            };
+            let rewritten = shares.iter().enumerate().take_while(fits).count();
+            let rest = shares.split_off(rewritten);
+            let rewritten = std::mem::replace(&mut shares, rest);
             let also = vec![self.note_collected(repo, kept_since).await?];
-            if Box::pin(self.swap(repo, &[input], outputs, also, false)).await? == Outcome::Conflict {
-                tracing::info!(%repo, pack = %held.pack, "this pack was merged meanwhile");
+            let held: Vec<&Held> = rewritten.iter().map(|(held, _)| *held).collect();
+            if self.rewrite(repo, &listing, index, &held, &garbage, also).await? == Outcome::Conflict {
+                tracing::info!(%repo, "these packs were merged meanwhile");
                 return Ok(Some(AGAIN));
             }
-            tracing::info!(%repo, pack = %held.pack, bytes = share.bytes, "what nobody reaches was condemned");
-            done.packs_rewritten += 1;
-            done.commits += share.commits;
-            done.snapshots += share.snapshots;
-            done.objects += share.objects;
-            done.bytes += share.bytes;
+            for (held, share) in rewritten {
+                tracing::info!(%repo, pack = %held.pack, bytes = share.bytes, "what nobody reaches was condemned");
+                done.packs_rewritten += 1;
+                done.commits += share.commits;
+                done.snapshots += share.snapshots;
+                done.objects += share.objects;
+                done.bytes += share.bytes;
+            }
         }
         Ok(later.then_some(limits.retention))
+    }
+
+    /// Writes packs again without what is garbage, which goes into packs that are condemned. They are one that is listed, or
+    /// several of an index, which gives way to another.
+    async fn rewrite(
+        &self,
+        repo: &RepoId,
+        listing: &Listing,
+        index: Option<&Index>,
+        packs: &[&Held],
+        garbage: &Garbage,
+        also: Vec<TransactWriteItem>,
+    ) -> Result<Outcome, Error> {
+        let now = self.ambient.now_ms();
+        let (mut kept, mut condemned) = (BTreeMap::new(), Vec::new());
+        for held in packs {
+            let (without, mut of_garbage) = Box::pin(split(self, repo, (held.pack, held.summary), garbage)).await?;
+            of_garbage.summary.condemned_at = Some(now);
+            // Behind it and before the next, as a merged pack is.
+            let name = self.name_behind(repo, held.pack, listing.next(held.pack))?;
+            kept.insert(held.pack, (name, without.summary));
+            self.store_pack_as(name, repo, without).await?;
+            condemned.push(of_garbage);
+        }
+        let (inputs, mut outputs) = match index {
+            None => (packs.iter().map(|held| (held.pack, held.summary)).collect(), kept.values().copied().collect()),
+            Some(index) => {
+                let replaced = |pack: &(PackId, PackSummary)| kept.get(&pack.0).copied().unwrap_or(*pack);
+                let packs: Vec<_> = index.packs.iter().map(replaced).collect();
+                let next = listing.next(index.name);
+                (vec![(index.name, index.summary)], self.write_indexes(repo, index.name, next, &packs).await?)
+            }
+        };
+        for of_garbage in condemned {
+            let behind = outputs.last().map_or_else(PackId::nil, |(last, _): &(PackId, _)| *last);
+            let name = self.name_behind(repo, behind, listing.next(behind))?;
+            outputs.push((name, of_garbage.summary));
+            self.store_pack_as(name, repo, of_garbage).await?;
+        }
+        let gone = packs.iter().map(|held| held.pack).collect();
+        Box::pin(self.swap(repo, Swap { inputs: &inputs, outputs, gone, also, has_large: false })).await
     }
 
     /// What is garbage, and whether there is anything that will be.

@@ -148,8 +148,8 @@ impl Store {
         if next.is_none() && done.put_off.is_none() {
             next = self.condemn(repo, limits, &mut done).boxed().await?;
         }
-        let packs = self.packs(repo).await?;
-        let condemned = packs.iter().filter_map(|(_, summary)| summary.condemned_at);
+        let tables = self.tables(repo).await?;
+        let condemned = tables.iter().filter_map(|(_, summary)| summary.condemned_at);
         done.packs_condemned = condemned.clone().count() as u64;
         let is_stuck = matches!(done.put_off, Some(PutOff::Incomplete | PutOff::TooLarge));
         let next = match condemned.min() {

@@ -10,6 +10,7 @@ use crate::id::{CommitId, ObjectKey, RepoId, SnapshotId};
 use crate::pack::{self, NewPack, PackId, PackedCommit};
 use crate::service::compute;
 use crate::store::change::Outcome;
+use crate::store::compact::Swap;
 use crate::store::{Error, Store};
 
 impl Store {
@@ -21,7 +22,7 @@ impl Store {
         limits: Limits,
         done: &mut Collection,
     ) -> Result<Option<Duration>, Error> {
-        let packs = self.packs(repo).await?;
+        let packs = self.tables(repo).await?;
         let mut due = self.due(&packs);
         // What the push log led to before was judged when they were condemned.
         let condemned = packs.iter().filter(|(pack, _)| due.contains(pack));
@@ -30,7 +31,8 @@ impl Store {
         };
         // In this order: what branches lead to is in packs that are listed afterwards.
         let roots = self.roots(repo, condemned_at).await?;
-        let packs = self.packs(repo).await?;
+        let listing = self.listing(repo).await?;
+        let packs = listing.packs();
         // One that was revived meanwhile is relied upon like any other.
         let condemned = packs.iter().filter(|(_, summary)| summary.condemned_at.is_some()).map(|(pack, _)| *pack);
         let condemned: BTreeSet<PackId> = condemned.collect();
@@ -62,15 +64,17 @@ impl Store {
         let Some(last) = dropped.last().map(|held| held.pack) else {
             return Ok(None);
         };
-        let next = packs.iter().map(|(pack, _)| *pack).find(|pack| *pack > last);
-        let name = self.name_behind(repo, last, next)?;
+        let name = self.name_behind(repo, last, listing.next(last))?;
         // Packs go in one way only: they become one that is new. So whoever knows them looks anew.
         let mut nothing = compute(|| pack::write(NewPack::default()))?;
         nothing.summary.merged = dropped.len() as u64;
         let has_large = dropped.iter().any(|held| held.contents.large.len() + held.contents.inherited.len() > 0);
         let inputs: Vec<_> = dropped.iter().map(|held| (held.pack, held.summary)).collect();
-        let swap = self.swap(repo, &inputs, vec![(name, nothing)], Vec::new(), has_large);
-        if Box::pin(swap).await? == Outcome::Conflict {
+        let gone = inputs.iter().map(|(pack, _)| *pack).collect();
+        let outputs = vec![(name, nothing.summary)];
+        self.store_pack_as(name, repo, nothing).await?;
+        let swap = Swap { inputs: &inputs, outputs, gone, also: Vec::new(), has_large };
+        if Box::pin(self.swap(repo, swap)).await? == Outcome::Conflict {
             tracing::info!(%repo, "a condemned pack was revived or dropped meanwhile");
             return Ok(Some(AGAIN));
         }
