@@ -32,7 +32,7 @@ use url::Url;
 use crate::ambient::Ambient;
 use crate::auth::{Caller, Tokens, bearer_token};
 use crate::aws;
-use crate::id::{RepoId, Slug};
+use crate::id::{CommitId, RepoId, Slug};
 use crate::observe::{self, Arrival, Departure, ErrorCode, RequestLog, Watch};
 use crate::pack::PackId;
 use crate::store::account::NewRepo;
@@ -347,6 +347,7 @@ impl Hub {
         let destination = Destination {
             id: new.id.clone(),
             heads: Heads::new(),
+            default_head: None,
             packs: 0,
             condemned: Vec::new(),
             was_pushed_to: false,
@@ -416,6 +417,8 @@ pub struct Destination {
     pub id: RepoId,
     /// The head of each branch.
     pub heads: Heads,
+    /// The head of its default branch.
+    pub default_head: Option<CommitId>,
     /// How many packs it has.
     pub packs: usize,
     /// Those that are condemned, if the others were asked for.
@@ -439,6 +442,7 @@ impl Destination {
             packs: repo.packs.len() + repo.condemned.len(),
             condemned: repo.condemned,
             id: repo.id,
+            default_head: repo.heads.get(&repo.meta.default_branch).cloned(),
             heads: repo.heads,
             creates: None,
         }

@@ -392,10 +392,12 @@ async fn compact(arguments: Compact) -> Result<(), Box<dyn Error>> {
         println!("{}", serde_json::to_string(&done)?);
         return Ok(());
     }
-    let Compaction { packs_before, packs_after, packs_merged, retired, deleted, .. } = done;
+    let Compaction { packs_before, packs_after, packs_merged, tables_merged, tables_after, retired, deleted, .. } =
+        done;
     let [before, after, merged] = [done.bytes_before, done.bytes_after, done.bytes_merged].map(HumanBytes);
     println!("{}: {packs_before} packs of {before}, now {packs_after} of {after}", arguments.repo);
     println!("{packs_merged} merged ({merged}), {retired} kept for requests under way, {deleted} deleted from S3");
+    println!("{tables_merged} tables merged into indexes: a request looks into {tables_after}");
     if !done.is_done {
         println!("another run is at work on the rest");
     }

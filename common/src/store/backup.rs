@@ -11,11 +11,18 @@ use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use futures_util::{TryStreamExt, stream};
 
+use super::change::LAST_PAUSE;
 use super::inspect::Page;
 use super::items::Item;
-use super::tags::{BATCH, PARALLEL_BATCHES};
-use super::{Error, Store};
+use super::{Error, FIRST_PAUSE, Store};
 
+/// Items that one `BatchWriteItem` takes.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html>
+const BATCH: usize = 25;
+/// Batches under way. One partition takes 1,000 writes a second, so more would only be throttled.
+const PARALLEL_BATCHES: usize = 8;
+/// Attempts at what DynamoDB leaves unprocessed of a batch.
+const BATCH_ATTEMPTS: u32 = 10;
 /// How long S3 may take to be given a file: so long, and a second for each so many bytes.
 const PUT_TIMEOUT: Duration = Duration::from_secs(60);
 const PUT_A_SECOND: u64 = 1 << 20;
@@ -68,5 +75,22 @@ impl Store {
         let put = self.s3.put_object().bucket(&self.location.bucket).key(key).body(body);
         let config = aws_sdk_s3::config::Builder::new().timeout_config(timeouts);
         put.customize().config_override(config).send().await.map(drop).map_err(Error::from_sdk)
+    }
+
+    /// Writes up to 25 items, whatever was there before.
+    async fn write_batch(&self, mut batch: Vec<WriteRequest>) -> Result<(), Error> {
+        let table = &self.location.table;
+        let mut pause = FIRST_PAUSE;
+        for _ in 0..BATCH_ATTEMPTS {
+            let sent = self.dynamodb.batch_write_item().request_items(table, batch).send().await;
+            let unprocessed = sent.map_err(Error::from_sdk)?.unprocessed_items.unwrap_or_default().remove(table);
+            batch = unprocessed.unwrap_or_default();
+            if batch.is_empty() {
+                return Ok(());
+            }
+            tokio::time::sleep(self.ambient.jitter(pause)).await;
+            pause = (pause * 2).min(LAST_PAUSE);
+        }
+        Err(Error::Unavailable("a batch of items was not processed".into()))
     }
 }

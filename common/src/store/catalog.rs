@@ -61,7 +61,9 @@ enum EntryPlace {
 
 impl Catalog {
     /// The index of these packs.
-    pub(super) fn of(packs: Vec<(PackId, GraphSection, Contents)>) -> Result<Self, Error> {
+    pub(super) fn of<'p>(
+        packs: impl IntoIterator<Item = (PackId, &'p GraphSection, &'p Contents)>,
+    ) -> Result<Self, Error> {
         let mut index = Self::default();
         index.add(packs)?;
         Ok(index)
@@ -135,15 +137,18 @@ impl Catalog {
     }
 
     /// Adds packs. What is in the index already stays as it is: a record that lies in two packs is read from the first.
-    fn add(&mut self, packs: Vec<(PackId, GraphSection, Contents)>) -> Result<(), Error> {
+    fn add<'p>(
+        &mut self,
+        packs: impl IntoIterator<Item = (PackId, &'p GraphSection, &'p Contents)>,
+    ) -> Result<(), Error> {
         let mut commits = Vec::new();
         let mut reached = Vec::new();
         for (pack, graph, contents) in packs {
             if !self.packs.insert(pack) {
                 continue;
             }
-            let mut nodes = graph.0.into_iter();
-            for (number, (frame, records)) in contents.frames.iter().zip(contents.records).enumerate() {
+            let mut nodes = graph.0.iter();
+            for (number, (frame, records)) in contents.frames.iter().zip(&contents.records).enumerate() {
                 let position = u32::try_from(self.frames.len()).map_err(Error::fault)?;
                 self.frames.push(PackFrame { pack, number, frame: *frame });
                 let mut start = 0_u32;
@@ -155,41 +160,43 @@ impl Catalog {
                 match records {
                     FrameRecords::Commits(records) => {
                         for (id, length) in records {
-                            let node = nodes.next().filter(|node| node.id == id);
+                            let node = nodes.next().filter(|node| node.id == *id);
                             let node =
                                 node.ok_or_else(|| Error::Damaged(format!("pack {pack}: its sections disagree")))?;
-                            let entry = CommitEntry { snapshot: node.snapshot, place: place(length) };
-                            commits.push(NewCommit { id, parents: node.parents, payload: entry });
+                            let entry = CommitEntry { snapshot: node.snapshot.clone(), place: place(*length) };
+                            let (id, parents) = (id.clone(), node.parents.clone());
+                            commits.push(NewCommit { id, parents, payload: entry });
                         }
                     }
                     FrameRecords::Snapshots(records) => {
                         let is_reached = frame.kind == Kind::Snapshots;
                         for (id, length) in records {
-                            let entry = SnapshotEntry { place: place(length), is_reached };
-                            self.snapshots.entry(id).or_insert(entry).is_reached |= is_reached;
+                            let entry = SnapshotEntry { place: place(*length), is_reached };
+                            self.snapshots.entry(id.clone()).or_insert(entry).is_reached |= is_reached;
                         }
                     }
                     FrameRecords::Objects(records) => {
                         for (key, length) in records {
-                            let place = EntryPlace::Packed(place(length));
-                            self.add_object(key, place, frame.kind == Kind::Objects);
+                            let place = EntryPlace::Packed(place(*length));
+                            self.add_object(key.clone(), place, frame.kind == Kind::Objects);
                         }
                     }
                 }
             }
-            let own = contents.large.into_iter().map(|(key, size)| (pack, key, size));
-            for (pack, key, size) in own.chain(contents.inherited) {
+            let own = contents.large.iter().map(|(key, size)| (pack, key, *size));
+            let inherited = contents.inherited.iter().map(|(pack, key, size)| (*pack, key, *size));
+            for (pack, key, size) in own.chain(inherited) {
                 let position = u32::try_from(self.large.len()).map_err(Error::fault)?;
                 self.large.push(LargeObject { pack, size });
-                self.add_object(key, EntryPlace::Large(position), false);
+                self.add_object(key.clone(), EntryPlace::Large(position), false);
             }
-            reached.extend(contents.reached);
+            reached.extend(&contents.reached);
         }
         for key in reached {
-            match self.objects.get_mut(&key) {
+            match self.objects.get_mut(key) {
                 Some(entry) => entry.is_reached = true,
                 None => {
-                    self.reached_elsewhere.insert(key);
+                    self.reached_elsewhere.insert(key.clone());
                 }
             }
         }
@@ -229,6 +236,6 @@ impl Store {
             .buffered(PARALLEL_READS)
             .try_collect()
             .await?;
-        Catalog::of(tables)
+        Catalog::of(tables.iter().map(|(pack, graph, contents)| (*pack, graph, contents)))
     }
 }

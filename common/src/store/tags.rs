@@ -2,22 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_dynamodb::types::{PutRequest, WriteRequest};
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use futures_util::{TryStreamExt, stream};
 
-use super::change::LAST_PAUSE;
-use super::items::{Item, Key, TAG_PREFIX, TagItem, encode};
-use super::{Error, FIRST_PAUSE, Store};
+use super::items::{Key, PK, TAG_PREFIX, TagItem, encode};
+use super::{Error, Store};
 use crate::id::{Label, RepoId};
 use crate::wire::limits::MAX_TAGS_OF_REPO;
 
-/// Items that one `BatchWriteItem` takes.
-/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html>
-pub(super) const BATCH: usize = 25;
-/// Batches under way. One partition takes 1,000 writes a second, so more would only be throttled.
-pub(super) const PARALLEL_BATCHES: usize = 8;
-/// Attempts at what DynamoDB leaves unprocessed of a batch.
-const BATCH_ATTEMPTS: u32 = 10;
+/// Writes under way. One partition takes 1,000 writes a second, so more would only be throttled.
+const PARALLEL_PUTS: usize = 64;
+/// The attribute that tells one write of a tag from another.
+const WRITE_ID: &str = "write_id";
 
 impl Store {
     /// The tags of a repo.
@@ -34,47 +31,57 @@ impl Store {
         listed.into_iter().map(tag).collect()
     }
 
-    /// Writes tags, whatever they were before. When it fails some of them may be written; writing them all again is
+    /// Writes tags in the place of what was `seen` of them. When it fails some of them may be written; writing them all again is
     /// harmless. Each is given a `write_id`, and is `written_by` this user.
+    ///
+    /// A tag that somebody else has written since it was seen stays theirs: both wrote at the same time, and so it is as if
+    /// this one had come first. Without the condition, an attempt that arrives late, long after another was answered,
+    /// would take back what somebody has written since.
     ///
     /// # Errors
     /// When the table does not take them.
-    pub async fn put_tags(&self, repo: &RepoId, tags: BTreeMap<Label, TagItem>, by: &str) -> Result<(), Error> {
-        let put = |(label, mut tag): (Label, TagItem)| {
+    pub async fn put_tags(
+        &self,
+        repo: &RepoId,
+        tags: BTreeMap<Label, TagItem>,
+        seen: &BTreeMap<Label, TagItem>,
+        by: &str,
+    ) -> Result<(), Error> {
+        let put = |(label, mut tag): (Label, TagItem)| async move {
             tag.write_id = Some(self.ambient.ulid().to_string());
             tag.written_by = Some(by.to_owned());
             let item = encode(&Key::tag(repo, &label), &tag)?;
             let told = self.to_tell(&item);
-            let put = PutRequest::builder().set_item(Some(item)).build().map_err(Error::fault)?;
-            Ok((WriteRequest::builder().put_request(put).build(), told))
-        };
-        let writes = tags.into_iter().map(put).collect::<Result<Vec<_>, Error>>()?;
-        let batches = stream::iter(writes.chunks(BATCH).map(Ok));
-        let write = |batch: &[(WriteRequest, Option<Item>)]| {
-            let (writes, told): (Vec<_>, Vec<_>) = batch.iter().cloned().unzip();
-            async move {
-                self.write_batch(writes).await?;
-                self.tell(told.into_iter().flatten());
-                Ok(())
+            let put = self.dynamodb.put_item().table_name(&self.location.table).set_item(Some(item));
+            let put = match seen.get(&label) {
+                None => put.condition_expression("attribute_not_exists(#pk)").expression_attribute_names("#pk", PK),
+                Some(TagItem { write_id: Some(write_id), .. }) => put
+                    .condition_expression("#write_id = :seen")
+                    .expression_attribute_names("#write_id", WRITE_ID)
+                    .expression_attribute_values(":seen", AttributeValue::S(write_id.clone())),
+                Some(TagItem { commit_id, .. }) => put
+                    .condition_expression("attribute_not_exists(#write_id) AND #commit = :seen")
+                    .expression_attribute_names("#write_id", WRITE_ID)
+                    .expression_attribute_names("#commit", "commit_id")
+                    .expression_attribute_values(":seen", AttributeValue::S(commit_id.to_string())),
+            };
+            let put = put.return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+            let is_ours = match put.send().await {
+                Ok(_) => true,
+                Err(error) => match error.as_service_error() {
+                    // What is there may be from an attempt of this whose answer was lost.
+                    Some(PutItemError::ConditionalCheckFailedException(failed)) => {
+                        let found = failed.item.as_ref().and_then(|item| item.get(WRITE_ID)?.as_s().ok());
+                        found.is_some() && found == tag.write_id.as_ref()
+                    }
+                    _ => return Err(Error::from_sdk(error)),
+                },
+            };
+            if is_ours {
+                self.tell(told);
             }
+            Ok(())
         };
-        batches.try_for_each_concurrent(PARALLEL_BATCHES, write).await
-    }
-
-    /// Writes up to 25 items, whatever was there before.
-    pub(super) async fn write_batch(&self, mut batch: Vec<WriteRequest>) -> Result<(), Error> {
-        let table = &self.location.table;
-        let mut pause = FIRST_PAUSE;
-        for _ in 0..BATCH_ATTEMPTS {
-            let sent = self.dynamodb.batch_write_item().request_items(table, batch).send().await;
-            let unprocessed = sent.map_err(Error::from_sdk)?.unprocessed_items.unwrap_or_default().remove(table);
-            batch = unprocessed.unwrap_or_default();
-            if batch.is_empty() {
-                return Ok(());
-            }
-            tokio::time::sleep(self.ambient.jitter(pause)).await;
-            pause = (pause * 2).min(LAST_PAUSE);
-        }
-        Err(Error::Unavailable("a batch of items was not processed".into()))
+        stream::iter(tags.into_iter().map(Ok)).try_for_each_concurrent(PARALLEL_PUTS, put).await
     }
 }

@@ -5,9 +5,11 @@
 //! reads and the others find; the pages that may hold the ids; and for commits the pages of the graph that those lead to. A
 //! small table is read whole with its head, and a small pack whole with its table. An id that a table in memory holds is
 //! not looked for in others. Many ids are held against a table's filter first, so that those which are not there cost
-//! next to nothing.
+//! next to nothing. Who expects that ids are there, and most likely among what came last, has the newest tables asked
+//! before any other is opened ([`View::newest_first`]).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -179,25 +181,36 @@ impl Frames {
 
 /// What a request sees of a repo. Copies are one view.
 #[derive(Clone)]
-pub struct View(Arc<Inner>);
+pub struct View {
+    inner: Arc<Inner>,
+    newest_first: bool,
+}
 
 struct Inner {
     bucket: Arc<Bucket>,
     repo: RepoId,
     tables: Vec<Listed>,
-    opened: OnceCell<Vec<Opened>>,
+    opened: Vec<OnceCell<Opened>>,
 }
 
 impl std::fmt::Debug for View {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("View").field("tables", &self.0.tables.len()).finish_non_exhaustive()
+        formatter.debug_struct("View").field("tables", &self.inner.tables.len()).finish_non_exhaustive()
     }
 }
 
 impl View {
     /// A view of these tables, in the order of their names.
     pub(super) fn new(bucket: Arc<Bucket>, repo: RepoId, tables: Vec<Listed>) -> Self {
-        Self(Arc::new(Inner { bucket, repo, tables, opened: OnceCell::new() }))
+        let opened = tables.iter().map(|_| OnceCell::new()).collect();
+        Self { inner: Arc::new(Inner { bucket, repo, tables, opened }), newest_first: false }
+    }
+
+    /// The same view, which asks the newest tables before it opens the others: fewer reads for what is there and came last,
+    /// more steps for what is not.
+    #[must_use]
+    pub fn newest_first(&self) -> Self {
+        Self { newest_first: true, ..self.clone() }
     }
 
     /// How many commits the tables have, a commit of two packs counted twice.
@@ -205,7 +218,8 @@ impl View {
     /// # Errors
     /// When S3 does not answer, or a table is damaged, as all of these.
     pub async fn commit_count(&self) -> Result<u64, Error> {
-        Ok(self.opened().await?.iter().map(|opened| opened.head.count(Section::Commits)).sum())
+        let opened = self.open(0..self.inner.tables.len()).await?;
+        Ok(opened.iter().map(|(_, opened)| opened.head.count(Section::Commits)).sum())
     }
 
     /// Those of these commits that are there.
@@ -373,6 +387,23 @@ impl View {
         Ok(known)
     }
 
+    /// How many pages a lookup of these objects would read, at most.
+    ///
+    /// # Errors
+    /// As [`Self::commit_count`].
+    pub async fn object_pages(&self, keys: &HashSet<ObjectKey>) -> Result<usize, Error> {
+        let mut pages = BTreeSet::new();
+        for (number, table) in self.open(0..self.inner.tables.len()).await? {
+            if table.head.count(Section::Objects) == 0 {
+                continue;
+            }
+            let of_key = |key: &ObjectKey| table.head.pages_of(Section::Objects, &Key::of(key.as_ref()));
+            let ids = keys.iter().flat_map(of_key).map(|page| (number, Section::Objects, page));
+            pages.extend(ids.filter(|page| self.resident(table, *page).is_none()));
+        }
+        Ok(pages.len())
+    }
+
     /// The frames of places.
     ///
     /// # Errors
@@ -397,7 +428,7 @@ impl View {
 
     /// How many entries the section of a table has.
     pub(super) async fn count(&self, table: usize, section: Section) -> Result<u64, Error> {
-        Ok(self.opened().await?.get(table).map_or(0, |opened| opened.head.count(section)))
+        Ok(self.open([table]).await?.first().map_or(0, |(_, opened)| opened.head.count(section)))
     }
 
     /// A pack by its name in a table, where the table's own has none.
@@ -405,11 +436,11 @@ impl View {
         if !pack.is_nil() {
             return pack;
         }
-        self.0.tables.get(table).map_or(pack, |listed| listed.pack)
+        self.inner.tables.get(table).map_or(pack, |listed| listed.pack)
     }
 
     fn malformed(&self, table: usize, reason: &str) -> Error {
-        let pack = self.0.tables.get(table).map_or(PackId::nil(), |listed| listed.pack);
+        let pack = self.inner.tables.get(table).map_or(PackId::nil(), |listed| listed.pack);
         of_pack(pack, table::Error::Malformed(reason.to_owned())).into()
     }
 
@@ -434,18 +465,46 @@ impl View {
         read: impl Fn(&[u8]) -> E,
         is_enough: impl Fn(&E) -> bool,
     ) -> Result<Vec<Vec<(usize, E)>>, Error> {
-        let opened = self.opened().await?;
-        let is_much = keys.len().saturating_mul(opened.len()) > MUCH_TO_FIND;
         let mut found: Vec<Vec<(usize, E)>> = keys.iter().map(|_| Vec::new()).collect();
-        let mut look = || self.find_resident(opened, section, keys, &read, &mut found);
+        for tables in stages(self.inner.tables.len(), self.newest_first) {
+            let is_open = |(at, found): (usize, &Vec<(usize, E)>)| {
+                (!found.iter().any(|(_, entry)| is_enough(entry))).then_some(at)
+            };
+            let open: Vec<usize> = found.iter().enumerate().filter_map(is_open).collect();
+            if open.is_empty() {
+                break;
+            }
+            self.find_in(tables, section, keys, &open, &read, &is_enough, &mut found).await?;
+        }
+        found.iter_mut().filter(|found| found.len() > 1).for_each(|found| found.sort_by_key(|(table, _)| *table));
+        Ok(found)
+    }
+
+    /// Adds what some tables have of those of these keys that are `open`.
+    #[expect(clippy::too_many_arguments, reason = "a part of `find`, for whose loop it has a name of its own")]
+    async fn find_in<E>(
+        &self,
+        tables: Range<usize>,
+        section: Section,
+        keys: &[Key],
+        open: &[usize],
+        read: &impl Fn(&[u8]) -> E,
+        is_enough: &impl Fn(&E) -> bool,
+        found: &mut [Vec<(usize, E)>],
+    ) -> Result<(), Error> {
+        let opened = self.open(tables).await?;
+        let is_much = open.len().saturating_mul(opened.len()) > MUCH_TO_FIND;
+        let mut look = || self.find_resident(&opened, section, keys, open, read, found);
         let mut wanted = if is_much { compute(look) } else { look() };
-        let satisfied: Vec<bool> = found.iter().map(|found| found.iter().any(|(_, entry)| is_enough(entry))).collect();
+        let is_satisfied =
+            |at: &usize| found.get(*at).is_some_and(|found| found.iter().any(|(_, entry)| is_enough(entry)));
+        let satisfied: HashSet<usize> = open.iter().copied().filter(is_satisfied).collect();
         wanted.retain(|_, of_page| {
-            of_page.retain(|at| satisfied.get(*at) == Some(&false));
+            of_page.retain(|at| !satisfied.contains(at));
             !of_page.is_empty()
         });
         if !wanted.is_empty() {
-            self.filter(opened, section, keys, &mut wanted).await?;
+            self.filter(&opened, section, keys, &mut wanted).await?;
         }
         let mut pages = wanted.into_iter();
         loop {
@@ -458,31 +517,32 @@ impl View {
                 let stored = stored.get(&page).ok_or_else(|| self.malformed(page.0, "a page was not read"))?;
                 for at in of_page {
                     if let (Some(key), Some(found)) = (keys.get(at), found.get_mut(at)) {
-                        found.extend(matching(section, stored, key, &read).map(|entry| (page.0, entry)));
+                        found.extend(matching(section, stored, key, read).map(|entry| (page.0, entry)));
                     }
                 }
             }
         }
-        found.iter_mut().filter(|found| found.len() > 1).for_each(|found| found.sort_by_key(|(table, _)| *table));
-        Ok(found)
+        Ok(())
     }
 
     /// Looks for keys in the pages that are in memory, and says which others may hold which of them.
     fn find_resident<E>(
         &self,
-        opened: &[Opened],
+        opened: &[(usize, &Opened)],
         section: Section,
         keys: &[Key],
+        open: &[usize],
         read: &impl Fn(&[u8]) -> E,
         found: &mut [Vec<(usize, E)>],
     ) -> BTreeMap<PageId, Vec<usize>> {
         let mut wanted: BTreeMap<PageId, Vec<usize>> = BTreeMap::new();
-        for (number, table) in opened.iter().enumerate().filter(|(_, table)| table.head.count(section) > 0) {
-            for (at, (key, found)) in keys.iter().zip(&mut *found).enumerate() {
+        for (number, table) in opened.iter().filter(|(_, table)| table.head.count(section) > 0) {
+            for at in open {
+                let Some((key, found)) = keys.get(*at).zip(found.get_mut(*at)) else { continue };
                 for page in table.head.pages_of(section, key) {
-                    match self.resident(opened, (number, section, page)) {
-                        Some(page) => found.extend(matching(section, &page, key, read).map(|entry| (number, entry))),
-                        None => wanted.entry((number, section, page)).or_default().push(at),
+                    match self.resident(table, (*number, section, page)) {
+                        Some(page) => found.extend(matching(section, &page, key, read).map(|entry| (*number, entry))),
+                        None => wanted.entry((*number, section, page)).or_default().push(*at),
                     }
                 }
             }
@@ -494,7 +554,7 @@ impl View {
     /// that is not in memory is read where that is less work than looking.
     async fn filter(
         &self,
-        opened: &[Opened],
+        opened: &[(usize, &Opened)],
         section: Section,
         keys: &[Key],
         wanted: &mut BTreeMap<PageId, Vec<usize>>,
@@ -508,12 +568,12 @@ impl View {
         }
         let mut needed = BTreeSet::new();
         for (number, ids) in asked {
-            let Some(table) = opened.get(number) else {
+            let Some((_, table)) = opened.iter().find(|(opened, _)| *opened == number) else {
                 continue;
             };
             let pages = || (0..table.head.pages(filter)).map(move |page| (number, filter, page));
             let is_worth_it = table.head.count(filter) <= ids.saturating_mul(FILTER_BYTES_AN_ID);
-            if is_worth_it || pages().all(|page| self.resident(opened, page).is_some()) {
+            if is_worth_it || pages().all(|page| self.resident(table, page).is_some()) {
                 needed.extend(pages());
             }
         }
@@ -536,15 +596,15 @@ impl View {
     }
 
     /// A page that is in memory.
-    fn resident(&self, opened: &[Opened], (table, section, page): PageId) -> Option<Bytes> {
-        let (listed, opened) = (self.0.tables.get(table)?, opened.get(table)?);
+    fn resident(&self, opened: &Opened, (table, section, page): PageId) -> Option<Bytes> {
+        let listed = self.inner.tables.get(table)?;
         match &opened.whole {
             Some(whole) => {
                 let range = opened.head.page_range(section, page);
                 let (start, end) = (usize::try_from(range.start).ok()?, usize::try_from(range.end).ok()?);
                 (end <= whole.len()).then(|| whole.slice(start..end))
             }
-            None => self.0.bucket.remembered(listed.pack, Part::Page(section, page)),
+            None => self.inner.bucket.remembered(listed.pack, Part::Page(section, page)),
         }
     }
 
@@ -554,10 +614,11 @@ impl View {
         if wanted.is_empty() {
             return Ok(pages);
         }
-        let opened = self.opened().await?;
+        let tables: BTreeSet<usize> = wanted.iter().map(|(table, _, _)| *table).collect();
+        let opened: HashMap<usize, &Opened> = self.open(tables).await?.into_iter().collect();
         let mut runs: Vec<(usize, Section, u64, u64)> = Vec::new();
         for id in wanted {
-            if let Some(page) = self.resident(opened, id) {
+            if let Some(page) = opened.get(&id.0).and_then(|opened| self.resident(opened, id)) {
                 pages.insert(id, page);
                 continue;
             }
@@ -574,7 +635,13 @@ impl View {
             }
         }
         let read: Vec<_> = stream::iter(runs)
-            .map(|(table, section, first, last)| self.read_pages(opened, table, section, first, last))
+            .map(|(table, section, first, last)| {
+                let opened = opened.get(&table).copied();
+                async move {
+                    let opened = opened.ok_or_else(|| self.malformed(table, "no such table"))?;
+                    self.read_pages(opened, table, section, first, last).await
+                }
+            })
             .buffer_unordered(PARALLEL_READS)
             .try_collect()
             .await?;
@@ -584,19 +651,18 @@ impl View {
 
     async fn read_pages(
         &self,
-        opened: &[Opened],
+        opened: &Opened,
         table: usize,
         section: Section,
         first: u64,
         last: u64,
     ) -> Result<Vec<(PageId, Bytes)>, Error> {
-        let (listed, opened) =
-            self.0.tables.get(table).zip(opened.get(table)).ok_or_else(|| self.malformed(table, "no such table"))?;
+        let listed = self.inner.tables.get(table).ok_or_else(|| self.malformed(table, "no such table"))?;
         let of_table = |page| opened.head.page_range(section, page);
         let start = of_table(first).start;
         let offset = listed.extent().offset;
         let range = offset.saturating_add(start)..offset.saturating_add(of_table(last).end);
-        let bytes = self.0.bucket.get_range(&listed.key(&self.0.repo), None, range).await?;
+        let bytes = self.inner.bucket.get_range(&listed.key(&self.inner.repo), None, range).await?;
         let mut pages = Vec::new();
         for page in first..=last {
             let range = of_table(page);
@@ -607,26 +673,27 @@ impl View {
             }
             // Copied, so that a page which is remembered does not keep all that was read with it.
             let stored = Bytes::copy_from_slice(stored);
-            self.0.bucket.remember(listed.pack, Part::Page(section, page), stored.clone());
+            self.inner.bucket.remember(listed.pack, Part::Page(section, page), stored.clone());
             pages.push(((table, section, page), stored));
         }
         Ok(pages)
     }
 
-    async fn opened(&self) -> Result<&[Opened], Error> {
-        let open = || async {
-            let tables = stream::iter(0..self.0.tables.len());
-            tables.map(|number| self.open(number)).buffered(PARALLEL_READS).try_collect().await
+    /// Opens those of these tables that are not open yet.
+    async fn open(&self, tables: impl IntoIterator<Item = usize>) -> Result<Vec<(usize, &Opened)>, Error> {
+        let open = |number: usize| async move {
+            let opened = self.inner.opened.get(number).ok_or_else(|| self.malformed(number, "no such table"))?;
+            Ok::<_, Error>((number, opened.get_or_try_init(|| self.open_one(number)).await?))
         };
-        Ok(self.0.opened.get_or_try_init(open).await?)
+        stream::iter(tables.into_iter().map(open)).buffered(PARALLEL_READS).try_collect().await
     }
 
-    async fn open(&self, number: usize) -> Result<Opened, Error> {
-        let table = self.0.tables.get(number).ok_or_else(|| self.malformed(number, "no such table"))?;
+    async fn open_one(&self, number: usize) -> Result<Opened, Error> {
+        let table = self.inner.tables.get(number).ok_or_else(|| self.malformed(number, "no such table"))?;
         let Listed { pack, summary } = table;
         let extent = &summary.table;
-        let bucket = &self.0.bucket;
-        let key = || table.key(&self.0.repo);
+        let bucket = &self.inner.bucket;
+        let key = || table.key(&self.inner.repo);
         let read = |bytes| Head::read(bytes, extent.head_checksum).map_err(|error| of_pack(*pack, error));
         if extent.length > WHOLE_BYTES {
             let (bytes, is_new) = match bucket.remembered(*pack, Part::Head) {
@@ -675,6 +742,18 @@ impl View {
     }
 }
 
+/// The tables in the steps in which they are asked: all of so many at once, or the newest first, and then four times as many
+/// in each step.
+fn stages(tables: usize, newest_first: bool) -> Vec<Range<usize>> {
+    let (mut end, mut most, mut stages) = (tables, if newest_first { 1_usize } else { tables }, Vec::new());
+    while end > 0 {
+        let start = end.saturating_sub(most);
+        stages.push(start..end);
+        (end, most) = (start, most.saturating_mul(4));
+    }
+    stages
+}
+
 /// Whether all frames of a pack have their checksums, given its whole table and the bytes in front of that.
 fn are_whole(head: &Head, table: &[u8], bytes: &[u8]) -> bool {
     (0..head.pages(Section::Frames)).all(|page| {
@@ -708,12 +787,7 @@ fn id_of(names: &HashMap<Key, Id>, key: Key) -> Option<Id> {
 }
 
 /// The head of a larger table, and its pages, if those are not so many that they would drive out all others.
-fn remember_pages(
-    bucket: &Bucket,
-    pack: PackId,
-    summary: &PackSummary,
-    slice: impl Fn(std::ops::Range<u64>) -> Option<Bytes>,
-) {
+fn remember_pages(bucket: &Bucket, pack: PackId, summary: &PackSummary, slice: impl Fn(Range<u64>) -> Option<Bytes>) {
     let extent = &summary.table;
     let Some(bytes) = slice(extent.head_range()) else {
         return;
@@ -738,7 +812,7 @@ fn remember_pages(
 
 /// What a process tells its cache of a pack that it has just made visible, which spares the next request a read.
 pub(super) fn remember_pack(bucket: &Bucket, pack: PackId, summary: &PackSummary, file: &Bytes) {
-    let slice = |range: std::ops::Range<u64>| {
+    let slice = |range: Range<u64>| {
         let (start, end) = (usize::try_from(range.start).ok()?, usize::try_from(range.end).ok()?);
         (start <= end && end <= file.len()).then(|| Bytes::copy_from_slice(file.get(start..end).unwrap_or_default()))
     };
@@ -761,4 +835,21 @@ pub(super) fn remember_pack(bucket: &Bucket, pack: PackId, summary: &PackSummary
 pub(super) fn offline_bucket() -> Bucket {
     let config = aws_sdk_s3::Config::builder().behavior_version(aws_sdk_s3::config::BehaviorVersion::latest()).build();
     Bucket::new(aws_sdk_s3::Client::from_conf(config), "offline".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::stages;
+
+    #[test]
+    fn each_table_is_asked_in_one_step_and_the_newest_in_the_first() {
+        for tables in 0..100 {
+            for newest_first in [false, true] {
+                let mut asked: Vec<usize> = stages(tables, newest_first).into_iter().flatten().collect();
+                asked.sort_unstable();
+                assert_eq!(asked, (0..tables).collect::<Vec<_>>());
+            }
+        }
+        assert_eq!(stages(23, true), [22..23, 18..22, 2..18, 0..2]);
+    }
 }

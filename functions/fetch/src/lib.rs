@@ -34,10 +34,16 @@ async fn fetch(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let request: FetchRequest<'_> = call.decode()?;
     let (want, have) = (request.want.within("ids in want")?, request.have.within("ids in have")?);
     let have: HashSet<CommitId> = have.iter().filter_map(|id| id.parse().ok()).collect();
-    let view = holding(hub, &repo, view, &want).await?;
+    let view = holding(hub, &repo, as_asked(hub, view), &want).await?;
     let selection = select(hub, repo, view, &want, &have).await?;
     let body = answer::stream(Arc::clone(&hub.store), selection, call.answer_encoding()).await?;
     Ok(call.respond_streaming(body))
+}
+
+/// The view as a fetch looks into it: what is asked for is there, and most often new. Where ids are opaque, copies of a record
+/// may differ, and the first counts.
+fn as_asked(hub: &Hub, view: View) -> View {
+    if hub.settings.ids.are_checked() { view.newest_first() } else { view }
 }
 
 /// The view, or a newer one, in which all that is wanted is there.
@@ -47,7 +53,7 @@ async fn holding(hub: &Hub, repo: &Repo, view: View, want: &[CommitId]) -> Resul
         return Ok(view);
     }
     // A push may have landed between the two lists, its branch in the one and its pack not in the other.
-    let view = hub.store.view_listed_again(&repo.id, &[]).await?;
+    let view = as_asked(hub, hub.store.view_listed_again(&repo.id, &[]).await?);
     let present = view.present_commits(want).await?;
     match want.iter().find(|id| !present.contains(*id)) {
         Some(unknown) => Err(Error::UnknownCommit(unknown.clone())),
@@ -78,7 +84,7 @@ async fn select(
     let mut lacking = view.history().difference(want, have).await?;
     if !lacking.lost.is_empty() && ids.are_checked() {
         // A list of several pages may have a pack and not the one that it builds upon, which came in behind the reader.
-        view = hub.store.view_listed_again(&repo.id, &[]).await?;
+        view = as_asked(hub, hub.store.view_listed_again(&repo.id, &[]).await?);
         lacking = view.history().difference(want, have).await?;
     }
     let Lacking { commits, boundary, lost } = lacking;

@@ -7,14 +7,15 @@ use std::collections::HashSet;
 
 use common::Hub;
 use common::id::{ObjectId, ObjectKey};
-use common::service::{AnswerBody, Call, log_fault};
+use common::service::{AnswerBody, Call, Destination, log_fault};
 use common::store::repo::Need;
+use common::store::view::View;
 use common::wire::Error;
 use common::wire::request::{FilterObjectsRequest, FilterObjectsResponse};
 use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
 
-const NEED: Need = Need { uploads: true, ..Need::RELIABLE_PACKS };
+const NEED: Need = Need { uploads: true, ..Need::RELIABLE_HISTORY };
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
@@ -28,9 +29,7 @@ async fn filter_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, 
     let request: FilterObjectsRequest = call.decode()?;
     let asked = request.object_ids.within("object_ids")?;
     if repo.has_uploads {
-        let mut missing: HashSet<ObjectKey> = asked.iter().map(ObjectId::key).collect();
-        let present = view.objects(&missing).await?;
-        missing.retain(|key| !present.contains_key(key));
+        let missing = missing(hub, &repo, &view, &asked).await?;
         if !missing.is_empty() {
             let taken = hub.store.take_uploads(&repo.id, repo.packs, missing, &caller.user_id).await;
             if let Err(error) = taken {
@@ -40,8 +39,20 @@ async fn filter_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, 
             (_, view) = hub.open_for_push(&caller, &target, NEED).await?;
         }
     }
-    let keys: HashSet<ObjectKey> = asked.iter().map(ObjectId::key).collect();
-    let present = view.objects(&keys).await?;
-    let missing = asked.iter().filter(|id| !present.contains_key(&id.key())).collect();
+    let missing = missing(hub, &repo, &view, &asked).await?;
+    let missing = asked.iter().filter(|id| missing.contains(&id.key())).collect();
     call.respond(StatusCode::OK, &FilterObjectsResponse { missing })
+}
+
+/// Those of these objects that are not there.
+async fn missing(hub: &Hub, repo: &Destination, view: &View, asked: &[ObjectId]) -> Result<HashSet<ObjectKey>, Error> {
+    let mut missing: HashSet<ObjectKey> = asked.iter().map(ObjectId::key).collect();
+    // Where ids are opaque, a snapshot may name what never came.
+    let head = repo.default_head.as_slice();
+    let head = if hub.settings.ids.are_checked() { head } else { &[] };
+    let beside = hub.store.objects_beside(&repo.id, view, &missing, head).await?;
+    missing.retain(|key| !beside.contains(key));
+    let present = view.objects(&missing).await?;
+    missing.retain(|key| !present.contains_key(key));
+    Ok(missing)
 }

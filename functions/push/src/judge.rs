@@ -145,6 +145,16 @@ impl Checked<'_> {
         named.map(|(_, object)| object.key()).chain(self.objects.keys().cloned()).collect()
     }
 
+    /// Whether the bundle brings an object.
+    pub fn brings_object(&self, key: &ObjectKey) -> bool {
+        self.objects.contains_key(key)
+    }
+
+    /// The commits that those of the bundle name as their parents.
+    pub fn parents(&self) -> impl Iterator<Item = &CommitId> {
+        self.commits.iter().flat_map(|commit| &commit.parents)
+    }
+
     /// What the branch will reach in a repo as it is now, as far as the bundle says.
     pub fn reach(&self, known: &Known, heads: &Heads) -> Reach {
         let new: HashMap<&CommitId, &Commit> = self.new_commits(known).map(|commit| (&commit.id, commit)).collect();

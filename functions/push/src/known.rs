@@ -2,12 +2,16 @@
 
 use std::collections::{HashMap, HashSet};
 
+use common::Hub;
 use common::id::{CommitId, ObjectKey, SnapshotId};
+use common::service::Destination;
 use common::store;
 use common::store::view::{Commit, Place, Snapshot, View};
-use common::wire::request::Heads;
 
 use crate::judge::Checked;
+
+/// Commits that the pushed ones build upon, whose objects are known without looking each up.
+const BESIDE: usize = 4;
 
 /// What one view of a repo has of what a push names. What was not looked up counts as absent.
 #[derive(Debug, Clone, Default)]
@@ -23,11 +27,21 @@ impl Known {
     ///
     /// # Errors
     /// As [`Self::add_commits`].
-    pub async fn of(view: &View, bundle: &Checked<'_>, heads: &Heads) -> Result<Self, store::Error> {
+    pub async fn of(hub: &Hub, repo: &Destination, view: &View, bundle: &Checked<'_>) -> Result<Self, store::Error> {
         let mut known = Self::default();
-        known.add_commits(view, bundle.named_commits(heads)).await?;
+        known.add_commits(view, bundle.named_commits(&repo.heads)).await?;
         known.add_snapshots(view, bundle.named_snapshots()).await?;
-        known.add_objects(view, &bundle.named_objects()).await?;
+        let objects = bundle.named_objects();
+        if hub.settings.ids.are_checked() {
+            // What is sent all the same is looked up: it may be what was lost.
+            let mut not_sent = objects.clone();
+            not_sent.retain(|key| !bundle.brings_object(key));
+            let mut parents: Vec<CommitId> = bundle.parents().filter(|id| known.has_commit(id)).cloned().collect();
+            parents.truncate(BESIDE);
+            let beside = hub.store.objects_beside(&repo.id, view, &not_sent, &parents).await?;
+            known.objects.extend(beside.into_iter().map(|key| (key, true)));
+        }
+        known.add_objects(view, &objects).await?;
         Ok(known)
     }
 

@@ -139,13 +139,13 @@ async fn look_up(
     view: &View,
     bundle: &Checked<'_>,
 ) -> Result<Option<(View, Known)>, Error> {
-    let known = Known::of(view, bundle, &repo.heads).await?;
+    let known = Known::of(hub, repo, view, bundle).await?;
     let head = repo.heads.get(bundle.branch.as_str());
     let Some(head) = head.filter(|head| !known.has_commit(head)) else {
         return Ok(Some((view.clone(), known)));
     };
     let view = hub.store.view_listed_again(&repo.id, &repo.condemned).await?;
-    let known = Known::of(&view, bundle, &repo.heads).await?;
+    let known = Known::of(hub, repo, &view, bundle).await?;
     if known.has_commit(head) {
         return Ok(Some((view, known)));
     }
@@ -204,7 +204,7 @@ async fn needs_condemned(hub: &Hub, repo: &Destination, reliable: &Seen, bundle:
         return Ok(false);
     }
     let view = hub.store.view_listed_again(&repo.id, &[]).await?;
-    let known = Known::of(&view, bundle, &repo.heads).await?;
+    let known = Known::of(hub, repo, &view, bundle).await?;
     let mut readable = Seen::of(hub, repo, &view, known, bundle).await?;
     let foundations: Vec<CommitId> = readable.reach.foundations.iter().cloned().collect();
     let heads: HashSet<CommitId> = repo.heads.values().cloned().collect();

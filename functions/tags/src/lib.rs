@@ -57,7 +57,7 @@ async fn store(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     changed.retain(|label, item| known.get(label) != Some(item));
     let new = changed.keys().filter(|label| !known.contains_key(label)).count();
     Error::check_count("tags of one repository", known.len() + new, MAX_TAGS_OF_REPO)?;
-    hub.store.put_tags(&repo.id, changed, &caller.user_id).await?;
+    hub.store.put_tags(&repo.id, changed, &known, &caller.user_id).await?;
     call.respond(StatusCode::OK, &TagsResponse { stored })
 }
 

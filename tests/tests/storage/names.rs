@@ -48,30 +48,37 @@ async fn assert_listed(cloud: &Cloud, slug: &str, tags: &Value) {
     assert_eq!(listed(cloud, slug).await.into_values().collect::<Vec<_>>(), expected);
 }
 
-fn is_batch(call: &Call) -> bool {
-    call.name.starts_with("BatchWriteItem ")
+fn is_put(call: &Call) -> bool {
+    call.name == "PutItem TAG#"
 }
 
+/// A write that arrives late does not take back what somebody has written since, and is answered as if it had come first.
 #[tokio::test]
-async fn tags_that_were_left_unprocessed_are_stored_in_the_end() {
+async fn of_two_who_write_a_tag_at_a_time_the_one_that_lands_first_is_there_whoever_is_answered_first() {
     let cloud = Cloud::start().await;
-    // How many of a batch are written each time; then all.
-    let scripts: [&[usize]; 5] = [&[0], &[1], &[24], &[10, 5, 1, 0], &[0, 0, 0, 0, 0, 0, 0, 0, 0]];
-    for (number, script) in scripts.into_iter().enumerate() {
-        for count in [1, 25, 26, 130] {
-            let slug = format!("repo-{number}-{count}");
-            let (process, commit) = begun(&cloud, &slug).await;
-            let mut written = script.iter();
-            process.tap.script(move |call| {
-                let kept = if is_batch(call) { written.next() } else { None };
-                kept.map_or(Reaction::Forward, |kept| Reaction::Fail(Fault::Unprocessed(*kept)))
-            });
-            let tags = tags(count, &commit);
-            let answer = process.post_tags(&slug, &tags).await;
-            assert_eq!(answer.expect(200)["stored"], count, "{script:?}");
-            process.tap.heal();
-            assert_listed(&cloud, &slug, &tags).await;
+    for is_known in [false, true] {
+        let slug = format!("song-{is_known}");
+        let (process, commit) = begun(&cloud, &slug).await;
+        let history = history::linear(42, 1, 3, 1);
+        process.push_onto(&slug, "other", &history, &[], history.last()).await.expect(200);
+        if is_known {
+            process.post_tags(&slug, &tags(1, history.last())).await.expect(200);
+            process.post_tags(&slug, &tags(1, &commit)).await.expect(200);
         }
+        let (late, newer) = (cloud.process(), tags(1, history.last()));
+        let others = {
+            let (process, slug, newer) = (cloud.process(), slug.clone(), newer.clone());
+            async move { drop(process.post_tags(&slug, &newer).await.expect(200)) }
+        };
+        let mut others = Some(Box::pin(others));
+        late.tap.script(move |call| match others.take_if(|_| is_put(call)) {
+            Some(others) => Reaction::After(others),
+            None => Reaction::Forward,
+        });
+        let mut mine = tags(1, &commit);
+        mine[0]["created_at"] = json!("2026-01-01T00:00:00+00:00");
+        late.post_tags(&slug, &mine).await.expect(200);
+        assert_listed(&cloud, &slug, &newer).await;
     }
 }
 
@@ -81,8 +88,8 @@ async fn tags_that_are_never_processed_are_a_503_in_time() {
     let cloud = Cloud::start().await;
     let (process, commit) = begun(&cloud, "song").await;
     let tags = tags(60, &commit);
-    for fault in [Fault::Unprocessed(0), Fault::THROTTLED, Fault::Refused, Fault::Hangs, Fault::Status(500)] {
-        process.tap.fail_always(fault, is_batch);
+    for fault in [Fault::THROTTLED, Fault::Refused, Fault::Hangs, Fault::Status(500)] {
+        process.tap.fail_always(fault, is_put);
         let began = tokio::time::Instant::now();
         process.post_tags("song", &tags).await.refused(503, "unavailable");
         let waited = began.elapsed().as_secs();
@@ -100,7 +107,7 @@ async fn tags_are_stored_through_any_fault_of_any_call() {
     let tags = tags(30, &commit);
     process.post_tags("undisturbed", &tags).await.expect(200);
     let calls = process.tap.take();
-    assert_eq!(calls.iter().filter(|call| is_batch(call)).count(), 2);
+    assert_eq!(calls.iter().filter(|call| is_put(call)).count(), 30);
     for (position, call) in calls.iter().enumerate() {
         for (number, fault) in Fault::passing(call).into_iter().enumerate() {
             let slug = format!("repo-{position}-{number}");
@@ -112,7 +119,7 @@ async fn tags_are_stored_through_any_fault_of_any_call() {
             process.tap.heal();
             assert_listed(&cloud, &slug, &tags).await;
             assert_eq!(process.post_tags(&slug, &tags).await.expect(200)["stored"], 30);
-            assert!(process.tap.take().iter().rev().take_while(|call| !is_batch(call)).count() >= 4, "nothing changed");
+            assert!(process.tap.take().iter().rev().take_while(|call| !is_put(call)).count() >= 4, "nothing changed");
             assert_listed(&cloud, &slug, &tags).await;
         }
     }

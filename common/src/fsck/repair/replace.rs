@@ -1,5 +1,5 @@
-//! Damaged packs leave the list. A record that lies in two packs is read from the first, so as long as a damaged pack is
-//! listed, a whole copy in a later one helps no reader.
+//! Damaged packs leave the list. A record that lies in two packs may be read from either, so as long as a damaged pack is
+//! listed, a whole copy in another does not help every reader.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;

@@ -90,8 +90,7 @@ pub(in crate::store) async fn split(
 
 fn open<'s>(store: &'s Store, repo: &'s RepoId, inputs: Vec<Input>) -> Result<(Reader<'s>, Records), Error> {
     let (queues, sources): (Vec<_>, HashMap<_, _>) = inputs.into_iter().map(Input::split).unzip();
-    let sections = queues.iter().map(|(pack, graph, contents)| (*pack, graph.clone(), contents.clone()));
-    let index = Catalog::of(sections.collect())?;
+    let index = Catalog::of(queues.iter().map(|(pack, graph, contents)| (*pack, graph, contents)))?;
     let records = Records::of(&index, queues);
     Ok((Reader { store, repo, index, sources, frames: HashMap::new() }, records))
 }

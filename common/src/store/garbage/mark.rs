@@ -132,8 +132,7 @@ impl Store {
             .buffered(PARALLEL_READS)
             .try_collect()
             .await?;
-        let tables = packs.iter().map(|held| (held.pack, held.graph.clone(), held.contents.clone()));
-        let index = Catalog::of(tables.collect())?;
+        let index = Catalog::of(packs.iter().map(|held| (held.pack, &held.graph, &held.contents)))?;
         Ok(Ok(Holdings { packs, index }))
     }
 
