@@ -60,7 +60,7 @@ OTHER_CALLS = {
 # Packs are deleted by nobody else.
 DELETES_PACKS = {"compact"}
 KEY_PREFIXES = {"packs", "objects", "uploads"}
-PARTITION_KEYS = {"NAME#*", "REPO#*", "USER#*", "HANDLE#*", "UPLOAD#*", "SECRET"}
+PARTITION_KEYS = {"NAME#*", "PLACES#*", "REPO#*", "USER#*", "HANDLE#*", "UPLOAD#*", "SECRET"}
 # Who lists something else than uploads.
 LISTED = {"compact": {"packs/*", "objects/*"}, "stats": {"packs/*", "objects/*"}}
 # An error of these makes clients send more.
@@ -290,6 +290,10 @@ class Check:
                 if method.startswith("x-amazon-apigateway-any"):
                     self.fail(f"{path} takes any method")
                     continue
+                if method == "options":
+                    # What a browser asks before a page reads: the door answers it, and lets no page send a token.
+                    self.check_preflight(path, operation)
+                    continue
                 found.add(self.check_route(method.upper(), path, operation["x-amazon-apigateway-integration"]))
         for method, path, function in sorted(self.code.routes - found):
             self.fail(f"{method} {path} does not lead to {function}, as Cargo.toml says")
@@ -297,6 +301,12 @@ class Check:
             self.fail(f"{method} {path} leads to {function}, and Cargo.toml has no such route")
         self.check_answers_of_the_door(properties.get("Body", {}).get("x-amazon-apigateway-gateway-responses", {}))
         self.check_stage()
+
+    def check_preflight(self, path: str, operation: Json) -> None:
+        integration = operation["x-amazon-apigateway-integration"]
+        self.expect(integration.get("type") == "mock", f"OPTIONS {path} leads to a function")
+        said = json.dumps(integration.get("responses", {})).lower()
+        self.expect("authorization" not in said and "credentials" not in said, f"OPTIONS {path} lets pages send tokens")
 
     def check_stream(self) -> None:
         """Each function is behind a route, or else behind the stream or a queue, which wakes it for little and forgets

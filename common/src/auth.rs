@@ -72,12 +72,12 @@ struct NewClaims<'a> {
 pub struct EmptySecret;
 
 impl Tokens {
-    /// Tokens under `secret`.
+    /// Tokens under `secret`, without the line break that a file ends with: whoever puts a file into a variable has it there too.
     ///
     /// # Errors
     /// When the secret is empty.
     pub fn new(secret: &str, ambient: Ambient) -> Result<Self, EmptySecret> {
-        let secret = secret.as_bytes();
+        let secret = secret.trim_end_matches(['\r', '\n']).as_bytes();
         if secret.is_empty() {
             return Err(EmptySecret);
         }
@@ -139,18 +139,18 @@ impl Tokens {
     /// [`Error::Unauthorized`] for a token that is not good.
     pub fn verify(&self, token: &str) -> Result<Caller, Error> {
         let claims = jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation)
-            .map_err(|_| Error::Unauthorized("the token is not one of this hub's access tokens"))?
+            .map_err(|_| Error::unauthorized("the token is not one of this hub's access tokens"))?
             .claims;
         if claims.kind != ACCESS {
-            return Err(Error::Unauthorized("the token is not an access token"));
+            return Err(Error::unauthorized("the token is not an access token"));
         }
         let now = self.ambient.now_ms() as f64 / 1_000.0;
         // A NaN is neither more nor less, and not good.
         if claims.exp.partial_cmp(&now) != Some(Ordering::Greater) {
-            return Err(Error::Unauthorized("the token has expired"));
+            return Err(Error::unauthorized("the token has expired"));
         }
         if !is_user_id(&claims.sub) {
-            return Err(Error::Unauthorized("the token names no user"));
+            return Err(Error::unauthorized("the token names no user"));
         }
         Ok(Caller { user_id: claims.sub, is_admin: claims.role == ADMIN })
     }
@@ -166,14 +166,14 @@ pub fn bearer_token(headers: &HeaderMap) -> Result<Option<&str>, Error> {
         return Ok(None);
     };
     if values.next().is_some() {
-        return Err(Error::Unauthorized("more than one Authorization header"));
+        return Err(Error::unauthorized("more than one Authorization header"));
     }
     if value.len() > MAX_AUTHORIZATION {
-        return Err(Error::Unauthorized("the Authorization header is too long"));
+        return Err(Error::unauthorized("the Authorization header is too long"));
     }
     let token = value.to_str().ok().and_then(|value| value.split_once(' '));
     let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
-    token.map(Some).ok_or(Error::Unauthorized("the Authorization header is not 'Bearer <token>'"))
+    token.map(Some).ok_or(Error::unauthorized("the Authorization header is not 'Bearer <token>'"))
 }
 
 fn is_user_id(text: &str) -> bool {
@@ -201,6 +201,16 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, HeaderValue::from_str(authorization).unwrap());
         bearer_token(&headers)?.map(|token| tokens.verify(token)).transpose()
+    }
+
+    #[test]
+    fn a_secret_is_the_same_with_the_end_of_its_file() {
+        let token = tokens(1_000).mint("u", Duration::from_secs(10)).unwrap();
+        for end in ["\n", "\r\n", "\n\n"] {
+            let other = Tokens::new(&format!("{SECRET}{end}"), Ambient::replay(1, Duration::from_secs(1_000))).unwrap();
+            assert!(other.verify(&token).is_ok(), "{end:?}");
+        }
+        assert!(Tokens::new("\n", Ambient::replay(1, Duration::from_secs(1))).is_err());
     }
 
     #[test]

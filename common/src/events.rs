@@ -43,7 +43,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// `RefUpdated`, `TagUpdated`, `ReleasePublished` or `RepoCreated`.
+    /// One of [`Details::KINDS`].
     pub const fn kind(&self) -> &'static str {
         self.details.kind()
     }
@@ -76,6 +76,13 @@ pub enum Details {
         after: CommitId,
         /// Whether the pusher asked for the move to be made whatever the head was.
         forced: bool,
+    },
+    /// A branch was deleted.
+    RefDeleted {
+        /// The branch.
+        branch: BranchName,
+        /// The head that it had.
+        before: CommitId,
     },
     /// A tag was made, or leads elsewhere, or what is said of it has changed.
     TagUpdated {
@@ -116,16 +123,17 @@ pub enum Details {
 
 impl Details {
     /// What [`Event::kind`] has.
-    pub const KINDS: [&'static str; 4] = ["RefUpdated", "TagUpdated", "ReleasePublished", "RepoCreated"];
+    pub const KINDS: [&'static str; 5] = ["RefUpdated", "TagUpdated", "ReleasePublished", "RepoCreated", "RefDeleted"];
 
     /// One of [`Self::KINDS`].
     pub const fn kind(&self) -> &'static str {
-        let [r#ref, tag, release, repo] = Self::KINDS;
+        let [r#ref, tag, release, repo, ref_deleted] = Self::KINDS;
         match self {
             Self::RefUpdated { .. } => r#ref,
             Self::TagUpdated { .. } => tag,
             Self::ReleasePublished { .. } => release,
             Self::RepoCreated { .. } => repo,
+            Self::RefDeleted { .. } => ref_deleted,
         }
     }
 }
@@ -159,8 +167,11 @@ impl Occurrence {
         let ulid = |text: &str| Ulid::from_string(text).map_err(|error| damaged(&error));
         let label = |text: &str| text.parse::<Label>().map_err(|error| damaged(&error));
         if let Some(line) = sk.strip_prefix(LOG_PREFIX) {
-            let LogItem { branch, before, after, forced, by, .. } = decode(item)?;
-            let details = Details::RefUpdated { branch, before, after, forced };
+            let LogItem { branch, before, after, deleted, forced, by, .. } = decode(item)?;
+            let details = match deleted {
+                true => Details::RefDeleted { branch, before: after },
+                false => Details::RefUpdated { branch, before, after, forced },
+            };
             return Ok(Some(Self { repo, id: ulid(line)?, by: Some(by), details }));
         }
         if let Some(tag) = sk.strip_prefix(TAG_PREFIX) {
@@ -251,8 +262,11 @@ mod tests {
             domain: long(MAX_TEXT_LENGTH),
             description: long(MAX_TEXT_LENGTH),
             default_branch: "\u{1f941}".repeat(255),
+            default_is_chosen: true,
             created_at: String::new(),
             first_pushed_at: None,
+            is_made_by_push: false,
+            first_head: None,
             deleted_at: None,
         };
         let repo: RepoId = Ulid::nil().into();

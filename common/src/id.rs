@@ -13,8 +13,8 @@ use sha2::{Digest, Sha256};
 
 /// The longest commit, snapshot or object id, in characters.
 pub const MAX_ID_LENGTH: usize = 128;
-/// The longest branch name, in characters.
-pub const MAX_BRANCH_LENGTH: usize = 255;
+/// The longest branch name, in bytes: with what is before it, it fills a sort key of the table, 1,024 bytes.
+pub const MAX_BRANCH_LENGTH: usize = 1_020;
 /// The longest label of a tag or tag of a release, in characters.
 pub const MAX_LABEL_LENGTH: usize = 255;
 /// The longest repo slug or user handle, in characters.
@@ -179,8 +179,9 @@ names! {
     SnapshotId(Id);
     /// Names one object, as a client spelled it: with or without the `sha256:` prefix.
     ObjectId(Id);
-    /// A branch: 1 to 255 characters, with no `..`, `\`, control character, leading, trailing or doubled `/`,
-    /// leading or trailing `.`.
+    /// A branch: 1 to 1,020 bytes, with no `..`, `\`, control character, leading, trailing or doubled `/`,
+    /// leading or trailing `.`. Older hubs made branches of any such name; of which names one is made now,
+    /// [`check_branch`](crate::wire::names::check_branch) says.
     BranchName(Box<str>);
     /// What a tag or a release is called: 1 to 255 characters, whichever.
     Label(Box<str>);
@@ -288,8 +289,8 @@ impl FromStr for BranchName {
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         let refuse = |reason: &'static str| Err(InvalidName::new(reason));
-        if text.is_empty() || text.chars().count() > MAX_BRANCH_LENGTH {
-            return Err(InvalidName::new(format!("a branch name has 1 to {MAX_BRANCH_LENGTH} characters")));
+        if text.is_empty() || text.len() > MAX_BRANCH_LENGTH {
+            return Err(InvalidName::new(format!("a branch name has 1 to {MAX_BRANCH_LENGTH} bytes")));
         }
         if text.chars().any(char::is_control) {
             return refuse("a branch name has no control characters");
@@ -334,15 +335,16 @@ impl FromStr for Slug {
 }
 
 impl Slug {
-    /// The slug of a repo's name: lower case, runs of anything but `a-z0-9` made `-`, trimmed, at most 64 characters.
+    /// The slug of a repo's name: lower case, runs of anything but `a-z0-9` made `-`, trimmed.
     ///
     /// # Errors
-    /// When the name leaves nothing.
+    /// When the name leaves nothing, or more than 64 characters: cut, two long names would be one.
     pub fn from_name(name: &str) -> Result<Self, InvalidName> {
         let mut slug = String::with_capacity(MAX_SLUG_LENGTH);
         for character in name.to_lowercase().chars() {
             let plain = character.is_ascii_lowercase() || character.is_ascii_digit();
-            if slug.len() == MAX_SLUG_LENGTH {
+            // With a separator at the limit, which may be the last.
+            if slug.len() > MAX_SLUG_LENGTH + 1 {
                 break;
             }
             if plain {
@@ -354,6 +356,11 @@ impl Slug {
         let slug = slug.trim_end_matches('-');
         if slug.is_empty() {
             return Err(InvalidName::new("the name leaves no slug: it needs a letter a-z or a digit"));
+        }
+        if slug.len() > MAX_SLUG_LENGTH {
+            return Err(InvalidName::new(format!(
+                "the name leaves a slug of more than {MAX_SLUG_LENGTH} characters: shorten it"
+            )));
         }
         Ok(Self(slug.into()))
     }
@@ -413,11 +420,14 @@ mod tests {
         for good in ["main", "feature/x", "a.b", "ü/ä", "x y"] {
             assert!(good.parse::<BranchName>().is_ok(), "{good}");
         }
-        let long = "x".repeat(256);
+        let long = "x".repeat(MAX_BRANCH_LENGTH + 1);
         for bad in ["", "a..b", "a\\b", "a\nb", "/a", "a/", "a//b", ".a", "a.", &long] {
             assert!(bad.parse::<BranchName>().is_err(), "{bad}");
         }
-        assert!("ä".repeat(255).parse::<BranchName>().is_ok(), "255 characters, not bytes");
+        assert!(
+            "🎵".repeat(255).parse::<BranchName>().is_ok() && "🎵".repeat(256).parse::<BranchName>().is_err(),
+            "bytes"
+        );
     }
 
     #[test]
@@ -425,7 +435,8 @@ mod tests {
         let slug = |name: &str| Slug::from_name(name).map(|slug| slug.to_string());
         assert_eq!(slug("My  Song!").unwrap(), "my-song");
         assert_eq!(slug("--A--").unwrap(), "a");
-        assert_eq!(slug(&"x".repeat(99)).unwrap().len(), 64);
+        assert_eq!(slug(&format!("-{}-", "x".repeat(64))).unwrap().len(), 64);
+        assert!(slug(&"x".repeat(65)).is_err() && slug(&format!("{} y", "x".repeat(64))).is_err());
         assert!(slug("日本").is_err());
     }
 }

@@ -13,7 +13,10 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use bytes::Bytes;
 use futures_util::{FutureExt, Stream};
-use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH,
+    CONTENT_RANGE, CONTENT_TYPE, WWW_AUTHENTICATE,
+};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use lambda_http::request::RequestContext;
@@ -32,11 +35,11 @@ use url::Url;
 use crate::ambient::Ambient;
 use crate::auth::{Caller, Tokens, bearer_token};
 use crate::aws;
-use crate::id::{CommitId, RepoId, Slug};
+use crate::id::{MAX_SLUG_LENGTH, RepoId, Slug};
 use crate::observe::{self, Arrival, Departure, ErrorCode, RequestLog, Watch};
 use crate::pack::PackId;
 use crate::store::account::NewRepo;
-use crate::store::items::Visibility;
+use crate::store::items::{MetaItem, Visibility};
 use crate::store::repo::{Need, Repo};
 use crate::store::uploads::{BodyUpload, ReferencedBody, TakenBody};
 use crate::store::view::View;
@@ -47,6 +50,10 @@ use crate::wire::limits::MAX_REFERENCED_BODY;
 use crate::wire::request::Heads;
 use crate::wire::{Encoding, Error};
 
+/// Whether it was said that a proxy is there and no public URL.
+static WARNED: std::sync::Once = std::sync::Once::new();
+/// Characters of a name, or of the hub's URL, that a refusal shows.
+const SHOWN: usize = 100;
 /// The header that names the upload which is the body of a request.
 pub const BODY_UPLOAD: &str = "muse-body-upload";
 
@@ -183,7 +190,7 @@ impl Hub {
     /// When the table does not answer; [`Error::Unauthorized`] when it has no secret, so that no token can be good.
     pub async fn tokens(&self) -> Result<&Tokens, Error> {
         let read = || async {
-            let secret = self.store.token_secret().await?.ok_or(Error::Unauthorized(
+            let secret = self.store.token_secret().await?.ok_or(Error::unauthorized(
                 "this hub has no token secret yet: its operator makes one with the first token, 'musehub token --table'",
             ))?;
             Tokens::new(&secret, self.store.ambient().clone()).map_err(Error::internal)
@@ -236,8 +243,15 @@ impl Hub {
         F: Future<Output = Result<Response<AnswerBody>, Error>> + Send,
     {
         let mut call = Call::new(request);
+        let is_head = call.parts.method == Method::HEAD;
+        if is_head {
+            // Answered as a GET is, without the body.
+            call.parts.method = Method::GET;
+        }
+        let is_open = is_open(&call);
         observe::note(|seen| seen.bytes_in = call.body_bytes().len() as u64);
         let route = format!("{} {}", call.parts.method, call.parts.uri.path());
+        let words = Words::of(self, &call);
         let mut used = None;
         let outcome = AssertUnwindSafe(Box::pin(async {
             let mut _room = None;
@@ -250,9 +264,9 @@ impl Hub {
             handle(call).boxed().await
         }));
         let outcome = outcome.catch_unwind().await;
-        let response = match outcome {
+        let mut response = match outcome {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => refuse(&route, &error),
+            Ok(Err(error)) => refuse(&route, &words.added_to(error)),
             Err(_) => refuse(&route, &Error::internal("the function panicked")),
         };
         match used {
@@ -261,7 +275,8 @@ impl Hub {
             Some(used) => self.store.drop_body(used).await,
             None => {}
         }
-        response
+        finish(&mut response, is_open);
+        if is_head { without_body(response) } else { response }
     }
 
     /// The body of a request that is sent by reference: it was uploaded to S3, because no front door of Lambda takes more
@@ -313,6 +328,7 @@ impl Hub {
     /// [`Error::RepoNotFound`] otherwise.
     pub async fn check_may_ask(&self, caller: &Caller, target: &Target) -> Result<(), Error> {
         match self.open_for_reading(Some(caller), target, Need::NOTHING).await {
+            // With the rights that a push needs, which tell more.
             Err(Error::RepoNotFound) => self.open_for_push(caller, target, Need::NOTHING).await.map(drop),
             opened => opened.map(drop),
         }
@@ -332,7 +348,7 @@ impl Hub {
         let user_id = caller.user_id.as_str();
         if let Some(repo) = self.store.find_repo(&target.owner, &target.slug, Some(user_id), need).await? {
             if !repo.is_readable_by(Some(user_id)) {
-                return Err(Error::RepoNotFound);
+                return Err(self.no_repo_for(user_id).await);
             }
             if !repo.is_writable_by(user_id) {
                 return Err(Error::NotAuthorized);
@@ -340,23 +356,36 @@ impl Hub {
             let view = self.store.view(&repo);
             return Ok((Destination::of(repo), view));
         }
-        let visibility = self.settings.push_to_create.ok_or(Error::RepoNotFound)?;
         let profile = self.store.profile(user_id).await?.filter(|profile| profile.handle == target.owner);
-        let owner = profile.ok_or(Error::RepoNotFound)?.handle;
-        let new = NewRepo::new(&self.store, owner, user_id, target.slug.clone(), visibility);
+        let (Some(visibility), Some(profile)) = (self.settings.push_to_create, profile) else {
+            return Err(self.no_repo_for(user_id).await);
+        };
+        let owner = profile.handle;
+        let mut new = NewRepo::new(&self.store, owner, user_id, target.slug.clone(), visibility);
+        new.meta.is_made_by_push = true;
         let destination = Destination {
             id: new.id.clone(),
             heads: Heads::new(),
-            default_head: None,
             packs: 0,
             condemned: Vec::new(),
             was_pushed_to: false,
             has_domain: false,
+            has_default: false,
+            meta: new.meta.clone(),
             has_uploads: false,
             creates: Some(new),
         };
         let view = self.store.view_of(&destination.id, &[]);
         Ok((destination, view))
+    }
+
+    /// Why a user's push finds no repo, be there one or not.
+    async fn no_repo_for(&self, user_id: &str) -> Error {
+        match self.store.profile(user_id).await {
+            Ok(None) => Error::NoHandle(String::new()),
+            Ok(Some(_)) => Error::RepoNotFound,
+            Err(error) => error.into(),
+        }
     }
 
     /// The repo of an id that is read, with a view of what its packs hold.
@@ -417,8 +446,6 @@ pub struct Destination {
     pub id: RepoId,
     /// The head of each branch.
     pub heads: Heads,
-    /// The head of its default branch.
-    pub default_head: Option<CommitId>,
     /// How many packs it has.
     pub packs: usize,
     /// Those that are condemned, if the others were asked for.
@@ -427,6 +454,10 @@ pub struct Destination {
     pub was_pushed_to: bool,
     /// Whether somebody has chosen what kind of content it holds.
     pub has_domain: bool,
+    /// Whether somebody has chosen its default branch.
+    pub has_default: bool,
+    /// Its item about itself.
+    pub meta: MetaItem,
     /// Whether objects may have been uploaded to it that nobody has looked at.
     pub has_uploads: bool,
     /// The repo again, if this push is to make it.
@@ -438,11 +469,12 @@ impl Destination {
         Self {
             was_pushed_to: repo.meta.first_pushed_at.is_some(),
             has_domain: !repo.meta.domain.is_empty(),
+            has_default: repo.meta.default_is_chosen,
+            meta: repo.meta,
             has_uploads: repo.has_uploads,
             packs: repo.packs.len() + repo.condemned.len(),
             condemned: repo.condemned,
             id: repo.id,
-            default_head: repo.heads.get(&repo.meta.default_branch).cloned(),
             heads: repo.heads,
             creates: None,
         }
@@ -525,6 +557,11 @@ impl Call {
         &self.parts.method
     }
 
+    /// The path of the request.
+    pub fn path(&self) -> &str {
+        self.parts.uri.path()
+    }
+
     /// The headers of the request.
     pub const fn headers(&self) -> &HeaderMap {
         &self.parts.headers
@@ -562,7 +599,7 @@ impl Call {
     /// # Errors
     /// [`Error::Unauthorized`] without a good token.
     pub async fn user(&self, hub: &Hub) -> Result<Caller, Error> {
-        self.caller(hub).await?.ok_or(Error::Unauthorized("this needs a token: send 'Authorization: Bearer <token>'"))
+        self.caller(hub).await?.ok_or(Error::unauthorized("this needs a token: send 'Authorization: Bearer <token>'"))
     }
 
     /// The repo that is asked about.
@@ -570,10 +607,26 @@ impl Call {
     /// # Errors
     /// [`Error::RepoNotFound`] when the path names none that there could be.
     pub fn target(&self) -> Result<Target, Error> {
-        let slug = |name| self.path_parameter(name).and_then(|text| text.parse().ok()).ok_or(Error::RepoNotFound);
-        let target = Target { owner: slug("owner")?, slug: slug("slug")? };
+        let target = Target { owner: self.name_in_path("owner")?, slug: self.name_in_path("slug")? };
         observe::note(|seen| seen.repo = Some(format!("{}/{}", target.owner, target.slug)));
         Ok(target)
+    }
+
+    /// An owner's handle or a repo's name: in either case, for people type it as they like, and with the `.git` that they are
+    /// used to.
+    fn name_in_path(&self, which: &'static str) -> Result<Slug, Error> {
+        let given = self.path_parameter(which).ok_or(Error::RepoNotFound)?;
+        let name = given.to_ascii_lowercase();
+        let name = if which == "slug" { name.strip_suffix(".git").unwrap_or(&name) } else { &name };
+        name.parse().map_err(|_| {
+            let (what, meant) = if which == "owner" { ("handle", None) } else { ("repository", Slug::from_name(name).ok()) };
+            let shown: String = given.chars().take(SHOWN).collect();
+            let hint = meant.map_or(String::new(), |meant| format!("; did you mean '{meant}'?"));
+            Error::NoRepoName(format!(
+                "no {what} is called '{}': it has 1 to {MAX_SLUG_LENGTH} characters of a-z 0-9 -, and no '-' at an end{hint}",
+                shown.escape_debug()
+            ))
+        })
     }
 
     /// What the body asks.
@@ -605,6 +658,15 @@ impl Call {
         }
         let header = |name| self.parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         let host = header(http::header::HOST.as_str()).unwrap_or("localhost");
+        if hub.settings.serves_s3 && header("x-forwarded-proto").is_some() {
+            // A proxy in front of a hub on one machine. On Lambda it is the API Gateway, whose word is good.
+            WARNED.call_once(|| {
+                tracing::warn!(
+                    "a proxy passes requests on and no public URL is set: the URLs that the hub hands out are those that requests name; \
+                     set --public-url or MUSEHUB_PUBLIC_URL"
+                );
+            });
+        }
         // API Gateway terminates TLS and says so.
         let scheme = header("x-forwarded-proto").filter(|scheme| *scheme == "https").unwrap_or("http");
         // The URL of an API Gateway has the name of its stage in front of the path that its routes see.
@@ -639,12 +701,45 @@ impl Call {
     /// [`Error::Internal`] when it cannot be written.
     pub fn respond(&self, status: StatusCode, answer: &impl Serialize) -> Result<Response<AnswerBody>, Error> {
         let encoding = self.answer_encoding();
-        Ok(response(status, encoding.content_type(), AnswerBody::whole(encoding.encode(answer)?)))
+        let content_type = encoding.content_type_for(&self.parts.headers);
+        Ok(response(status, content_type, AnswerBody::whole(encoding.encode(answer)?)))
     }
 
     /// The answer, bit by bit.
     pub fn respond_streaming(&self, body: AnswerBody) -> Response<AnswerBody> {
-        response(StatusCode::OK, self.answer_encoding().content_type(), body)
+        response(StatusCode::OK, self.answer_encoding().content_type_for(&self.parts.headers), body)
+    }
+}
+
+/// What a refusal says of the request, beside what is wrong: what a person can type.
+struct Words {
+    hub_url: String,
+    has_token: bool,
+    names_repo: bool,
+}
+
+impl Words {
+    fn of(hub: &Hub, call: &Call) -> Self {
+        let hub_url = call.hub_url(hub);
+        // Whoever asks for the hub under a name of their own making is told no more of it.
+        let is_short = hub_url.chars().count() <= SHOWN;
+        Self {
+            hub_url: if is_short { hub_url } else { "URL".to_owned() },
+            has_token: call.headers().contains_key(AUTHORIZATION),
+            names_repo: call.path_parameter("slug").is_some(),
+        }
+    }
+
+    fn added_to(self, error: Error) -> Error {
+        match error {
+            Error::Unauthorized(reason) => Error::unauthorized(format!(
+                "{reason}; 'muse auth login --hub {} --token <token>' keeps one",
+                self.hub_url
+            )),
+            Error::RepoNotFound if !self.has_token && self.names_repo => Error::RepoNotFoundUnasked(self.hub_url),
+            Error::NoHandle(_) => Error::NoHandle(self.hub_url),
+            error => error,
+        }
     }
 }
 
@@ -678,6 +773,45 @@ fn response(status: StatusCode, content_type: HeaderValue, body: AnswerBody) -> 
     let mut response = Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
+
+/// Whether an answer is for any page of the web to read: what is asked without a token and changes nothing.
+/// <https://fetch.spec.whatwg.org/#http-cors-protocol>
+fn is_open(call: &Call) -> bool {
+    let path = call.parts.uri.path();
+    let reads = call.parts.method == Method::GET || READING_POSTS.iter().any(|post| path.ends_with(post));
+    reads && !call.headers().contains_key(AUTHORIZATION)
+}
+
+/// The POSTs that change nothing.
+pub const READING_POSTS: [&str; 3] = ["/fetch", "/negotiate", "/presign"];
+/// The headers that a page may send, and those that it may read.
+pub const CORS_HEADERS: [(&str, &str); 3] = [
+    ("access-control-allow-methods", "GET, HEAD, POST"),
+    ("access-control-allow-headers", "content-type, accept, range, if-none-match, if-match, if-range"),
+    ("access-control-max-age", "86400"),
+];
+
+/// The headers that every answer has.
+pub fn finish<B>(response: &mut Response<B>, is_open: bool) {
+    // What a repo has may be another thing in a moment, and a refusal none.
+    response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    if is_open {
+        response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        let exposed = HeaderValue::from_static("etag, content-range, accept-ranges, server-timing");
+        response.headers_mut().insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+    }
+}
+
+/// What a HEAD is answered with: all of it but the body, and how long that would be.
+fn without_body(response: Response<AnswerBody>) -> Response<AnswerBody> {
+    let size = http_body::Body::size_hint(response.body()).exact();
+    let mut response = response.map(|_| AnswerBody::whole(Bytes::new()));
+    let has_body = response.status() != StatusCode::NOT_MODIFIED;
+    if let Some(size) = size.filter(|_| has_body) {
+        response.headers_mut().entry(CONTENT_LENGTH).or_insert(size.into());
+    }
     response
 }
 

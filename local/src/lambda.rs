@@ -31,7 +31,7 @@ pub const TOO_LARGE: &str = "the request is larger than the 6 MB that Lambda tak
                              send it by reference (POST /uploads), for which 'musehub proxy' stands in front of any client";
 
 /// Content types that are base64 in an event: the API's `binaryMediaTypes`.
-const BINARY_MEDIA_TYPES: [&str; 1] = ["application/x-msgpack"];
+const BINARY_MEDIA_TYPES: [&str; 3] = ["application/x-msgpack", "application/vnd.msgpack", "application/msgpack"];
 
 /// Invokes a function with the event that an API Gateway makes of a request.
 ///

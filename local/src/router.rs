@@ -7,10 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::Hub;
 use common::observe::Route;
-use common::service::AnswerBody;
+use common::service::{AnswerBody, CORS_HEADERS, READING_POSTS, finish};
 use common::wire::Error;
-use http::header::EXPECT;
-use http::{HeaderMap, Method, Request, Response};
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, EXPECT, HeaderName};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Frame, Incoming};
 use lambda_http::{Body, RequestExt};
@@ -69,11 +69,14 @@ pub enum Function {
 }
 
 /// Every route of the hub: its method, its path, and the function that answers it.
-pub const ROUTES: [(Method, &str, Function); 22] = [
+pub const ROUTES: [(Method, &str, Function); 25] = [
     (Method::GET, "/health", Function::Health),
     (Method::GET, "/openapi.json", Function::Openapi),
     (Method::POST, "/api/identities", Function::Identities),
     (Method::POST, "/api/repos", Function::Repos),
+    (Method::POST, "/api/v1/domains", Function::Repos),
+    (Method::PATCH, "/api/repos/{owner}/{slug}", Function::Repos),
+    (Method::DELETE, "/api/repos/{owner}/{slug}/branches/{branch}", Function::Repos),
     (Method::GET, "/api/repos/{owner}/{slug}/stats", Function::Stats),
     (Method::POST, "/api/repos/{owner}/{slug}/webhooks", Function::Webhooks),
     (Method::GET, "/api/repos/{owner}/{slug}/webhooks", Function::Webhooks),
@@ -203,8 +206,16 @@ impl Router {
     }
 
     async fn route(&self, request: Request<Incoming>) -> Result<Response<AnswerBody>, Error> {
+        if request.method() == Method::OPTIONS
+            && let Some(preflight) = self.preflight(&request)
+        {
+            return Ok(preflight);
+        }
         if self.storage.is_meant(request.uri()) {
-            return self.storage.answer(request).await;
+            let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+            let mut response = self.storage.answer(request).await?;
+            finish(&mut response, is_read);
+            return Ok(response);
         }
         let (parts, body) = request.into_parts();
         let mut body = ArrivingBody::new(&parts.headers, body);
@@ -233,11 +244,35 @@ impl Router {
         Ok(matched.function.call(&self.hub, request).await)
     }
 
+    /// What a browser asks before a page may read what anybody may.
+    fn preflight(&self, request: &Request<Incoming>) -> Option<Response<AnswerBody>> {
+        let path = request.uri().path();
+        let methods = self.paths.at(path).ok()?.value;
+        let is_read = methods.iter().any(|(method, ..)| method == Method::GET);
+        if !request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+            || !(is_read || READING_POSTS.iter().any(|post| path.ends_with(post)))
+        {
+            return None;
+        }
+        let mut response = Response::new(AnswerBody::whole(Bytes::new()));
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        for (name, value) in CORS_HEADERS {
+            response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        finish(&mut response, true);
+        Some(response)
+    }
+
     fn find(&self, method: &Method, path: &str) -> Result<Matched, Error> {
         let found = self.paths.at(path).map_err(|_| Error::UnknownRoute)?;
+        // What answers a GET answers a HEAD.
+        let method = if method == Method::HEAD { &Method::GET } else { method };
         let parameters = found.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let Some((_, pattern, function)) = found.value.iter().find(|(allowed, ..)| allowed == method) else {
-            let allowed: Vec<&str> = found.value.iter().map(|(allowed, ..)| allowed.as_str()).collect();
+            let mut allowed: Vec<&str> = found.value.iter().map(|(allowed, ..)| allowed.as_str()).collect();
+            if allowed.contains(&"GET") {
+                allowed.push("HEAD");
+            }
             return Err(Error::MethodNotAllowed { method: method.clone(), allowed: allowed.join(", ") });
         };
         Ok(Matched { function: *function, pattern, parameters })
@@ -357,9 +392,11 @@ mod tests {
                 )
             })
         });
-        let ours = ROUTES
-            .iter()
-            .map(|(method, path, function)| ((*path).to_owned(), method.to_string(), function.name().to_owned()));
+        let ours = ROUTES.iter().flat_map(|(method, path, function)| {
+            // Here a HEAD needs no route of its own.
+            let methods = [Some(method.to_string()), (method == Method::GET).then(|| "HEAD".to_owned())];
+            methods.into_iter().flatten().map(|method| ((*path).to_owned(), method, function.name().to_owned()))
+        });
         assert_eq!(of_watch.collect::<BTreeSet<_>>(), ours.collect::<BTreeSet<_>>());
     }
 }

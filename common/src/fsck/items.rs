@@ -14,10 +14,10 @@ use crate::pack::PackId;
 use crate::store::Error;
 use crate::store::garbage::RETENTION;
 use crate::store::items::{
-    COLLECTED, CollectedItem, GARBAGE, HOOK_PREFIX, HOOKED_PREFIX, HandleItem, HookItem, HookedItem, Item, Key,
-    LOG_PREFIX, LogItem, META, MemberItem, MetaItem, NameItem, PACK_PREFIX, PK, ProfileItem, REF_PREFIX,
-    RELEASE_PREFIX, RefItem, ReleaseItem, SET_ASIDE_PREFIX, SK, TAG_PREFIX, TagItem, UploadsItem, Visibility, decode,
-    encode, repo_pk,
+    CHANGE_PREFIX, COLLECTED, ChangeItem, CollectedItem, GARBAGE, HOOK_PREFIX, HOOKED_PREFIX, HandleItem, HookItem,
+    HookedItem, Item, Key, LOG_PREFIX, LogItem, META, MemberItem, MetaItem, NameItem, PACK_PREFIX, PK, ProfileItem,
+    REF_PREFIX, RELEASE_PREFIX, RefItem, ReleaseItem, SET_ASIDE_PREFIX, SK, TAG_PREFIX, TagItem, UploadsItem,
+    Visibility, decode, encode, repo_pk,
 };
 use crate::store::uploads::KEPT;
 use crate::webhooks::HookId;
@@ -243,6 +243,7 @@ impl Check<'_> {
                         check.find(Problem::PackSetAside { pack }, Mend::Nothing, Touched::default());
                     }
                 }
+                _ if name.starts_with(CHANGE_PREFIX) => drop(check.read::<ChangeItem>(item, Mend::Person)),
                 COLLECTED => drop(check.read::<CollectedItem>(item, Mend::Person)),
                 // What compaction has merged, and when to delete it; when to look for garbage.
                 SWEEP | GARBAGE => {}
@@ -374,8 +375,11 @@ impl Check<'_> {
             domain: String::new(),
             description: String::new(),
             default_branch: beginning.map_or_else(|| "main".to_owned(), branch),
+            default_is_chosen: false,
             created_at: format!("{made:.3}"),
             first_pushed_at: beginning.map(|beginning| beginning.at.clone()),
+            is_made_by_push: false,
+            first_head: None,
             deleted_at: None,
         };
         let item = encode(&Key::meta(&self.subject.id), &meta)?;
@@ -384,7 +388,9 @@ impl Check<'_> {
     }
 
     pub(super) fn check_default_branch(&mut self, meta: &MetaItem) {
-        if meta.first_pushed_at.is_some() && !self.names.iter().any(|(name, _)| is_branch(name, &meta.default_branch)) {
+        // One that was chosen may be pushed later.
+        let has_to_be_there = meta.first_pushed_at.is_some() && !meta.default_is_chosen;
+        if has_to_be_there && !self.names.iter().any(|(name, _)| is_branch(name, &meta.default_branch)) {
             let reason = format!("its default branch {} is not there", meta.default_branch);
             let item = keys(&Key::meta(&self.subject.id));
             self.find(Problem::ItemContradicts { item, reason }, Mend::Person, Touched::default());

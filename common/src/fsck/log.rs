@@ -44,7 +44,10 @@ impl Log {
     /// Takes a line in, in any order.
     pub fn add(&mut self, line: &LogItem) {
         let path = self.branches.entry(line.branch.to_string()).or_default();
-        path.count(&line.after, 1);
+        // A line that deletes the branch leads nowhere.
+        if !line.deleted {
+            path.count(&line.after, 1);
+        }
         match &line.before {
             Some(before) => path.count(before, -1),
             None => path.beginnings += 1,
@@ -105,6 +108,7 @@ mod tests {
             branch: "main".parse().unwrap(),
             before: before.map(commit),
             after: commit(after),
+            deleted: false,
             forced: false,
             by: String::new(),
             at: String::new(),
@@ -161,6 +165,18 @@ mod tests {
             let elsewhere = Problem::BranchNotAsLogged { branch: "main".to_owned(), head: head_id, logged };
             prop_assert_eq!(problems(&lines(&walk), Some(head)), vec![elsewhere]);
         }
+    }
+
+    #[test]
+    fn a_branch_that_was_deleted_is_gone_and_may_be_made_again() {
+        let mut lines = lines(&[1, 2, 3]);
+        lines.push(LogItem { deleted: true, ..line(Some(3), 3) });
+        assert_eq!(problems(&lines, None), vec![]);
+        lines.push(line(None, 2));
+        assert_eq!(problems(&lines, Some(2)), vec![]);
+        lines.push(LogItem { deleted: true, ..line(Some(2), 2) });
+        assert_eq!(problems(&lines, None), vec![]);
+        assert_ne!(problems(&lines, Some(2)), vec![], "it is there, and the log says that it was deleted");
     }
 
     #[test]

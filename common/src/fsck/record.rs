@@ -40,7 +40,7 @@ pub fn open<'r>(id: &RecordId, record: &'r [u8], ids: Ids) -> Result<Opened<'r>,
             if snapshot.snapshot_id != *id {
                 return Err(format!("it is the snapshot {}", snapshot.snapshot_id.as_ref()));
             }
-            snapshot.check().map_err(|error| error.to_string())?;
+            snapshot.check(false).map_err(|error| error.to_string())?;
             if ids.are_checked() && !snapshot.is_proved() {
                 return Err(NOT_PROVED.to_owned());
             }

@@ -29,8 +29,11 @@ impl NewRepo {
                 domain: String::new(),
                 description: String::new(),
                 default_branch: "main".to_owned(),
+                default_is_chosen: false,
                 created_at: store.ambient().now_iso(),
                 first_pushed_at: None,
+                is_made_by_push: false,
+                first_head: None,
                 deleted_at: None,
             },
         }

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem, Update};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use serde::de::DeserializeOwned;
 
 use super::account::NewRepo;
-use super::items::{Item, Key, LogItem, PK, PackItem, RefItem, encode};
+use super::items::{ChangeItem, Item, Key, LogItem, MetaItem, PK, PackItem, RefItem, encode};
 use super::packs::StoredPack;
+use super::places::Place;
 use super::view::remember_pack;
 use super::{Error, FIRST_PAUSE, Store, passes};
 use crate::id::{BranchName, CommitId, RepoId};
@@ -22,6 +23,9 @@ const TRANSACT_ATTEMPTS: u32 = 10;
 const TRANSACT_TIMEOUT: Duration = Duration::from_secs(20);
 /// The longest pause between two of them is random below this.
 pub(super) const LAST_PAUSE: Duration = Duration::from_millis(1_600);
+
+/// That the default branch is the one that was read: a repo that has another may not lose it.
+const SAME_DEFAULT: &str = "default_branch = :default AND attribute_not_exists(deleted_at)";
 
 /// What a push changes.
 #[derive(Debug)]
@@ -47,10 +51,15 @@ pub struct BranchMove<'a> {
     pub before: Option<&'a CommitId>,
     /// Its next head.
     pub after: &'a CommitId,
+    /// Where a new branch lies, as that was before the branches were listed that it was judged beside. None for one that
+    /// moves, and none for the first.
+    pub places: &'a [Place],
     /// Whether the pusher asked for the move to be made whatever the head was.
     pub forced: bool,
-    /// Whether no branch was ever pushed to the repo, so that this one becomes its default branch.
+    /// Whether no branch was ever pushed to the repo.
     pub is_first: bool,
+    /// Whether this branch is the repo's default branch then: if nobody has chosen one.
+    pub becomes_default: bool,
     /// What kind of content the repo holds, if this is the first, says so, and nobody has chosen.
     pub domain: Option<Domain>,
 }
@@ -103,11 +112,16 @@ impl Store {
                 None => put_new(table, encode(&ref_key, &head)?)?,
                 Some(before) => put_instead(table, encode(&ref_key, &head)?, before)?,
             });
+            let mark = self.ambient.ulid().to_string();
+            for place in branch.places {
+                items.push(place.take(table, &mark, self.ambient.now_ms() / 1_000)?);
+            }
             let log_key = Key::log(change.repo, self.ambient.ulid());
             let moved = LogItem {
                 branch: branch.name.clone(),
                 before: branch.before.cloned(),
                 after: branch.after.clone(),
+                deleted: false,
                 forced: branch.forced,
                 by: change.by.to_owned(),
                 at: now.clone(),
@@ -125,9 +139,12 @@ impl Store {
             }
             (Some(repo), Some(branch)) => {
                 let mut repo = repo.clone();
-                repo.meta.default_branch = branch.name.to_string();
+                if branch.becomes_default {
+                    repo.meta.default_branch = branch.name.to_string();
+                }
                 repo.meta.domain = branch.domain.map_or(repo.meta.domain, |domain| domain.as_str().to_owned());
                 repo.meta.first_pushed_at = Some(now);
+                repo.meta.first_head = Some(branch.after.clone());
                 items.extend(repo.items(self)?);
                 meta = Some(encode(&Key::meta(&repo.id), &repo.meta)?);
             }
@@ -156,6 +173,136 @@ impl Store {
             self.tell(meta.into_iter().chain(line));
         }
         Ok(outcome)
+    }
+
+    /// Deletes a branch whose head is still `before` and that is not the `told_default`, with a line in the push log, as long as
+    /// what the repo's item about itself says of the default branch is what was read.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub async fn delete_branch(
+        &self,
+        repo: &RepoId,
+        meta: &MetaItem,
+        branch: &BranchName,
+        before: &CommitId,
+        told_default: &str,
+        by: &str,
+    ) -> Result<Outcome, Error> {
+        let table = &self.location.table;
+        let delete = Delete::builder()
+            .table_name(table)
+            .set_key(Some(Key::branch(repo, branch).item()))
+            .condition_expression("#head = :before")
+            .expression_attribute_names("#head", "head")
+            .expression_attribute_values(":before", AttributeValue::S(before.to_string()))
+            .build()
+            .map_err(Error::fault)?;
+        let marker = Key::log(repo, self.ambient.ulid());
+        let line = LogItem {
+            branch: branch.clone(),
+            before: Some(before.clone()),
+            after: before.clone(),
+            deleted: true,
+            forced: false,
+            by: by.to_owned(),
+            at: self.ambient.now_iso(),
+        };
+        let line = encode(&marker, &line)?;
+        let told = self.to_tell(&line);
+        let default = AttributeValue::S(meta.default_branch.clone());
+        let same_default = if meta.default_branch == branch.as_str() {
+            // It was kept as the default and is not told as that: what is kept is to be there.
+            let update = Update::builder()
+                .table_name(table)
+                .set_key(Some(Key::meta(repo).item()))
+                .condition_expression(SAME_DEFAULT)
+                .update_expression("SET default_branch = :told")
+                .expression_attribute_values(":default", default)
+                .expression_attribute_values(":told", AttributeValue::S(told_default.to_owned()))
+                .build()
+                .map_err(Error::fault)?;
+            TransactWriteItem::builder().update(update).build()
+        } else {
+            let check = ConditionCheck::builder()
+                .table_name(table)
+                .set_key(Some(Key::meta(repo).item()))
+                .condition_expression(SAME_DEFAULT)
+                .expression_attribute_values(":default", default)
+                .build()
+                .map_err(Error::fault)?;
+            TransactWriteItem::builder().condition_check(check).build()
+        };
+        let items = vec![TransactWriteItem::builder().delete(delete).build(), put_new(table, line)?, same_default];
+        let outcome = self.transact(items, &marker, |_: serde::de::IgnoredAny| true).await?;
+        if outcome == Outcome::Landed {
+            self.tell(told);
+        }
+        Ok(outcome)
+    }
+
+    /// Puts a repo's item about itself in the place of the one that was read, with a line that says what has changed. Its default
+    /// branch has to be there, if it `has_to_be_there`.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub async fn change_repo(
+        &self,
+        repo: &RepoId,
+        before: &MetaItem,
+        after: &MetaItem,
+        has_to_be_there: Option<&BranchName>,
+        change: &ChangeItem,
+    ) -> Result<Outcome, Error> {
+        let table = &self.location.table;
+        let mut update = Update::builder().table_name(table).set_key(Some(Key::meta(repo).item()));
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let fields = [
+            ("default_branch", text(&before.default_branch), text(&after.default_branch)),
+            ("visibility", text(before.visibility.as_str()), text(after.visibility.as_str())),
+            ("description", text(&before.description), text(&after.description)),
+            ("name", text(&before.name), text(&after.name)),
+            ("domain", text(&before.domain), text(&after.domain)),
+        ];
+        // What others have changed meanwhile is not put back.
+        let mut conditions = vec!["attribute_not_exists(deleted_at)".to_owned()];
+        let mut sets = Vec::new();
+        for (name, was, is) in fields {
+            conditions.push(format!("#{name} = :was_{name}"));
+            update = update
+                .expression_attribute_names(format!("#{name}"), name)
+                .expression_attribute_values(format!(":was_{name}"), was.clone());
+            if is != was {
+                sets.push(format!("#{name} = :{name}"));
+                update = update.expression_attribute_values(format!(":{name}"), is);
+            }
+        }
+        if after.default_is_chosen && !before.default_is_chosen {
+            sets.push("default_is_chosen = :true".to_owned());
+            update = update.expression_attribute_values(":true", AttributeValue::Bool(true));
+        }
+        if sets.is_empty() {
+            return Ok(Outcome::Landed);
+        }
+        let update = update
+            .condition_expression(conditions.join(" AND "))
+            .update_expression(format!("SET {}", sets.join(", ")))
+            .build()
+            .map_err(Error::fault)?;
+        let marker = Key::change(repo, self.ambient.ulid());
+        let mut items =
+            vec![TransactWriteItem::builder().update(update).build(), put_new(table, encode(&marker, change)?)?];
+        if let Some(branch) = has_to_be_there {
+            let check = ConditionCheck::builder()
+                .table_name(table)
+                .set_key(Some(Key::branch(repo, branch).item()))
+                .condition_expression("attribute_exists(#pk)")
+                .expression_attribute_names("#pk", PK)
+                .build()
+                .map_err(Error::fault)?;
+            items.push(TransactWriteItem::builder().condition_check(check).build());
+        }
+        self.transact(items, &marker, |_: serde::de::IgnoredAny| true).await
     }
 
     /// Writes items in one transaction. `marker` is one of them, and `is_ours` tells whether what is there is what this
@@ -271,21 +418,26 @@ fn note_first_push(
     branch: &BranchMove<'_>,
     now: String,
 ) -> Result<TransactWriteItem, Error> {
-    let update = Update::builder()
+    let mut update = Update::builder()
         .table_name(table)
         .set_key(Some(Key::meta(repo).item()))
-        .condition_expression("attribute_exists(#pk) AND attribute_not_exists(first_pushed_at)")
         .expression_attribute_names("#pk", PK)
-        .expression_attribute_values(":branch", AttributeValue::S(branch.name.to_string()))
+        .expression_attribute_values(":head", AttributeValue::S(branch.after.to_string()))
         .expression_attribute_values(":now", AttributeValue::S(now));
-    let set = "SET default_branch = :branch, first_pushed_at = :now";
-    let update = match branch.domain {
-        None => update.update_expression(set),
+    let mut condition = "attribute_exists(#pk) AND attribute_not_exists(first_pushed_at)".to_owned();
+    let mut set = "SET first_pushed_at = :now, first_head = :head".to_owned();
+    if branch.becomes_default {
+        condition.push_str(" AND attribute_not_exists(default_is_chosen)");
+        set.push_str(", default_branch = :branch");
+        update = update.expression_attribute_values(":branch", AttributeValue::S(branch.name.to_string()));
+    }
+    if let Some(domain) = branch.domain {
         // DynamoDB keeps the name for itself.
-        Some(domain) => update
-            .update_expression(format!("{set}, #domain = :domain"))
+        set.push_str(", #domain = :domain");
+        update = update
             .expression_attribute_names("#domain", "domain")
-            .expression_attribute_values(":domain", AttributeValue::S(domain.as_str().to_owned())),
-    };
-    Ok(TransactWriteItem::builder().update(update.build().map_err(Error::fault)?).build())
+            .expression_attribute_values(":domain", AttributeValue::S(domain.as_str().to_owned()));
+    }
+    let update = update.condition_expression(condition).update_expression(set).build().map_err(Error::fault)?;
+    Ok(TransactWriteItem::builder().update(update).build())
 }

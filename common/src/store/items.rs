@@ -1,10 +1,11 @@
 //! What the table holds: one struct for each kind of item, and their keys.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::Error;
 use crate::id::{BranchName, CommitId, Label, RepoId, Slug};
@@ -28,6 +29,8 @@ pub const TAG_PREFIX: &str = "TAG#";
 pub const RELEASE_PREFIX: &str = "REL#";
 /// What the sort keys of the lines of a repo's push log begin with.
 pub const LOG_PREFIX: &str = "LOG#";
+/// What the sort keys of what was changed of a repo itself begin with.
+pub const CHANGE_PREFIX: &str = "CHANGE#";
 /// What the sort keys of a repo's packs begin with.
 pub const PACK_PREFIX: &str = "PACK#";
 /// What the sort keys of the packs that a repo no longer has begin with, as long as they are in S3.
@@ -82,6 +85,12 @@ impl Key {
         Self::new(repo_pk(repo), format!("{REF_PREFIX}{branch}"))
     }
 
+    /// A place where branches may lie, by its name in one case. It is in a partition of its own, and its key a hash, because
+    /// folding may make a name longer than a key may be.
+    pub fn place(repo: &RepoId, folded: &str) -> Self {
+        Self::new(format!("PLACES#{repo}"), hex::encode(Sha256::digest(folded)))
+    }
+
     /// A pack.
     pub fn pack(repo: &RepoId, pack: PackId) -> Self {
         Self::new(repo_pk(repo), format!("{PACK_PREFIX}{pack}"))
@@ -130,6 +139,11 @@ impl Key {
     /// A line of the push log.
     pub fn log(repo: &RepoId, line: ulid::Ulid) -> Self {
         Self::new(repo_pk(repo), format!("{LOG_PREFIX}{line}"))
+    }
+
+    /// A change of the repo itself.
+    pub fn change(repo: &RepoId, line: ulid::Ulid) -> Self {
+        Self::new(repo_pk(repo), format!("{CHANGE_PREFIX}{line}"))
     }
 
     /// A webhook.
@@ -224,6 +238,15 @@ pub enum Visibility {
     Private,
 }
 
+impl std::str::FromStr for Visibility {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        let found = [Self::Public, Self::Private].into_iter().find(|visibility| visibility.as_str() == text);
+        found.ok_or("it is public or private")
+    }
+}
+
 impl Visibility {
     /// `public` or `private`.
     pub const fn as_str(self) -> &'static str {
@@ -259,16 +282,46 @@ pub struct MetaItem {
     pub domain: String,
     /// A sentence about it.
     pub description: String,
-    /// The branch that a clone checks out: the first ever pushed.
+    /// The branch that somebody has chosen to be checked out by a clone, or else the first ever pushed. Clients are told
+    /// [`Self::told_default`].
     pub default_branch: String,
+    /// Whether somebody has chosen it. Older hubs did not note it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub default_is_chosen: bool,
     /// ISO 8601.
     pub created_at: String,
-    /// ISO 8601; absent until a branch was pushed. Whoever sets it sets `default_branch`.
+    /// ISO 8601; absent until a branch was pushed. Whoever sets it sets `default_branch`, unless that was chosen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_pushed_at: Option<String>,
+    /// Whether a push made it, and nobody asked for it by its name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_made_by_push: bool,
+    /// Where the first push put its branch; absent until then, and where older hubs took it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_head: Option<CommitId>,
     /// ISO 8601; a repo that has it is not there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<String>,
+}
+
+impl MetaItem {
+    /// The branch that clients are told to check out, in a repo that has these. They check out nothing that is not there or
+    /// has a `/` in its name: so it is the one that was chosen; else `main`; else the first ever pushed; else, where that cannot be
+    /// checked out, the first by name of those that can. It is found anew each time, so no push has to write it down, and
+    /// repos whose first branch could not be checked out need no mending.
+    pub fn told_default<'m>(&'m self, heads: &'m BTreeMap<String, CommitId>) -> &'m str {
+        let kept = self.default_branch.as_str();
+        let there = |name: &&str| heads.contains_key(*name);
+        let can_be_checked_out = |name: &&str| !name.contains('/');
+        let chosen = Some(kept).filter(|_| self.default_is_chosen).filter(there).filter(can_be_checked_out);
+        chosen
+            .or_else(|| Some("main").filter(there))
+            .or_else(|| Some(kept).filter(there).filter(can_be_checked_out))
+            .or_else(|| heads.keys().map(String::as_str).find(can_be_checked_out))
+            .or_else(|| Some(kept).filter(there))
+            .or_else(|| heads.keys().map(String::as_str).next())
+            .unwrap_or(kept)
+    }
 }
 
 /// `REPO#<repo_id>` | `REF#<branch>`.
@@ -280,6 +333,23 @@ pub struct RefItem {
     pub updated_at: String,
     /// The user that pushed it.
     pub updated_by: String,
+}
+
+/// `PLACES#<repo_id>` | `<hash of a branch's or a folder's name in one case>`: marks of pushes that make branches.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlaceItem {
+    /// The mark of the last push that made a branch of the name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+    /// The mark of the last push that made a branch in a folder of the name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
+    /// How that push spelled the folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spelled: Option<String>,
+    /// When it may go, in seconds since the Unix epoch: the table's TTL attribute.
+    #[serde(default)]
+    pub expires_at: u64,
 }
 
 /// `REPO#<repo_id>` | `TAG#<label>`.
@@ -453,11 +523,25 @@ pub struct LogItem {
     /// Its head before; absent for a new branch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<CommitId>,
-    /// Its head after.
+    /// Its head after; of a line that deletes it the head that it had.
     pub after: CommitId,
+    /// Whether the branch is gone from then on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
     /// Whether the pusher asked for the move to be made whatever the head was.
     pub forced: bool,
     /// The user that pushed.
+    pub by: String,
+    /// ISO 8601.
+    pub at: String,
+}
+
+/// `REPO#<repo_id>` | `CHANGE#<ulid>`: what an owner has changed of a repo itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeItem {
+    /// What was changed, field by field: what it was, and what it is.
+    pub changed: BTreeMap<String, (String, String)>,
+    /// The user that did it.
     pub by: String,
     /// ISO 8601.
     pub at: String,
@@ -540,4 +624,55 @@ pub struct SecretItem {
 pub struct HandleItem {
     /// The user that has it.
     pub user_id: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(kept: &str, default_is_chosen: bool, branches: &[&str]) -> String {
+        let meta = MetaItem {
+            owner: "o".parse().unwrap(),
+            slug: "s".parse().unwrap(),
+            name: String::new(),
+            owner_user_id: String::new(),
+            visibility: Visibility::Public,
+            domain: String::new(),
+            description: String::new(),
+            default_branch: kept.to_owned(),
+            default_is_chosen,
+            created_at: String::new(),
+            first_pushed_at: None,
+            is_made_by_push: false,
+            first_head: None,
+            deleted_at: None,
+        };
+        let heads = branches.iter().map(|branch| ((*branch).to_owned(), "c".parse().unwrap())).collect();
+        meta.told_default(&heads).to_owned()
+    }
+
+    #[test]
+    fn a_default_branch_can_be_checked_out_wherever_one_can() {
+        for (kept, is_chosen, branches, expected) in [
+            ("main", false, &[][..], "main"),
+            ("trunk", true, &[], "trunk"),
+            ("trunk", false, &["trunk"], "trunk"),
+            ("trunk", false, &["a", "trunk"], "trunk"),
+            // Nobody has chosen, and `main` is there.
+            ("trunk", false, &["a", "main", "trunk"], "main"),
+            ("trunk", true, &["a", "main", "trunk"], "trunk"),
+            // What was chosen is not there yet.
+            ("trunk", true, &["a", "main"], "main"),
+            ("trunk", true, &["a", "b"], "a"),
+            // The first that was pushed cannot be checked out.
+            ("feature/x", false, &["feature/x"], "feature/x"),
+            ("feature/x", false, &["feature/x", "zebra"], "zebra"),
+            ("feature/x", true, &["feature/x", "zebra"], "zebra"),
+            ("feature/x", true, &["a/b", "feature/x"], "feature/x"),
+            ("gone", false, &["a/b", "c/d"], "a/b"),
+            ("gone", false, &["a/b", "c"], "c"),
+        ] {
+            assert_eq!(told(kept, is_chosen, branches), expected, "{kept} {is_chosen} {branches:?}");
+        }
+    }
 }

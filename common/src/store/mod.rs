@@ -7,7 +7,7 @@
 //! become [`Error::Unavailable`], never a verdict on the push. What a pack says is believed only under its checksum.
 //!
 //! - [`items`] is what the table holds, [`repo`] reads the items of one repo, [`account`] users and new repos.
-//! - [`change`] is the one commit point.
+//! - [`change`] is the one commit point; [`places`] keep branches apart that no clone could keep side by side.
 //! - [`tags`] and [`releases`] are names for commits, an item each.
 //! - [`hooks`] are the URLs that want to hear of what happens in a repo.
 //! - [`packs`] puts and gets packs; [`view`] finds records in their tables, a page at a time; [`history`] walks from commit
@@ -36,6 +36,7 @@ pub mod inspect;
 pub mod items;
 pub mod large;
 pub mod packs;
+pub mod places;
 pub mod reader;
 pub mod releases;
 pub mod repo;

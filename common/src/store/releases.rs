@@ -85,13 +85,16 @@ impl Store {
             // Clients write times in more than one way; of two of the same time, the one posted later is newer.
             Reverse((item.created_at.parse::<Timestamp>().ok(), item.created_at.clone(), item.write_id.clone()))
         });
-        let record = |item: ReleaseItem| {
-            let damaged = |cause: String| Error::Damaged(format!("repo {repo}: a release: {cause}"));
-            let record = zstd::bulk::decompress(&item.record, item.size as usize);
-            let record = record.map_err(|error| damaged(error.to_string()))?;
-            rmp_serde::from_slice(&record).map_err(|error| damaged(error.to_string()))
-        };
-        items.into_iter().map(record).collect()
+        items.iter().map(|item| record(repo, item)).collect()
+    }
+
+    /// The release of a tag as it was posted, if there is one.
+    ///
+    /// # Errors
+    /// When the table cannot be read, or what it has.
+    pub async fn release(&self, repo: &RepoId, tag: &Label) -> Result<Option<Value>, Error> {
+        let item: Option<ReleaseItem> = self.get_item(&Key::release(repo, tag)).await?;
+        item.map(|item| record(repo, &item)).transpose()
     }
 
     /// Takes a release back. Whether there was one.
@@ -120,4 +123,12 @@ impl Store {
             deleted => deleted.map(|_| true).map_err(Error::from_sdk),
         }
     }
+}
+
+/// A release as it was posted.
+fn record(repo: &RepoId, item: &ReleaseItem) -> Result<Value, Error> {
+    let damaged = |cause: String| Error::Damaged(format!("repo {repo}: a release: {cause}"));
+    let record = zstd::bulk::decompress(&item.record, item.size as usize);
+    let record = record.map_err(|error| damaged(error.to_string()))?;
+    rmp_serde::from_slice(&record).map_err(|error| damaged(error.to_string()))
 }

@@ -54,6 +54,9 @@ const FIELDS: [Known; 22] = [
     ("test_runs", Kind::Integer, Absent::Integer(0)),
 ];
 
+/// What clients change of a commit whose id stays.
+const ANNOTATIONS: [&str; 2] = ["reviewed_by", "test_runs"];
+
 impl Commit {
     /// The commit as one msgpack map: every field that came, as it came, and the defaults of those that did not.
     pub fn record(&self) -> &[u8] {
@@ -82,6 +85,29 @@ impl Commit {
         let mut fields = Fields::from_record(&self.record).ok()?;
         fields.set("committed_at", Value::empty_text());
         fields.record().ok()
+    }
+
+    /// Whether `reviewed_by` or `test_runs` says anything. Clients change them of a commit whose id stays, for no id is a hash of them.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the commit's own record cannot be read, which is a fault of the hub's.
+    pub fn is_annotated(&self) -> Result<bool, Error> {
+        let fields = Fields::from_record(&self.record)?;
+        let says_nothing = |name: &str| match fields.get(name) {
+            None | Some(Value::Nil | Value::Unsigned(0)) => true,
+            Some(Value::List(items)) => items.is_empty(),
+            Some(_) => false,
+        };
+        Ok(!ANNOTATIONS.into_iter().all(says_nothing))
+    }
+
+    /// Whether the record of a commit of this id says the same in `reviewed_by` and `test_runs`.
+    ///
+    /// # Errors
+    /// As [`Self::is_annotated`].
+    pub fn is_annotated_as(&self, record: &[u8]) -> Result<bool, Error> {
+        let (own, other) = (Fields::from_record(&self.record)?, Fields::from_record(record)?);
+        Ok(ANNOTATIONS.into_iter().all(|name| own.get(name) == other.get(name)))
     }
 
     /// Whether the pusher left the author or the time empty.

@@ -1,5 +1,6 @@
 //! What a request is refused with: a stable code, a status, and one sentence that a person can act on.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use http::StatusCode;
@@ -30,7 +31,7 @@ pub enum Error {
     MalformedBody(String),
     /// 401: no token where one is needed, or a bad one anywhere.
     #[error("{0}")]
-    Unauthorized(&'static str),
+    Unauthorized(Cow<'static, str>),
     /// 403: the caller may read this repo, and perhaps write it, and does not own it.
     #[error("only the owner of the repository may {0}")]
     NotOwner(&'static str),
@@ -43,11 +44,29 @@ pub enum Error {
     /// 404: there is no such repo, or none that the caller may know of; the two are told apart by nobody.
     #[error("there is no such repository, or you may not read it")]
     RepoNotFound,
+    /// The same to who sent no token: `muse clone` sends none, and what to do instead is the same whether there is a repo or not.
+    #[error(
+        "there is no such repository, or it is private: 'muse clone' sends no token. A private one is read so: muse auth login --hub {0}; muse init --domain code; muse remote add origin URL; muse pull origin main"
+    )]
+    RepoNotFoundUnasked(String),
+    /// The same to a user who has no handle, so that no push makes a repo.
+    #[error(
+        "there is no such repository, or you may not read it. A push can make one under your own handle, and you have none yet: POST {0}/api/identities with your token and {{\"handle\": \"<name>\"}} claims one"
+    )]
+    NoHandle(String),
+    /// The same for a path that names what no repo can be called.
+    #[error("{0}")]
+    NoRepoName(String),
     /// 404: the hub has no such path.
     #[error(
         "there is nothing at this path: a repository's endpoints are /<owner>/<slug>/refs, push, push/objects, fetch, filter-objects, presign, negotiate, tags, releases and uploads"
     )]
     UnknownRoute,
+    /// 404: what the hub does not keep, and says so to whoever wants to publish it.
+    #[error(
+        "this hub keeps repositories and no register of domain plugins, so 'muse domains publish' has nothing to publish to here: push the plugin's own repository, and tell its URL to those who want it"
+    )]
+    NoDomains,
     /// 404: a fetch wants a commit that the repo lacks.
     #[error("commit '{0}' is not in this repository")]
     UnknownCommit(CommitId),
@@ -57,6 +76,9 @@ pub enum Error {
     /// 404: the repo has no release of this tag.
     #[error("there is no release '{0}'")]
     ReleaseNotFound(Label),
+    /// 404: the repo has no such branch.
+    #[error("there is no branch '{0}'")]
+    BranchNotFound(BranchName),
     /// 404: the repo has no webhook of this id.
     #[error("there is no webhook '{0}'")]
     WebhookNotFound(String),
@@ -80,6 +102,9 @@ pub enum Error {
     /// 409: the repo has a release of this tag.
     #[error("there is a release '{0}' already: retract it first")]
     ReleaseExists(Label),
+    /// 412: the object is none of those that the header `If-Match` names.
+    #[error("the object '{0}' is none of those in the header If-Match")]
+    PreconditionFailed(ObjectId),
     /// 413: the body, or one object in it, is larger than this door takes.
     #[error("{0}")]
     PayloadTooLarge(String),
@@ -136,15 +161,21 @@ impl Error {
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Self::NotAuthorized | Self::NotOwner(_) | Self::NotAdmin => StatusCode::FORBIDDEN,
             Self::RepoNotFound
+            | Self::RepoNotFoundUnasked(_)
+            | Self::NoHandle(_)
+            | Self::NoRepoName(_)
             | Self::UnknownRoute
+            | Self::NoDomains
             | Self::UnknownCommit(_)
             | Self::UnknownObject(_)
             | Self::ReleaseNotFound(_)
+            | Self::BranchNotFound(_)
             | Self::WebhookNotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::NonFastForward(_) | Self::HandleTaken(_) | Self::RepoExists(_) | Self::ReleaseExists(_) => {
                 StatusCode::CONFLICT
             }
+            Self::PreconditionFailed(_) => StatusCode::PRECONDITION_FAILED,
             Self::PayloadTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::RangeNotSatisfiable(_) => StatusCode::RANGE_NOT_SATISFIABLE,
@@ -166,17 +197,21 @@ impl Error {
             Self::MalformedBody(_) => "malformed_body",
             Self::Unauthorized(_) => "unauthorized",
             Self::NotAuthorized | Self::NotOwner(_) | Self::NotAdmin => "not_authorized",
-            Self::RepoNotFound => "repo_not_found",
-            Self::UnknownRoute => "not_found",
+            Self::RepoNotFound | Self::RepoNotFoundUnasked(_) | Self::NoHandle(_) | Self::NoRepoName(_) => {
+                "repo_not_found"
+            }
+            Self::UnknownRoute | Self::NoDomains => "not_found",
             Self::UnknownCommit(_) => "unknown_commit",
             Self::UnknownObject(_) => "unknown_object",
             Self::ReleaseNotFound(_) => "release_not_found",
+            Self::BranchNotFound(_) => "branch_not_found",
             Self::WebhookNotFound(_) => "webhook_not_found",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::NonFastForward(_) => "non_fast_forward",
             Self::HandleTaken(_) => "handle_taken",
             Self::RepoExists(_) => "repo_exists",
             Self::ReleaseExists(_) => "release_exists",
+            Self::PreconditionFailed(_) => "precondition_failed",
             Self::PayloadTooLarge(_) => "payload_too_large",
             Self::UnsupportedMediaType(_) => "unsupported_media_type",
             Self::RangeNotSatisfiable(_) => "range_not_satisfiable",
@@ -236,12 +271,19 @@ impl Error {
         Ok(())
     }
 
+    /// 401, and why.
+    pub fn unauthorized(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::Unauthorized(reason.into())
+    }
+
     /// 422 for what is wrong with `field`.
     pub fn invalid(field: &str, reason: impl fmt::Display) -> Self {
         Self::Invalid(format!("{field}: {reason}"))
     }
 }
 
+/// What a refusal begins with that names a parent: clients show no more than the first 400 characters.
+const LACKS_PARENT: &str = "a parent was not sent; if the client left it out because another remote has it, delete .muse/remotes/<that remote> and push again: ";
 /// How many missing references a refusal names.
 const NAMED_REFERENCES: usize = 5;
 
@@ -250,6 +292,8 @@ const NAMED_REFERENCES: usize = 5;
 pub struct Missing {
     named: Vec<String>,
     count: usize,
+    /// Whether a commit's parent is among them.
+    has_parent: bool,
 }
 
 impl Missing {
@@ -259,6 +303,12 @@ impl Missing {
         if self.named.len() < NAMED_REFERENCES {
             self.named.push(describe());
         }
+    }
+
+    /// Notes the parent of a commit. Clients leave out what the heads of all their remotes reach, be this one of them or not.
+    pub fn note_parent(&mut self, describe: impl FnOnce() -> String) {
+        self.has_parent = true;
+        self.note(describe);
     }
 
     /// Refuses a request that has any.
@@ -271,8 +321,9 @@ impl Missing {
         }
         let rest = self.count - self.named.len();
         let and_more = if rest == 0 { String::new() } else { format!(" and {rest} more") };
+        let advice = if self.has_parent { LACKS_PARENT } else { "" };
         Err(Error::MissingReferences(format!(
-            "{} reference(s) are neither in the request nor in the repository: {}{and_more}",
+            "{advice}{} reference(s) are neither in the request nor in the repository: {}{and_more}",
             self.count,
             self.named.join(", ")
         )))

@@ -136,6 +136,10 @@ impl Fields {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn get(&self, name: &str) -> Option<&Value> {
         let (_, value) = self.0.iter().find(|(key, _)| key.as_text() == Some(name))?;
         Some(value)
@@ -159,7 +163,7 @@ impl<'de> Deserialize<'de> for Fields {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
                 let left = Cell::new(MAX_RECORD_VALUES);
-                let seed = ValueSeed { left: &left };
+                let seed = ValueSeed { left: &left, is_strict: true };
                 let mut fields = Vec::new();
                 let mut names = HashSet::new();
                 while let Some(name) = map.next_key::<Text<'de>>()? {

@@ -6,8 +6,13 @@ pub const MAX_COMMITS: usize = 10_000;
 pub const MAX_SNAPSHOTS: usize = 10_000;
 /// Objects in one push or one `/push/objects`.
 pub const MAX_OBJECTS: usize = 1_000;
-/// Ids in the `want` of a fetch.
-pub const MAX_FETCH_WANT: usize = 1_000;
+/// Different ids in the `want` of a fetch: a clone wants the head of every branch. A repo that has more branches all the same, for
+/// pushes raced, may be asked for as many.
+pub const MAX_FETCH_WANT: usize = MAX_BRANCHES;
+/// Different ids in the `want` of a fetch that are held while the repo is looked up.
+pub const MAX_WANT_HELD: usize = 2 * MAX_BRANCHES;
+/// Ids in the `want` of a fetch that every hub takes, those of older versions too.
+pub const FETCH_WANT_OF_ANY_HUB: usize = 1_000;
 /// Ids in the `have` of a fetch: clients send all their local commits.
 pub const MAX_FETCH_HAVE: usize = 1_000_000;
 /// Ids in the `want` and in the `have` of a negotiation.
@@ -36,7 +41,7 @@ pub const MAX_HOOK_URL: usize = 2_048;
 pub const MAX_MANIFEST_ENTRIES: usize = 100_000;
 /// Bytes of one object sent inside a request body.
 pub const MAX_INLINE_OBJECT: usize = 38_000_000;
-/// Characters of a path in a manifest.
+/// Bytes of a path in a manifest.
 pub const MAX_PATH_LENGTH: usize = 4_096;
 /// Branches of one repo: beyond, no push makes another.
 pub const MAX_BRANCHES: usize = 10_000;

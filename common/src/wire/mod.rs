@@ -5,6 +5,7 @@
 //! - [`domain`]: what kind of content a repo holds.
 //! - `fields`: a record that is kept as it came; [`value`]: what its open fields hold.
 //! - [`error`]: what a request is refused with.
+//! - [`names`]: which branches and paths are taken, a table of rules for each.
 //! - [`limits`]: the bounds, all of them.
 
 pub mod commit;
@@ -13,6 +14,7 @@ pub mod encoding;
 pub mod error;
 mod fields;
 pub mod limits;
+pub mod names;
 pub mod record;
 pub mod release;
 pub mod request;
@@ -21,7 +23,7 @@ pub mod value;
 
 pub use encoding::Encoding;
 pub use error::Error;
-pub use text::{Bounded, Text};
+pub use text::{Bounded, Distinct, Text};
 
 #[cfg(test)]
 mod tests;

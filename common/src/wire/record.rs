@@ -14,7 +14,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use super::error::Error;
-use super::limits::{MAX_INLINE_OBJECT, MAX_MANIFEST_ENTRIES, MAX_PATH_LENGTH};
+use super::limits::{MAX_INLINE_OBJECT, MAX_MANIFEST_ENTRIES};
+use super::names::{check_path, check_paths};
 use super::text::{Text, wire_map};
 use crate::id::{ObjectId, ObjectKey, SnapshotId};
 
@@ -37,14 +38,22 @@ wire_map! {
 }
 
 impl Snapshot<'_> {
-    /// Checks the limits of a manifest.
+    /// Checks the limits of a manifest; and, if it `has_to_be_a_tree`, that its paths are files which a clone can have.
     ///
     /// # Errors
     /// [`Error::TooMany`] entries, or [`Error::Invalid`] for a path that is none.
-    pub fn check(&self) -> Result<(), Error> {
+    pub fn check(&self, has_to_be_a_tree: bool) -> Result<(), Error> {
         Error::check_count("manifest entries", self.manifest.sent, MAX_MANIFEST_ENTRIES)?;
-        let named = |path: &Text<'_>| check_path(path, "snapshot", &self.snapshot_id);
-        self.manifest.entries.iter().try_for_each(|(path, _)| named(path))
+        let mut paths: Vec<&str> = self.manifest.entries.iter().map(|(path, _)| &**path).collect();
+        let refuse = |reason| Error::invalid(&format!("a path of snapshot '{}'", self.snapshot_id), reason);
+        paths.iter().try_for_each(|path| check_path(path).map_err(refuse))?;
+        if has_to_be_a_tree {
+            if !paths.is_sorted() {
+                paths.sort_unstable();
+            }
+            check_paths(&paths).map_err(refuse)?;
+        }
+        Ok(())
     }
 
     /// Whether the id is the hash of the manifest:
@@ -82,19 +91,6 @@ impl Serialize for Snapshot<'_> {
         map.serialize_field("created_at", &self.created_at)?;
         map.end()
     }
-}
-
-/// Checks that a path is one that a file can have.
-fn check_path(path: &str, kind: &str, id: impl fmt::Display) -> Result<(), Error> {
-    let refuse = |reason: fmt::Arguments<'_>| Err(Error::invalid(&format!("a path of {kind} '{id}'"), reason));
-    if path.is_empty() || path.contains('\0') {
-        return refuse(format_args!("it is empty or has a NUL"));
-    }
-    // A character has at least one byte, so most paths need no counting.
-    if path.len() > MAX_PATH_LENGTH && path.chars().count() > MAX_PATH_LENGTH {
-        return refuse(format_args!("it has more than {MAX_PATH_LENGTH} characters"));
-    }
-    Ok(())
 }
 
 /// Which path holds which object.
@@ -179,14 +175,18 @@ impl Object<'_> {
     pub fn check(&self) -> Result<(), Error> {
         if self.content.len() > MAX_INLINE_OBJECT {
             let (id, size) = (&self.object_id, self.content.len());
-            let detail =
-                format!("object '{id}' has {size} bytes: inside a request an object has at most {MAX_INLINE_OBJECT}");
+            let path: String = self.path.as_deref().unwrap_or_default().chars().take(100).collect();
+            let file = if path.is_empty() { String::new() } else { format!("'{}', ", path.escape_debug()) };
+            let detail = format!(
+                "{file}object '{id}', has {size} bytes: inside a request it may have {MAX_INLINE_OBJECT}. Larger files go through POST /presign, as newer clients do by themselves; else leave the file out of the commit"
+            );
             return Err(Error::PayloadTooLarge(detail));
         }
         // Some clients send an empty one for an object that no path holds.
         match self.path.as_deref() {
             None | Some("") => Ok(()),
-            Some(path) => check_path(path, "object", &self.object_id),
+            Some(path) => check_path(path)
+                .map_err(|reason| Error::invalid(&format!("a path of object '{}'", self.object_id), reason)),
         }
     }
 

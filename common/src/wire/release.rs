@@ -19,6 +19,8 @@ pub struct Release {
     /// Whether it is only listed for those who ask for drafts.
     pub is_draft: bool,
     fields: Fields,
+    /// The fields that the client left to the hub.
+    filled: Vec<&'static str>,
 }
 
 /// Who a release is for.
@@ -83,9 +85,13 @@ impl Release {
     /// [`Error::Invalid`], naming the field.
     pub fn check(posted: PostedRelease, release_id: &str, repo_id: &str, now: &str) -> Result<Self, Error> {
         let PostedRelease(mut fields) = posted;
-        fields.fill("release_id", release_id);
-        fields.fill("repo_id", repo_id);
-        fields.fill("created_at", now);
+        let mut filled = Vec::new();
+        for (name, filling) in [("release_id", release_id), ("repo_id", repo_id), ("created_at", now)] {
+            if fields.text(name).is_empty() {
+                filled.push(name);
+            }
+            fields.fill(name, filling);
+        }
         for name in ["release_id", "repo_id", "created_at"] {
             Error::check_text(name, fields.text(name), MAX_LABEL_LENGTH)?;
         }
@@ -98,12 +104,25 @@ impl Release {
             },
             is_draft: fields.get("is_draft") == Some(&Value::Bool(true)),
             fields,
+            filled,
         })
     }
 
     /// Its id, the client's or the hub's.
     pub fn id(&self) -> &str {
         self.fields.text("release_id")
+    }
+
+    /// Whether it is a published release once more: of the same id, which the client gave it, and of the same content.
+    pub fn is_again(&self, published: &Value) -> bool {
+        let Value::Map(published) = published else {
+            return false;
+        };
+        let differs = |name: &str, value: &Value| {
+            !self.filled.contains(&name) && self.fields.get(name).is_none_or(|own| own != value)
+        };
+        let is_same = |(name, value): &(Value, Value)| name.as_text().is_some_and(|name| !differs(name, value));
+        !self.filled.contains(&"release_id") && published.len() == self.fields.len() && published.iter().all(is_same)
     }
 
     /// When it was made, as the client says.

@@ -6,11 +6,11 @@ use serde::Serialize;
 
 use super::commit::Commit;
 use super::limits::{
-    MAX_COMMITS, MAX_EVENT_TYPES, MAX_FETCH_HAVE, MAX_FETCH_WANT, MAX_FILTER_OBJECTS, MAX_NEGOTIATE, MAX_OBJECTS,
-    MAX_PRESIGN, MAX_SNAPSHOTS, MAX_TAGS,
+    MAX_COMMITS, MAX_EVENT_TYPES, MAX_FETCH_HAVE, MAX_FILTER_OBJECTS, MAX_NEGOTIATE, MAX_OBJECTS, MAX_PRESIGN,
+    MAX_SNAPSHOTS, MAX_TAGS, MAX_WANT_HELD,
 };
 use super::record::{Object, Snapshot};
-use super::text::{Bounded, Text, wire_map};
+use super::text::{Bounded, Distinct, Text, wire_map};
 use super::value::Value;
 use crate::id::{CommitId, Label, ObjectId};
 
@@ -77,7 +77,7 @@ wire_map! {
     /// `POST /fetch`.
     pub struct FetchRequest<'a> {
         /// The commits that the client wants, with all that they reach.
-        want: Bounded<CommitId, MAX_FETCH_WANT>,
+        want: Distinct<CommitId, MAX_WANT_HELD>,
         /// The commits that it has, with all that they reach. What the hub does not know is ignored, ids that are none
         /// among it.
         have: Bounded<Text<'a>, MAX_FETCH_HAVE> = Bounded::default(),
@@ -341,7 +341,34 @@ wire_map! {
     }
 }
 
-/// The answer to `POST /api/repos`.
+wire_map! {
+    /// `PATCH /api/repos/{owner}/{slug}`: what is left out stays as it is.
+    pub struct RepoChanges<'a> {
+        /// The branch that a clone checks out.
+        default_branch: Option<Text<'a>> = None,
+        /// `public` or `private`.
+        visibility: Option<Text<'a>> = None,
+        /// The same in the words of `POST /api/repos`.
+        is_private: Option<bool> = None,
+        /// A sentence about it.
+        description: Option<Text<'a>> = None,
+        /// A name for people, which leads to the slug that it has.
+        name: Option<Text<'a>> = None,
+        /// What kind of content it holds.
+        domain: Option<Text<'a>> = None,
+    }
+}
+
+/// The answer to `DELETE /api/repos/{owner}/{slug}/branches/{branch}`.
+#[derive(Debug, Serialize)]
+pub struct BranchDeletedResponse<'a> {
+    /// What was the branch's name.
+    pub deleted: &'a str,
+    /// The head that it had. A push can make the branch again from it.
+    pub head: &'a CommitId,
+}
+
+/// The answer to `POST /api/repos` and to `PATCH /api/repos/{owner}/{slug}`.
 #[derive(Debug, Serialize)]
 pub struct RepoResponse<'a> {
     /// The repo's id.
@@ -356,6 +383,9 @@ pub struct RepoResponse<'a> {
     pub visibility: &'a str,
     /// What kind of content it holds, in a word that clients know.
     pub domain: &'static str,
+    /// A sentence about it: where it may have been changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<&'a str>,
     /// The branch that a clone checks out.
     pub default_branch: &'a str,
     /// The URL to give to `muse clone`.

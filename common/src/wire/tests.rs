@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::commit::Commit;
 use super::record::{Object, Snapshot};
-use super::request::{FetchRequest, PushObjectsRequest, PushRequest};
+use super::release::PostedRelease;
+use super::request::{FetchRequest, NegotiateRequest, PushObjectsRequest, PushRequest};
 use super::value::Value;
 use super::{Encoding, Error};
 use crate::id::ObjectId;
@@ -154,12 +155,31 @@ fn what_is_no_map_or_has_more_behind_it_or_says_a_thing_twice_is_refused() {
 
 #[test]
 fn more_than_a_list_may_hold_is_counted_and_not_kept() {
-    let request = json!({"want": vec!["a"; 1_001]});
+    let request = json!({"want": vec!["a"; 1_001], "have": vec!["a"; 257]});
     for (encoding, body) in both(&request) {
-        let want = encoding.decode::<FetchRequest<'_>>(&body).unwrap().want;
-        assert_eq!((want.items.len(), want.sent), (1_000, 1_001));
-        assert_eq!(want.within("ids").unwrap_err().to_string(), "1001 ids: the limit is 1000");
+        let have = encoding.decode::<NegotiateRequest<'_>>(&body).unwrap().have;
+        assert_eq!((have.items.len(), have.sent), (256, 257));
+        assert_eq!(have.within("ids").unwrap_err().to_string(), "257 ids: the limit is 256");
     }
+}
+
+#[test]
+fn what_a_fetch_wants_twice_counts_once() {
+    let want = |ids: Vec<String>, limit: usize| {
+        let [json, msgpack] = both(&json!({"want": ids})).map(|(encoding, body)| {
+            let want = encoding.decode::<FetchRequest<'_>>(&body).unwrap().want.within("ids", limit);
+            want.map(|want| want.iter().map(ToString::to_string).collect::<Vec<_>>()).map_err(|error| error.to_string())
+        });
+        assert_eq!(json, msgpack);
+        json
+    };
+    let ids = |count: usize| (0..count).map(|number| format!("{number:x}")).collect::<Vec<_>>();
+    let twice = |count: usize| [ids(count), ids(count)].concat();
+    assert_eq!(want(twice(1_500), 1_500), Ok(ids(1_500)));
+    assert_eq!(want(twice(1_501), 1_500), Err("1501 ids: the limit is 1500".to_owned()));
+    let (held, over) = (super::limits::MAX_WANT_HELD, super::limits::MAX_WANT_HELD + 1);
+    assert_eq!(want(twice(held), usize::MAX).map(|ids| ids.len()), Ok(held));
+    assert!(want(ids(over), usize::MAX).unwrap_err().contains(&format!("{over} ids")));
 }
 
 #[test]
@@ -168,6 +188,100 @@ fn a_small_body_does_not_make_a_large_tree() {
         [&[0x82, 0xa9][..], b"commit_id", &[0xa1, b'c', 0xa1, b'x', 0xdd], &1_500_000_u32.to_be_bytes()].concat();
     body.extend(std::iter::repeat_n(0xc0, 1_500_000));
     assert!(refused::<Commit>(Encoding::Msgpack, &body).to_string().contains("1000000 values"));
+}
+
+/// A commit and a release with this value in a field, as msgpack.
+fn holding(field: &str, value: &[u8]) -> Vec<Vec<u8>> {
+    let text = |text: &str| rmp_serde::to_vec(text).unwrap();
+    let commit = [vec![0x82], text("commit_id"), text("c"), text(field), value.to_vec()].concat();
+    let release =
+        [vec![0x83], text("commit_id"), text("c"), text("tag"), text("v1"), text(field), value.to_vec()].concat();
+    vec![commit, release]
+}
+
+#[test]
+fn what_some_client_could_not_read_again_is_refused_wherever_it_would_be_kept() {
+    let unkept: [(&str, &[u8], &str); 11] = [
+        ("a number as a key", &[0x81, 1, 0xc0], "text"),
+        ("null as a key", &[0x81, 0xc0, 1], "text"),
+        ("true as a key", &[0x81, 0xc3, 1], "text"),
+        ("a list as a key", &[0x81, 0x90, 1], "text"),
+        ("a float as a key", &[0x81, 0xca, 0x3f, 0x80, 0, 0, 1], "text"),
+        ("bytes as a key", &[0x81, 0xc4, 1, b'a', 1], "bytes"),
+        ("NaN", &[0xcb, 0x7f, 0xf8, 0, 0, 0, 0, 0, 0], "NaN"),
+        ("infinity", &[0xca, 0x7f, 0x80, 0, 0], "infinities"),
+        ("an extension type", &[0xc7, 3, 5, 1, 2, 3], "extension"),
+        ("a timestamp", &[0xd6, 0xff, 0, 0, 0, 0], "timestamps"),
+        ("bytes", &[0xc4, 2, 0, 255], "bytes"),
+    ];
+    for (name, value, word) in unkept {
+        for (place, field, value) in [
+            ("metadata", "metadata", [&[0x81, 0xa1, b'k'], value].concat()),
+            ("structured_delta", "structured_delta", value.to_vec()),
+            ("deep", "from_the_future", [&[0x92, 1, 0x81, 0xa1, b'x', 0x91], value].concat()),
+            ("changelog", "changelog", [&[0x91, 0x81, 0xa1, b'k'], value].concat()),
+        ] {
+            for body in holding(field, &value) {
+                let refusals = [
+                    Encoding::Msgpack.decode::<Commit>(&body).err(),
+                    Encoding::Msgpack.decode::<PostedRelease>(&body).err(),
+                ];
+                for refusal in refusals.into_iter().flatten().filter(|refusal| !refusal.to_string().contains("missing"))
+                {
+                    let Error::Invalid(detail) = refusal else { panic!("{name} in {place}: {refusal}") };
+                    assert!(detail.starts_with(field) && detail.contains(word), "{name} in {place}: {detail}");
+                }
+                assert!(Encoding::Msgpack.decode::<Commit>(&body).is_err(), "{name} in {place}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_integer_beyond_64_bits_is_refused_and_a_float_of_its_size_is_not() {
+    let commit = |number: &str| {
+        format!(
+            r#"{{"commit_id": "c", "message": "1\\\"2\\\\", "metadata": {{"\"a": [{number}]}}, "x": "123456789012345678901"}}"#
+        )
+    };
+    for number in
+        ["18446744073709551616", "-9223372036854775809", "123456789012345678901234567890", "1e3, -99999999999999999999"]
+    {
+        let Error::Invalid(detail) = refused::<Commit>(Encoding::Json, commit(number).as_bytes()) else {
+            panic!("{number}");
+        };
+        assert!(detail.starts_with("metadata.\"a[") && detail.contains("64 bits"), "{detail}");
+    }
+    let format_version = br#"{"commit_id": "c", "format_version": 18446744073709551616}"#;
+    assert!(matches!(refused::<Commit>(Encoding::Json, format_version), Error::Invalid(_)));
+    for number in ["18446744073709551615", "-9223372036854775808", "1e30", "-6.02e+23", "18446744073709551616.0", "-0"]
+    {
+        let commit: Commit = Encoding::Json.decode(commit(number).as_bytes()).unwrap();
+        let kept: serde_json::Value = Encoding::Msgpack.decode(commit.record()).unwrap();
+        let sent: serde_json::Value = serde_json::from_str(number).unwrap();
+        assert_eq!(kept["metadata"]["\"a"][0], sent);
+    }
+    assert!(matches!(
+        refused::<Commit>(Encoding::Msgpack, &holding("metadata", &[0x81, 0xa1, b'k', 0xa2, 0xff, 0xfe])[0]),
+        Error::MalformedBody(_)
+    ));
+    // What is not kept may be anything.
+    let unknown = br#"{"want": [], "more": 123456789012345678901234567890}"#;
+    Encoding::Json.decode::<FetchRequest<'_>>(unknown).unwrap();
+    let Error::MalformedBody(detail) = refused::<Commit>(Encoding::Json, br#"{"commit_id": "c", "x": -Infinity}"#)
+    else {
+        panic!("no JSON at all");
+    };
+    assert!(detail.contains("no NaN and no infinities"), "{detail}");
+}
+
+#[test]
+fn what_an_older_hub_has_stored_is_still_read() {
+    let mut stored = rmp_serde::to_vec("x").unwrap();
+    stored = [&[0x83, 1][..], &stored, &[0xc0, 0xc4, 1, 255, 0x90, 0xcb, 0x7f, 0xf8, 0, 0, 0, 0, 0, 0]].concat();
+    let Value::Map(entries) = Encoding::Msgpack.decode::<Value>(&stored).unwrap() else { panic!("no map") };
+    assert_eq!(entries.len(), 3);
+    assert!(Encoding::Json.encode(&Value::Map(entries)).is_ok());
 }
 
 #[test]
@@ -183,16 +297,22 @@ fn a_path_is_not_empty_and_no_longer_than_a_file_system_takes() {
     let path = |length: usize| "ä".repeat(length);
     let object = |path: String| json!({"object_id": ObjectId::of(b""), "content_b64": "", "path": path});
     let snapshot = |path: String| json!({"snapshot_id": "s", "manifest": {path: A}});
-    for (length, is_good) in [(1, true), (4_096, true), (4_097, false)] {
+    for (length, is_good) in [(1, true), (2_048, true), (2_049, false)] {
         for (encoding, body) in both(&object(path(length))) {
             assert_eq!(encoding.decode::<Object<'_>>(&body).unwrap().check().is_ok(), is_good, "{length}");
         }
         for (encoding, body) in both(&snapshot(path(length))) {
-            assert_eq!(encoding.decode::<Snapshot<'_>>(&body).unwrap().check().is_ok(), is_good, "{length}");
+            assert_eq!(encoding.decode::<Snapshot<'_>>(&body).unwrap().check(false).is_ok(), is_good, "{length}");
         }
     }
     for (encoding, body) in both(&snapshot(String::new())) {
-        assert!(encoding.decode::<Snapshot<'_>>(&body).unwrap().check().is_err());
+        assert!(encoding.decode::<Snapshot<'_>>(&body).unwrap().check(false).is_err());
+    }
+    for (encoding, body) in both(&json!({"snapshot_id": "s", "manifest": {"b": A, "a/b": A, "a": A}})) {
+        let snapshot: Snapshot<'_> = encoding.decode(&body).unwrap();
+        assert!(snapshot.check(false).is_ok(), "where ids are opaque, paths are as well");
+        let refusal = snapshot.check(true).unwrap_err().to_string();
+        assert!(refusal.starts_with("a path of snapshot 's': 'a' would be a file"), "{refusal}");
     }
 }
 

@@ -1,7 +1,9 @@
 //! The pieces that every request is decoded from: borrowed text, bounded lists, and maps that are only ever maps.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
+use std::hash::Hash;
 use std::marker::PhantomData;
 use std::ops::Deref;
 
@@ -102,6 +104,57 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for Bounded<T,
                     bounded.sent += 1;
                 }
                 Ok(bounded)
+            }
+        }
+        deserializer.deserialize_seq(ListVisitor(PhantomData))
+    }
+}
+
+/// A list in which what comes twice counts once, and of which at most `MAX` elements are kept.
+#[derive(Debug)]
+pub struct Distinct<T, const MAX: usize> {
+    /// The elements, each once, in the order sent; the first `MAX` at most.
+    items: Vec<T>,
+    /// How many there were beside those, not told apart.
+    others: usize,
+}
+
+impl<T, const MAX: usize> Distinct<T, MAX> {
+    /// The elements, if no more than `limit` were sent.
+    ///
+    /// # Errors
+    /// [`super::Error::TooMany`], naming `what` there is too much of.
+    pub fn within(self, what: &'static str, limit: usize) -> Result<Vec<T>, super::Error> {
+        super::Error::check_count(what, self.items.len() + self.others, limit.min(MAX))?;
+        Ok(self.items)
+    }
+}
+
+impl<'de, T: Deserialize<'de> + Clone + Eq + Hash, const MAX: usize> Deserialize<'de> for Distinct<T, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ListVisitor<T, const MAX: usize>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de> + Clone + Eq + Hash, const MAX: usize> Visitor<'de> for ListVisitor<T, MAX> {
+            type Value = Distinct<T, MAX>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut distinct = Distinct { items: Vec::new(), others: 0 };
+                let mut seen: HashSet<T> = HashSet::new();
+                while let Some(item) = list.next_element::<T>()? {
+                    if seen.contains(&item) {
+                        continue;
+                    }
+                    if seen.len() == MAX {
+                        distinct.others += 1;
+                        continue;
+                    }
+                    seen.insert(item.clone());
+                    distinct.items.push(item);
+                }
+                Ok(distinct)
             }
         }
         deserializer.deserialize_seq(ListVisitor(PhantomData))

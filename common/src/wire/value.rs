@@ -11,10 +11,21 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::limits::MAX_RECORD_VALUES;
 
+/// What the reason of a refusal begins with that is about what a value says and not about how it is written: 422, not 400.
+/// Decoders carry nothing but text from here to where that is decided.
+pub(super) const NOT_KEPT: &str = "cannot be kept: ";
+
+/// The first float, 2^64, that an unsigned integer does not reach.
+const BEYOND_U64: f64 = 18_446_744_073_709_551_616.0;
+/// The least signed integer, -2^63, and what a smaller one is rounded to.
+const BELOW_I64: f64 = -9_223_372_036_854_775_808.0;
+
 /// A value as it came, whatever its field means.
 ///
-/// What JSON cannot say, it says in its own way: bytes as base64, a key that is no string as its JSON text, a number
-/// that is not finite as null. An integer that does not fit 64 bits becomes a float, in JSON as in msgpack.
+/// What clients send is read strictly, so that each value comes back as it was pushed, in either encoding and to decoders
+/// that take nothing but text for a key: see `ValueSeed`. Older hubs took more, and what they stored is still read and given
+/// out. What JSON cannot say of it, it says in its own way: bytes as base64, a key that is no string as its JSON text, a
+/// number that is not finite as null.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     /// null
@@ -53,9 +64,10 @@ impl Value {
 }
 
 impl<'de> Deserialize<'de> for Value {
-    /// Reads a value of any size, for what the hub itself has written. What clients send is counted: see `ValueSeed`.
+    /// Reads a value of any size and kind, for what the hub itself has written. What clients send is counted, and read
+    /// strictly: see `ValueSeed`.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        ValueSeed { left: &Cell::new(usize::MAX) }.deserialize(deserializer)
+        ValueSeed { left: &Cell::new(usize::MAX), is_strict: false }.deserialize(deserializer)
     }
 }
 
@@ -64,6 +76,32 @@ impl<'de> Deserialize<'de> for Value {
 pub(super) struct ValueSeed<'a> {
     /// How many more values may be read.
     pub left: &'a Cell<usize>,
+    /// Whether what would not come back to every client as it was sent is refused.
+    pub is_strict: bool,
+}
+
+/// What is known of integers that a JSON body has and 64 bits do not hold. Its decoder makes floats of them and shows no
+/// digits, so one that is met may be such an integer or a float by its own right; which, only the text tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rounded {
+    /// No float was met that may have been one.
+    Unmet,
+    /// One was met.
+    Met,
+    /// The body has such integers, and floats that may be one are refused.
+    Refused,
+}
+
+thread_local! {
+    /// For the body that this thread is decoding, which it does in one go.
+    pub(super) static ROUNDED: Cell<Rounded> = const { Cell::new(Rounded::Unmet) };
+}
+
+impl ValueSeed<'_> {
+    /// Refuses what some client would not get back as it was sent.
+    fn refuse<T, E: de::Error>(self, what: &str) -> Result<T, E> {
+        Err(E::custom(format_args!("{NOT_KEPT}{what}")))
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for ValueSeed<'_> {
@@ -110,7 +148,16 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
         Ok(u64::try_from(value).map_or(Value::Signed(value), Value::Unsigned))
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
+        if self.is_strict && !value.is_finite() {
+            return self.refuse("JSON has no NaN and no infinities; leave the value out, or send null");
+        }
+        if self.is_strict && (value >= BEYOND_U64 || value <= BELOW_I64) {
+            if ROUNDED.get() == Rounded::Refused {
+                return self.refuse("an integer beyond 64 bits; send it as a string");
+            }
+            ROUNDED.set(Rounded::Met);
+        }
         Ok(Value::Float(value))
     }
 
@@ -118,8 +165,17 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
         Ok(Value::Text(value.into()))
     }
 
-    fn visit_bytes<E>(self, value: &[u8]) -> Result<Value, E> {
+    fn visit_bytes<E: de::Error>(self, value: &[u8]) -> Result<Value, E> {
+        if self.is_strict {
+            return self.refuse("JSON has no bytes; send a string, of base64 for example, and in UTF-8");
+        }
         Ok(Value::Bytes(value.into()))
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        // What does not end is no value at all.
+        let _: (de::IgnoredAny, de::IgnoredAny) = Deserialize::deserialize(deserializer)?;
+        self.refuse("JSON has no extension types and no timestamps; send a string, of ISO 8601 for example")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
@@ -131,9 +187,13 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut entries = Vec::new();
+        let mut entries: Vec<(Value, Value)> = Vec::new();
         while let Some(key) = map.next_key_seed(self)? {
             entries.push((key, map.next_value_seed(self)?));
+        }
+        // Once it has ended: what does not is no value at all.
+        if self.is_strict && entries.iter().any(|(key, _)| key.as_text().is_none()) {
+            return self.refuse("a map has a key that is not text; write it as a string");
         }
         Ok(Value::Map(entries))
     }

@@ -20,6 +20,7 @@ use common::store::history::Lacking;
 use common::store::repo::{Need, Repo};
 use common::store::view::{Commit, Place, View};
 use common::wire::Error;
+use common::wire::limits::MAX_FETCH_WANT;
 use common::wire::request::FetchRequest;
 use lambda_http::{Request, Response};
 
@@ -32,7 +33,8 @@ async fn fetch(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.caller(hub).await?;
     let (repo, view) = hub.open_with_view(caller.as_ref(), &call.target()?, Need::HISTORY).await?;
     let request: FetchRequest<'_> = call.decode()?;
-    let (want, have) = (request.want.within("ids in want")?, request.have.within("ids in have")?);
+    let most = MAX_FETCH_WANT.max(repo.heads.len());
+    let (want, have) = (request.want.within("ids in want", most)?, request.have.within("ids in have")?);
     let have: HashSet<CommitId> = have.iter().filter_map(|id| id.parse().ok()).collect();
     let view = holding(hub, &repo, as_asked(hub, view), &want).await?;
     let selection = select(hub, repo, view, &want, &have).await?;

@@ -48,9 +48,8 @@ async fn filter_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, 
 async fn missing(hub: &Hub, repo: &Destination, view: &View, asked: &[ObjectId]) -> Result<HashSet<ObjectKey>, Error> {
     let mut missing: HashSet<ObjectKey> = asked.iter().map(ObjectId::key).collect();
     // Where ids are opaque, a snapshot may name what never came.
-    let head = repo.default_head.as_slice();
-    let head = if hub.settings.ids.are_checked() { head } else { &[] };
-    let beside = hub.store.objects_beside(&repo.id, view, &missing, head).await?;
+    let head = repo.heads.get(repo.meta.told_default(&repo.heads)).filter(|_| hub.settings.ids.are_checked());
+    let beside = hub.store.objects_beside(&repo.id, view, &missing, head.map_or(&[], std::slice::from_ref)).await?;
     missing.retain(|key| !beside.contains(key));
     let present = view.objects(&missing).await?;
     missing.retain(|key| !present.contains_key(key));

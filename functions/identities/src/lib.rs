@@ -24,7 +24,7 @@ async fn claim(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let handle: Slug = request.handle.parse().map_err(|reason| Error::invalid("handle", reason))?;
     // The hub root has paths of its own there.
     if RESERVED_HANDLES.contains(&handle.as_str()) {
-        return Err(Error::HandleTaken(format!("the handle '{handle}' is the hub's own")));
+        return Err(Error::HandleTaken(format!("the handle '{handle}' is the hub's own: choose another")));
     }
     let display_name = request.display_name.as_deref().unwrap_or_default();
     Error::check_text("display_name", display_name, MAX_TEXT_LENGTH)?;
@@ -38,5 +38,51 @@ async fn claim(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     }
 }
 
-/// First segments of the hub's own paths.
-const RESERVED_HANDLES: [&str; 4] = ["api", "health", "o", "uploads"];
+/// First segments of the hub's own paths, and of those that it or what stands in front of it may have one day. The greater part
+/// cannot be told from a person's by who reads a URL.
+const RESERVED_HANDLES: [&str; 44] = [
+    "about",
+    "account",
+    "admin",
+    "api",
+    "app",
+    "assets",
+    "auth",
+    "blog",
+    "dashboard",
+    "docs",
+    "explore",
+    "favicon",
+    "git",
+    "health",
+    "help",
+    "hub",
+    "hubs",
+    "login",
+    "logout",
+    "metrics",
+    "muse",
+    "musehub",
+    "new",
+    "o",
+    "oauth",
+    "objects",
+    "openapi",
+    "ping",
+    "public",
+    "raw",
+    "register",
+    "robots",
+    "root",
+    "s3",
+    "search",
+    "settings",
+    "signup",
+    "static",
+    "status",
+    "support",
+    "system",
+    "uploads",
+    "user",
+    "www",
+];

@@ -1,4 +1,4 @@
-//! What the headers of the request make of the answer: `Range` and `If-None-Match`.
+//! What the headers of the request make of the answer: `Range`, `If-Range`, `If-Match` and `If-None-Match`.
 
 use std::ops::Range;
 
@@ -52,16 +52,32 @@ fn number(text: &str) -> Option<u64> {
     is_number.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
-/// Whether a header `If-None-Match` names the object: it never changes, so its id is its ETag, and a weak one is as good.
+/// Whether a header `If-None-Match` names the object, which is there: it never changes, so its id is its ETag, and a weak one is
+/// as good. `*` names whatever is there.
 pub fn is_known(header: &HeaderValue, id: &ObjectId) -> bool {
-    let Ok(list) = header.to_str() else {
-        return false;
-    };
-    list.split(',').map(str::trim).any(|tag| {
-        let opaque = tag.strip_prefix("W/").unwrap_or(tag);
-        let opaque = opaque.strip_prefix('"').and_then(|opaque| opaque.strip_suffix('"'));
-        tag == "*" || opaque.is_some_and(|opaque| opaque.parse::<ObjectId>().is_ok_and(|known| known == *id))
-    })
+    tags(header).any(|tag| tag == "*" || is_strong(tag.strip_prefix("W/").unwrap_or(tag), id))
+}
+
+/// Whether a header `If-Match` names the object, which is there. A weak ETag matches nothing there:
+/// [RFC 9110, section 13.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1).
+pub fn is_matched(header: &HeaderValue, id: &ObjectId) -> bool {
+    tags(header).any(|tag| tag == "*" || is_strong(tag, id))
+}
+
+/// Whether a header `If-Range` lets a range be a range: it names the object by its ETag. A date never does, for objects have
+/// none: [RFC 9110, section 13.1.5](https://www.rfc-editor.org/rfc/rfc9110#section-13.1.5).
+pub fn is_same(header: &HeaderValue, id: &ObjectId) -> bool {
+    header.to_str().is_ok_and(|tag| is_strong(tag.trim(), id))
+}
+
+fn tags(header: &HeaderValue) -> impl Iterator<Item = &str> {
+    header.to_str().unwrap_or_default().split(',').map(str::trim)
+}
+
+/// Whether an ETag that is not weak is the object's.
+fn is_strong(tag: &str, id: &ObjectId) -> bool {
+    let opaque = tag.strip_prefix('"').and_then(|opaque| opaque.strip_suffix('"'));
+    opaque.is_some_and(|opaque| opaque.parse::<ObjectId>().is_ok_and(|known| known == *id))
 }
 
 #[cfg(test)]
@@ -94,6 +110,24 @@ mod tests {
         }
         assert_eq!(asked("bytes=0-", 0), None, "an empty object has no parts");
         assert_eq!(asked("bytes=-5", 0), None);
+    }
+
+    #[test]
+    fn if_match_and_if_range_take_strong_etags_alone() {
+        let id = ObjectId::of(b"x");
+        let header = |text: &str| HeaderValue::from_str(&text.replace("ID", &id.to_string())).unwrap();
+        for (text, matched, same) in [
+            ("\"ID\"", true, true),
+            ("*", true, false),
+            ("\"other\", \"ID\"", true, false),
+            ("W/\"ID\"", false, false),
+            ("ID", false, false),
+            ("\"other\"", false, false),
+            ("Sat, 29 Oct 1994 19:43:31 GMT", false, false),
+            ("", false, false),
+        ] {
+            assert_eq!((is_matched(&header(text), &id), is_same(&header(text), &id)), (matched, same), "{text}");
+        }
     }
 
     #[test]

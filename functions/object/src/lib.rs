@@ -17,10 +17,10 @@ use common::store::repo::{Need, Repo};
 use common::store::view::{LargeObject, ObjectPlace, Place, View};
 use common::streaming::{self, CHUNK, Sender};
 use common::wire::Error;
-use conditions::{Asked, is_known};
+use conditions::{Asked, is_known, is_matched, is_same};
 use lambda_http::http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RANGE,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, IF_RANGE,
+    RANGE, X_CONTENT_TYPE_OPTIONS,
 };
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Request, Response};
@@ -48,6 +48,10 @@ async fn object(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
 
     let etag = HeaderValue::from_str(&format!("\"{id}\"")).map_err(Error::internal)?;
     let cache = if repo.meta.visibility == Visibility::Public { PUBLIC } else { PRIVATE };
+    let mut matches = call.headers().get_all(IF_MATCH).iter().peekable();
+    if matches.peek().is_some() && !matches.any(|known| is_matched(known, &id)) {
+        return Err(Error::PreconditionFailed(id));
+    }
     let mut response = if call.headers().get_all(IF_NONE_MATCH).iter().any(|known| is_known(known, &id)) {
         let mut response = Response::new(AnswerBody::whole(Vec::new()));
         *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -57,7 +61,8 @@ async fn object(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
             ObjectPlace::Packed(place) => place.length.into(),
             ObjectPlace::Large(large) => large.size,
         };
-        let asked = Asked::of(call.headers().get(RANGE), size)?;
+        let is_of_this = call.headers().get(IF_RANGE).is_none_or(|known| is_same(known, &id));
+        let asked = Asked::of(call.headers().get(RANGE).filter(|_| is_of_this), size)?;
         let body = match place {
             ObjectPlace::Packed(place) => packed(hub, &repo, &view, place, asked.range()).await?,
             ObjectPlace::Large(large) => large_object(hub, &repo, &id, large, asked.range()).await?,

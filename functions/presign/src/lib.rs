@@ -19,8 +19,8 @@ use lambda_http::{Request, Response};
 
 /// How often the repo may be made by somebody else while this request is about to make it.
 const ATTEMPTS: usize = 3;
-/// Seconds that a URL is good for unless the client says.
-const DEFAULT_TTL: u64 = 300;
+/// Seconds that a URL is good for unless the client says: a client asks for all of them at once, and uploads a few at a time.
+const DEFAULT_TTL: u64 = 3_600;
 /// Seconds that a URL may be good for.
 const TTL: std::ops::RangeInclusive<u64> = 30..=3_600;
 

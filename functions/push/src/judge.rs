@@ -10,6 +10,7 @@ use common::store::view::Place;
 use common::table::UNKNOWN_GENERATION;
 use common::wire::commit::Commit;
 use common::wire::error::Missing;
+use common::wire::names::check_branch;
 use common::wire::record::{Object, Snapshot, check_objects};
 use common::wire::request::{Heads, PushRequest};
 use common::wire::{Error, Text};
@@ -82,7 +83,7 @@ struct Connected<'b> {
 /// 413 or 422, saying which record is at fault.
 pub fn check(request: PushRequest<'_>, ids: Ids) -> Result<Checked<'_>, Error> {
     let PushRequest { bundle, branch, force } = request;
-    let branch: BranchName = branch.parse().map_err(|reason| Error::invalid("branch", reason))?;
+    let branch = check_branch("branch", &branch)?;
     let claimed_head = bundle.branch_heads.and_then(|heads| {
         let head = heads.get(&Text(branch.as_str().into()))?.as_ref()?;
         head.parse().ok()
@@ -94,7 +95,7 @@ pub fn check(request: PushRequest<'_>, ids: Ids) -> Result<Checked<'_>, Error> {
 
     let mut snapshots_by_id = HashMap::with_capacity(snapshots.len());
     for snapshot in snapshots {
-        snapshot.check()?;
+        snapshot.check(ids.are_checked())?;
         if ids.are_checked() && !snapshot.is_proved() {
             return Err(Error::SnapshotHashMismatch(snapshot.snapshot_id.to_string()));
         }
@@ -272,7 +273,7 @@ impl Checked<'_> {
         for commit in commits {
             for parent in &commit.parents {
                 if self.ids.are_checked() && !new_ids.contains(parent) && !known.has_commit(parent) {
-                    missing.note(|| format!("parent '{parent}' of commit '{}'", commit.id));
+                    missing.note_parent(|| format!("parent '{parent}' of commit '{}'", commit.id));
                 }
             }
             let Some(id) = &commit.snapshot else {

@@ -16,10 +16,13 @@ use common::observe;
 use common::pack::{self, NewCommit, NewObject, NewPack, NewSnapshot, PackedCommit, WrittenPack};
 use common::service::{AnswerBody, Call, Destination, Ids, compute};
 use common::store::change::{BranchMove, Change, Outcome};
+use common::store::items::Visibility;
 use common::store::packs::StoredPack;
+use common::store::places;
 use common::store::repo::Need;
 use common::store::view::{Place, View};
 use common::wire::limits::{MAX_BRANCHES, MAX_PACKS};
+use common::wire::names::check_beside;
 use common::wire::record::Snapshot;
 use common::wire::request::PushResponse;
 use common::wire::{Error, Text};
@@ -30,6 +33,8 @@ use lambda_http::{Request, Response};
 
 /// How often a push is judged again because another was faster. Each time somebody else's push landed.
 const ATTEMPTS: usize = 50;
+/// What there is too much of when a clone could not want every head.
+const TOO_MANY_BRANCHES: &str = "branches are more than a clone can want, so delete some of this repository's first";
 const NEED: Need = Need { uploads: true, ..Need::RELIABLE_HISTORY };
 
 /// Answers one request.
@@ -44,10 +49,15 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let mut bundle = compute(|| check(call.decode()?, hub.settings.ids))?;
     complete(hub, &caller.user_id, &mut bundle).await?;
     let (mut has_taken, mut has_listed_again) = (false, false);
+    let mut places: Vec<places::Place> = Vec::new();
 
     let (mut pack, mut packed_for): (Option<StoredPack>, Option<CommitId>) = (None, None);
     for _ in 0..ATTEMPTS {
         let (repo, view) = &opened;
+        let is_new = !repo.heads.contains_key(bundle.branch.as_str());
+        if is_new {
+            check_beside(&bundle.branch, repo.heads.keys().map(String::as_str))?;
+        }
         let Some((view, known)) = look_up(hub, repo, view, &bundle).await? else {
             // A push that began before they were condemned has moved the branch to what they hold.
             hub.store.revive(&repo.id, &repo.condemned).await?;
@@ -71,6 +81,7 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
         }
         let recalled = std::mem::take(&mut seen.recalled);
         let Seen { known, reach, .. } = &seen;
+        check_annotations(hub, &repo.id, &seen.view, known, &bundle).await?;
         let verdict = match bundle.judge(known, reach, recalled) {
             Ok(verdict) => verdict,
             // A list of several pages may have been read while a pack came in behind the reader and another, which builds
@@ -84,8 +95,12 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
         };
         let before = repo.heads.get(bundle.branch.as_str());
         let after = reach.tip.as_ref().filter(|tip| before != Some(*tip));
-        if before.is_none() && after.is_some() {
-            Error::check_count("branches of one repository", repo.heads.len() + 1, MAX_BRANCHES)?;
+        if is_new && after.is_some() {
+            Error::check_count(TOO_MANY_BRANCHES, repo.heads.len() + 1, MAX_BRANCHES)?;
+        }
+        let is_beside_others = is_new && repo.was_pushed_to;
+        if is_beside_others && places.is_empty() {
+            places = places::Place::unmarked(&repo.id, &bundle.branch);
         }
 
         // A pack of an earlier attempt serves again: what it holds is still pushed, whatever else landed meanwhile. What
@@ -107,8 +122,10 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
                 name: &bundle.branch,
                 before,
                 after,
+                places: if is_beside_others { &places } else { &[] },
                 forced: bundle.force,
                 is_first: !repo.was_pushed_to,
+                becomes_default: !repo.has_default,
                 domain,
             }),
             by: &caller.user_id,
@@ -120,13 +137,72 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
             if let Some(tip) = &reach.tip {
                 heads.insert(bundle.branch.to_string(), tip.clone());
             }
-            let message = format!("pushed {} commit(s) to '{}'", bundle.sent_commits, bundle.branch);
+            let mut message = format!("pushed {} commit(s) to '{}'", bundle.sent_commits, bundle.branch);
+            let tip = reach.tip.as_ref().filter(|_| bundle.sent_commits > 0);
+            message.push_str(&made(repo, tip).unwrap_or_default());
             let answer = PushResponse { ok: true, message, branch_heads: &heads, remote_head: reach.tip.as_ref() };
             return call.respond(StatusCode::OK, &answer);
+        }
+        if is_beside_others {
+            places = hub.store.places(&repo.id, &bundle.branch).await?;
         }
         opened = hub.open_for_push(&caller, &target, NEED).await?;
     }
     Err(Error::Unavailable(format!("{ATTEMPTS} other pushes were faster").into()))
+}
+
+/// Refuses commits that the repo has with other reviews or test runs than are sent. A record is never replaced, so they would be
+/// dropped without a word; and clients keep the record that they have when they pull, so nobody else would ever get them.
+async fn check_annotations(
+    hub: &Hub,
+    repo: &RepoId,
+    view: &View,
+    known: &Known,
+    bundle: &Checked<'_>,
+) -> Result<(), Error> {
+    let mut annotated = Vec::new();
+    for commit in &bundle.commits {
+        if let Some(there) = known.commit(&commit.id)
+            && commit.is_annotated()?
+        {
+            annotated.push((there.place, commit));
+        }
+    }
+    if annotated.is_empty() {
+        return Ok(());
+    }
+    annotated.sort_by_key(|(place, _)| *place);
+    let places: Vec<Place> = annotated.iter().map(|(place, _)| *place).collect();
+    let _turn = hub.store.reading_turn().await?;
+    let mut records = hub.store.read_places(repo, view, &places).await?;
+    for (_, commit) in annotated {
+        let record = records.next().await?.ok_or_else(|| Error::internal("the reader ended too early"))?;
+        if !commit.is_annotated_as(&record)? {
+            return Err(Error::invalid(
+                "reviewed_by and test_runs",
+                format_args!(
+                    "commit '{}' is in the repository with others, and a commit that was pushed stays as it is; annotate before the first push, or put the review into a new commit",
+                    commit.id
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What is said to who has made a repo by pushing to a name, perhaps a mistyped one: that it is there now, and who can read it.
+/// The same push sent again is told it again, for the answer to the first may have been lost.
+fn made(repo: &Destination, tip: Option<&CommitId>) -> Option<String> {
+    if !repo.meta.is_made_by_push || repo.was_pushed_to && (tip.is_none() || repo.meta.first_head.as_ref() != tip) {
+        return None;
+    }
+    let (readers, other) = match repo.meta.visibility {
+        Visibility::Public => ("anybody can read", "private"),
+        Visibility::Private => ("only you can read", "public"),
+    };
+    Some(format!(
+        "; this made a new repository, which {readers}: PATCH /api/repos/<owner>/<slug> {{\"visibility\": \"{other}\"}} changes that"
+    ))
 }
 
 /// Looks up what the push names. None if the branch's head is not there but for what is condemned.

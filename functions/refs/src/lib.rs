@@ -23,7 +23,7 @@ async fn refs(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let answer = RefsResponse {
         repo_id: repo.id.as_str(),
         domain: Domain::told(&repo.meta.domain).as_str(),
-        default_branch: &repo.meta.default_branch,
+        default_branch: repo.meta.told_default(&repo.heads),
         branch_heads: &repo.heads,
     };
     call.respond(StatusCode::OK, &answer)

@@ -41,7 +41,11 @@ async fn publish(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> 
         missing.refuse()?;
     }
     if hub.store.put_release(&repo.id, &release, &caller.user_id).await? == Outcome::Conflict {
-        return Err(Error::ReleaseExists(release.tag));
+        // Whoever did not hear that it was published sends it again.
+        let published = hub.store.release(&repo.id, &release.tag).await?;
+        if !published.is_some_and(|published| release.is_again(&published)) {
+            return Err(Error::ReleaseExists(release.tag));
+        }
     }
     call.respond(StatusCode::CREATED, &ReleaseResponse { release_id: release.id() })
 }
@@ -50,7 +54,9 @@ async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.caller(hub).await?;
     let repo = hub.open_for_reading(caller.as_ref(), &call.target()?, Need::NOTHING).await?;
     let (channel, drafts) = (call.query_parameter("channel"), call.query_parameter("include_drafts"));
-    let filter = ReleaseFilter::parse(channel.as_deref(), drafts.as_deref())?;
+    let mut filter = ReleaseFilter::parse(channel.as_deref(), drafts.as_deref())?;
+    // Drafts are for those who make them.
+    filter.include_drafts &= caller.is_some_and(|caller| repo.is_writable_by(&caller.user_id));
     let releases = hub.store.releases(&repo.id, filter).await?;
     call.respond(StatusCode::OK, &ReleaseListResponse { releases })
 }

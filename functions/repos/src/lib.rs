@@ -1,24 +1,38 @@
-//! `POST /api/repos`: makes a repo under the handle of the token's user.
+//! Repos themselves: `POST /api/repos` makes one under the handle of the token's user, `PATCH /api/repos/{owner}/{slug}` changes
+//! what is said of one and who may know of it, `DELETE /api/repos/{owner}/{slug}/branches/{branch}` deletes a branch.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod branch;
+mod change;
+
 use common::Hub;
-use common::id::{BranchName, Slug};
+use common::id::Slug;
 use common::service::{AnswerBody, Call};
 use common::store::account::NewRepo;
 use common::store::change::Outcome;
-use common::store::items::Visibility;
-use common::wire::Error;
+use common::store::items::{MetaItem, Visibility};
 use common::wire::domain::Domain;
 use common::wire::limits::MAX_TEXT_LENGTH;
+use common::wire::names::check_branch;
 use common::wire::request::{RepoRequest, RepoResponse};
-use lambda_http::http::StatusCode;
+use common::wire::{Error, Text};
+use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Request, Response};
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
-    hub.answer(env!("CARGO_PKG_NAME"), request, |call| async move { create(hub, &call).await }).await
+    hub.answer(env!("CARGO_PKG_NAME"), request, |call| async move {
+        match *call.method() {
+            Method::PATCH => change::change(hub, &call).await,
+            Method::DELETE => branch::delete(hub, &call).await,
+            // `muse domains publish`, which would otherwise be told nothing that a person understands.
+            _ if call.path().ends_with("/api/v1/domains") => Err(Error::NoDomains),
+            _ => create(hub, &call).await,
+        }
+    })
+    .await
 }
 
 async fn create(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
@@ -28,9 +42,7 @@ async fn create(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     for (field, text) in [("name", Some(&request.name)), ("description", request.description.as_ref())] {
         Error::check_text(field, text.map_or("", |text| text), MAX_TEXT_LENGTH)?;
     }
-    let domain = request.domain.as_deref().filter(|domain| !domain.is_empty());
-    let domain: Option<Domain> =
-        domain.map(str::parse).transpose().map_err(|reason| Error::invalid("domain", reason))?;
+    let domain = chosen_domain(request.domain.as_ref())?;
     let profile = hub.store.profile(&caller.user_id).await?;
     let owner = profile
         .ok_or_else(|| {
@@ -44,22 +56,42 @@ async fn create(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     repo.meta.description = request.description.as_deref().unwrap_or_default().to_owned();
     repo.meta.domain = domain.map(Domain::as_str).unwrap_or_default().to_owned();
     if let Some(branch) = request.default_branch {
-        let branch: BranchName = branch.parse().map_err(|reason| Error::invalid("default_branch", reason))?;
+        let branch = check_branch("default_branch", &branch)?;
         repo.meta.default_branch = branch.to_string();
+        repo.meta.default_is_chosen = true;
     }
-    let meta = &repo.meta;
     if hub.store.create_repo(&repo).await? == Outcome::Conflict {
-        return Err(Error::RepoExists(format!("{}/{}", meta.owner, meta.slug)));
+        return Err(Error::RepoExists(format!("{}/{}", repo.meta.owner, repo.meta.slug)));
     }
+    let default_branch = &repo.meta.default_branch;
+    tell(hub, call, StatusCode::CREATED, repo.id.as_str(), &repo.meta, default_branch)
+}
+
+/// What kind of content somebody says that a repo holds; none where nobody says anything.
+fn chosen_domain(given: Option<&Text<'_>>) -> Result<Option<Domain>, Error> {
+    let given = given.map(|domain| &**domain).filter(|domain| !domain.is_empty());
+    given.map(str::parse).transpose().map_err(|reason| Error::invalid("domain", reason))
+}
+
+/// Answers with what a repo is.
+fn tell(
+    hub: &Hub,
+    call: &Call,
+    status: StatusCode,
+    repo_id: &str,
+    meta: &MetaItem,
+    default_branch: &str,
+) -> Result<Response<AnswerBody>, Error> {
     let answer = RepoResponse {
-        repo_id: repo.id.as_str(),
+        repo_id,
         owner: meta.owner.as_str(),
         slug: meta.slug.as_str(),
         name: &meta.name,
         visibility: meta.visibility.as_str(),
-        domain: domain.unwrap_or_default().as_str(),
-        default_branch: &meta.default_branch,
+        domain: Domain::told(&meta.domain).as_str(),
+        description: (status == StatusCode::OK).then_some(&meta.description),
+        default_branch,
         clone_url: &format!("{}/{}/{}", call.hub_url(hub), meta.owner, meta.slug),
     };
-    call.respond(StatusCode::CREATED, &answer)
+    call.respond(status, &answer)
 }

@@ -132,7 +132,7 @@ async fn read_names(hub: &Hub, target: &Target, user: &str) -> Result<(Repo, Nam
     let releases = hub.store.releases(&repo.id, all).await?;
     let names = Names {
         domain: Domain::told(&repo.meta.domain).as_str().to_owned(),
-        default_branch: repo.meta.default_branch.clone(),
+        default_branch: repo.meta.told_default(&repo.heads).to_owned(),
         heads: repo.heads.clone(),
         tags: tags.collect(),
         releases: releases.iter().map(Release::read).collect::<Result<_, _>>()?,
@@ -155,7 +155,7 @@ fn describe(hub: &Hub, repo: &Repo, names: &Names) -> Contents {
             description: meta.description.clone(),
             domain: names.domain.clone(),
             visibility: meta.visibility,
-            default_branch: meta.default_branch.clone(),
+            default_branch: names.default_branch.clone(),
             created_at: meta.created_at.clone(),
         },
         branches: names.heads.clone(),

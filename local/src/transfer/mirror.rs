@@ -10,7 +10,7 @@ use bytes::Bytes;
 use common::id::CommitId;
 use common::store::items::Visibility;
 use common::wire::commit::Commit;
-use common::wire::limits::MAX_FETCH_WANT;
+use common::wire::limits::FETCH_WANT_OF_ANY_HUB;
 use http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
@@ -193,7 +193,7 @@ impl Source<'_> {
         }
         let mut commits = Vec::new();
         let mut have = self.have.clone();
-        let wants = [first.as_slice()].into_iter().chain(rest.chunks(MAX_FETCH_WANT));
+        let wants = [first.as_slice()].into_iter().chain(rest.chunks(FETCH_WANT_OF_ANY_HUB));
         for want in wants.filter(|want| !want.is_empty()) {
             let mut attempts_left = ATTEMPTS;
             let new = loop {

@@ -19,7 +19,7 @@ use common::service::Ids;
 use common::store::repo::Need;
 use common::wire::commit::Commit;
 use common::wire::error::Cause;
-use common::wire::limits::MAX_FETCH_WANT;
+use common::wire::limits::FETCH_WANT_OF_ANY_HUB;
 use common::wire::record::{Object, Snapshot};
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
@@ -192,7 +192,8 @@ impl Asked {
     async fn bring(&self, wishes: Wishes, sender: &Sender) -> Result<(), Error> {
         let mut brought: HashSet<ObjectKey> = HashSet::new();
         // What the clone does not have is left out, which is found by asking for halves.
-        let mut asking: Vec<Vec<CommitId>> = wishes.commits.chunks(MAX_FETCH_WANT).map(<[CommitId]>::to_vec).collect();
+        let mut asking: Vec<Vec<CommitId>> =
+            wishes.commits.chunks(FETCH_WANT_OF_ANY_HUB).map(<[CommitId]>::to_vec).collect();
         while let Some(mut want) = asking.pop() {
             match self.fetch(&want, &wishes.have).await? {
                 Some(answer) => brought.extend(read_answer(answer, sender.clone()).await?),

@@ -77,8 +77,12 @@ async fn a_handle_has_to_be_given() {
         hub.post("api/identities", Some(&token), &body).await.refused_somehow();
     }
     // A handle is one part of a path.
-    for handle in ["a/b", "/", "..", ".", "a\u{0}b", "\n"] {
+    for handle in ["a/b", "/", "..", ".", "a\u{0}b", "\n", "-"] {
         hub.post("api/identities", Some(&token), &json!({"handle": handle})).await.refused_somehow();
+    }
+    // Nor one that is the hub's own, or may be.
+    for handle in ["api", "o", "health", "uploads", "login", "logout", "metrics", "hub", "static", "assets"] {
+        hub.post("api/identities", Some(&token), &json!({"handle": handle})).await.refused(409, "handle_taken");
     }
     hub.post("api/identities", Some(&token), &json!({"handle": fresh_name("h")})).await.expect(201);
 }
@@ -129,7 +133,7 @@ async fn a_private_repo_says_that_it_is() {
 async fn a_slug_is_made_of_the_name() {
     let hub = Hub::start().await;
     let user = hub.user().await;
-    let long = "x".repeat(100);
+    let long = "x".repeat(64);
     for (name, slug) in [
         ("My Song!", "my-song"),
         ("  --Hello   World--  ", "hello-world"),
@@ -139,7 +143,7 @@ async fn a_slug_is_made_of_the_name() {
         ("🎵 notes 🎵", "notes"),
         ("A\u{0}B\nC", "a-b-c"),
         ("../../etc/passwd", "etc-passwd"),
-        (long.as_str(), &"x".repeat(64)),
+        (long.as_str(), long.as_str()),
     ] {
         let answer = hub.post("api/repos", Some(&user.token), &json!({"name": name})).await.expect(201);
         assert_eq!(answer["slug"], slug, "{name:?}");
@@ -153,6 +157,12 @@ async fn a_name_that_leaves_no_slug_is_refused() {
     let user = hub.user().await;
     for name in ["", "   ", "!!!", "---", "日本語", "🎵", "\u{0}"] {
         hub.post("api/repos", Some(&user.token), &json!({"name": name})).await.refused(422, "");
+    }
+    // Cut, two long names would be one.
+    for long in ["x".repeat(65), format!("{} y", "x".repeat(64)), "x".repeat(999)] {
+        let detail =
+            hub.post("api/repos", Some(&user.token), &json!({"name": long})).await.refused(422, "invalid").detail;
+        assert!(detail.contains("64"), "{detail}");
     }
     for body in [
         json!({}),

@@ -153,37 +153,66 @@ async fn a_commit_that_is_there_is_not_rewritten_by_another_push() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_msgpack_can_say_and_json_cannot_breaks_nothing() {
+async fn what_some_client_could_not_read_again_is_refused_naming_the_field() {
     let hub = Hub::start().await;
-    let oddities = [
+    let unkept = [
         rmpv::Value::Binary(vec![0, 255]),
         rmpv::Value::Ext(5, vec![1, 2, 3]),
+        rmpv::Value::Ext(-1, vec![0, 0, 0, 0]),
         rmpv::Value::F64(f64::NAN),
-        rmpv::Value::F64(f64::INFINITY),
-        rmpv::Value::F32(0.1),
+        rmpv::Value::F64(f64::NEG_INFINITY),
+        rmpv::Value::F32(f32::INFINITY),
         rmpv::Value::Map(vec![(1.into(), "a number as a key".into())]),
         rmpv::Value::Map(vec![(rmpv::Value::Nil, rmpv::Value::Nil)]),
+        rmpv::Value::Map(vec![(true.into(), 1.into())]),
         rmpv::Value::Map(vec![(rmpv::Value::Array(vec![]), 1.into())]),
-        rmpv::Value::String(rmpv::Utf8String::from("fine")),
+        rmpv::Value::Map(vec![(rmpv::Value::Binary(vec![b'a']), 1.into())]),
     ];
-    let pack = bundle(&json!({"message": "m", "committed_at": "2025-01-01T00:00:00Z", "structured_delta": "@here@"}));
-    let body = json!({"bundle": pack.to_value(), "branch": "main", "force": false});
-    for oddity in oddities {
-        let remote = hub.repo().await.speaking(Encoding::Msgpack);
-        let mut value = tests::encoding::to_msgpack(&body);
-        replace(&mut value, &oddity);
-        let answer = remote.post_bytes("push", tests::encoding::encode_msgpack(&value)).await;
-        if answer.status != 200 {
-            answer.refused_somehow();
-            continue;
+    let remote = hub.made_repo(&hub.dev(), false).await.speaking(Encoding::Msgpack);
+    for (field, holder) in [
+        ("structured_delta", json!("@here@")),
+        ("metadata", json!({"a": "@here@"})),
+        ("breaking_changes", json!(["@here@"])),
+        ("reviewed_by", json!([["@here@"]])),
+        ("from_the_future", json!({"deep": [{"down": "@here@"}]})),
+    ] {
+        let pack = bundle(&json!({"message": "m", "committed_at": "2025-01-01T00:00:00Z", field: holder}));
+        let mut bodies =
+            vec![("push", json!({"bundle": pack.to_value(), "branch": "main", "force": false}), "bundle.commits[0].")];
+        bodies.push(("releases", json!({"tag": "v1", "commit_id": pack.commits[0].id(), field: holder}), ""));
+        for (endpoint, body, place) in bodies {
+            for value in &unkept {
+                let mut sent = tests::encoding::to_msgpack(&body);
+                replace(&mut sent, value);
+                let answer = remote.post_bytes(endpoint, tests::encoding::encode_msgpack(&sent)).await;
+                let detail = answer.refused(422, "invalid").detail;
+                assert!(detail.starts_with(&format!("{place}{field}")), "{value} in {field}: {detail}");
+            }
         }
-        // What it took, it has to be able to give: to the client that sent it and to the one that reads JSON.
-        let json = remote.speaking(Encoding::Json).ask::<_, &str>(&[pack.commits[0].id()], &[]).await.expect(200);
-        assert_eq!(json["commits"][0]["commit_id"], pack.commits[0].id(), "{oddity}");
-        let msgpack = remote.ask::<_, &str>(&[pack.commits[0].id()], &[]).await;
-        assert_eq!(msgpack.status, 200, "{oddity}: {}", msgpack.excerpt());
-        tests::encoding::decode_msgpack(&msgpack.body).unwrap();
+        // Nothing of it was kept, and what is good in its place is taken.
+        assert!(remote.heads().await.is_empty());
     }
+    let long =
+        json!({"bundle": bundle(&json!({"metadata": {"a": "@here@"}})).to_value(), "branch": "main"}).to_string();
+    let long = long.replace("\"@here@\"", "123456789012345678901234567890");
+    let answer = remote.speaking(Encoding::Json).post_bytes("push", long.clone()).await;
+    let detail = answer.refused(422, "invalid").detail;
+    assert!(detail.starts_with("bundle.commits[0].metadata.a: "), "{detail}");
+    remote
+        .speaking(Encoding::Json)
+        .post_bytes("push", long.replace("123456789012345678901234567890", "1.5e30"))
+        .await
+        .expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_come_back_as_they_were_pushed() {
+    let hub = Hub::start().await;
+    let fields = json!({
+        "message": "m", "committed_at": "2025-01-01T00:00:00Z", "author": "ann",
+        "structured_delta": [0.1, 1e30, -1.5e300, 5e-324, u64::MAX, i64::MIN, 1.0, 18_446_744_073_709_551_616.0],
+    });
+    assert_comes_back(&hub, &fields).await;
 }
 
 fn replace(value: &mut rmpv::Value, with: &rmpv::Value) {

@@ -73,17 +73,20 @@ async fn a_request_of_1_000_objects_is_taken_and_of_one_more_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fetch_of_1_000_wants_is_answered_and_of_one_more_is_not() {
+async fn a_fetch_of_10_000_wants_is_answered_and_of_one_more_is_not_and_duplicates_count_once() {
     let hub = Hub::start().await;
-    let history = history::linear(3, 1_001, 1, 0);
+    let history = history::linear(3, 10_001, 1, 0);
     let remote = empty_repo(&hub).await;
-    remote.push(&history, "main", history.last()).await.expect(200);
     let ids = history.ids();
+    for commits in [&ids[..5_000], &ids[5_000..]] {
+        remote.push_pack("main", false, &history.pack(commits)).await.expect(200);
+    }
     for encoding in Encoding::BOTH {
         let remote = remote.speaking(encoding);
-        remote.ask::<_, &str>(&ids, &[]).await.refused(422, "");
-        let pack = remote.fetch::<_, &str>(&History::default(), &ids[1..], &[]).await;
-        assert_eq!(pack.commits.len(), 1_001);
+        remote.ask::<_, &str>(&ids, &[]).await.refused(422, "too_many");
+        let twice = [&ids[1..], &ids[1..]].concat();
+        let pack = remote.fetch::<_, &str>(&History::default(), &twice, &[]).await;
+        assert_eq!(pack.commits.len(), 10_001);
     }
 }
 
@@ -119,15 +122,23 @@ async fn a_manifest_of_100_000_files_is_taken_and_of_one_more_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_path_of_4_096_characters_is_taken_and_of_one_more_is_not() {
+async fn a_path_of_4_096_bytes_is_taken_and_of_one_more_is_not() {
     let hub = Hub::start().await;
+    // A file's name has 255 bytes at most, a part at a time.
     for letter in ["x", "é", "🎵"] {
+        let part = letter.repeat(252 / letter.len());
+        let parts = vec![part.as_str(); 16].join("/");
+        let longest = format!("{parts}/{}", "y".repeat(4_096 - parts.len() - 1));
+        assert_eq!(longest.len(), 4_096);
         for encoding in Encoding::BOTH {
             let remote = empty_repo(&hub).await.speaking(encoding);
-            let too_long = one_file(&letter.repeat(4_097));
-            remote.push_pack("main", false, &too_long.pack_of(too_long.last())).await.refused(422, "");
+            let long_part = format!("a/{}/b", letter.repeat(256 / letter.len()));
+            for too_long in [format!("{longest}y"), long_part] {
+                let too_long = one_file(&too_long);
+                remote.push_pack("main", false, &too_long.pack_of(too_long.last())).await.refused(422, "invalid");
+            }
             assert!(remote.heads().await.is_empty());
-            let longest = one_file(&letter.repeat(4_096));
+            let longest = one_file(&longest);
             remote.push_pack("main", false, &longest.pack_of(longest.last())).await.expect(200);
             verify::same_history(&longest, &remote.clone_all().await, "dev").unwrap();
         }
@@ -135,18 +146,35 @@ async fn a_path_of_4_096_characters_is_taken_and_of_one_more_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_branch_name_of_255_characters_is_taken_and_of_one_more_is_not() {
+async fn a_part_of_a_branch_of_255_bytes_is_taken_and_of_one_more_is_not() {
     let hub = Hub::start().await;
     let history = history::linear(6, 1, 1, 0);
     let pack = history.pack_of(history.last());
     for letter in ["x", "é", "🎵"] {
+        let most = letter.repeat(255 / letter.len());
         let remote = empty_repo(&hub).await;
-        remote.push_pack(&letter.repeat(256), false, &pack).await.refused(422, "");
+        for long in [format!("{most}{letter}"), format!("a/{most}{letter}/b")] {
+            remote.push_pack(&long, false, &pack).await.refused(422, "invalid");
+        }
         assert!(remote.heads().await.is_empty());
-        remote.push_pack(&letter.repeat(255), false, &pack).await.expect(200);
-        assert_eq!(remote.heads().await, BTreeMap::from([(letter.repeat(255), history.last().to_owned())]));
-        assert_eq!(remote.default_branch().await, letter.repeat(255));
+        for long in [most.clone(), format!("a/{most}/{most}/{most}")] {
+            remote.push_pack(&long, false, &pack).await.expect(200);
+            assert_eq!(remote.heads().await[&long], history.last());
+        }
+        assert_eq!(remote.default_branch().await, most);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_branch_of_1_020_bytes_is_taken_and_of_one_more_is_not() {
+    let hub = Hub::start().await;
+    let history = history::linear(6, 1, 1, 0);
+    let remote = empty_repo(&hub).await;
+    let longest = format!("{}y", ["x".repeat(254), "é".repeat(127), "z".repeat(254), "x".repeat(254)].join("/"));
+    assert_eq!(longest.len(), 1_020);
+    remote.push_pack(&format!("{longest}y"), false, &history.pack_of(history.last())).await.refused(422, "invalid");
+    remote.push_pack(&longest, false, &history.pack_of(history.last())).await.expect(200);
+    assert_eq!(remote.heads().await, BTreeMap::from([(longest, history.last().to_owned())]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -156,15 +184,58 @@ async fn a_branch_name_of_a_forbidden_form_is_refused() {
     let pack = history.pack_of(history.last());
     let remote = empty_repo(&hub).await;
     let names = [
-        "..", "a..b", "a/../b", "..a", "a..", "a\\b", "\\", "a\u{0}b", "a\nb", "a\u{1b}b", "a\u{7f}b", "a\u{85}b", "/",
-        "/a", "a/", "a//b", "//", ".", ".a", "a.",
+        "..",
+        "a..b",
+        "a/../b",
+        "..a",
+        "a..",
+        "a\\b",
+        "\\",
+        "a\u{0}b",
+        "a\nb",
+        "a\u{1b}b",
+        "a\u{7f}b",
+        "a\u{85}b",
+        "/",
+        "/a",
+        "a/",
+        "a//b",
+        "//",
+        ".",
+        ".a",
+        "a.",
+        "a/.b",
+        "a./b",
+        "fix:12",
+        "what?*",
+        "con",
+        "aux.txt",
+        "x/NUL",
+        " a",
+        "a ",
+        "a /b",
+        "a\u{202e}b",
+        "-",
+        "-d",
+        "HEAD",
+        "@",
+        "a.lock",
+        "a.lock/b",
+        "a@{b",
+        "a~1",
+        "a^",
+        "a[b",
+        "<b>",
+        "a|b",
+        "\"",
     ];
     for encoding in Encoding::BOTH {
         for name in names {
             let answer = remote.speaking(encoding).push_pack(name, false, &pack).await;
             assert_eq!(answer.status, 422, "{name:?}: {}", answer.excerpt());
-            answer.refused(422, "");
-            remote.speaking(encoding).push_pack(name, true, &pack).await.refused(422, "");
+            let detail = answer.refused(422, "invalid").detail;
+            assert!(detail.starts_with("branch: ") && detail.len() < 380, "{detail}");
+            remote.speaking(encoding).push_pack(name, true, &pack).await.refused(422, "invalid");
         }
         remote.speaking(encoding).push_pack("", false, &pack).await.refused_somehow();
     }
@@ -176,26 +247,8 @@ async fn an_odd_branch_name_that_is_not_forbidden_is_taken() {
     let hub = Hub::start().await;
     let history = history::linear(8, 1, 1, 0);
     let remote = empty_repo(&hub).await;
-    let names = [
-        "a.b",
-        "a/b.c/d",
-        "-",
-        "@",
-        "~",
-        "a b",
-        "%",
-        "%00",
-        "?",
-        "#",
-        "null",
-        "日本語",
-        "🎵",
-        "'",
-        "\"",
-        "<b>",
-        "a:b",
-        "*",
-    ];
+    let names =
+        ["a.b", "a/b.c/d", "@a", "a b", "%", "%00", "#", "null", "console", "head", "日本語", "🎵", "'", "a-b", "a{b}"];
     for name in names {
         remote.push_pack(name, false, &history.pack_of(history.last())).await.expect(200);
     }

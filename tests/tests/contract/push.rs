@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
+use serde_json::json;
 use tests::client::{Answer, Remote};
 use tests::encoding::Encoding;
 use tests::history::{self, Builder, Formula, Pack, Tree};
@@ -45,7 +46,9 @@ async fn a_push_answers_with_what_it_did() {
         let remote = hub.repo().await.speaking(encoding);
         let answer = remote.push_pack("main", false, &history.pack_of(history.last())).await.expect(200);
         assert_eq!(answer["ok"], true);
-        assert_eq!(answer["message"], "pushed 3 commit(s) to 'main'");
+        let message = answer["message"].as_str().unwrap();
+        let rest = message.strip_prefix("pushed 3 commit(s) to 'main'; ").expect("what was done comes first");
+        assert!(rest.contains("new repository") && rest.contains("anybody can read"), "a name may be mistyped: {message}");
         assert_eq!(answer["remote_head"], history.last());
         assert_eq!(answer["branch_heads"]["main"], history.last());
         assert_eq!(remote.heads().await, heads(&[("main", history.last())]));
@@ -56,7 +59,7 @@ async fn a_push_answers_with_what_it_did() {
 async fn the_message_names_the_branch_as_it_is() {
     let hub = Hub::start().await;
     let history = history::linear(1, 1, 1, 0);
-    let remote = hub.repo().await;
+    let remote = hub.made_repo(&hub.dev(), false).await;
     let answer = remote.push_pack("feature/größe 🎵", false, &history.pack_of(history.last())).await.expect(200);
     assert_eq!(answer["message"], "pushed 1 commit(s) to 'feature/größe 🎵'");
     assert_eq!(remote.heads().await, heads(&[("feature/größe 🎵", history.last())]));
@@ -94,17 +97,56 @@ async fn an_increment_sent_twice_is_answered_alike() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_branch_becomes_the_default_and_stays_it() {
+async fn the_first_branch_is_the_default_until_main_appears() {
     let hub = Hub::start().await;
     let history = history::linear(4, 3, 2, 1);
     let ids = history.ids();
     for remote in [hub.repo().await, hub.made_repo(&hub.dev(), false).await] {
         remote.push(&history, "trunk", &ids[0]).await.expect(200);
         assert_eq!(remote.default_branch().await, "trunk");
-        remote.push(&history, "main", &ids[2]).await.expect(200);
         remote.push(&history, "a", &ids[1]).await.expect(200);
         assert_eq!(remote.default_branch().await, "trunk");
-        assert_eq!(remote.anonymous().default_branch().await, "trunk");
+        remote.push(&history, "main", &ids[2]).await.expect(200);
+        assert_eq!(remote.default_branch().await, "main");
+        remote.push(&history, "z", &ids[1]).await.expect(200);
+        assert_eq!(remote.anonymous().default_branch().await, "main");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_branch_in_a_folder_is_the_default_only_where_there_is_no_other() {
+    let hub = Hub::start().await;
+    let history = history::linear(4, 3, 2, 1);
+    let ids = history.ids();
+    for remote in [hub.repo().await, hub.made_repo(&hub.dev(), false).await] {
+        for (branch, default) in [
+            ("feature/x", "feature/x"),
+            ("fix/y", "feature/x"),
+            ("zebra", "zebra"),
+            ("fix/z", "zebra"),
+            ("main", "main"),
+        ] {
+            remote.push(&history, branch, &ids[0]).await.expect(200);
+            assert_eq!(remote.anonymous().default_branch().await, default, "after {branch}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_default_branch_that_was_chosen_holds_as_soon_as_it_is_there() {
+    let hub = Hub::start().await;
+    let history = history::linear(4, 3, 2, 1);
+    let ids = history.ids();
+    let user = hub.user().await;
+    hub.post("api/repos", Some(&user.token), &json!({"name": "song", "default_branch": "trunk"})).await.expect(201);
+    let remote = hub.remote(&user, "song");
+    assert_eq!(remote.default_branch().await, "trunk", "nothing is there yet");
+    // Until it is pushed, a clone has something to check out.
+    for (branch, default) in
+        [("feature/x", "feature/x"), ("a", "a"), ("main", "main"), ("trunk", "trunk"), ("z", "trunk")]
+    {
+        remote.push(&history, branch, &ids[0]).await.expect(200);
+        assert_eq!(remote.anonymous().default_branch().await, default, "after {branch}");
     }
 }
 
@@ -348,22 +390,7 @@ fn a_branch_moves_without_force_exactly_to_what_reaches_its_head() {
 async fn branches_whose_names_begin_alike_are_apart() {
     let hub = Hub::start().await;
     let mut builder = Builder::new(17);
-    let names = [
-        "a",
-        "a/b",
-        "a/b/c",
-        "A",
-        "a-b",
-        "a#b",
-        "a b",
-        "á",
-        "a\u{301}",
-        "a%2Fb",
-        "main",
-        "main2",
-        "HEAD",
-        "refs/heads/a",
-    ];
+    let names = ["a/b", "a/c/d", "ab", "a-b", "a#b", "a b", "á", "a\u{301}", "a%2Fb", "main", "main2", "refs/heads/a"];
     let mut expected = BTreeMap::new();
     for name in names {
         expected.insert(name.to_owned(), builder.child(&[]));

@@ -68,7 +68,8 @@ async fn a_push_a_tag_a_release_and_a_new_repo_are_told_and_can_be_asked_for() {
     // What changes nothing is no event, and neither is what was refused.
     process.push_onto("song", "main", &history, &[first], second).await.expect(200);
     process.post_tags("song", &tags).await.expect(200);
-    process.post_release("song", &release("v1", second, "First")).await.refused(409, "release_exists");
+    process.post_release("song", &release("v1", second, "First")).await.expect(201);
+    process.post_release("song", &release("v1", second, "Another")).await.refused(409, "release_exists");
     process.make_repo("song").await.refused(409, "repo_exists");
     process.get(Function::Tags, "song").await.expect(200);
     assert_eq!(told(&process, &mut happened).await, []);

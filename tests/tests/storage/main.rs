@@ -8,6 +8,7 @@
 
 mod ahead;
 mod bodies;
+mod branches;
 mod bus;
 mod cold;
 mod compaction;

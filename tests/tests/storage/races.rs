@@ -138,6 +138,71 @@ async fn pushes_to_two_branches_do_not_meet() {
     cloud.assert_holds("song", &fork.history, &expected).await;
 }
 
+/// Pairs that no clone can keep side by side, as files.
+const PAIRS: [(&str, &str); 6] = [
+    ("feature", "feature/x"),
+    ("feature/x", "feature"),
+    ("topic", "Topic"),
+    ("a/b/c", "A/b"),
+    ("a", "a/b/c/d"),
+    ("x/one", "X/two"),
+];
+
+#[tokio::test]
+async fn of_two_branches_that_no_clone_can_keep_side_by_side_the_slower_is_refused() {
+    let cloud = Cloud::start().await;
+    let (we, they) = (cloud.process(), Arc::new(cloud.process()));
+    for (ours, theirs) in PAIRS {
+        // In a repo that has branches, in one that is empty, and where both have been before.
+        for case in ["song", "empty", "again"] {
+            let fork = fork(&tests::hub::fresh_name(case));
+            let mut expected = BTreeMap::new();
+            if case != "empty" {
+                we.push_onto(&fork.slug, "main", &fork.history, &[], &fork.root).await.expect(200);
+                expected.insert("main".to_owned(), fork.root.clone());
+            }
+            if case == "again" {
+                for branch in [ours, theirs] {
+                    we.push_onto(&fork.slug, branch, &fork.history, &[], &fork.root).await.expect(200);
+                    let repo = we.repo_id(&fork.slug).await;
+                    cloud.delete_item(&format!("REPO#{repo}"), &format!("REF#{branch}")).await;
+                }
+            }
+            get_ahead(&we, push(&they, theirs, &fork, &fork.theirs));
+            let detail = push_ours(&we, ours, &fork).await.refused(422, "invalid").detail;
+            assert!(detail.starts_with("branch: ") && detail.contains(theirs), "{case}: {detail}");
+            we.tap.heal();
+            expected.insert(theirs.to_owned(), fork.theirs.clone());
+            cloud.assert_holds(&fork.slug, &fork.history, &expected).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn branches_that_are_made_in_one_folder_do_not_meet() {
+    let (cloud, we, they, fork) = two(true).await;
+    get_ahead(&we, push(&they, "fix/theirs", &fork, &fork.theirs));
+    push_ours(&we, "fix/ours", &fork).await.expect(200);
+    assert_eq!(transactions(&we), 1, "nothing was in its way");
+    // And a branch that moves has nothing to do with places.
+    they.push_onto("song", "fix/theirs", &fork.history, &[], &fork.theirs).await.expect(200);
+    let expected = heads([("main", &fork.root), ("fix/ours", &fork.ours), ("fix/theirs", &fork.theirs)]);
+    cloud.assert_holds("song", &fork.history, &expected).await;
+}
+
+#[tokio::test]
+async fn a_branch_that_was_deleted_may_be_made_again_and_so_may_one_in_its_place() {
+    let (cloud, we, they, fork) = two(true).await;
+    let repo = we.repo_id("song").await;
+    for branch in ["feature", "feature/x", "Feature", "feature", "feature/x/y", "Feature/x"] {
+        we.push_onto("song", branch, &fork.history, &[], &fork.root).await.expect(200);
+        they.push_onto("song", &format!("{branch}-too"), &fork.history, &[], &fork.root).await;
+        for made in we.heads("song").await.into_keys().filter(|made| made != "main") {
+            cloud.delete_item(&format!("REPO#{repo}"), &format!("REF#{made}")).await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_push_that_is_overtaken_again_and_again_succeeds() {
     let (cloud, we, they, _) = two(true).await;

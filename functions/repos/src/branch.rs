@@ -1,0 +1,50 @@
+//! `DELETE /api/repos/{owner}/{slug}/branches/{branch}`
+
+use common::Hub;
+use common::id::BranchName;
+use common::service::{AnswerBody, Call};
+use common::store::change::Outcome;
+use common::store::repo::Need;
+use common::wire::Error;
+use common::wire::request::BranchDeletedResponse;
+use lambda_http::Response;
+use lambda_http::http::StatusCode;
+
+/// How often a push may be faster while a branch is about to be deleted.
+const ATTEMPTS: usize = 20;
+
+/// Deletes a branch, for whoever may push to it. Its commits stay as long as the push log names them.
+pub async fn delete(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+    let caller = call.user(hub).await?;
+    let target = call.target()?;
+    for _ in 0..ATTEMPTS {
+        let repo = hub.open_for_reading(Some(&caller), &target, Need::HEADS).await?;
+        if !repo.is_writable_by(&caller.user_id) {
+            return Err(Error::NotAuthorized);
+        }
+        // Any that an older hub took: this is how such a branch goes.
+        let branch: BranchName = call
+            .path_parameter("branch")
+            .unwrap_or_default()
+            .parse()
+            .map_err(|reason| Error::invalid("branch", reason))?;
+        let Some(head) = repo.heads.get(branch.as_str()) else {
+            return Err(Error::BranchNotFound(branch));
+        };
+        let default = repo.meta.told_default(&repo.heads);
+        if default == branch.as_str() {
+            return Err(Error::invalid(
+                "branch",
+                format_args!(
+                    "'{branch}' is the default branch, which every clone checks out; choose another first: PATCH /api/repos/{}/{} {{\"default_branch\": ...}}",
+                    target.owner, target.slug
+                ),
+            ));
+        }
+        let deleted = hub.store.delete_branch(&repo.id, &repo.meta, &branch, head, default, &caller.user_id);
+        if deleted.await? == Outcome::Landed {
+            return call.respond(StatusCode::OK, &BranchDeletedResponse { deleted: branch.as_str(), head });
+        }
+    }
+    Err(Error::Unavailable("pushes to the branch were faster".into()))
+}

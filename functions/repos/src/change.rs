@@ -1,0 +1,117 @@
+//! `PATCH /api/repos/{owner}/{slug}`
+
+use std::collections::BTreeMap;
+
+use common::Hub;
+use common::id::{BranchName, Slug};
+use common::service::{AnswerBody, Call};
+use common::store::change::Outcome;
+use common::store::items::{ChangeItem, MetaItem, Visibility};
+use common::store::repo::{Need, Repo};
+use common::wire::Error;
+use common::wire::domain::Domain;
+use common::wire::limits::MAX_TEXT_LENGTH;
+use common::wire::request::RepoChanges;
+use lambda_http::Response;
+use lambda_http::http::StatusCode;
+
+use crate::{chosen_domain, tell};
+
+/// How often something else may change of the repo while this is about to.
+const ATTEMPTS: usize = 20;
+
+/// Changes what is said of a repo and who may know of it, for its owner.
+pub async fn change(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+    let caller = call.user(hub).await?;
+    let target = call.target()?;
+    for _ in 0..ATTEMPTS {
+        let repo = hub.open_for_reading(Some(&caller), &target, Need::HEADS).await?;
+        if !repo.is_owned_by(&caller.user_id) {
+            return Err(Error::NotOwner("change what it is"));
+        }
+        let changes: RepoChanges<'_> = call.decode()?;
+        let (after, branch) = changed(&repo, &changes)?;
+        let change = ChangeItem {
+            changed: differences(&repo.meta, &after),
+            by: caller.user_id.clone(),
+            at: hub.store.ambient().now_iso(),
+        };
+        let outcome = hub.store.change_repo(&repo.id, &repo.meta, &after, branch.as_ref(), &change).await?;
+        if outcome == Outcome::Landed {
+            return tell(hub, call, StatusCode::OK, repo.id.as_str(), &after, after.told_default(&repo.heads));
+        }
+    }
+    Err(Error::Unavailable("the repository was being changed by others".into()))
+}
+
+/// The repo as it is to be, and the branch that has to be there for it.
+fn changed(repo: &Repo, changes: &RepoChanges<'_>) -> Result<(MetaItem, Option<BranchName>), Error> {
+    let mut after = repo.meta.clone();
+    let mut branch = None;
+    if let Some(name) = &changes.default_branch {
+        branch = default_branch(repo, name)?;
+        after.default_branch = name.to_string();
+        after.default_is_chosen = true;
+    }
+    let by_word = changes.visibility.as_deref().map(str::parse::<Visibility>).transpose();
+    let by_word = by_word.map_err(|reason| Error::invalid("visibility", reason))?;
+    let by_flag =
+        changes.is_private.map(|is_private| if is_private { Visibility::Private } else { Visibility::Public });
+    if let (Some(word), Some(flag)) = (by_word, by_flag)
+        && word != flag
+    {
+        return Err(Error::invalid("visibility", "is_private says something else; send one of the two"));
+    }
+    after.visibility = by_word.or(by_flag).unwrap_or(after.visibility);
+    for (field, text) in [("name", &changes.name), ("description", &changes.description)] {
+        Error::check_text(field, text.as_deref().unwrap_or_default(), MAX_TEXT_LENGTH)?;
+    }
+    if let Some(name) = &changes.name {
+        let slug = Slug::from_name(name).map_err(|reason| Error::invalid("name", reason))?;
+        if slug != after.slug {
+            let reason = format_args!("it leads to the slug '{slug}', and the repository's URL stays '{}'", after.slug);
+            return Err(Error::invalid("name", reason));
+        }
+        after.name = name.trim().to_owned();
+    }
+    if let Some(description) = &changes.description {
+        after.description = description.to_string();
+    }
+    if let Some(domain) = chosen_domain(changes.domain.as_ref())? {
+        after.domain = domain.as_str().to_owned();
+    }
+    Ok((after, branch))
+}
+
+/// Checks that a branch may be the default one. It has to be there, but in a repo that has none yet.
+fn default_branch(repo: &Repo, name: &str) -> Result<Option<BranchName>, Error> {
+    if repo.heads.is_empty() {
+        return common::wire::names::check_branch("default_branch", name).map(|_| None);
+    }
+    let refuse = |reason: &str| Err(Error::invalid("default_branch", format_args!("'{name}' {reason}")));
+    let shown: Option<BranchName> =
+        name.parse().ok().filter(|name: &BranchName| repo.heads.contains_key(name.as_str()));
+    let Some(branch) = shown else {
+        return Err(Error::invalid("default_branch", "there is no such branch in the repository; push it first"));
+    };
+    if name.contains('/') && repo.heads.keys().any(|other| !other.contains('/')) {
+        return refuse("has a '/', and clients cannot check it out; choose a branch without one, or push one first");
+    }
+    Ok(Some(branch))
+}
+
+/// What is different, field by field: what it was, and what it is to be.
+fn differences(before: &MetaItem, after: &MetaItem) -> BTreeMap<String, (String, String)> {
+    let domain = |meta: &MetaItem| Domain::told(&meta.domain).as_str().to_owned();
+    [
+        ("default_branch", before.default_branch.clone(), after.default_branch.clone()),
+        ("visibility", before.visibility.as_str().to_owned(), after.visibility.as_str().to_owned()),
+        ("name", before.name.clone(), after.name.clone()),
+        ("description", before.description.clone(), after.description.clone()),
+        ("domain", domain(before), domain(after)),
+    ]
+    .into_iter()
+    .filter(|(_, was, is)| was != is)
+    .map(|(field, was, is)| (field.to_owned(), (was, is)))
+    .collect()
+}
