@@ -2,11 +2,12 @@
 
 mod fsck;
 mod moving;
+mod owning;
 mod stats;
 
 use std::error::Error;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use common::auth::Tokens;
 use common::service::log_filter;
 use common::store::compact::{Compaction, Limits};
 use common::store::garbage::{self, Collection, PutOff};
+use common::store::items::Visibility;
 use common::store::{Location, Store};
 use common::wire::error::with_causes;
 use events::Outlets;
@@ -88,6 +90,12 @@ enum Command {
     /// Small requests go to the hub as they are. Large ones go through its storage; until then they are kept in the
     /// system's temporary folder, or in the one that the variable TMPDIR names.
     Proxy(Proxy),
+    /// Delete a branch of a repository
+    #[command(subcommand)]
+    Branch(owning::Branch),
+    /// Change what a repository is: its default branch, who may read it
+    #[command(subcommand)]
+    Repo(owning::Repo),
     #[command(flatten)]
     Moving(moving::Moving),
 }
@@ -95,7 +103,10 @@ enum Command {
 #[derive(Args)]
 struct Serve {
     /// Where to listen
-    #[arg(long, default_value = "127.0.0.1:8787", value_name = "ADDRESS")]
+    ///
+    /// An address and a port, a name and a port, as localhost:8787, a port of every address, as :8787, or of this machine alone,
+    /// as 8787.
+    #[arg(long, default_value = "127.0.0.1:8787", value_name = "ADDRESS", value_parser = listen)]
     listen: SocketAddr,
     /// The folder that keeps everything, and the token secret
     #[arg(long, default_value = DEFAULT_DATA, value_name = "FOLDER")]
@@ -109,6 +120,17 @@ struct Serve {
     /// What commit, snapshot and object ids are: hashes, which are recomputed, or whatever clients say
     #[arg(long, env = "MUSEHUB_IDS", default_value = "strict", value_name = "strict|lenient", value_parser = ids)]
     ids: Ids,
+    /// What a push to one's own handle and a new name makes
+    ///
+    /// A mistyped name makes one too; the answer to the push says so.
+    #[arg(
+        long,
+        env = "MUSEHUB_PUSH_TO_CREATE",
+        default_value = "public",
+        value_name = "public|private|nothing",
+        value_parser = push_creates
+    )]
+    push_creates: PushCreates,
     /// The URL that clients reach the hub by, for example behind a TLS proxy
     #[arg(long, env = "MUSEHUB_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
@@ -178,7 +200,7 @@ struct Proxy {
     #[arg(long, value_name = "URL")]
     to: HubUrl,
     /// Where to listen
-    #[arg(long, default_value = "127.0.0.1:8788", value_name = "ADDRESS")]
+    #[arg(long, default_value = "127.0.0.1:8788", value_name = "ADDRESS", value_parser = listen)]
     listen: SocketAddr,
 }
 
@@ -199,6 +221,39 @@ struct Token {
     /// Let the bearer look into the hub: GET /health?deep=1. It opens no repo
     #[arg(long)]
     admin: bool,
+}
+
+/// Where to listen, in the ways that people write it.
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    if let Ok(port) = text.parse::<u16>() {
+        return Ok((Ipv4Addr::LOCALHOST, port).into());
+    }
+    if let Some(port) = text.strip_prefix(':').and_then(|port| port.parse::<u16>().ok()) {
+        return Ok((Ipv4Addr::UNSPECIFIED, port).into());
+    }
+    let wrong = "it is an address and a port, such as 127.0.0.1:8787, localhost:8787, :8787 or 8787";
+    let found: Vec<SocketAddr> = text.to_socket_addrs().map_err(|error| format!("{wrong}: {error}"))?.collect();
+    // Of a name with both, the one that most clients ask for first on this machine.
+    let found = found.iter().find(|address| address.is_ipv4()).or(found.first());
+    found.copied().ok_or_else(|| wrong.to_owned())
+}
+
+/// Who may know of what a push makes; nobody, if it makes nothing.
+#[derive(Debug, Clone, Copy)]
+struct PushCreates(Option<Visibility>);
+
+fn push_creates(text: &str) -> Result<PushCreates, String> {
+    match text {
+        // As the functions have it in their environment.
+        "nothing" | "off" => Ok(PushCreates(None)),
+        _ => text
+            .parse()
+            .map(|visibility| PushCreates(Some(visibility)))
+            .map_err(|_| "it is public, private or nothing".to_owned()),
+    }
 }
 
 fn ids(text: &str) -> Result<Ids, String> {
@@ -240,6 +295,8 @@ async fn command() -> ExitCode {
         Command::Gc(arguments) => gc(arguments).await,
         Command::Replay(arguments) => replay(arguments).await,
         Command::Proxy(arguments) => pass_on(arguments).await,
+        Command::Branch(command) => owning::branch(command).await,
+        Command::Repo(command) => owning::repo(command).await,
         Command::Moving(command) => moving::run(command).await,
     };
     match done {
@@ -257,7 +314,8 @@ async fn run(arguments: Serve) -> Result<(), Box<dyn Error>> {
         Storage::Memory => "in memory, and forgotten at the end".to_owned(),
         Storage::Directory(path) => format!("in {}", std::path::absolute(path)?.display()),
     };
-    let hub = serve::start(Options {
+    let is_behind_something = !arguments.listen.ip().is_loopback() && arguments.public_url.is_none();
+    let options = Options {
         listen: arguments.listen,
         storage,
         lambda_limits: arguments.lambda_limits,
@@ -269,8 +327,14 @@ async fn run(arguments: Serve) -> Result<(), Box<dyn Error>> {
             reach: if arguments.private_webhooks { Reach::Anywhere } else { Reach::Public },
             first_pause: serve::FIRST_PAUSE,
         }),
-    })
-    .await?;
+    };
+    let hub = serve::start_creating(options, arguments.push_creates.0).await?;
+    if is_behind_something {
+        eprintln!(
+            "musehub: it listens on more than this machine and no --public-url is set: if a proxy in front of it speaks TLS, say the URL that \
+             clients use, for else the URLs that it hands out are those of the request"
+        );
+    }
     let url = hub.url();
     let token = hub.tokens().mint(FIRST_USER, Duration::from_secs(FIRST_TOKEN_DAYS * 24 * 60 * 60))?;
     let greeting = format!(
@@ -455,4 +519,26 @@ async fn token(arguments: Token) -> Result<(), Box<dyn Error>> {
     let mint = if arguments.admin { Tokens::mint_admin } else { Tokens::mint };
     println!("{}", mint(&tokens, &arguments.user, arguments.ttl)?);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_to_listen_is_understood_as_people_write_it() {
+        for (text, expected) in [
+            ("127.0.0.1:8787", "127.0.0.1:8787"),
+            ("0.0.0.0:1", "0.0.0.0:1"),
+            ("[::1]:8787", "[::1]:8787"),
+            ("8787", "127.0.0.1:8787"),
+            (":8787", "0.0.0.0:8787"),
+            ("localhost:8787", "127.0.0.1:8787"),
+        ] {
+            assert_eq!(listen(text), Ok(expected.parse().expect("an address")), "{text}");
+        }
+        for wrong in ["", ":", "localhost", "127.0.0.1", "99999", "a b:1", ":x"] {
+            assert!(listen(wrong).is_err(), "{wrong}");
+        }
+    }
 }

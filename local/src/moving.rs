@@ -59,7 +59,8 @@ pub struct AtHand {
 }
 
 impl AtHand {
-    async fn open(&self) -> Result<Stores, Box<dyn Error>> {
+    /// Opens them.
+    pub async fn open(&self) -> Result<Stores, Box<dyn Error>> {
         Ok(Stores::open(&Which::choose(self.data.clone()), self.ids).await?)
     }
 }
@@ -333,7 +334,8 @@ fn tell(to: &str, delivered: &local::transfer::delivery::Delivered, other_defaul
     }
 }
 
-async fn remote(
+/// The repo at an address, asked with the token in a file or in a variable.
+pub async fn remote(
     address: Address,
     stores: Option<&Stores>,
     variable: &str,

@@ -121,11 +121,19 @@ pub struct Running {
     backends: Backends,
 }
 
-/// Starts a hub.
+/// Starts a hub where a push to a new name of one's own makes a public repo.
 ///
 /// # Errors
 /// When its address is taken, its data folder cannot be used, or its secret is too short.
 pub async fn start(options: Options) -> Result<Running, Error> {
+    start_creating(options, Some(Visibility::Public)).await
+}
+
+/// Starts a hub where such a push makes a repo that this may be known to, or none.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_creating(options: Options, push_to_create: Option<Visibility>) -> Result<Running, Error> {
     let io = backends::Error::io;
     let ambient = Ambient::system();
     // Before anything is made: most often it is the address that is taken.
@@ -154,7 +162,7 @@ pub async fn start(options: Options) -> Result<Running, Error> {
         store,
         tokens: Arc::new(OnceCell::new_with(Some(tokens.clone()))),
         settings: Settings {
-            push_to_create: Some(Visibility::Public),
+            push_to_create,
             public_url: options.public_url,
             ids: options.ids,
             gives_secret: true,

@@ -157,6 +157,41 @@ fn a_proxy_says_how_to_use_it_passes_requests_on_and_ends_cleanly() {
 }
 
 #[test]
+fn an_owner_deletes_a_branch_and_changes_a_repository_over_http_and_in_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let mut hub = Hub::start(&["serve", "--listen", "127.0.0.1:0", "--data", data, "--ids", "lenient"]);
+    let token = hub.word_after("--token ").to_owned();
+    let url = format!("{}/dev/song", hub.word_after("The hub is at "));
+    for branch in ["main", "feature/x", "old"] {
+        let body = format!("{{\"branch\": \"{branch}\", \"bundle\": {{\"commits\": [{{\"commit_id\": \"c\"}}]}}}}");
+        let answer = hub.request("POST", "/dev/song/push", &token, &body);
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+    let ask = |arguments: &[&str]| command(arguments).env("MUSEHUB_TOKEN", &token).output().unwrap();
+    let said = |output: &Output| {
+        assert!(output.status.success(), "{}", complaint(output));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert_eq!(
+        said(&ask(&["branch", "delete", &url, "feature/x"])),
+        format!("{url}: 'feature/x' is deleted; its head was c.\n")
+    );
+    assert!(complaint(&ask(&["branch", "delete", &url, "feature/x"])).contains("there is no branch 'feature/x'"));
+    assert!(complaint(&ask(&["branch", "delete", &url, "main"])).contains("is the default branch"));
+    let set = said(&ask(&["repo", "set", &url, "--visibility", "private", "--default-branch", "old"]));
+    assert_eq!(set, format!("{url}: private, its default branch 'old', its content code.\n"));
+    assert!(hub.get_refs("").starts_with("HTTP/1.1 404 "));
+    hub.signal("-INT");
+    assert!(hub.process.wait().unwrap().success());
+
+    let set = run(&["repo", "set", "dev/song", "--default-branch", "main", "--data", data]);
+    assert_eq!(said(&set), "dev/song: private, its default branch 'main', its content code.\n");
+    let deleted = run(&["branch", "delete", "dev/song", "old", "--data", data]);
+    assert_eq!(said(&deleted), "dev/song: 'old' is deleted; its head was c.\n");
+}
+
+#[test]
 fn the_stores_run_by_themselves_and_say_where_in_a_file_of_their_own() {
     let folder = tempfile::tempdir().unwrap();
     let (data, file) = (folder.path().join("hub"), folder.path().join("env"));

@@ -4,7 +4,7 @@
 //! - [`import`] brings such a file into a hub; [`mirror`] brings a repo from one hub into another.
 //! - [`delivery`] is what those two share: it pushes, as any client does, so the hub checks everything that comes.
 //! - [`remote`] is a repo of a hub, be the hub elsewhere and reached over HTTP, or in this process over its stores, which
-//!   [`stores`] opens. `asking` is what a hub is asked, `answer` reads a fetch, `post` writes what is sent.
+//!   [`stores`] opens. [`owning`] is what its owner changes of it. `asking` is what a hub is asked, `answer` reads a fetch, `post` writes what is sent.
 
 mod answer;
 mod asking;
@@ -13,6 +13,7 @@ pub mod export;
 pub mod file;
 pub mod import;
 pub mod mirror;
+pub mod owning;
 mod post;
 pub mod progress;
 pub mod remote;

@@ -215,10 +215,16 @@ impl Remote {
     async fn call(&self, endpoint: Endpoint<'_>, body: Bytes, upload: Option<String>) -> Result<Answer, Error> {
         let (method, function, path, query) = endpoint.route();
         let Target { owner, slug } = &self.target;
-        let path = if endpoint.is_of_repo() { format!("/{owner}/{slug}/{path}") } else { format!("/{path}") };
+        let path = match endpoint {
+            Endpoint::Settings => format!("/api/repos/{owner}/{slug}"),
+            Endpoint::Branch(_) => format!("/api/repos/{owner}/{slug}/{path}"),
+            _ if endpoint.is_of_repo() => format!("/{owner}/{slug}/{path}"),
+            _ => format!("/{path}"),
+        };
         let path_and_query = if query.is_empty() { path } else { format!("{path}?{query}") };
         let mut request = Request::builder().method(&method).header(ACCEPT, MSGPACK);
-        if method == Method::POST {
+        let has_body = method == Method::POST || method == Method::PATCH;
+        if has_body {
             request = request.header(CONTENT_TYPE, MSGPACK);
         }
         if let Some(authorization) = &self.authorization {
@@ -234,7 +240,7 @@ impl Remote {
                 let length = body.len() as u64;
                 let body: Outgoing = Full::new(body).map_err(|never| match never {}).boxed_unsync();
                 let mut request = request.uri(uri).body(body).map_err(cannot)?;
-                if method == Method::POST {
+                if has_body {
                     request.headers_mut().insert(CONTENT_LENGTH, length.into());
                 }
                 let sent = self.client.send(request, ProgressBar::hidden()).await;
@@ -250,6 +256,7 @@ impl Remote {
                 }
                 match endpoint {
                     Endpoint::Release(tag) => drop(parameters.insert("tag".to_owned(), vec![encoded(tag)])),
+                    Endpoint::Branch(name) => drop(parameters.insert("branch".to_owned(), vec![encoded(name)])),
                     Endpoint::Object(id, _) => drop(parameters.insert("object_id".to_owned(), vec![encoded(id)])),
                     _ => {}
                 }
@@ -363,6 +370,10 @@ pub(super) fn flowing() -> (mpsc::Sender<Bytes>, Outgoing) {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Endpoint<'a> {
     Repos,
+    /// What is said of the repo, to be changed.
+    Settings,
+    /// This branch, to be deleted.
+    Branch(&'a str),
     Refs,
     Tags,
     Releases,
@@ -386,6 +397,8 @@ impl Endpoint<'_> {
     pub(super) const fn name(&self) -> &'static str {
         match self {
             Self::Repos => "POST /api/repos",
+            Self::Settings => "PATCH /api/repos",
+            Self::Branch(_) => "DELETE /branches",
             Self::Refs => "GET /refs",
             Self::Tags => "GET /tags",
             Self::Releases => "GET /releases",
@@ -411,6 +424,10 @@ impl Endpoint<'_> {
     fn route(&self) -> (Method, Function, String, String) {
         let (method, function, path) = match self {
             Self::Repos => (Method::POST, Function::Repos, "api/repos"),
+            Self::Settings => (Method::PATCH, Function::Repos, ""),
+            Self::Branch(name) => {
+                return (Method::DELETE, Function::Repos, format!("branches/{}", encoded(name)), String::new());
+            }
             Self::Refs => (Method::GET, Function::Refs, "refs"),
             Self::Tags => (Method::GET, Function::Tags, "tags"),
             Self::Releases => {

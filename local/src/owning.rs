@@ -1,0 +1,107 @@
+//! The commands with which the owner of a repository changes it.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use local::transfer::owning::{Changed, Changes, change, delete_branch};
+use local::transfer::remote::{Address, Remote};
+
+use crate::moving::{AtHand, remote};
+
+/// The variable that the token for a hub elsewhere is in: an argument would be seen by every user of the machine.
+const TOKEN: &str = "MUSEHUB_TOKEN";
+
+#[derive(Subcommand)]
+pub enum Branch {
+    /// Delete a branch, in a line of the push log; the default branch is refused
+    ///
+    /// Its commits stay as long as the push log names them, and the head that it had is printed: a push can make it again.
+    Delete(Delete),
+}
+
+#[derive(Subcommand)]
+pub enum Repo {
+    /// Change a repository's default branch, who may read it, or what is said of it
+    Set(Set),
+}
+
+/// The repository, and who asks.
+#[derive(Args)]
+struct Owned {
+    /// The repository: owner/slug of the stores at hand, or a URL
+    #[arg(value_name = "OWNER/SLUG")]
+    repo: Address,
+    /// The file that the token for a URL is in, unless the variable MUSEHUB_TOKEN has it
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    at_hand: AtHand,
+}
+
+#[derive(Args)]
+pub struct Delete {
+    #[command(flatten)]
+    owned: Owned,
+    /// The branch
+    #[arg(value_name = "BRANCH")]
+    branch: String,
+}
+
+#[derive(Args)]
+pub struct Set {
+    #[command(flatten)]
+    owned: Owned,
+    /// The branch that a clone checks out
+    #[arg(long, value_name = "BRANCH")]
+    default_branch: Option<String>,
+    /// Who may read it
+    #[arg(long, value_name = "public|private", value_parser = ["public", "private"])]
+    visibility: Option<String>,
+    /// A sentence about it
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// Its name for people, which has to lead to the same slug
+    #[arg(long, value_name = "TEXT")]
+    name: Option<String>,
+    /// What kind of content it holds
+    #[arg(long, value_name = "code|midi|scaffold", value_parser = ["code", "midi", "scaffold"])]
+    domain: Option<String>,
+}
+
+/// Runs `musehub branch`.
+pub async fn branch(command: Branch) -> Result<(), Box<dyn Error>> {
+    let Branch::Delete(Delete { owned, branch }) = command;
+    let (repo, head) = asked(owned, async |remote| Ok(delete_branch(remote, &branch).await?)).await?;
+    println!("{repo}: '{branch}' is deleted; its head was {head}.");
+    Ok(())
+}
+
+/// Runs `musehub repo`.
+pub async fn repo(command: Repo) -> Result<(), Box<dyn Error>> {
+    let Repo::Set(Set { owned, default_branch, visibility, description, name, domain }) = command;
+    let changes = Changes { default_branch, visibility, description, name, domain };
+    let (repo, changed) = asked(owned, async |remote| Ok(change(remote, &changes).await?)).await?;
+    let Changed { visibility, default_branch, domain } = changed;
+    println!("{repo}: {visibility}, its default branch '{default_branch}', its content {domain}.");
+    Ok(())
+}
+
+/// What a hub answers about a repository, and what that is called.
+async fn asked<T>(
+    owned: Owned,
+    ask: impl AsyncFnOnce(&Remote) -> Result<T, Box<dyn Error>>,
+) -> Result<(String, T), Box<dyn Error>> {
+    let needs_stores = matches!(owned.repo, Address::Stores(_));
+    let stores = if needs_stores { Some(owned.at_hand.open().await?) } else { None };
+    let answered = async {
+        let remote = remote(owned.repo, stores.as_ref(), TOKEN, owned.token_file.as_deref()).await?;
+        let answer = ask(&remote).await?;
+        Ok::<_, Box<dyn Error>>((remote.to_string(), answer))
+    };
+    let answered = answered.await;
+    if let Some(stores) = stores {
+        stores.close().await;
+    }
+    answered
+}
