@@ -113,6 +113,11 @@ impl Release {
         self.fields.text("release_id")
     }
 
+    /// Whether the client gave it its id, and so can send it again.
+    pub fn has_own_id(&self) -> bool {
+        !self.filled.contains(&"release_id")
+    }
+
     /// Whether it is a published release once more: of the same id, which the client gave it, and of the same content.
     pub fn is_again(&self, published: &Value) -> bool {
         let Value::Map(published) = published else {
@@ -122,7 +127,7 @@ impl Release {
             !self.filled.contains(&name) && self.fields.get(name).is_none_or(|own| own != value)
         };
         let is_same = |(name, value): &(Value, Value)| name.as_text().is_some_and(|name| !differs(name, value));
-        !self.filled.contains(&"release_id") && published.len() == self.fields.len() && published.iter().all(is_same)
+        self.has_own_id() && published.len() == self.fields.len() && published.iter().all(is_same)
     }
 
     /// When it was made, as the client says.

@@ -42,7 +42,10 @@ async fn publish(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> 
     }
     if hub.store.put_release(&repo.id, &release, &caller.user_id).await? == Outcome::Conflict {
         // Whoever did not hear that it was published sends it again.
-        let published = hub.store.release(&repo.id, &release.tag).await?;
+        let published = match release.has_own_id() {
+            true => hub.store.release(&repo.id, &release.tag).await?,
+            false => None,
+        };
         if !published.is_some_and(|published| release.is_again(&published)) {
             return Err(Error::ReleaseExists(release.tag));
         }

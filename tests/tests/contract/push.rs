@@ -48,7 +48,10 @@ async fn a_push_answers_with_what_it_did() {
         assert_eq!(answer["ok"], true);
         let message = answer["message"].as_str().unwrap();
         let rest = message.strip_prefix("pushed 3 commit(s) to 'main'; ").expect("what was done comes first");
-        assert!(rest.contains("new repository") && rest.contains("anybody can read"), "a name may be mistyped: {message}");
+        assert!(
+            rest.contains("new repository") && rest.contains("anybody can read"),
+            "a name may be mistyped: {message}"
+        );
         assert_eq!(answer["remote_head"], history.last());
         assert_eq!(answer["branch_heads"]["main"], history.last());
         assert_eq!(remote.heads().await, heads(&[("main", history.last())]));
