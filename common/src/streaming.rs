@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use crate::observe;
 use crate::service::{AnswerBody, CutOff, log_fault};
 use crate::store::Store;
+use crate::store::turn::ReadingTurn;
 use crate::wire::Error;
 
 /// Bytes that go out at once, as far as the maker of an answer has a choice.
@@ -18,6 +19,8 @@ pub const CHUNK: usize = 128 << 10;
 const CHUNKS_WAITING: usize = 4;
 /// How long a client may take for one chunk.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
+/// A client that takes longer for one gives its turn at reading to others meanwhile.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What the maker of an answer hands to its sender.
 enum Piece {
@@ -27,23 +30,35 @@ enum Piece {
 }
 
 /// Where the maker of an answer puts what it has made.
-pub struct Sender(mpsc::Sender<Result<Piece, Error>>);
+pub struct Sender {
+    pieces: mpsc::Sender<Result<Piece, Error>>,
+    turn: ReadingTurn,
+}
 
 impl Sender {
-    /// Sends bytes as soon as the client takes them.
+    /// Sends bytes as soon as the client takes them. While it does not, others may read from S3, and what this answer holds in
+    /// memory waits.
     ///
     /// # Errors
-    /// When the client is gone, or reads no more. The answer ends with this.
-    pub async fn send(&self, bytes: Bytes) -> Result<(), Error> {
+    /// When the client is gone, or reads no more, or when too many others read as slowly. The answer ends with this.
+    pub async fn send(&mut self, bytes: Bytes) -> Result<(), Error> {
         self.put(Piece::Chunk(bytes)).await
     }
 
-    async fn put(&self, piece: Piece) -> Result<(), Error> {
-        match tokio::time::timeout(CLIENT_TIMEOUT, self.0.send(Ok(piece))).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(Error::internal("the client went away")),
-            Err(_) => Err(Error::internal("the client stopped reading")),
-        }
+    async fn put(&mut self, piece: Piece) -> Result<(), Error> {
+        let gone = |_| Error::internal("the client went away");
+        let room = match tokio::time::timeout(PATIENCE, self.pieces.reserve()).await {
+            Ok(room) => room.map_err(gone)?,
+            Err(_) => {
+                let waiting = self.turn.pass_on()?;
+                let room = tokio::time::timeout(CLIENT_TIMEOUT, self.pieces.reserve()).await;
+                let room = room.map_err(|_| Error::internal("the client stopped reading"))?.map_err(gone)?;
+                waiting.take_again().await?;
+                room
+            }
+        };
+        room.send(Ok(piece));
+        Ok(())
     }
 }
 
@@ -55,20 +70,18 @@ pub async fn stream<F>(store: &Store, route: &'static str, make: impl FnOnce(Sen
 where
     F: Future<Output = Result<(), Error>> + Send + 'static,
 {
-    let (sender, mut receiver) = mpsc::channel(CHUNKS_WAITING);
+    let (pieces, mut receiver) = mpsc::channel(CHUNKS_WAITING);
     let turn = store.reading_turn().await?;
-    let end = Sender(sender.clone());
-    let making = make(Sender(sender));
+    let end = pieces.clone();
+    let making = make(Sender { pieces, turn });
     observe::spawn(async move {
-        let _turn = turn;
-        let made = match making.await {
-            Ok(()) => end.put(Piece::End).await,
+        // With the sender, the turn ends.
+        let last = match making.await {
+            Ok(()) => Ok(Piece::End),
             Err(error) => Err(error),
         };
-        if let Err(error) = made {
-            // The client may have gone away, and then nobody is told.
-            let _ = end.0.send(Err(error)).await;
-        }
+        // The client may have gone away, and then nobody is told.
+        let _ = tokio::time::timeout(CLIENT_TIMEOUT, end.send(last)).await;
     });
     let first = match receiver.recv().await {
         Some(piece) => piece?,

@@ -15,6 +15,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as _, Frame, Incoming};
 use lambda_http::{Body, RequestExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use crate::lambda;
 use crate::s3::StorageDoor;
@@ -24,10 +25,13 @@ pub const MAX_BODY: usize = 256 << 20;
 /// Bytes of a body over the limit that are read and thrown away, because a client that is still sending does not
 /// listen. Beyond, the connection is closed on it.
 const MAX_DISCARDED: usize = 1 << 30;
-/// Mebibytes of all bodies that are held at the same time; what does not fit is answered with 503.
+/// Mebibytes of all bodies that are held at the same time, beside the first mebibyte of each; what does not fit is answered
+/// with 503.
 const BODIES_MEBIBYTES: usize = 1024;
 /// How long a client may pause in the middle of a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of a body that have to come in that time, if it does not end: what is slower keeps its room from others.
+const LEAST_BYTES: usize = 64 << 10;
 
 /// One of the hub's functions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -301,7 +305,6 @@ impl ArrivingBody {
     /// The next bytes, or none at the end.
     async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
-            let broke_off = |why: String| Error::MalformedBody(format!("the body: it broke off: {why}"));
             let frame = tokio::time::timeout(BODY_TIMEOUT, self.body.frame()).await;
             let frame = frame.map_err(|_| broke_off(format!("nothing came for {} seconds", BODY_TIMEOUT.as_secs())))?;
             match frame.transpose().map_err(|error| broke_off(error.to_string()))?.map(Frame::into_data) {
@@ -323,12 +326,20 @@ impl ArrivingBody {
         let mut bytes = Vec::with_capacity(declared.unwrap_or_default());
         let mut room = Vec::new();
         self.is_waiting = false;
+        let (mut since, mut before) = (Instant::now(), 0);
         while let Some(more) = self.next().await? {
+            if since.elapsed() >= BODY_TIMEOUT {
+                if bytes.len() - before < LEAST_BYTES {
+                    let least = LEAST_BYTES >> 10;
+                    return Err(broke_off(format!("less than {least} KiB came in {} seconds", BODY_TIMEOUT.as_secs())));
+                }
+                (since, before) = (Instant::now(), bytes.len());
+            }
             if bytes.len() + more.len() > limit {
                 return Ok(Arrived::TooLarge);
             }
             bytes.extend_from_slice(&more);
-            while room.len() << 20 < bytes.len() {
+            while (room.len() + 1) << 20 < bytes.len() {
                 let permit = Arc::clone(bodies).try_acquire_owned();
                 room.push(permit.map_err(|_| Error::Unavailable("too many large requests at once".into()))?);
             }
@@ -349,6 +360,10 @@ impl ArrivingBody {
             }
         }
     }
+}
+
+fn broke_off(why: String) -> Error {
+    Error::MalformedBody(format!("the body: it broke off: {why}"))
 }
 
 fn too_large(lambda_limits: bool) -> Error {

@@ -11,7 +11,7 @@
 //! - [`tags`] and [`releases`] are names for commits, an item each.
 //! - [`hooks`] are the URLs that want to hear of what happens in a repo.
 //! - [`packs`] puts and gets packs; [`view`] finds records in their tables, a page at a time; [`history`] walks from commit
-//!   to commit; `beside` spares most lookups of who pushes; [`reader`] streams records; `bucket` is what all of these read from. [`catalog`] is for upkeep.
+//!   to commit; `beside` spares most lookups of who pushes; [`reader`] streams records, in [`turn`]s; `bucket` is what all of these read from. [`catalog`] is for upkeep.
 //! - `events` is what happened, read back from the items.
 //! - [`health`] looks whether the bucket is there.
 //! - [`compact`] merges packs, so that they stay few; [`garbage`] takes out of them what nobody reaches.
@@ -41,6 +41,7 @@ pub mod reader;
 pub mod releases;
 pub mod repo;
 pub mod tags;
+pub mod turn;
 pub mod uploads;
 pub mod view;
 
@@ -53,7 +54,7 @@ use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use quick_cache::sync::Cache;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
+use tokio::sync::{Semaphore, broadcast};
 
 use crate::ambient::Ambient;
 use crate::events::Occurrence;
@@ -62,6 +63,7 @@ use crate::observe::storage::{CallWatch, Service};
 use crate::{pack, wire};
 use bucket::Bucket;
 use items::ProfileItem;
+use turn::Readers;
 
 /// Attempts at one call, the SDK's own: throttles and passing faults are retried with exponential backoff and jitter.
 const CALL_ATTEMPTS: u32 = 4;
@@ -72,10 +74,6 @@ const DYNAMODB_TIMEOUTS: (Duration, Duration) = (Duration::from_secs(3), Duratio
 /// The same for S3, where an attempt sends a whole pack. Clients give up after 60 seconds.
 const S3_TIMEOUTS: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(30));
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Answers that read packs at the same time. Each holds some 20 MiB of them, or one large object.
-const PARALLEL_READERS: usize = 32;
-/// How long an answer may wait until others are done.
-const TURN_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many names of repos a process remembers.
 const REMEMBERED_NAMES: usize = 10_000;
 /// How many users' profiles a process remembers.
@@ -105,7 +103,7 @@ pub struct Store {
     /// By user id; what a profile says never changes.
     profiles: Cache<String, ProfileItem>,
     bucket: Arc<Bucket>,
-    readers: Arc<Semaphore>,
+    readers: Readers,
     bodies: Arc<Semaphore>,
     landed: broadcast::Sender<RepoId>,
     happened: broadcast::Sender<Occurrence>,
@@ -143,20 +141,11 @@ impl Store {
             ambient,
             names: Cache::new(REMEMBERED_NAMES),
             profiles: Cache::new(REMEMBERED_PROFILES),
-            readers: Arc::new(Semaphore::new(PARALLEL_READERS)),
+            readers: Readers::new(),
             bodies: Arc::new(Semaphore::new(uploads::BODIES_MEBIBYTES as usize)),
             landed: broadcast::Sender::new(REMEMBERED_LANDINGS),
             happened: broadcast::Sender::new(REMEMBERED_OCCURRENCES),
         }
-    }
-
-    /// Waits until not too many others read packs. The turn ends with what is returned.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] when the others take too long.
-    pub async fn reading_turn(&self) -> Result<OwnedSemaphorePermit, Error> {
-        let turn = tokio::time::timeout(TURN_TIMEOUT, Arc::clone(&self.readers).acquire_owned()).await;
-        turn.map_err(|elapsed| Error::Unavailable(elapsed.into()))?.map_err(Error::fault)
     }
 
     /// The repos that packs land in, from now on and through this process, as the table's stream tells them in a

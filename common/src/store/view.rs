@@ -466,7 +466,9 @@ impl View {
         is_enough: impl Fn(&E) -> bool,
     ) -> Result<Vec<Vec<(usize, E)>>, Error> {
         let mut found: Vec<Vec<(usize, E)>> = keys.iter().map(|_| Vec::new()).collect();
-        for tables in stages(self.inner.tables.len(), self.newest_first) {
+        let is_small = |listed: &Listed| listed.extent().length <= WHOLE_BYTES;
+        let small: Vec<bool> = self.inner.tables.iter().map(is_small).collect();
+        for tables in stages(&small, self.newest_first) {
             let is_open = |(at, found): (usize, &Vec<(usize, E)>)| {
                 (!found.iter().any(|(_, entry)| is_enough(entry))).then_some(at)
             };
@@ -484,7 +486,7 @@ impl View {
     #[expect(clippy::too_many_arguments, reason = "a part of `find`, for whose loop it has a name of its own")]
     async fn find_in<E>(
         &self,
-        tables: Range<usize>,
+        tables: Vec<usize>,
         section: Section,
         keys: &[Key],
         open: &[usize],
@@ -742,14 +744,19 @@ impl View {
     }
 }
 
-/// The tables in the steps in which they are asked: all of so many at once, or the newest first, and then four times as many
-/// in each step.
-fn stages(tables: usize, newest_first: bool) -> Vec<Range<usize>> {
-    let (mut end, mut most, mut stages) = (tables, if newest_first { 1_usize } else { tables }, Vec::new());
-    while end > 0 {
-        let start = end.saturating_sub(most);
-        stages.push(start..end);
-        (end, most) = (start, most.saturating_mul(4));
+/// The tables in the steps in which they are asked: all of so many at once; or first those that are small, each of which is one
+/// read, and the newest of the others, and then four times as many in each step.
+fn stages(small: &[bool], newest_first: bool) -> Vec<Vec<usize>> {
+    let (first, mut large): (Vec<usize>, Vec<usize>) =
+        (0..small.len()).partition(|table| !newest_first || small.get(*table) == Some(&true));
+    let (mut most, mut stages) = (1_usize, vec![first]);
+    while !large.is_empty() {
+        let newest = large.split_off(large.len().saturating_sub(most));
+        match stages.as_mut_slice() {
+            [first] if most == 1 => first.extend(newest),
+            _ => stages.push(newest),
+        }
+        most = most.saturating_mul(4);
     }
     stages
 }
@@ -842,14 +849,17 @@ mod tests {
     use super::stages;
 
     #[test]
-    fn each_table_is_asked_in_one_step_and_the_newest_in_the_first() {
-        for tables in 0..100 {
+    fn each_table_is_asked_in_one_step_and_small_ones_and_the_newest_in_the_first() {
+        for tables in 0..100_usize {
             for newest_first in [false, true] {
-                let mut asked: Vec<usize> = stages(tables, newest_first).into_iter().flatten().collect();
+                let small: Vec<bool> = (0..tables).map(|table| table.is_multiple_of(3)).collect();
+                let mut asked: Vec<usize> = stages(&small, newest_first).into_iter().flatten().collect();
                 asked.sort_unstable();
                 assert_eq!(asked, (0..tables).collect::<Vec<_>>());
             }
         }
-        assert_eq!(stages(23, true), [22..23, 18..22, 2..18, 0..2]);
+        let small = [true, false, false, false, false, false, false, true];
+        assert_eq!(stages(&small, true), [vec![0, 7, 6], vec![2, 3, 4, 5], vec![1]]);
+        assert_eq!(stages(&small, false), [(0..8).collect::<Vec<_>>()]);
     }
 }

@@ -106,7 +106,7 @@ async fn large_object(
     range: Range<u64>,
 ) -> Result<AnswerBody, Error> {
     let mut reader = hub.store.read_large(&repo.id, &id.key(), &large, range);
-    let make = |sender: Sender| async move {
+    let make = |mut sender: Sender| async move {
         while let Some(mut bytes) = reader.next().await? {
             while !bytes.is_empty() {
                 sender.send(bytes.split_to(bytes.len().min(CHUNK))).await?;

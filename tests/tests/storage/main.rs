@@ -30,6 +30,7 @@ mod process;
 mod races;
 mod replay;
 mod scripts;
+mod slow;
 mod stats;
 mod steps;
 mod turns;

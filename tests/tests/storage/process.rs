@@ -522,11 +522,31 @@ impl Process {
         parameters: &[(&str, &str)],
         body: Vec<u8>,
     ) -> Result<Answer, CutOff> {
+        whole(self.begin_with(token, function, request, parameters, body).await).await
+    }
+
+    async fn begin_with(
+        &self,
+        token: &str,
+        function: Function,
+        request: http::request::Builder,
+        parameters: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Response<AnswerBody> {
         let request = request.header("authorization", format!("Bearer {token}"));
         let request = request.body(Body::Binary(body)).expect("a request");
         let parameter = |(name, value): &(&str, &str)| ((*name).to_owned(), vec![(*value).to_owned()]);
         let path: HashMap<String, Vec<String>> = parameters.iter().chain(&[("owner", OWNER)]).map(parameter).collect();
-        whole(function.call(&self.hub, request.with_path_parameters(path)).await).await
+        function.call(&self.hub, request.with_path_parameters(path)).await
+    }
+
+    /// A clone of which nothing is read yet.
+    pub async fn begin_clone(&self, slug: &str, tip: &str) -> Response<AnswerBody> {
+        let token = self.tokens().mint(USER, Duration::from_secs(86_400)).expect("a token");
+        let request = http::Request::post("/").header("content-type", Encoding::Msgpack.content_type());
+        let request = request.header("accept", Encoding::Msgpack.accept());
+        let body = Encoding::Msgpack.encode(&json!({"want": [tip], "have": []}));
+        self.begin_with(&token, Function::Fetch, request, &[("slug", slug)], body).await
     }
 }
 

@@ -11,7 +11,7 @@ use crate::uploads::Song;
 
 /// What a fetch reads of the table.
 const READ_ITEMS: [&str; 4] = ["GetItem MEMBER#", "GetItem META", "Query PACK#", "Query REF#"];
-/// What a push reads of it: whether to look for uploads, too.
+/// What a push and filter-objects read of it: whether to look for uploads, too.
 const READ_ALL: [&str; 5] = ["GetItem MEMBER#", "GetItem META", "GetItem UPLOADS", "Query PACK#", "Query REF#"];
 
 /// A process that has taken in all but the last of `commits`, in this many pushes, and what was pushed.
@@ -155,11 +155,7 @@ async fn questions_about_what_is_there_take_one_step_or_two() {
             json!({"want": [parent(&history)], "have": history.ids()}),
             vec!["GetItem MEMBER#", "GetItem META", "Query PACK#"],
         ),
-        (
-            Function::FilterObjects,
-            json!({"object_ids": history.objects.keys().collect::<Vec<_>>()}),
-            vec!["GetItem MEMBER#", "GetItem META", "GetItem UPLOADS", "Query PACK#"],
-        ),
+        (Function::FilterObjects, json!({"object_ids": history.objects.keys().collect::<Vec<_>>()}), READ_ALL.to_vec()),
     ];
     for (number, (function, body, read_items)) in questions.into_iter().enumerate() {
         let ask = async || process.call(function, "song", Encoding::Json, &body).await.unwrap().expect(200);
@@ -235,8 +231,6 @@ async fn a_first_push_makes_the_repo_in_its_one_transaction() {
 const READ_PACKS: [&str; 3] = ["GetItem MEMBER#", "GetItem META", "Query PACK#"];
 /// What one reads that only has to know who may ask.
 const READ_REPO: [&str; 2] = ["GetItem MEMBER#", "GetItem META"];
-/// What filter-objects reads.
-const READ_UPLOADS: [&str; 4] = ["GetItem MEMBER#", "GetItem META", "GetItem UPLOADS", "Query PACK#"];
 
 /// A process that knows `song` and its base, and where to upload the file of its next commit.
 async fn singing(song: &Song) -> (Cloud, Process, String) {
@@ -286,13 +280,13 @@ async fn an_upload_is_taken_in_five_steps_and_once() {
     let (_cloud, process, url) = singing(&song).await;
     let ids = [&song.object.id];
     let filter = async || drop(process.missing("song", &ids).await);
-    let nothing: [&[&str]; 3] = [&READ_UPLOADS, TAKE[0], &READ_UPLOADS];
+    let nothing: [&[&str]; 3] = [&READ_ALL, TAKE[0], &READ_ALL];
     assert_eq!(calls(&process, filter()).await, nothing, "nothing is there yet");
     put(&url, song.object.content.clone()).await;
     let other = ["0".repeat(64)];
     assert_eq!(calls(&process, process.missing("song", &other)).await, nothing, "it is not what was asked for");
-    assert_eq!(calls(&process, filter()).await, [&[&READ_UPLOADS[..]], &TAKE[..], &[&READ_UPLOADS]].concat());
-    assert_eq!(calls(&process, filter()).await, [READ_UPLOADS], "it is known now");
+    assert_eq!(calls(&process, filter()).await, [&[&READ_ALL[..]], &TAKE[..], &[&READ_ALL]].concat());
+    assert_eq!(calls(&process, filter()).await, [READ_ALL], "it is known now");
     let push = song.push_tip(&process, "song");
     assert_eq!(calls(&process, push).await, [&READ_ALL[..], &["PUT packs/"], &["TransactWriteItems 3"]]);
 }
@@ -312,11 +306,10 @@ async fn a_wrong_upload_is_deleted_and_so_is_its_copy() {
     let song = Song::of(1_000);
     let (_cloud, process, url) = singing(&song).await;
     put(&url, "wrong").await;
-    let expected: [&[&str]; 6] =
-        [&READ_UPLOADS, TAKE[0], TAKE[1], &["DELETE objects/"], &["DELETE uploads/"], &READ_UPLOADS];
+    let expected: [&[&str]; 6] = [&READ_ALL, TAKE[0], TAKE[1], &["DELETE objects/"], &["DELETE uploads/"], &READ_ALL];
     let ids = [&song.object.id];
     assert_eq!(calls(&process, process.missing("song", &ids)).await, expected);
-    let nothing: [&[&str]; 3] = [&READ_UPLOADS, TAKE[0], &READ_UPLOADS];
+    let nothing: [&[&str]; 3] = [&READ_ALL, TAKE[0], &READ_ALL];
     assert_eq!(calls(&process, process.missing("song", &ids)).await, nothing);
 }
 
@@ -332,12 +325,12 @@ async fn many_uploads_take_no_more_steps_than_one() {
         put(&urls[&object.id], object.content.clone()).await;
     }
     let steps = calls(&process, process.missing("song", &ids)).await;
-    assert_eq!(steps[0], READ_UPLOADS);
+    assert_eq!(steps[0], READ_ALL);
     assert_eq!(steps[1], TAKE[0]);
     assert_eq!(steps[2], ["COPY objects/"; 20]);
     assert_eq!(steps[3..5], [TAKE[2], TAKE[3]]);
     assert_eq!(steps[5], ["DELETE uploads/"; 20]);
-    assert_eq!(steps[6..], [READ_UPLOADS]);
+    assert_eq!(steps[6..], [READ_ALL]);
 }
 
 #[tokio::test]
