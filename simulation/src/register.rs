@@ -86,13 +86,14 @@ pub fn check(operations: &[Operation], is_ancestor: &dyn Fn(&str, &str) -> bool)
     let mut stack: Vec<(Vec<bool>, Option<String>)> = vec![(vec![false; operations.len()], None)];
     let mut best = (0, String::new());
     while let Some((mut done, held)) = stack.pop() {
-        // What changes nothing is taken as soon as it can be: whatever follows is as possible with it as without.
+        // What never changes anything is taken as soon as it can be: whatever follows is as possible with it as without. That a
+        // write finds what it would write says nothing of the sort: it may be needed after another.
         loop {
             let horizon = horizon(&operations, &done);
             let idle = next(&operations, &done, horizon).find(|number| {
-                let changes = |after: Option<Option<String>>| after.is_none_or(|after| after != held);
                 operations.get(*number).is_some_and(|operation| {
-                    operation.outcome != Outcome::Unknown && !changes(apply(held.as_ref(), operation, is_ancestor))
+                    let is_idle = matches!(operation.action, Action::Read(_)) || operation.outcome == Outcome::Refused;
+                    is_idle && apply(held.as_ref(), operation, is_ancestor).is_some()
                 })
             });
             match idle.and_then(|number| done.get_mut(number)) {
@@ -172,6 +173,16 @@ mod tests {
             operation(read("b"), Outcome::Done, 6, 7),
         ];
         check(&history, &is_ancestor).unwrap();
+    }
+
+    #[test]
+    fn a_write_of_what_is_there_may_be_what_comes_back_after_another() {
+        let set =
+            |commit: &str, asked, answered| operation(Action::Set(commit.to_owned()), Outcome::Done, asked, answered);
+        let history = [set("a", 1, 2), set("b", 3, 6), set("a", 4, 7), operation(read("a"), Outcome::Done, 8, 9)];
+        check(&history, &is_ancestor).unwrap();
+        let history = [set("a", 1, 2), set("b", 3, 4), operation(read("a"), Outcome::Done, 8, 9)];
+        check(&history, &is_ancestor).unwrap_err();
     }
 
     #[test]
