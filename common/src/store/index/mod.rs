@@ -3,7 +3,7 @@
 //!
 //! An index is the S3 object `packs/<repo_id>/<ulid>.index`. Its item stands among those of the packs, in the place of the
 //! items of its packs: the index itself names those, so that no request needs to list them. Each pack keeps its own table,
-//! and an index is what those give, byte for byte: it can be made again, and [`Store::index_fault`] tells whether it is right.
+//! and an index is what those give, byte for byte: it can be made again, and the check of a repo holds it against them.
 
 mod cursor;
 mod merge;
