@@ -495,10 +495,7 @@ impl Process {
         encoding: Encoding,
         body: &Value,
     ) -> Result<Answer, CutOff> {
-        let request = http::Request::post("/")
-            .header("content-type", encoding.content_type())
-            .header("accept", encoding.accept());
-        self.send(function, user, request, &[("slug", slug)], encoding.encode(body)).await
+        self.send(function, user, post(encoding), &[("slug", slug)], encoding.encode(body)).await
     }
 
     /// Of a path the functions look at nothing but its parameters, which a front door reads.
@@ -510,8 +507,7 @@ impl Process {
         parameters: &[(&str, &str)],
         body: Vec<u8>,
     ) -> Result<Answer, CutOff> {
-        let token = self.tokens().mint(user, Duration::from_secs(86_400)).expect("a token");
-        self.send_with(&token, function, request, parameters, body).await
+        self.send_with(&self.token_of(user), function, request, parameters, body).await
     }
 
     async fn send_with(
@@ -540,14 +536,19 @@ impl Process {
         function.call(&self.hub, request.with_path_parameters(path)).await
     }
 
+    fn token_of(&self, user: &str) -> String {
+        self.tokens().mint(user, Duration::from_secs(86_400)).expect("a token")
+    }
+
     /// A clone of which nothing is read yet.
     pub async fn begin_clone(&self, slug: &str, tip: &str) -> Response<AnswerBody> {
-        let token = self.tokens().mint(USER, Duration::from_secs(86_400)).expect("a token");
-        let request = http::Request::post("/").header("content-type", Encoding::Msgpack.content_type());
-        let request = request.header("accept", Encoding::Msgpack.accept());
         let body = Encoding::Msgpack.encode(&json!({"want": [tip], "have": []}));
-        self.begin_with(&token, Function::Fetch, request, &[("slug", slug)], body).await
+        self.begin_with(&self.token_of(USER), Function::Fetch, post(Encoding::Msgpack), &[("slug", slug)], body).await
     }
+}
+
+fn post(encoding: Encoding) -> http::request::Builder {
+    http::Request::post("/").header("content-type", encoding.content_type()).header("accept", encoding.accept())
 }
 
 async fn whole(response: Response<AnswerBody>) -> Result<Answer, CutOff> {

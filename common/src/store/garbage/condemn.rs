@@ -69,23 +69,32 @@ impl Store {
         }
         // The newest first, because they name what is older: whatever a run leaves needs nothing that it has condemned.
         shares.reverse();
-        let mut bytes = 0_u64;
-        while !shares.is_empty() {
-            if bytes >= limits.bytes {
+        let (mut count, mut bytes) = (listing.tables.len(), 0_u64);
+        let mut replaced: Option<PackId> = None;
+        while let Some((first, _)) = shares.first() {
+            let index = listing.index_of(first.pack);
+            // An index is replaced once in a run: of what took its place the list says nothing.
+            let is_replaced = index.is_some_and(|index| replaced == Some(index.name));
+            if bytes >= limits.bytes || is_replaced {
                 return Ok(Some(AGAIN));
             }
-            if listing.tables.len() + REWRITTEN_AT_ONCE > MAX_PACKS {
+            let of_index =
+                |held: &Held| index.is_some_and(|index| index.packs.iter().any(|(pack, _)| *pack == held.pack));
+            let mut rewritten = 0;
+            for (held, _) in &shares {
+                let fits = of_index(held) && rewritten < REWRITTEN_AT_ONCE && bytes < limits.bytes;
+                if rewritten > 0 && !fits {
+                    break;
+                }
+                bytes = bytes.saturating_add(held.summary.size);
+                rewritten += 1;
+            }
+            count += rewritten;
+            if count > MAX_PACKS {
                 done.put_off = Some(PutOff::TooManyPacks);
                 break;
             }
-            let index = shares.first().and_then(|(held, _)| listing.index_of(held.pack));
-            let fits = |(position, (held, _)): &(usize, &(&Held, Share))| {
-                let before = bytes;
-                bytes = bytes.saturating_add(held.summary.size);
-                let is_of_index = index.is_some_and(|index| index.packs.iter().any(|(pack, _)| *pack == held.pack));
-                *position == 0 || is_of_index && *position < REWRITTEN_AT_ONCE && before < limits.bytes
-            };
-            let rewritten = shares.iter().enumerate().take_while(fits).count();
+            replaced = index.map(|index| index.name).or(replaced);
             let rest = shares.split_off(rewritten);
             let rewritten = std::mem::replace(&mut shares, rest);
             let also = vec![self.note_collected(repo, kept_since).await?];
