@@ -26,6 +26,7 @@ mod compaction;
 pub mod data;
 pub mod lambda;
 mod lifecycle;
+mod lock;
 pub mod proxy;
 pub mod replay;
 pub mod router;

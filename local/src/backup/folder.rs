@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use super::Error;
+use crate::lock;
 
 /// What `format` says in `manifest.json`.
 pub const FORMAT: &str = "musehub backup";
@@ -97,7 +98,7 @@ impl Folder {
         }
         let lock = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock_path);
         let lock = lock.map_err(Error::file("write", &lock_path))?;
-        match lock.try_lock() {
+        match lock::take(&lock) {
             Ok(()) => Ok(Self { path: folder, _lock: lock }),
             Err(fs::TryLockError::WouldBlock) => {
                 Err(Error::Refused(format!("another backup or restore is using {}", path.display())))

@@ -29,6 +29,8 @@ use futures_util::stream::try_unfold;
 use s3s::{S3Error, S3Result, dto::StreamingBlob, s3_error};
 use tempfile::NamedTempFile;
 
+use crate::lock;
+
 use super::{
     key::Key,
     store::{Condition, Content, Digest, Entry, Object, Page, Selection, Store, internal},
@@ -60,7 +62,7 @@ impl Disk {
         fs::create_dir_all(&incoming)?;
 
         let lock = File::options().create(true).truncate(false).write(true).open(root.join("lock"))?;
-        lock.try_lock().map_err(|error| match error {
+        lock::take(&lock).map_err(|error| match error {
             TryLockError::Error(error) => error,
             TryLockError::WouldBlock => {
                 io::Error::new(io::ErrorKind::ResourceBusy, format!("another process has {} open", root.display()))

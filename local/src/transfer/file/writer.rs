@@ -9,6 +9,7 @@ use tar::{EntryType, Header};
 
 use super::reader::Entries;
 use super::{BLOCK, MAX_FRAME, Name, SEAL_NAME, SKIPPABLE_MAGIC, VERSION};
+use crate::lock;
 use crate::transfer::Error;
 
 /// A frame is closed at the end of an entry once it has so many raw bytes. What was written of an export that is
@@ -50,7 +51,7 @@ impl Writer {
         let part = part_of(path);
         let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&part);
         let mut file = opened.map_err(Error::file("write", &part))?;
-        if let Err(error) = file.try_lock() {
+        if let Err(error) = lock::take(&file) {
             return Err(match error {
                 std::fs::TryLockError::WouldBlock => {
                     Error::Refused(format!("another export writes {}", part.display()))
