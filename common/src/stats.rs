@@ -5,19 +5,20 @@
 //! assumptions about time: a function is at work for [`BASE_MILLIS`], and an answer goes out at the speed that Lambda
 //! gives a streamed one.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde::Serialize;
 
-use crate::id::{CommitId, RepoId, SnapshotId};
+use crate::id::RepoId;
 use crate::pack::{PackId, PackSummary};
 use crate::price::{LAMBDA_STREAM_FREE_BYTES, Usage, read_units, s3_month};
-use crate::service::compute;
-use crate::store::catalog::Catalog;
+use crate::store::index::Listing;
 use crate::store::reader::reads;
 use crate::store::repo::Repo;
-use crate::store::view::{ObjectPlace, Place, WHOLE_BYTES};
+use crate::store::survey::{AT_ONCE, Held as HeldAs, Survey};
+use crate::store::view::{Place, WHOLE_BYTES};
 use crate::store::{Error, Store};
+use crate::table::Section;
 
 /// Milliseconds that a function is at work beside sending its answer.
 pub const BASE_MILLIS: f64 = 100.0;
@@ -134,15 +135,17 @@ impl Store {
     /// # Errors
     /// When S3 does not answer.
     pub async fn stats(&self, repo: &Repo, pages: usize) -> Result<Stats, Error> {
-        let (packs, objects, index) = tokio::try_join!(
+        let (packs, objects, (listing, survey)) = tokio::try_join!(
             self.count_files(format!("packs/{}/", repo.id), pages),
             self.count_files(format!("objects/{}/", repo.id), pages),
             async {
-                let packs = self.listing_of(&repo.id, repo.packs.clone()).await?.packs();
-                self.catalog(&repo.id, &packs).await
+                let listing = self.listing_of(&repo.id, repo.packs.clone()).await?;
+                let survey = self.survey(&repo.id, &listing).await?;
+                Ok((listing, survey))
             }
         )?;
-        compute(|| stats(repo, &index, packs, objects))
+        let held = Held::of(repo, &survey).await?;
+        stats(repo, &listing, &survey, &held, packs.zip(objects))
     }
 
     async fn count_files(&self, prefix: String, pages: usize) -> Result<Option<Files>, Error> {
@@ -161,33 +164,137 @@ impl Store {
     }
 }
 
-fn stats(repo: &Repo, index: &Catalog, packs: Option<Files>, objects: Option<Files>) -> Result<Stats, Error> {
-    let packs_listed = repo.packs.iter().filter(|(_, summary)| summary.condemned_at.is_none());
-    let mut sizes: Vec<u64> = packs_listed.clone().map(|(_, summary)| summary.size).collect();
+/// What the packs of a repo hold, counted.
+#[derive(Debug, Default)]
+struct Held {
+    commits: u64,
+    snapshots: u64,
+    objects: u64,
+    large: Files,
+    fetch: FetchReads,
+}
+
+/// The frames that hold what a fetch sends.
+#[derive(Default)]
+struct Frames(BTreeSet<(u32, u32)>);
+
+impl Frames {
+    fn add(&mut self, place: Place) {
+        self.0.insert(place.frame_id());
+    }
+
+    /// One place in each of them, of those that are not read with their table.
+    fn places<'f>(&'f self, is_read: &'f dyn Fn(Place) -> bool) -> impl Iterator<Item = Place> + 'f {
+        let places = self.0.iter().map(|(table, frame)| Place { table: *table, frame: *frame, start: 0, length: 0 });
+        places.filter(|place| is_read(*place))
+    }
+}
+
+impl Held {
+    /// Counts what there is, and the reads of a fetch of all branches as a fetch plans them.
+    async fn of(repo: &Repo, survey: &Survey<'_>) -> Result<Self, Error> {
+        let mut held = Self::default();
+        for (large, _) in survey.large() {
+            held.large.count += 1;
+            held.large.bytes += large.size;
+        }
+        let links = survey.links(repo.heads.values()).await?;
+        let mut reached = survey.no_commits();
+        links.reach(repo.heads.values().filter_map(|head| links.position(head)), &mut reached);
+
+        let (mut of_commits, mut of_snapshots, mut of_objects) = <(Frames, Frames, Frames)>::default();
+        let mut named = survey.no_records(Section::Snapshots);
+        let mut keys = HashSet::new();
+        let mut commits = survey.commits().await?;
+        while let Some(copy) = commits.next().await? {
+            if links.first(copy.position) != copy.position {
+                continue;
+            }
+            held.commits += 1;
+            if reached.contains(copy.position as usize) {
+                held.fetch.raw += u64::from(copy.place.length);
+                of_commits.add(copy.place);
+                keys.extend(copy.snapshot);
+            }
+            if keys.len() >= AT_ONCE {
+                survey.find(Section::Snapshots, &mut keys, &mut named).await?;
+            }
+        }
+        survey.find(Section::Snapshots, &mut keys, &mut named).await?;
+        let mut snapshots = survey.records(Section::Snapshots).await?;
+        while let Some((_, record)) = snapshots.next().await? {
+            let Some(copy) = record.first() else { continue };
+            held.snapshots += 1;
+            if let HeldAs::Packed(place) = copy.held
+                && named.contains(record.number)
+            {
+                held.fetch.raw += copy.length;
+                of_snapshots.add(place);
+            }
+        }
+        let mut objects = survey.records(Section::Objects).await?;
+        while let Some((_, record)) = objects.next().await? {
+            let Some(copy) = record.first() else { continue };
+            held.objects += 1;
+            if !record.is_reached() {
+                continue;
+            }
+            held.fetch.raw += copy.length;
+            match copy.held {
+                HeldAs::Packed(place) => of_objects.add(place),
+                _ => {
+                    held.fetch.gets += copy.length.div_ceil(LARGE_READ);
+                    held.fetch.stored += copy.length;
+                }
+            }
+        }
+        // What lies in a small pack comes with its table.
+        let small: HashSet<PackId> =
+            repo.packs.iter().filter(|(_, pack)| pack.size <= WHOLE_BYTES).map(|(pack, _)| *pack).collect();
+        let is_read = |place: Place| survey.frame(place).is_none_or(|frame| !small.contains(&frame.pack));
+        let history: Vec<Place> = of_commits.places(&is_read).chain(of_snapshots.places(&is_read)).collect();
+        for places in [history, of_objects.places(&is_read).collect()] {
+            let (gets, stored) = reads(|place| survey.frame(place), &places)?;
+            held.fetch.gets += gets;
+            held.fetch.stored += stored;
+        }
+        Ok(held)
+    }
+}
+
+fn stats(
+    repo: &Repo,
+    listing: &Listing,
+    survey: &Survey<'_>,
+    held: &Held,
+    found: Option<(Files, Files)>,
+) -> Result<Stats, Error> {
+    let packs = || survey.packs().iter().filter(|(_, summary)| summary.condemned_at.is_none());
+    let mut sizes: Vec<u64> = packs().map(|(_, summary)| summary.size).collect();
     sizes.sort_unstable();
-    let pack_bytes = sizes.iter().sum();
-    let large = Files { count: index.large().len() as u64, bytes: index.large().iter().map(|large| large.size).sum() };
+    let pack_bytes = sizes.iter().sum::<u64>();
+    let index_bytes = listing.indexes.iter().map(|index| index.summary.table.length).sum::<u64>();
     let beyond = |found: Files, named: Files| Files {
         count: found.count.saturating_sub(named.count),
         bytes: found.bytes.saturating_sub(named.bytes),
     };
-    let named = Files { count: sizes.len() as u64, bytes: pack_bytes };
-    let garbage = packs.zip(objects).map(|(packs, objects)| {
-        let (packs, objects) = (beyond(packs, named), beyond(objects, large));
+    let named =
+        Files { count: (sizes.len() + listing.indexes.len()) as u64, bytes: pack_bytes.saturating_add(index_bytes) };
+    let garbage = found.map(|(packs, objects)| {
+        let (packs, objects) = (beyond(packs, named), beyond(objects, held.large));
         Files { count: packs.count + objects.count, bytes: packs.bytes + objects.bytes }
     });
-    let listed: HashSet<PackId> = packs_listed.map(|(pack, _)| *pack).collect();
-    let frames = index.frames().iter().filter(|frame| listed.contains(&frame.pack));
+    let listed: HashSet<PackId> = packs().map(|(pack, _)| *pack).collect();
+    let frames = survey.frames().filter(|frame| listed.contains(&frame.pack));
     let raw = frames.map(|frame| u64::from(frame.frame.raw_length)).sum::<u64>();
-    let (commits, snapshots, objects) = index.counts();
-    let stored_bytes = pack_bytes + large.bytes;
+    let stored_bytes = pack_bytes + index_bytes + held.large.bytes;
     Ok(Stats {
         repo_id: repo.id.clone(),
         branches: repo.heads.len() as u64,
-        commits: commits as u64,
-        snapshots: snapshots as u64,
-        objects: objects as u64,
-        raw_bytes: raw + large.bytes,
+        commits: held.commits,
+        snapshots: held.snapshots,
+        objects: held.objects,
+        raw_bytes: raw + held.large.bytes,
         stored_bytes,
         dollars_a_month: s3_month(stored_bytes),
         packs: PackStats {
@@ -196,47 +303,10 @@ fn stats(repo: &Repo, index: &Catalog, packs: Option<Files>, objects: Option<Fil
             largest: sizes.last().copied().unwrap_or_default(),
             median: sizes.get(sizes.len() / 2).copied().unwrap_or_default(),
         },
-        large,
+        large: held.large,
         garbage,
-        clone: clone_stats(repo, index)?,
+        clone: clone_stats(repo, &held.fetch),
     })
-}
-
-/// The reads of a fetch of all branches, planned as a fetch plans them.
-fn fetch_reads(repo: &Repo, index: &Catalog) -> Result<FetchReads, Error> {
-    let heads: Vec<&CommitId> = repo.heads.values().collect();
-    let commits = index.graph().difference(heads, Vec::<&CommitId>::new()).commits;
-    let entries = || commits.iter().filter_map(|id| index.graph().payload(id));
-    let mut history: Vec<Place> = entries().map(|entry| entry.place).collect();
-    let distinct: HashSet<&SnapshotId> = entries().filter_map(|entry| entry.snapshot.as_ref()).collect();
-    let mut snapshots: Vec<Place> = distinct.into_iter().filter_map(|id| index.snapshot(id)).collect();
-    snapshots.sort_unstable();
-    history.extend(snapshots);
-    let mut objects = Vec::new();
-    let mut reads_of = FetchReads::default();
-    for place in index.reached_objects() {
-        match place {
-            ObjectPlace::Packed(place) => objects.push(place),
-            ObjectPlace::Large(large) => {
-                reads_of.gets += large.size.div_ceil(LARGE_READ);
-                reads_of.stored += large.size;
-                reads_of.raw += large.size;
-            }
-        }
-    }
-    objects.sort_unstable();
-    // What lies in a small pack comes with its table.
-    let small: HashSet<PackId> =
-        repo.packs.iter().filter(|(_, pack)| pack.size <= WHOLE_BYTES).map(|(pack, _)| *pack).collect();
-    let is_read = |place: &Place| index.frame(*place).is_none_or(|frame| !small.contains(&frame.pack));
-    for mut places in [history, objects] {
-        reads_of.raw += places.iter().map(|place| u64::from(place.length)).sum::<u64>();
-        places.retain(is_read);
-        let (gets, stored) = reads(|place| index.frame(place), &places)?;
-        reads_of.gets += gets;
-        reads_of.stored += stored;
-    }
-    Ok(reads_of)
 }
 
 /// The GETs that a clone makes for the table of a pack, and their bytes; of a larger table, about.
@@ -248,8 +318,7 @@ fn table_reads(pack: &PackSummary) -> (u64, u64) {
     }
 }
 
-fn clone_stats(repo: &Repo, index: &Catalog) -> Result<CloneStats, Error> {
-    let fetch = fetch_reads(repo, index)?;
+fn clone_stats(repo: &Repo, fetch: &FetchReads) -> CloneStats {
     let (branches, packs) = (repo.heads.len() as u64, repo.packs.len() as u64);
     // Of both requests the repo and its branches, and of the second its packs.
     let units = 2 * (read_units(META_BYTES) + read_units(branches * REF_BYTES)) + read_units(packs * PACK_BYTES);
@@ -272,9 +341,9 @@ fn clone_stats(repo: &Repo, index: &Catalog) -> Result<CloneStats, Error> {
             dollars: (requests + storage).dollars(),
         }
     };
-    Ok(CloneStats {
+    CloneStats {
         warm: cost(5, units, fetch.gets, fetch.stored),
         // Both functions look for the name, and the second reads every table.
         cold: cost(7, units + 2 * read_units(NAME_BYTES), fetch.gets + table_gets, fetch.stored + table_bytes),
-    })
+    }
 }

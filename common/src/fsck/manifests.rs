@@ -11,6 +11,7 @@ use super::finding::{Mend, Problem};
 use super::frames::read;
 use super::packs::open_pack;
 use super::record::{Opened, open};
+use super::references::Named;
 use crate::id::{ObjectKey, SnapshotId};
 use crate::pack::{Contents, Kind, PackId};
 use crate::service::compute;
@@ -29,7 +30,8 @@ struct Wrong {
 }
 
 impl Check<'_> {
-    pub(super) async fn check_manifests(&mut self) -> Result<(), Error> {
+    /// Reads all manifests. A first look only takes down what they name.
+    pub(super) async fn check_manifests(&mut self, mut named: Option<&mut Named<'_, '_>>) -> Result<(), Error> {
         // What findings touch so far; what is missing is touched as it is found.
         let mut affected: HashSet<ObjectKey> = HashSet::new();
         for pending in &self.pending {
@@ -50,7 +52,8 @@ impl Check<'_> {
             if let Some(contents) = opening.contents {
                 let number = self.order.binary_search(&pack).unwrap_or_default();
                 let number = u32::try_from(number).map_err(Error::fault)?;
-                self.check_manifests_of(number, pack, &contents, &mut affected, &mut seen).await?;
+                let seen = (&mut affected, &mut seen);
+                self.check_manifests_of(number, pack, &contents, named.as_deref_mut(), seen).await?;
             }
         }
         Ok(())
@@ -61,8 +64,8 @@ impl Check<'_> {
         number: u32,
         pack: PackId,
         contents: &Contents,
-        affected: &mut HashSet<ObjectKey>,
-        seen: &mut HashSet<ObjectKey>,
+        mut named: Option<&mut Named<'_, '_>>,
+        (affected, seen): (&mut HashSet<ObjectKey>, &mut HashSet<ObjectKey>),
     ) -> Result<(), Error> {
         let (store, repo) = (Arc::clone(self.store), self.subject.id.clone());
         let kinds = [Kind::Snapshots, Kind::SnapshotsAhead];
@@ -81,6 +84,10 @@ impl Check<'_> {
                     match compute(|| open(&id, record, self.options.ids)) {
                         Ok(Opened::Snapshot(snapshot)) => {
                             let is_ahead = kind == Some(Kind::SnapshotsAhead);
+                            if let Some(named) = &mut named {
+                                named.take(&snapshot, is_ahead).await?;
+                                continue;
+                            }
                             let wrong = compute(|| self.compare(&snapshot, is_ahead, affected));
                             self.take(snapshot.snapshot_id, is_ahead, wrong, affected, seen);
                         }

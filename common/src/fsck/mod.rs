@@ -2,8 +2,11 @@
 //!
 //! A check goes through the repo in this order, so that what lands meanwhile is not taken for damage: branches, tags,
 //! releases and the push log; the list of packs; what S3 lists; then the packs one by one, and at last the manifests of
-//! snapshots. It reads as a stream: besides the ids of all records ([`catalog`]) it holds one pack's index and a few
-//! mebibytes of frames.
+//! snapshots. It reads as a stream, and holds what one pack lists and a few mebibytes of frames.
+//!
+//! A first look ends at the first damage. What names what it finds in the tables (`references`), so its memory hardly
+//! depends on how many records there are. Only where something is damaged does a second look begin, which knows the ids of
+//! all records ([`catalog`]) and so can say what depends on what.
 //!
 //! - [`finding`] is what it finds, as data.
 //! - `items` checks the table, [`log`] what the push log says of branches.
@@ -23,6 +26,7 @@ pub mod log;
 mod manifests;
 mod packs;
 pub mod record;
+mod references;
 pub mod repair;
 mod unlisted;
 
@@ -242,6 +246,16 @@ struct Check<'c> {
     /// The snapshots that name an object which some finding touches.
     named_by: HashMap<ObjectKey, Vec<SnapshotId>>,
     diagnosis: Diagnosis,
+    look: Look,
+}
+
+/// How a check looks at a repo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// Until the first damage, without a catalog.
+    First,
+    /// At all of it, with a catalog.
+    Whole,
 }
 
 /// The repo of a name, even if half of what says so is gone: none when nothing says that there is one.
@@ -267,8 +281,12 @@ pub async fn find(store: &Store, owner: &Slug, slug: &Slug) -> Result<Option<Sub
 /// When a store does not answer; and [`Error::Unavailable`] when the repo's packs are replaced faster than they can be
 /// read.
 pub async fn check(store: &Arc<Store>, subject: &Subject, options: Options, watch: Watch<'_>) -> Result<Report, Error> {
+    let mut first = Check::new(store, subject, options, watch, Look::First);
+    if first.is_whole().await? {
+        return Ok(first.report());
+    }
     for _ in 0..ATTEMPTS {
-        let mut check = Check::new(store, subject, options, watch);
+        let mut check = Check::new(store, subject, options, watch, Look::Whole);
         check.run().await?;
         if check.has_damage() && check.was_rewritten().await? {
             continue;
@@ -279,7 +297,7 @@ pub async fn check(store: &Arc<Store>, subject: &Subject, options: Options, watc
 }
 
 impl<'c> Check<'c> {
-    fn new(store: &'c Arc<Store>, subject: &Subject, options: Options, watch: Watch<'c>) -> Self {
+    fn new(store: &'c Arc<Store>, subject: &Subject, options: Options, watch: Watch<'c>, look: Look) -> Self {
         Self {
             store,
             subject: subject.clone(),
@@ -300,7 +318,26 @@ impl<'c> Check<'c> {
             stored_objects: BTreeMap::new(),
             named_by: HashMap::new(),
             diagnosis: Diagnosis::default(),
+            look,
         }
+    }
+
+    /// Looks until the first damage. Whether there is none: then nothing else will be found.
+    async fn is_whole(&mut self) -> Result<bool, Error> {
+        let meta = self.check_items().await?;
+        self.list_stored().await?;
+        self.open_indexes().await?;
+        self.check_packs().await?;
+        if self.has_damage() {
+            return Ok(false);
+        }
+        self.check_indexes().await?;
+        self.take_names(meta.as_ref());
+        if self.has_damage() || !self.are_references_whole().await? {
+            return Ok(false);
+        }
+        self.look_through_unlisted().await?;
+        Ok(!self.has_damage())
     }
 
     async fn run(&mut self) -> Result<(), Error> {
@@ -311,11 +348,15 @@ impl<'c> Check<'c> {
         self.check_indexes().await?;
         self.check_names(meta.as_ref());
         self.check_graph();
-        if self.options.is_deep || self.has_damage() || self.has_unlisted_packs() {
-            self.check_manifests().await?;
+        if self.reads_manifests() {
+            self.check_manifests(None).await?;
         }
         self.want_what_is_lost();
         self.look_through_unlisted().await
+    }
+
+    fn reads_manifests(&self) -> bool {
+        self.options.is_deep || self.has_damage() || self.has_unlisted_packs()
     }
 
     fn has_damage(&self) -> bool {
@@ -411,7 +452,9 @@ impl<'c> Check<'c> {
                 self.counts.unhashed
             ));
         }
-        (self.counts.commits, self.counts.snapshots, self.counts.objects) = catalog.len();
+        if self.look == Look::Whole {
+            (self.counts.commits, self.counts.snapshots, self.counts.objects) = catalog.len();
+        }
         Report {
             repo_id: self.subject.id,
             name: self.subject.name.map(|(owner, slug)| format!("{owner}/{slug}")),
@@ -424,8 +467,8 @@ impl<'c> Check<'c> {
         }
     }
 
-    /// Compares branches, tags and releases with the commits that there are.
-    fn check_names(&mut self, meta: Option<&MetaItem>) {
+    /// Leaves the names that have to name a commit that there is.
+    fn take_names(&mut self, meta: Option<&MetaItem>) {
         if let Some(meta) = meta {
             self.check_default_branch(meta);
         }
@@ -434,6 +477,11 @@ impl<'c> Check<'c> {
             self.names.retain(|(name, _)| name.starts_with(REF_PREFIX));
             self.logged.clear();
         }
+    }
+
+    /// Compares branches, tags and releases with the commits that there are.
+    fn check_names(&mut self, meta: Option<&MetaItem>) {
+        self.take_names(meta);
         let logged = std::mem::take(&mut self.logged);
         for (name, commit) in self.names.clone().into_iter().chain(logged) {
             let record = RecordId::Commit(commit.clone());

@@ -9,7 +9,7 @@ use super::catalog::{RecordId, Touched, ids, large_objects};
 use super::finding::{Mend, Problem};
 use super::frames::{Read, read, reason};
 use super::record::{Opened, open};
-use super::{Check, Fix, ListedBy};
+use super::{Check, Fix, ListedBy, Look};
 use crate::id::{CommitId, ObjectKey, RepoId};
 use crate::pack::index::{FOOTER_LENGTH, SKIPPABLE_HEADER, decode_footer, decode_table, skippable_header};
 use crate::pack::{Contents, GraphSection, Kind, PackId, PackSummary, PackedCommit, TableExtent};
@@ -170,8 +170,11 @@ impl Check<'_> {
         for (number, pack) in packs.into_iter().enumerate() {
             self.tell("packs", number as u64, total);
             let number = u32::try_from(number).map_err(Error::fault)?;
-            if let Some(contents) = self.check_pack(number, pack.id, pack.by).await? {
-                reached.extend(contents.reached);
+            let contents = self.check_pack(number, pack.id, pack.by).await?;
+            match self.look {
+                Look::First if self.has_damage() => return Ok(()),
+                Look::First => {}
+                Look::Whole => reached.extend(contents.into_iter().flat_map(|contents| contents.reached)),
             }
         }
         // A note of an object that was dropped as garbage stays in its pack and harms nobody. What a manifest names and no
@@ -249,7 +252,9 @@ impl Check<'_> {
         let Some(contents) = opening.contents else {
             return Ok(None);
         };
-        self.diagnosis.catalog.add(number, opening.graph.as_ref(), &contents);
+        if self.look == Look::Whole {
+            self.diagnosis.catalog.add(number, opening.graph.as_ref(), &contents);
+        }
         if self.options.is_deep {
             self.check_frames(number, pack, opening.graph.as_ref(), &contents).await?;
         }

@@ -16,10 +16,11 @@ use crate::id::{ObjectKey, SnapshotId};
 const LEVEL: i32 = 3;
 
 /// How many raw bytes a frame of each kind may have before it is closed. A larger frame compresses better, a smaller
-/// one has less to read when little of it is wanted; a record of more bytes has a frame of its own.
+/// one has less to read when little of it is wanted; a record of more bytes has a frame of its own. Neighbouring commits
+/// have little in common, and so gain little from a large frame.
 const fn frame_target(kind: Kind) -> usize {
     match kind {
-        Kind::Commits => 1 << 20,
+        Kind::Commits => 256 << 10,
         Kind::Snapshots | Kind::SnapshotsAhead => 4 << 20,
         Kind::Objects | Kind::ObjectsAhead => 2 << 20,
     }

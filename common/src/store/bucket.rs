@@ -95,7 +95,9 @@ impl Bucket {
                 .send()
                 .await;
             let got = got.map_err(|error| match error.code() {
-                Some("NoSuchKey" | "InvalidRange") => {
+                // The last of these is what the embedded S3 answers where a file cannot be read. S3 itself has it for objects
+                // that were moved to an archive, and for both a person has to do something.
+                Some("NoSuchKey" | "InvalidRange" | "InvalidObjectState") => {
                     Error::Damaged(format!("{key} does not have the bytes {range:?}"))
                 }
                 _ => Error::from_sdk(error),

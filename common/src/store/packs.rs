@@ -9,9 +9,7 @@ use bytes::Bytes;
 use super::bucket::Part;
 use super::{Error, FIRST_PAUSE, Store};
 use crate::id::RepoId;
-use crate::pack::index::decode_table;
-use crate::pack::{Contents, GraphSection, PackId, PackSummary, WrittenPack};
-use crate::service::compute;
+use crate::pack::{PackId, PackSummary, WrittenPack};
 
 /// Attempts at a PUT that S3 calls concurrent with another on the same key.
 const PUT_ATTEMPTS: usize = 4;
@@ -125,20 +123,5 @@ impl Store {
     /// Reads a part of an S3 object, of the version that has this ETag if it is one that may change.
     pub(crate) async fn get_range(&self, key: &str, etag: Option<&str>, range: Range<u64>) -> Result<Bytes, Error> {
         self.bucket.get_range(key, etag, range).await
-    }
-
-    /// Reads the whole table of a pack: its commits, and what it holds and where.
-    pub(super) async fn read_table(
-        &self,
-        repo: &RepoId,
-        pack: PackId,
-        summary: &PackSummary,
-    ) -> Result<(PackId, GraphSection, Contents), Error> {
-        let stored = match self.bucket.remembered(pack, Part::Table) {
-            Some(stored) => stored,
-            None => self.get_pack_range(repo, pack, summary.table.range()).await?,
-        };
-        let (graph, contents) = compute(|| decode_table(pack, &summary.table, stored))?;
-        Ok((pack, graph, contents))
     }
 }

@@ -16,7 +16,7 @@
 //! modification is the file's own.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, File, Metadata, TryLockError},
     io::{self, Read, Seek, SeekFrom, Write},
     ops::Range,
     path::{Path, PathBuf},
@@ -91,6 +91,11 @@ impl Disk {
         match tokio::task::spawn_blocking(move || work(&directory)).await {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(Failure::Refused(refusal))) => Err(refusal),
+            // No answer that a client would try again for.
+            Ok(Err(Failure::Io(error))) if is_damage(&error) => {
+                tracing::error!(%error, doing, "the file of an object cannot be read");
+                Err(s3_error!(InvalidObjectState, "the object cannot be read"))
+            }
             Ok(Err(Failure::Io(error))) => Err(internal(doing, error)),
             Err(panicked) => Err(internal(doing, panicked)),
         }
@@ -241,9 +246,13 @@ impl Directory {
 
         let mut entries = Vec::with_capacity(keys.len());
         for key in keys {
-            if let Some((_, entry)) = open(&bucket, &key)? {
-                entries.push((key.into_string(), entry));
-            }
+            let entry = match open(&bucket, &key) {
+                Ok(opened) => opened.map(|(_, entry)| entry),
+                // One that cannot be read does not hide the others.
+                Err(error) if is_damage(&error) => Some(damaged(&fs::metadata(bucket.join(key.file_name()))?)?),
+                Err(error) => return Err(error.into()),
+            };
+            entries.extend(entry.map(|entry| (key.into_string(), entry)));
         }
         Ok(Page { entries, more })
     }
@@ -258,24 +267,41 @@ fn check(bucket: &Path, key: &Key, condition: &Condition) -> Result<(), Failure>
     Ok(condition.check(current.as_ref())?)
 }
 
-/// Opens an object's file and reads its footer. `None` if there is no such file.
+/// Opens an object's file and reads its footer. `None` if there is no such file. Of a file that has lost its footer all
+/// bytes are taken for the object's: whoever reads it has checksums of its own.
 fn open(bucket: &Path, key: &Key) -> io::Result<Option<(File, Entry)>> {
     let mut file = match File::open(bucket.join(key.file_name())) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened?,
     };
-    let damaged = || {
-        let key = key.as_str();
-        io::Error::new(io::ErrorKind::InvalidData, format!("the file of {key:?} is not an object, or is damaged"))
-    };
     let metadata = file.metadata()?;
-    let size = metadata.len().checked_sub(FOOTER as u64).ok_or_else(damaged)?;
-    let mut footer = [0; FOOTER];
-    file.seek(SeekFrom::Start(size))?;
-    file.read_exact(&mut footer)?;
-    let digest = parse_footer(&footer).filter(|digest| digest.size == size).ok_or_else(damaged)?;
-    let entry = Entry { digest, modified: metadata.modified()? };
+    let mut digest = None;
+    if let Some(size) = metadata.len().checked_sub(FOOTER as u64) {
+        let mut footer = [0; FOOTER];
+        file.seek(SeekFrom::Start(size))?;
+        file.read_exact(&mut footer)?;
+        digest = parse_footer(&footer).filter(|digest| digest.size == size);
+    }
+    let entry = match digest {
+        Some(digest) => Entry { digest, modified: metadata.modified()? },
+        None => {
+            tracing::error!(key = key.as_str(), "the file of an object is cut off or damaged");
+            damaged(&metadata)?
+        }
+    };
     Ok(Some((file, entry)))
+}
+
+/// What is known of an object whose file is damaged. Its checksum is none that an empty file has.
+fn damaged(metadata: &Metadata) -> io::Result<Entry> {
+    let digest = Digest { size: metadata.len(), md5: [0; 16], crc32: [0xFF; 4] };
+    Ok(Entry { digest, modified: metadata.modified()? })
+}
+
+/// Whether a file cannot be read now, nor when it is tried again.
+fn is_damage(error: &io::Error) -> bool {
+    const EIO: i32 = 5;
+    error.kind() == io::ErrorKind::PermissionDenied || error.raw_os_error() == Some(EIO)
 }
 
 fn footer(digest: &Digest) -> Vec<u8> {

@@ -7,6 +7,7 @@ use common::fsck::finding::Problem;
 use common::fsck::repair::{Action, repair};
 use common::store::compact::{GRACE, Limits};
 use common::store::garbage;
+use local::router::Function;
 use tests::history::{self, Builder, History};
 
 use crate::fsck::song::{check, store, subject};
@@ -58,6 +59,8 @@ async fn requests_look_into_one_index_of_packs_that_are_not_written_again() {
     assert_eq!(files(&cloud, "song").await, (4, 1));
     cloud.assert_holds("song", &history, &main_at(&ids[3])).await;
     assert_whole(&cloud, "song").await;
+    let stats = process.get(Function::Stats, "song").await.expect(200);
+    assert_eq!((&stats["packs"]["count"], &stats["garbage"]["count"]), (&4.into(), &0.into()), "{stats}");
 
     // A process that knows the packs, and one that has just started, push onto what the index answers for.
     push_each(&process, "song", &history, &ids[4..6], known).await;

@@ -21,7 +21,7 @@ pub(super) const MAX_BYTES: u64 = 48 << 20;
 /// Tables that are merged into one index at a time, at least: few writes, and few tables to look into.
 const LEAST_TABLES: usize = 2;
 /// Records that one step merges: what is known of each is in memory.
-pub(super) const MAX_RECORDS: u64 = 200_000;
+pub(super) const MAX_RECORDS: u64 = 100_000;
 /// By how much a pack has to be larger than all newer ones together.
 const RATIO: u64 = 2;
 

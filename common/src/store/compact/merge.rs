@@ -13,6 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
+use super::catalog::Catalog;
 use super::order;
 use crate::id::{ObjectKey, RepoId, SnapshotId};
 use crate::pack::index::FrameRecords;
@@ -21,7 +22,6 @@ use crate::pack::{
     self, Contents, Elsewhere, GraphSection, PackId, PackSummary, PackWriter, PackedCommit, WrittenPack,
 };
 use crate::service::compute;
-use crate::store::catalog::Catalog;
 use crate::store::garbage::Garbage;
 use crate::store::view::{ObjectPlace, PackFrame, Place};
 use crate::store::{Error, Store};
@@ -260,7 +260,7 @@ impl Records {
                     FrameRecords::Commits(list) => {
                         for ((id, length), node) in list.into_iter().zip(&mut nodes) {
                             let place = place(length);
-                            if index.graph().payload(&id).is_some_and(|entry| entry.place == place) {
+                            if index.graph().payload(&id) == Some(&place) {
                                 commits.push((node, place));
                             }
                         }
@@ -332,14 +332,14 @@ impl Records {
             let split = |queue: Vec<T>| queue.into_iter().partition::<Vec<T>, _>(|record| !is_garbage(record));
             queues.into_iter().map(split).unzip()
         }
-        let is_snapshot = |(id, _): &(SnapshotId, Place)| garbage.snapshots.contains(id);
-        let is_object = |(key, _): &(ObjectKey, Place)| garbage.objects.contains(key);
-        let commits = split(self.commits, |(commit, _)| garbage.commits.contains(&commit.id));
+        let is_snapshot = |(id, _): &(SnapshotId, Place)| garbage.has_snapshot(id);
+        let is_object = |(key, _): &(ObjectKey, Place)| garbage.has_object(key);
+        let commits = split(self.commits, |(commit, _)| garbage.has_commit(&commit.id));
         let snapshots = split(self.snapshots, is_snapshot);
         let snapshots_ahead = split(self.snapshots_ahead, is_snapshot);
         let objects = split(self.objects, is_object);
         let objects_ahead = split(self.objects_ahead, is_object);
-        let large = self.large.into_iter().partition(|(_, key, _)| !garbage.objects.contains(key));
+        let large = self.large.into_iter().partition(|(_, key, _)| !garbage.has_object(key));
         let kept = Self {
             commits: commits.0,
             snapshots: snapshots.0,

@@ -10,6 +10,7 @@
 //! a later sweep finds. Of two runs at once one meets packs that are gone, in the transaction, and ends. A push touches
 //! other items than a merge, and neither waits for the other. Nothing is deleted that an item names.
 
+mod catalog;
 mod choose;
 pub(super) mod merge;
 mod order;

@@ -1,19 +1,22 @@
 //! Deletes packs that were merged long enough ago, and what no item names.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
-use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::de::IgnoredAny;
 
 use super::{GRACE, ORPHANS_KEPT};
-use crate::id::RepoId;
-use crate::pack::{Contents, GraphSection, PackId, PackSummary};
+use crate::id::{CommitId, Id, ObjectKey, RepoId};
+use crate::pack::PackId;
+use crate::store::index::Listing;
 use crate::store::items::{
     GARBAGE, Key, PK, REF_PREFIX, RETIRED_PREFIX, RefItem, RetiredItem, SET_ASIDE_PREFIX, SK, SWEEP, repo_of,
 };
+use crate::store::survey::{Held, Survey};
 use crate::store::{Error, Store, large, packs};
+use crate::table::{self, Section};
 use crate::wire::limits::{MAX_BRANCHES, MAX_PACKS};
 
 /// S3 objects of each kind that one sweep looks at. What is behind them in the order of their names is not found.
@@ -82,7 +85,7 @@ impl Store {
         // What a request lists that began before its pack was dropped is read for as long as that.
         let is_read = retired.iter().any(|(_, item)| item.has_large && !is_over(item, now));
         let old_objects = if is_read { HashSet::new() } else { old_objects.into_iter().collect() };
-        let orphans = self.orphans(repo, &named, unnamed, old_objects).await?;
+        let orphans = self.orphans(repo, &listing, unnamed, old_objects).await?;
 
         let packs = retired_keys.len() as u64;
         let deleted = packs + orphans.len() as u64;
@@ -183,27 +186,21 @@ impl Store {
     async fn orphans(
         &self,
         repo: &RepoId,
-        named: &[(PackId, PackSummary)],
+        listing: &Listing,
         unnamed: HashSet<String>,
         mut objects: HashSet<String>,
     ) -> Result<HashSet<String>, Error> {
         // A push that has landed since the packs were listed puts it off to the next sweep.
         let heads = self.query::<RefItem>(repo, REF_PREFIX, MAX_BRANCHES).await?;
         let aside = self.set_aside(repo).await?;
-        let (mut commits, mut parents) = (HashSet::new(), HashSet::new());
-        let mut tables = self.read_tables(repo, named);
-        while let Some(read) = tables.next().await {
-            let (pack, graph, contents) = read?;
-            forget_listed(&mut objects, repo, pack, &contents);
-            for node in graph.0 {
-                parents.extend(node.parents);
-                commits.insert(node.id);
-            }
-        }
-        if !parents.is_subset(&commits) || heads.iter().any(|(_, branch)| !commits.contains(&branch.head)) {
+        let survey = self.survey(repo, listing).await?;
+        let heads: Vec<CommitId> = heads.into_iter().map(|(_, branch)| branch.head).collect();
+        let links = survey.links(&heads).await?;
+        if !links.is_whole() || heads.iter().any(|head| links.position(head).is_none()) {
             tracing::warn!(%repo, "something is missing, and so nothing is deleted that no item names: musehub fsck");
             return Ok(HashSet::new());
         }
+        forget_listed(&mut objects, repo, &survey).await?;
         objects.extend(unnamed);
         objects.retain(|key| !aside.iter().any(|pack| key.contains(pack.as_str())));
         Ok(objects)
@@ -215,16 +212,6 @@ impl Store {
         Ok(aside.into_iter().map(|(pack, _)| pack).collect())
     }
 
-    fn read_tables<'a>(
-        &'a self,
-        repo: &'a RepoId,
-        packs: &[(PackId, PackSummary)],
-    ) -> impl Stream<Item = Result<(PackId, GraphSection, Contents), Error>> + Unpin + 'a {
-        let reads = stream::iter(packs.to_vec())
-            .map(move |(pack, summary)| async move { self.read_table(repo, pack, &summary).await });
-        Box::pin(reads.buffer_unordered(PARALLEL))
-    }
-
     /// The keys among these that are no pack's large objects.
     ///
     /// # Errors
@@ -233,23 +220,35 @@ impl Store {
         if keys.is_empty() {
             return Ok(keys);
         }
-        let named = self.packs(repo).await?;
-        let mut tables = self.read_tables(repo, &named);
-        while let Some(read) = tables.next().await {
-            let (pack, _, contents) = read?;
-            forget_listed(&mut keys, repo, pack, &contents);
-        }
+        let survey = self.survey(repo, &self.listing(repo).await?).await?;
+        forget_listed(&mut keys, repo, &survey).await?;
         Ok(keys)
     }
 }
 
-/// Takes the keys of the large objects that a pack lists out of these.
-fn forget_listed(keys: &mut HashSet<String>, repo: &RepoId, pack: PackId, contents: &Contents) {
-    let own = contents.large.iter().map(|(key, _)| (pack, key));
-    let inherited = contents.inherited.iter().map(|(pack, key, _)| (*pack, key));
-    for (pack, key) in own.chain(inherited) {
-        keys.remove(&large::key(repo, pack, key));
+/// Takes the S3 keys of the large objects that packs list out of these.
+async fn forget_listed(keys: &mut HashSet<String>, repo: &RepoId, survey: &Survey<'_>) -> Result<(), Error> {
+    if keys.is_empty() {
+        return Ok(());
     }
+    let prefix = large::prefix(repo);
+    let parsed = |key: &String| {
+        let (pack, object) = key.strip_prefix(&prefix)?.split_once('/')?;
+        let object = ObjectKey::from(object.parse::<Id>().ok()?);
+        Some(((PackId::from_string(pack).ok()?, table::Key::of(object.as_ref())), key.clone()))
+    };
+    let unlisted: HashMap<(PackId, table::Key), String> = keys.iter().filter_map(parsed).collect();
+    let mut objects = survey.records(Section::Objects).await?;
+    while let Some((key, record)) = objects.next().await? {
+        for copy in &record.copies {
+            if let Held::Large(large) = copy.held
+                && let Some(listed) = unlisted.get(&(large.pack, key))
+            {
+                keys.remove(listed);
+            }
+        }
+    }
+    Ok(())
 }
 
 fn is_over(item: &RetiredItem, now: u64) -> bool {

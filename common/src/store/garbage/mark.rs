@@ -1,41 +1,73 @@
-//! What a repo holds, and what of it is reached.
+//! What a repo holds, and what of it is needed.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use fixedbitset::FixedBitSet;
 use serde::Deserialize;
 
-use super::PutOff;
-use crate::id::{CommitId, ObjectKey, RepoId, SnapshotId};
-use crate::pack::index::FrameRecords;
-use crate::pack::{Contents, GraphSection, Kind, PackId, PackSummary};
-use crate::store::catalog::Catalog;
+use super::{Garbage, PutOff};
+use crate::id::{CommitId, RepoId};
 use crate::store::items::{LOG_PREFIX, REF_PREFIX, RELEASE_PREFIX, RefItem, TAG_PREFIX};
+use crate::store::survey::{AT_ONCE, Links, RecordCopy, Survey};
 use crate::store::{Error, Store};
+use crate::table::{Key, Section};
 use crate::wire::limits::{MAX_BRANCHES, MAX_RELEASES_OF_REPO, MAX_TAGS_OF_REPO};
 use crate::wire::record::Snapshot;
 
-/// Tables read at the same time.
-const PARALLEL_READS: usize = 16;
 /// Lines of the push log within the retention. With more, the repo has been pushed to once a second for all of it.
 const MAX_LINES: usize = 2_600_000;
 /// By how much the clocks of those who name things may differ, in milliseconds.
 const CLOCKS_DIFFER_MS: u64 = 60 * 60 * 1_000;
 
-/// A pack and what it lists.
-pub(super) struct Held {
-    pub(super) pack: PackId,
-    pub(super) summary: PackSummary,
-    pub(super) graph: GraphSection,
-    pub(super) contents: Contents,
+/// What a pack is in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// All of it is kept.
+    Kept,
+    /// What nothing needs may go out of it.
+    Judged,
+    /// Readers have it, and it is neither.
+    Beside,
 }
 
-/// What a repo holds.
-pub(super) struct Holdings {
-    pub(super) packs: Vec<Held>,
-    /// Where it lies.
-    pub(super) index: Catalog,
+/// What of a repo is needed: by commits that have names, and by all that is in packs which are kept.
+pub(super) struct Reach<'s> {
+    survey: &'s Survey<'s>,
+    roles: Vec<Role>,
+    links: Links,
+    commits: Marks,
+    snapshots: Marks,
+    /// Without those that manifests name, until the manifests are read.
+    objects: Marks,
+    /// Whether a pack that is judged has an object that is not kept yet.
+    pub(super) has_judged_objects: bool,
+    /// Whether there is one of those that no branch has reached.
+    pub(super) has_judged_ahead: bool,
+    /// Whether a pack that is kept has an object that no branch has reached.
+    has_kept_ahead: bool,
+}
+
+/// What is known of the commits, the snapshots or the objects.
+struct Marks {
+    /// Those that packs hold which are kept.
+    own: FixedBitSet,
+    /// Those that are needed.
+    needed: FixedBitSet,
+}
+
+/// What of a pack is garbage, before the manifests are read at most.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Share {
+    pub(super) commits: u64,
+    pub(super) snapshots: u64,
+    pub(super) objects: u64,
+    /// Raw bytes of those.
+    pub(super) bytes: u64,
+    /// Raw bytes of the pack.
+    pub(super) of: u64,
+    /// Whether the pack holds what is needed and no pack has that is kept.
+    pub(super) is_needed: bool,
 }
 
 /// The commits that have names.
@@ -59,83 +91,239 @@ struct Line {
     after: CommitId,
 }
 
-impl Held {
-    /// The snapshots that it lists, with the bytes of their records.
-    pub(super) fn snapshots(&self) -> impl Iterator<Item = (&SnapshotId, u32)> {
-        let lists = self.contents.records.iter().filter_map(|records| match records {
-            FrameRecords::Snapshots(list) => Some(list),
-            FrameRecords::Commits(_) | FrameRecords::Objects(_) => None,
-        });
-        lists.flatten().map(|(id, length)| (id, *length))
+impl Marks {
+    fn is_kept(&self, number: usize) -> bool {
+        self.own.contains(number) || self.needed.contains(number)
     }
 
-    /// The objects that it lists, with their sizes, and whether it says that a branch has reached them.
-    pub(super) fn objects(&self) -> impl Iterator<Item = (&ObjectKey, u64, bool)> {
-        let frames = self.contents.frames.iter().zip(&self.contents.records);
-        let packed = frames.flat_map(|(frame, records)| {
-            let list = match records {
-                FrameRecords::Objects(list) => list.as_slice(),
-                FrameRecords::Commits(_) | FrameRecords::Snapshots(_) => &[],
-            };
-            list.iter().map(move |(key, length)| (key, u64::from(*length), frame.kind == Kind::Objects))
-        });
-        let own = self.contents.large.iter().map(|(key, size)| (key, *size, false));
-        let inherited = self.contents.inherited.iter().map(|(_, key, size)| (key, *size, false));
-        packed.chain(own).chain(inherited)
-    }
-
-    /// The commits that it lists, with the bytes of their records.
-    pub(super) fn commits(&self) -> impl Iterator<Item = (&CommitId, u32)> {
-        let lists = self.contents.records.iter().filter_map(|records| match records {
-            FrameRecords::Commits(list) => Some(list),
-            FrameRecords::Snapshots(_) | FrameRecords::Objects(_) => None,
-        });
-        lists.flatten().map(|(id, length)| (id, *length))
+    /// Whether it would be missed without the packs that are judged.
+    fn is_missed(&self, number: usize) -> bool {
+        self.needed.contains(number) && !self.own.contains(number)
     }
 }
 
-impl Holdings {
-    /// These commits and all their ancestors; none if one of those is missing.
-    pub(super) fn history<'a>(&'a self, of: impl IntoIterator<Item = &'a CommitId>) -> Option<HashSet<&'a CommitId>> {
-        let mut waiting: Vec<&CommitId> = of.into_iter().collect();
-        let mut seen: HashSet<&CommitId> = waiting.iter().copied().collect();
-        while let Some(id) = waiting.pop() {
-            waiting.extend(self.index.graph().parents(id)?.into_iter().filter(|parent| seen.insert(parent)));
-        }
-        Some(seen)
+impl Share {
+    /// How many records are garbage.
+    pub(super) const fn records(&self) -> u64 {
+        self.commits + self.snapshots + self.objects
     }
 
-    /// The snapshots of commits; none if one of those is missing.
-    pub(super) fn snapshots_of<'a>(&'a self, commits: &HashSet<&'a CommitId>) -> Option<HashSet<&'a SnapshotId>> {
-        let named = commits.iter().filter_map(|id| self.index.graph().payload(id)?.snapshot.as_ref());
-        named.map(|id| self.index.snapshot(id).map(|_| id)).collect()
+    fn add(&mut self, marks: &Marks, number: usize, bytes: u64, count: impl FnOnce(&mut Self) -> &mut u64) {
+        self.of = self.of.saturating_add(bytes);
+        if !marks.is_kept(number) {
+            self.bytes = self.bytes.saturating_add(bytes);
+            *count(self) += 1;
+        }
+        self.is_needed |= marks.is_missed(number);
+    }
+}
+
+impl<'s> Reach<'s> {
+    /// What is needed, manifests aside. None when something is missing that is named.
+    pub(super) async fn of(survey: &'s Survey<'s>, roles: Vec<Role>, roots: &Roots) -> Result<Option<Self>, Error> {
+        let named = || roots.heads.iter().chain(&roots.labels).chain(&roots.log);
+        let links = survey.links(named()).await?;
+        if !roots.heads.iter().all(|head| links.position(head).is_some()) {
+            return Ok(None);
+        }
+        let none = |section| Marks { own: survey.no_records(section), needed: survey.no_records(section) };
+        let commits = Marks { own: survey.no_commits(), needed: survey.no_commits() };
+        let (snapshots, objects) = (none(Section::Snapshots), none(Section::Objects));
+        let mut reach = Self {
+            survey,
+            roles,
+            links,
+            commits,
+            snapshots,
+            objects,
+            has_judged_objects: false,
+            has_judged_ahead: false,
+            has_kept_ahead: false,
+        };
+        let named = named().filter_map(|id| reach.links.position(id)).collect();
+        if !(reach.find_commits(named).await? && reach.find_snapshots().await?) {
+            return Ok(None);
+        }
+        reach.look_at_objects().await?;
+        Ok(Some(reach))
+    }
+
+    fn is(&self, role: Role, pack: Option<u32>) -> bool {
+        pack.and_then(|pack| self.roles.get(pack as usize)) == Some(&role)
+    }
+
+    /// Marks the commits that are needed. Whether they, and their parents, are all there.
+    async fn find_commits(&mut self, mut from: Vec<u32>) -> Result<bool, Error> {
+        let mut commits = self.survey.commits().await?;
+        while let Some(copy) = commits.next().await? {
+            if self.is(Role::Kept, Some(copy.pack)) {
+                let first = self.links.first(copy.position);
+                self.commits.own.insert(first as usize);
+                // Where ids are not hashes, a copy may name others than the one that counts today.
+                if first != copy.position {
+                    let Some(parents) = self.links.parents(copy.position) else { return Ok(false) };
+                    from.extend(parents);
+                }
+            }
+        }
+        let own = self.commits.own.ones().filter_map(|position| u32::try_from(position).ok());
+        Ok(self.links.reach(from.into_iter().chain(own), &mut self.commits.needed))
+    }
+
+    /// Marks the snapshots that those commits name. Whether they are all there.
+    async fn find_snapshots(&mut self) -> Result<bool, Error> {
+        let mut records = self.survey.records(Section::Snapshots).await?;
+        while let Some((_, record)) = records.next().await? {
+            if record.held().any(|copy| self.is(Role::Kept, copy.pack)) {
+                self.snapshots.own.insert(record.number);
+            }
+        }
+        let mut keys = HashSet::new();
+        let mut commits = self.survey.commits().await?;
+        while let Some(copy) = commits.next().await? {
+            let counts = self.links.first(copy.position) == copy.position;
+            if self.is(Role::Kept, Some(copy.pack)) || counts && self.commits.needed.contains(copy.position as usize) {
+                keys.extend(copy.snapshot);
+            }
+            if keys.len() >= AT_ONCE
+                && !self.survey.find(Section::Snapshots, &mut keys, &mut self.snapshots.needed).await?
+            {
+                return Ok(false);
+            }
+        }
+        self.survey.find(Section::Snapshots, &mut keys, &mut self.snapshots.needed).await
+    }
+
+    async fn look_at_objects(&mut self) -> Result<(), Error> {
+        let mut records = self.survey.records(Section::Objects).await?;
+        while let Some((_, record)) = records.next().await? {
+            let is_reached = record.is_reached();
+            let is_in = |role| record.held().any(|copy| self.is(role, copy.pack));
+            let (is_in_kept, is_in_judged) = (is_in(Role::Kept), is_in(Role::Judged));
+            // What was pushed ahead once more, and what a branch reached only by a pack that may go, would be hidden again.
+            let is_reached_without =
+                record.copies.iter().any(|copy| copy.is_reached && !self.is(Role::Judged, copy.pack));
+            let is_own = is_in_kept && (is_reached_without || !is_reached);
+            self.has_kept_ahead |= !is_reached && is_in_kept;
+            if is_own {
+                self.objects.own.insert(record.number);
+            } else if is_in_judged {
+                self.has_judged_objects = true;
+                self.has_judged_ahead |= !is_reached;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether anything is kept that no branch, tag or release reaches, and that will be garbage: by the tables, without a
+    /// look into manifests.
+    pub(super) fn is_kept_for_now(&self, roots: &Roots) -> bool {
+        let named = roots.heads.iter().chain(&roots.labels).filter_map(|id| self.links.position(id));
+        let mut reached = self.survey.no_commits();
+        let is_whole = self.links.reach(named, &mut reached);
+        !is_whole
+            || self.commits.needed.count_ones(..) > reached.count_ones(..)
+            || self.snapshots.own.difference(&self.snapshots.needed).next().is_some()
+            || self.has_kept_ahead
+    }
+
+    /// Marks the objects that the manifests name of snapshots that are kept. It reads so many raw bytes of those at most.
+    pub(super) async fn read_manifests(
+        &mut self,
+        store: &Arc<Store>,
+        repo: &RepoId,
+        most: u64,
+    ) -> Result<Result<(), PutOff>, Error> {
+        let kept = &self.snapshots.own | &self.snapshots.needed;
+        let mut bytes = 0_u64;
+        let mut records = self.survey.records(Section::Snapshots).await?;
+        while let Some((_, record)) = records.next().await? {
+            let read = record.first().filter(|_| kept.contains(record.number));
+            bytes = bytes.saturating_add(read.map_or(0, |copy| copy.length));
+        }
+        if bytes > most {
+            return Ok(Err(PutOff::TooLarge));
+        }
+        let (mut behind, mut keys) = (None, HashSet::new());
+        loop {
+            let places = self.survey.snapshot_places(&kept, behind).await?;
+            let Some(last) = places.last() else { break };
+            behind = Some(*last);
+            let mut manifests = store.read_records(repo, |place| self.survey.frame(place), &places)?;
+            while let Some(manifest) = manifests.next().await? {
+                let snapshot: Snapshot<'_> =
+                    rmp_serde::from_slice(&manifest).map_err(|error| Error::Damaged(format!("a snapshot: {error}")))?;
+                let objects = snapshot.manifest.entries.iter().map(|(_, object)| object.key());
+                keys.extend(objects.map(|key| Key::of(key.as_ref())));
+                if keys.len() >= AT_ONCE && !self.find_objects(&mut keys).await? {
+                    return Ok(Err(PutOff::Incomplete));
+                }
+            }
+        }
+        let are_all_there = self.find_objects(&mut keys).await?;
+        Ok(if are_all_there { Ok(()) } else { Err(PutOff::Incomplete) })
+    }
+
+    async fn find_objects(&mut self, keys: &mut HashSet<Key>) -> Result<bool, Error> {
+        self.survey.find(Section::Objects, keys, &mut self.objects.needed).await
+    }
+
+    /// What of each pack that is judged is garbage, by the packs' numbers.
+    pub(super) async fn shares(&self) -> Result<Vec<Share>, Error> {
+        let mut shares = vec![Share::default(); self.roles.len()];
+        let mut commits = self.survey.commits().await?;
+        while let Some(copy) = commits.next().await? {
+            if let Some(share) = shares.get_mut(copy.pack as usize) {
+                let first = self.links.first(copy.position) as usize;
+                share.add(&self.commits, first, copy.place.length.into(), |share| &mut share.commits);
+            }
+        }
+        for section in [Section::Snapshots, Section::Objects] {
+            let mut records = self.survey.records(section).await?;
+            while let Some((_, record)) = records.next().await? {
+                for RecordCopy { pack, length, .. } in record.held() {
+                    let share = pack.and_then(|pack| shares.get_mut(pack as usize));
+                    let Some(share) = share else { continue };
+                    match section {
+                        Section::Snapshots => {
+                            share.add(&self.snapshots, record.number, *length, |share| &mut share.snapshots);
+                        }
+                        _ => share.add(&self.objects, record.number, *length, |share| &mut share.objects),
+                    }
+                }
+            }
+        }
+        let judged = |(share, role): (Share, &Role)| if *role == Role::Judged { share } else { Share::default() };
+        Ok(shares.into_iter().zip(&self.roles).map(judged).collect())
+    }
+
+    /// The garbage of some packs, by their numbers.
+    pub(super) async fn garbage_of(&self, packs: &HashSet<u32>) -> Result<Garbage, Error> {
+        let mut garbage = Garbage::default();
+        let mut commits = self.survey.commits().await?;
+        while let Some(copy) = commits.next().await? {
+            if packs.contains(&copy.pack) && !self.commits.is_kept(self.links.first(copy.position) as usize) {
+                garbage.commits.insert(copy.key);
+            }
+        }
+        let of_sections = [
+            (Section::Snapshots, &self.snapshots, &mut garbage.snapshots),
+            (Section::Objects, &self.objects, &mut garbage.objects),
+        ];
+        for (section, marks, keys) in of_sections {
+            let mut records = self.survey.records(section).await?;
+            while let Some((key, record)) = records.next().await? {
+                let is_of = |copy: &RecordCopy| copy.pack.is_some_and(|pack| packs.contains(&pack));
+                if !marks.is_kept(record.number) && record.held().any(is_of) {
+                    keys.insert(key);
+                }
+            }
+        }
+        Ok(garbage)
     }
 }
 
 impl Store {
-    /// Reads what packs list, unless that is more than `most` records.
-    pub(super) async fn holdings(
-        &self,
-        repo: &RepoId,
-        packs: &[(PackId, PackSummary)],
-        most: u64,
-    ) -> Result<Result<Holdings, PutOff>, Error> {
-        let records = |summary: &PackSummary| summary.commits + summary.snapshots + summary.objects;
-        if packs.iter().map(|(_, summary)| records(summary)).sum::<u64>() > most {
-            return Ok(Err(PutOff::TooLarge));
-        }
-        let packs: Vec<Held> = stream::iter(packs.to_vec())
-            .map(|(pack, summary)| async move {
-                let (pack, graph, contents) = self.read_table(repo, pack, &summary).await?;
-                Ok::<_, Error>(Held { pack, summary, graph, contents })
-            })
-            .buffered(PARALLEL_READS)
-            .try_collect()
-            .await?;
-        let index = Catalog::of(packs.iter().map(|held| (held.pack, &held.graph, &held.contents)))?;
-        Ok(Ok(Holdings { packs, index }))
-    }
-
     /// The commits that have names, and those of the push log from a time on, in milliseconds since the Unix epoch.
     pub(super) async fn roots(&self, repo: &RepoId, log_since: u64) -> Result<Roots, Error> {
         let labels = async |prefix, limit| self.query_for::<Labeled>(repo, prefix, limit, Some(&["commit_id"])).await;
@@ -162,32 +350,5 @@ impl Store {
         commits.sort_unstable();
         commits.dedup();
         Ok(commits)
-    }
-
-    /// Shows `see` each object that these snapshots name, until it says that this is enough.
-    pub(super) async fn read_manifests(
-        self: &Arc<Self>,
-        repo: &RepoId,
-        index: &Catalog,
-        snapshots: impl Iterator<Item = &SnapshotId>,
-        limit: u64,
-        mut see: impl FnMut(ObjectKey) -> Result<(), PutOff>,
-    ) -> Result<Result<(), PutOff>, Error> {
-        let mut places: Vec<_> = snapshots.filter_map(|id| index.snapshot(id)).collect();
-        if places.iter().map(|place| u64::from(place.length)).sum::<u64>() > limit {
-            return Ok(Err(PutOff::TooLarge));
-        }
-        places.sort_unstable();
-        let mut records = self.read_records(repo, |place| index.frame(place), &places)?;
-        while let Some(record) = records.next().await? {
-            let snapshot: Snapshot<'_> =
-                rmp_serde::from_slice(&record).map_err(|error| Error::Damaged(format!("a snapshot: {error}")))?;
-            for (_, object) in &snapshot.manifest.entries {
-                if let Err(put_off) = see(object.key()) {
-                    return Ok(Err(put_off));
-                }
-            }
-        }
-        Ok(Ok(()))
     }
 }

@@ -35,6 +35,7 @@ use super::items::{CONDEMNED_AT, CollectedItem, GarbageItem, Key, PACK_PREFIX, P
 use super::{Error, Store};
 use crate::id::{CommitId, ObjectKey, RepoId, SnapshotId};
 use crate::pack::{PackId, PackSummary};
+use crate::table;
 use crate::wire::limits::MAX_PACKS;
 
 /// How long what nobody reaches is kept. Until then a branch that was moved away by force can be moved back.
@@ -54,8 +55,6 @@ pub struct Limits {
     pub one_in: u64,
     /// Bytes of packs that it writes again; the one that is under way is ended.
     pub bytes: u64,
-    /// Records that it knows at a time. With more than that, it does nothing: each takes up to half a kibibyte of memory.
-    pub records: u64,
     /// Raw bytes of manifests that it reads. With more than that, it does nothing.
     pub manifests: u64,
     /// Whether manifests are read even where nothing says that there is garbage.
@@ -64,23 +63,11 @@ pub struct Limits {
 
 impl Limits {
     /// By itself: as much as a function can do in its time, and where it is worth it.
-    pub const IN_PASSING: Self = Self {
-        retention: RETENTION,
-        one_in: 8,
-        bytes: 256 << 20,
-        records: 2_000_000,
-        manifests: 4 << 30,
-        is_thorough: false,
-    };
+    pub const IN_PASSING: Self =
+        Self { retention: RETENTION, one_in: 8, bytes: 256 << 20, manifests: 4 << 30, is_thorough: false };
     /// When somebody asks for it: whatever there is to do.
-    pub const ALL: Self = Self {
-        retention: RETENTION,
-        one_in: u64::MAX,
-        bytes: u64::MAX,
-        records: u64::MAX,
-        manifests: u64::MAX,
-        is_thorough: true,
-    };
+    pub const ALL: Self =
+        Self { retention: RETENTION, one_in: u64::MAX, bytes: u64::MAX, manifests: u64::MAX, is_thorough: true };
 }
 
 /// What a run did.
@@ -112,7 +99,7 @@ pub struct Collection {
 pub enum PutOff {
     /// Something is missing that a branch, a commit or a snapshot names.
     Incomplete,
-    /// There are more records than it may know, or more bytes of manifests than it may read.
+    /// There are more bytes of manifests than it may read.
     TooLarge,
     /// The repo has as many packs as it may have.
     TooManyPacks,
@@ -124,12 +111,26 @@ struct NotedOnly {
     condemned_at: Option<IgnoredAny>,
 }
 
-/// Records by what they are.
+/// The garbage of some packs, by the keys of records.
 #[derive(Debug, Default)]
 pub(super) struct Garbage {
-    pub(super) commits: HashSet<CommitId>,
-    pub(super) snapshots: HashSet<SnapshotId>,
-    pub(super) objects: HashSet<ObjectKey>,
+    commits: HashSet<table::Key>,
+    snapshots: HashSet<table::Key>,
+    objects: HashSet<table::Key>,
+}
+
+impl Garbage {
+    pub(super) fn has_commit(&self, id: &CommitId) -> bool {
+        self.commits.contains(&table::Key::of(id.as_ref()))
+    }
+
+    pub(super) fn has_snapshot(&self, id: &SnapshotId) -> bool {
+        self.snapshots.contains(&table::Key::of(id.as_ref()))
+    }
+
+    pub(super) fn has_object(&self, key: &ObjectKey) -> bool {
+        self.objects.contains(&table::Key::of(key.as_ref()))
+    }
 }
 
 impl Store {

@@ -1,16 +1,17 @@
 //! The second phase: condemned packs that nobody has needed for a day are dropped, and the others revived.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::mark::{Held, Holdings, Roots};
-use super::{AGAIN, Collection, Garbage, Limits, PutOff};
-use crate::id::{CommitId, ObjectKey, RepoId, SnapshotId};
-use crate::pack::{self, NewPack, PackId, PackedCommit};
+use super::mark::{Reach, Role, Roots};
+use super::{AGAIN, Collection, Limits, PutOff};
+use crate::id::RepoId;
+use crate::pack::{self, NewPack, PackId, PackSummary};
 use crate::service::compute;
 use crate::store::change::Outcome;
 use crate::store::compact::Swap;
+use crate::store::survey::Survey;
 use crate::store::{Error, Store};
 
 impl Store {
@@ -37,39 +38,34 @@ impl Store {
         let condemned = packs.iter().filter(|(_, summary)| summary.condemned_at.is_some()).map(|(pack, _)| *pack);
         let condemned: BTreeSet<PackId> = condemned.collect();
         due.retain(|pack| condemned.contains(pack));
-        let found = match self.holdings(repo, &packs, limits.records).await? {
-            Ok(holdings) => {
-                let needed = self.find_needed(repo, &holdings, &roots, &due, limits).await?;
-                needed.map(|needed| (holdings, needed))
-            }
-            Err(put_off) => Err(put_off),
-        };
-        let (holdings, needed) = match found {
-            Ok(found) => found,
+        let survey = self.survey(repo, &listing).await?;
+        let needed = match self.find_needed(repo, &survey, &roots, &due, limits).await? {
+            Ok(needed) => needed,
             Err(put_off) => {
                 tracing::warn!(%repo, ?put_off, "no condemned pack was dropped");
                 done.put_off = Some(put_off);
                 return Ok(None);
             }
         };
-        let is_due = |held: &&Held| due.contains(&held.pack);
-        let (revived, dropped): (Vec<&Held>, Vec<&Held>) =
-            holdings.packs.iter().filter(is_due).partition(|held| needed.is_in(held));
+        let is_due = |(pack, _): &(PackId, PackSummary)| due.contains(pack);
+        let (revived, inputs): (Vec<_>, Vec<_>) =
+            packs.into_iter().filter(is_due).partition(|(pack, _)| needed.contains(pack));
         if !revived.is_empty() {
-            let revived: Vec<PackId> = revived.iter().map(|held| held.pack).collect();
+            let revived: Vec<PackId> = revived.iter().map(|(pack, _)| *pack).collect();
             self.revive(repo, &revived).await?;
             done.packs_revived += revived.len() as u64;
             return Ok(Some(AGAIN));
         }
-        let Some(last) = dropped.last().map(|held| held.pack) else {
+        let Some(last) = inputs.last().map(|(pack, _)| *pack) else {
             return Ok(None);
         };
         let name = self.name_behind(repo, last, listing.next(last))?;
         // Packs go in one way only: they become one that is new. So whoever knows them looks anew.
         let mut nothing = compute(|| pack::write(NewPack::default()))?;
-        nothing.summary.merged = dropped.len() as u64;
-        let has_large = dropped.iter().any(|held| held.contents.large.len() + held.contents.inherited.len() > 0);
-        let inputs: Vec<_> = dropped.iter().map(|held| (held.pack, held.summary)).collect();
+        nothing.summary.merged = inputs.len() as u64;
+        let lists_large =
+            |(_, number): &(_, u32)| survey.packs().get(*number as usize).is_some_and(|(pack, _)| due.contains(pack));
+        let has_large = survey.large().any(lists_large);
         let gone = inputs.iter().map(|(pack, _)| *pack).collect();
         let outputs = vec![(name, nothing.summary)];
         self.store_pack_as(name, repo, nothing).await?;
@@ -83,126 +79,28 @@ impl Store {
         Ok(None)
     }
 
-    /// What only the packs that are due hold, and something else needs.
+    /// Those of the packs that are due which hold what something else needs, and nothing else holds. All that lies outside
+    /// of them may be relied upon, or may have been until it was condemned.
     async fn find_needed(
         self: &Arc<Self>,
         repo: &RepoId,
-        holdings: &Holdings,
+        survey: &Survey<'_>,
         roots: &Roots,
         due: &BTreeSet<PackId>,
         limits: Limits,
-    ) -> Result<Result<Garbage, PutOff>, Error> {
-        let outside = Outside::of(holdings, due);
-        let inside = Inside::of(holdings, due, &outside);
-        let Some(mut needed) = inside.needed(&outside, roots) else {
+    ) -> Result<Result<BTreeSet<PackId>, PutOff>, Error> {
+        let role = |(pack, _): &(PackId, PackSummary)| if due.contains(pack) { Role::Judged } else { Role::Kept };
+        let roles = survey.packs().iter().map(role).collect();
+        let Some(mut reach) = Reach::of(survey, roles, roots).await? else {
             return Ok(Err(PutOff::Incomplete));
         };
-        if inside.objects.is_empty() {
-            return Ok(Ok(needed));
+        if reach.has_judged_objects
+            && let Err(put_off) = reach.read_manifests(self, repo, limits.manifests).await?
+        {
+            return Ok(Err(put_off));
         }
-        let mut objects = HashSet::new();
-        let see = |key: ObjectKey| {
-            if inside.objects.contains(&key) {
-                objects.insert(key);
-            } else if !outside.objects.contains_key(&key) {
-                return Err(PutOff::Incomplete);
-            }
-            Ok(())
-        };
-        let snapshots = outside.snapshots.iter().copied().chain(&needed.snapshots);
-        let read = self.read_manifests(repo, &holdings.index, snapshots, limits.manifests, see).await?;
-        needed.objects = objects;
-        Ok(read.map(|()| needed))
-    }
-}
-
-/// What a repo has without the packs that are due. All of it may be relied upon, or may have been until it was condemned.
-struct Outside<'a> {
-    commits: HashMap<&'a CommitId, &'a PackedCommit>,
-    snapshots: HashSet<&'a SnapshotId>,
-    /// Whether a branch has reached them.
-    objects: HashMap<&'a ObjectKey, bool>,
-}
-
-/// What only the packs have that are due.
-struct Inside<'a> {
-    commits: HashMap<&'a CommitId, &'a PackedCommit>,
-    snapshots: HashSet<&'a SnapshotId>,
-    objects: HashSet<&'a ObjectKey>,
-}
-
-impl Garbage {
-    /// Whether a pack lists any of these.
-    fn is_in(&self, held: &Held) -> bool {
-        held.commits().any(|(id, _)| self.commits.contains(id))
-            || held.snapshots().any(|(id, _)| self.snapshots.contains(id))
-            || held.objects().any(|(key, _, _)| self.objects.contains(key))
-    }
-}
-
-impl<'a> Outside<'a> {
-    fn of(holdings: &'a Holdings, due: &BTreeSet<PackId>) -> Self {
-        let packs = || holdings.packs.iter().filter(|held| !due.contains(&held.pack));
-        let mut objects: HashMap<&ObjectKey, bool> = HashMap::new();
-        for (key, _, is_reached) in packs().flat_map(Held::objects) {
-            *objects.entry(key).or_default() |= is_reached;
-        }
-        for key in packs().flat_map(|held| &held.contents.reached) {
-            objects.entry(key).and_modify(|is_reached| *is_reached = true);
-        }
-        Self {
-            commits: packs().flat_map(|held| &held.graph.0).map(|commit| (&commit.id, commit)).collect(),
-            snapshots: packs().flat_map(Held::snapshots).map(|(id, _)| id).collect(),
-            objects,
-        }
-    }
-}
-
-impl<'a> Inside<'a> {
-    fn of(holdings: &'a Holdings, due: &BTreeSet<PackId>, outside: &Outside<'_>) -> Self {
-        let packs = || holdings.packs.iter().filter(|held| due.contains(&held.pack));
-        let commits = packs().flat_map(|held| &held.graph.0).map(|commit| (&commit.id, commit));
-        let snapshots = packs().flat_map(Held::snapshots).map(|(id, _)| id);
-        // An object that was pushed ahead once more, and that a branch reaches only here, would be hidden again.
-        let is_elsewhere = |key: &ObjectKey| match outside.objects.get(key) {
-            Some(is_reached) => *is_reached || !holdings.index.is_reached(key),
-            None => false,
-        };
-        Self {
-            commits: commits.filter(|(id, _)| !outside.commits.contains_key(id)).collect(),
-            snapshots: snapshots.filter(|id| !outside.snapshots.contains(id)).collect(),
-            objects: packs().flat_map(Held::objects).map(|(key, _, _)| key).filter(|key| !is_elsewhere(key)).collect(),
-        }
-    }
-
-    /// The commits and snapshots among these that what is outside, or has a name, leads to. None when something is missing.
-    fn needed(&self, outside: &Outside<'_>, roots: &Roots) -> Option<Garbage> {
-        let mut needed = Garbage::default();
-        let is_there = |id: &CommitId| outside.commits.contains_key(id) || self.commits.contains_key(id);
-        if !roots.heads.iter().all(is_there) {
-            return None;
-        }
-        let mut waiting: Vec<&CommitId> = roots.heads.iter().chain(&roots.labels).chain(&roots.log).collect();
-        let mut follow = |commit: &PackedCommit| {
-            if let Some(id) = &commit.snapshot
-                && !outside.snapshots.contains(id)
-            {
-                needed.snapshots.insert(self.snapshots.get(id).copied()?.clone());
-            }
-            commit.parents.iter().all(is_there).then_some(())
-        };
-        for commit in outside.commits.values() {
-            follow(commit)?;
-            waiting.extend(&commit.parents);
-        }
-        while let Some(id) = waiting.pop() {
-            if let Some(commit) = self.commits.get(id)
-                && needed.commits.insert(id.clone())
-            {
-                follow(commit)?;
-                waiting.extend(&commit.parents);
-            }
-        }
-        Some(needed)
+        let shares = reach.shares().await?;
+        let needed = survey.packs().iter().zip(shares).filter(|(_, share)| share.is_needed);
+        Ok(Ok(needed.map(|((pack, _), _)| *pack).collect()))
     }
 }

@@ -1,16 +1,18 @@
-//! Reading the table of a file from front to back, a section at a time.
+//! Reading tables from front to back, a section at a time: of one, of several one after the other, or of several sorted
+//! into each other. Some pages of each are in memory, and nothing else.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 
 use bytes::Bytes;
 use ulid::Ulid;
 
-use crate::pack::TableExtent;
 use crate::pack::index::of_pack;
+use crate::pack::{PackId, PackSummary, TableExtent};
 use crate::store::Error;
 use crate::store::bucket::{Bucket, Part};
 use crate::store::view::WHOLE_BYTES;
-use crate::table::{self, Head, Section, page_checksum_holds};
+use crate::table::{self, Head, Key, Section, page_checksum_holds};
 
 /// Bytes of pages that the cursors of one merge have read ahead, together.
 const AHEAD_BYTES: u64 = 16 << 20;
@@ -19,7 +21,7 @@ const PAGES_A_READ: (u64, u64) = (8, 128);
 const PAGE_BYTES: u64 = 8 << 10;
 
 /// A table, wherever its file is.
-pub(super) struct TableFile<'s> {
+pub(in crate::store) struct TableFile<'s> {
     bucket: &'s Bucket,
     key: String,
     file: Ulid,
@@ -57,18 +59,18 @@ impl<'s> TableFile<'s> {
     }
 
     /// How many entries a section has.
-    pub(super) fn count(&self, section: Section) -> u64 {
+    pub(in crate::store) fn count(&self, section: Section) -> u64 {
         self.head.count(section)
     }
 
     /// Begins to read a section.
-    pub(super) async fn section(&self, section: Section) -> Result<Cursor<'_>, Error> {
+    pub(in crate::store) async fn section(&self, section: Section) -> Result<Cursor<'_>, Error> {
         let mut cursor = Cursor { table: self, section, next: 0, ahead: VecDeque::new(), page: Bytes::new(), at: 0 };
         cursor.turn_page().await?;
         Ok(cursor)
     }
 
-    pub(super) fn malformed(&self, reason: &str) -> Error {
+    pub(in crate::store) fn malformed(&self, reason: &str) -> Error {
         of_pack(self.file, table::Error::Malformed(reason.to_owned())).into()
     }
 
@@ -98,7 +100,7 @@ impl<'s> TableFile<'s> {
 }
 
 /// Where a section is read.
-pub(super) struct Cursor<'t> {
+pub(in crate::store) struct Cursor<'t> {
     table: &'t TableFile<'t>,
     section: Section,
     /// The page to read next.
@@ -130,6 +132,120 @@ impl Cursor<'_> {
             }
         }
         (self.page, self.at) = (self.ahead.pop_front().unwrap_or_default(), 0);
+        Ok(())
+    }
+}
+
+/// A table among several that are read together.
+pub(in crate::store) struct Input<'s> {
+    pub(in crate::store) table: TableFile<'s>,
+    /// The pack that it is the table of; none for the table of an index.
+    pub(in crate::store) pack: Option<(PackId, PackSummary)>,
+}
+
+impl Input<'_> {
+    /// How many packs it is of.
+    pub(super) fn packs(&self) -> u64 {
+        if self.pack.is_some() { 1 } else { self.table.count(Section::Packs) }
+    }
+
+    /// A pack by its name in this table.
+    pub(in crate::store) fn named(&self, pack: PackId) -> PackId {
+        match self.pack {
+            Some((own, _)) if pack.is_nil() => own,
+            _ => pack,
+        }
+    }
+}
+
+/// The entries of a section, table after table.
+pub(in crate::store) struct InOrder<'t> {
+    inputs: &'t [Input<'t>],
+    section: Section,
+    input: usize,
+    cursor: Option<Cursor<'t>>,
+}
+
+impl<'t> InOrder<'t> {
+    /// Begins with the first entry of the first table.
+    pub(in crate::store) async fn open(inputs: &'t [Input<'t>], section: Section) -> Result<Self, Error> {
+        let mut entries = Self { inputs, section, input: 0, cursor: None };
+        entries.open_table().await?;
+        Ok(entries)
+    }
+
+    /// The input that has the next entry, and the entry.
+    pub(in crate::store) fn first(&self) -> Option<(usize, &[u8])> {
+        Some((self.input, self.cursor.as_ref()?.entry()?))
+    }
+
+    /// Goes to the next entry.
+    pub(in crate::store) async fn advance(&mut self) -> Result<(), Error> {
+        if let Some(cursor) = &mut self.cursor {
+            cursor.advance().await?;
+            if cursor.entry().is_none() {
+                self.input += 1;
+                self.open_table().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the table that it is at, or the first behind it that has an entry.
+    async fn open_table(&mut self) -> Result<(), Error> {
+        self.cursor = None;
+        while let Some(input) = self.inputs.get(self.input) {
+            let cursor = input.table.section(self.section).await?;
+            if cursor.entry().is_some() {
+                self.cursor = Some(cursor);
+                break;
+            }
+            self.input += 1;
+        }
+        Ok(())
+    }
+}
+
+/// The entries of a section of several tables, by their keys; of the same key, in the order of the tables.
+pub(in crate::store) struct Sorted<'t> {
+    cursors: Vec<Cursor<'t>>,
+    waiting: BinaryHeap<Reverse<(Key, usize)>>,
+}
+
+impl<'t> Sorted<'t> {
+    /// Begins with the entry of the least key.
+    pub(in crate::store) async fn open(inputs: &'t [Input<'t>], section: Section) -> Result<Self, Error> {
+        let mut sorted = Self { cursors: Vec::with_capacity(inputs.len()), waiting: BinaryHeap::new() };
+        for (number, input) in inputs.iter().enumerate() {
+            sorted.cursors.push(input.table.section(section).await?);
+            sorted.wait(number);
+        }
+        Ok(sorted)
+    }
+
+    fn wait(&mut self, input: usize) {
+        let entry = self.cursors.get(input).and_then(|cursor| cursor.entry()?.first_chunk());
+        self.waiting.extend(entry.map(|key| Reverse((Key::from(*key), input))));
+    }
+
+    /// The key of the next entry.
+    pub(in crate::store) fn key(&self) -> Option<Key> {
+        self.waiting.peek().map(|Reverse((key, _))| *key)
+    }
+
+    /// The input that has the next entry, and the entry.
+    pub(in crate::store) fn first(&self) -> Option<(usize, &[u8])> {
+        let Reverse((_, input)) = self.waiting.peek()?;
+        Some((*input, self.cursors.get(*input)?.entry()?))
+    }
+
+    /// Goes to the next entry.
+    pub(in crate::store) async fn advance(&mut self) -> Result<(), Error> {
+        let Some(Reverse((_, input))) = self.waiting.pop() else { return Ok(()) };
+        if let Some(cursor) = self.cursors.get_mut(input) {
+            cursor.advance().await?;
+        }
+        self.wait(input);
         Ok(())
     }
 }

@@ -4,14 +4,13 @@
 //! What comes out depends on the packs alone and on their order, not on the steps in which their tables were merged. So an
 //! index is right if it is, byte for byte, what the tables of its packs give ([`super`]).
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::HashMap;
 
 use bytes::Bytes;
 use tokio::sync::mpsc::Sender;
 
-use super::cursor::{Cursor, TableFile};
-use crate::pack::{PackId, PackSummary, TableExtent};
+use super::cursor::{InOrder, Input, Sorted};
+use crate::pack::TableExtent;
 use crate::store::Error;
 use crate::table::{
     self, Builder, CommitEntry, Encoded, FrameEntry, GraphEntry, Head, Key, Keys, LargeEntry, Location, PackEntry,
@@ -22,13 +21,6 @@ use crate::table::{
 const CHUNK_BYTES: usize = 256 << 10;
 /// Entries of the graph, of the parents and of the frames that a table may have.
 const MOST_ENTRIES: u64 = (1 << 31) - 1;
-
-/// A table that is merged with others.
-pub(super) struct Input<'s> {
-    pub(super) table: TableFile<'s>,
-    /// The pack that it is the table of; none for the table of an index.
-    pub(super) pack: Option<(PackId, PackSummary)>,
-}
 
 /// What the numbers in a table are raised by, because other tables come first.
 #[derive(Debug, Clone, Copy, Default)]
@@ -63,23 +55,48 @@ fn count(inputs: &[Input<'_>], section: Section) -> u64 {
     inputs.iter().map(|input| input.table.count(section)).sum()
 }
 
-impl Input<'_> {
-    /// How many packs it is of.
-    fn packs(&self) -> u64 {
-        if self.pack.is_some() { 1 } else { self.table.count(Section::Packs) }
-    }
+/// Where the bytes of a table go as they come up.
+struct Sink {
+    builder: Builder,
+    out: Sender<Bytes>,
+}
 
-    /// A pack by its name in this table.
-    fn named(&self, pack: PackId) -> PackId {
-        match self.pack {
-            Some((own, _)) if pack.is_nil() => own,
-            _ => pack,
-        }
+/// Why a merge ends early.
+enum Stop {
+    /// The bytes are not wanted any more.
+    Unwanted,
+    /// A table cannot be read.
+    Failed(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
     }
 }
 
-/// Merges tables, in this order, and sends out the bytes of the one that they make. None when nobody takes them any more.
+impl Sink {
+    /// Adds an entry, and sends out what is ready if that is enough.
+    async fn add(&mut self, section: Section, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), Stop> {
+        self.builder.add(section, write);
+        if self.builder.ready() >= CHUNK_BYTES {
+            self.out.send(self.builder.take().into()).await.map_err(|_| Stop::Unwanted)?;
+        }
+        Ok(())
+    }
+}
+
+/// Merges tables, in this order, and sends out the bytes of the one that they make. None when those are not wanted any
+/// more.
 pub(super) async fn merge(inputs: &[Input<'_>], out: Sender<Bytes>) -> Result<Option<TableExtent>, Error> {
+    match merge_into(inputs, out).await {
+        Ok(table) => Ok(Some(table)),
+        Err(Stop::Unwanted) => Ok(None),
+        Err(Stop::Failed(error)) => Err(error),
+    }
+}
+
+async fn merge_into(inputs: &[Input<'_>], out: Sender<Bytes>) -> Result<TableExtent, Stop> {
     let mut bases = Vec::with_capacity(inputs.len());
     let mut base = Base::default();
     for Input { table, .. } in inputs {
@@ -98,17 +115,10 @@ pub(super) async fn merge(inputs: &[Input<'_>], out: Sender<Bytes>) -> Result<Op
         snapshots: count(inputs, Section::Snapshots),
         objects: count(inputs, Section::Objects),
     };
-    let mut builder = Builder::new(keys);
+    let mut sink = Sink { builder: Builder::new(keys), out };
 
     // The keys of parents that are in other tables, in their order; and where they turn out to be.
-    let mut parents: Vec<Key> = Vec::new();
-    for input in inputs {
-        let mut entries = input.table.section(Section::Parents).await?;
-        while let Some(entry) = entries.entry() {
-            parents.extend(entry.first_chunk().map(|key| Key::from(*key)));
-            entries.advance().await?;
-        }
-    }
+    let parents = parent_keys(inputs).await?;
     let mut found: HashMap<Key, Option<u32>> = parents.iter().map(|key| (*key, None)).collect();
     // The positions of commits that an earlier pack has too, and theirs there.
     let mut first: HashMap<u32, u32> = HashMap::new();
@@ -126,11 +136,8 @@ pub(super) async fn merge(inputs: &[Input<'_>], out: Sender<Bytes>) -> Result<Op
                 }
             }
         }
-        builder.add(Section::Commits, |out| CommitEntry { key, position }.write(out));
-        if is_gone(&out, &mut builder).await {
-            return Ok(None);
-        }
-        commits.advance(input).await?;
+        sink.add(Section::Commits, |out| CommitEntry { key, position }.write(out)).await?;
+        commits.advance().await?;
     }
     let canonical = |position: u32| first.get(&position).copied().unwrap_or(position);
     let parent = |input: usize, parent: ParentEntry| match parent {
@@ -142,22 +149,17 @@ pub(super) async fn merge(inputs: &[Input<'_>], out: Sender<Bytes>) -> Result<Op
             found.map_or(ParentEntry::Elsewhere(position), ParentEntry::Here)
         }
     };
-    for (number, input) in inputs.iter().enumerate() {
-        let mut entries = input.table.section(Section::Graph).await?;
-        while let Some(entry) = entries.entry() {
-            let entry = GraphEntry::read(entry);
-            let entry = GraphEntry {
-                parents: entry.parents.map(|named| named.map(|named| parent(number, named))),
-                snapshot_place: entry.snapshot_place.map(|place| base(number).place(place)),
-                place: base(number).place(entry.place),
-                ..entry
-            };
-            builder.add(Section::Graph, |out| entry.write(out));
-            if is_gone(&out, &mut builder).await {
-                return Ok(None);
-            }
-            entries.advance().await?;
-        }
+    let mut graph = InOrder::open(inputs, Section::Graph).await?;
+    while let Some((input, entry)) = graph.first() {
+        let entry = GraphEntry::read(entry);
+        let entry = GraphEntry {
+            parents: entry.parents.map(|named| named.map(|named| parent(input, named))),
+            snapshot_place: entry.snapshot_place.map(|place| base(input).place(place)),
+            place: base(input).place(entry.place),
+            ..entry
+        };
+        sink.add(Section::Graph, |out| entry.write(out)).await?;
+        graph.advance().await?;
     }
     drop((first, found));
     for section in [Section::Snapshots, Section::Objects] {
@@ -169,105 +171,60 @@ pub(super) async fn merge(inputs: &[Input<'_>], out: Sender<Bytes>) -> Result<Op
                 Location::Large(position) => Location::Large(position.saturating_add(base(input).large)),
                 Location::Elsewhere => Location::Elsewhere,
             };
-            builder.add(section, |out| RecordEntry { location, ..entry }.write(out));
-            if is_gone(&out, &mut builder).await {
-                return Ok(None);
-            }
-            records.advance(input).await?;
+            sink.add(section, |out| RecordEntry { location, ..entry }.write(out)).await?;
+            records.advance().await?;
         }
     }
-    for input in inputs {
-        let mut entries = input.table.section(Section::Frames).await?;
-        while let Some(entry) = entries.entry() {
-            let entry = FrameEntry::read(entry).ok_or_else(|| input.table.malformed("an unknown kind of frame"))?;
-            let entry = FrameEntry { pack: input.named(entry.pack), ..entry };
-            builder.add(Section::Frames, |out| entry.write(out));
-            if is_gone(&out, &mut builder).await {
-                return Ok(None);
-            }
-            entries.advance().await?;
-        }
+    let mut frames = InOrder::open(inputs, Section::Frames).await?;
+    while let Some((input, entry)) = frames.first() {
+        let input = inputs.get(input).ok_or_else(table_is_gone)?;
+        let entry = FrameEntry::read(entry).ok_or_else(|| input.table.malformed("an unknown kind of frame"))?;
+        let entry = FrameEntry { pack: input.named(entry.pack), ..entry };
+        sink.add(Section::Frames, |out| entry.write(out)).await?;
+        frames.advance().await?;
     }
     for key in &parents {
-        builder.add(Section::Parents, |out| out.extend_from_slice(key.as_bytes()));
-        if is_gone(&out, &mut builder).await {
-            return Ok(None);
-        }
+        sink.add(Section::Parents, |out| out.extend_from_slice(key.as_bytes())).await?;
     }
-    for input in inputs {
-        let mut entries = input.table.section(Section::Large).await?;
-        while let Some(entry) = entries.entry() {
-            let LargeEntry { owner, size, listed_by } = LargeEntry::read(entry);
-            let entry = LargeEntry { owner: input.named(owner), size, listed_by: input.named(listed_by) };
-            builder.add(Section::Large, |out| entry.write(out));
-            if is_gone(&out, &mut builder).await {
-                return Ok(None);
-            }
-            entries.advance().await?;
-        }
+    let mut large = InOrder::open(inputs, Section::Large).await?;
+    while let Some((input, entry)) = large.first() {
+        let input = inputs.get(input).ok_or_else(table_is_gone)?;
+        let LargeEntry { owner, size, listed_by } = LargeEntry::read(entry);
+        let entry = LargeEntry { owner: input.named(owner), size, listed_by: input.named(listed_by) };
+        sink.add(Section::Large, |out| entry.write(out)).await?;
+        large.advance().await?;
     }
     let mut names = Sorted::open(inputs, Section::Names).await?;
-    while let Some((input, entry)) = names.first() {
-        builder.add(Section::Names, |out| out.extend_from_slice(entry));
-        if is_gone(&out, &mut builder).await {
-            return Ok(None);
-        }
-        names.advance(input).await?;
+    while let Some((_, entry)) = names.first() {
+        sink.add(Section::Names, |out| out.extend_from_slice(entry)).await?;
+        names.advance().await?;
     }
     for input in inputs {
         if let Some((pack, summary)) = &input.pack {
-            builder.add(Section::Packs, |out| PackEntry::of(*pack, summary).write(out));
+            sink.add(Section::Packs, |out| PackEntry::of(*pack, summary).write(out)).await?;
         }
         let mut entries = input.table.section(Section::Packs).await?;
         while let Some(entry) = entries.entry() {
-            builder.add(Section::Packs, |out| out.extend_from_slice(entry));
+            sink.add(Section::Packs, |out| out.extend_from_slice(entry)).await?;
             entries.advance().await?;
         }
     }
-    let Encoded { bytes, length, head_length, head_checksum } = builder.finish();
-    let sent = out.send(bytes.into()).await;
-    Ok(sent.is_ok().then_some(TableExtent { offset: 0, length, head_length, head_checksum }))
+    let Encoded { bytes, length, head_length, head_checksum } = sink.builder.finish();
+    sink.out.send(bytes.into()).await.map_err(|_| Stop::Unwanted)?;
+    Ok(TableExtent { offset: 0, length, head_length, head_checksum })
 }
 
-/// Sends out what is ready, if it is enough. Whether nobody takes it.
-async fn is_gone(out: &Sender<Bytes>, builder: &mut Builder) -> bool {
-    builder.ready() >= CHUNK_BYTES && out.send(builder.take().into()).await.is_err()
+/// The keys of parents that are in other tables, in their order.
+pub(in crate::store) async fn parent_keys(inputs: &[Input<'_>]) -> Result<Vec<Key>, Error> {
+    let mut keys = Vec::new();
+    let mut entries = InOrder::open(inputs, Section::Parents).await?;
+    while let Some((_, entry)) = entries.first() {
+        keys.extend(entry.first_chunk().map(|key| Key::from(*key)));
+        entries.advance().await?;
+    }
+    Ok(keys)
 }
 
-/// The entries of a section of many tables, by their keys; of the same key, in the order of the tables.
-struct Sorted<'t> {
-    cursors: Vec<Cursor<'t>>,
-    waiting: BinaryHeap<Reverse<(Key, usize)>>,
-}
-
-impl<'t> Sorted<'t> {
-    async fn open(inputs: &'t [Input<'t>], section: Section) -> Result<Self, Error> {
-        let mut sorted = Self { cursors: Vec::with_capacity(inputs.len()), waiting: BinaryHeap::new() };
-        for (number, input) in inputs.iter().enumerate() {
-            sorted.cursors.push(input.table.section(section).await?);
-            sorted.wait(number);
-        }
-        Ok(sorted)
-    }
-
-    fn wait(&mut self, input: usize) {
-        let entry = self.cursors.get(input).and_then(|cursor| cursor.entry()?.first_chunk());
-        self.waiting.extend(entry.map(|key| Reverse((Key::from(*key), input))));
-    }
-
-    /// The input that has the next entry, and the entry.
-    fn first(&self) -> Option<(usize, &[u8])> {
-        let Reverse((_, input)) = self.waiting.peek()?;
-        Some((*input, self.cursors.get(*input)?.entry()?))
-    }
-
-    /// Goes on in the input that has the next entry.
-    async fn advance(&mut self, input: usize) -> Result<(), Error> {
-        self.waiting.pop();
-        if let Some(cursor) = self.cursors.get_mut(input) {
-            cursor.advance().await?;
-        }
-        self.wait(input);
-        Ok(())
-    }
+fn table_is_gone() -> Error {
+    Error::Damaged("an entry of a table that is not read".to_owned())
 }

@@ -5,8 +5,8 @@
 //! items of its packs: the index itself names those, so that no request needs to list them. Each pack keeps its own table,
 //! and an index is what those give, byte for byte: it can be made again, and the check of a repo holds it against them.
 
-mod cursor;
-mod merge;
+pub(super) mod cursor;
+pub(super) mod merge;
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -28,8 +28,8 @@ use super::{Error, Store, packs};
 use crate::id::RepoId;
 use crate::pack::{PackId, PackSummary};
 use crate::table::{PackEntry, Section};
-use cursor::TableFile;
-use merge::{Input, merge, shape};
+use cursor::{Input, TableFile};
+use merge::{merge, shape};
 
 /// Tables that are opened, and indexes whose packs are listed, at the same time.
 const PARALLEL_READS: usize = 16;
@@ -254,7 +254,12 @@ impl Store {
         Ok(None)
     }
 
-    async fn inputs(&self, repo: &RepoId, tables: &[(PackId, PackSummary)]) -> Result<Vec<Input<'_>>, Error> {
+    /// Opens tables, to read them together.
+    pub(super) async fn inputs(
+        &self,
+        repo: &RepoId,
+        tables: &[(PackId, PackSummary)],
+    ) -> Result<Vec<Input<'_>>, Error> {
         let beside = tables.len();
         let inputs = stream::iter(tables.iter().copied()).map(|(name, summary)| async move {
             let key = packs::table_key(repo, name, &summary);
@@ -316,4 +321,4 @@ impl http_body::Body for Coming {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -4,27 +4,27 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use tokio::sync::mpsc::channel;
 
-use super::cursor::TableFile;
-use super::merge::{Input, merge, shape};
+use super::cursor::{Input, TableFile};
+use super::merge::{merge, shape};
 use crate::id::{CommitId, ObjectId, ObjectKey, RepoId, SnapshotId};
 use crate::pack::{NewCommit, NewObject, NewPack, NewSnapshot, PackId, PackSummary, PackedCommit, TableExtent, write};
 use crate::store::bucket::{Bucket, Part};
 use crate::store::view::{Listed, ObjectPlace, Place, View, offline_bucket, remember_pack};
 
 /// Ids that packs draw from.
-const IDS: usize = 12;
+pub(in crate::store) const IDS: usize = 12;
 
 /// What a pack is made of, by the numbers of ids.
 #[derive(Debug, Clone)]
-struct Made {
-    commits: BTreeMap<usize, (Vec<usize>, Option<usize>)>,
-    snapshots: BTreeMap<usize, bool>,
-    objects: BTreeMap<usize, bool>,
-    large: BTreeSet<usize>,
-    reached: BTreeSet<usize>,
+pub(in crate::store) struct Made {
+    pub(in crate::store) commits: BTreeMap<usize, (Vec<usize>, Option<usize>)>,
+    pub(in crate::store) snapshots: BTreeMap<usize, bool>,
+    pub(in crate::store) objects: BTreeMap<usize, bool>,
+    pub(in crate::store) large: BTreeSet<usize>,
+    pub(in crate::store) reached: BTreeSet<usize>,
 }
 
-fn made() -> impl Strategy<Value = Made> {
+pub(in crate::store) fn made() -> impl Strategy<Value = Made> {
     let id = || 0..IDS;
     // A parent has a smaller number: ids that name each other in a circle are another test's.
     let commit = (id(), prop::collection::btree_set(0_usize..100, 0..3), prop::option::of(id()));
@@ -51,19 +51,19 @@ fn text(kind: &str, number: usize) -> String {
     if number.is_multiple_of(3) { format!("{kind}-{number}") } else { format!("{:064x}", number * 7_919 + kind.len()) }
 }
 
-fn commit(number: usize) -> CommitId {
+pub(in crate::store) fn commit(number: usize) -> CommitId {
     text("commit", number).parse().unwrap()
 }
 
-fn snapshot(number: usize) -> SnapshotId {
+pub(in crate::store) fn snapshot(number: usize) -> SnapshotId {
     text("snapshot", number).parse().unwrap()
 }
 
-fn object(number: usize) -> ObjectKey {
+pub(in crate::store) fn object(number: usize) -> ObjectKey {
     text("object", number).parse::<ObjectId>().unwrap().key()
 }
 
-fn store(bucket: &Bucket, number: usize, made: &Made) -> (PackId, PackSummary) {
+pub(in crate::store) fn store(bucket: &Bucket, number: usize, made: &Made) -> (PackId, PackSummary) {
     let node = |(number, (parents, named)): (&usize, &(Vec<usize>, Option<usize>))| PackedCommit {
         id: commit(*number),
         parents: parents.iter().copied().map(commit).collect(),
@@ -98,13 +98,22 @@ fn store(bucket: &Bucket, number: usize, made: &Made) -> (PackId, PackSummary) {
     (pack, written.summary)
 }
 
-/// The index of some tables, remembered under a name.
-async fn merged(bucket: &Bucket, name: u64, tables: &[(PackId, PackSummary)]) -> (PackId, PackSummary, Vec<u8>) {
+pub(in crate::store) async fn inputs<'b>(bucket: &'b Bucket, tables: &[(PackId, PackSummary)]) -> Vec<Input<'b>> {
     let mut inputs = Vec::new();
     for (table, summary) in tables {
         let file = TableFile::open(bucket, String::new(), *table, summary.table, tables.len()).await.unwrap();
         inputs.push(Input { table: file, pack: (!summary.is_index()).then_some((*table, *summary)) });
     }
+    inputs
+}
+
+/// The index of some tables, remembered under a name.
+pub(in crate::store) async fn merged(
+    bucket: &Bucket,
+    name: u64,
+    tables: &[(PackId, PackSummary)],
+) -> (PackId, PackSummary, Vec<u8>) {
+    let inputs = inputs(bucket, tables).await;
     let length = shape(&inputs).unwrap();
     let (out, mut body) = channel(1);
     let mut bytes = Vec::new();

@@ -1,35 +1,20 @@
-//! What some packs hold, all of it in memory: for upkeep, which looks at every record. Requests use a
-//! [`View`](super::view::View).
+//! What packs hold that are merged, all of it in memory: [`choose`](super::choose) bounds how many records those have.
 
 use std::collections::{HashMap, HashSet};
 
-use futures_util::{StreamExt, TryStreamExt, stream};
-
-use super::view::{LargeObject, ObjectPlace, PackFrame, Place};
-use super::{Error, Store};
 use crate::graph::{Graph, NewCommit};
-use crate::id::{CommitId, ObjectKey, RepoId, SnapshotId};
+use crate::id::{CommitId, ObjectKey, SnapshotId};
 use crate::pack::index::FrameRecords;
-use crate::pack::{Contents, GraphSection, Kind, PackId, PackSummary};
+use crate::pack::{Contents, GraphSection, Kind, PackId};
+use crate::store::Error;
+use crate::store::view::{LargeObject, ObjectPlace, PackFrame, Place};
 
-/// Tables read at the same time.
-const PARALLEL_READS: usize = 16;
-
-/// What the graph knows of a commit beside its parents.
-#[derive(Debug, Clone)]
-pub struct CommitEntry {
-    /// The snapshot that it names.
-    pub snapshot: Option<SnapshotId>,
-    /// Where its record lies.
-    pub place: Place,
-}
-
-/// What the packs of a repo hold.
+/// What these packs hold.
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
     packs: HashSet<PackId>,
     frames: Vec<PackFrame>,
-    graph: Graph<CommitId, CommitEntry>,
+    graph: Graph<CommitId, Place>,
     snapshots: HashMap<SnapshotId, SnapshotEntry>,
     objects: HashMap<ObjectKey, ObjectEntry>,
     large: Vec<LargeObject>,
@@ -74,8 +59,8 @@ impl Catalog {
         self.reached_elsewhere.iter()
     }
 
-    /// The commits of the repo.
-    pub const fn graph(&self) -> &Graph<CommitId, CommitEntry> {
+    /// Their commits, with where each lies.
+    pub const fn graph(&self) -> &Graph<CommitId, Place> {
         &self.graph
     }
 
@@ -112,25 +97,6 @@ impl Catalog {
         (self.graph.len(), self.snapshots.len(), self.objects.len())
     }
 
-    /// All frames.
-    pub fn frames(&self) -> &[PackFrame] {
-        &self.frames
-    }
-
-    /// All large objects.
-    pub fn large(&self) -> &[LargeObject] {
-        &self.large
-    }
-
-    /// Where the objects lie that some branch has reached, in no order.
-    pub fn reached_objects(&self) -> impl Iterator<Item = ObjectPlace> + '_ {
-        let place = |entry: &ObjectEntry| match entry.place {
-            EntryPlace::Packed(place) => Some(ObjectPlace::Packed(place)),
-            EntryPlace::Large(position) => self.large.get(position as usize).copied().map(ObjectPlace::Large),
-        };
-        self.objects.values().filter(|entry| entry.is_reached).filter_map(place)
-    }
-
     /// The frame of a place.
     pub fn frame(&self, place: Place) -> Option<PackFrame> {
         self.frames.get(place.frame as usize).copied()
@@ -163,9 +129,8 @@ impl Catalog {
                             let node = nodes.next().filter(|node| node.id == *id);
                             let node =
                                 node.ok_or_else(|| Error::Damaged(format!("pack {pack}: its sections disagree")))?;
-                            let entry = CommitEntry { snapshot: node.snapshot.clone(), place: place(*length) };
                             let (id, parents) = (id.clone(), node.parents.clone());
-                            commits.push(NewCommit { id, parents, payload: entry });
+                            commits.push(NewCommit { id, parents, payload: place(*length) });
                         }
                     }
                     FrameRecords::Snapshots(records) => {
@@ -207,7 +172,7 @@ impl Catalog {
     /// Adds commits to the graph. Ids that nobody checked may name each other as ancestors, in pushes that raced and
     /// could not know of each other: a commit that would close such a cycle is not linked to the parent that it would
     /// close it through, so that the rest of the history stays whole.
-    fn link(&mut self, commits: Vec<NewCommit<CommitId, CommitEntry>>) {
+    fn link(&mut self, commits: Vec<NewCommit<CommitId, Place>>) {
         if self.graph.extend(commits.iter().cloned()).is_ok() {
             return;
         }
@@ -222,20 +187,5 @@ impl Catalog {
         let is_reached = is_reached || self.reached_elsewhere.remove(&key);
         let entry = self.objects.entry(key).or_insert(ObjectEntry { place, is_reached });
         entry.is_reached |= is_reached;
-    }
-}
-
-impl Store {
-    /// What these packs hold.
-    ///
-    /// # Errors
-    /// When a table cannot be read or is damaged.
-    pub(crate) async fn catalog(&self, repo: &RepoId, packs: &[(PackId, PackSummary)]) -> Result<Catalog, Error> {
-        let tables: Vec<_> = stream::iter(packs.to_vec())
-            .map(|(pack, summary)| async move { self.read_table(repo, pack, &summary).await })
-            .buffered(PARALLEL_READS)
-            .try_collect()
-            .await?;
-        Catalog::of(tables.iter().map(|(pack, graph, contents)| (*pack, graph, contents)))
     }
 }
