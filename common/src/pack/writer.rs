@@ -15,16 +15,18 @@ use crate::id::{ObjectKey, SnapshotId};
 /// Level 3 is zstd's default; neighbours that are nearly equal compress a hundredfold with it, and faster than they arrive.
 const LEVEL: i32 = 3;
 
-/// How many raw bytes a frame of each kind may have before it is closed. A larger frame compresses better, a smaller
-/// one has less to read when little of it is wanted; a record of more bytes has a frame of its own. Neighbouring commits
-/// have little in common, and so gain little from a large frame.
-const fn frame_target(kind: Kind) -> usize {
-    match kind {
-        Kind::Commits => 256 << 10,
-        Kind::Snapshots | Kind::SnapshotsAhead => 4 << 20,
-        Kind::Objects | Kind::ObjectsAhead => 2 << 20,
-    }
-}
+// How many raw bytes a frame of each kind may have before it is closed. A larger frame compresses better, a smaller one has
+// less to read when little of it is wanted; a record of more bytes has a frame of its own.
+
+/// Neighbouring commits have little in common, and so gain little from a large frame.
+const COMMITS: usize = 256 << 10;
+const SNAPSHOTS: usize = 4 << 20;
+/// Of objects, if those compress well. Objects that do not compress gain nothing from neighbours: then a frame has about
+/// so many stored bytes.
+const OBJECTS: usize = 2 << 20;
+const STORED_OBJECTS: usize = 256 << 10;
+/// Of the first objects, of which it is not known yet.
+const FIRST_OBJECTS: usize = 512 << 10;
 
 /// A commit to be packed.
 #[derive(Debug, Clone)]
@@ -134,6 +136,8 @@ pub struct PackWriter {
     open: Option<(Kind, FrameRecords)>,
     /// The records of the open frame.
     raw: Vec<u8>,
+    /// Raw bytes that the next frame of objects may have.
+    objects_target: usize,
     snapshots: u64,
     objects: u64,
 }
@@ -151,6 +155,7 @@ impl PackWriter {
             graph: GraphSection::default(),
             open: None,
             raw: Vec::new(),
+            objects_target: FIRST_OBJECTS,
             snapshots: 0,
             objects: 0,
         })
@@ -234,7 +239,12 @@ impl PackWriter {
 
     /// Whether the open frame has room for a record of its kind with so many bytes; else the next one closes it.
     pub(crate) fn has_room(&self, length: usize) -> bool {
-        self.open.as_ref().is_none_or(|(kind, _)| self.raw.len() + length <= frame_target(*kind))
+        let target = |kind: Kind| match kind {
+            Kind::Commits => COMMITS,
+            Kind::Snapshots | Kind::SnapshotsAhead => SNAPSHOTS,
+            Kind::Objects | Kind::ObjectsAhead => self.objects_target,
+        };
+        self.open.as_ref().is_none_or(|(kind, _)| self.raw.len() + length <= target(*kind))
     }
 
     /// Takes a record into a frame of its kind, the open one if it has room.
@@ -261,6 +271,10 @@ impl PackWriter {
             return Ok(());
         };
         let stored = self.compressor.compress(&self.raw).map_err(Error::Write)?;
+        if matches!(kind, Kind::Objects | Kind::ObjectsAhead) {
+            let target = STORED_OBJECTS.saturating_mul(self.raw.len()) / stored.len().max(1);
+            self.objects_target = target.clamp(STORED_OBJECTS, OBJECTS);
+        }
         self.contents.frames.push(Frame {
             kind,
             offset: self.out.len() as u64,

@@ -17,7 +17,7 @@ use crate::pack::{PackId, PackSummary};
 /// Packs that one step merges: the transaction has an item for each of them and up to five more, and takes 100.
 pub(in crate::store) const MAX_INPUTS: usize = 90;
 /// Bytes that one step merges. The merged pack is in memory as a whole, and one PUT stores it.
-pub(super) const MAX_BYTES: u64 = 48 << 20;
+pub(super) const MAX_BYTES: u64 = 32 << 20;
 /// Tables that are merged into one index at a time, at least: few writes, and few tables to look into.
 const LEAST_TABLES: usize = 2;
 /// Records that one step merges: what is known of each is in memory.

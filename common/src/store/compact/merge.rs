@@ -40,7 +40,7 @@ const PATH_BYTES: usize = 16 << 20;
 
 /// Raw bytes of frames that may be open at the same time. One that holds a single record is only open while that is
 /// copied, and does not count.
-const OPEN_BYTES: u64 = 48 << 20;
+const OPEN_BYTES: u64 = 32 << 20;
 
 /// Reads these packs, in the order of their names, and writes what they hold as one: of all of them, or of the first so
 /// many, which are two at least, if the frames of all are too large to be open at the same time.
