@@ -176,12 +176,17 @@ def repair_push(body: dict, chance, in_json: bool) -> None:
         commit["commit_id"] = commit_id(named, commit["snapshot_id"] or "", commit.get("message") or "", last)
         parents.append(commit["commit_id"])
     body["branch"] = chance.choice(["main", "old", body["branch"], body["branch"]])
+    # Where the branch is by now, only the hub knows.
+    if chance.random() < 0.8:
+        body.pop("expected_head", None)
 
 
 def repair_fetch(body: dict, chance, in_json: bool) -> None:
     # One that is not there is enough to be refused.
     body["want"] = [chance.choice(STATE["commits"]) for _ in body["want"]]
     body["have"] = known(body.get("have", []), "commits", chance)
+    if "branches" in body:
+        body["branches"] = [chance.choice(["main", "old"]) for _ in body["branches"]]
 
 
 def repair_ids(body: dict, chance, in_json: bool) -> None:

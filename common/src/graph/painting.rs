@@ -82,6 +82,11 @@ impl<'g, Id: Clone + Eq + Hash, T> Painting<'g, Id, T> {
         }
     }
 
+    /// Notes dangling commits that a question is about and that no visit leads to.
+    pub(super) fn note_dangling(&mut self, nodes: &[NodeIndex]) {
+        self.dangling.extend(nodes);
+    }
+
     /// The dangling parents of what was visited, some of them more than once.
     pub(super) fn dangling(&self) -> &[NodeIndex] {
         &self.dangling

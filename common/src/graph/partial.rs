@@ -64,18 +64,20 @@ impl<Id: Clone + Eq + Hash, T: Clone> Partial<Id, T> {
     }
 
     /// The commits that can be reached from `want` and not from `have`, nor from a commit that the walk meets and that
-    /// `is_had`. What the walk starts from has to be known.
+    /// `is_had`; and of those the ones that are fewer than `depth` steps from one that is wanted. What the walk starts
+    /// from has to be known.
     pub fn difference<'q>(
         &self,
         want: impl IntoIterator<Item = &'q Id>,
         have: impl IntoIterator<Item = &'q Id>,
         is_had: impl Fn(&Id) -> bool,
+        depth: Option<usize>,
     ) -> Asked<Difference<'_, Id>, Id>
     where
         Id: 'q,
     {
         self.ask(|graph| {
-            let (commits, painting) = graph.paint_difference(want, have, is_had);
+            let (commits, painting) = graph.paint_difference(want, have, is_had, depth);
             (graph.difference_of(&commits, &painting), painting)
         })
     }

@@ -80,6 +80,29 @@ proptest! {
     }
 
     #[test]
+    fn a_difference_within_a_depth_has_what_is_near_and_says_where_it_ends(
+        (graph, model) in graph_and_model(), want in some_ids(), have in some_ids(), depth in 1..5_usize,
+    ) {
+        let had = model.reachable(&have);
+        let mut near: BTreeSet<Id> = want.iter().copied().filter(|id| model.commits.contains_key(id)).collect();
+        for _ in 1..depth {
+            let parents: Vec<Id> = near.iter().flat_map(|id| model.parents(*id)).copied().collect();
+            near.extend(parents.into_iter().filter(|id| model.commits.contains_key(id)));
+        }
+        let sent: BTreeSet<Id> = near.difference(&had).copied().collect();
+        let parents = || sent.iter().flat_map(|id| model.parents(*id)).copied();
+        let boundary: BTreeSet<Id> = parents().filter(|id| had.contains(id)).collect();
+        let is_cut = |id: &Id| model.commits.contains_key(id) && !had.contains(id) && !sent.contains(id);
+        let cut: BTreeSet<Id> = parents().filter(is_cut).collect();
+
+        let difference = graph.difference_within(&want, &have, Some(depth));
+        prop_assert_eq!(cloned(difference.commits), model.parents_first(sent));
+        prop_assert_eq!(cloned(difference.boundary), model.parents_first(boundary));
+        prop_assert_eq!(cloned(difference.cut), model.parents_first(cut));
+        prop_assert_eq!(graph.difference(&want, &have).cut, Vec::<&Id>::new());
+    }
+
+    #[test]
     fn the_best_common_ancestors_are_those_that_no_other_can_reach(
         (graph, model) in graph_and_model(), a in some_ids(), b in some_ids(),
     ) {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::Error;
 use super::view::{Commit, View, graph_page};
-use crate::graph::{Asked, NewCommit, Partial};
+use crate::graph::{Asked, Difference, NewCommit, Partial};
 use crate::id::CommitId;
 use crate::service::compute;
 use crate::table::Section;
@@ -29,6 +29,8 @@ pub struct Lacking {
     pub commits: Vec<(CommitId, Commit)>,
     /// Their parents that the client has, each once.
     pub boundary: Vec<(CommitId, Commit)>,
+    /// Their parents that are neither sent nor had, each once: where a depth has cut the history off.
+    pub cut: Vec<CommitId>,
     /// Commits that some of them name as a parent and that are not there, each with one that names it.
     pub lost: Vec<(CommitId, CommitId)>,
 }
@@ -67,10 +69,24 @@ impl History<'_> {
     /// # Errors
     /// When S3 does not answer, or a table is damaged, as all of these.
     pub async fn difference(&mut self, want: &[CommitId], have: &HashSet<CommitId>) -> Result<Lacking, Error> {
+        self.difference_within(want, have, None).await
+    }
+
+    /// The same, with only those commits that are fewer than `depth` steps to a parent away from one that is wanted. No more
+    /// of the history is loaded than that, and what tells whether it is had.
+    ///
+    /// # Errors
+    /// As [`Self::difference`].
+    pub async fn difference_within(
+        &mut self,
+        want: &[CommitId],
+        have: &HashSet<CommitId>,
+        depth: Option<usize>,
+    ) -> Result<Lacking, Error> {
         self.load(want).await?;
         let is_known = have.len() <= FEW_HAD || self.view.commit_count().await? <= FEW_COMMITS;
         if !is_known {
-            let met = self.difference_met(want, have).await?;
+            let met = self.difference_met(want, have, depth).await?;
             if met.commits.len() <= MUCH_TO_SEND {
                 return Ok(met);
             }
@@ -78,17 +94,22 @@ impl History<'_> {
         let have: Vec<CommitId> = have.iter().cloned().collect();
         self.load(&have).await?;
         let found = self.answer(|loaded| {
-            let found = loaded.difference(want, &have, |_| false);
-            map(found, |found| owned(loaded, &found.commits, &found.boundary))
+            let found = loaded.difference(want, &have, |_| false, depth);
+            map(found, |found| owned(loaded, &found))
         });
         Ok(found.await?.unwrap_or_default())
     }
 
     /// The same where commits that are had are not looked up: they count when the walk meets them.
-    async fn difference_met(&mut self, want: &[CommitId], have: &HashSet<CommitId>) -> Result<Lacking, Error> {
+    async fn difference_met(
+        &mut self,
+        want: &[CommitId],
+        have: &HashSet<CommitId>,
+        depth: Option<usize>,
+    ) -> Result<Lacking, Error> {
         let met = self.answer(|loaded| {
-            let found = loaded.difference(want, [], |id| have.contains(id));
-            map(found, |found| owned(loaded, &found.commits, &found.boundary))
+            let found = loaded.difference(want, [], |id| have.contains(id), depth);
+            map(found, |found| owned(loaded, &found))
         });
         Ok(met.await?.unwrap_or_default())
     }
@@ -113,7 +134,7 @@ impl History<'_> {
     pub async fn distance(&mut self, want: &[CommitId], have: &[CommitId]) -> Result<Option<usize>, Error> {
         self.load(want).await?;
         self.load(have).await?;
-        self.answer(|loaded| map(loaded.difference(want, have, |_| false), |found| found.commits.len())).await
+        self.answer(|loaded| map(loaded.difference(want, have, |_| false, None), |found| found.commits.len())).await
     }
 
     /// A best common ancestor of `a` and `b`, if there is one and it is found within the bound.
@@ -214,17 +235,18 @@ fn map<A, B>(asked: Asked<A, CommitId>, answer: impl FnOnce(A) -> B) -> Asked<B,
     }
 }
 
-fn owned(loaded: &Partial<CommitId, Commit>, commits: &[&CommitId], boundary: &[&CommitId]) -> Lacking {
+fn owned(loaded: &Partial<CommitId, Commit>, found: &Difference<'_, CommitId>) -> Lacking {
     let graph = loaded.graph();
     let owned = |ids: &[&CommitId]| {
         ids.iter().filter_map(|id| Some(((*id).clone(), graph.payload(id)?.clone()))).collect::<Vec<_>>()
     };
-    let commits = owned(commits);
+    let commits = owned(&found.commits);
     let parents = commits.iter().flat_map(|(id, commit)| commit.parents.iter().map(move |parent| (parent, id)));
     let lost = parents.filter(|(parent, _)| !graph.contains(parent));
     Lacking {
         lost: lost.map(|(parent, id)| (parent.clone(), id.clone())).collect(),
-        boundary: owned(boundary),
+        boundary: owned(&found.boundary),
+        cut: found.cut.iter().map(|id| (*id).clone()).collect(),
         commits,
     }
 }
@@ -367,8 +389,23 @@ mod tests {
                 let closed: HashSet<CommitId> = graph.difference(&have, []).commits.into_iter().cloned().collect();
                 let mut history = view.history();
                 history.load(&want).await.unwrap();
-                let met = history.difference_met(&want, &closed).await.unwrap();
+                let met = history.difference_met(&want, &closed, None).await.unwrap();
                 assert_eq!(sorted(met.commits.iter().map(|(id, _)| id)), sorted(expected.commits.iter().copied()));
+                for depth in [1, 2, 3, 40] {
+                    let expected = graph.difference_within(&want, &have, Some(depth));
+                    let had: HashSet<CommitId> = have.iter().cloned().collect();
+                    let found = view.history().difference_within(&want, &had, Some(depth)).await.unwrap();
+                    let commits: Vec<CommitId> = found.commits.iter().map(|(id, _)| id.clone()).collect();
+                    assert_eq!(sorted(&commits), sorted(expected.commits.iter().copied()));
+                    assert_eq!(
+                        sorted(found.boundary.iter().map(|(id, _)| id)), sorted(expected.boundary.iter().copied())
+                    );
+                    assert_eq!(sorted(&found.cut), sorted(expected.cut.iter().copied()));
+                    let mut history = view.history();
+                    history.load(&want).await.unwrap();
+                    let met = history.difference_met(&want, &closed, Some(depth)).await.unwrap();
+                    assert_eq!(sorted(met.commits.iter().map(|(id, _)| id)), sorted(&commits));
+                }
                 for a in &want {
                     for b in &have {
                         let found = view.history().is_ancestor(a, std::slice::from_ref(b)).await.unwrap();

@@ -93,6 +93,14 @@ pub enum Error {
     /// 409: the branch's head is not an ancestor of the pushed tip.
     #[error("non-fast-forward push to '{0}' — use force=true to overwrite")]
     NonFastForward(BranchName),
+    /// 409: the branch is not where the pusher expects it.
+    #[error("{}", elsewhere(.branch, .head.as_ref()))]
+    StaleHead {
+        /// The branch.
+        branch: BranchName,
+        /// Where it is; none if there is no such branch.
+        head: Option<CommitId>,
+    },
     /// 409: somebody has this handle, or the caller has one.
     #[error("{0}")]
     HandleTaken(String),
@@ -172,9 +180,11 @@ impl Error {
             | Self::BranchNotFound(_)
             | Self::WebhookNotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NonFastForward(_) | Self::HandleTaken(_) | Self::RepoExists(_) | Self::ReleaseExists(_) => {
-                StatusCode::CONFLICT
-            }
+            Self::NonFastForward(_)
+            | Self::StaleHead { .. }
+            | Self::HandleTaken(_)
+            | Self::RepoExists(_)
+            | Self::ReleaseExists(_) => StatusCode::CONFLICT,
             Self::PreconditionFailed(_) => StatusCode::PRECONDITION_FAILED,
             Self::PayloadTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -208,6 +218,7 @@ impl Error {
             Self::WebhookNotFound(_) => "webhook_not_found",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::NonFastForward(_) => "non_fast_forward",
+            Self::StaleHead { .. } => "stale_head",
             Self::HandleTaken(_) => "handle_taken",
             Self::RepoExists(_) => "repo_exists",
             Self::ReleaseExists(_) => "release_exists",
@@ -280,6 +291,17 @@ impl Error {
     pub fn invalid(field: &str, reason: impl fmt::Display) -> Self {
         Self::Invalid(format!("{field}: {reason}"))
     }
+}
+
+/// What is said of a branch that is not where a push expects it.
+fn elsewhere(branch: &BranchName, head: Option<&CommitId>) -> String {
+    let at = match head {
+        Some(head) => format!("branch '{branch}' is at {head}"),
+        None => format!("there is no branch '{branch}'"),
+    };
+    format!(
+        "{at}, and the push expects it elsewhere: fetch, look at what has changed, and push with the head that it has now"
+    )
 }
 
 /// What a refusal begins with that names a parent: clients show no more than the first 400 characters.

@@ -13,6 +13,8 @@ pub const MAX_FETCH_WANT: usize = MAX_BRANCHES;
 pub const MAX_WANT_HELD: usize = 2 * MAX_BRANCHES;
 /// Ids in the `want` of a fetch that every hub takes, those of older versions too.
 pub const FETCH_WANT_OF_ANY_HUB: usize = 1_000;
+/// The `depth` of a fetch, and the least that is one is 1.
+pub const MAX_FETCH_DEPTH: usize = 1_000_000;
 /// Ids in the `have` of a fetch: clients send all their local commits.
 pub const MAX_FETCH_HAVE: usize = 1_000_000;
 /// Ids in the `want` and in the `have` of a negotiation.

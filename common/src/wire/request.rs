@@ -10,7 +10,7 @@ use super::limits::{
     MAX_SNAPSHOTS, MAX_TAGS, MAX_WANT_HELD,
 };
 use super::record::{Object, Snapshot};
-use super::text::{Bounded, Distinct, Text, wire_map};
+use super::text::{Bounded, Distinct, Sent, Text, wire_map};
 use super::value::Value;
 use crate::id::{CommitId, Label, ObjectId};
 
@@ -23,6 +23,8 @@ wire_map! {
         branch: Text<'a>,
         /// Whether the branch may move to a commit that does not descend from its head.
         force: bool = false,
+        /// Where the branch has to be before it moves; empty if it must not be there.
+        expected_head: Sent<Text<'a>> = Sent(None),
     }
 }
 
@@ -81,6 +83,12 @@ wire_map! {
         /// The commits that it has, with all that they reach. What the hub does not know is ignored, ids that are none
         /// among it.
         have: Bounded<Text<'a>, MAX_FETCH_HAVE> = Bounded::default(),
+        /// Branches whose heads it wants beside those.
+        branches: Option<Distinct<Text<'a>, MAX_WANT_HELD>> = None,
+        /// How many commits it wants on each way back from what it wants; all of them, if it does not say.
+        depth: Option<i64> = None,
+        /// What it does not want of them.
+        filter: Option<Text<'a>> = None,
     }
 }
 

@@ -54,6 +54,16 @@ impl Serialize for Text<'_> {
     }
 }
 
+/// What may be left out, and is never null: where that would say something else than leaving it out.
+#[derive(Debug)]
+pub struct Sent<T>(pub Option<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Sent<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        T::deserialize(deserializer).map(|value| Self(Some(value)))
+    }
+}
+
 /// A list of which at most `MAX` elements are kept. The rest is skipped and counted, so that the answer can name the
 /// number sent, and no declared length is ever allocated for.
 #[derive(Debug)]

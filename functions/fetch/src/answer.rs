@@ -14,8 +14,8 @@ use common::streaming::{self, CHUNK, Sender};
 use common::wire::record::Snapshot;
 use common::wire::{Encoding, Error};
 
-use crate::Selection;
 use crate::encoder::Encoder;
+use crate::{Had, Selection};
 
 /// Begins the answer.
 ///
@@ -37,7 +37,9 @@ struct Answer {
 
 impl Answer {
     async fn make(&mut self, store: &Arc<Store>, selection: Selection) -> Result<(), Error> {
-        let Selection { repo, view, commits, had, snapshots } = selection;
+        let Selection { repo, view, commits, snapshots, objects, cut } = selection;
+        self.encoder.begin(cut.is_some());
+        let (sends_objects, had) = (objects.is_some(), objects.map_or_else(Vec::new, |Had(had)| had));
         // One reader for all of these, so that the first snapshots are on their way while commits are sent.
         let places: Vec<Place> = [commits.as_slice(), &had, &snapshots].concat();
         let mut records = store.read_places(&repo.id, &view, &places).await?;
@@ -50,7 +52,14 @@ impl Answer {
             objects.exclude(&next(&mut records).await?)?;
         }
         self.encoder.begin_list("snapshots", snapshots.len())?;
-        self.send_records(&mut records, snapshots.len(), |record| objects.want(record)).await?;
+        self.send_records(
+            &mut records,
+            snapshots.len(),
+            |record| {
+                if sends_objects { objects.want(record) } else { Ok(()) }
+            },
+        )
+        .await?;
         drop(records);
 
         let Located { packed, large } = objects.locate(&view).await?;
@@ -75,7 +84,7 @@ impl Answer {
         }
         self.encoder.end_list();
 
-        self.encoder.end(&repo.heads)?;
+        self.encoder.end(&repo.heads, cut.as_deref())?;
         self.flush(0).await
     }
 

@@ -2,14 +2,14 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use common::id::ObjectId;
+use common::id::{CommitId, ObjectId};
 use common::wire::request::Heads;
 use common::wire::value::Value;
 use common::wire::{Encoding, Error};
 use rmp::encode::{ByteBuf, write_array_len, write_bin_len, write_map_len, write_str};
 use serde::Serialize;
 
-/// An answer under way: `{commits, snapshots, objects, branch_heads}`, in this order.
+/// An answer under way: `{commits, snapshots, objects, branch_heads}`, in this order, and perhaps `cut` behind that.
 ///
 /// A list of msgpack begins with its length, so the caller says how long each will be, and keeps its word.
 pub struct Encoder {
@@ -23,12 +23,15 @@ pub struct Encoder {
 impl Encoder {
     /// An answer in `encoding`, not yet begun.
     pub fn new(encoding: Encoding) -> Self {
-        let mut encoder = Self { encoding, out: Vec::new(), is_first: true, ungrouped: Vec::new() };
-        match encoding {
-            Encoding::Json => encoder.out.push(b'{'),
-            Encoding::Msgpack => encoder.msgpack(|out| write_map_len(out, 4).map(drop)),
+        Self { encoding, out: Vec::new(), is_first: true, ungrouped: Vec::new() }
+    }
+
+    /// Begins the answer, which will say where history is cut or not.
+    pub fn begin(&mut self, has_cut: bool) {
+        match self.encoding {
+            Encoding::Json => self.out.push(b'{'),
+            Encoding::Msgpack => self.msgpack(|out| write_map_len(out, 4 + u32::from(has_cut)).map(drop)),
         }
-        encoder
     }
 
     /// How many bytes wait to be taken.
@@ -152,11 +155,16 @@ impl Encoder {
         }
     }
 
-    /// Ends the answer.
-    pub fn end(&mut self, heads: &Heads) -> Result<(), Error> {
+    /// Ends the answer, with where history is cut if that was said at its beginning.
+    pub fn end(&mut self, heads: &Heads, cut: Option<&[CommitId]>) -> Result<(), Error> {
         self.key("branch_heads")?;
         let heads = self.encoding.encode(heads)?;
         self.out.extend_from_slice(&heads);
+        if let Some(cut) = cut {
+            self.key("cut")?;
+            let cut = self.encoding.encode(&cut)?;
+            self.out.extend_from_slice(&cut);
+        }
         if self.encoding == Encoding::Json {
             self.out.push(b'}');
         }
@@ -205,6 +213,7 @@ mod tests {
 
     fn answer(encoding: Encoding) -> Vec<u8> {
         let mut encoder = Encoder::new(encoding);
+        encoder.begin(true);
         let record = rmp_serde::to_vec_named(&json!({"commit_id": "c", "n": [1, null, "ü"]})).unwrap();
         encoder.begin_list("commits", 2).unwrap();
         encoder.record(&record).unwrap();
@@ -220,7 +229,7 @@ mod tests {
         }
         encoder.end_object();
         encoder.end_list();
-        encoder.end(&Heads::from([("main".to_owned(), "c".parse().unwrap())])).unwrap();
+        encoder.end(&Heads::from([("main".to_owned(), "c".parse().unwrap())]), Some(&["d".parse().unwrap()])).unwrap();
         encoder.take()
     }
 
@@ -239,6 +248,7 @@ mod tests {
                     {"object_id": x, "path": "p", "content_b64": "eHh4eHh4eHh4"},
                 ],
                 "branch_heads": {"main": "c"},
+                "cut": ["d"],
             })
         );
         let msgpack: Value = rmp_serde::from_slice(&answer(Encoding::Msgpack)).unwrap();

@@ -20,9 +20,12 @@ use common::store::history::Lacking;
 use common::store::repo::{Need, Repo};
 use common::store::view::{Commit, Place, View};
 use common::wire::Error;
-use common::wire::limits::MAX_FETCH_WANT;
+use common::wire::limits::{MAX_FETCH_DEPTH, MAX_FETCH_WANT};
 use common::wire::request::FetchRequest;
 use lambda_http::{Request, Response};
+
+/// The filter that leaves the objects out.
+const NO_OBJECTS: &str = "objects:none";
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
@@ -32,14 +35,72 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 async fn fetch(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.caller(hub).await?;
     let (repo, view) = hub.open_with_view(caller.as_ref(), &call.target()?, Need::HISTORY).await?;
-    let request: FetchRequest<'_> = call.decode()?;
-    let most = MAX_FETCH_WANT.max(repo.heads.len());
-    let (want, have) = (request.want.within("ids in want", most)?, request.have.within("ids in have")?);
-    let have: HashSet<CommitId> = have.iter().filter_map(|id| id.parse().ok()).collect();
+    let Asked { want, have, depth, leaves_out_objects, branches } = Asked::read(call.decode()?, &repo)?;
     let view = holding(hub, &repo, as_asked(hub, view), &want).await?;
-    let selection = select(hub, repo, view, &want, &have).await?;
+    let mut selection = select(hub, repo, view, &want, &have, depth).await?;
+    if leaves_out_objects {
+        selection.objects = None;
+    }
+    if let Some(branches) = branches {
+        selection.repo.heads.retain(|name, _| branches.contains(name));
+    }
     let body = answer::stream(Arc::clone(&hub.store), selection, call.answer_encoding()).await?;
     Ok(call.respond_streaming(body))
+}
+
+/// A request that was checked.
+struct Asked {
+    /// What is wanted, the heads of branches among it.
+    want: Vec<CommitId>,
+    have: HashSet<CommitId>,
+    depth: Option<usize>,
+    leaves_out_objects: bool,
+    /// The branches that the answer is to name, if not all.
+    branches: Option<HashSet<String>>,
+}
+
+impl Asked {
+    /// # Errors
+    /// 422 for what is too much or no such value, 404 for a branch that is not there.
+    fn read(request: FetchRequest<'_>, repo: &Repo) -> Result<Self, Error> {
+        let FetchRequest { want, have, branches, depth, filter } = request;
+        let most = MAX_FETCH_WANT.max(repo.heads.len());
+        let mut want = want.within("ids in want", most)?;
+        let have = have.within("ids in have")?;
+        let depth = depth.map(|depth| match usize::try_from(depth) {
+            Ok(depth) if (1..=MAX_FETCH_DEPTH).contains(&depth) => Ok(depth),
+            _ => Err(Error::invalid("depth", format_args!("it is from 1 to {MAX_FETCH_DEPTH}"))),
+        });
+        let leaves_out_objects = match filter.as_deref() {
+            None => false,
+            Some(NO_OBJECTS) => true,
+            Some(_) => return Err(Error::invalid("filter", format_args!("it is '{NO_OBJECTS}', or is left out"))),
+        };
+        let branches = match branches {
+            Some(branches) => Some(branches.within("names in branches", most)?),
+            None => None,
+        };
+        for name in branches.iter().flatten() {
+            match repo.heads.get(&**name) {
+                Some(head) => want.push(head.clone()),
+                None => return Err(unknown_branch(name)),
+            }
+        }
+        Ok(Self {
+            want,
+            have: have.iter().filter_map(|id| id.parse().ok()).collect(),
+            depth: depth.transpose()?,
+            leaves_out_objects,
+            branches: branches.map(|names| names.iter().map(|name| name.to_string()).collect()),
+        })
+    }
+}
+
+fn unknown_branch(name: &str) -> Error {
+    match name.parse() {
+        Ok(branch) => Error::BranchNotFound(branch),
+        Err(reason) => Error::invalid("branches", reason),
+    }
 }
 
 /// The view as a fetch looks into it: what is asked for is there, and most often new. Where ids are opaque, copies of a record
@@ -69,11 +130,16 @@ struct Selection {
     view: View,
     /// The commits to send, parents first.
     commits: Vec<Place>,
-    /// Snapshots that the client has: what they hold is not sent.
-    had: Vec<Place>,
     /// The snapshots to send.
     snapshots: Vec<Place>,
+    /// Which of their objects to send; none if the client wants none.
+    objects: Option<Had>,
+    /// Where a depth has cut the history off, if one was asked for.
+    cut: Option<Vec<CommitId>>,
 }
+
+/// Snapshots that the client has: what they hold is not sent.
+struct Had(Vec<Place>);
 
 async fn select(
     hub: &Hub,
@@ -81,22 +147,24 @@ async fn select(
     mut view: View,
     want: &[CommitId],
     have: &HashSet<CommitId>,
+    depth: Option<usize>,
 ) -> Result<Selection, Error> {
     let ids = hub.settings.ids;
-    let mut lacking = view.history().difference(want, have).await?;
+    let mut lacking = view.history().difference_within(want, have, depth).await?;
     if !lacking.lost.is_empty() && ids.are_checked() {
         // A list of several pages may have a pack and not the one that it builds upon, which came in behind the reader.
         view = as_asked(hub, hub.store.view_listed_again(&repo.id, &[]).await?);
-        lacking = view.history().difference(want, have).await?;
+        lacking = view.history().difference_within(want, have, depth).await?;
     }
-    let Lacking { commits, boundary, lost } = lacking;
+    let Lacking { commits, boundary, cut, lost } = lacking;
     if let Some((parent, id)) = lost.first().filter(|_| ids.are_checked()) {
         return Err(Error::internal(format!("commit {parent}, a parent of {id}, is in no pack")));
     }
     let had = snapshots_of(&view, &boundary, ids).await?;
     let snapshots = snapshots_of(&view, &commits, ids).await?;
     let commits = commits.into_iter().map(|(_, commit)| commit.place).collect();
-    Ok(Selection { repo, view, commits, had, snapshots })
+    let cut = depth.map(|_| cut);
+    Ok(Selection { repo, view, commits, snapshots, objects: Some(Had(had)), cut })
 }
 
 /// The snapshots of commits, each once, in the order in which they lie in their packs, so that each frame is read once.

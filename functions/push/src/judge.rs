@@ -33,6 +33,8 @@ pub struct Checked<'a> {
     pub branch: BranchName,
     /// Whether the branch may move to wherever.
     pub force: bool,
+    /// Where the branch has to be, if the pusher says so; none in it if it must not be there.
+    expected_head: Option<Option<CommitId>>,
     /// Whether parents and snapshots have to be there.
     ids: Ids,
 }
@@ -82,12 +84,17 @@ struct Connected<'b> {
 /// # Errors
 /// 413 or 422, saying which record is at fault.
 pub fn check(request: PushRequest<'_>, ids: Ids) -> Result<Checked<'_>, Error> {
-    let PushRequest { bundle, branch, force } = request;
+    let PushRequest { bundle, branch, force, expected_head } = request;
     let branch = check_branch("branch", &branch)?;
     let claimed_head = bundle.branch_heads.and_then(|heads| {
         let head = heads.get(&Text(branch.as_str().into()))?.as_ref()?;
         head.parse().ok()
     });
+    let expected_head = match expected_head.0.as_deref() {
+        None => None,
+        Some("") => Some(None),
+        Some(head) => Some(Some(head.parse().map_err(|reason| Error::invalid("expected_head", reason))?)),
+    };
     let sent_commits = bundle.commits.sent;
     let commits = bundle.commits.within("commits")?;
     let snapshots = bundle.snapshots.within("snapshots")?;
@@ -117,6 +124,7 @@ pub fn check(request: PushRequest<'_>, ids: Ids) -> Result<Checked<'_>, Error> {
         claimed_head,
         branch,
         force,
+        expected_head,
         ids,
     })
 }
@@ -208,6 +216,23 @@ impl Checked<'_> {
             generations: self.generations(known, &commits),
             commits,
         })
+    }
+
+    /// Refuses a push that expects its branch elsewhere than it is. The head that is judged here is a condition of the
+    /// transaction that moves the branch. A branch that is already where the push would have it is no surprise: the same push
+    /// sent again gets the same answer.
+    ///
+    /// # Errors
+    /// 409, with where the branch is.
+    pub fn check_expected(&self, reach: &Reach, head: Option<&CommitId>) -> Result<(), Error> {
+        let Some(expected) = &self.expected_head else {
+            return Ok(());
+        };
+        let is_done = (!self.commits.is_empty() || self.claimed_head.is_some()) && head == reach.tip.as_ref();
+        if head == expected.as_ref() || is_done {
+            return Ok(());
+        }
+        Err(Error::StaleHead { branch: self.branch.clone(), head: head.cloned() })
     }
 
     /// Whether what this push names, or builds upon, is in one view of the repo and not in another that has less. `reach` is

@@ -81,6 +81,8 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
         }
         let recalled = std::mem::take(&mut seen.recalled);
         let Seen { known, reach, .. } = &seen;
+        let before = repo.heads.get(bundle.branch.as_str());
+        bundle.check_expected(reach, before)?;
         check_annotations(hub, &repo.id, &seen.view, known, &bundle).await?;
         let verdict = match bundle.judge(known, reach, recalled) {
             Ok(verdict) => verdict,
@@ -93,7 +95,6 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
             }
             Err(refusal) => return Err(refusal),
         };
-        let before = repo.heads.get(bundle.branch.as_str());
         let after = reach.tip.as_ref().filter(|tip| before != Some(*tip));
         if is_new && after.is_some() {
             Error::check_count(TOO_MANY_BRANCHES, repo.heads.len() + 1, MAX_BRANCHES)?;

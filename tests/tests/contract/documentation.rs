@@ -232,6 +232,7 @@ fn every_limit_is_in_the_table() {
         limits::MAX_OBJECTS,
         limits::MAX_FETCH_WANT,
         limits::MAX_FETCH_HAVE,
+        limits::MAX_FETCH_DEPTH,
         limits::MAX_NEGOTIATE,
         limits::MAX_FILTER_OBJECTS,
         limits::MAX_PRESIGN,

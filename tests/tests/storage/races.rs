@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use local::router::Function;
+use serde_json::json;
 use tests::client::Answer;
+use tests::encoding::Encoding;
 use tests::history::{Builder, History, Pack};
 use tests::wiretap::{Call, Fault, Reaction};
 
@@ -117,6 +120,17 @@ async fn a_push_that_was_overtaken_by_itself_succeeds() {
     get_ahead(&we, push(&they, "main", &fork, &fork.ours));
     push_ours(&we, "main", &fork).await.expect(200);
     cloud.assert_holds("song", &fork.history, &heads([("main", &fork.ours)])).await;
+}
+
+#[tokio::test]
+async fn a_push_with_force_and_a_lease_that_was_overtaken_is_a_409_and_overwrites_nothing() {
+    let (cloud, we, they, fork) = two(true).await;
+    get_ahead(&we, push(&they, "main", &fork, &fork.theirs));
+    let bundle = fork.history.pack_of(&fork.ours).with_head("main", &fork.ours);
+    let body = json!({"bundle": bundle.to_value(), "branch": "main", "force": true, "expected_head": fork.root});
+    let answer = we.call(Function::Push, "song", Encoding::Msgpack, &body).await.expect("a whole answer");
+    answer.refused(409, "stale_head");
+    cloud.assert_holds("song", &fork.history, &heads([("main", &fork.theirs)])).await;
 }
 
 #[tokio::test]

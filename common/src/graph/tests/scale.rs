@@ -92,16 +92,16 @@ fn an_incremental_difference_visits_only_what_is_new() {
     let graph = long_graph();
     let tip = LONG - 1;
 
-    let (commits, painting) = graph.paint_difference(&[tip], &[tip - 3], |_| false);
+    let (commits, painting) = graph.paint_difference(&[tip], &[tip - 3], |_| false, None);
     assert_eq!(commits.len(), 3);
     assert_few(painting.visits());
 
     let everything_else: Vec<Id> = (0..=tip - 3).collect();
-    let (commits, painting) = graph.paint_difference(&[tip], &everything_else, |_| false);
+    let (commits, painting) = graph.paint_difference(&[tip], &everything_else, |_| false, None);
     assert_eq!(commits.len(), 3);
     assert_few(painting.visits());
 
-    let (commits, painting) = graph.paint_difference(&[tip - 3], &[tip], |_| false);
+    let (commits, painting) = graph.paint_difference(&[tip - 3], &[tip], |_| false, None);
     assert_eq!(commits.len(), 0);
     assert_few(painting.visits());
 }
