@@ -9,6 +9,7 @@
 #![deny(missing_docs)]
 
 pub mod ambient;
+pub mod answer_size;
 pub mod auth;
 pub mod aws;
 pub mod buffered;

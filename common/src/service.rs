@@ -33,6 +33,7 @@ use ulid::Ulid;
 use url::Url;
 
 use crate::ambient::Ambient;
+use crate::answer_size::Held;
 use crate::auth::{Caller, Tokens, bearer_token};
 use crate::aws;
 use crate::id::{MAX_SLUG_LENGTH, RepoId, Slug};
@@ -367,6 +368,7 @@ impl Hub {
             id: new.id.clone(),
             heads: Heads::new(),
             packs: 0,
+            held: Held::default(),
             condemned: Vec::new(),
             was_pushed_to: false,
             has_domain: false,
@@ -448,6 +450,8 @@ pub struct Destination {
     pub heads: Heads,
     /// How many packs it has.
     pub packs: usize,
+    /// What those hold that the next commits may rely on.
+    pub held: Held,
     /// Those that are condemned, if the others were asked for.
     pub condemned: Vec<PackId>,
     /// Whether a branch was ever pushed to it.
@@ -473,6 +477,7 @@ impl Destination {
             meta: repo.meta,
             has_uploads: repo.has_uploads,
             packs: repo.packs.len() + repo.condemned.len(),
+            held: Held::by(repo.packs.iter().map(|(_, pack)| pack)),
             condemned: repo.condemned,
             id: repo.id,
             heads: repo.heads,

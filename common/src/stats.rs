@@ -9,8 +9,9 @@ use std::collections::{BTreeSet, HashSet};
 
 use serde::Serialize;
 
+use crate::answer_size::answer_bytes;
 use crate::id::RepoId;
-use crate::pack::{PackId, PackSummary};
+use crate::pack::{PackId, PackSummary, RawBytes};
 use crate::price::{LAMBDA_STREAM_FREE_BYTES, Usage, read_units, s3_month};
 use crate::store::index::Listing;
 use crate::store::reader::reads;
@@ -19,6 +20,8 @@ use crate::store::survey::{AT_ONCE, Held as HeldAs, Survey};
 use crate::store::view::{Place, WHOLE_BYTES};
 use crate::store::{Error, Store};
 use crate::table::Section;
+use crate::wire::Encoding;
+use crate::wire::limits::STOCK_ANSWER;
 
 /// Milliseconds that a function is at work beside sending its answer.
 pub const BASE_MILLIS: f64 = 100.0;
@@ -95,10 +98,23 @@ pub struct Files {
 /// What a clone of all branches costs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CloneStats {
+    /// How large its answer is.
+    pub answer: AnswerSize,
     /// In processes that know the repo.
     pub warm: CloneCost,
     /// In processes that have just started, and read the index of every pack.
     pub cold: CloneCost,
+}
+
+/// How large the answer to a clone of all branches is, about, and how much of it a stock client reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct AnswerSize {
+    /// Bytes in msgpack.
+    pub msgpack_bytes: u64,
+    /// Bytes in JSON.
+    pub json_bytes: u64,
+    /// Bytes that a stock client reads of an answer: beyond, it gives up, and `musehub clone` is the way.
+    pub stock_bytes: u64,
 }
 
 /// What one clone costs.
@@ -125,7 +141,8 @@ pub struct CloneCost {
 struct FetchReads {
     gets: u64,
     stored: u64,
-    raw: u64,
+    raw: RawBytes,
+    objects: u64,
 }
 
 impl Store {
@@ -212,7 +229,7 @@ impl Held {
             }
             held.commits += 1;
             if reached.contains(copy.position as usize) {
-                held.fetch.raw += u64::from(copy.place.length);
+                held.fetch.raw.records += u64::from(copy.place.length);
                 of_commits.add(copy.place);
                 keys.extend(copy.snapshot);
             }
@@ -228,7 +245,7 @@ impl Held {
             if let HeldAs::Packed(place) = copy.held
                 && named.contains(record.number)
             {
-                held.fetch.raw += copy.length;
+                held.fetch.raw.records += copy.length;
                 of_snapshots.add(place);
             }
         }
@@ -239,7 +256,8 @@ impl Held {
             if !record.is_reached() {
                 continue;
             }
-            held.fetch.raw += copy.length;
+            held.fetch.objects += 1;
+            held.fetch.raw.content += copy.length;
             match copy.held {
                 HeldAs::Packed(place) => of_objects.add(place),
                 _ => {
@@ -325,23 +343,30 @@ fn clone_stats(repo: &Repo, fetch: &FetchReads) -> CloneStats {
     let tables: Vec<(u64, u64)> = repo.packs.iter().map(|(_, pack)| table_reads(pack)).collect();
     let (table_gets, table_bytes): (u64, u64) =
         (tables.iter().map(|(gets, _)| gets).sum(), tables.iter().map(|(_, bytes)| bytes).sum());
-    let slow_bytes = fetch.raw.saturating_sub(LAMBDA_STREAM_FREE_BYTES);
+    let raw = fetch.raw.records.saturating_add(fetch.raw.content);
+    let slow_bytes = raw.saturating_sub(LAMBDA_STREAM_FREE_BYTES);
     let seconds = BASE_MILLIS / 1_000.0 + slow_bytes as f64 / STREAM_BYTES_A_SECOND;
     let cost = |dynamodb_calls, read_units, gets, bytes| {
         let requests = Usage::of_request(REFS_MEMORY, BASE_MILLIS, branches * REF_BYTES, false)
-            + Usage::of_request(FETCH_MEMORY, seconds * 1_000.0, fetch.raw, true);
+            + Usage::of_request(FETCH_MEMORY, seconds * 1_000.0, raw, true);
         let storage = Usage { read_units, s3_gets: gets, ..Usage::default() };
         CloneCost {
             dynamodb_calls,
             read_units,
             s3_gets: gets,
             s3_bytes: bytes,
-            bytes_out: fetch.raw,
+            bytes_out: raw,
             seconds,
             dollars: (requests + storage).dollars(),
         }
     };
+    let size = |encoding| answer_bytes(fetch.raw, fetch.objects, encoding);
     CloneStats {
+        answer: AnswerSize {
+            msgpack_bytes: size(Encoding::Msgpack),
+            json_bytes: size(Encoding::Json),
+            stock_bytes: STOCK_ANSWER as u64,
+        },
         warm: cost(5, units, fetch.gets, fetch.stored),
         // Both functions look for the name, and the second reads every table.
         cold: cost(7, units + 2 * read_units(NAME_BYTES), fetch.gets + table_gets, fetch.stored + table_bytes),

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use common::service::{Ids, Target};
 use common::store::items::{Key, SecretItem, Visibility, decode};
+use common::wire::limits::MAX_FETCH_DEPTH;
 use local::backup::{restore, save};
 use local::data::DataFolder;
+use local::transfer::clone::{Wanted, clone};
 use local::transfer::export::{export, parse_target};
 use local::transfer::import::import;
 use local::transfer::mirror::{Options, mirror};
@@ -23,6 +25,12 @@ const TO_TOKEN: &str = "MUSEHUB_TO_TOKEN";
 
 #[derive(Subcommand)]
 pub enum Moving {
+    /// Clone a repository of any size into a folder that 'muse' goes on with
+    ///
+    /// 'muse clone' takes no answer of more than 64 MiB. This fetches in parts, and goes on where it stopped when it is run again;
+    /// until all is there, 'muse' takes the folder for no repository. The token for a private repository is taken from the
+    /// variable MUSEHUB_FROM_TOKEN, or from a file.
+    Clone(Clone),
     /// Write a whole repository into one file
     ///
     /// Branches, tags, releases, and all that they reach. An export that was interrupted goes on when it is run again.
@@ -85,6 +93,28 @@ pub struct Export {
     file: PathBuf,
     #[command(flatten)]
     at_hand: AtHand,
+}
+
+#[derive(Args)]
+pub struct Clone {
+    /// The URL of the repository, like https://hub.example.com/owner/slug
+    #[arg(value_name = "URL")]
+    url: String,
+    /// The folder, which is new or empty, or was begun by a clone; else the name in the URL
+    #[arg(value_name = "DIR")]
+    folder: Option<PathBuf>,
+    /// Fetch only this branch, and write its files
+    #[arg(long, value_name = "BRANCH")]
+    branch: Option<String>,
+    /// Fetch only so many commits on each way back from the head
+    ///
+    /// The rest is fetched by 'musehub clone URL DIR' in the same folder, and has to be before 'muse' fetches a branch that
+    /// parted from this one earlier.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_FETCH_DEPTH as i64))]
+    depth: Option<u32>,
+    /// The file that the token is in, unless the variable MUSEHUB_FROM_TOKEN has it
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -159,6 +189,7 @@ pub struct Mirror {
 
 pub async fn run(command: Moving) -> Result<(), Box<dyn Error>> {
     match command {
+        Moving::Clone(arguments) => run_clone(arguments).await,
         Moving::Export(arguments) => run_export(arguments).await,
         Moving::Verify(arguments) => run_verify(&arguments),
         Moving::Import(arguments) => run_import(arguments).await,
@@ -177,6 +208,36 @@ async fn run_export(arguments: Export) -> Result<(), Box<dyn Error>> {
     let exported = exported?;
     let size = indicatif::DecimalBytes(exported.size);
     println!("{}: {}, in {size}", arguments.file.display(), exported.holds);
+    Ok(())
+}
+
+async fn run_clone(arguments: Clone) -> Result<(), Box<dyn Error>> {
+    let url = arguments.url.trim_end_matches('/');
+    let address: Address = url.parse()?;
+    let Address::Url(_, target) = &address else {
+        return Err("name the repository by its URL, like https://hub.example.com/owner/slug".into());
+    };
+    let folder = arguments.folder.unwrap_or_else(|| PathBuf::from(target.slug.as_str()));
+    let from = remote(address.clone(), None, FROM_TOKEN, arguments.token_file.as_deref()).await?;
+    let bar = progress::counting("looking");
+    let wanted = Wanted { branch: arguments.branch, depth: arguments.depth };
+    let cloned = clone(&from, url, &folder, wanted, &bar).await;
+    bar.finish_and_clear();
+    let cloned = cloned?;
+    match &cloned.branch {
+        Some(branch) => println!("{}: {} fetched, branch {branch}.", folder.display(), cloned.fetched),
+        None => println!("{}: {} fetched.", folder.display(), cloned.fetched),
+    }
+    if !cloned.left_out.is_empty() {
+        println!("These branches can be no files and were left out: {}.", cloned.left_out.join(", "));
+    }
+    if cloned.cut > 0 {
+        println!(
+            "History is cut off at {} commits. 'musehub clone {url} {}' fetches the rest; do so before 'muse' fetches other branches.",
+            cloned.cut,
+            folder.display()
+        );
+    }
     Ok(())
 }
 

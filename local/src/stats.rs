@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use common::id::Slug;
-use common::stats::{CloneCost, Stats};
+use common::stats::{AnswerSize, CloneCost, Stats};
 use common::store::Store;
 use common::store::repo::Need;
 use indicatif::DecimalBytes;
@@ -74,8 +74,25 @@ fn print(out: &mut impl Write, name: &str, stats: &Stats) -> std::io::Result<()>
     if let Some(garbage) = &stats.garbage {
         writeln!(out, "{} files of garbage, {}", garbage.count, DecimalBytes(garbage.bytes))?;
     }
+    print_answer(out, &stats.clone.answer)?;
     print_clone(out, "a clone", &stats.clone.warm)?;
     print_clone(out, "from a cold start", &stats.clone.cold)
+}
+
+fn print_answer(out: &mut impl Write, answer: &AnswerSize) -> std::io::Result<()> {
+    let share = |bytes: u64| bytes.saturating_mul(100) / answer.stock_bytes.max(1);
+    writeln!(
+        out,
+        "an answer of {} in msgpack and {} in JSON: {} % and {} % of what a stock client reads",
+        DecimalBytes(answer.msgpack_bytes),
+        DecimalBytes(answer.json_bytes),
+        share(answer.msgpack_bytes),
+        share(answer.json_bytes)
+    )?;
+    if answer.msgpack_bytes.max(answer.json_bytes) > answer.stock_bytes {
+        writeln!(out, "beyond that 'muse clone' gives up, and 'musehub clone URL' fetches it in parts")?;
+    }
+    Ok(())
 }
 
 fn print_clone(out: &mut impl Write, what: &str, cost: &CloneCost) -> std::io::Result<()> {

@@ -17,6 +17,7 @@ const UNREADABLE: PackSummary = PackSummary {
     merged: 0,
     packs: 1,
     condemned_at: None,
+    raw: None,
     table: TableExtent { offset: 0, length: 0, head_length: 0, head_checksum: 0 },
 };
 

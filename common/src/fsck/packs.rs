@@ -125,6 +125,8 @@ impl Opening {
             merged: said.map_or(0, |said| said.merged),
             packs: 0,
             condemned_at: said.and_then(|said| said.condemned_at),
+            // An item of before does not say it.
+            raw: Some(listed.raw()).filter(|_| said.is_none_or(|said| said.raw.is_some())),
             table,
         };
         if said.is_some_and(|said| said != summary && said.size == size) && self.contradiction.is_none() {

@@ -67,11 +67,38 @@ pub struct PackSummary {
     pub packs: u64,
     /// For a pack that is condemned, when it was: in milliseconds since the Unix epoch.
     pub condemned_at: Option<u64>,
+    /// What its records have as they are sent; none where that was not kept.
+    pub raw: Option<RawBytes>,
     /// Where its table is.
     pub table: TableExtent,
 }
 
+/// Bytes of records as they are sent in msgpack.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RawBytes {
+    /// Of commits and snapshots.
+    pub records: u64,
+    /// Of the content of objects, those among them that are S3 objects of their own.
+    pub content: u64,
+}
+
+impl std::ops::Add for RawBytes {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            records: self.records.saturating_add(other.records),
+            content: self.content.saturating_add(other.content),
+        }
+    }
+}
+
 impl PackSummary {
+    /// What these have together, as far as it was kept of all of them.
+    pub fn raw_of<'s>(summaries: impl IntoIterator<Item = &'s Self>) -> Option<RawBytes> {
+        summaries.into_iter().try_fold(RawBytes::default(), |sum, summary| Some(sum + summary.raw?))
+    }
+
     /// Whether it is of an index, which has the table of many packs and no records of its own.
     pub const fn is_index(&self) -> bool {
         self.packs > 0
@@ -110,6 +137,23 @@ pub struct Contents {
     pub inherited: Vec<(PackId, ObjectKey, u64)>,
     /// Objects pushed ahead in other packs that a branch reaches with this one.
     pub reached: Vec<ObjectKey>,
+}
+
+impl Contents {
+    /// What the records have as they are sent.
+    pub fn raw(&self) -> RawBytes {
+        let large = self.large.iter().map(|(_, size)| *size);
+        let large = large.chain(self.inherited.iter().map(|(_, _, size)| *size));
+        let mut raw = RawBytes { records: 0, content: large.fold(0, u64::saturating_add) };
+        for frame in &self.frames {
+            let sum = match frame.kind {
+                Kind::Objects | Kind::ObjectsAhead => &mut raw.content,
+                Kind::Commits | Kind::Snapshots | Kind::SnapshotsAhead => &mut raw.records,
+            };
+            *sum = sum.saturating_add(frame.raw_length.into());
+        }
+        raw
+    }
 }
 
 /// The records of one frame: what each is, and its raw length.

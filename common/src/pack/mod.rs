@@ -33,7 +33,7 @@ pub mod index;
 pub mod writer;
 
 pub use frame::{Frame, Kind};
-pub use index::{Contents, GraphSection, PackSummary, PackedCommit, TableExtent};
+pub use index::{Contents, GraphSection, PackSummary, PackedCommit, RawBytes, TableExtent};
 pub use writer::{Elsewhere, NewCommit, NewObject, NewPack, NewSnapshot, PackWriter, WrittenPack, write};
 
 /// The name of a pack: a ULID, unique over all repos.

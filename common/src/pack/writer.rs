@@ -229,6 +229,7 @@ impl PackWriter {
                 merged: 0,
                 packs: 0,
                 condemned_at: None,
+                raw: Some(contents.raw()),
                 table,
             },
             bytes: out.into(),

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::Error;
 use crate::id::{BranchName, CommitId, Label, RepoId, Slug};
 use crate::pack::index::OLD_VERSION;
-use crate::pack::{PackId, PackSummary, TableExtent};
+use crate::pack::{PackId, PackSummary, RawBytes, TableExtent};
 use crate::webhooks::{HookId, Secret};
 
 /// The partition key.
@@ -410,6 +410,9 @@ pub struct PackItem {
     /// When it was condemned, in milliseconds since the Unix epoch; absent in the item of a pack that pushes may rely on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     condemned_at: Option<u64>,
+    /// What its records have as they are sent: bytes of commits and snapshots, and of objects. Absent in items of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    raw: Option<(u64, u64)>,
     /// Where its table is: offset, length, length of the head, checksum of the head.
     table: (u64, u64, u64, u64),
     created_at: String,
@@ -427,6 +430,7 @@ impl PackItem {
             merged: Some(summary.merged).filter(|merged| *merged > 0),
             packs: Some(summary.packs).filter(|packs| *packs > 0),
             condemned_at: summary.condemned_at,
+            raw: summary.raw.map(|raw| (raw.records, raw.content)),
             table: (offset, length, head_length, head_checksum),
             created_at: created_at.to_owned(),
             created_by: created_by.to_owned(),
@@ -450,6 +454,10 @@ impl PackItem {
                 None => 0,
             },
             condemned_at: self.condemned_at,
+            raw: match self.raw {
+                Some((records, content)) => Some(RawBytes { records, content }),
+                None => None,
+            },
             table: TableExtent { offset, length, head_length, head_checksum },
         }
     }

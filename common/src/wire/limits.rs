@@ -15,6 +15,8 @@ pub const MAX_WANT_HELD: usize = 2 * MAX_BRANCHES;
 pub const FETCH_WANT_OF_ANY_HUB: usize = 1_000;
 /// The `depth` of a fetch, and the least that is one is 1.
 pub const MAX_FETCH_DEPTH: usize = 1_000_000;
+/// Bytes of an answer that a stock client reads: at the next one it gives up, and keeps nothing.
+pub const STOCK_ANSWER: usize = 64 << 20;
 /// Ids in the `have` of a fetch: clients send all their local commits.
 pub const MAX_FETCH_HAVE: usize = 1_000_000;
 /// Ids in the `want` and in the `have` of a negotiation.

@@ -234,6 +234,17 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_is_cut_anywhere_decodes_in_neither_encoding() {
+        for encoding in [Encoding::Json, Encoding::Msgpack] {
+            let whole = answer(encoding);
+            assert!(encoding.decode::<Value>(&whole).is_ok());
+            for length in 0..whole.len() {
+                assert!(encoding.decode::<Value>(&whole[..length]).is_err(), "{encoding:?} {length}");
+            }
+        }
+    }
+
+    #[test]
     fn both_encodings_say_the_same() {
         let json: serde_json::Value = serde_json::from_slice(&answer(Encoding::Json)).unwrap();
         let commit = json!({"commit_id": "c", "n": [1, null, "ü"]});

@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use common::Hub;
+use common::answer_size::is_beyond_stock_clients;
 use common::id::{CommitId, ObjectKey, RepoId};
 use common::observe;
 use common::pack::{self, NewCommit, NewObject, NewPack, NewSnapshot, PackedCommit, WrittenPack};
@@ -21,7 +22,7 @@ use common::store::packs::StoredPack;
 use common::store::places;
 use common::store::repo::Need;
 use common::store::view::{Place, View};
-use common::wire::limits::{MAX_BRANCHES, MAX_PACKS};
+use common::wire::limits::{MAX_BRANCHES, MAX_PACKS, STOCK_ANSWER};
 use common::wire::names::check_beside;
 use common::wire::record::Snapshot;
 use common::wire::request::PushResponse;
@@ -141,6 +142,7 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
             let mut message = format!("pushed {} commit(s) to '{}'", bundle.sent_commits, bundle.branch);
             let tip = reach.tip.as_ref().filter(|_| bundle.sent_commits > 0);
             message.push_str(&made(repo, tip).unwrap_or_default());
+            message.push_str(&too_large_to_clone(hub, call, repo, pack.as_ref()).unwrap_or_default());
             let answer = PushResponse { ok: true, message, branch_heads: &heads, remote_head: reach.tip.as_ref() };
             return call.respond(StatusCode::OK, &answer);
         }
@@ -204,6 +206,22 @@ fn made(repo: &Destination, tip: Option<&CommitId>) -> Option<String> {
     Some(format!(
         "; this made a new repository, which {readers}: PATCH /api/repos/<owner>/<slug> {{\"visibility\": \"{other}\"}} changes that"
     ))
+}
+
+/// What is said where a clone has more bytes than a stock client reads, in the encoding that this client asks for.
+fn too_large_to_clone(hub: &Hub, call: &Call, repo: &Destination, new: Option<&StoredPack>) -> Option<String> {
+    let held = new.map_or(repo.held, |new| repo.held.and(&new.written.summary));
+    let bytes = held.clone_bytes(call.answer_encoding());
+    is_beyond_stock_clients(bytes).then(|| {
+        format!(
+            "; a clone has about {} MiB now, and 'muse clone' gives up beyond {}: 'musehub clone {}/{}/{}' fetches it in parts",
+            bytes >> 20,
+            STOCK_ANSWER >> 20,
+            call.hub_url(hub),
+            repo.meta.owner,
+            repo.meta.slug
+        )
+    })
 }
 
 /// Looks up what the push names. None if the branch's head is not there but for what is condemned.

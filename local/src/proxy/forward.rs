@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
+use common::wire::limits::STOCK_ANSWER;
 use futures_util::stream;
 use http::header::{
     ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING,
@@ -12,7 +13,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited, StreamBody};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::{Body as _, Frame, Incoming};
 use indicatif::ProgressBar;
 use serde_json::Value;
 use tokio::time::timeout;
@@ -41,6 +42,8 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// What a client of presigned URLs sends, and nothing else: of the headers only the host is signed.
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
+/// What is said of an answer that has more bytes than a stock client reads.
+const TOO_LARGE: &str = "the answer to a fetch has more than 64 MiB, and a stock client gives up there: 'musehub clone URL' fetches in parts";
 /// Bytes of an answer to `/uploads`.
 const MAX_UPLOAD_ANSWER: usize = 64 << 10;
 
@@ -196,11 +199,12 @@ impl Forwarder {
 
     /// Sends a request to the hub and gives its answer back as it comes.
     async fn send(&self, head: Head, body: Body, sent: ProgressBar) -> Result<Response<AnswerBody>, Refusal> {
+        let watched = head.target.path().ends_with("/fetch").then(|| self.progress.clone());
         let answer = self.client.send(head.with_body(body, sent.clone()), sent).await;
         let (mut parts, body) = answer.map_err(|failure| Refusal::of_hub(&self.hub, failure))?.into_parts();
         remove_hop_by_hop(&mut parts.headers);
         parts.extensions.clear();
-        Ok(Response::from_parts(parts, relay(body, self.pause)))
+        Ok(Response::from_parts(parts, relay(body, self.pause, watched)))
     }
 }
 
@@ -243,12 +247,13 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 /// An answer's body as it comes. When it breaks off, or the hub pauses for too long, it ends in an error, and then the
-/// connection to the client is closed in the middle of it: it is never taken for whole.
-fn relay(body: Incoming, pause: Duration) -> AnswerBody {
+/// connection to the client is closed in the middle of it: it is never taken for whole. Where it is `watched`, it is said on the
+/// terminal when it has more than a stock client reads, which would otherwise only say that it gives up.
+fn relay(body: Incoming, pause: Duration, watched: Option<Progress>) -> AnswerBody {
     if body.is_end_stream() {
         return body.map_err(io::Error::other).boxed_unsync();
     }
-    let frames = stream::try_unfold(body, move |mut body| async move {
+    let frames = stream::try_unfold((body, watched, 0), move |(mut body, mut watched, mut bytes)| async move {
         let frame = match timeout(pause, body.frame()).await {
             Ok(frame) => frame.transpose().map_err(|error| innermost(&error)),
             Err(_) => Err(format!("nothing came for {} seconds", pause.as_secs())),
@@ -256,7 +261,14 @@ fn relay(body: Incoming, pause: Duration) -> AnswerBody {
         if let Err(cause) = &frame {
             tracing::warn!(cause, "the hub's answer broke off");
         }
-        Ok(frame.map_err(io::Error::other)?.map(|frame| (frame, body)))
+        let frame = frame.map_err(io::Error::other)?;
+        bytes += frame.as_ref().and_then(Frame::data_ref).map_or(0, Bytes::len);
+        if bytes > STOCK_ANSWER
+            && let Some(progress) = watched.take()
+        {
+            progress.say(TOO_LARGE);
+        }
+        Ok(frame.map(|frame| (frame, (body, watched, bytes))))
     });
     StreamBody::new(frames).boxed_unsync()
 }

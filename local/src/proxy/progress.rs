@@ -9,7 +9,7 @@ use indicatif::{DecimalBytes, MultiProgress, ProgressBar, ProgressStyle};
 const TEMPLATE: &str = "{msg} {decimal_bytes} of {decimal_total_bytes} {bar:24} {decimal_bytes_per_sec}, {eta} to go";
 
 /// The large requests under way.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(super) struct Progress {
     bars: MultiProgress,
 }
@@ -28,7 +28,7 @@ impl Progress {
         Sending { progress: self, bar }
     }
 
-    fn say(&self, line: &str) {
+    pub(super) fn say(&self, line: &str) {
         // A terminal that went away is no reason to stop.
         let _ = if self.bars.is_hidden() { writeln!(io::stderr(), "{line}") } else { self.bars.println(line) };
     }

@@ -35,7 +35,17 @@ pub(super) struct Arriving {
 impl<'a> Fetching<'a> {
     /// Asks for all that `want` reaches and `have` does not.
     pub(super) async fn begin(remote: &'a Remote, want: &[CommitId], have: &[CommitId]) -> Result<Self, Error> {
-        let answer = remote.send(Endpoint::Fetch, post::fetch(want, have)?).await?;
+        Self::begin_within(remote, want, have, None).await
+    }
+
+    /// The same within a depth. A hub that knows of none sends all of it.
+    pub(super) async fn begin_within(
+        remote: &'a Remote,
+        want: &[CommitId],
+        have: &[CommitId],
+        depth: Option<u32>,
+    ) -> Result<Self, Error> {
+        let answer = remote.send(Endpoint::Fetch, post::fetch(want, have, depth)?).await?;
         let body = answer.into_body();
         let mut fetching = Self { remote, body, arrived: BytesMut::new(), content_left: 0, fields_left: 0 };
         fetching.length_of_map().await?;

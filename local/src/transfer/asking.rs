@@ -18,18 +18,31 @@ use super::{Error, Names, Release, Tag};
 /// Seconds that a presigned URL is good.
 const TTL: u64 = 3_600;
 
+/// What `GET /refs` says.
+#[derive(Debug, Deserialize)]
+pub(super) struct Refs {
+    #[serde(default)]
+    pub(super) repo_id: String,
+    #[serde(default)]
+    pub(super) domain: String,
+    pub(super) default_branch: String,
+    pub(super) branch_heads: BTreeMap<String, CommitId>,
+}
+
+/// The branches of a repo; none if there is no such repo, or one may not know of it.
+pub(super) async fn refs(remote: &Remote) -> Result<Option<Refs>, Error> {
+    match remote.ask(Endpoint::Refs, Bytes::new()).await {
+        Ok(refs) => Ok(Some(refs)),
+        Err(error) if is_missing(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// What a repo names now; none if there is no such repo, or one may not know of it.
 ///
 /// # Errors
 /// When the hub does not answer.
 pub async fn look(remote: &Remote) -> Result<Option<Names>, Error> {
-    #[derive(Deserialize)]
-    struct Refs {
-        #[serde(default)]
-        domain: String,
-        default_branch: String,
-        branch_heads: BTreeMap<String, CommitId>,
-    }
     #[derive(Deserialize)]
     struct Tags {
         tags: Vec<Tag>,
@@ -38,10 +51,8 @@ pub async fn look(remote: &Remote) -> Result<Option<Names>, Error> {
     struct Releases {
         releases: Vec<Value>,
     }
-    let refs: Refs = match remote.ask(Endpoint::Refs, Bytes::new()).await {
-        Ok(refs) => refs,
-        Err(error) if is_missing(&error) => return Ok(None),
-        Err(error) => return Err(error),
+    let Some(refs) = refs(remote).await? else {
+        return Ok(None);
     };
     let tags: Tags = remote.ask(Endpoint::Tags, Bytes::new()).await?;
     let releases: Releases = remote.ask(Endpoint::Releases, Bytes::new()).await?;

@@ -19,10 +19,9 @@ use serde::Serialize;
 use super::asking;
 use super::post::{self, SmallObject};
 use super::remote::{Endpoint, Remote, flowing};
+use super::source::Destination;
 use super::{Error, Moved, Names, Release, Tag};
 
-/// Objects up to here go inside requests and so into packs; larger ones go straight into the hub's storage.
-pub(super) const SMALL: u64 = 4 << 20;
 /// Bytes of objects in one request, but for the last one.
 const BATCH_BYTES: u64 = 24 << 20;
 /// Commits in one push, and bytes of them and their snapshots, but for the last one.
@@ -120,40 +119,6 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    /// Takes a snapshot in.
-    ///
-    /// # Errors
-    /// When it cannot be read, or too many wait for their commits.
-    pub fn snapshot(&mut self, record: Bytes) -> Result<(), Error> {
-        let snapshot: Snapshot<'_> = rmp_serde::from_slice(&record)
-            .map_err(|error| Error::Damaged(format!("a snapshot cannot be read: {error}")))?;
-        for (path, object) in &snapshot.manifest.entries {
-            let key = object.key();
-            if !self.there.contains(&key) && !self.lacking.contains_key(&key) {
-                self.unasked.entry(key).or_insert_with(|| (&**path).into());
-            }
-        }
-        let id = snapshot.snapshot_id.clone();
-        self.waiting_bytes += record.len();
-        if self.waiting_bytes > MAX_WAITING {
-            return Err(Error::Damaged("too many snapshots come before their commits".to_owned()));
-        }
-        // One comes again when a fetch broke off.
-        if let Some(before) = self.waiting.insert(id, record) {
-            self.waiting_bytes -= before.len();
-        }
-        Ok(())
-    }
-
-    /// Whether the repo lacks an object that a waiting snapshot names. Asks the hub, once for all of them.
-    ///
-    /// # Errors
-    /// When the hub does not answer.
-    pub async fn lacks(&mut self, key: &ObjectKey) -> Result<bool, Error> {
-        self.ask().await?;
-        Ok(self.lacking.contains_key(key))
-    }
-
     async fn ask(&mut self) -> Result<(), Error> {
         if !self.unasked.is_empty() {
             let unasked = std::mem::take(&mut self.unasked);
@@ -169,30 +134,6 @@ impl<'a> Delivery<'a> {
                     self.there.insert(key);
                 }
             }
-        }
-        Ok(())
-    }
-
-    /// The objects of the waiting snapshots that the repo lacks still.
-    ///
-    /// # Errors
-    /// When the hub does not answer.
-    pub async fn lacking(&mut self) -> Result<Vec<ObjectKey>, Error> {
-        self.ask().await?;
-        Ok(self.lacking.keys().cloned().collect())
-    }
-
-    /// Takes an object in that the repo [`Self::lacks`] and that has at most 4 MiB.
-    ///
-    /// # Errors
-    /// When the hub does not take it.
-    pub async fn small(&mut self, key: ObjectKey, content: Bytes) -> Result<(), Error> {
-        let path = self.lacking.remove(&key).unwrap_or_default();
-        self.note(&key, content.len() as u64);
-        self.objects_bytes += content.len() as u64;
-        self.objects.push(SmallObject { key, path, content });
-        if self.objects.len() == MAX_OBJECTS || self.objects_bytes >= BATCH_BYTES {
-            self.send_objects().await?;
         }
         Ok(())
     }
@@ -214,84 +155,6 @@ impl<'a> Delivery<'a> {
         self.to.send(Endpoint::PushObjects, body).await.map(drop)
     }
 
-    /// Takes a larger object in that the repo [`Self::lacks`], piece by piece.
-    ///
-    /// # Errors
-    /// When the hub does not take it, or `next` fails.
-    pub async fn large(
-        &mut self,
-        key: ObjectKey,
-        size: u64,
-        mut next: impl AsyncFnMut() -> Result<Option<Bytes>, Error>,
-    ) -> Result<(), Error> {
-        let id = key.spelled(false);
-        let Some(url) = asking::presigned(self.to, &id, "put").await? else {
-            if size > MAX_INLINE_OBJECT as u64 {
-                return Err(Error::Refused(format!("{} takes no object of {size} bytes: {id}", self.to)));
-            }
-            let mut content = Vec::new();
-            while let Some(piece) = next().await? {
-                content.extend_from_slice(&piece);
-            }
-            return self.small(key, content.into()).await;
-        };
-        let (pieces, body) = flowing();
-        let progress = self.progress;
-        let feed = async move {
-            while let Some(piece) = next().await? {
-                progress.inc(piece.len() as u64);
-                // The other end says why.
-                if pieces.send(piece).await.is_err() {
-                    break;
-                }
-            }
-            Ok::<_, Error>(())
-        };
-        let (fed, put) = tokio::join!(feed, self.to.put(&url, size, body));
-        fed?;
-        put?;
-        // The hub looks whether it is what it is said to be.
-        if !asking::missing(self.to, &[id]).await?.is_empty() {
-            return Err(Error::Refused(format!(
-                "{} did not find object {} to be what its id says",
-                self.to,
-                key.as_ref()
-            )));
-        }
-        self.lacking.remove(&key);
-        self.there.insert(key);
-        self.sent.objects += 1;
-        self.sent.bytes += size;
-        Ok(())
-    }
-
-    /// Takes a commit in; its snapshot and the objects of that have come.
-    ///
-    /// # Errors
-    /// When it cannot be read, and when the hub does not take what has gathered.
-    pub async fn commit(&mut self, record: Bytes) -> Result<(), Error> {
-        let commit: Commit = rmp_serde::from_slice(&record)
-            .map_err(|error| Error::Damaged(format!("a commit cannot be read: {error}")))?;
-        let record = match commit.unfilled() {
-            Some(unfilled) => {
-                self.redated += 1;
-                Bytes::from(unfilled)
-            }
-            None => record,
-        };
-        if let Some(snapshot) = commit.snapshot.as_ref().and_then(|id| self.waiting.remove(id)) {
-            self.waiting_bytes -= snapshot.len();
-            self.records_bytes += snapshot.len();
-            self.snapshots.push(snapshot);
-        }
-        self.records_bytes += record.len();
-        self.commits.push((commit.id, record));
-        if self.commits.len() == PUSH_COMMITS || self.records_bytes >= PUSH_BYTES {
-            self.flush().await?;
-        }
-        Ok(())
-    }
-
     /// Passes over a commit that the repo has.
     ///
     /// # Errors
@@ -302,25 +165,6 @@ impl<'a> Delivery<'a> {
         if let Some(snapshot) = commit.snapshot.as_ref().and_then(|id| self.waiting.remove(id)) {
             self.waiting_bytes -= snapshot.len();
         }
-        Ok(())
-    }
-
-    /// Pushes what has gathered.
-    ///
-    /// # Errors
-    /// When the hub does not take it.
-    pub async fn flush(&mut self) -> Result<(), Error> {
-        self.send_objects().await?;
-        let Some((branch, head)) = self.aim() else {
-            return Ok(());
-        };
-        let commits: Vec<Bytes> = self.commits.drain(..).map(|(_, record)| record).collect();
-        let snapshots = std::mem::take(&mut self.snapshots);
-        self.records_bytes = 0;
-        self.push(&branch, &head, &commits, &snapshots, false).await?;
-        self.sent.commits += commits.len() as u64;
-        self.sent.snapshots += snapshots.len() as u64;
-        self.heads.insert(branch, head);
         Ok(())
     }
 
@@ -392,6 +236,135 @@ impl<'a> Delivery<'a> {
             releases,
             redated: self.redated,
         })
+    }
+}
+
+impl Destination for Delivery<'_> {
+    fn snapshot(&mut self, record: Bytes) -> Result<(), Error> {
+        let snapshot: Snapshot<'_> = rmp_serde::from_slice(&record)
+            .map_err(|error| Error::Damaged(format!("a snapshot cannot be read: {error}")))?;
+        for (path, object) in &snapshot.manifest.entries {
+            let key = object.key();
+            if !self.there.contains(&key) && !self.lacking.contains_key(&key) {
+                self.unasked.entry(key).or_insert_with(|| (&**path).into());
+            }
+        }
+        let id = snapshot.snapshot_id.clone();
+        self.waiting_bytes += record.len();
+        if self.waiting_bytes > MAX_WAITING {
+            return Err(Error::Damaged("too many snapshots come before their commits".to_owned()));
+        }
+        // One comes again when a fetch broke off.
+        if let Some(before) = self.waiting.insert(id, record) {
+            self.waiting_bytes -= before.len();
+        }
+        Ok(())
+    }
+
+    async fn lacks(&mut self, key: &ObjectKey) -> Result<bool, Error> {
+        self.ask().await?;
+        Ok(self.lacking.contains_key(key))
+    }
+
+    async fn lacking(&mut self) -> Result<Vec<ObjectKey>, Error> {
+        self.ask().await?;
+        Ok(self.lacking.keys().cloned().collect())
+    }
+
+    async fn small(&mut self, key: ObjectKey, content: Bytes) -> Result<(), Error> {
+        let path = self.lacking.remove(&key).unwrap_or_default();
+        self.note(&key, content.len() as u64);
+        self.objects_bytes += content.len() as u64;
+        self.objects.push(SmallObject { key, path, content });
+        if self.objects.len() == MAX_OBJECTS || self.objects_bytes >= BATCH_BYTES {
+            self.send_objects().await?;
+        }
+        Ok(())
+    }
+
+    async fn large(
+        &mut self,
+        key: ObjectKey,
+        size: u64,
+        mut next: impl AsyncFnMut() -> Result<Option<Bytes>, Error>,
+    ) -> Result<(), Error> {
+        let id = key.spelled(false);
+        let Some(url) = asking::presigned(self.to, &id, "put").await? else {
+            if size > MAX_INLINE_OBJECT as u64 {
+                return Err(Error::Refused(format!("{} takes no object of {size} bytes: {id}", self.to)));
+            }
+            let mut content = Vec::new();
+            while let Some(piece) = next().await? {
+                content.extend_from_slice(&piece);
+            }
+            return self.small(key, content.into()).await;
+        };
+        let (pieces, body) = flowing();
+        let progress = self.progress;
+        let feed = async move {
+            while let Some(piece) = next().await? {
+                progress.inc(piece.len() as u64);
+                // The other end says why.
+                if pieces.send(piece).await.is_err() {
+                    break;
+                }
+            }
+            Ok::<_, Error>(())
+        };
+        let (fed, put) = tokio::join!(feed, self.to.put(&url, size, body));
+        fed?;
+        put?;
+        // The hub looks whether it is what it is said to be.
+        if !asking::missing(self.to, &[id]).await?.is_empty() {
+            return Err(Error::Refused(format!(
+                "{} did not find object {} to be what its id says",
+                self.to,
+                key.as_ref()
+            )));
+        }
+        self.lacking.remove(&key);
+        self.there.insert(key);
+        self.sent.objects += 1;
+        self.sent.bytes += size;
+        Ok(())
+    }
+
+    async fn commit(&mut self, record: Bytes) -> Result<(), Error> {
+        let commit: Commit = rmp_serde::from_slice(&record)
+            .map_err(|error| Error::Damaged(format!("a commit cannot be read: {error}")))?;
+        let record = match commit.unfilled() {
+            Some(unfilled) => {
+                self.redated += 1;
+                Bytes::from(unfilled)
+            }
+            None => record,
+        };
+        if let Some(snapshot) = commit.snapshot.as_ref().and_then(|id| self.waiting.remove(id)) {
+            self.waiting_bytes -= snapshot.len();
+            self.records_bytes += snapshot.len();
+            self.snapshots.push(snapshot);
+        }
+        self.records_bytes += record.len();
+        self.commits.push((commit.id, record));
+        if self.commits.len() == PUSH_COMMITS || self.records_bytes >= PUSH_BYTES {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), Error> {
+        self.send_objects().await?;
+        let Some((branch, head)) = self.aim() else {
+            return Ok(());
+        };
+        let commits: Vec<Bytes> = self.commits.drain(..).map(|(_, record)| record).collect();
+        let snapshots = std::mem::take(&mut self.snapshots);
+        self.records_bytes = 0;
+        self.push(&branch, &head, &commits, &snapshots, false).await?;
+        self.sent.commits += commits.len() as u64;
+        self.sent.snapshots += snapshots.len() as u64;
+        self.heads.insert(branch, head);
+        Ok(())
     }
 }
 

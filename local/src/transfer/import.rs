@@ -14,10 +14,11 @@ use common::store::items::Visibility;
 use indicatif::ProgressBar;
 
 use super::asking::{self, NewRepo};
-use super::delivery::{Delivered, Delivery, SMALL};
+use super::delivery::{Delivered, Delivery};
 use super::file::reader::Entries;
 use super::file::{Name, WrittenIds};
 use super::remote::Remote;
+use super::source::{Destination, SMALL};
 use super::verify::{Verified, read_contents, verify};
 use super::{Error, Names};
 

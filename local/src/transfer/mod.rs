@@ -3,11 +3,13 @@
 //! - [`export`] writes a repo into a file, [`mod@file`] is what lies in it, [`mod@verify`] proves one without any hub.
 //! - [`import`] brings such a file into a hub; [`mirror`] brings a repo from one hub into another.
 //! - [`delivery`] is what those two share: it pushes, as any client does, so the hub checks everything that comes.
+//! - [`clone`] brings a repo into a folder that a client goes on with; it and [`mirror`] fetch in parts, as `source` does.
 //! - [`remote`] is a repo of a hub, be the hub elsewhere and reached over HTTP, or in this process over its stores, which
 //!   [`stores`] opens. [`owning`] is what its owner changes of it. `asking` is what a hub is asked, `answer` reads a fetch, `post` writes what is sent.
 
 mod answer;
 mod asking;
+pub mod clone;
 pub mod delivery;
 pub mod export;
 pub mod file;
@@ -17,6 +19,7 @@ pub mod owning;
 mod post;
 pub mod progress;
 pub mod remote;
+mod source;
 pub mod stores;
 pub mod verify;
 

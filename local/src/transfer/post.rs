@@ -21,13 +21,15 @@ pub(super) fn body(value: &impl Serialize) -> Result<Bytes, Error> {
     Ok(rmp_serde::to_vec_named(value).map_err(wire::Error::internal)?.into())
 }
 
-pub(super) fn fetch(want: &[CommitId], have: &[CommitId]) -> Result<Bytes, Error> {
+pub(super) fn fetch(want: &[CommitId], have: &[CommitId], depth: Option<u32>) -> Result<Bytes, Error> {
     #[derive(Serialize)]
     struct Body<'a> {
         want: &'a [CommitId],
         have: &'a [CommitId],
+        #[serde(skip_serializing_if = "Option::is_none")]
+        depth: Option<u32>,
     }
-    body(&Body { want, have })
+    body(&Body { want, have, depth })
 }
 
 /// A push of `branch` to `head`.

@@ -233,6 +233,7 @@ fn every_limit_is_in_the_table() {
         limits::MAX_FETCH_WANT,
         limits::MAX_FETCH_HAVE,
         limits::MAX_FETCH_DEPTH,
+        limits::STOCK_ANSWER,
         limits::MAX_NEGOTIATE,
         limits::MAX_FILTER_OBJECTS,
         limits::MAX_PRESIGN,

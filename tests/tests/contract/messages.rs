@@ -4,7 +4,7 @@ use serde_json::json;
 use tests::client::{Answer, Remote, send};
 use tests::encoding::Encoding;
 use tests::history;
-use tests::history::{Builder, Object, Pack};
+use tests::history::{Builder, Object, Pack, Tree};
 use tests::hub::{Hub, fresh_name};
 
 /// What a client shows of a refusal.
@@ -184,4 +184,40 @@ async fn a_strange_host_makes_no_long_answer() {
         send("POST", &format!("{}/dev/song/push", hub.url()), &[("x-forwarded-host", &host)], "{}").await.unwrap();
     answer.refused(401, "unauthorized");
     assert!(answer.body.len() < 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_says_when_a_clone_is_too_large_for_the_client_that_pushes() {
+    let hub = Hub::start().await;
+    let mut builder = Builder::new(61);
+    // Of 64 MiB, 52 MB are some four fifths as they are, and more than all as base64.
+    let tree: Tree = (0..2).map(|number| (format!("zeros-{number}"), vec![0; 26_000_000 + number].into())).collect();
+    let tip = builder.commit(&[], &tree);
+    let history = builder.finish();
+    let remote = hub.repo().await.speaking(Encoding::Msgpack);
+    for object in &history.pack_of(&tip).objects {
+        remote.upload(object).await;
+    }
+    let bundle = history.pack_of(&tip).without_objects().with_head("main", &tip);
+    let message = async |encoding: Encoding| {
+        let answer = remote.speaking(encoding).push_pack("main", false, &bundle).await.expect(200);
+        answer["message"].as_str().unwrap().to_owned()
+    };
+    let said = message(Encoding::Msgpack).await;
+    assert!(said.starts_with("pushed 1 commit(s) to 'main'") && !said.contains("musehub clone"), "{said}");
+    let said = message(Encoding::Json).await;
+    assert!(said.contains(&format!("'musehub clone {}'", remote.url("").trim_end_matches('/'))), "{said}");
+    assert!(said.contains("about 66 MiB") && said.contains("beyond 64"), "{said}");
+    assert!(said.len() < 400, "{said}");
+    // And a client does give up there.
+    let have: [&str; 0] = [];
+    let body = Encoding::Json.encode(&json!({"want": [tip], "have": have}));
+    let headers = [("content-type", "application/json"), ("accept", "application/json")];
+    let answer = tests::client::send("POST", &remote.url("fetch"), &headers, body).await;
+    assert!(answer.is_err_and(|error| error.contains("LengthLimitError")));
+    assert!(
+        remote.anonymous().ask(&[&tip], &have).await.expect(200)["objects"]
+            .as_array()
+            .is_some_and(|all| all.len() == 2)
+    );
 }

@@ -22,6 +22,19 @@ async fn stats_are_for_whoever_may_read_the_repo() {
             assert_eq!(stats["repo_id"], remote.repo_id().await);
             assert_eq!((stats["branches"].as_u64(), stats["commits"].as_u64()), (Some(1), Some(5)), "{stats}");
             assert_eq!(stats["objects"].as_u64(), Some(history.objects.len() as u64));
+            let answer = &stats["clone"]["answer"];
+            let size = async |encoding: Encoding| {
+                let heads: Vec<String> = remote.heads().await.into_values().collect();
+                let have: [&str; 0] = [];
+                let asking = remote.speaking(encoding);
+                let body = serde_json::json!({"want": heads, "have": have});
+                asking.post("fetch", &body).await.body.len() as f64
+            };
+            for (name, encoding) in [("msgpack_bytes", Encoding::Msgpack), ("json_bytes", Encoding::Json)] {
+                let (told, sent) = (answer[name].as_f64().unwrap(), size(encoding).await);
+                assert!((0.9..1.2).contains(&(told / sent)), "{name}: {told} for {sent}");
+            }
+            assert_eq!(answer["stock_bytes"], 67_108_864);
             assert!(stats["clone"]["warm"]["dollars"].as_f64().is_some_and(|dollars| dollars > 0.0), "{stats}");
         }
         for other in [remote.anonymous(), remote.with_token(&stranger.token)] {

@@ -218,7 +218,7 @@ struct Door {
     pushes: AtomicUsize,
 }
 
-async fn door(hub: &str, fetch_bytes: usize, pushes: usize) -> String {
+pub async fn door(hub: &str, fetch_bytes: usize, pushes: usize) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let door = Arc::new(Door { hub: hub.to_owned(), fetch_bytes, pushes: AtomicUsize::new(pushes) });

@@ -179,6 +179,7 @@ impl Store {
             merged: tables.len() as u64,
             packs: sum(|summary| summary.packs.max(1)),
             condemned_at: None,
+            raw: PackSummary::raw_of(tables.iter().map(|(_, summary)| summary)),
             table,
         })
     }

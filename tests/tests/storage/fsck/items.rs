@@ -132,6 +132,7 @@ async fn an_item_that_says_something_else_is_named() {
         ("PACK", "commits", number(7)),
         ("PACK", "snapshots", number(7)),
         ("PACK", "objects", number(7)),
+        ("PACK", "raw", AttributeValue::L(vec![number(1), number(2)])),
         ("PACK", "table", AttributeValue::L(vec![number(1), number(2), number(3), number(4)])),
     ] {
         let item = kinds[kind][0].clone();

@@ -282,9 +282,9 @@ async fn an_item_that_is_gone_or_altered_is_written_again_where_the_rest_says_wh
                 "META" => ["owner", "slug", "owner_user_id", "default_branch", "first_pushed_at"]
                     .iter()
                     .for_each(|name| same(name)),
-                "PACK" => {
-                    ["size", "commits", "snapshots", "objects", "graph", "contents"].iter().for_each(|name| same(name))
-                }
+                "PACK" => ["size", "commits", "snapshots", "objects", "raw", "graph", "contents"]
+                    .iter()
+                    .for_each(|name| same(name)),
                 _ => {}
             }
             if kind == "META" {

@@ -1,0 +1,284 @@
+//! A repo that is fetched in parts: some hundred commits at a time with all that belongs to them, oldest first, so that what has
+//! arrived is whole at any time and a transfer that breaks off goes on behind its last part.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use common::id::{CommitId, ObjectKey};
+use common::wire::commit::Commit;
+use common::wire::limits::FETCH_WANT_OF_ANY_HUB;
+use http::header::CONTENT_LENGTH;
+use http_body_util::BodyExt;
+use hyper::body::Body as _;
+use indicatif::ProgressBar;
+use serde::Deserialize;
+
+use super::answer::Fetching;
+use super::asking;
+use super::remote::{Endpoint, Remote};
+use super::{Error, Moved, Names};
+
+/// Commits that are fetched at once.
+const STEP: usize = 512;
+/// Bytes of the commits and snapshots of one fetch. Where they are more, fewer commits are fetched.
+const STEP_BYTES: usize = 64 << 20;
+/// Attempts at a fetch whose answer broke off.
+const ATTEMPTS: usize = 4;
+/// Objects up to here are held in memory; larger ones go on piece by piece.
+pub(super) const SMALL: u64 = 4 << 20;
+
+/// Where what is fetched goes. Records come so that nothing names what comes later.
+pub(super) trait Destination {
+    /// Takes a snapshot in.
+    fn snapshot(&mut self, record: Bytes) -> Result<(), Error>;
+
+    /// Whether an object is lacking that a snapshot names which was taken in.
+    async fn lacks(&mut self, key: &ObjectKey) -> Result<bool, Error>;
+
+    /// All such objects.
+    async fn lacking(&mut self) -> Result<Vec<ObjectKey>, Error>;
+
+    /// Takes an object in that it [`lacks`](Self::lacks) and that has at most [`SMALL`] bytes.
+    async fn small(&mut self, key: ObjectKey, content: Bytes) -> Result<(), Error>;
+
+    /// Takes a larger object in, piece by piece.
+    async fn large(
+        &mut self,
+        key: ObjectKey,
+        size: u64,
+        next: impl AsyncFnMut() -> Result<Option<Bytes>, Error>,
+    ) -> Result<(), Error>;
+
+    /// Takes a commit in; its parents, its snapshot and the objects of that have come.
+    async fn commit(&mut self, record: Bytes) -> Result<(), Error>;
+
+    /// Keeps all that was taken in.
+    async fn flush(&mut self) -> Result<(), Error>;
+}
+
+/// A repo that commits are fetched from.
+pub(super) struct Source<'a> {
+    pub(super) from: &'a Remote,
+    /// Commits that are at the destination, with all that they reach: enough of them to tell what it lacks.
+    pub(super) have: Vec<CommitId>,
+    pub(super) fetched: Moved,
+    pub(super) progress: &'a ProgressBar,
+}
+
+impl Source<'_> {
+    /// The commits that the destination lacks, with their parents: those of the default branch first, parents first.
+    pub(super) async fn new_commits(
+        &self,
+        names: &Names,
+        had: &HashSet<CommitId>,
+    ) -> Result<Vec<(CommitId, Vec<CommitId>)>, Error> {
+        let mut asked: HashSet<&CommitId> = HashSet::new();
+        let (mut first, mut rest) = (Vec::new(), Vec::new());
+        if let Some(id) = names.heads.get(&names.default_branch).filter(|id| !had.contains(*id)) {
+            asked.insert(id);
+            first.push(id.clone());
+        }
+        for id in names.heads.values().chain(names.named()) {
+            if !had.contains(id) && asked.insert(id) {
+                rest.push(id.clone());
+            }
+        }
+        let mut commits = Vec::new();
+        let mut have = self.have.clone();
+        let wants = [first.as_slice()].into_iter().chain(rest.chunks(FETCH_WANT_OF_ANY_HUB));
+        for want in wants.filter(|want| !want.is_empty()) {
+            let mut attempts_left = ATTEMPTS;
+            let new = loop {
+                attempts_left -= 1;
+                match self.commits_of(want, &have).await {
+                    Err(Error::Broken { .. }) if attempts_left > 0 => {}
+                    listed => break listed?,
+                }
+            };
+            commits.extend(new);
+            have.extend(want.iter().cloned());
+        }
+        Ok(commits)
+    }
+
+    /// The commits of a fetch, without all else.
+    async fn commits_of(&self, want: &[CommitId], have: &[CommitId]) -> Result<Vec<(CommitId, Vec<CommitId>)>, Error> {
+        let mut fetching = Fetching::begin(self.from, want, have).await?;
+        let count = fetching.list("commits").await?;
+        let mut commits = Vec::new();
+        for _ in 0..count {
+            let commit = self.read(&fetching.record().await?)?;
+            commits.push((commit.id, commit.parents));
+        }
+        Ok(commits)
+    }
+
+    fn read(&self, record: &[u8]) -> Result<Commit, Error> {
+        rmp_serde::from_slice(record).map_err(|error| self.from.broken(format!("a commit cannot be read: {error}")))
+    }
+
+    /// Fetches these commits with all that belongs to them, and hands them on.
+    pub(super) async fn bring(
+        &mut self,
+        commits: &[(CommitId, Vec<CommitId>)],
+        to: &mut impl Destination,
+    ) -> Result<(), Error> {
+        // The commits of those that were brought that are no other's parents.
+        let mut frontier: HashSet<CommitId> = self.have.drain(..).collect();
+        let (mut done, mut most) = (0, STEP);
+        let mut attempts_left = ATTEMPTS;
+        while let Some(step) = commits.get(done..commits.len().min(done + most)).filter(|step| !step.is_empty()) {
+            let parents: HashSet<&CommitId> = step.iter().flat_map(|(_, parents)| parents).collect();
+            let want: Vec<CommitId> =
+                step.iter().map(|(id, _)| id).filter(|id| !parents.contains(id)).cloned().collect();
+            let have: Vec<CommitId> = frontier.iter().cloned().collect();
+            let fetching = Fetching::begin(self.from, &want, &have).await?;
+            match self.bring_step(fetching, most == 1, to).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    most = (most / 2).max(1);
+                    continue;
+                }
+                // It may have been too much: Lambda streams 200 MB an answer.
+                Err(Error::Broken { .. }) if most > 1 => {
+                    most = (most / 4).max(1);
+                    continue;
+                }
+                Err(Error::Broken { .. }) if attempts_left > 1 => {
+                    attempts_left -= 1;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            for parent in parents {
+                frontier.remove(parent);
+            }
+            frontier.extend(want);
+            done += step.len();
+            attempts_left = ATTEMPTS;
+            self.progress.set_message(format!("{done} of {} commits", commits.len()));
+        }
+        Ok(())
+    }
+
+    /// Brings what these commits reach within a depth, in one part.
+    pub(super) async fn bring_newest(
+        &mut self,
+        want: &[CommitId],
+        depth: u32,
+        to: &mut impl Destination,
+    ) -> Result<(), Error> {
+        let mut attempts_left = ATTEMPTS;
+        loop {
+            attempts_left -= 1;
+            let fetching = Fetching::begin_within(self.from, want, &[], Some(depth)).await?;
+            match self.bring_step(fetching, true, to).await {
+                Err(Error::Broken { .. }) if attempts_left > 0 => {}
+                brought => return brought.map(drop),
+            }
+        }
+    }
+
+    /// Brings what one fetch gives, of one commit or of several. False if it is too much at once; nothing was handed on
+    /// then.
+    async fn bring_step(
+        &mut self,
+        mut fetching: Fetching<'_>,
+        is_of_one: bool,
+        to: &mut impl Destination,
+    ) -> Result<bool, Error> {
+        let mut bytes = 0;
+        let mut lists: [Vec<Bytes>; 2] = [Vec::new(), Vec::new()];
+        for (list, name) in lists.iter_mut().zip(["commits", "snapshots"]) {
+            for _ in 0..fetching.list(name).await? {
+                let record = fetching.record().await?;
+                bytes += record.len();
+                if bytes > STEP_BYTES && !is_of_one {
+                    return Ok(false);
+                }
+                list.push(record);
+            }
+        }
+        let [commits, snapshots] = lists;
+        self.fetched.snapshots += snapshots.len() as u64;
+        for snapshot in snapshots {
+            to.snapshot(snapshot)?;
+        }
+        match self.bring_objects(fetching, to).await {
+            // The objects of one commit are too much for one answer.
+            Err(Error::Broken { .. }) if is_of_one => self.bring_one_by_one(to).await?,
+            brought => brought?,
+        }
+        self.fetched.commits += commits.len() as u64;
+        for commit in commits {
+            to.commit(commit).await?;
+        }
+        to.flush().await?;
+        Ok(true)
+    }
+
+    async fn bring_objects(&mut self, mut fetching: Fetching<'_>, to: &mut impl Destination) -> Result<(), Error> {
+        for _ in 0..fetching.list("objects").await? {
+            let object = fetching.object().await?;
+            self.fetched.objects += 1;
+            self.fetched.bytes += object.size;
+            let key = object.id.key();
+            if !to.lacks(&key).await? {
+                continue;
+            }
+            if object.size <= SMALL {
+                let mut content = Vec::new();
+                while let Some(piece) = fetching.piece().await? {
+                    content.extend_from_slice(&piece);
+                }
+                to.small(key, content.into()).await?;
+            } else {
+                to.large(key, object.size, async || fetching.piece().await).await?;
+            }
+        }
+        fetching.finish().await
+    }
+
+    /// Brings what is lacking still, each object by itself: through a URL of the storage if it has one, else from the hub.
+    async fn bring_one_by_one(&mut self, to: &mut impl Destination) -> Result<(), Error> {
+        #[derive(Deserialize)]
+        struct Refs {
+            repo_id: String,
+        }
+        let Refs { repo_id } = self.from.ask(Endpoint::Refs, Bytes::new()).await?;
+        for key in to.lacking().await? {
+            let id = key.spelled(false);
+            let answer = match asking::presigned(self.from, &id, "get").await? {
+                Some(url) => self.from.get(&url).await?,
+                None => self.from.send(Endpoint::Object(&id.to_string(), &repo_id), Bytes::new()).await?,
+            };
+            let told = answer.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+            let mut body = answer.into_body();
+            let size: Option<u64> = told.or(body.size_hint().exact());
+            let size = size.ok_or_else(|| self.from.broken(format!("the size of object {id} is not told")))?;
+            self.fetched.objects += 1;
+            self.fetched.bytes += size;
+            let from = self.from;
+            let mut next = async || loop {
+                match body.frame().await.transpose().map_err(|error| from.broken(error))? {
+                    None => return Ok(None),
+                    Some(frame) => {
+                        if let Ok(piece) = frame.into_data() {
+                            return Ok::<_, Error>(Some(piece));
+                        }
+                    }
+                }
+            };
+            if size <= SMALL {
+                let mut content = Vec::new();
+                while let Some(piece) = next().await? {
+                    content.extend_from_slice(&piece);
+                }
+                to.small(key, content.into()).await?;
+            } else {
+                to.large(key, size, next).await?;
+            }
+        }
+        Ok(())
+    }
+}
