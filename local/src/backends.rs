@@ -1,7 +1,8 @@
 //! The embedded DynamoDB and S3, on loopback, with the table and the bucket of a hub in them.
 
-use std::io;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::{fs, io};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
@@ -12,6 +13,8 @@ use common::ambient::Ambient;
 use common::store::Location;
 use common::store::items::{PK, SK};
 use dynoxide::Database;
+use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -46,10 +49,93 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether another process runs on the data folder.
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Io { cause, .. } if cause.kind() == io::ErrorKind::ResourceBusy)
+    }
+
     /// An error of the file system or the network, with what was tried.
     pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |cause| Self::Io { what, cause }
+    }
+}
+
+/// How the stores of a process are reached. Whoever may read the folder may do everything.
+#[derive(Serialize, Deserialize)]
+struct Reached {
+    dynamodb: String,
+    s3: String,
+    secret_key: String,
+}
+
+/// The file in a data folder that says how the stores of the process are reached which runs on it. It goes with this value.
+struct Told(PathBuf);
+
+impl Told {
+    fn nothing_of(folder: &DataFolder) -> Result<Self, Error> {
+        let path = folder.running();
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::io(format!("cannot delete {}", path.display()))(error))
+            }
+            _ => Ok(Self(path)),
+        }
+    }
+
+    fn tell(&self, reached: &Reached) -> Result<(), Error> {
+        let write = || {
+            let folder = self.0.parent().unwrap_or(&self.0);
+            // Nobody but the owner may read it, and it has its name only when it is whole.
+            let mut file = NamedTempFile::new_in(folder)?;
+            serde_json::to_writer(&mut file, reached)?;
+            file.persist(&self.0).map_err(|error| error.error)
+        };
+        write().map(drop).map_err(Error::io(format!("cannot write {}", self.0.display())))
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        // What is left there is deleted by the next process.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// The stores of another process, which runs on the same data folder.
+pub struct Others {
+    /// How to reach its DynamoDB.
+    pub dynamodb: SdkConfig,
+    /// How to reach its S3.
+    pub s3: SdkConfig,
+    /// The table and the bucket in them.
+    pub location: Location,
+}
+
+impl Others {
+    fn at(reached: &Reached) -> Self {
+        Self {
+            dynamodb: config(reached.dynamodb.clone(), &reached.secret_key),
+            s3: config(reached.s3.clone(), &reached.secret_key),
+            location: Location { table: TABLE.to_owned(), bucket: BUCKET.to_owned() },
+        }
+    }
+
+    /// Those of the process that runs on a folder; none while it is starting or ending.
+    ///
+    /// # Errors
+    /// When what it says of them cannot be read.
+    pub fn of(folder: &DataFolder) -> Result<Option<Self>, Error> {
+        let path = folder.running();
+        let failed = Error::io(format!("cannot read {}", path.display()));
+        match fs::read(&path) {
+            Ok(text) => {
+                let reached = serde_json::from_slice(&text).map_err(|error| failed(error.into()))?;
+                Ok(Some(Self::at(&reached)))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
     }
 }
 
@@ -63,6 +149,7 @@ pub struct Backends {
     pub location: Location,
     /// How clients reach the embedded S3.
     pub door: StorageDoor,
+    told: Option<Told>,
     stop: watch::Sender<bool>,
     dynamodb_task: JoinHandle<Result<(), String>>,
     s3_task: JoinHandle<io::Result<()>>,
@@ -88,6 +175,8 @@ impl Backends {
                 Error::Io { what, cause }
             })?,
         };
+        // What an earlier process has left there leads nowhere any more.
+        let told = data.map(Told::nothing_of).transpose()?;
         let database = match data {
             None => Database::memory(),
             Some(folder) => Database::new(&folder.dynamodb().to_string_lossy()),
@@ -107,22 +196,20 @@ impl Backends {
         let door = s3.door(BUCKET, keys.clone());
         let s3_task = tokio::spawn(s3.serve(s3_listener, keys, wait(stopped)));
 
-        let backends = Self {
-            dynamodb: config(dynamodb_url, secret_key),
-            s3: config(s3_url, secret_key),
-            location: Location { table: TABLE.to_owned(), bucket: BUCKET.to_owned() },
-            door,
-            stop,
-            dynamodb_task,
-            s3_task,
-        };
+        let reached = Reached { dynamodb: dynamodb_url, s3: s3_url, secret_key: secret_key.to_owned() };
+        let Others { dynamodb, s3, location } = Others::at(&reached);
+        let backends = Self { dynamodb, s3, location, door, told, stop, dynamodb_task, s3_task };
         backends.make_table().await?;
         backends.make_bucket().await?;
+        if let Some(told) = &backends.told {
+            told.tell(&reached)?;
+        }
         Ok(backends)
     }
 
     /// Ends both stores when the calls under way are answered.
     pub async fn stop(self) {
+        drop(self.told);
         self.stop.send_replace(true);
         // The clients keep connections open; without them the servers have nothing to wait for.
         drop((self.dynamodb, self.s3));

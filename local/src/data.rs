@@ -14,7 +14,8 @@ pub const SECRET_VARIABLE: &str = "ACCESS_TOKEN_SECRET";
 /// The file that the table is in.
 const TABLE: &str = "dynamodb.sqlite";
 
-/// A folder that holds everything a hub has: `dynamodb.sqlite`, `s3/` and `secret`. Only its owner may look into it.
+/// A folder that holds everything a hub has: `dynamodb.sqlite`, `s3/` and `secret`, and
+/// `running` as long as a process runs on it. Only its owner may look into it.
 #[derive(Debug, Clone)]
 pub struct DataFolder(PathBuf);
 
@@ -46,6 +47,11 @@ impl DataFolder {
     /// The folder of the embedded S3.
     pub fn s3(&self) -> PathBuf {
         self.0.join("s3")
+    }
+
+    /// How the stores are reached of the process that runs on the folder.
+    pub fn running(&self) -> PathBuf {
+        self.0.join("running")
     }
 
     /// The secret of this hub, drawn when it is asked for the first time.

@@ -49,7 +49,7 @@ pub enum Moving {
     /// Copy a whole hub into a folder of plain files; a second time into the same folder copies only what is new
     ///
     /// The folder always holds the last complete backup. What tokens are signed with is in it, so only its owner may read
-    /// it. The hub need not stop where the environment names its stores.
+    /// it. The hub need not stop, be it one on this machine or one whose stores the environment names.
     Backup(Backup),
     /// Make a hub of a backup, in stores that are empty; an interrupted one goes on when it is run again
     Restore(Backup),
@@ -78,7 +78,7 @@ pub struct Backup {
     /// The folder of the backup
     #[arg(value_name = "FOLDER")]
     folder: PathBuf,
-    /// The data folder of a stopped hub; else the stores that the environment names, else .musehub
+    /// The data folder of a hub, which has to be stopped for a restore; else the stores that the environment names, else .musehub
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
 }
@@ -88,9 +88,12 @@ pub struct Export {
     /// The repository
     #[arg(value_name = "OWNER/SLUG", value_parser = parse_target)]
     target: Target,
-    /// The file to write, for example song.tar.zst
+    /// The file to write, for example song.tar.zst; one that is there is not touched
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// Replace the file if it is there, once the new one is whole
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     at_hand: AtHand,
 }
@@ -175,6 +178,9 @@ pub struct Mirror {
     /// releases of the same names
     #[arg(long)]
     force: bool,
+    /// Delete branches and tags of TO that FROM does not have; never the default branch of TO
+    #[arg(long)]
+    prune: bool,
     #[command(flatten)]
     made: Made,
     /// The file that the token for FROM is in, unless the variable MUSEHUB_FROM_TOKEN has it
@@ -202,7 +208,7 @@ pub async fn run(command: Moving) -> Result<(), Box<dyn Error>> {
 async fn run_export(arguments: Export) -> Result<(), Box<dyn Error>> {
     let stores = arguments.at_hand.open().await?;
     let bar = progress::counting("reading");
-    let exported = export(&stores.hub, &arguments.target, &arguments.file, &bar).await;
+    let exported = export(&stores.hub, &arguments.target, &arguments.file, arguments.force, &bar).await;
     bar.finish_and_clear();
     stores.close().await;
     let exported = exported?;
@@ -297,7 +303,7 @@ async fn run_import(arguments: Import) -> Result<(), Box<dyn Error>> {
 
 async fn run_backup(arguments: Backup) -> Result<(), Box<dyn Error>> {
     // Ids are not looked at.
-    let stores = Stores::open(&Which::choose(arguments.data), Ids::Strict).await?;
+    let stores = Stores::open_beside(&Which::choose(arguments.data), Ids::Strict).await?;
     let bar = progress::counting("reading");
     let secret = stores.folder.as_ref().map(DataFolder::kept_secret).transpose()?.flatten();
     let saved = save::save(&stores.hub.store, &arguments.folder, secret.as_deref(), &bar).await;
@@ -356,7 +362,7 @@ async fn run_mirror(arguments: Mirror) -> Result<(), Box<dyn Error>> {
     let stores = if needs_stores { Some(arguments.at_hand.open().await?) } else { None };
     let bar = progress::counting("looking");
     let visibility = arguments.made.visibility().unwrap_or(Visibility::Private);
-    let options = Options { force: arguments.force, visibility };
+    let options = Options { force: arguments.force, prune: arguments.prune, visibility };
     let mirrored = async {
         let from = remote(arguments.from, stores.as_ref(), FROM_TOKEN, arguments.from_token_file.as_deref()).await?;
         let to = remote(arguments.to, stores.as_ref(), TO_TOKEN, arguments.to_token_file.as_deref()).await?;
@@ -373,6 +379,9 @@ async fn run_mirror(arguments: Mirror) -> Result<(), Box<dyn Error>> {
         println!("{to} was made; it is {}.", visibility.as_str());
     }
     tell(&to, &mirrored.delivered, mirrored.other_default.as_deref());
+    if !mirrored.pruned.is_empty() {
+        println!("Only {to} had these, and they are deleted: {}.", mirrored.pruned.join(", "));
+    }
     if !mirrored.kept.is_empty() {
         println!("Only {to} has these, and they stay: {}.", mirrored.kept.join(", "));
     }

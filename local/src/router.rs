@@ -73,7 +73,7 @@ pub enum Function {
 }
 
 /// Every route of the hub: its method, its path, and the function that answers it.
-pub const ROUTES: [(Method, &str, Function); 25] = [
+pub const ROUTES: [(Method, &str, Function); 26] = [
     (Method::GET, "/health", Function::Health),
     (Method::GET, "/openapi.json", Function::Openapi),
     (Method::POST, "/api/identities", Function::Identities),
@@ -94,6 +94,7 @@ pub const ROUTES: [(Method, &str, Function); 25] = [
     (Method::POST, "/{owner}/{slug}/negotiate", Function::Negotiate),
     (Method::POST, "/{owner}/{slug}/tags", Function::Tags),
     (Method::GET, "/{owner}/{slug}/tags", Function::Tags),
+    (Method::DELETE, "/{owner}/{slug}/tags/{tag}", Function::Tags),
     (Method::POST, "/{owner}/{slug}/releases", Function::Releases),
     (Method::GET, "/{owner}/{slug}/releases", Function::Releases),
     (Method::DELETE, "/{owner}/{slug}/releases/{tag}", Function::Releases),

@@ -307,11 +307,18 @@ fn a_repo_goes_into_a_file_and_out_of_it_and_a_hub_into_a_folder_and_out_of_it()
     assert_eq!(printed(&again), format!("{copy} has everything already.\n"));
     drop(mirror);
 
+    let beside = printed(&run(&["backup", &at("beside"), "--data", &at("hub")]));
+    assert!(beside.contains(": 2 repositories, "), "{beside}");
     let busy = run(&["export", "dev/song", &at("song.tar.zst"), "--data", &at("hub")]);
     assert!(complaint(&busy).contains("another hub is running on the data folder"), "{}", complaint(&busy));
     drop(hub);
     let exported = run(&["export", "dev/song", &at("song.tar.zst"), "--data", &at("hub")]);
     assert!(printed(&exported).contains("1 commits, 1 snapshots, 1 objects (9 B)"));
+    let before = fs::read(at("song.tar.zst")).unwrap();
+    let twice = run(&["export", "dev/song", &at("song.tar.zst"), "--data", &at("hub")]);
+    assert!(complaint(&twice).contains("is there already") && complaint(&twice).contains("--force"));
+    assert_eq!(fs::read(at("song.tar.zst")).unwrap(), before);
+    printed(&run(&["export", "dev/song", &at("song.tar.zst"), "--force", "--data", &at("hub")]));
     assert!(printed(&run(&["verify", &at("song.tar.zst")])).contains("is whole: dev/song as of "));
     let imported = run(&["import", &at("song.tar.zst"), "dev/again", "--private", "--data", &at("hub")]);
     assert!(printed(&imported).starts_with("dev/again was made; it is private.\n"));

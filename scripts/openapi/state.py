@@ -96,6 +96,8 @@ def make(url: str, owner: str, other: str) -> dict:
 
     hub.ask("POST", "/dev/song/tags", owner, {"tags": [{"tag": f"tag/{n}", "commit_id": id} for n, id in enumerate(commits)]})
     releases = [f"v0.{number}" for number in range(RELEASES_TO_RETRACT)]
+    # Tags of the same names, to be deleted.
+    hub.ask("POST", "/dev/song/tags", owner, {"tags": [{"tag": tag, "commit_id": commits[0]} for tag in releases]})
     for number, tag in enumerate(["kept", "draft", *releases]):
         hub.ask("POST", "/dev/song/releases", owner, {
             "tag": tag, "commit_id": commits[number % len(commits)], "is_draft": tag == "draft",

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use futures_util::{TryStreamExt, stream};
@@ -13,6 +14,8 @@ use crate::wire::limits::MAX_TAGS_OF_REPO;
 
 /// Writes under way. One partition takes 1,000 writes a second, so more would only be throttled.
 const PARALLEL_PUTS: usize = 64;
+/// How often a tag may be written while it is about to be deleted.
+const DELETE_ATTEMPTS: usize = 20;
 /// The attribute that tells one write of a tag from another.
 const WRITE_ID: &str = "write_id";
 
@@ -83,5 +86,41 @@ impl Store {
             Ok(())
         };
         stream::iter(tags.into_iter().map(Ok)).try_for_each_concurrent(PARALLEL_PUTS, put).await
+    }
+
+    /// Deletes a tag, and tells what it was; none if there is none. It goes as it was seen, so that an attempt that arrives late
+    /// takes nothing away that somebody has written since.
+    ///
+    /// # Errors
+    /// When the table does not answer, or the tag is written all the time.
+    pub async fn delete_tag(&self, repo: &RepoId, label: &Label) -> Result<Option<TagItem>, Error> {
+        let key = Key::tag(repo, label);
+        let mut before: Option<TagItem> = None;
+        for _ in 0..DELETE_ATTEMPTS {
+            // That it is gone may be what an attempt has done whose answer was lost.
+            let Some(seen) = self.get_item::<TagItem>(&key).await? else {
+                return Ok(before);
+            };
+            let delete = self.dynamodb.delete_item().table_name(&self.location.table).set_key(Some(key.item()));
+            let delete = match &seen.write_id {
+                Some(write_id) => delete
+                    .condition_expression("#write_id = :seen")
+                    .expression_attribute_names("#write_id", WRITE_ID)
+                    .expression_attribute_values(":seen", AttributeValue::S(write_id.clone())),
+                None => delete
+                    .condition_expression("attribute_not_exists(#write_id) AND #commit = :seen")
+                    .expression_attribute_names("#write_id", WRITE_ID)
+                    .expression_attribute_names("#commit", "commit_id")
+                    .expression_attribute_values(":seen", AttributeValue::S(seen.commit_id.to_string())),
+            };
+            match delete.send().await {
+                Ok(_) => return Ok(Some(seen)),
+                Err(error) => match error.as_service_error() {
+                    Some(DeleteItemError::ConditionalCheckFailedException(_)) => before = Some(seen),
+                    _ => return Err(Error::from_sdk(error)),
+                },
+            }
+        }
+        Err(Error::Unavailable("others write the tag all the time".into()))
     }
 }

@@ -76,6 +76,9 @@ pub enum Error {
     /// 404: the repo has no release of this tag.
     #[error("there is no release '{0}'")]
     ReleaseNotFound(Label),
+    /// 404: the repo has no such tag.
+    #[error("there is no tag '{0}'")]
+    TagNotFound(Label),
     /// 404: the repo has no such branch.
     #[error("there is no branch '{0}'")]
     BranchNotFound(BranchName),
@@ -177,6 +180,7 @@ impl Error {
             | Self::UnknownCommit(_)
             | Self::UnknownObject(_)
             | Self::ReleaseNotFound(_)
+            | Self::TagNotFound(_)
             | Self::BranchNotFound(_)
             | Self::WebhookNotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
@@ -214,6 +218,7 @@ impl Error {
             Self::UnknownCommit(_) => "unknown_commit",
             Self::UnknownObject(_) => "unknown_object",
             Self::ReleaseNotFound(_) => "release_not_found",
+            Self::TagNotFound(_) => "tag_not_found",
             Self::BranchNotFound(_) => "branch_not_found",
             Self::WebhookNotFound(_) => "webhook_not_found",
             Self::MethodNotAllowed { .. } => "method_not_allowed",

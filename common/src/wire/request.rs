@@ -211,6 +211,15 @@ pub struct TagResponse<'a> {
     pub created_at: &'a str,
 }
 
+/// The answer to `DELETE /tags/{tag}`.
+#[derive(Debug, Serialize)]
+pub struct TagDeletedResponse<'a> {
+    /// What was the tag's name.
+    pub deleted: &'a Label,
+    /// The commit that it named.
+    pub commit_id: &'a CommitId,
+}
+
 /// The answer to `POST /releases`.
 #[derive(Debug, Serialize)]
 pub struct ReleaseResponse<'a> {

@@ -1,4 +1,4 @@
-//! `POST /tags` gives commits names, `GET /tags` lists them.
+//! `POST /tags` gives commits names, `GET /tags` lists them, `DELETE /tags/{tag}` takes one away.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -12,7 +12,7 @@ use common::store::items::TagItem;
 use common::store::repo::Need;
 use common::wire::error::Missing;
 use common::wire::limits::MAX_TAGS_OF_REPO;
-use common::wire::request::{PostedTag, TagListResponse, TagResponse, TagsRequest, TagsResponse};
+use common::wire::request::{PostedTag, TagDeletedResponse, TagListResponse, TagResponse, TagsRequest, TagsResponse};
 use common::wire::{Error, Text};
 use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Request, Response};
@@ -22,6 +22,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
     hub.answer(env!("CARGO_PKG_NAME"), request, |call| async move {
         match *call.method() {
             Method::GET => list(hub, &call).await,
+            Method::DELETE => delete(hub, &call).await,
             _ => store(hub, &call).await,
         }
     })
@@ -79,6 +80,21 @@ fn item(hub: &Hub, repo_id: &str, tag: &PostedTag<'_>, before: Option<&TagItem>)
         write_id: before.and_then(|tag| tag.write_id.clone()),
         written_by: before.and_then(|tag| tag.written_by.clone()),
     })
+}
+
+/// Deletes a tag, for whoever may push to the repo. What only it named is garbage then.
+async fn delete(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+    let caller = call.user(hub).await?;
+    let repo = hub.open_for_reading(Some(&caller), &call.target()?, Need::NOTHING).await?;
+    if !repo.is_writable_by(&caller.user_id) {
+        return Err(Error::NotAuthorized);
+    }
+    let label = call.path_parameter("tag").unwrap_or_default();
+    let label: Label = label.parse().map_err(|reason| Error::invalid("tag", reason))?;
+    match hub.store.delete_tag(&repo.id, &label).await? {
+        Some(tag) => call.respond(StatusCode::OK, &TagDeletedResponse { deleted: &label, commit_id: &tag.commit_id }),
+        None => Err(Error::TagNotFound(label)),
+    }
 }
 
 async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {

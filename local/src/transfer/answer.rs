@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::Error;
 use super::post;
-use super::remote::{Endpoint, Remote};
+use super::remote::{Endpoint, Remote, is_json};
 
 /// Bytes of one commit or snapshot: no hub takes a larger one in.
 const MAX_RECORD: usize = 256 << 20;
@@ -46,6 +46,9 @@ impl<'a> Fetching<'a> {
         depth: Option<u32>,
     ) -> Result<Self, Error> {
         let answer = remote.send(Endpoint::Fetch, post::fetch(want, have, depth)?).await?;
+        if is_json(&answer) {
+            return Err(Error::Refused(format!("{remote} answers a fetch in JSON, and this reads msgpack alone")));
+        }
         let body = answer.into_body();
         let mut fetching = Self { remote, body, arrived: BytesMut::new(), content_left: 0, fields_left: 0 };
         fetching.length_of_map().await?;

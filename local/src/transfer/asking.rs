@@ -54,14 +54,15 @@ pub async fn look(remote: &Remote) -> Result<Option<Names>, Error> {
     let Some(refs) = refs(remote).await? else {
         return Ok(None);
     };
-    let tags: Tags = remote.ask(Endpoint::Tags, Bytes::new()).await?;
-    let releases: Releases = remote.ask(Endpoint::Releases, Bytes::new()).await?;
+    let tags = remote.ask_if_there::<Tags>(Endpoint::Tags).await?.map_or_else(Vec::new, |answer| answer.tags);
+    let releases = remote.ask_if_there::<Releases>(Endpoint::Releases).await?;
+    let releases = releases.map_or_else(Vec::new, |answer| answer.releases);
     Ok(Some(Names {
         domain: refs.domain,
         default_branch: refs.default_branch,
         heads: refs.branch_heads,
-        tags: tags.tags,
-        releases: releases.releases.iter().map(Release::read).collect::<Result<_, _>>()?,
+        tags,
+        releases: releases.iter().map(Release::read).collect::<Result<_, _>>()?,
     }))
 }
 

@@ -54,12 +54,18 @@ struct Had {
 /// Exports a repo of a hub whose stores are at hand.
 ///
 /// # Errors
-/// When there is no such repo, when something of it is damaged, and when the file system refuses. Running it again then
+/// When there is a file of the name and it is not to be replaced, when there is no such repo, when something of it is damaged, and when the file system refuses. Running it again then
 /// goes on with the file.
-pub async fn export(hub: &Hub, target: &Target, path: &Path, progress: &ProgressBar) -> Result<Exported, Error> {
+pub async fn export(
+    hub: &Hub,
+    target: &Target,
+    path: &Path,
+    replaces: bool,
+    progress: &ProgressBar,
+) -> Result<Exported, Error> {
     let owner = find(hub, target).await?;
     let mut had = Had::default();
-    let mut file = Writer::open(path, |entries| recall(entries, target, &mut had))?;
+    let mut file = Writer::open(path, replaces, |entries| recall(entries, target, &mut had))?;
     // What is read once is written before anything else: without all of it there is nothing to go on with.
     if had.contents.as_ref().is_none_or(|contents| had.releases.len() < contents.releases) {
         file.restart()?;

@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use bytes::Bytes;
 use common::id::CommitId;
 use common::store::items::Visibility;
 use indicatif::ProgressBar;
@@ -23,6 +24,8 @@ use super::{Error, Moved, Names};
 pub struct Options {
     /// Whether branches may be put where they do not build on where they were, and tags and releases be replaced.
     pub force: bool,
+    /// Whether branches and tags go from the other repo that this one does not have, but for its default branch.
+    pub prune: bool,
     /// Who may know of the repo, if it is to be made.
     pub visibility: Visibility,
 }
@@ -38,6 +41,8 @@ pub struct Mirrored {
     pub made: bool,
     /// Branches, tags and releases that only the other repo has; they stay.
     pub kept: Vec<String>,
+    /// Branches and tags that only the other repo had.
+    pub pruned: Vec<String>,
     /// The default branch, if the repo keeps another one.
     pub other_default: Option<String>,
 }
@@ -67,7 +72,8 @@ pub async fn mirror(from: &Remote, to: &Remote, options: Options, progress: &Pro
         asking::create(to, &about).await?;
     }
 
-    let mut mirrored = Mirrored { made, kept: kept(&names, &before), ..Mirrored::default() };
+    let mut mirrored = Mirrored { made, ..Mirrored::default() };
+    let only_there = OnlyThere::of(&names, &before);
     let is_other = !before.heads.is_empty() && before.default_branch != names.default_branch;
     mirrored.other_default = is_other.then(|| before.default_branch.clone());
     let had: HashSet<CommitId> = before.heads.values().chain(before.named()).cloned().collect();
@@ -83,20 +89,78 @@ pub async fn mirror(from: &Remote, to: &Remote, options: Options, progress: &Pro
     source.bring(&commits, &mut delivery).await?;
     mirrored.fetched = source.fetched;
     mirrored.delivered = delivery.finish(&heads).await?;
+    mirrored.kept = if options.prune {
+        let (pruned, kept) = only_there.prune(to).await?;
+        mirrored.pruned = pruned;
+        kept
+    } else {
+        only_there.all()
+    };
     Ok(mirrored)
 }
 
 /// What only the other repo has.
-fn kept(names: &Names, before: &Names) -> Vec<String> {
-    let tags: HashSet<&str> = names.tags.iter().map(|tag| tag.tag.as_str()).collect();
-    let releases: HashSet<&str> = names.releases.iter().map(|release| release.tag.as_str()).collect();
-    let branches = before.heads.keys().filter(|branch| !names.heads.contains_key(*branch));
-    let mut kept: Vec<String> = branches.map(|branch| format!("branch '{branch}'")).collect();
-    let only_there = before.tags.iter().filter(|tag| !tags.contains(tag.tag.as_str()));
-    kept.extend(only_there.map(|tag| format!("tag '{}'", tag.tag)));
-    let only_there = before.releases.iter().filter(|release| !releases.contains(release.tag.as_str()));
-    kept.extend(only_there.map(|release| format!("release '{}'", release.tag)));
-    kept
+struct OnlyThere {
+    branches: Vec<String>,
+    tags: Vec<String>,
+    releases: Vec<String>,
+}
+
+impl OnlyThere {
+    fn of(names: &Names, before: &Names) -> Self {
+        let tags: HashSet<&str> = names.tags.iter().map(|tag| tag.tag.as_str()).collect();
+        let releases: HashSet<&str> = names.releases.iter().map(|release| release.tag.as_str()).collect();
+        let there = before.tags.iter().map(|tag| tag.tag.to_string());
+        let releases_there = before.releases.iter().map(|release| release.tag.to_string());
+        Self {
+            branches: before.heads.keys().filter(|branch| !names.heads.contains_key(*branch)).cloned().collect(),
+            tags: there.filter(|tag| !tags.contains(tag.as_str())).collect(),
+            releases: releases_there.filter(|tag| !releases.contains(tag.as_str())).collect(),
+        }
+    }
+
+    fn all(self) -> Vec<String> {
+        let Self { branches, tags, releases } = self;
+        let mut all: Vec<String> = branches.iter().map(|name| told_branch(name)).collect();
+        all.extend(tags.iter().map(|tag| told_tag(tag)));
+        all.extend(releases.iter().map(|tag| format!("release '{tag}'")));
+        all
+    }
+
+    /// Deletes the branches and tags. What went, and what stays: the default branch, and releases.
+    async fn prune(self, to: &Remote) -> Result<(Vec<String>, Vec<String>), Error> {
+        // As it is now, when all that was to come is there.
+        let default = asking::refs(to).await?.map(|refs| refs.default_branch).unwrap_or_default();
+        let mut pruned = Vec::new();
+        let (stays, goes) = self.branches.into_iter().partition(|branch| *branch == default);
+        let goes: Vec<String> = goes;
+        for branch in goes {
+            delete(to, Endpoint::Branch(&branch)).await?;
+            pruned.push(told_branch(&branch));
+        }
+        for tag in self.tags {
+            delete(to, Endpoint::Tag(&tag)).await?;
+            pruned.push(told_tag(&tag));
+        }
+        let kept = Self { branches: stays, tags: Vec::new(), releases: self.releases };
+        Ok((pruned, kept.all()))
+    }
+}
+
+/// Deletes what may be gone already: by an earlier attempt, or by somebody else.
+async fn delete(to: &Remote, endpoint: Endpoint<'_>) -> Result<(), Error> {
+    match to.send(endpoint, Bytes::new()).await {
+        Err(error) if !is_missing(&error) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn told_branch(name: &str) -> String {
+    format!("branch '{name}'")
+}
+
+fn told_tag(label: &str) -> String {
+    format!("tag '{label}'")
 }
 
 /// Refuses what would take something away from the other repo.

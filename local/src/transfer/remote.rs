@@ -147,10 +147,24 @@ impl Remote {
     /// Asks for something and reads the answer whole.
     pub(super) async fn ask<T: DeserializeOwned>(&self, endpoint: Endpoint<'_>, body: Bytes) -> Result<T, Error> {
         let answer = self.send(endpoint, body).await?;
+        let is_json = is_json(&answer);
         let bytes = read(answer, MAX_ANSWER).await.map_err(|reason| self.broken(reason))?;
-        rmp_serde::from_slice(&bytes).map_err(|error| {
+        let decoded = match is_json {
+            true => serde_json::from_slice(&bytes).map_err(|error| error.to_string()),
+            false => rmp_serde::from_slice(&bytes).map_err(|error| error.to_string()),
+        };
+        decoded.map_err(|error| {
             self.broken(format!("the answer to {} is not what it should be: {error}", endpoint.name()))
         })
+    }
+
+    /// The same of what not every hub has: none where this one has no such endpoint.
+    pub(super) async fn ask_if_there<T: DeserializeOwned>(&self, endpoint: Endpoint<'_>) -> Result<Option<T>, Error> {
+        match self.ask(endpoint, Bytes::new()).await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(error) if is_missing(&error) || error.has_status(StatusCode::METHOD_NOT_ALLOWED.as_u16()) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Sends a request until it is answered; the answer is a success.
@@ -257,6 +271,7 @@ impl Remote {
                 match endpoint {
                     Endpoint::Release(tag) => drop(parameters.insert("tag".to_owned(), vec![encoded(tag)])),
                     Endpoint::Branch(name) => drop(parameters.insert("branch".to_owned(), vec![encoded(name)])),
+                    Endpoint::Tag(label) => drop(parameters.insert("tag".to_owned(), vec![encoded(label)])),
                     Endpoint::Object(id, _) => drop(parameters.insert("object_id".to_owned(), vec![encoded(id)])),
                     _ => {}
                 }
@@ -374,6 +389,8 @@ pub(super) enum Endpoint<'a> {
     Settings,
     /// This branch, to be deleted.
     Branch(&'a str),
+    /// This tag, to be deleted.
+    Tag(&'a str),
     Refs,
     Tags,
     Releases,
@@ -399,6 +416,7 @@ impl Endpoint<'_> {
             Self::Repos => "POST /api/repos",
             Self::Settings => "PATCH /api/repos",
             Self::Branch(_) => "DELETE /branches",
+            Self::Tag(_) => "DELETE /tags",
             Self::Refs => "GET /refs",
             Self::Tags => "GET /tags",
             Self::Releases => "GET /releases",
@@ -428,6 +446,9 @@ impl Endpoint<'_> {
             Self::Branch(name) => {
                 return (Method::DELETE, Function::Repos, format!("branches/{}", encoded(name)), String::new());
             }
+            Self::Tag(label) => {
+                return (Method::DELETE, Function::Tags, format!("tags/{}", encoded(label)), String::new());
+            }
             Self::Refs => (Method::GET, Function::Refs, "refs"),
             Self::Tags => (Method::GET, Function::Tags, "tags"),
             Self::Releases => {
@@ -452,6 +473,12 @@ impl Endpoint<'_> {
         };
         (method, function, path.to_owned(), String::new())
     }
+}
+
+/// Whether an answer is JSON, whatever was accepted: some hubs speak nothing else at some endpoints.
+pub(super) fn is_json(answer: &Answer) -> bool {
+    let name = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    name.to_ascii_lowercase().contains("json")
 }
 
 /// Whether a status says that there is no such thing.

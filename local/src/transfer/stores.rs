@@ -12,7 +12,7 @@ use common::service::{Ids, Settings};
 use common::store::Store;
 use tokio::sync::OnceCell;
 
-use crate::backends::{self, Backends};
+use crate::backends::{self, Backends, Others};
 use crate::data::{DataFolder, new_secret};
 
 /// The variable that says that the environment names a deployment.
@@ -83,6 +83,29 @@ impl Stores {
         Self::open_or_make(which, ids).await
     }
 
+    /// Opens stores that are there, or reaches those of the hub that runs on the data folder: what only reads may go on beside it.
+    ///
+    /// # Errors
+    /// When they are not there, or the hub is just starting or ending.
+    pub async fn open_beside(which: &Which, ids: Ids) -> Result<Self, Error> {
+        let busy = match (Self::open(which, ids).await, which) {
+            (Err(Error::Backends(error)), Which::Folder(path)) if error.is_busy() => (error, path),
+            (opened, _) => return opened,
+        };
+        let (error, path) = busy;
+        let folder = Self::folder(path)?;
+        let Some(Others { dynamodb, s3, location }) = Others::of(&folder)? else {
+            return Err(error.into());
+        };
+        let store = Store::new(&dynamodb, &s3, location, Ambient::system());
+        Ok(Self { hub: hub_over(Arc::new(store), ids)?, folder: Some(folder), backends: None })
+    }
+
+    fn folder(path: &Path) -> Result<DataFolder, Error> {
+        let cannot_use = backends::Error::io(format!("cannot use the data folder {}", path.display()));
+        Ok(DataFolder::open(path).map_err(cannot_use)?)
+    }
+
     /// Opens stores, and makes the data folder if it is not there.
     ///
     /// # Errors
@@ -100,8 +123,7 @@ impl Stores {
 
     async fn in_folder(path: &Path, ids: Ids) -> Result<Self, Error> {
         let ambient = Ambient::system();
-        let cannot_use = backends::Error::io(format!("cannot use the data folder {}", path.display()));
-        let folder = DataFolder::open(path).map_err(cannot_use)?;
+        let folder = Self::folder(path)?;
         let backends = Backends::start(Some(&folder), &new_secret(&ambient)).await?;
         let store = Store::new(&backends.dynamodb, &backends.s3, backends.location.clone(), ambient);
         Ok(Self { hub: hub_over(Arc::new(store), ids)?, folder: Some(folder), backends: Some(backends) })

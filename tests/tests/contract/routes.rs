@@ -38,7 +38,7 @@ async fn what_is_no_route_is_not_found() {
         format!("/{owner}/{slug}/fetch/.."),
         format!("/{owner}/{slug}/presign/more"),
         format!("/{owner}/{slug}/uploads/more"),
-        format!("/{owner}/{slug}/tags/more"),
+        format!("/{owner}/{slug}/tags/v1/more"),
         format!("/{owner}/{slug}/releases/v1/more"),
         format!("/{owner}/{slug}/%2e%2e/refs"),
         format!("/{owner}/{slug}%2Frefs"),
@@ -105,6 +105,7 @@ async fn a_wrong_method_is_not_allowed() {
         ("presign", &["GET", "PUT", "DELETE", "PATCH"]),
         ("uploads", &["GET", "PUT", "DELETE", "PATCH"]),
         ("tags", &["PUT", "DELETE", "PATCH"]),
+        ("tags/v1", &["GET", "POST", "PUT", "PATCH"]),
         ("releases", &["PUT", "DELETE", "PATCH"]),
         ("releases/v1", &["GET", "POST", "PUT", "PATCH"]),
     ];

@@ -410,3 +410,29 @@ fn for_every_sequence_of_requests_each_label_is_where_it_was_put_last() {
         assert_listed(&remote, &expected.into_values().collect::<Vec<_>>()).await;
     });
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_is_deleted_by_those_who_may_push_and_may_be_made_again() {
+    let hub = Hub::start().await;
+    let history = history::linear(91, 2, 1, 1);
+    let ids = history.ids();
+    for encoding in Encoding::BOTH {
+        let remote = hub.made_repo(&hub.user().await, false).await.speaking(encoding);
+        remote.push(&history, "main", history.last()).await.expect(200);
+        let label = "größe/b%2Fc d";
+        let post = async |commit: &str| {
+            remote.post("tags", &json!({"tags": [{"tag": label, "commit_id": commit}]})).await.expect(200);
+        };
+        let endpoint = format!("tags/{}", tests::client::percent_encoded(label));
+        post(&ids[0]).await;
+        let stranger = hub.user().await.token;
+        remote.with_token(&stranger).delete(&endpoint).await.refused(403, "not_authorized");
+        remote.anonymous().delete(&endpoint).await.refused(401, "unauthorized");
+        assert_eq!(remote.delete(&endpoint).await.expect(200), json!({"deleted": label, "commit_id": ids[0]}));
+        assert_eq!(remote.get("tags").await.expect(200), json!({"tags": []}));
+        remote.delete(&endpoint).await.refused(404, "tag_not_found");
+        remote.delete(&format!("tags/{}", "x".repeat(256))).await.refused(422, "invalid");
+        post(&ids[1]).await;
+        assert_eq!(remote.get("tags").await.expect(200)["tags"][0]["commit_id"], ids[1].as_str());
+    }
+}

@@ -12,6 +12,7 @@ use common::id::RepoId;
 use common::service::{Ids, Target};
 use common::store::Store;
 use common::store::compact::Limits;
+use common::store::repo::Need;
 use indicatif::ProgressBar;
 use local::backends::Backends;
 use local::backup::Error;
@@ -295,7 +296,7 @@ async fn assert_whole(store: &Arc<Store>, file: &Path) {
     for name in items.keys().filter_map(|key| key.strip_prefix("NAME#")?.strip_suffix(" NAME")) {
         let (owner, slug) = name.split_once('/').unwrap();
         let target = Target { owner: owner.parse().unwrap(), slug: slug.parse().unwrap() };
-        export(&hub, &target, file, &ProgressBar::hidden()).await.unwrap();
+        export(&hub, &target, file, true, &ProgressBar::hidden()).await.unwrap();
         verify(file, &ProgressBar::hidden()).unwrap();
     }
 }
@@ -336,6 +337,50 @@ async fn a_backup_that_is_made_while_pushes_land_is_of_whole_repos() {
         restored(&folder.path().join(number.to_string()), &there).await.unwrap();
         assert_whole(&there, &folder.path().join("export")).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_on_this_machine_is_backed_up_while_it_runs_and_pushes_land() {
+    let data = tempfile::tempdir().unwrap();
+    let which = Which::Folder(data.path().to_owned());
+    let hub = Hub::start_own(Storage::Directory(data.path().to_owned()), false).await;
+    let running = data.path().join("running");
+    assert_eq!(fs::metadata(&running).unwrap().permissions().mode() & 0o777, 0o600);
+    let history = history::linear(8, 30, 3, 1);
+    let ids = history.ids();
+    let remote = hub.repo().await;
+    remote.push(&history, "main", &ids[0]).await.expect(200);
+    let refused = Stores::open(&which, Ids::Strict).await.err().unwrap().to_string();
+    assert!(refused.contains("another hub is running"), "{refused}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let beside = Stores::open_beside(&which, Ids::Strict).await.unwrap();
+    let pushes = async {
+        for commit in &ids[1..] {
+            remote.push(&history, "main", commit).await.expect(200);
+        }
+    };
+    let (_, first) = tokio::join!(pushes, saved(&beside.hub.store, folder.path()));
+    assert_eq!(first.repos, 1);
+    // Of what is there now.
+    saved(&beside.hub.store, folder.path()).await;
+    beside.close().await;
+    let (_backends, there) = empty().await;
+    restored(folder.path(), &there).await.unwrap();
+    assert_whole(&there, &folder.path().join("export")).await;
+    let (owner, slug) = (remote.owner.parse().unwrap(), remote.slug.parse().unwrap());
+    let found = there.find_repo(&owner, &slug, Some("user-dev"), Need::HEADS).await.unwrap().unwrap();
+    assert_eq!(found.heads["main"].to_string(), history.last());
+
+    // What a process has left that was killed leads nowhere, and is not followed.
+    hub.stop().await;
+    assert!(!running.exists());
+    fs::write(&running, r#"{"dynamodb": "http://127.0.0.1:9", "s3": "http://127.0.0.1:9", "secret_key": "x"}"#)
+        .unwrap();
+    let alone = Stores::open_beside(&which, Ids::Strict).await.unwrap();
+    assert_eq!(saved(&alone.hub.store, folder.path()).await.repos, 1);
+    alone.close().await;
+    assert!(!running.exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

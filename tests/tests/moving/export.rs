@@ -25,7 +25,7 @@ fn target(remote: &Remote) -> Target {
 }
 
 async fn exported(hub: &Hub, remote: &Remote, path: &Path) -> Result<Exported, Error> {
-    export(&stores(hub), &target(remote), path, &ProgressBar::hidden()).await
+    export(&stores(hub), &target(remote), path, true, &ProgressBar::hidden()).await
 }
 
 fn verified(path: &Path) -> Result<Verified, Error> {
@@ -39,8 +39,13 @@ async fn imported(path: &Path, to: &End) -> Result<Imported, Error> {
 /// A repo of a hub whose stores are at hand, not there yet.
 pub async fn at_hand(hub: &Hub) -> (Remote, End) {
     let remote = hub.remote(&hub.dev(), &fresh_name("copy"));
-    let end = End::over(&stores(hub), target(&remote)).await.unwrap();
+    let end = over(hub, &remote).await;
     (remote, end)
+}
+
+/// A repo of a hub whose stores are at hand.
+pub async fn over(hub: &Hub, remote: &Remote) -> End {
+    End::over(&stores(hub), target(remote)).await.unwrap()
 }
 
 struct Kept {

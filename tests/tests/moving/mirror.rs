@@ -22,14 +22,14 @@ use proptest::prelude::*;
 use serde_json::json;
 use tests::client::{Answer, Remote, send};
 use tests::encoding::Encoding;
-use tests::history::{self, Builder};
+use tests::history::{self, Builder, Pack};
 use tests::hub::{Hub, fresh_name};
 use tokio::net::TcpListener;
 
-use crate::export::{at_hand, for_every};
+use crate::export::{at_hand, for_every, over};
 use crate::whole::{Whole, stocked, url};
 
-const PLAIN: Options = Options { force: false, visibility: Visibility::Public };
+const PLAIN: Options = Options { force: false, prune: false, visibility: Visibility::Public };
 
 async fn mirrored(from: &End, to: &End) -> Result<Mirrored, Error> {
     mirror(from, to, PLAIN, &ProgressBar::hidden()).await
@@ -296,5 +296,89 @@ async fn what_is_too_much_for_one_answer_comes_commit_by_commit_and_object_by_ob
     let through = Remote { hub: door(hub.url(), 150_000, usize::MAX).await, ..from.clone() };
     let brought = mirrored(&url(&through), &url(&to)).await.unwrap();
     assert_eq!(brought.fetched.commits, 6);
+    assert_eq!(Whole::of(&to).await, Whole::of(&from).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_the_other_hub_has_goes_where_it_is_asked_for_and_never_its_default_branch() {
+    let hub = Hub::start().await;
+    let (from, to) = (absent(&hub), absent(&hub));
+    let history = history::linear(31, 3, 2, 1);
+    let ids = history.ids();
+    let at = |branch: &str, commit: &str| Pack::default().with_head(branch, commit);
+    for (remote, branches) in [(&from, vec!["side"]), (&to, vec!["main", "old/one", "side", "größe"])] {
+        for branch in branches {
+            remote.push_pack(branch, false, &history.pack_of(&ids[1])).await.expect(200);
+            remote.push_pack(branch, true, &at(branch, &ids[0])).await.expect(200);
+        }
+    }
+    let tag = |name: &str| json!({"tags": [{"tag": name, "commit_id": ids[0]}]});
+    from.post("tags", &tag("kept")).await.expect(200);
+    for name in ["kept", "gone", "a/b c"] {
+        to.post("tags", &tag(name)).await.expect(200);
+    }
+    let release =
+        json!({"tag": "v1", "commit_id": ids[0], "title": "t", "semver": {"major": 1, "minor": 0, "patch": 0}});
+    to.post("releases", &release).await.expect(201);
+    from.push(&history, "side", history.last()).await.expect(200);
+
+    let left = mirrored(&url(&from), &url(&to)).await.unwrap();
+    assert_eq!((left.pruned.len(), left.kept.len()), (0, 6), "{:?}", left.kept);
+    assert_eq!(to.heads().await.len(), 4);
+
+    let pruning = Options { prune: true, ..PLAIN };
+    let done = mirror(&url(&from), &url(&to), pruning, &ProgressBar::hidden()).await.unwrap();
+    assert_eq!(done.pruned, ["branch 'größe'", "branch 'old/one'", "tag 'a/b c'", "tag 'gone'"]);
+    assert_eq!(done.kept, ["branch 'main'", "release 'v1'"]);
+    assert_eq!(to.heads().await.into_keys().collect::<Vec<_>>(), ["main", "side"]);
+    let tags = to.get("tags").await.expect(200);
+    assert_eq!(tags["tags"].as_array().unwrap().iter().map(|tag| &tag["tag"]).collect::<Vec<_>>(), ["kept"]);
+    // Over the stores at hand as by URL.
+    to.post("tags", &tag("again")).await.expect(200);
+    let over = mirror(&url(&from), &over(&hub, &to).await, pruning, &ProgressBar::hidden()).await.unwrap();
+    assert_eq!(over.pruned, ["tag 'again'"]);
+}
+
+/// A hub that answers `GET /refs` in JSON whatever is asked for, and knows nothing of reading tags and releases.
+async fn other_hub(hub: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let door = Arc::new(Door { hub: hub.to_owned(), fetch_bytes: usize::MAX, pushes: AtomicUsize::new(usize::MAX) });
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let door = Arc::clone(&door);
+            let answer = service_fn(move |mut request: Request<Incoming>| {
+                let door = Arc::clone(&door);
+                async move {
+                    let path = request.uri().path().to_owned();
+                    let is_get = request.method() == http::Method::GET;
+                    if path.ends_with("/refs") {
+                        request.headers_mut().insert("accept", http::HeaderValue::from_static("application/json"));
+                    }
+                    let mut answer = pass_on(&door, request).await;
+                    if is_get && path.ends_with("/tags") {
+                        *answer.status_mut() = http::StatusCode::METHOD_NOT_ALLOWED;
+                    } else if is_get && path.ends_with("/releases") {
+                        *answer.status_mut() = http::StatusCode::NOT_FOUND;
+                    }
+                    Ok::<_, Infallible>(answer)
+                }
+            });
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+        }
+    });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_that_says_less_and_answers_in_json_is_mirrored() {
+    let hub = Hub::start().await;
+    let (from, to) = (absent(&hub), absent(&hub));
+    let history = history::dag(32, 20, 6);
+    for (number, head) in history.heads().iter().enumerate() {
+        from.push(&history, &format!("b{number}"), head).await.expect(200);
+    }
+    let other = Remote { hub: other_hub(hub.url()).await, ..from.clone() };
+    mirrored(&url(&other), &url(&to)).await.unwrap();
     assert_eq!(Whole::of(&to).await, Whole::of(&from).await);
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 use tar::{EntryType, Header};
+use tempfile::TempPath;
 
 use super::reader::Entries;
 use super::{BLOCK, MAX_FRAME, Name, SEAL_NAME, SKIPPABLE_MAGIC, VERSION};
@@ -25,6 +26,8 @@ pub struct Writer {
     file: File,
     part: PathBuf,
     path: PathBuf,
+    /// Whether a file of that name gives way.
+    replaces: bool,
     compressor: zstd::bulk::Compressor<'static>,
     hash: Sha256,
     raw: Vec<u8>,
@@ -46,8 +49,16 @@ impl Writer {
     /// by entry, and kept as far as that goes without an error; the rest is cut off.
     ///
     /// # Errors
-    /// When the file system refuses, or another process writes the same file.
-    pub fn open(path: &Path, recall: impl FnOnce(&mut Entries<&File>) -> Result<(), Error>) -> Result<Self, Error> {
+    /// When `path` is there and the file does not replace it, when the file system refuses, or another process writes the same
+    /// file.
+    pub fn open(
+        path: &Path,
+        replaces: bool,
+        recall: impl FnOnce(&mut Entries<&File>) -> Result<(), Error>,
+    ) -> Result<Self, Error> {
+        if !replaces && path.exists() {
+            return Err(is_there(path));
+        }
         let part = part_of(path);
         let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&part);
         let mut file = opened.map_err(Error::file("write", &part))?;
@@ -74,6 +85,7 @@ impl Writer {
             file,
             part,
             path: path.to_owned(),
+            replaces,
             compressor,
             hash,
             raw: Vec::new(),
@@ -197,10 +209,27 @@ impl Writer {
         let digest = self.hash.clone().finalize();
         self.append(&digest)?;
         self.file.sync_all().map_err(Error::file("write", &self.part))?;
-        std::fs::rename(&self.part, &self.path).map_err(Error::file("give its name to", &self.part))?;
+        let cannot_name = Error::file("give its name to", &self.part);
+        if self.replaces {
+            std::fs::rename(&self.part, &self.path).map_err(cannot_name)?;
+        } else {
+            let part = TempPath::try_from_path(&self.part).map_err(Error::file("find", &self.part))?;
+            if let Err(refused) = part.persist_noclobber(&self.path) {
+                // It is whole, and stays where it is.
+                let _ = refused.path.keep();
+                return Err(match refused.error.kind() {
+                    std::io::ErrorKind::AlreadyExists => is_there(&self.path),
+                    _ => cannot_name(refused.error),
+                });
+            }
+        }
         sync_folder_of(&self.path)?;
         Ok(self.stored)
     }
+}
+
+fn is_there(path: &Path) -> Error {
+    Error::Refused(format!("{} is there already: name another file, or replace it with --force", path.display()))
 }
 
 /// Makes a rename in the folder of `path` outlive a power cut.
