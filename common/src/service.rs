@@ -136,10 +136,19 @@ pub enum ConfigurationError {
     Secret(#[from] crate::auth::EmptySecret),
 }
 
+/// What a push to one's own handle and a new name makes, as an operator says it: a repo that is `public` or `private`, or
+/// `nothing`, which was once called `off`. None for any other word.
+pub fn push_creates(text: &str) -> Option<Option<Visibility>> {
+    match text {
+        "nothing" | "off" => Some(None),
+        _ => text.parse().ok().map(Some),
+    }
+}
+
 impl Hub {
     /// The hub as the environment describes it: `MUSEHUB_TABLE`, `MUSEHUB_BUCKET`, and as the operator likes
-    /// `ACCESS_TOKEN_SECRET` (else the hub reads its own from the table), `MUSEHUB_PUSH_TO_CREATE` (`off`, `public`,
-    /// `private`), `MUSEHUB_IDS` (`strict`, `lenient`), `MUSEHUB_PUBLIC_URL`, and `MUSEHUB_METRICS`, the CloudWatch
+    /// `ACCESS_TOKEN_SECRET` (else the hub reads its own from the table), `MUSEHUB_PUSH_TO_CREATE` (`nothing` or `off`,
+    /// `public`, `private`), `MUSEHUB_IDS` (`strict`, `lenient`), `MUSEHUB_PUBLIC_URL`, and `MUSEHUB_METRICS`, the CloudWatch
     /// namespace of the metrics in the log of requests. What [`aws::config`] reads
     /// says how AWS is reached.
     ///
@@ -157,13 +166,7 @@ impl Hub {
         let ambient = Ambient::system();
         let location = Location { table: required("MUSEHUB_TABLE")?, bucket: required("MUSEHUB_BUCKET")? };
         let settings = Settings {
-            push_to_create: choice("MUSEHUB_PUSH_TO_CREATE", "off, public or private", |value| match value {
-                "off" => Some(None),
-                "public" => Some(Some(Visibility::Public)),
-                "private" => Some(Some(Visibility::Private)),
-                _ => None,
-            })?
-            .flatten(),
+            push_to_create: choice("MUSEHUB_PUSH_TO_CREATE", "public, private or nothing", push_creates)?.flatten(),
             public_url: variable("MUSEHUB_PUBLIC_URL"),
             ids: choice("MUSEHUB_IDS", "strict or lenient", Ids::parse)?.unwrap_or_default(),
             gives_secret: variable("ACCESS_TOKEN_SECRET").is_some(),
@@ -932,6 +935,19 @@ mod tests {
             "isBase64Encoded": false,
         });
         Call::new(lambda_http::request::from_str(&event.to_string()).unwrap())
+    }
+
+    #[test]
+    fn a_deployment_may_choose_what_a_push_creates_and_nothing_else() {
+        let template = include_str!("../../template.yaml");
+        let (_, parameter) = template.split_once("  PushCreates:\n").unwrap();
+        let (_, values) = parameter.split_once("AllowedValues: [").unwrap();
+        let (values, rest) = values.split_once("]\n").unwrap();
+        assert!(rest.starts_with("    Default: private\n"));
+        let chosen: Vec<_> = values.split(", ").map(|value| push_creates(value).unwrap()).collect();
+        assert_eq!(chosen, [Some(Visibility::Public), Some(Visibility::Private), None]);
+        assert_eq!(push_creates("off"), Some(None), "as environments of before have it");
+        assert!(["", "Public", "none", "private "].into_iter().all(|value| push_creates(value).is_none()));
     }
 
     #[test]

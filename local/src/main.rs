@@ -246,14 +246,8 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
 struct PushCreates(Option<Visibility>);
 
 fn push_creates(text: &str) -> Result<PushCreates, String> {
-    match text {
-        // As the functions have it in their environment.
-        "nothing" | "off" => Ok(PushCreates(None)),
-        _ => text
-            .parse()
-            .map(|visibility| PushCreates(Some(visibility)))
-            .map_err(|_| "it is public, private or nothing".to_owned()),
-    }
+    let creates = common::service::push_creates(text);
+    creates.map(PushCreates).ok_or_else(|| "it is public, private or nothing".to_owned())
 }
 
 fn ids(text: &str) -> Result<Ids, String> {
