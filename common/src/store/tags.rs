@@ -6,11 +6,12 @@ use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use futures_util::{TryStreamExt, stream};
+use serde::Deserialize;
 
-use super::items::{Key, PK, TAG_PREFIX, TagItem, encode};
+use super::items::{Key, PK, RELEASE_PREFIX, TAG_PREFIX, TagItem, encode};
 use super::{Error, Store};
-use crate::id::{Label, RepoId};
-use crate::wire::limits::MAX_TAGS_OF_REPO;
+use crate::id::{CommitId, Label, RepoId};
+use crate::wire::limits::{MAX_RELEASES_OF_REPO, MAX_TAGS_OF_REPO};
 
 /// Writes under way. One partition takes 1,000 writes a second, so more would only be throttled.
 const PARALLEL_PUTS: usize = 64;
@@ -32,6 +33,21 @@ impl Store {
             Ok((label, item))
         };
         listed.into_iter().map(tag).collect()
+    }
+
+    /// The commits that the tags and releases of a repo name.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn labeled_commits(&self, repo: &RepoId) -> Result<Vec<CommitId>, Error> {
+        #[derive(Deserialize)]
+        struct Labeled {
+            commit_id: CommitId,
+        }
+        let labeled = |prefix, limit| self.query_for::<Labeled>(repo, prefix, limit, Some(&["commit_id"]));
+        let tags = labeled(TAG_PREFIX, MAX_TAGS_OF_REPO);
+        let (tags, releases) = tokio::try_join!(tags, labeled(RELEASE_PREFIX, MAX_RELEASES_OF_REPO))?;
+        Ok(tags.into_iter().chain(releases).map(|(_, labeled)| labeled.commit_id).collect())
     }
 
     /// Writes tags in the place of what was `seen` of them. When it fails some of them may be written; writing them all again is

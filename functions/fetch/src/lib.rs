@@ -37,6 +37,7 @@ async fn fetch(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let (repo, view) = hub.open_with_view(caller.as_ref(), &call.target()?, Need::HISTORY).await?;
     let Asked { want, have, depth, leaves_out_objects, branches } = Asked::read(call.decode()?, &repo)?;
     let view = holding(hub, &repo, as_asked(hub, view), &want).await?;
+    refuse_condemned(hub, &repo, &view, &want).await?;
     let mut selection = select(hub, repo, view, &want, &have, depth).await?;
     if leaves_out_objects {
         selection.objects = None;
@@ -122,6 +123,30 @@ async fn holding(hub: &Hub, repo: &Repo, view: View, want: &[CommitId]) -> Resul
         Some(unknown) => Err(Error::UnknownCommit(unknown.clone())),
         None => Ok(view),
     }
+}
+
+/// Refuses commits that are there only until they are dropped as garbage: no branch, tag, release or line of the push log that is kept
+/// reaches them. A push that began before they were condemned may have put a branch there since; then they are revived.
+async fn refuse_condemned(hub: &Hub, repo: &Repo, view: &View, want: &[CommitId]) -> Result<(), Error> {
+    let kept = repo.packs.iter().filter(|(_, pack)| pack.condemned_at.is_none());
+    let kept: Vec<_> = kept.copied().collect();
+    if kept.len() == repo.packs.len() {
+        return Ok(());
+    }
+    let kept = as_asked(hub, hub.store.view_of(&repo.id, &kept)).present_commits(want).await?;
+    let condemned: Vec<&CommitId> = want.iter().filter(|id| !kept.contains(*id)).collect();
+    if condemned.is_empty() {
+        return Ok(());
+    }
+    let mut named = hub.store.labeled_commits(&repo.id).await?;
+    named.extend(repo.heads.values().cloned());
+    let mut history = view.history();
+    for id in condemned {
+        if !history.is_ancestor(id, &named).await? {
+            return Err(Error::UnknownCommit(id.clone()));
+        }
+    }
+    Ok(())
 }
 
 /// What an answer is made of, but for the objects, which the snapshots name.
