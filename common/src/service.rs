@@ -41,7 +41,7 @@ use crate::observe::{self, Arrival, Departure, ErrorCode, RequestLog, Watch};
 use crate::pack::PackId;
 use crate::store::account::NewRepo;
 use crate::store::items::{MetaItem, Visibility};
-use crate::store::repo::{Need, Repo};
+use crate::store::repo::{Need, NotFound, Repo};
 use crate::store::uploads::{BodyUpload, ReferencedBody, TakenBody};
 use crate::store::view::View;
 use crate::store::{Location, Store};
@@ -350,21 +350,22 @@ impl Hub {
         need: Need,
     ) -> Result<(Destination, View), Error> {
         let user_id = caller.user_id.as_str();
-        if let Some(repo) = self.store.find_repo(&target.owner, &target.slug, Some(user_id), need).await? {
-            if !repo.is_readable_by(Some(user_id)) {
-                return Err(self.no_repo_for(user_id).await);
+        let why = match self.store.find_readable_repo(&target.owner, &target.slug, Some(user_id), need).await? {
+            Ok(repo) if repo.is_writable_by(user_id) => {
+                let view = self.store.view(&repo);
+                return Ok((Destination::of(repo), view));
             }
-            if !repo.is_writable_by(user_id) {
-                return Err(Error::NotAuthorized);
-            }
-            let view = self.store.view(&repo);
-            return Ok((Destination::of(repo), view));
-        }
-        let profile = self.store.profile(user_id).await?.filter(|profile| profile.handle == target.owner);
-        let (Some(visibility), Some(profile)) = (self.settings.push_to_create, profile) else {
-            return Err(self.no_repo_for(user_id).await);
+            Ok(_) => return Err(Error::NotAuthorized),
+            Err(why) => why,
         };
-        let owner = profile.handle;
+        let handle = self.store.profile(user_id).await?.map(|profile| profile.handle);
+        let own = handle.clone().filter(|handle| *handle == target.owner && why == NotFound::Absent);
+        let (Some(visibility), Some(owner)) = (self.settings.push_to_create, own) else {
+            if why == NotFound::Absent {
+                self.store.look_for_none(Some(user_id), need).await?;
+            }
+            return Err(if handle.is_some() { Error::RepoNotFound } else { Error::NoHandle(String::new()) });
+        };
         let mut new = NewRepo::new(&self.store, owner, user_id, target.slug.clone(), visibility);
         new.meta.is_made_by_push = true;
         let destination = Destination {
@@ -384,23 +385,13 @@ impl Hub {
         Ok((destination, view))
     }
 
-    /// Why a user's push finds no repo, be there one or not.
-    async fn no_repo_for(&self, user_id: &str) -> Error {
-        match self.store.profile(user_id).await {
-            Ok(None) => Error::NoHandle(String::new()),
-            Ok(Some(_)) => Error::RepoNotFound,
-            Err(error) => error.into(),
-        }
-    }
-
     /// The repo of an id that is read, with a view of what its packs hold.
     ///
     /// # Errors
     /// [`Error::RepoNotFound`] when there is none, or none that the caller may know of.
     pub async fn open_by_id(&self, caller: Option<&Caller>, id: &RepoId, need: Need) -> Result<(Repo, View), Error> {
         let user_id = caller.map(|caller| caller.user_id.as_str());
-        let found = self.store.repo(id, user_id, need).await?;
-        let repo = found.filter(|repo| repo.is_readable_by(user_id)).ok_or(Error::RepoNotFound)?;
+        let repo = self.store.readable_repo(id, user_id, need).await?.ok_or(Error::RepoNotFound)?;
         observe::note(|seen| seen.repo = Some(format!("{}/{}", repo.meta.owner, repo.meta.slug)));
         let view = self.store.view(&repo);
         Ok((repo, view))
@@ -424,8 +415,11 @@ impl Hub {
     /// [`Error::RepoNotFound`] when there is none, or none that the caller may know of.
     pub async fn open_for_reading(&self, caller: Option<&Caller>, target: &Target, need: Need) -> Result<Repo, Error> {
         let user_id = caller.map(|caller| caller.user_id.as_str());
-        let repo = self.store.find_repo(&target.owner, &target.slug, user_id, need).await?;
-        repo.filter(|repo| repo.is_readable_by(user_id)).ok_or(Error::RepoNotFound)
+        let found = self.store.find_readable_repo(&target.owner, &target.slug, user_id, need).await?;
+        if found.as_ref().is_err_and(|why| *why == NotFound::Absent) {
+            self.store.look_for_none(user_id, need).await?;
+        }
+        found.map_err(|_| Error::RepoNotFound)
     }
 
     /// The repo that is read, with a view of what its packs hold.

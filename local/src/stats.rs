@@ -45,7 +45,7 @@ async fn count(store: &Store, name: &str) -> Result<Stats, Box<dyn Error>> {
     let (owner, slug) = name.split_once('/').ok_or("name the repository as owner/slug")?;
     let (owner, slug): (Slug, Slug) = (owner.parse()?, slug.parse()?);
     let none = || format!("there is no repository {name} in these stores");
-    let found = store.find_repo(&owner, &slug, None, Need::NOTHING).await?.ok_or_else(none)?;
+    let found = store.find_repo(&owner, &slug, Need::NOTHING).await?.ok_or_else(none)?;
     // As its owner sees it.
     let owner = found.meta.owner_user_id;
     let repo = store.repo(&found.id, Some(&owner), Need::HISTORY).await?.ok_or_else(none)?;

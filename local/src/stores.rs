@@ -106,7 +106,7 @@ impl OpenStores {
     /// # Errors
     /// When there is none.
     pub async fn repo(&self, name: &RepoName) -> Result<RepoId, Error> {
-        let found = self.store.find_repo(&name.owner, &name.slug, None, Need::NOTHING).await?;
+        let found = self.store.find_repo(&name.owner, &name.slug, Need::NOTHING).await?;
         found.map(|repo| repo.id).ok_or_else(|| Error::NoRepo(name.clone()))
     }
 

@@ -129,8 +129,7 @@ impl World {
             return Err(answer.excerpt());
         }
         let process = self.process(0);
-        let found =
-            self.run(process, async |hub| hub.store.find_repo(&owner, &slug, None, Need::NOTHING).await).await?;
+        let found = self.run(process, async |hub| hub.store.find_repo(&owner, &slug, Need::NOTHING).await).await?;
         let repo = found.flatten().ok_or("the repository cannot be found")?;
         self.repo.set(repo.id).map_err(|_| "two repositories")?;
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::Response;
+use http::{Response, StatusCode};
 use lambda_http::Request;
 
 use super::line::{self, Head, Tail};
@@ -33,9 +33,12 @@ impl Arrival {
         &self.watch
     }
 
-    /// Tells the client how long it took until now, and goes on to watch the answer until it has gone.
+    /// Tells the client how long it took until now, and goes on to watch the answer until it has gone. A client that may not
+    /// know of something is not told either what it took to find that out.
     pub(crate) fn follow(self, mut response: Response<AnswerBody>) -> Response<AnswerBody> {
-        if let Some(timing) = self.watch.server_timing(self.head.is_cold) {
+        let may_know =
+            !matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND);
+        if may_know && let Some(timing) = self.watch.server_timing(self.head.is_cold) {
             response.headers_mut().insert("server-timing", timing);
         }
         let tail = Tail {

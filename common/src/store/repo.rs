@@ -1,9 +1,11 @@
 //! Reading the items of one repo.
 
 use std::collections::{BTreeMap, HashMap};
+use std::pin::pin;
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use futures_util::future::{Either, select};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -75,12 +77,41 @@ impl Need {
     pub const RELIABLE_HISTORY: Self = Self { heads: true, ..Self::RELIABLE_PACKS };
 }
 
-impl Repo {
-    /// Whether this user may know of the repo and fetch from it.
-    pub fn is_readable_by(&self, user_id: Option<&str>) -> bool {
+/// Why a name leads to no repo. A user is told of neither apart from the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotFound {
+    /// No repo has the name.
+    Absent,
+    /// The repo is not for this user.
+    Hidden,
+}
+
+/// What says who may do what with a repo.
+struct Access {
+    meta: MetaItem,
+    role: Option<Role>,
+}
+
+/// The lists of a repo, as far as they were asked for.
+struct Lists {
+    heads: BTreeMap<String, CommitId>,
+    packs: Vec<(PackId, PackSummary)>,
+    condemned: Vec<PackId>,
+    has_uploads: bool,
+}
+
+impl Access {
+    fn may_read(&self, user_id: Option<&str>) -> bool {
         self.meta.visibility == Visibility::Public
-            || user_id.is_some_and(|user_id| self.is_owned_by(user_id))
+            || user_id.is_some_and(|user_id| self.meta.owner_user_id == user_id)
             || self.role.is_some()
+    }
+}
+
+impl Repo {
+    fn of(id: &RepoId, Access { meta, role }: Access, lists: Lists) -> Self {
+        let Lists { heads, packs, condemned, has_uploads } = lists;
+        Self { id: id.clone(), meta, heads, packs, condemned, has_uploads, role }
     }
 
     /// Whether the repo is this user's.
@@ -95,33 +126,58 @@ impl Repo {
 }
 
 impl Store {
-    /// The repo of a name, with the lists asked for, as one user sees it: none when no repo has the name.
+    /// The repo of a name, with the lists asked for: none when no repo has the name.
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn find_repo(
+    pub async fn find_repo(&self, owner: &Slug, slug: &Slug, need: Need) -> Result<Option<Repo>, Error> {
+        match self.get_item(&Key::name(owner, slug)).await? {
+            Some(NameItem { repo_id }) => self.repo(&repo_id, None, need).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The repo of a name, with the lists asked for, if this user may read it.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn find_readable_repo(
         &self,
         owner: &Slug,
         slug: &Slug,
         user_id: Option<&str>,
         need: Need,
-    ) -> Result<Option<Repo>, Error> {
+    ) -> Result<Result<Repo, NotFound>, Error> {
         let name = format!("{owner}/{slug}");
-        if let Some(remembered) = self.names.get(&name) {
-            let repo = self.repo(&remembered, user_id, need).await?;
+        let remembered = self.names.get(&name);
+        if let Some(remembered) = &remembered {
+            let repo = self.readable_repo(remembered, user_id, need).await?;
             if let Some(repo) = repo.filter(|repo| repo.meta.owner == *owner && repo.meta.slug == *slug) {
-                return Ok(Some(repo));
+                return Ok(Ok(repo));
             }
-            self.names.remove(&name);
         }
-        let Some(NameItem { repo_id }) = self.get_item(&Key::name(owner, slug)).await? else {
-            return Ok(None);
+        let named = self.get_item(&Key::name(owner, slug)).await?.map(|NameItem { repo_id }| repo_id);
+        if remembered.is_some() && named == remembered {
+            return Ok(Err(NotFound::Hidden));
+        }
+        self.names.remove(&name);
+        let Some(id) = named else {
+            return Ok(Err(NotFound::Absent));
         };
-        let repo = self.repo(&repo_id, user_id, need).await?;
-        if repo.is_some() {
-            self.names.insert(name, repo_id);
-        }
-        Ok(repo)
+        let Some(repo) = self.readable_repo(&id, user_id, need).await? else {
+            return Ok(Err(NotFound::Hidden));
+        };
+        self.names.insert(name, id);
+        Ok(Ok(repo))
+    }
+
+    /// Makes the reads of a repo that is not for a user, where there is none: the time is not to tell the one from the
+    /// other.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn look_for_none(&self, user_id: Option<&str>, need: Need) -> Result<(), Error> {
+        self.readable_repo(&RepoId::from(PackId::nil()), user_id, need).await.map(drop)
     }
 
     /// What requests see through the packs that were listed with a repo.
@@ -162,11 +218,37 @@ impl Store {
         Ok((needed, condemned.into_iter().map(|(pack, _)| pack).collect()))
     }
 
-    /// The repo of an id, with the lists asked for, as one user sees it.
+    /// The repo of an id, with the lists asked for, as one user sees it, who may read it or not.
     ///
     /// # Errors
     /// When the table cannot be read.
     pub async fn repo(&self, repo: &RepoId, user_id: Option<&str>, need: Need) -> Result<Option<Repo>, Error> {
+        let (access, lists) = tokio::try_join!(self.access(repo, user_id), self.lists(repo, need))?;
+        Ok(access.map(|access| Repo::of(repo, access, lists)))
+    }
+
+    /// The same, if this user may read it. A user who may not waits for no list, so the time says nothing of how long
+    /// those are.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn readable_repo(&self, repo: &RepoId, user_id: Option<&str>, need: Need) -> Result<Option<Repo>, Error> {
+        let (access, lists) = (pin!(self.access(repo, user_id)), pin!(self.lists(repo, need)));
+        let (access, lists) = match select(access, lists).await {
+            Either::Left((access, lists)) => (access?, Either::Left(lists)),
+            Either::Right((lists, access)) => (access.await?, Either::Right(lists)),
+        };
+        let Some(access) = access.filter(|access| access.may_read(user_id)) else {
+            return Ok(None);
+        };
+        let lists = match lists {
+            Either::Left(lists) => lists.await?,
+            Either::Right(lists) => lists?,
+        };
+        Ok(Some(Repo::of(repo, access, lists)))
+    }
+
+    async fn access(&self, repo: &RepoId, user_id: Option<&str>) -> Result<Option<Access>, Error> {
         let (meta_key, member_key) = (Key::meta(repo), Key::member(repo, user_id.unwrap_or_default()));
         let member = async {
             match user_id {
@@ -174,26 +256,24 @@ impl Store {
                 None => Ok(None),
             }
         };
+        let (meta, member) = tokio::try_join!(self.get_item::<MetaItem>(&meta_key), member)?;
+        let meta = meta.filter(|meta| meta.deleted_at.is_none());
+        Ok(meta.map(|meta| Access { meta, role: member.map(|member| member.role) }))
+    }
+
+    async fn lists(&self, repo: &RepoId, need: Need) -> Result<Lists, Error> {
         let refs = async {
             if need.heads { self.query::<RefItem>(repo, REF_PREFIX, MAX_BRANCHES).await } else { Ok(Vec::new()) }
         };
-        let packs = self.needed_packs(repo, need.packs);
         let uploads_key = Key::uploads(repo);
         let uploads = async { if need.uploads { self.get_item::<UploadsItem>(&uploads_key).await } else { Ok(None) } };
-        let meta = self.get_item::<MetaItem>(&meta_key);
-        let (meta, member, refs, (packs, condemned), uploads) = tokio::try_join!(meta, member, refs, packs, uploads)?;
-        let Some(meta) = meta.filter(|meta| meta.deleted_at.is_none()) else {
-            return Ok(None);
-        };
-        Ok(Some(Repo {
-            id: repo.clone(),
-            meta,
+        let (refs, (packs, condemned), uploads) = tokio::try_join!(refs, self.needed_packs(repo, need.packs), uploads)?;
+        Ok(Lists {
             heads: refs.into_iter().map(|(name, item)| (name, item.head)).collect(),
             packs,
             condemned,
             has_uploads: uploads.is_some_and(|item| item.expires_at > self.ambient.now_ms() / 1_000),
-            role: member.map(|member| member.role),
-        }))
+        })
     }
 
     /// The packs and indexes that the items of a repo list.

@@ -23,7 +23,7 @@ pub mod value;
 
 pub use encoding::Encoding;
 pub use error::Error;
-pub use text::{Bounded, Distinct, Text};
+pub use text::{Bounded, BoundedMap, Distinct, Text};
 
 #[cfg(test)]
 mod tests;

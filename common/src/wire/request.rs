@@ -1,16 +1,16 @@
 //! What clients ask, and what they are answered, endpoint by endpoint.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use super::commit::Commit;
 use super::limits::{
-    MAX_COMMITS, MAX_EVENT_TYPES, MAX_FETCH_HAVE, MAX_FILTER_OBJECTS, MAX_NEGOTIATE, MAX_OBJECTS, MAX_PRESIGN,
-    MAX_SNAPSHOTS, MAX_TAGS, MAX_WANT_HELD,
+    MAX_BRANCHES, MAX_COMMITS, MAX_EVENT_TYPES, MAX_FETCH_HAVE, MAX_FILTER_OBJECTS, MAX_NEGOTIATE, MAX_OBJECTS,
+    MAX_PRESIGN, MAX_SNAPSHOTS, MAX_TAGS, MAX_WANT_HELD,
 };
 use super::record::{Object, Snapshot};
-use super::text::{Bounded, Distinct, Sent, Text, wire_map};
+use super::text::{Bounded, BoundedMap, Distinct, Sent, Text, wire_map};
 use super::value::Value;
 use crate::id::{CommitId, Label, ObjectId};
 
@@ -38,7 +38,7 @@ wire_map! {
         /// Their objects; those that the hub has already may be left out.
         objects: Bounded<Object<'a>, MAX_OBJECTS> = Bounded::default(),
         /// The client's heads by branch; only that of the pushed branch is looked at.
-        branch_heads: Option<HashMap<Text<'a>, Option<Text<'a>>>> = None,
+        branch_heads: Option<BoundedMap<Text<'a>, Option<Text<'a>>, MAX_BRANCHES>> = None,
     }
 }
 

@@ -1,13 +1,13 @@
 //! The pieces that every request is decoded from: borrowed text, bounded lists, and maps that are only ever maps.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::Hash;
 use std::marker::PhantomData;
 use std::ops::Deref;
 
-use serde::de::{self, IgnoredAny, SeqAccess, Visitor};
+use serde::de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A string, borrowed from the body wherever the encoding allows.
@@ -117,6 +117,67 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for Bounded<T,
             }
         }
         deserializer.deserialize_seq(ListVisitor(PhantomData))
+    }
+}
+
+/// A map of which at most `MAX` entries are kept. The rest is skipped and counted.
+#[derive(Debug)]
+pub struct BoundedMap<K, V, const MAX: usize> {
+    entries: HashMap<K, V>,
+    sent: usize,
+}
+
+impl<K, V, const MAX: usize> Default for BoundedMap<K, V, MAX> {
+    fn default() -> Self {
+        Self { entries: HashMap::new(), sent: 0 }
+    }
+}
+
+impl<K, V, const MAX: usize> BoundedMap<K, V, MAX> {
+    /// The entries, if no more than `MAX` were sent.
+    ///
+    /// # Errors
+    /// [`super::Error::TooMany`], naming `what` there is too much of.
+    pub fn within(self, what: &'static str) -> Result<HashMap<K, V>, super::Error> {
+        super::Error::check_count(what, self.sent, MAX)?;
+        Ok(self.entries)
+    }
+}
+
+impl<'de, K, V, const MAX: usize> Deserialize<'de> for BoundedMap<K, V, MAX>
+where
+    K: Deserialize<'de> + Eq + Hash,
+    V: Deserialize<'de>,
+{
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct MapVisitor<K, V, const MAX: usize>(PhantomData<(K, V)>);
+        impl<'de, K, V, const MAX: usize> Visitor<'de> for MapVisitor<K, V, MAX>
+        where
+            K: Deserialize<'de> + Eq + Hash,
+            V: Deserialize<'de>,
+        {
+            type Value = BoundedMap<K, V, MAX>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a map")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut bounded = BoundedMap::default();
+                while bounded.sent < MAX {
+                    let Some((key, value)) = map.next_entry()? else {
+                        return Ok(bounded);
+                    };
+                    bounded.entries.insert(key, value);
+                    bounded.sent += 1;
+                }
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
+                    bounded.sent += 1;
+                }
+                Ok(bounded)
+            }
+        }
+        deserializer.deserialize_map(MapVisitor(PhantomData))
     }
 }
 

@@ -86,10 +86,8 @@ struct Connected<'b> {
 pub fn check(request: PushRequest<'_>, ids: Ids) -> Result<Checked<'_>, Error> {
     let PushRequest { bundle, branch, force, expected_head } = request;
     let branch = check_branch("branch", &branch)?;
-    let claimed_head = bundle.branch_heads.and_then(|heads| {
-        let head = heads.get(&Text(branch.as_str().into()))?.as_ref()?;
-        head.parse().ok()
-    });
+    let heads = bundle.branch_heads.unwrap_or_default().within("branch_heads")?;
+    let claimed_head = heads.get(&Text(branch.as_str().into())).and_then(|head| head.as_ref()?.parse().ok());
     let expected_head = match expected_head.0.as_deref() {
         None => None,
         Some("") => Some(None),

@@ -124,8 +124,8 @@ pub(super) async fn find(hub: &Hub, target: &Target) -> Result<String, Error> {
 
 async fn read_names(hub: &Hub, target: &Target, user: &str) -> Result<(Repo, Names), Error> {
     let Target { owner, slug } = target;
-    let found = hub.store.find_repo(owner, slug, Some(user), Need::HEADS).await?;
-    let repo = found.ok_or_else(|| missing(target))?;
+    let found = hub.store.find_readable_repo(owner, slug, Some(user), Need::HEADS).await?;
+    let repo = found.map_err(|_| missing(target))?;
     let tags = hub.store.tags(&repo.id).await?;
     let tags = tags.into_iter().map(|(tag, item)| Tag {
         tag,

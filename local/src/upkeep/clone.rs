@@ -136,7 +136,7 @@ impl Clone {
             return Err(Error::Address(from.to_owned()));
         }
         let opened = OpenStores::open(Some(path)).await?;
-        let found = opened.store.find_repo(owner, slug, None, Need::NOTHING).await;
+        let found = opened.store.find_repo(owner, slug, Need::NOTHING).await;
         opened.close().await;
         let found = found?.ok_or_else(|| Error::NoRepo(format!("{owner}/{slug}")))?;
         let running = serve::start(Options {

@@ -318,5 +318,9 @@ async fn the_lists_of_the_other_endpoints_are_limited_too() {
         assert_eq!(remote.presigned("put", &ids(10_000)).await.len(), 10_000);
         remote.post("negotiate", &json!({"want": [history.last()], "have": ids(257)})).await.refused(422, "");
         remote.post("negotiate", &json!({"want": ids(257), "have": []})).await.refused(422, "");
+        let heads = |count| ids(count).into_iter().map(|id| (id, None::<String>)).collect::<BTreeMap<_, _>>();
+        let push = |count| json!({"bundle": {"branch_heads": heads(count)}, "branch": "main"});
+        remote.post("push", &push(10_000)).await.expect(200);
+        remote.post("push", &push(10_001)).await.refused(422, "too_many");
     }
 }

@@ -42,6 +42,10 @@ async fn every_answer_says_how_long_it_took() {
     assert_eq!(statuses, [200, 200, 200, 404, 404, 405, 400, 401]);
     for answer in &answers {
         let timing = answer.header("server-timing");
+        if [401, 404].contains(&answer.status) {
+            assert_eq!(timing, "", "it would tell what is there and not for everybody");
+            continue;
+        }
         let total = timing.strip_prefix("total;dur=").and_then(|rest| rest.split([',', ';']).next());
         assert!(total.is_some_and(|total| total.parse::<f64>().is_ok()), "{timing:?} of {}", answer.excerpt());
     }

@@ -26,6 +26,7 @@ mod merging;
 mod names;
 mod observe;
 mod outages;
+mod privacy;
 mod process;
 mod races;
 mod replay;

@@ -229,7 +229,7 @@ impl Process {
     /// Compacts a repo.
     pub async fn compact(&self, slug: &str, limits: Limits) -> Result<Compaction, Error> {
         let (owner, name) = (OWNER.parse().unwrap(), slug.parse().unwrap());
-        let find = Box::pin(self.hub.store.find_repo(&owner, &name, None, Need::NOTHING));
+        let find = Box::pin(self.hub.store.find_repo(&owner, &name, Need::NOTHING));
         // For the test, which may be within a call of another run.
         let repo = observe::run_as("none", self.hub.store.ambient(), find).await?.expect("a repo");
         // As the function does it.
@@ -287,7 +287,7 @@ impl Process {
     /// Collects the garbage of a repo.
     pub async fn collect(&self, slug: &str, limits: garbage::Limits) -> Result<Collection, Error> {
         let (owner, name) = (OWNER.parse().unwrap(), slug.parse().unwrap());
-        let find = Box::pin(self.hub.store.find_repo(&owner, &name, None, Need::NOTHING));
+        let find = Box::pin(self.hub.store.find_repo(&owner, &name, Need::NOTHING));
         let repo = observe::run_as("none", self.hub.store.ambient(), find).await?.expect("a repo");
         let run = Box::pin(self.hub.store.collect(&repo.id, limits));
         observe::run_as("compact", self.hub.store.ambient(), run).await
@@ -296,6 +296,12 @@ impl Process {
     /// `POST /api/repos`
     pub async fn make_repo(&self, slug: &str) -> Answer {
         self.call(Function::Repos, slug, Encoding::Json, &json!({"name": slug})).await.expect("a whole answer")
+    }
+
+    /// `POST /api/repos` of a repo that is for its owner alone.
+    pub async fn make_private_repo(&self, slug: &str) -> Answer {
+        let body = json!({"name": slug, "is_private": true});
+        self.call(Function::Repos, slug, Encoding::Json, &body).await.expect("a whole answer")
     }
 
     /// `POST /api/identities` of any user.
@@ -426,6 +432,20 @@ impl Process {
         self.send_with(token, Function::Refs, request, &[("slug", slug)], Vec::new()).await.expect("a whole answer")
     }
 
+    /// Calls a function about a repo of the owner's as somebody with this token, or without one, who posts this if it is
+    /// anything.
+    pub async fn ask(&self, token: Option<&str>, function: Function, slug: &str, body: Option<&Value>) -> Answer {
+        let (request, body) = match body {
+            Some(body) => (post(Encoding::Json), Encoding::Json.encode(body)),
+            None => (http::Request::get("/"), Vec::new()),
+        };
+        let request = match token {
+            Some(token) => request.header("authorization", format!("Bearer {token}")),
+            None => request,
+        };
+        whole(self.begin(function, request, &[("slug", slug)], body).await).await.expect("a whole answer")
+    }
+
     /// `POST /uploads`
     pub async fn make_room(&self, slug: &str) -> Answer {
         self.call(Function::Uploads, slug, Encoding::Json, &Value::Null).await.expect("a whole answer")
@@ -529,7 +549,16 @@ impl Process {
         parameters: &[(&str, &str)],
         body: Vec<u8>,
     ) -> Response<AnswerBody> {
-        let request = request.header("authorization", format!("Bearer {token}"));
+        self.begin(function, request.header("authorization", format!("Bearer {token}")), parameters, body).await
+    }
+
+    async fn begin(
+        &self,
+        function: Function,
+        request: http::request::Builder,
+        parameters: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Response<AnswerBody> {
         let request = request.body(Body::Binary(body)).expect("a request");
         let parameter = |(name, value): &(&str, &str)| ((*name).to_owned(), vec![(*value).to_owned()]);
         let path: HashMap<String, Vec<String>> = parameters.iter().chain(&[("owner", OWNER)]).map(parameter).collect();
