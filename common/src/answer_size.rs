@@ -13,7 +13,7 @@ const AROUND_AN_OBJECT: u64 = 140;
 /// JSON has this part more of commits and snapshots than msgpack, about.
 const MORE_IN_JSON: u64 = 20;
 
-/// Bytes of an answer with these records and so many objects.
+/// Bytes of an answer with these records and this number of objects.
 pub fn answer_bytes(raw: RawBytes, objects: u64, encoding: Encoding) -> u64 {
     let RawBytes { records, content } = raw;
     let (records, content) = match encoding {
@@ -29,8 +29,8 @@ pub struct Held {
     raw: RawBytes,
     objects: u64,
     /// Bytes in storage of the packs that say what they have raw, and of the others.
-    told: u64,
-    untold: u64,
+    known: u64,
+    unknown: u64,
 }
 
 impl Held {
@@ -46,9 +46,9 @@ impl Held {
         match pack.raw {
             Some(bytes) => {
                 self.raw = self.raw + bytes;
-                self.told = self.told.saturating_add(pack.size);
+                self.known = self.known.saturating_add(pack.size);
             }
-            None => self.untold = self.untold.saturating_add(pack.size),
+            None => self.unknown = self.unknown.saturating_add(pack.size),
         }
         self
     }
@@ -57,13 +57,13 @@ impl Held {
     /// others, and at least one.
     pub fn clone_bytes(mut self, encoding: Encoding) -> u64 {
         let sum = self.raw.records.saturating_add(self.raw.content);
-        let scaled = u128::from(self.untold) * u128::from(sum.max(self.told).max(1)) / u128::from(self.told.max(1));
+        let scaled = u128::from(self.unknown) * u128::from(sum.max(self.known).max(1)) / u128::from(self.known.max(1));
         self.raw.content = self.raw.content.saturating_add(u64::try_from(scaled).unwrap_or(u64::MAX));
         answer_bytes(self.raw, self.objects, encoding)
     }
 }
 
-/// Whether a stock client gives up on an answer of so many bytes.
+/// Whether an answer has more bytes than a stock client reads.
 pub const fn is_beyond_stock_clients(bytes: u64) -> bool {
     bytes > STOCK_ANSWER as u64
 }
@@ -93,8 +93,8 @@ mod tests {
 
     #[test]
     fn a_pack_that_does_not_say_counts_as_the_others_do() {
-        let told = pack(100, 0, Some((500, 500)));
-        assert_eq!(clone_bytes(&[told, pack(50, 0, None)], Encoding::Msgpack), 1_500);
+        let other = pack(100, 0, Some((500, 500)));
+        assert_eq!(clone_bytes(&[other, pack(50, 0, None)], Encoding::Msgpack), 1_500);
         assert_eq!(clone_bytes(&[pack(50, 0, None)], Encoding::Msgpack), 50, "what is stored is the least");
         assert_eq!(clone_bytes(&[pack(100, 0, Some((1, 1))), pack(50, 0, None)], Encoding::Msgpack), 52);
         assert_eq!(clone_bytes(&[pack(1, 0, Some((u64::MAX, 9))), pack(u64::MAX, 1, None)], Encoding::Json), u64::MAX);

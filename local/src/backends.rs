@@ -61,7 +61,7 @@ impl Error {
     }
 }
 
-/// How the stores of a process are reached. Whoever may read the folder may do everything.
+/// How the stores of a process are reached. A reader of the folder may do everything.
 #[derive(Serialize, Deserialize)]
 struct Reached {
     dynamodb: String,
@@ -70,10 +70,10 @@ struct Reached {
 }
 
 /// The file in a data folder that says how the stores of the process are reached which runs on it. It goes with this value.
-struct Told(PathBuf);
+struct Notice(PathBuf);
 
-impl Told {
-    fn nothing_of(folder: &DataFolder) -> Result<Self, Error> {
+impl Notice {
+    fn removed_from(folder: &DataFolder) -> Result<Self, Error> {
         let path = folder.running();
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -83,10 +83,10 @@ impl Told {
         }
     }
 
-    fn tell(&self, reached: &Reached) -> Result<(), Error> {
+    fn write(&self, reached: &Reached) -> Result<(), Error> {
         let write = || {
             let folder = self.0.parent().unwrap_or(&self.0);
-            // Nobody but the owner may read it, and it has its name only when it is whole.
+            // Only its owner may read it, and it has its name only when it is whole.
             let mut file = NamedTempFile::new_in(folder)?;
             serde_json::to_writer(&mut file, reached)?;
             file.persist(&self.0).map_err(|error| error.error)
@@ -95,7 +95,7 @@ impl Told {
     }
 }
 
-impl Drop for Told {
+impl Drop for Notice {
     fn drop(&mut self) {
         // What is left there is deleted by the next process.
         let _ = fs::remove_file(&self.0);
@@ -149,7 +149,7 @@ pub struct Backends {
     pub location: Location,
     /// How clients reach the embedded S3.
     pub door: StorageDoor,
-    told: Option<Told>,
+    notice: Option<Notice>,
     stop: watch::Sender<bool>,
     dynamodb_task: JoinHandle<Result<(), String>>,
     s3_task: JoinHandle<io::Result<()>>,
@@ -176,7 +176,7 @@ impl Backends {
             })?,
         };
         // What an earlier process has left there leads nowhere any more.
-        let told = data.map(Told::nothing_of).transpose()?;
+        let notice = data.map(Notice::removed_from).transpose()?;
         let database = match data {
             None => Database::memory(),
             Some(folder) => Database::new(&folder.dynamodb().to_string_lossy()),
@@ -198,18 +198,18 @@ impl Backends {
 
         let reached = Reached { dynamodb: dynamodb_url, s3: s3_url, secret_key: secret_key.to_owned() };
         let Others { dynamodb, s3, location } = Others::at(&reached);
-        let backends = Self { dynamodb, s3, location, door, told, stop, dynamodb_task, s3_task };
+        let backends = Self { dynamodb, s3, location, door, notice, stop, dynamodb_task, s3_task };
         backends.make_table().await?;
         backends.make_bucket().await?;
-        if let Some(told) = &backends.told {
-            told.tell(&reached)?;
+        if let Some(notice) = &backends.notice {
+            notice.write(&reached)?;
         }
         Ok(backends)
     }
 
     /// Ends both stores when the calls under way are answered.
     pub async fn stop(self) {
-        drop(self.told);
+        drop(self.notice);
         self.stop.send_replace(true);
         // The clients keep connections open; without them the servers have nothing to wait for.
         drop((self.dynamodb, self.s3));

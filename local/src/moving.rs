@@ -109,7 +109,7 @@ pub struct Clone {
     /// Fetch only this branch, and write its files
     #[arg(long, value_name = "BRANCH")]
     branch: Option<String>,
-    /// Fetch only so many commits on each way back from the head
+    /// Fetch only the newest N commits on each way back from the head
     ///
     /// The rest is fetched by 'musehub clone URL DIR' in the same folder, and has to be before 'muse' fetches a branch that
     /// parted from this one earlier.

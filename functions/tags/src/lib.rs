@@ -82,7 +82,7 @@ fn item(hub: &Hub, repo_id: &str, tag: &PostedTag<'_>, before: Option<&TagItem>)
     })
 }
 
-/// Deletes a tag, for whoever may push to the repo. What only it named is garbage then.
+/// Deletes a tag, for those who may push to the repo. What only it named is garbage then.
 async fn delete(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.user(hub).await?;
     let repo = hub.open_for_reading(Some(&caller), &call.target()?, Need::NOTHING).await?;

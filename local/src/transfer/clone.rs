@@ -46,7 +46,7 @@ const BEGUN: &str = "clone.json";
 const CHECKING_OUT: &str = "checkout";
 /// Where history is cut off.
 const SHALLOW: &str = "shallow";
-/// The remote that a client asks when nobody says otherwise.
+/// The remote that a client asks unless another is named.
 const ORIGIN: &str = "origin";
 /// What clients write into `repo.json`; they do not look at it.
 const SCHEMA_VERSION: &str = "0.1.5";
@@ -212,7 +212,7 @@ fn default_of(refs: &Refs, heads: &BTreeMap<String, CommitId>) -> String {
     default.or_else(|| heads.keys().next()).cloned().unwrap_or_default()
 }
 
-/// Makes the folder, or finds what an earlier run has left there. Nobody else writes into it as long as the file stays open.
+/// Makes the folder, or finds what an earlier run has left there. No other run writes into it as long as the file stays open.
 fn begin(folder: &Path, partial: &Path, begun: &Begun) -> Result<File, Error> {
     let file = partial.join(BEGUN);
     if !partial.exists() {
@@ -332,7 +332,7 @@ fn incoming(path: &Path) -> Result<tempfile::NamedTempFile, Error> {
     fs::create_dir_all(folder).map_err(Error::file("make", folder))?;
     let mut builder = tempfile::Builder::new();
     builder.prefix(".incoming-");
-    // As any file that is made here, and not as one that is nobody else's business.
+    // With the rights of any file that is made here: a temporary one is for its owner alone.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     builder.tempfile_in(folder).map_err(Error::file("write", path))

@@ -252,10 +252,10 @@ impl Source<'_> {
                 Some(url) => self.from.get(&url).await?,
                 None => self.from.send(Endpoint::Object(&id.to_string(), &repo_id), Bytes::new()).await?,
             };
-            let told = answer.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+            let declared = answer.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
             let mut body = answer.into_body();
-            let size: Option<u64> = told.or(body.size_hint().exact());
-            let size = size.ok_or_else(|| self.from.broken(format!("the size of object {id} is not told")))?;
+            let size: Option<u64> = declared.or(body.size_hint().exact());
+            let size = size.ok_or_else(|| self.from.broken(format!("it does not say the size of object {id}")))?;
             self.fetched.objects += 1;
             self.fetched.bytes += size;
             let from = self.from;

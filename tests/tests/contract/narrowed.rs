@@ -54,7 +54,7 @@ fn a_depth_sends_the_newest_commits_and_says_where_they_end() {
             assert_eq!(pack.commit_ids(), sent);
             assert_eq!(list_of_text(&answer, "cut").unwrap().into_iter().collect::<BTreeSet<_>>(), cut);
             assert_eq!(pack.snapshot_ids(), history.snapshots_of(&sent));
-            // Whoever has what is cut off and what is had lacks nothing.
+            // With what is cut off and what is had nothing is lacking.
             let mut local = History::default();
             let below = history.reachable(&cut.iter().chain(&had).collect::<Vec<_>>());
             local.absorb(&history.pack(&ids.into_iter().filter(|id| below.contains(id)).collect::<Vec<_>>()));

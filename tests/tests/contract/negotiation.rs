@@ -213,7 +213,7 @@ async fn unknown_fields_are_never_an_error() {
         let mut objects = objects_body(&[Object::new("x")]);
         objects["from_the_future"] = odd.clone();
         remote.post("push/objects", &objects).await.expect(200);
-        let fetch = json!({"want": [history.last()], "have": [], "depth": 1, "from_the_future": odd});
+        let fetch = json!({"want": [history.last()], "have": [], "from_the_future": odd});
         let pack = history::Pack::from_value(&remote.post("fetch", &fetch).await.expect(200)).unwrap();
         verify::same_history(&history, &pack, "dev").unwrap();
         remote.raw("GET", "refs?from_the_future=1&x", &[("x-from-the-future", "1")], "").await.expect(200);

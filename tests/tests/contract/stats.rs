@@ -31,8 +31,8 @@ async fn stats_are_for_whoever_may_read_the_repo() {
                 asking.post("fetch", &body).await.body.len() as f64
             };
             for (name, encoding) in [("msgpack_bytes", Encoding::Msgpack), ("json_bytes", Encoding::Json)] {
-                let (told, sent) = (answer[name].as_f64().unwrap(), size(encoding).await);
-                assert!((0.9..1.2).contains(&(told / sent)), "{name}: {told} for {sent}");
+                let (estimated, sent) = (answer[name].as_f64().unwrap(), size(encoding).await);
+                assert!((0.9..1.2).contains(&(estimated / sent)), "{name}: {estimated} for {sent}");
             }
             assert_eq!(answer["stock_bytes"], 67_108_864);
             assert!(stats["clone"]["warm"]["dollars"].as_f64().is_some_and(|dollars| dollars > 0.0), "{stats}");

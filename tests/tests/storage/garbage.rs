@@ -156,7 +156,7 @@ async fn what_a_force_push_left_is_condemned_and_a_day_later_dropped() {
     assert_eq!((done.commits, done.snapshots, done.objects), (2, 2, left.len() as u64), "{done:?}");
     assert_eq!((done.packs_rewritten, done.packs_condemned), (1, 1), "{done:?}");
 
-    // It is there for those who have begun to read it; nobody relies on it, and nobody can ask for it any more.
+    // It is there for those who have begun to read it; no push relies on it, and no fetch can want it any more.
     let process = cloud.process();
     let fetch = async || process.fetch::<_, &str>("song", &[&moved.left], &[]).await.expect("a whole answer").status;
     assert_eq!(fetch().await, 404);

@@ -124,9 +124,9 @@ async fn garbage_goes_out_of_packs_of_an_index() {
     assert_eq!((done.commits, done.packs_rewritten, done.packs_condemned), (2, 2, 2), "{done:?}");
     cloud.assert_holds("song", &history, &main_at(&tip)).await;
     assert_whole(&cloud, "song").await;
-    // What is condemned is there for whoever reads, and not for whoever pushes.
+    // What is condemned is there still, and neither a push nor a fetch may name it.
     let fetched = process.fetch("song", &[&left_again], &[] as &[&str]).await.expect("a whole answer");
-    assert_eq!(fetched.status, 200);
+    assert_eq!(fetched.status, 404);
     process.push_onto("song", "main", &history, &[&tip], &next).await.expect(200);
 
     let day = garbage::CONDEMNED + Duration::from_secs(60 * 60);
