@@ -11,7 +11,7 @@
 //! - [`tags`] and [`releases`] are names for commits, an item each.
 //! - [`hooks`] are the URLs that want to hear of what happens in a repo.
 //! - [`packs`] puts and gets packs; [`view`] finds records in their tables, a page at a time; [`history`] walks from commit
-//!   to commit; `beside` spares most lookups of who pushes; [`reader`] streams records, in [`turn`]s; `bucket` is what all of these read from. [`catalog`] is for upkeep.
+//!   to commit; `beside` spares most lookups of who pushes; [`reader`] streams records, in [`turn`]s; `bucket` is what all of these read from. [`survey`] is for upkeep.
 //! - `events` is what happened, read back from the items.
 //! - [`health`] looks whether the bucket is there.
 //! - [`compact`] merges packs, so that they stay few; [`garbage`] takes out of them what nobody reaches.
