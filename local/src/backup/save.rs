@@ -42,7 +42,8 @@ pub struct Saved {
     pub bytes: u64,
     /// Files that were not there from an earlier backup.
     pub copied: u64,
-    /// Large objects that are not what their names say. They were copied as they are.
+    /// Large objects that are not what their names say, and packs and indexes that do not have the bytes that they should.
+    /// They were copied as they are.
     pub damaged: Vec<String>,
 }
 
@@ -231,20 +232,27 @@ impl Saving<'_> {
             if !listed.contains_key(&key) {
                 return Ok(Some(key));
             }
-            keys.push(key);
             if summary.is_index() {
+                keys.push((key, summary.table.length));
                 let packs = self.store.packs_of(repo, id, &summary).await?;
-                keys.extend(packs.iter().map(|(pack, _)| packs::key(repo, *pack)));
+                keys.extend(packs.iter().map(|(pack, summary)| (packs::key(repo, *pack), summary.size)));
+            } else {
+                keys.push((key, summary.size));
             }
         }
-        let mut wanted = Vec::new();
-        for key in keys {
+        let (mut wanted, mut damaged) = (Vec::new(), Vec::new());
+        for (key, expected) in keys {
             let Some(size) = listed.get(&key) else {
                 return Ok(Some(key));
             };
+            if *size != expected {
+                damaged.push(key.clone());
+            }
             wanted.push((key, *size));
         }
-        self.copy(wanted).await.map(|()| None)
+        self.copy(wanted).await?;
+        self.saved.damaged.extend(damaged);
+        Ok(None)
     }
 
     /// Copies all large objects of a repo.

@@ -112,6 +112,30 @@ async fn settle(store: &Store, repo: &RepoId) {
     while !store.compact(repo, Limits::ALL).await.unwrap().is_done {}
 }
 
+/// The rest of the hub is copied all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pack_whose_file_was_cut_off_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, backup) = (folder.path().join("hub"), folder.path().join("backup"));
+    let hub = Hub::start_own(Storage::Directory(data.clone()), false).await;
+    let history = history::linear(1, 3, 3, 1);
+    hub.repo().await.push(&history, "main", history.last()).await.expect(200);
+    assert_eq!(saved(&store_of(&hub), &backup).await.damaged, [""; 0]);
+
+    let bucket = fs::read_dir(data.join("s3/buckets")).unwrap().next().unwrap().unwrap().path();
+    let files: Vec<PathBuf> = fs::read_dir(bucket).unwrap().map(|file| file.unwrap().path()).collect();
+    let pack = files.iter().find(|path| path.to_string_lossy().ends_with("pack")).unwrap();
+    let length = fs::metadata(pack).unwrap().len();
+    for left in [length / 2, 10, 0] {
+        fs::File::options().write(true).open(pack).unwrap().set_len(left).unwrap();
+        let fresh = folder.path().join(left.to_string());
+        let saved = saved(&store_of(&hub), &fresh).await;
+        assert_eq!((saved.repos, saved.files, saved.damaged.len()), (1, 1, 1));
+        assert!(saved.damaged[0].starts_with("packs/") && saved.damaged[0].ends_with(".pack"), "{:?}", saved.damaged);
+    }
+    hub.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_item_and_every_object_comes_back_and_every_clone_is_the_same() {
     let (hub, repos) = populated().await;
