@@ -34,7 +34,7 @@ impl Arrival {
     }
 
     /// Tells the client how long it took until now, and goes on to watch the answer until it has gone. A client that may not
-    /// know of something is not told either what it took to find that out.
+    /// know of something does not learn either what it took to find that out.
     pub(crate) fn follow(self, mut response: Response<AnswerBody>) -> Response<AnswerBody> {
         let may_know =
             !matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND);

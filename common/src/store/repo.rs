@@ -77,7 +77,7 @@ impl Need {
     pub const RELIABLE_HISTORY: Self = Self { heads: true, ..Self::RELIABLE_PACKS };
 }
 
-/// Why a name leads to no repo. A user is told of neither apart from the other.
+/// Why a name leads to no repo. Both get the same answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotFound {
     /// No repo has the name.

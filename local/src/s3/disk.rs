@@ -268,7 +268,7 @@ fn check(bucket: &Path, key: &Key, condition: &Condition) -> Result<(), Failure>
 }
 
 /// Opens an object's file and reads its footer. `None` if there is no such file. Of a file that has lost its footer all
-/// bytes are taken for the object's: whoever reads it has checksums of its own.
+/// bytes are taken for the object's: its readers have checksums of their own.
 fn open(bucket: &Path, key: &Key) -> io::Result<Option<(File, Entry)>> {
     let mut file = match File::open(bucket.join(key.file_name())) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -475,7 +475,7 @@ impl Endpoint<'_> {
     }
 }
 
-/// Whether an answer is JSON, whatever was accepted: some hubs speak nothing else at some endpoints.
+/// Whether an answer is JSON, though msgpack was accepted: some hubs speak nothing else at some endpoints.
 pub(super) fn is_json(answer: &Answer) -> bool {
     let name = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     name.to_ascii_lowercase().contains("json")

@@ -158,17 +158,17 @@ impl Store {
             return Ok(Err(PutOff::Incomplete));
         };
         let later = reach.is_kept_for_now(roots);
+        let shares = reach.history_shares().await?;
         // Where each object was reached with a commit that still is, all manifests need not be read to know that.
-        let is_likely =
-            reach.has_judged_ahead || reach.shares().await?.iter().any(|share| share.commits + share.snapshots > 0);
+        let is_likely = reach.has_judged_ahead || shares.iter().any(|share| share.records() > 0);
         if !is_likely && !limits.is_thorough {
             return Ok(Ok((reach, Vec::new(), later)));
         }
         if let Err(put_off) = reach.read_manifests(self, repo, limits.manifests).await? {
             return Ok(Err(put_off));
         }
-        // The newest first, because they name what is older: whatever a run leaves needs nothing that it has condemned.
-        let shares = (0..).zip(reach.shares().await?).filter(|(_, share)| share.records() > 0);
+        // The newest first, because they name what is older: what a run leaves needs nothing that it has condemned.
+        let shares = (0..).zip(reach.with_objects(shares).await?).filter(|(_, share)| share.records() > 0);
         let mut shares: Shares = shares.collect();
         shares.reverse();
         Ok(Ok((reach, shares, later)))

@@ -56,7 +56,7 @@ struct Marks {
     needed: FixedBitSet,
 }
 
-/// What of a pack is garbage, before the manifests are read at most.
+/// What of a pack is garbage.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Share {
     pub(super) commits: u64,
@@ -227,7 +227,7 @@ impl<'s> Reach<'s> {
             || self.has_kept_ahead
     }
 
-    /// Marks the objects that the manifests name of snapshots that are kept. It reads so many raw bytes of those at most.
+    /// Marks the objects that the manifests name of snapshots that are kept. It reads `most` raw bytes of those at most.
     pub(super) async fn read_manifests(
         &mut self,
         store: &Arc<Store>,
@@ -268,33 +268,48 @@ impl<'s> Reach<'s> {
         self.survey.find(Section::Objects, keys, &mut self.objects.needed).await
     }
 
-    /// What of each pack that is judged is garbage, by the packs' numbers.
-    pub(super) async fn shares(&self) -> Result<Vec<Share>, Error> {
+    /// What of the commits and snapshots of each pack that is judged is garbage, by the packs' numbers. Manifests say
+    /// nothing of those.
+    pub(super) async fn history_shares(&self) -> Result<Vec<Share>, Error> {
         let mut shares = vec![Share::default(); self.roles.len()];
         let mut commits = self.survey.commits().await?;
         while let Some(copy) = commits.next().await? {
-            if let Some(share) = shares.get_mut(copy.pack as usize) {
+            if let Some(share) = self.share(&mut shares, Some(copy.pack)) {
                 let first = self.links.first(copy.position) as usize;
                 share.add(&self.commits, first, copy.place.length.into(), |share| &mut share.commits);
             }
         }
-        for section in [Section::Snapshots, Section::Objects] {
-            let mut records = self.survey.records(section).await?;
-            while let Some((_, record)) = records.next().await? {
-                for RecordCopy { pack, length, .. } in record.held() {
-                    let share = pack.and_then(|pack| shares.get_mut(pack as usize));
-                    let Some(share) = share else { continue };
-                    match section {
-                        Section::Snapshots => {
-                            share.add(&self.snapshots, record.number, *length, |share| &mut share.snapshots);
-                        }
-                        _ => share.add(&self.objects, record.number, *length, |share| &mut share.objects),
-                    }
+        self.add_records(&mut shares, Section::Snapshots, &self.snapshots, |share| &mut share.snapshots).await?;
+        Ok(shares)
+    }
+
+    /// The same of the objects too, once the manifests are read.
+    pub(super) async fn with_objects(&self, mut shares: Vec<Share>) -> Result<Vec<Share>, Error> {
+        self.add_records(&mut shares, Section::Objects, &self.objects, |share| &mut share.objects).await?;
+        Ok(shares)
+    }
+
+    async fn add_records(
+        &self,
+        shares: &mut [Share],
+        section: Section,
+        marks: &Marks,
+        count: fn(&mut Share) -> &mut u64,
+    ) -> Result<(), Error> {
+        let mut records = self.survey.records(section).await?;
+        while let Some((_, record)) = records.next().await? {
+            for RecordCopy { pack, length, .. } in record.held() {
+                if let Some(share) = self.share(shares, *pack) {
+                    share.add(marks, record.number, *length, count);
                 }
             }
         }
-        let judged = |(share, role): (Share, &Role)| if *role == Role::Judged { share } else { Share::default() };
-        Ok(shares.into_iter().zip(&self.roles).map(judged).collect())
+        Ok(())
+    }
+
+    /// The share of a pack that is judged.
+    fn share<'v>(&self, shares: &'v mut [Share], pack: Option<u32>) -> Option<&'v mut Share> {
+        shares.get_mut(pack.filter(|_| self.is(Role::Judged, pack))? as usize)
     }
 
     /// The garbage of some packs, by their numbers.

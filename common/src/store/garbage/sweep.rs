@@ -99,7 +99,7 @@ impl Store {
         {
             return Ok(Err(put_off));
         }
-        let shares = reach.shares().await?;
+        let shares = reach.with_objects(reach.history_shares().await?).await?;
         let needed = survey.packs().iter().zip(shares).filter(|(_, share)| share.is_needed);
         Ok(Ok(needed.map(|((pack, _), _)| *pack).collect()))
     }

@@ -24,10 +24,10 @@ const MOST_ENTRIES: u64 = (1 << 31) - 1;
 
 /// What the numbers in a table are raised by, because other tables come first.
 #[derive(Debug, Clone, Copy, Default)]
-struct Base {
-    commits: u32,
+pub(in crate::store) struct Base {
+    pub(in crate::store) commits: u32,
     frames: u32,
-    parents: u32,
+    pub(in crate::store) parents: u32,
     large: u32,
 }
 
@@ -35,6 +35,23 @@ impl Base {
     fn place(self, place: Place) -> Place {
         Place { frame: place.frame.saturating_add(self.frames), ..place }
     }
+}
+
+/// The base of each table.
+pub(in crate::store) fn bases(inputs: &[Input<'_>]) -> Vec<Base> {
+    let mut bases = Vec::with_capacity(inputs.len());
+    let mut base = Base::default();
+    for Input { table, .. } in inputs {
+        bases.push(base);
+        let raised = |base: u32, section| base.saturating_add(u32::try_from(table.count(section)).unwrap_or(u32::MAX));
+        base = Base {
+            commits: raised(base.commits, Section::Graph),
+            frames: raised(base.frames, Section::Frames),
+            parents: raised(base.parents, Section::Parents),
+            large: raised(base.large, Section::Large),
+        };
+    }
+    bases
 }
 
 /// How many entries each section of the merged table has, in their order, and bytes it has as a whole.
@@ -97,18 +114,7 @@ pub(super) async fn merge(inputs: &[Input<'_>], out: Sender<Bytes>) -> Result<Op
 }
 
 async fn merge_into(inputs: &[Input<'_>], out: Sender<Bytes>) -> Result<TableExtent, Stop> {
-    let mut bases = Vec::with_capacity(inputs.len());
-    let mut base = Base::default();
-    for Input { table, .. } in inputs {
-        bases.push(base);
-        let raised = |base: u32, section| base.saturating_add(u32::try_from(table.count(section)).unwrap_or(u32::MAX));
-        base = Base {
-            commits: raised(base.commits, Section::Graph),
-            frames: raised(base.frames, Section::Frames),
-            parents: raised(base.parents, Section::Parents),
-            large: raised(base.large, Section::Large),
-        };
-    }
+    let bases = bases(inputs);
     let base = |input: usize| bases.get(input).copied().unwrap_or_default();
     let keys = Keys {
         commits: count(inputs, Section::Commits),

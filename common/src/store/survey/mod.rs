@@ -13,7 +13,7 @@ use fixedbitset::FixedBitSet;
 
 use super::index::Listing;
 use super::index::cursor::{InOrder, Input, Sorted};
-use super::index::merge::parent_keys;
+use super::index::merge::{Base, bases, parent_keys};
 use super::view::{LargeObject, PackFrame, Place};
 use super::{Error, Store};
 use crate::id::{CommitId, RepoId};
@@ -30,8 +30,8 @@ const MISSING: u32 = u32::MAX - 1;
 /// The tables of a repo, opened.
 pub struct Survey<'s> {
     inputs: Vec<Input<'s>>,
-    /// The position of the first commit of each table.
-    bases: Vec<u32>,
+    /// Where the entries of each table begin, counted through all of them.
+    bases: Vec<Base>,
     /// The number of the pack that a table is of; none for an index.
     own: Vec<Option<u32>>,
     packs: Vec<(PackId, PackSummary)>,
@@ -134,13 +134,10 @@ impl<'s> Survey<'s> {
             let number = numbers.get(&input.named(pack)).copied();
             number.ok_or_else(|| input.table.malformed("it names a pack that is not its own"))
         };
-        let (mut bases, mut base) = (Vec::new(), 0_u32);
-        for input in &inputs {
-            bases.push(base);
-            let commits = u32::try_from(input.table.count(Section::Graph)).ok();
-            let end = commits.and_then(|commits| base.checked_add(commits)).filter(|end| *end < MISSING);
-            base = end.ok_or_else(|| Error::Damaged("tables of over four thousand million commits".to_owned()))?;
+        if inputs.iter().map(|input| input.table.count(Section::Graph)).sum::<u64>() >= u64::from(MISSING) {
+            return Err(Error::Damaged("tables of over four thousand million commits".to_owned()));
         }
+        let bases = bases(&inputs);
         let (mut frames, mut large) = (Vec::new(), Vec::new());
         for input in &inputs {
             let of_table = std::slice::from_ref(input);
@@ -227,7 +224,7 @@ impl Survey<'_> {
         let mut commits = Sorted::open(&self.inputs, Section::Commits).await?;
         while let Some((input, entry)) = commits.first() {
             let CommitEntry { key, position } = CommitEntry::read(entry);
-            let position = self.base(input).saturating_add(position);
+            let position = self.base(input).commits.saturating_add(position);
             match latest {
                 Some((before, first)) if before == key => drop(copies.insert(position, first)),
                 _ => {
@@ -242,21 +239,14 @@ impl Survey<'_> {
             }
             commits.advance().await?;
         }
-        let mut parent_bases = Vec::new();
-        let mut before = 0_usize;
-        for input in &self.inputs {
-            parent_bases.push(before);
-            before = before.saturating_add(usize::try_from(input.table.count(Section::Parents)).unwrap_or(usize::MAX));
-        }
         let parent = |input: usize, parent: Option<ParentEntry>| match parent {
             None => NONE,
             Some(ParentEntry::Here(position)) => {
-                let position = self.base(input).saturating_add(position);
+                let position = self.base(input).commits.saturating_add(position);
                 copies.get(&position).copied().unwrap_or(position)
             }
             Some(ParentEntry::Elsewhere(position)) => {
-                let base = parent_bases.get(input).copied().unwrap_or_default();
-                let key = keys.get(base.saturating_add(position as usize));
+                let key = keys.get(self.base(input).parents.saturating_add(position) as usize);
                 key.and_then(|key| elsewhere.get(key).copied()).unwrap_or(MISSING)
             }
         };
@@ -306,7 +296,7 @@ impl Survey<'_> {
         Ok(nearest.into_sorted_vec())
     }
 
-    fn base(&self, input: usize) -> u32 {
+    fn base(&self, input: usize) -> Base {
         self.bases.get(input).copied().unwrap_or_default()
     }
 
