@@ -15,13 +15,11 @@
 use std::process::ExitCode;
 
 use benches::Failure;
-use local::serve::BLOCKING_THREADS;
-use tokio::runtime::Builder;
+use local::process;
 
 fn main() -> ExitCode {
     // As `musehub` has it, whose memory is measured.
-    let runtime = Builder::new_multi_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build();
-    match runtime.map_err(Failure::from).and_then(|runtime| runtime.block_on(run())) {
+    match process::runtime().map_err(Failure::from).and_then(|runtime| runtime.block_on(run())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("cost: {error}");

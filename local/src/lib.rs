@@ -7,7 +7,7 @@
 //! - `lifecycle` ends uploads that nobody asks for, as the bucket's lifecycle rule does in a deployment.
 //! - `compaction` keeps packs few, as the function `compact` does.
 //! - `webhooks` delivers what happens, as `events`, a queue and `webhook` do.
-//! - [`data`] is the data folder, with the token secret in it.
+//! - [`data`] is the data folder, with the token secret in it; [`process`] is what all of this runs in.
 //! - [`upkeep`] is what the commands share that look after repos.
 //! - [`replay`] does again what a function that the table's stream wakes could not do.
 //!
@@ -17,8 +17,7 @@
 //!
 //! [`proxy`] stands alone: it runs beside a client, in front of a hub that is elsewhere.
 
-#![forbid(unsafe_code)]
-#![deny(missing_docs)]
+#![deny(missing_docs, unsafe_code)]
 
 pub mod backends;
 pub mod backup;
@@ -27,6 +26,7 @@ pub mod data;
 pub mod lambda;
 mod lifecycle;
 mod lock;
+pub mod process;
 pub mod proxy;
 pub mod replay;
 pub mod router;

@@ -24,11 +24,10 @@ use common::wire::error::with_causes;
 use events::Outlets;
 use indicatif::HumanBytes;
 use local::data::{DataFolder, SECRET_VARIABLE, given_secret};
+use local::process;
 use local::proxy::{self, HubUrl};
 use local::replay::{Letters, Summary};
-use local::serve::{
-    self, BLOCKING_THREADS, FIRST_HANDLE, FIRST_USER, Ids, Options, Reach, RequestLog, Storage, Webhooks,
-};
+use local::serve::{self, FIRST_HANDLE, FIRST_USER, Ids, Options, Reach, RequestLog, Storage, Webhooks};
 use local::stores::{self, OpenStores, RepoName};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -262,9 +261,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 fn main() -> ExitCode {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build();
-    match runtime {
+    match process::runtime() {
         Ok(runtime) => runtime.block_on(command()),
         Err(error) => {
             eprintln!("musehub: cannot start threads: {error}");

@@ -39,9 +39,6 @@ use crate::{compaction, lifecycle, webhooks};
 pub const FIRST_USER: &str = "user-dev";
 /// The handle of that user.
 pub const FIRST_HANDLE: &str = "dev";
-/// Threads of the runtime for work that blocks: files, hashing, compression. Few, because glibc keeps an arena of memory for
-/// each, and whole requests pass through them.
-pub const BLOCKING_THREADS: usize = 4;
 /// How long requests under way may take when the hub is stopped.
 const GRACE: Duration = Duration::from_secs(10);
 /// How long a client may take to send the head of a request.

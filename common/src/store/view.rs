@@ -618,30 +618,29 @@ impl View {
         }
         let tables: BTreeSet<usize> = wanted.iter().map(|(table, _, _)| *table).collect();
         let opened: HashMap<usize, &Opened> = self.open(tables).await?.into_iter().collect();
-        let mut runs: Vec<(usize, Section, u64, u64)> = Vec::new();
+        // Pages of a table's section that one read brings, with those between them.
+        let mut runs: Vec<(usize, Section, Vec<u64>)> = Vec::new();
         for id in wanted {
             if let Some(page) = opened.get(&id.0).and_then(|opened| self.resident(opened, id)) {
                 pages.insert(id, page);
                 continue;
             }
             let (table, section, page) = id;
+            let is_near = |run: &[u64]| match run {
+                [first, .., last] | [first @ last] => page <= last + 1 + PAGES_BETWEEN && page - first < PAGES_A_READ,
+                [] => false,
+            };
             match runs.last_mut() {
-                Some((of, in_section, first, last))
-                    if (*of, *in_section) == (table, section)
-                        && page <= *last + 1 + PAGES_BETWEEN
-                        && page - *first < PAGES_A_READ =>
-                {
-                    *last = page;
-                }
-                _ => runs.push((table, section, page, page)),
+                Some((of, in_section, run)) if (*of, *in_section) == (table, section) && is_near(run) => run.push(page),
+                _ => runs.push((table, section, vec![page])),
             }
         }
         let read: Vec<_> = stream::iter(runs)
-            .map(|(table, section, first, last)| {
+            .map(|(table, section, run)| {
                 let opened = opened.get(&table).copied();
                 async move {
                     let opened = opened.ok_or_else(|| self.malformed(table, "no such table"))?;
-                    self.read_pages(opened, table, section, first, last).await
+                    self.read_pages(opened, table, section, &run).await
                 }
             })
             .buffer_unordered(PARALLEL_READS)
@@ -656,17 +655,19 @@ impl View {
         opened: &Opened,
         table: usize,
         section: Section,
-        first: u64,
-        last: u64,
+        run: &[u64],
     ) -> Result<Vec<(PageId, Bytes)>, Error> {
+        let ([first, .., last] | [first @ last]) = run else {
+            return Ok(Vec::new());
+        };
         let listed = self.inner.tables.get(table).ok_or_else(|| self.malformed(table, "no such table"))?;
         let of_table = |page| opened.head.page_range(section, page);
-        let start = of_table(first).start;
+        let start = of_table(*first).start;
         let offset = listed.extent().offset;
-        let range = offset.saturating_add(start)..offset.saturating_add(of_table(last).end);
+        let range = offset.saturating_add(start)..offset.saturating_add(of_table(*last).end);
         let bytes = self.inner.bucket.get_range(&listed.key(&self.inner.repo), None, range).await?;
-        let mut pages = Vec::new();
-        for page in first..=last {
+        let mut pages = Vec::with_capacity(run.len());
+        for page in run.iter().copied() {
             let range = of_table(page);
             let [from, to] = [range.start, range.end].map(|at| (at - start) as usize);
             let stored = bytes.get(from..to).unwrap_or_default();
