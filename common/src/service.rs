@@ -45,9 +45,11 @@ use crate::store::repo::{Need, NotFound, Repo};
 use crate::store::uploads::{BodyUpload, ReferencedBody, TakenBody};
 use crate::store::view::View;
 use crate::store::{Location, Store};
+use crate::streaming;
 use crate::webhooks::Reach;
 use crate::wire::error::with_causes;
 use crate::wire::limits::MAX_REFERENCED_BODY;
+use crate::wire::page::Page;
 use crate::wire::request::Heads;
 use crate::wire::{Encoding, Error};
 
@@ -55,6 +57,8 @@ use crate::wire::{Encoding, Error};
 static WARNED: std::sync::Once = std::sync::Once::new();
 /// Characters of a name, or of the hub's URL, that a refusal shows.
 const SHOWN: usize = 100;
+/// Bytes of an answer that is all there and waits for nothing.
+const MAX_WHOLE_ANSWER: u64 = 1 << 20;
 /// The header that names the upload which is the body of a request.
 pub const BODY_UPLOAD: &str = "muse-body-upload";
 
@@ -267,7 +271,10 @@ impl Hub {
             }
             handle(call).boxed().await
         }));
-        let outcome = outcome.catch_unwind().await;
+        let mut outcome = outcome.catch_unwind().await;
+        if let Ok(Ok(response)) = outcome {
+            outcome = Ok(self.in_turn(response).await);
+        }
         let mut response = match outcome {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => refuse(&route, &words.added_to(error)),
@@ -281,6 +288,19 @@ impl Hub {
         }
         finish(&mut response, is_open);
         if is_head { without_body(response) } else { response }
+    }
+
+    /// Has a large answer wait for its turn, and lets go of it as the client takes it, so that clients which read slowly hold no
+    /// more of the process than their turns are.
+    async fn in_turn(&self, response: Response<AnswerBody>) -> Result<Response<AnswerBody>, Error> {
+        let size = http_body::Body::size_hint(response.body()).exact();
+        let Some(size) = size.filter(|size| *size > MAX_WHOLE_ANSWER) else {
+            return Ok(response);
+        };
+        let (mut parts, body) = response.into_parts();
+        parts.headers.entry(CONTENT_LENGTH).or_insert(size.into());
+        let body = streaming::whole(&self.store, body.into_whole()).await?;
+        Ok(Response::from_parts(parts, body))
     }
 
     /// The body of a request that is sent by reference: it was uploaded to S3, because no front door of Lambda takes more
@@ -707,6 +727,15 @@ impl Call {
         Ok(response(status, content_type, AnswerBody::whole(encoding.encode(answer)?)))
     }
 
+    /// A page of a list.
+    ///
+    /// # Errors
+    /// As [`Self::respond`].
+    pub fn respond_with(&self, page: Page) -> Result<Response<AnswerBody>, Error> {
+        let content_type = self.answer_encoding().content_type_for(&self.parts.headers);
+        Ok(response(StatusCode::OK, content_type, AnswerBody::whole(page.finish()?)))
+    }
+
     /// The answer, bit by bit.
     pub fn respond_streaming(&self, body: AnswerBody) -> Response<AnswerBody> {
         response(StatusCode::OK, self.answer_encoding().content_type_for(&self.parts.headers), body)
@@ -854,6 +883,14 @@ impl AnswerBody {
     /// A body that is made while it is sent.
     pub fn streamed(chunks: impl Stream<Item = Result<Bytes, CutOff>> + Send + 'static) -> Self {
         Self { content: Content::Streamed(Box::pin(chunks)), departure: None }
+    }
+
+    /// All of it, if it is all there.
+    fn into_whole(self) -> Bytes {
+        match self.content {
+            Content::Whole(bytes) => bytes.unwrap_or_default(),
+            Content::Streamed(_) => Bytes::new(),
+        }
     }
 
     pub(crate) const fn is_streamed(&self) -> bool {

@@ -13,6 +13,7 @@ use crate::answer_size::answer_bytes;
 use crate::id::RepoId;
 use crate::pack::{PackId, PackSummary, RawBytes};
 use crate::price::{LAMBDA_STREAM_FREE_BYTES, Usage, read_units, s3_month};
+use crate::store::ahead::ReadAhead;
 use crate::store::index::Listing;
 use crate::store::reader::reads;
 use crate::store::repo::Repo;
@@ -40,8 +41,6 @@ const REF_BYTES: u64 = 220;
 const PACK_BYTES: u64 = 320;
 /// Bytes of a table that one GET gets, of those that are not read whole.
 const TABLE_READ: u64 = 1 << 20;
-/// Bytes of a large object that one GET gets.
-const LARGE_READ: u64 = 8 << 20;
 
 /// What a repo is made of, and what a clone of it costs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -261,7 +260,7 @@ impl Held {
             match copy.held {
                 HeldAs::Packed(place) => of_objects.add(place),
                 _ => {
-                    held.fetch.gets += copy.length.div_ceil(LARGE_READ);
+                    held.fetch.gets += copy.length.div_ceil(ReadAhead::BYTES);
                     held.fetch.stored += copy.length;
                 }
             }
@@ -269,10 +268,11 @@ impl Held {
         // What lies in a small pack comes with its table.
         let small: HashSet<PackId> =
             repo.packs.iter().filter(|(_, pack)| pack.size <= WHOLE_BYTES).map(|(pack, _)| *pack).collect();
-        let is_read = |place: Place| survey.frame(place).is_none_or(|frame| !small.contains(&frame.pack));
+        let locate = survey.locate();
+        let is_read = |place: Place| locate(place).is_none_or(|frame| !small.contains(&frame.pack));
         let history: Vec<Place> = of_commits.places(&is_read).chain(of_snapshots.places(&is_read)).collect();
         for places in [history, of_objects.places(&is_read).collect()] {
-            let (gets, stored) = reads(|place| survey.frame(place), &places)?;
+            let (gets, stored) = reads(&locate, &places)?;
             held.fetch.gets += gets;
             held.fetch.stored += stored;
         }

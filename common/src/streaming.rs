@@ -17,6 +17,8 @@ pub const CHUNK: usize = 128 << 10;
 
 /// Chunks that wait for a client which reads slowly; then nothing more is read from S3.
 const CHUNKS_WAITING: usize = 4;
+/// Bytes of those.
+const WAITING_BYTES: u64 = (CHUNKS_WAITING * CHUNK) as u64;
 /// How long a client may take for one chunk.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
 /// A client that takes longer for one gives its turn at reading to others meanwhile.
@@ -29,6 +31,12 @@ enum Piece {
     End,
 }
 
+/// What the maker of an answer holds in memory for it.
+pub trait LetGo {
+    /// Lets go of what can be read again, because the client reads slowly. How many bytes it holds then, at most.
+    fn let_go(&mut self) -> u64;
+}
+
 /// Where the maker of an answer puts what it has made.
 pub struct Sender {
     pieces: mpsc::Sender<Result<Piece, Error>>,
@@ -36,30 +44,56 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// Sends bytes as soon as the client takes them. While it does not, others may read from S3, and what this answer holds in
-    /// memory waits.
+    /// Sends bytes as soon as the client takes them. While it does not, others may read from S3, and what this answer `holds`
+    /// is let go of.
     ///
     /// # Errors
-    /// When the client is gone, or reads no more, or when too many others read as slowly. The answer ends with this.
-    pub async fn send(&mut self, bytes: Bytes) -> Result<(), Error> {
-        self.put(Piece::Chunk(bytes)).await
+    /// When the client is gone, or reads no more, or when others wait for their clients and this one has waited longest. The
+    /// answer ends with this.
+    pub async fn send(&mut self, mut bytes: Bytes, holds: &mut impl LetGo) -> Result<(), Error> {
+        while !bytes.is_empty() {
+            self.put(bytes.split_to(bytes.len().min(CHUNK)), holds).await?;
+        }
+        Ok(())
     }
 
-    async fn put(&mut self, piece: Piece) -> Result<(), Error> {
+    async fn put(&mut self, chunk: Bytes, holds: &mut impl LetGo) -> Result<(), Error> {
         let gone = |_| Error::internal("the client went away");
         let room = match tokio::time::timeout(PATIENCE, self.pieces.reserve()).await {
             Ok(room) => room.map_err(gone)?,
             Err(_) => {
-                let waiting = self.turn.pass_on()?;
-                let room = tokio::time::timeout(CLIENT_TIMEOUT, self.pieces.reserve()).await;
+                let mut waiting = self.turn.pass_on(holds.let_go().saturating_add(WAITING_BYTES));
+                let room = tokio::select! {
+                    room = tokio::time::timeout(CLIENT_TIMEOUT, self.pieces.reserve()) => room,
+                    () = waiting.is_cut_off() => return Err(Error::internal("too many clients read too slowly")),
+                };
                 let room = room.map_err(|_| Error::internal("the client stopped reading"))?.map_err(gone)?;
                 waiting.take_again().await?;
                 room
             }
         };
-        room.send(Ok(piece));
+        room.send(Ok(Piece::Chunk(chunk)));
         Ok(())
     }
+}
+
+/// An answer that was made once, with its bytes.
+struct Made(u64);
+
+impl LetGo for Made {
+    fn let_go(&mut self) -> u64 {
+        self.0
+    }
+}
+
+/// Sends an answer that is all there, when not too many others are being made.
+///
+/// # Errors
+/// As [`stream`].
+pub async fn whole(store: &Store, answer: Bytes) -> Result<AnswerBody, Error> {
+    let mut made = Made(answer.len() as u64);
+    let make = |mut sender: Sender| async move { sender.send(answer, &mut made).await };
+    stream(store, "a large answer", make).await
 }
 
 /// Begins an answer, when not too many others are being made. `route` is for the log.

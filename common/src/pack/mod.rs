@@ -26,14 +26,17 @@
 //!
 //! Version 1 had a compressed index that was read whole. Its packs are refused by name: see [`index::OLD_VERSION`].
 //!
-//! - [`writer`] makes packs, [`index`] writes and reads their tables, [`frame`] checks and opens data frames.
+//! - [`writer`] makes packs, [`index`] writes and reads their tables, [`frame`] checks and opens data frames, [`opening`]
+//!   opens large ones piece by piece.
 
 pub mod frame;
 pub mod index;
+pub mod opening;
 pub mod writer;
 
 pub use frame::{Frame, Kind};
 pub use index::{Contents, GraphSection, PackSummary, PackedCommit, RawBytes, TableExtent};
+pub use opening::OpeningFrame;
 pub use writer::{Elsewhere, NewCommit, NewObject, NewPack, NewSnapshot, PackWriter, WrittenPack, write};
 
 /// The name of a pack: a ULID, unique over all repos.

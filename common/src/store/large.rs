@@ -6,17 +6,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use tokio::task::JoinHandle;
 
+use super::ahead::ReadAhead;
 use super::view::LargeObject;
 use super::{Error, Store};
 use crate::id::{ObjectKey, RepoId};
-use crate::observe;
 use crate::pack::PackId;
 use crate::service::compute;
+use crate::streaming::LetGo;
 
-/// Bytes that one read gets. Two such reads are in memory at a time.
-const READ_BYTES: u64 = 8 << 20;
+/// Bytes that one read gets of an object that is only hashed.
+const HASHED_BYTES: u64 = 8 << 20;
 
 /// The S3 key of a large object.
 pub fn key(repo: &RepoId, pack: PackId, object: &ObjectKey) -> String {
@@ -30,11 +30,7 @@ pub(super) fn prefix(repo: &RepoId) -> String {
 
 /// Reads a large object from front to back.
 pub struct LargeReader {
-    store: Arc<Store>,
-    key: String,
-    /// What was not asked for yet.
-    ahead: Range<u64>,
-    next: Option<JoinHandle<Result<Bytes, Error>>>,
+    content: ReadAhead,
     /// The hash so far and what it has to be, if all of the object is read.
     proof: Option<(Sha256, [u8; 32])>,
 }
@@ -48,7 +44,7 @@ impl Store {
         let mut hash = Sha256::new();
         let mut start = 0;
         while start < size {
-            let end = size.min(start.saturating_add(READ_BYTES));
+            let end = size.min(start.saturating_add(HASHED_BYTES));
             let bytes = self.get_range(key, None, start..end).await?;
             compute(|| hash.update(&bytes));
             start = end;
@@ -66,50 +62,39 @@ impl Store {
         range: Range<u64>,
     ) -> LargeReader {
         let digest = object.as_ref().digest().filter(|_| range == (0..large.size));
-        let mut reader = LargeReader {
-            store: Arc::clone(self),
-            key: key(repo, large.pack, object),
-            ahead: range,
-            next: None,
+        LargeReader {
+            content: ReadAhead::begin(self, key(repo, large.pack, object), range),
             proof: digest.map(|digest| (Sha256::new(), *digest)),
-        };
-        reader.next = reader.ask();
-        reader
+        }
     }
 }
 
 impl LargeReader {
-    /// Begins the next read, if there is anything left to read.
-    fn ask(&mut self) -> Option<JoinHandle<Result<Bytes, Error>>> {
-        let start = self.ahead.start;
-        let end = self.ahead.end.min(start.saturating_add(READ_BYTES));
-        if start >= end {
-            return None;
-        }
-        self.ahead.start = end;
-        let (store, key) = (Arc::clone(&self.store), self.key.clone());
-        Some(observe::spawn(async move { store.get_range(&key, None, start..end).await }))
-    }
-
     /// The next bytes, or none at the end.
     ///
     /// # Errors
     /// When S3 does not give them, and when they are not the object's. There are no next bytes then.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
-        let Some(read) = self.next.take() else {
+        let Some(bytes) = self.content.next().await? else {
             return Ok(None);
         };
-        let bytes = read.await.map_err(Error::fault)??;
-        self.next = self.ask();
         if let Some((hash, _)) = &mut self.proof {
             compute(|| hash.update(&bytes));
         }
-        if self.next.is_none()
+        if self.content.is_at_end()
             && let Some((hash, digest)) = self.proof.take()
             && hash.finalize() != digest
         {
-            return Err(Error::Damaged(format!("{} is not what its name says", self.key)));
+            return Err(Error::Damaged(format!("{} is not what its name says", self.content.key())));
         }
         Ok(Some(bytes))
+    }
+}
+
+impl LetGo for LargeReader {
+    fn let_go(&mut self) -> u64 {
+        self.content.let_go();
+        // What was handed out last.
+        ReadAhead::BYTES
     }
 }

@@ -20,6 +20,7 @@
 //! - [`uploads`] are what clients PUT straight into S3; objects among them become [`large`] ones once they are verified.
 
 pub mod account;
+pub(crate) mod ahead;
 pub mod backup;
 mod beside;
 mod bucket;

@@ -11,7 +11,8 @@ use super::items::{Key, RELEASE_PREFIX, ReleaseItem, encode};
 use super::{Error, Store};
 use crate::id::{Label, RepoId};
 use crate::wire;
-use crate::wire::limits::{MAX_RELEASE, MAX_RELEASES_BYTES, MAX_RELEASES_OF_REPO};
+use crate::wire::limits::{MAX_RELEASE, MAX_RELEASE_ENCODED, MAX_RELEASES_BYTES, MAX_RELEASES_OF_REPO};
+use crate::wire::recode;
 use crate::wire::release::{Release, ReleaseFilter};
 use crate::wire::value::Value;
 
@@ -32,6 +33,15 @@ impl Store {
     /// answer.
     pub async fn put_release(&self, repo: &RepoId, release: &Release, by: &str) -> Result<Outcome, wire::Error> {
         let raw = release.record()?;
+        let mut json = Vec::new();
+        recode::to_json(&raw, &mut json)?;
+        let encoded = raw.len().max(json.len());
+        drop(json);
+        if encoded > MAX_RELEASE_ENCODED {
+            return Err(wire::Error::PayloadTooLarge(format!(
+                "with its body and changelog the release has {encoded} bytes in one of the encodings: it may have {MAX_RELEASE_ENCODED}"
+            )));
+        }
         let record = zstd::bulk::compress(&raw, LEVEL).map_err(wire::Error::internal)?;
         if record.len() > MAX_RELEASE {
             return Err(wire::Error::PayloadTooLarge(format!(
@@ -70,31 +80,31 @@ impl Store {
         Ok(outcome)
     }
 
-    /// The releases of a repo that pass the filter, newest first, as they were posted.
+    /// The releases of a repo that pass the filter, newest first.
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn releases(&self, repo: &RepoId, filter: ReleaseFilter) -> Result<Vec<Value>, Error> {
+    pub async fn releases(&self, repo: &RepoId, filter: ReleaseFilter) -> Result<Vec<KeptRelease>, Error> {
         let listed = self.query::<ReleaseItem>(repo, RELEASE_PREFIX, MAX_RELEASES_OF_REPO).await?;
-        let mut items: Vec<ReleaseItem> = listed.into_iter().map(|(_, item)| item).collect();
-        items.retain(|item| {
+        let mut kept: Vec<KeptRelease> = listed.into_iter().map(|(tag, item)| KeptRelease { tag, item }).collect();
+        kept.retain(|KeptRelease { item, .. }| {
             filter.channel.is_none_or(|channel| item.channel == channel.as_str())
                 && (filter.include_drafts || !item.is_draft)
         });
-        items.sort_by_cached_key(|item| {
+        kept.sort_by_cached_key(|KeptRelease { item, .. }| {
             // Clients write times in more than one way; of two of the same time, the one posted later is newer.
             Reverse((item.created_at.parse::<Timestamp>().ok(), item.created_at.clone(), item.write_id.clone()))
         });
-        items.iter().map(|item| record(repo, item)).collect()
+        Ok(kept)
     }
 
-    /// The release of a tag as it was posted, if there is one.
+    /// The release of a tag, if there is one.
     ///
     /// # Errors
-    /// When the table cannot be read, or what it has.
-    pub async fn release(&self, repo: &RepoId, tag: &Label) -> Result<Option<Value>, Error> {
-        let item: Option<ReleaseItem> = self.get_item(&Key::release(repo, tag)).await?;
-        item.map(|item| record(repo, &item)).transpose()
+    /// When the table cannot be read.
+    pub async fn release(&self, repo: &RepoId, tag: &Label) -> Result<Option<KeptRelease>, Error> {
+        let item = self.get_item(&Key::release(repo, tag)).await?;
+        Ok(item.map(|item| KeptRelease { tag: tag.to_string(), item }))
     }
 
     /// Takes a release back. Whether there was one.
@@ -125,10 +135,29 @@ impl Store {
     }
 }
 
-/// A release as it was posted.
-fn record(repo: &RepoId, item: &ReleaseItem) -> Result<Value, Error> {
-    let damaged = |cause: String| Error::Damaged(format!("repo {repo}: a release: {cause}"));
-    let record = zstd::bulk::decompress(&item.record, item.size as usize);
-    let record = record.map_err(|error| damaged(error.to_string()))?;
-    rmp_serde::from_slice(&record).map_err(|error| damaged(error.to_string()))
+/// A release as the table keeps it.
+#[derive(Debug)]
+pub struct KeptRelease {
+    /// Its tag.
+    pub tag: String,
+    item: ReleaseItem,
+}
+
+impl KeptRelease {
+    /// The release as it was posted, one msgpack map.
+    ///
+    /// # Errors
+    /// When what the table has of it cannot be read.
+    pub fn record(&self) -> Result<Vec<u8>, Error> {
+        zstd::bulk::decompress(&self.item.record, self.item.size as usize)
+            .map_err(|error| Error::Damaged(format!("release {}: {error}", self.tag)))
+    }
+
+    /// The same, decoded.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub fn value(&self) -> Result<Value, Error> {
+        rmp_serde::from_slice(&self.record()?).map_err(|error| Error::Damaged(format!("release {}: {error}", self.tag)))
+    }
 }

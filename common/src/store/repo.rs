@@ -1,6 +1,7 @@
 //! Reading the items of one repo.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -337,6 +338,27 @@ impl Store {
         limit: usize,
         attributes: Option<&[&str]>,
     ) -> Result<Vec<(String, T)>, Error> {
+        let mut found = Vec::new();
+        self.query_while(repo, prefix, first, attributes, |name, item| {
+            found.push((name, item));
+            if found.len() > limit * SLACK {
+                return Err(Error::Damaged(format!("repo {repo} has far more than {limit} items {prefix}")));
+            }
+            Ok(ControlFlow::Continue(()))
+        })
+        .await?;
+        Ok(found)
+    }
+
+    /// Hands out such items one by one, in the order of their names, for as long as more are wanted.
+    pub(super) async fn query_while<T: DeserializeOwned, E: From<Error>>(
+        &self,
+        repo: &RepoId,
+        prefix: &str,
+        first: &str,
+        attributes: Option<&[&str]>,
+        mut each: impl FnMut(String, T) -> Result<ControlFlow<()>, E>,
+    ) -> Result<(), E> {
         // Names that DynamoDB keeps for itself may be attributes' too.
         let placeholders = attributes.map(|names| {
             let placeholder = |name: &&str| (format!("#{name}"), (*name).to_owned());
@@ -347,10 +369,8 @@ impl Store {
         let query = if first.is_empty() {
             query.key_condition_expression("#pk = :pk AND begins_with(#sk, :prefix)")
         } else {
-            // What follows a prefix is a ULID here, and those have no character as late as this.
-            let last = AttributeValue::S(format!("{prefix}~"));
             let query = query.key_condition_expression("#pk = :pk AND #sk BETWEEN :prefix AND :last");
-            query.expression_attribute_values(":last", last)
+            query.expression_attribute_values(":last", AttributeValue::S(behind_all_of(prefix)))
         };
         let mut pages = query
             .set_projection_expression(projection)
@@ -362,18 +382,25 @@ impl Store {
             .into_paginator()
             .items()
             .send();
-        let mut found = Vec::new();
         while let Some(item) = pages.next().await {
             let item: Item = item.map_err(Error::from_sdk)?;
             let name = match item.get(SK) {
                 Some(AttributeValue::S(sort_key)) => sort_key.strip_prefix(prefix).unwrap_or_default().to_owned(),
                 _ => String::new(),
             };
-            found.push((name, decode(item)?));
-            if found.len() > limit * SLACK {
-                return Err(Error::Damaged(format!("repo {repo} has far more than {limit} items {prefix}")));
+            if each(name, decode(item)?)?.is_break() {
+                break;
             }
         }
-        Ok(found)
+        Ok(())
     }
+}
+
+/// The least text that is behind all that begin with this prefix.
+fn behind_all_of(prefix: &str) -> String {
+    let mut behind = prefix.to_owned();
+    let last = behind.pop().unwrap_or_default();
+    // Prefixes end with a `#`.
+    behind.push(char::from_u32(u32::from(last) + 1).unwrap_or(char::MAX));
+    behind
 }

@@ -1,6 +1,7 @@
 //! Tags: names for commits, one item each.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
@@ -27,12 +28,26 @@ impl Store {
     /// When the table cannot be read.
     pub async fn tags(&self, repo: &RepoId) -> Result<BTreeMap<Label, TagItem>, Error> {
         let listed = self.query::<TagItem>(repo, TAG_PREFIX, MAX_TAGS_OF_REPO).await?;
-        let tag = |(name, item): (String, TagItem)| {
-            let label =
-                name.parse().map_err(|reason| Error::Damaged(format!("repo {repo}: tag {name:?}: {reason}")))?;
-            Ok((label, item))
-        };
-        listed.into_iter().map(tag).collect()
+        listed.into_iter().map(|(name, item)| Ok((label(repo, &name)?, item))).collect()
+    }
+
+    /// Hands out the tags of a repo one by one, in the order of their labels, those behind `after`, for as long as more are
+    /// wanted.
+    ///
+    /// # Errors
+    /// When the table cannot be read, and those of `each`.
+    pub async fn tags_behind<E: From<Error>>(
+        &self,
+        repo: &RepoId,
+        after: Option<&Label>,
+        mut each: impl FnMut(Label, TagItem) -> Result<ControlFlow<()>, E>,
+    ) -> Result<(), E> {
+        let first = after.map_or("", Label::as_str);
+        self.query_while(repo, TAG_PREFIX, first, None, |name, item| {
+            let label = label(repo, &name)?;
+            if after == Some(&label) { Ok(ControlFlow::Continue(())) } else { each(label, item) }
+        })
+        .await
     }
 
     /// The commits that the tags and releases of a repo name.
@@ -139,4 +154,8 @@ impl Store {
         }
         Err(Error::Unavailable("others write the tag all the time".into()))
     }
+}
+
+fn label(repo: &RepoId, name: &str) -> Result<Label, Error> {
+    name.parse().map_err(|reason| Error::Damaged(format!("repo {repo}: tag {name:?}: {reason}")))
 }

@@ -25,6 +25,15 @@ pub enum Encoding {
     Msgpack,
 }
 
+/// Bytes of a body that is decoded once more when it is malformed, to say in which field.
+const MAX_SEARCHED: usize = 4 << 20;
+
+/// Whether a body is decoded once more to say where the error is. A value that cannot be kept is always found: a person put
+/// it there.
+fn is_searched(length: usize, error: &impl ToString) -> bool {
+    length <= MAX_SEARCHED || error.to_string().contains(NOT_KEPT)
+}
+
 impl Encoding {
     /// The encoding of a request's body. Parameters of the content type are ignored; without one it is JSON.
     ///
@@ -80,8 +89,12 @@ impl Encoding {
                 ROUNDED.set(Rounded::Unmet);
                 let decoded = serde_json::from_str(text);
                 let is_rounded = ROUNDED.get() == Rounded::Met && has_long_integer(text);
-                if let (Ok(value), false) = (decoded, is_rounded) {
-                    return Ok(value);
+                match decoded {
+                    Ok(value) if !is_rounded => return Ok(value),
+                    Err(error) if !is_rounded && !is_searched(text.len(), &error) => {
+                        return Err(malformed("", describe_json(&error, text)));
+                    }
+                    _ => {}
                 }
                 ROUNDED.set(if is_rounded { Rounded::Refused } else { Rounded::Unmet });
                 // The place of a fault is tracked in a second pass, because tracking it costs time.
@@ -91,7 +104,10 @@ impl Encoding {
                     Ok(_) => malformed("", "something follows the end of the JSON value"),
                 })
             }
-            Self::Msgpack => decode_msgpack(body).map_err(|_| {
+            Self::Msgpack => decode_msgpack(body).map_err(|error| {
+                if !is_searched(body.len(), &error) {
+                    return malformed("", describe_msgpack(&error));
+                }
                 let mut deserializer = rmp_serde::Deserializer::new(io::Cursor::new(body));
                 deserializer.set_max_depth(MAX_DEPTH);
                 let (path, reason) = match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {

@@ -5,6 +5,7 @@
 //! - [`domain`]: what kind of content a repo holds.
 //! - `fields`: a record that is kept as it came; [`value`]: what its open fields hold.
 //! - [`error`]: what a request is refused with.
+//! - [`page`]: a long list, a bounded part at a time; [`recode`]: a stored record as JSON.
 //! - [`names`]: which branches and paths are taken, a table of rules for each.
 //! - [`limits`]: the bounds, all of them.
 
@@ -15,6 +16,8 @@ pub mod error;
 mod fields;
 pub mod limits;
 pub mod names;
+pub mod page;
+pub mod recode;
 pub mod record;
 pub mod release;
 pub mod request;
@@ -27,3 +30,5 @@ pub use text::{Bounded, BoundedMap, Distinct, Text};
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod worst;

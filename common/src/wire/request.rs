@@ -11,7 +11,6 @@ use super::limits::{
 };
 use super::record::{Object, Snapshot};
 use super::text::{Bounded, BoundedMap, Distinct, Sent, Text, wire_map};
-use super::value::Value;
 use crate::id::{CommitId, Label, ObjectId};
 
 wire_map! {
@@ -189,14 +188,7 @@ pub struct TagsResponse {
     pub stored: usize,
 }
 
-/// The answer to `GET /tags`.
-#[derive(Debug, Serialize)]
-pub struct TagListResponse<'a> {
-    /// All tags, by name.
-    pub tags: Vec<TagResponse<'a>>,
-}
-
-/// A name for a commit.
+/// A name for a commit, in the answer to `GET /tags`.
 #[derive(Debug, Serialize)]
 pub struct TagResponse<'a> {
     /// The tag's own id.
@@ -225,13 +217,6 @@ pub struct TagDeletedResponse<'a> {
 pub struct ReleaseResponse<'a> {
     /// The id of the release.
     pub release_id: &'a str,
-}
-
-/// The answer to `GET /releases`.
-#[derive(Debug, Serialize)]
-pub struct ReleaseListResponse {
-    /// The releases, newest first, as they were posted.
-    pub releases: Vec<Value>,
 }
 
 /// The answer to `DELETE /releases/{tag}`.

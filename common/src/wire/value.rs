@@ -71,6 +71,9 @@ impl<'de> Deserialize<'de> for Value {
     }
 }
 
+/// Values that a list or a map has room for from the start, if it says that it has so many.
+const MAX_FORESEEN: usize = 1_024;
+
 /// Reads a value and counts its parts, so that a small body cannot make a large tree.
 #[derive(Clone, Copy)]
 pub(super) struct ValueSeed<'a> {
@@ -179,7 +182,7 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
-        let mut values = Vec::new();
+        let mut values = Vec::with_capacity(list.size_hint().unwrap_or_default().min(MAX_FORESEEN));
         while let Some(value) = list.next_element_seed(self)? {
             values.push(value);
         }
@@ -187,7 +190,8 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut entries: Vec<(Value, Value)> = Vec::new();
+        let foreseen = map.size_hint().unwrap_or_default().min(MAX_FORESEEN);
+        let mut entries: Vec<(Value, Value)> = Vec::with_capacity(foreseen);
         while let Some(key) = map.next_key_seed(self)? {
             entries.push((key, map.next_value_seed(self)?));
         }

@@ -10,7 +10,7 @@ use common::service::AnswerBody;
 use common::store::Store;
 use common::store::reader::RecordReader;
 use common::store::view::{LargeObject, ObjectPlace, Place, View};
-use common::streaming::{self, CHUNK, Sender};
+use common::streaming::{self, CHUNK, LetGo, Sender};
 use common::wire::record::Snapshot;
 use common::wire::{Encoding, Error};
 
@@ -60,24 +60,30 @@ impl Answer {
             },
         )
         .await?;
-        drop(records);
 
         let Located { packed, large } = objects.locate(&view).await?;
         let places: Vec<Place> = packed.iter().map(|object| object.place).collect();
         let mut records = store.read_places(&repo.id, &view, &places).await?;
         self.encoder.begin_list("objects", packed.len() + large.len())?;
-        for object in &packed {
-            let content = next(&mut records).await?;
-            self.encoder.object(&object.id, &object.path, &content)?;
-            self.flush(CHUNK).await?;
+        for ToSend { id, path, place } in &packed {
+            self.encoder.begin_object(id, path, place.length.into())?;
+            let mut is_last = false;
+            while !is_last {
+                let piece = records.piece().await?.ok_or_else(too_early)?;
+                self.encoder.content(&piece.bytes);
+                is_last = piece.is_last;
+                drop(piece);
+                self.flush(CHUNK, &mut records).await?;
+            }
+            self.encoder.end_object();
         }
         for ToSend { id, path, place } in &large {
-            let mut reader = store.read_large(&repo.id, &id.key(), place, 0..place.size);
+            let mut content = store.read_large(&repo.id, &id.key(), place, 0..place.size);
             self.encoder.begin_object(id, path, place.size)?;
-            while let Some(bytes) = reader.next().await? {
+            while let Some(bytes) = content.next().await? {
                 for piece in bytes.chunks(CHUNK) {
                     self.encoder.content(piece);
-                    self.flush(CHUNK).await?;
+                    self.flush(CHUNK, &mut content).await?;
                 }
             }
             self.encoder.end_object();
@@ -85,7 +91,7 @@ impl Answer {
         self.encoder.end_list();
 
         self.encoder.end(&repo.heads, cut.as_deref())?;
-        self.flush(0).await
+        self.flush(0, &mut records).await
     }
 
     async fn send_records(
@@ -98,23 +104,28 @@ impl Answer {
             let record = next(records).await?;
             look_at(&record)?;
             self.encoder.record(&record)?;
-            self.flush(CHUNK).await?;
+            drop(record);
+            self.flush(CHUNK, records).await?;
         }
         self.encoder.end_list();
         Ok(())
     }
 
     /// Sends what has gathered, if it is `enough`.
-    async fn flush(&mut self, enough: usize) -> Result<(), Error> {
+    async fn flush(&mut self, enough: usize, holds: &mut impl LetGo) -> Result<(), Error> {
         if self.encoder.waiting() < enough {
             return Ok(());
         }
-        self.sender.send(self.encoder.take().into()).await
+        self.sender.send(self.encoder.take().into(), holds).await
     }
 }
 
 async fn next(records: &mut RecordReader) -> Result<Bytes, Error> {
-    records.next().await?.ok_or_else(|| Error::internal("the reader ended too early"))
+    records.next().await?.ok_or_else(too_early)
+}
+
+fn too_early() -> Error {
+    Error::internal("the reader ended too early")
 }
 
 /// The objects that the snapshots sent name and the client cannot have.

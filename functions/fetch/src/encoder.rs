@@ -4,8 +4,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use common::id::{CommitId, ObjectId};
 use common::wire::request::Heads;
-use common::wire::value::Value;
-use common::wire::{Encoding, Error};
+use common::wire::{Encoding, Error, recode};
 use rmp::encode::{ByteBuf, write_array_len, write_bin_len, write_map_len, write_str};
 use serde::Serialize;
 
@@ -62,20 +61,9 @@ impl Encoder {
     pub fn record(&mut self, record: &[u8]) -> Result<(), Error> {
         self.separate();
         match self.encoding {
-            Encoding::Json => {
-                let value: Value = rmp_serde::from_slice(record).map_err(Error::internal)?;
-                self.json(&value)?;
-            }
+            Encoding::Json => recode::to_json(record, &mut self.out)?,
             Encoding::Msgpack => self.out.extend_from_slice(record),
         }
-        Ok(())
-    }
-
-    /// Writes an object.
-    pub fn object(&mut self, id: &ObjectId, path: &str, content: &[u8]) -> Result<(), Error> {
-        self.begin_object(id, path, content.len() as u64)?;
-        self.content(content);
-        self.end_object();
         Ok(())
     }
 
@@ -209,6 +197,7 @@ impl Encoder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use common::wire::value::Value;
     use serde_json::json;
 
     fn answer(encoding: Encoding) -> Vec<u8> {
@@ -222,7 +211,9 @@ mod tests {
         encoder.begin_list("snapshots", 0).unwrap();
         encoder.end_list();
         encoder.begin_list("objects", 2).unwrap();
-        encoder.object(&ObjectId::of(b""), "a\"b", b"").unwrap();
+        encoder.begin_object(&ObjectId::of(b""), "a\"b", 0).unwrap();
+        encoder.content(b"");
+        encoder.end_object();
         encoder.begin_object(&ObjectId::of(b"x"), "p", 9).unwrap();
         for piece in ["", "x", "xx", "x", "xxxx", "x"] {
             encoder.content(piece.as_bytes());

@@ -13,9 +13,10 @@ use common::Hub;
 use common::id::{ObjectId, RepoId};
 use common::service::{AnswerBody, Call};
 use common::store::items::Visibility;
+use common::store::reader::Piece;
 use common::store::repo::{Need, Repo};
 use common::store::view::{LargeObject, ObjectPlace, Place, View};
-use common::streaming::{self, CHUNK, Sender};
+use common::streaming::{self, Sender};
 use common::wire::Error;
 use conditions::{Asked, is_known, is_matched, is_same};
 use lambda_http::http::header::{
@@ -28,6 +29,8 @@ use lambda_http::{Request, Response};
 /// What is immutable and anybody's may be kept for ever, here for a year.
 const PUBLIC: &str = "public, max-age=31536000, immutable";
 const PRIVATE: &str = "private, no-store";
+/// Bytes of an answer that is made as a whole; a larger one is made while it is sent.
+const WHOLE: u64 = 1 << 20;
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
@@ -86,15 +89,48 @@ async fn object(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     Ok(response)
 }
 
-/// A part of an object that lies in a frame, which is opened as a whole.
+/// A part of an object that lies in a pack.
 async fn packed(hub: &Hub, repo: &Repo, view: &View, place: Place, range: Range<u64>) -> Result<AnswerBody, Error> {
-    let _turn = hub.store.reading_turn().await?;
     let mut records = hub.store.read_places(&repo.id, view, &[place]).await?;
-    let content = records.next().await?.ok_or_else(|| Error::internal("the reader ended too early"))?;
-    let [start, end] = [range.start, range.end].map(|at| usize::try_from(at).unwrap_or(usize::MAX));
-    let part = content.get(start..end).ok_or_else(|| Error::internal("the record is shorter than its place"))?;
-    // Copied, so that a client which reads slowly does not keep the whole frame.
-    Ok(AnswerBody::whole(Bytes::copy_from_slice(part)))
+    if range.end - range.start <= WHOLE {
+        let _turn = hub.store.reading_turn().await?;
+        let mut part = Vec::new();
+        let mut cut = Cut { range, position: 0 };
+        while let Some(Piece { bytes, .. }) = records.piece().await? {
+            part.extend_from_slice(&cut.of(bytes));
+        }
+        return Ok(AnswerBody::whole(part));
+    }
+    let make = |mut sender: Sender| async move {
+        let mut cut = Cut { range, position: 0 };
+        // Of a part no byte is the last that proves the whole. So the end of the part waits for that.
+        let mut held = Bytes::new();
+        while let Some(Piece { bytes, .. }) = records.piece().await? {
+            let next = cut.of(bytes);
+            if !next.is_empty() {
+                sender.send(std::mem::replace(&mut held, next), &mut records).await?;
+            }
+        }
+        sender.send(held, &mut records).await
+    };
+    streaming::stream(&hub.store, "GET object, half way", make).await
+}
+
+/// Cuts a part out of content that comes in pieces.
+struct Cut {
+    range: Range<u64>,
+    /// Where the next piece begins.
+    position: u64,
+}
+
+impl Cut {
+    /// What the part has of a piece.
+    fn of(&mut self, piece: Bytes) -> Bytes {
+        let within = |at: u64| usize::try_from(at.saturating_sub(self.position)).unwrap_or(usize::MAX).min(piece.len());
+        let (start, end) = (within(self.range.start), within(self.range.end));
+        self.position += piece.len() as u64;
+        piece.slice(start..end)
+    }
 }
 
 /// A part of a large object, as it comes from S3.
@@ -105,12 +141,10 @@ async fn large_object(
     large: LargeObject,
     range: Range<u64>,
 ) -> Result<AnswerBody, Error> {
-    let mut reader = hub.store.read_large(&repo.id, &id.key(), &large, range);
+    let mut content = hub.store.read_large(&repo.id, &id.key(), &large, range);
     let make = |mut sender: Sender| async move {
-        while let Some(mut bytes) = reader.next().await? {
-            while !bytes.is_empty() {
-                sender.send(bytes.split_to(bytes.len().min(CHUNK))).await?;
-            }
+        while let Some(bytes) = content.next().await? {
+            sender.send(bytes, &mut content).await?;
         }
         Ok(())
     };

@@ -6,13 +6,15 @@
 
 use common::Hub;
 use common::id::Label;
-use common::service::{AnswerBody, Call};
+use common::service::{AnswerBody, Call, compute};
 use common::store::change::Outcome;
 use common::store::repo::Need;
 use common::wire::Error;
 use common::wire::error::Missing;
+use common::wire::limits::MAX_PAGE;
+use common::wire::page::Page;
 use common::wire::release::{Release, ReleaseFilter};
-use common::wire::request::{ReleaseListResponse, ReleaseResponse, RetractedResponse};
+use common::wire::request::{ReleaseResponse, RetractedResponse};
 use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Request, Response};
 
@@ -46,6 +48,7 @@ async fn publish(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> 
             true => hub.store.release(&repo.id, &release.tag).await?,
             false => None,
         };
+        let published = published.map(|published| published.value()).transpose()?;
         if !published.is_some_and(|published| release.is_again(&published)) {
             return Err(Error::ReleaseExists(release.tag));
         }
@@ -61,7 +64,23 @@ async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     // Drafts are for those who make them.
     filter.include_drafts &= caller.is_some_and(|caller| repo.is_writable_by(&caller.user_id));
     let releases = hub.store.releases(&repo.id, filter).await?;
-    call.respond(StatusCode::OK, &ReleaseListResponse { releases })
+    let start = match call.query_parameter("after").filter(|after| !after.is_empty()) {
+        None => 0,
+        Some(after) => {
+            let last = releases.iter().position(|release| release.tag == after);
+            1 + last.ok_or_else(|| Error::invalid("after", "no release that is listed has this tag: begin again"))?
+        }
+    };
+    let page = compute(|| {
+        let mut page = Page::new(call.answer_encoding(), "releases", MAX_PAGE);
+        for release in releases.iter().skip(start) {
+            if page.push_record(&release.record()?, &release.tag)?.is_break() {
+                break;
+            }
+        }
+        Ok::<_, Error>(page)
+    })?;
+    call.respond_with(page)
 }
 
 async fn retract(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {

@@ -11,8 +11,9 @@ use common::service::{AnswerBody, Call};
 use common::store::items::TagItem;
 use common::store::repo::Need;
 use common::wire::error::Missing;
-use common::wire::limits::MAX_TAGS_OF_REPO;
-use common::wire::request::{PostedTag, TagDeletedResponse, TagListResponse, TagResponse, TagsRequest, TagsResponse};
+use common::wire::limits::{MAX_PAGE, MAX_TAGS_OF_REPO};
+use common::wire::page::Page;
+use common::wire::request::{PostedTag, TagDeletedResponse, TagResponse, TagsRequest, TagsResponse};
 use common::wire::{Error, Text};
 use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Request, Response};
@@ -100,13 +101,15 @@ async fn delete(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
 async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.caller(hub).await?;
     let repo = hub.open_for_reading(caller.as_ref(), &call.target()?, Need::NOTHING).await?;
-    let tags = hub.store.tags(&repo.id).await?;
-    let tags = tags.iter().map(|(label, tag)| TagResponse {
-        tag_id: &tag.tag_id,
-        repo_id: &tag.repo_id,
-        commit_id: &tag.commit_id,
-        tag: label,
-        created_at: &tag.created_at,
-    });
-    call.respond(StatusCode::OK, &TagListResponse { tags: tags.collect() })
+    let after = call.query_parameter("after").filter(|after| !after.is_empty());
+    let after: Option<Label> =
+        after.map(|after| after.parse()).transpose().map_err(|reason| Error::invalid("after", reason))?;
+    let mut page = Page::new(call.answer_encoding(), "tags", MAX_PAGE);
+    hub.store
+        .tags_behind(&repo.id, after.as_ref(), |label, tag| {
+            let TagItem { tag_id, repo_id, commit_id, created_at, .. } = &tag;
+            page.push(&TagResponse { tag_id, repo_id, commit_id, tag: &label, created_at }, label.as_str())
+        })
+        .await?;
+    call.respond_with(page)
 }

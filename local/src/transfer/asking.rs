@@ -7,7 +7,7 @@ use common::id::{CommitId, ObjectId, ObjectKey, Slug};
 use common::service::Target;
 use common::store::items::Visibility;
 use common::wire::domain::Domain;
-use common::wire::limits::MAX_NEGOTIATE;
+use common::wire::limits::{MAX_NEGOTIATE, MAX_RELEASES_OF_REPO, MAX_TAGS_OF_REPO};
 use common::wire::value::Value;
 use serde::{Deserialize, Serialize};
 
@@ -46,23 +46,45 @@ pub async fn look(remote: &Remote) -> Result<Option<Names>, Error> {
     #[derive(Deserialize)]
     struct Tags {
         tags: Vec<Tag>,
+        #[serde(default)]
+        next: Option<String>,
     }
     #[derive(Deserialize)]
     struct Releases {
         releases: Vec<Value>,
+        #[serde(default)]
+        next: Option<String>,
     }
     let Some(refs) = refs(remote).await? else {
         return Ok(None);
     };
-    let tags = remote.ask_if_there::<Tags>(Endpoint::Tags).await?.map_or_else(Vec::new, |answer| answer.tags);
-    let releases = remote.ask_if_there::<Releases>(Endpoint::Releases).await?;
-    let releases = releases.map_or_else(Vec::new, |answer| answer.releases);
+    let (mut tags, mut after) = (Vec::new(), None);
+    while let Some(Tags { tags: mut page, next }) = remote.ask_if_there(Endpoint::Tags(after.as_deref())).await? {
+        let is_last = page.is_empty() || tags.len() > MAX_TAGS_OF_REPO;
+        tags.append(&mut page);
+        after = next;
+        if is_last || after.is_none() {
+            break;
+        }
+    }
+    let (mut releases, mut after) = (Vec::new(), None);
+    while let Some(page) = remote.ask_if_there(Endpoint::Releases(after.as_deref())).await? {
+        let Releases { releases: page, next } = page;
+        let is_last = page.is_empty() || releases.len() > MAX_RELEASES_OF_REPO;
+        for release in &page {
+            releases.push(Release::read(release)?);
+        }
+        after = next;
+        if is_last || after.is_none() {
+            break;
+        }
+    }
     Ok(Some(Names {
         domain: refs.domain,
         default_branch: refs.default_branch,
         heads: refs.branch_heads,
         tags,
-        releases: releases.iter().map(Release::read).collect::<Result<_, _>>()?,
+        releases,
     }))
 }
 

@@ -141,7 +141,7 @@ async fn read_names(hub: &Hub, target: &Target, user: &str) -> Result<(Repo, Nam
         default_branch: repo.meta.told_default(&repo.heads).to_owned(),
         heads: repo.heads.clone(),
         tags: tags.collect(),
-        releases: releases.iter().map(Release::read).collect::<Result<_, _>>()?,
+        releases: releases.iter().map(|release| Release::read(&release.value()?)).collect::<Result<_, Error>>()?,
     };
     Ok((repo, names))
 }

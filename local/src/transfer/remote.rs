@@ -392,8 +392,10 @@ pub(super) enum Endpoint<'a> {
     /// This tag, to be deleted.
     Tag(&'a str),
     Refs,
-    Tags,
-    Releases,
+    /// Those behind this one.
+    Tags(Option<&'a str>),
+    /// The same.
+    Releases(Option<&'a str>),
     Fetch,
     Negotiate,
     FilterObjects,
@@ -418,8 +420,8 @@ impl Endpoint<'_> {
             Self::Branch(_) => "DELETE /branches",
             Self::Tag(_) => "DELETE /tags",
             Self::Refs => "GET /refs",
-            Self::Tags => "GET /tags",
-            Self::Releases => "GET /releases",
+            Self::Tags(_) => "GET /tags",
+            Self::Releases(_) => "GET /releases",
             Self::Fetch => "POST /fetch",
             Self::Negotiate => "POST /negotiate",
             Self::FilterObjects => "POST /filter-objects",
@@ -450,9 +452,13 @@ impl Endpoint<'_> {
                 return (Method::DELETE, Function::Tags, format!("tags/{}", encoded(label)), String::new());
             }
             Self::Refs => (Method::GET, Function::Refs, "refs"),
-            Self::Tags => (Method::GET, Function::Tags, "tags"),
-            Self::Releases => {
-                return (Method::GET, Function::Releases, "releases".to_owned(), "include_drafts=1".to_owned());
+            Self::Tags(after) => {
+                let query = after.map(|after| format!("after={}", encoded(after)));
+                return (Method::GET, Function::Tags, "tags".to_owned(), query.unwrap_or_default());
+            }
+            Self::Releases(after) => {
+                let after = after.map(|after| format!("&after={}", encoded(after))).unwrap_or_default();
+                return (Method::GET, Function::Releases, "releases".to_owned(), format!("include_drafts=1{after}"));
             }
             Self::Fetch => (Method::POST, Function::Fetch, "fetch"),
             Self::Negotiate => (Method::POST, Function::Negotiate, "negotiate"),

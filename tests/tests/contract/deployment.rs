@@ -139,9 +139,9 @@ async fn many_restarts_lose_nothing() {
 /// Where the child process below keeps its hub.
 const DATA: &str = "MUSEHUB_TEST_DATA";
 
-/// Not a test: the hub that the next test kills. It says where it listens and ends when its standard input does.
+/// Not a test: the hub of tests that measure one or kill it. It says where it listens and ends when its standard input does.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "run as a child process by `what_was_acknowledged_survives_kill_9`"]
+#[ignore = "run as a child process by those that measure or kill a hub"]
 async fn a_hub_for_another_process() {
     let Ok(directory) = std::env::var(DATA) else { return };
     let hub = in_directory(Path::new(&directory)).await;
@@ -151,7 +151,7 @@ async fn a_hub_for_another_process() {
 }
 
 /// This test binary again, as nothing but a hub; and that hub's URL.
-fn hub_in_another_process(directory: &Path) -> (Child, String) {
+pub(crate) fn hub_in_another_process(directory: &Path) -> (Child, String) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "deployment::a_hub_for_another_process", "--ignored", "--nocapture"])
         .env(DATA, directory)
@@ -161,6 +161,8 @@ fn hub_in_another_process(directory: &Path) -> (Child, String) {
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let url = lines.find_map(|line| line.unwrap().strip_prefix("listening on ").map(str::to_owned));
+    // The test harness says something after a minute, and ends if nothing takes it.
+    std::thread::spawn(move || lines.for_each(drop));
     (child, url.expect("the child says where it listens"))
 }
 

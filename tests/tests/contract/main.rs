@@ -15,6 +15,7 @@ mod deployment;
 mod documentation;
 mod domain;
 mod fetch;
+mod hostile;
 mod http;
 mod lease;
 mod lenient;

@@ -7,14 +7,14 @@ use bytes::Bytes;
 use common::service::CutOff;
 use tests::client::Answer;
 use tests::encoding::Encoding;
-use tests::history::{Builder, History, Object, Pack};
+use tests::history::{Builder, History, Object, Pack, Tree};
 use tests::wiretap::{Call, Fault, Reaction};
 
 use crate::faults::fail_nth;
 use crate::process::{Cloud, Process, assert_is, put};
 
 /// What the hub reads of a large object at once.
-const READ: usize = 8 << 20;
+const READ: usize = 2 << 20;
 
 /// One commit with a file of one read, one of two, an empty one, and small ones that lie in a pack.
 fn album() -> (History, Vec<Object>) {
@@ -135,6 +135,39 @@ async fn an_object_that_is_damaged_is_cut_off_or_refused() {
         assert_bytes(&warm.object(&repo_id, &object.id).await.expect("a whole answer"), &object.content);
     }
     assert_seen(&ends);
+}
+
+#[tokio::test]
+async fn an_object_that_has_a_large_frame_of_its_own_is_whole_or_cut_off() {
+    let cloud = Cloud::start().await;
+    let mut builder = Builder::new(41);
+    let content = builder.bytes(2 * READ + 500_000);
+    let id = Object::new(content.clone()).id;
+    builder.commit(&[], &Tree::from([("album.wav".to_owned(), content.clone())]));
+    let history = builder.finish();
+    let warm = cloud.process();
+    warm.push_onto("song", "main", &history, &[], history.last()).await.expect(200);
+    let repo_id = warm.repo_id("song").await;
+    let is_pack_read = |call: &Call| call.name == "GET packs/ ranged";
+    let mut ends: BTreeMap<End, usize> = BTreeMap::new();
+    for position in 0..4 {
+        for fault in DAMAGES {
+            let mut reads = 0;
+            warm.tap.script(move |call| {
+                reads += usize::from(is_pack_read(call));
+                let is_meant = is_pack_read(call) && reads == position + 1;
+                if is_meant { Reaction::Fail(fault) } else { Reaction::Forward }
+            });
+            let answer = warm.object(&repo_id, &id).await;
+            warm.tap.heal();
+            let end = end(&answer, |answer| assert_bytes(answer, &content));
+            *ends.entry(end).or_default() += 1;
+        }
+    }
+    assert!(ends.keys().any(|end| matches!(end, End::CutOff)), "{ends:?}");
+    assert_bytes(&warm.object(&repo_id, &id).await.expect("a whole answer"), &content);
+    let pack = Pack::from_value(&warm.fetch::<_, &str>("song", &[history.last()], &[]).await.unwrap().expect(200));
+    assert_is(&history, &[history.last()], &pack.unwrap());
 }
 
 #[tokio::test]

@@ -48,7 +48,7 @@ async fn clones_of_which_nothing_is_read_hold_up_nobody() {
 }
 
 #[tokio::test]
-async fn of_very_many_clones_of_which_nothing_is_read_the_last_are_cut_off() {
+async fn of_very_many_clones_of_which_nothing_is_read_those_that_wait_longest_are_cut_off() {
     let cloud = Cloud::start().await;
     let (process, history) = begun(&cloud).await;
     let mut unread = Vec::new();

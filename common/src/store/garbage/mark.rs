@@ -249,7 +249,7 @@ impl<'s> Reach<'s> {
             let places = self.survey.snapshot_places(&kept, behind).await?;
             let Some(last) = places.last() else { break };
             behind = Some(*last);
-            let mut manifests = store.read_records(repo, |place| self.survey.frame(place), &places)?;
+            let mut manifests = store.read_records(repo, self.survey.locate(), &places)?;
             while let Some(manifest) = manifests.next().await? {
                 let snapshot: Snapshot<'_> =
                     rmp_serde::from_slice(&manifest).map_err(|error| Error::Damaged(format!("a snapshot: {error}")))?;

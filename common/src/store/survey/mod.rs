@@ -8,6 +8,7 @@
 //! through the distinct keys of all tables. Where several packs hold a commit, the first one counts.
 
 use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::sync::Arc;
 
 use fixedbitset::FixedBitSet;
 
@@ -36,7 +37,7 @@ pub struct Survey<'s> {
     own: Vec<Option<u32>>,
     packs: Vec<(PackId, PackSummary)>,
     /// Of each table the frames, each with the number of its pack.
-    frames: Vec<Vec<(PackFrame, u32)>>,
+    frames: Arc<Vec<Vec<(PackFrame, u32)>>>,
     /// Of each table the large objects, each with the number of the pack that lists it.
     large: Vec<Vec<(LargeObject, u32)>>,
 }
@@ -163,7 +164,7 @@ impl<'s> Survey<'s> {
             large.push(of_input);
         }
         let own = inputs.iter().map(|input| numbers.get(&input.pack?.0).copied()).collect();
-        Ok(Self { inputs, bases, own, packs, frames, large })
+        Ok(Self { inputs, bases, own, packs, frames: Arc::new(frames), large })
     }
 }
 
@@ -173,9 +174,10 @@ impl Survey<'_> {
         &self.packs
     }
 
-    /// The frame of a place.
-    pub fn frame(&self, place: Place) -> Option<PackFrame> {
-        self.frames.get(place.table as usize)?.get(place.frame as usize).map(|(frame, _)| *frame)
+    /// What finds the frame of a place.
+    pub fn locate(&self) -> impl Fn(Place) -> Option<PackFrame> + Send + Sync + use<> {
+        let frames = Arc::clone(&self.frames);
+        move |place| frames.get(place.table as usize)?.get(place.frame as usize).map(|(frame, _)| *frame)
     }
 
     /// The frames of all tables.

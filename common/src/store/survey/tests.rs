@@ -90,7 +90,7 @@ async fn assert_reaches(survey: &Survey<'_>, packs: &[Made], from: &BTreeSet<usi
             let named = graph[id].1.map(|id| Key::of(snapshot(id).as_ref()));
             assert_eq!(copy.snapshot, named);
         }
-        assert!(survey.frame(copy.place).is_some_and(|frame| frame.pack == survey.packs()[copy.pack as usize].0));
+        assert!(survey.locate()(copy.place).is_some_and(|frame| frame.pack == survey.packs()[copy.pack as usize].0));
     }
     assert_eq!(found, expected.iter().map(|id| Key::of(commit(*id).as_ref())).collect());
     // The walk may also end at what is missing below commits that were not asked for.
@@ -152,7 +152,7 @@ proptest! {
             while let Some((_, record)) = objects.next().await.unwrap() {
                 for copy in record.held() {
                     let Held::Packed(place) = copy.held else { continue };
-                    let frame = survey.frame(place).unwrap();
+                    let frame = survey.locate()(place).unwrap();
                     assert_eq!(Some(frame.pack), copy.pack.map(|pack| packs[pack as usize].0));
                 }
             }
