@@ -316,12 +316,17 @@ async fn run_backup(arguments: Backup) -> Result<(), Box<dyn Error>> {
         saved.repos, saved.items, saved.files, saved.copied
     );
     println!("What tokens are signed with may be in it: whoever reads the folder can be every user of the hub.");
+    let mut faults = Vec::new();
     if !saved.damaged.is_empty() {
-        return Err(
-            format!("the backup is complete, and these are damaged in the hub: {}", saved.damaged.join(", ")).into()
-        );
+        faults.push(format!("these are damaged in the hub, and were copied as they are: {}", saved.damaged.join(", ")));
     }
-    Ok(())
+    if !saved.lost.is_empty() {
+        faults.push(format!("these are named by the hub, and could not be copied: {}", saved.lost.join(", ")));
+    }
+    if faults.is_empty() {
+        return Ok(());
+    }
+    Err(format!("the rest is in the backup, but {}. 'musehub fsck' says what that means", faults.join("; ")).into())
 }
 
 async fn run_restore(arguments: Backup) -> Result<(), Box<dyn Error>> {

@@ -42,16 +42,18 @@ pub struct Saved {
     pub bytes: u64,
     /// Files that were not there from an earlier backup.
     pub copied: u64,
-    /// Large objects that are not what their names say, and packs and indexes that do not have the bytes that they should.
-    /// They were copied as they are.
+    /// Large objects that are not what their names say, and packs and indexes that do not have the bytes that they should or
+    /// cannot be read as what they are. They were copied as they are.
     pub damaged: Vec<String>,
+    /// What is named and was not copied, because it is not there or does not let itself be read.
+    pub lost: Vec<String>,
 }
 
 /// Backs up what the stores hold. `secret` is what tokens are signed with, if that is not in the table.
 ///
 /// # Errors
-/// When the stores do not answer, when a pack is gone that is named, and when the file system refuses. The last complete
-/// backup in the folder stays then, and running it again goes on.
+/// When the stores do not answer, and when the file system refuses. The last complete backup in the folder stays then, and
+/// running it again goes on. What is damaged in the hub ends nothing.
 pub async fn save(
     store: &Arc<Store>,
     path: &Path,
@@ -101,6 +103,15 @@ struct Saving<'a> {
     kept: HashSet<String>,
     saved: Saved,
     progress: &'a ProgressBar,
+}
+
+/// The files of a repo's packs and indexes: keys, with the sizes that they have.
+#[derive(Default)]
+struct Files {
+    present: Vec<(String, u64)>,
+    damaged: Vec<String>,
+    /// Named and not there.
+    gone: Vec<String>,
 }
 
 type Lists = (super::folder::List, super::folder::List, HashSet<String>, Saved);
@@ -183,11 +194,13 @@ impl Saving<'_> {
         let packs = loop {
             attempts_left -= 1;
             let packs = self.packs(&pk).await?;
-            match self.copy_packs(repo, &packs).await? {
-                None => break packs,
-                // It was tidied away between the two; what took its place is in the list by now.
-                Some(_) if attempts_left > 0 => {}
-                Some(gone) => return Err(Error::Damaged(format!("{gone} is named and is not in the bucket"))),
+            let Files { present, damaged, gone } = self.files_of(repo, &packs).await?;
+            // What is gone may have been tidied away between the two, and what took its place is in the list by now.
+            if gone.is_empty() || attempts_left == 0 {
+                self.copy(present).await?;
+                self.saved.damaged.extend(damaged);
+                self.saved.lost.extend(gone);
+                break packs;
             }
         };
         for pack in &packs {
@@ -220,39 +233,53 @@ impl Saving<'_> {
         }
     }
 
-    /// Copies packs; the key of one that is not there, if any.
-    async fn copy_packs(&mut self, repo: &RepoId, packs: &[Item]) -> Result<Option<String>, Error> {
+    /// The files of packs and indexes, and of the packs of those.
+    async fn files_of(&self, repo: &RepoId, packs: &[Item]) -> Result<Files, Error> {
         let listed = self.listed(&format!("packs/{repo}/")).await?;
-        let mut keys = Vec::new();
+        let mut files = Files::default();
+        let mut named = Vec::new();
         for item in packs {
             let name = text(item, SK).strip_prefix(PACK_PREFIX).unwrap_or_default();
             let id = name.parse().map_err(|_| Error::Damaged(format!("repo {repo}: pack {name:?} has no ULID")))?;
             let summary = read::<PackItem>(item)?.summary();
             let key = packs::table_key(repo, id, &summary);
-            if !listed.contains_key(&key) {
-                return Ok(Some(key));
-            }
             if summary.is_index() {
-                keys.push((key, summary.table.length));
-                let packs = self.store.packs_of(repo, id, &summary).await?;
-                keys.extend(packs.iter().map(|(pack, summary)| (packs::key(repo, *pack), summary.size)));
+                named.push((key.clone(), summary.table.length));
+                match self.store.packs_of(repo, id, &summary).await {
+                    Ok(packs) => {
+                        named.extend(packs.iter().map(|(pack, summary)| (packs::key(repo, *pack), summary.size)))
+                    }
+                    // Which packs it has is not known, so all that are there are taken.
+                    Err(common::store::Error::Damaged(_)) => {
+                        files.present.extend(listed.iter().map(|(key, size)| (key.clone(), *size)));
+                        if listed.contains_key(&key) {
+                            files.damaged.push(key);
+                        }
+                    }
+                    Err(error) => return Err(error.into()),
+                }
             } else {
-                keys.push((key, summary.size));
+                named.push((key, summary.size));
             }
         }
-        let (mut wanted, mut damaged) = (Vec::new(), Vec::new());
-        for (key, expected) in keys {
-            let Some(size) = listed.get(&key) else {
-                return Ok(Some(key));
-            };
-            if *size != expected {
-                damaged.push(key.clone());
+        for (key, expected) in named {
+            match listed.get(&key) {
+                None => files.gone.push(key),
+                Some(size) => {
+                    if *size != expected {
+                        files.damaged.push(key.clone());
+                    }
+                    files.present.push((key, *size));
+                }
             }
-            wanted.push((key, *size));
         }
-        self.copy(wanted).await?;
-        self.saved.damaged.extend(damaged);
-        Ok(None)
+        for keys in [&mut files.damaged, &mut files.gone] {
+            keys.sort_unstable();
+            keys.dedup();
+        }
+        files.present.sort_unstable();
+        files.present.dedup();
+        Ok(files)
     }
 
     /// Copies all large objects of a repo.
@@ -277,11 +304,22 @@ impl Saving<'_> {
     async fn copy(&mut self, mut wanted: Vec<(String, u64)>) -> Result<(), Error> {
         wanted.retain(|(key, _)| !self.kept.contains(key));
         let (store, folder, known, progress) = (self.store, self.folder, &self.known, self.progress);
-        let copies = wanted
-            .into_iter()
-            .map(|(key, size)| async move { copy_one(store, folder, known.get(&key), key, size, progress).await });
-        let copied: Vec<(StoredFile, bool)> = stream::iter(copies).buffer_unordered(PARALLEL).try_collect().await?;
-        for (file, is_new) in copied {
+        let copies = wanted.into_iter().map(|(key, size)| async move {
+            match copy_one(store, folder, known.get(&key), key.clone(), size, progress).await {
+                Err(Error::Store(common::store::Error::Damaged(_))) => Ok(Err(key)),
+                copied => copied.map(Ok),
+            }
+        });
+        let copied: Vec<Result<(StoredFile, bool), String>> =
+            stream::iter(copies).buffer_unordered(PARALLEL).try_collect().await?;
+        for copied in copied {
+            let (file, is_new) = match copied {
+                Ok(copied) => copied,
+                Err(unreadable) => {
+                    self.saved.lost.push(unreadable);
+                    continue;
+                }
+            };
             self.files.line(&file)?;
             self.saved.files += 1;
             self.saved.bytes += file.size;

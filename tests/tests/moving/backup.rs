@@ -136,6 +136,52 @@ async fn a_pack_whose_file_was_cut_off_is_named() {
     hub.stop().await;
 }
 
+/// So is the rest of the repository.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_cannot_be_read_and_a_pack_that_is_gone_are_named_and_the_others_are_copied() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("hub");
+    let hub = Hub::start_own(Storage::Directory(data.clone()), false).await;
+    let history = history::linear(1, 4, 3, 1);
+    let (damaged, whole) = (hub.repo().await, hub.repo().await);
+    for tip in history.ids() {
+        damaged.push(&history, "main", &tip).await.expect(200);
+    }
+    whole.push(&history, "main", history.last()).await.expect(200);
+    let store = store_of(&hub);
+    let id = damaged.repo_id().await.parse().unwrap();
+    let tables_only = Limits { pack_bytes: 1, ..Limits::ALL };
+    while !store.compact(&id, tables_only).await.unwrap().is_done {}
+    let first = saved(&store, &folder.path().join("whole")).await;
+    assert_eq!(
+        (first.files, &first.damaged, &first.lost),
+        (6, &Vec::new(), &Vec::new()),
+        "four packs, their index, a pack"
+    );
+
+    let bucket = fs::read_dir(data.join("s3/buckets")).unwrap().next().unwrap().unwrap().path();
+    let files: Vec<PathBuf> = fs::read_dir(bucket).unwrap().map(|file| file.unwrap().path()).collect();
+    let index = files.iter().find(|path| path.to_string_lossy().ends_with("index")).unwrap();
+    let kept = fs::read(index).unwrap();
+    fs::write(index, &kept[..100]).unwrap();
+    let without_index = saved(&store, &folder.path().join("index")).await;
+    assert_eq!((without_index.repos, without_index.files, without_index.lost.len()), (2, 6, 0));
+    assert!(without_index.damaged.iter().all(|key| key.ends_with(".index")), "{:?}", without_index.damaged);
+    assert_eq!(without_index.damaged.len(), 1);
+
+    fs::write(index, &kept).unwrap();
+    // Files are named by their percent-encoded keys.
+    let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
+    let index_name = name(index);
+    let (beside_index, _) = index_name.rsplit_once("%2F").unwrap();
+    let is_of = |path: &&PathBuf| name(path).starts_with(beside_index) && name(path).ends_with("pack");
+    fs::remove_file(files.iter().find(is_of).unwrap()).unwrap();
+    let without_pack = saved(&store, &folder.path().join("pack")).await;
+    assert_eq!((without_pack.repos, without_pack.files, without_pack.damaged.len()), (2, 5, 0));
+    assert!(without_pack.lost[0].ends_with(".pack") && without_pack.lost.len() == 1, "{:?}", without_pack.lost);
+    hub.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_item_and_every_object_comes_back_and_every_clone_is_the_same() {
     let (hub, repos) = populated().await;
