@@ -37,9 +37,9 @@ struct Limits {
 }
 
 impl Limits {
-    /// For those who take records as fast as they come.
+    /// For a client that takes records as fast as they come.
     const USUAL: Self = Self { window: 12 << 20, read: 2 << 20, reads: 32, ahead: 8 << 10 };
-    /// For those who do not.
+    /// For one that does not.
     const SLOW: Self = Self { window: 1 << 20, read: 512 << 10, reads: 1, ahead: 512 };
 }
 

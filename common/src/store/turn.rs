@@ -100,8 +100,8 @@ impl Store {
 }
 
 impl ReadingTurn {
-    /// Lets others read, while this answer holds so many bytes. If that is too much together with the others that wait, those
-    /// are cut off that have waited longest.
+    /// Lets others read, while this answer holds `held` bytes. If that is too much together with the others that wait, the ones
+    /// that have waited longest are cut off.
     pub fn pass_on(&mut self, held: u64) -> PassedOn<'_> {
         self.turn = None;
         let (cut_off, receiver) = oneshot::channel();

@@ -33,7 +33,7 @@ pub const MAX_TAGS_OF_REPO: usize = 100_000;
 pub const MAX_RELEASES_OF_REPO: usize = 1_000;
 /// Bytes of one release, compressed: it is one item of the table, which holds 400 KB.
 pub const MAX_RELEASE: usize = 380_000;
-/// Bytes of one release in either encoding: so many a list of them has to send at once.
+/// Bytes of one release in either encoding. A page of a list has one at least.
 pub const MAX_RELEASE_ENCODED: usize = 4 << 20;
 /// Bytes of all releases of one repo: they are read for their list, whatever part of it is asked for.
 pub const MAX_RELEASES_BYTES: usize = 32 << 20;

@@ -22,7 +22,7 @@ pub struct Page {
 }
 
 impl Page {
-    /// An empty page of a list, which takes so many encoded bytes. The first item is taken however large it is.
+    /// An empty page of a list. It takes `most` encoded bytes, and the first item however large it is.
     pub const fn new(encoding: Encoding, name: &'static str, most: usize) -> Self {
         Self { encoding, name, most, items: Vec::new(), count: 0, last: String::new(), goes_on: false }
     }

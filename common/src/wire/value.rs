@@ -71,7 +71,7 @@ impl<'de> Deserialize<'de> for Value {
     }
 }
 
-/// Values that a list or a map has room for from the start, if it says that it has so many.
+/// Values that a list or a map has room for from the start, if it says that it has as many.
 const MAX_FORESEEN: usize = 1_024;
 
 /// Reads a value and counts its parts, so that a small body cannot make a large tree.

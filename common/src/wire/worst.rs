@@ -109,12 +109,12 @@ const BODIES: [(fn(Encoding, &[u8]) -> bool, &[&str]); 12] = [
     ),
 ];
 
-/// What is put into a field: so many times the same, with what is before and behind it; in JSON and in msgpack.
+/// What is put into a field: one thing again and again, with what is before and behind it; in JSON and in msgpack.
 struct Filling {
     name: &'static str,
     json: [&'static str; 3],
     msgpack: [&'static [u8]; 2],
-    /// How msgpack begins what holds so many.
+    /// How msgpack begins what holds them.
     marker: u8,
 }
 
@@ -146,7 +146,7 @@ impl Filling {
     }
 }
 
-/// A map with so many different keys.
+/// A map with as many different keys as fit.
 fn map() -> (String, Vec<u8>) {
     let count = BODY / 12;
     let entries: Vec<String> = (0..count).map(|number| format!("\"{number:06x}\":1")).collect();

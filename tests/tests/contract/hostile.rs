@@ -41,7 +41,7 @@ impl Scene {
         peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
     }
 
-    /// Sends a request and reads only so many bytes of its answer, the first of which say 200.
+    /// Sends a request and reads only the first `read` bytes of its answer, which begins with 200.
     async fn begin(&self, request: &str, read: usize) -> TcpStream {
         let address = self.remote.hub.strip_prefix("http://").unwrap();
         let mut socket = TcpStream::connect(address).await.unwrap();
@@ -61,7 +61,7 @@ impl Drop for Scene {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn large_objects_of_which_nothing_is_read_fill_no_memory_and_hold_up_nobody() {
+async fn large_objects_of_which_nothing_is_read_fill_no_memory_and_hold_up_no_one_else() {
     let scene = Scene::start().await;
     let mut builder = Builder::new(71);
     let content = builder.bytes(37_000_000);
@@ -76,7 +76,7 @@ async fn large_objects_of_which_nothing_is_read_fill_no_memory_and_hold_up_nobod
     for _ in 0..100 {
         unread.push(scene.begin(&request, 20).await);
     }
-    // Who reads gets all of it, whole and in part.
+    // A client that reads gets all of it, whole and in part.
     let whole = scene.remote.anonymous().object(&repo_id, id, &[]).await;
     assert!(whole.status == 200 && whole.body == content, "{}", whole.excerpt());
     let part = scene.remote.anonymous().object(&repo_id, id, &[("range", "bytes=30000001-36999999")]).await;
@@ -87,7 +87,7 @@ async fn large_objects_of_which_nothing_is_read_fill_no_memory_and_hold_up_nobod
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lists_of_the_worst_that_may_be_posted_are_bounded_and_hold_up_nobody() {
+async fn lists_of_the_worst_that_may_be_posted_are_bounded_and_hold_up_no_one_else() {
     let scene = Scene::start().await;
     let remote = scene.remote.speaking(Encoding::Json);
     let mut builder = Builder::new(72);
