@@ -503,6 +503,7 @@ pub fn describe(request: &HttpRequest, began: u64) -> Call {
         let method = match request.method() {
             "PUT" if request.headers().get("x-amz-copy-source").is_some() => "COPY",
             "GET" if query.contains("list-type=2") => "LIST",
+            "GET" if query.split('&').any(|part| part == "versions" || part == "versions=") => "LIST versions of",
             method => method,
         };
         return call(format!("{method} {folder}/{range}"), key.to_owned());

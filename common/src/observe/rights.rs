@@ -19,6 +19,7 @@ use aws_sdk_s3::operation::delete_object::DeleteObjectInput;
 use aws_sdk_s3::operation::get_object::GetObjectInput;
 use aws_sdk_s3::operation::head_bucket::HeadBucketInput;
 use aws_sdk_s3::operation::head_object::HeadObjectInput;
+use aws_sdk_s3::operation::list_object_versions::ListObjectVersionsInput;
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Input;
 use aws_sdk_s3::operation::put_object::PutObjectInput;
 use aws_smithy_runtime_api::client::interceptors::context::Input;
@@ -52,13 +53,15 @@ pub(super) fn of(input: &Input, operation: &str) -> Vec<(String, String)> {
     } else if let Some(input) = input.downcast_ref::<TransactWriteItemsInput>() {
         input.transact_items().iter().map(of_write).collect()
     } else if let Some(input) = input.downcast_ref::<GetObjectInput>() {
-        right("s3:GetObject", input.key())
+        right(if input.version_id().is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" }, input.key())
     } else if let Some(input) = input.downcast_ref::<HeadObjectInput>() {
         right("s3:GetObject", input.key())
     } else if let Some(input) = input.downcast_ref::<PutObjectInput>() {
         right("s3:PutObject", input.key())
     } else if let Some(input) = input.downcast_ref::<DeleteObjectInput>() {
-        right("s3:DeleteObject", input.key())
+        right(if input.version_id().is_some() { "s3:DeleteObjectVersion" } else { "s3:DeleteObject" }, input.key())
+    } else if let Some(input) = input.downcast_ref::<ListObjectVersionsInput>() {
+        right("s3:ListBucketVersions", input.prefix())
     } else if let Some(input) = input.downcast_ref::<ListObjectsV2Input>() {
         right("s3:ListBucket", input.prefix())
     } else if input.downcast_ref::<HeadBucketInput>().is_some() {

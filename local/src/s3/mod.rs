@@ -16,7 +16,8 @@
 //! - `store`: what a store must do, and its types; `memory` and `disk` are the two that do it;
 //! - `key`: object keys, and the file names they have on disk; `access`: what a presigned URL gives a right to.
 //!
-//! What a client would miss is refused with `NotImplemented`, not ignored: versions, metadata, conditions on dates.
+//! What a client would miss is refused with `NotImplemented`, not ignored: older versions, metadata, conditions on dates. As in
+//! a bucket of S3's without versions, each object is the version `null` of itself.
 //! The exception is the content type of a put, which the SDK always sends and which is not kept. How AWS is asked to
 //! keep an object (encryption, storage class, access lists, locks) is accepted, and means nothing here.
 

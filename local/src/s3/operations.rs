@@ -13,8 +13,8 @@ use s3s::{
         ChecksumAlgorithm, ChecksumMode, ChecksumType, CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource,
         CreateBucketInput, CreateBucketOutput, DeleteObjectInput, DeleteObjectOutput, ETag, ETagCondition,
         GetObjectInput, GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput,
-        ListObjectsV2Input, ListObjectsV2Output, Object, PostObjectInput, PostObjectOutput, PutObjectInput,
-        PutObjectOutput, StreamingBlob, Timestamp,
+        ListObjectVersionsInput, ListObjectVersionsOutput, ListObjectsV2Input, ListObjectsV2Output, Object,
+        ObjectVersion, PostObjectInput, PostObjectOutput, PutObjectInput, PutObjectOutput, StreamingBlob, Timestamp,
     },
     s3_error,
 };
@@ -29,6 +29,9 @@ use super::{
 
 /// The most keys on a page, as S3 has it.
 const MAX_KEYS: usize = 1000;
+
+/// What S3 calls the one version of an object in a bucket that keeps no others, as this is.
+const ONLY_VERSION: &str = "null";
 
 /// What every object is said to be. S3 would say what the client said.
 const CONTENT_TYPE: &str = "application/octet-stream";
@@ -129,7 +132,7 @@ impl S3 for Operations {
 
     async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
         let input = request.input;
-        implemented("versions", input.version_id.is_none())?;
+        check_version(input.version_id.as_deref())?;
         implemented("parts", input.part_number.is_none())?;
         implemented("conditions on dates", input.if_modified_since.is_none() && input.if_unmodified_since.is_none())?;
         let object = self.store.get(&input.bucket, Key::parse(input.key)?).await?;
@@ -162,7 +165,7 @@ impl S3 for Operations {
 
     async fn head_object(&self, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
         let input = request.input;
-        implemented("versions", input.version_id.is_none())?;
+        check_version(input.version_id.as_deref())?;
         implemented("parts", input.part_number.is_none())?;
         implemented("conditions on dates", input.if_modified_since.is_none() && input.if_unmodified_since.is_none())?;
         let object = self.store.get(&input.bucket, Key::parse(input.key)?).await?;
@@ -184,7 +187,7 @@ impl S3 for Operations {
 
     async fn delete_object(&self, request: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
         let input = request.input;
-        implemented("versions", input.version_id.is_none())?;
+        check_version(input.version_id.as_deref())?;
         let other = input.if_match_size.is_some() || input.if_match_last_modified_time.is_some();
         implemented("a condition on a delete other than If-Match", !other)?;
         let condition = input.if_match.map_or(Condition::None, Condition::Matches);
@@ -199,10 +202,7 @@ impl S3 for Operations {
         let input = request.input;
         implemented("a delimiter", input.delimiter.is_none())?;
         implemented("an encoding type", input.encoding_type.is_none())?;
-        let limit = match input.max_keys {
-            None => MAX_KEYS,
-            Some(asked) => usize::try_from(asked).map_err(|_| s3_error!(InvalidArgument))?.min(MAX_KEYS),
-        };
+        let limit = page_limit(input.max_keys)?;
         // A token is the last key of the page before, so a list can be gone on with after a restart.
         let after = input.continuation_token.as_ref().or(input.start_after.as_ref());
         let selection = Selection {
@@ -224,6 +224,48 @@ impl S3 for Operations {
             is_truncated: Some(next.is_some()),
             next_continuation_token: next,
             contents: Some(contents),
+            ..Default::default()
+        }))
+    }
+
+    /// Each object is the one version of itself.
+    async fn list_object_versions(
+        &self,
+        request: S3Request<ListObjectVersionsInput>,
+    ) -> S3Result<S3Response<ListObjectVersionsOutput>> {
+        let input = request.input;
+        implemented("a delimiter", input.delimiter.is_none())?;
+        implemented("an encoding type", input.encoding_type.is_none())?;
+        let limit = page_limit(input.max_keys)?;
+        let selection = Selection {
+            prefix: input.prefix.clone().unwrap_or_default(),
+            after: input.key_marker.clone().unwrap_or_default(),
+            limit,
+        };
+        let page = self.store.list(&input.bucket, selection).await?;
+
+        let next = page.entries.last().filter(|_| page.more).map(|(key, _)| key.clone());
+        let version = |(key, Entry { digest, modified }): (String, Entry)| {
+            Ok(ObjectVersion {
+                key: Some(key),
+                version_id: Some(ONLY_VERSION.to_owned()),
+                is_latest: Some(true),
+                size: Some(length(digest.size)?),
+                e_tag: Some(digest.etag()),
+                last_modified: Some(Timestamp::from(modified)),
+                ..Default::default()
+            })
+        };
+        let versions = page.entries.into_iter().map(version).collect::<S3Result<Vec<_>>>()?;
+        Ok(S3Response::new(ListObjectVersionsOutput {
+            name: Some(input.bucket),
+            prefix: input.prefix,
+            max_keys: i32::try_from(limit).ok(),
+            key_marker: input.key_marker,
+            is_truncated: Some(next.is_some()),
+            next_version_id_marker: next.as_ref().map(|_| ONLY_VERSION.to_owned()),
+            next_key_marker: next,
+            versions: Some(versions),
             ..Default::default()
         }))
     }
@@ -272,6 +314,19 @@ fn listed((key, Entry { digest, modified }): (String, Entry)) -> S3Result<Object
         last_modified: Some(Timestamp::from(modified)),
         ..Default::default()
     })
+}
+
+/// How many keys a page has at most.
+fn page_limit(asked: Option<i32>) -> S3Result<usize> {
+    match asked {
+        None => Ok(MAX_KEYS),
+        Some(asked) => Ok(usize::try_from(asked).map_err(|_| s3_error!(InvalidArgument))?.min(MAX_KEYS)),
+    }
+}
+
+/// There are no versions but the one of each object.
+fn check_version(asked: Option<&str>) -> S3Result<()> {
+    implemented("versions", asked.is_none_or(|asked| asked == ONLY_VERSION))
 }
 
 /// A length as s3s wants it. No object is too long for it, but a file's footer may lie.
