@@ -63,6 +63,8 @@ KEY_PREFIXES = {"packs", "objects", "uploads"}
 PARTITION_KEYS = {"NAME#*", "PLACES#*", "REPO#*", "USER#*", "HANDLE#*", "UPLOAD#*", "SECRET"}
 # Who lists something else than uploads.
 LISTED = {"compact": {"packs/*", "objects/*"}, "stats": {"packs/*", "objects/*"}}
+# Who looks through what was deleted, and deletes it for good: what was purged.
+VERSIONS = {"compact": {"packs/*", "objects/*", "uploads/*"}}
 # An error of these makes clients send more.
 LAST_TO_BE_THROTTLED = {"filter-objects", "presign", "negotiate"}
 # API Gateway stops to wait for a buffered answer then.
@@ -550,7 +552,7 @@ class Check:
                     self.expect(
                         resource == f"{table}.Arn", f"{function}: {action} on {resource}, which is not the table"
                     )
-                elif action == "s3:ListBucket":
+                elif action in ("s3:ListBucket", "s3:ListBucketVersions"):
                     self.expect(
                         resource == f"{bucket}.Arn", f"{function}: {action} on {resource}, which is not the bucket"
                     )
@@ -560,21 +562,27 @@ class Check:
                         found is not None and found.group(1) in KEY_PREFIXES,
                         f"{function}: {action} on {resource}, which is no prefix of keys in the bucket",
                     )
-                    if action == "s3:DeleteObject" and found is not None and found.group(1) == "packs":
+                    if action.startswith("s3:DeleteObject") and found is not None and found.group(1) == "packs":
                         self.expect(function in DELETES_PACKS, f"{function} may delete packs")
+                    if action.endswith("Version"):
+                        self.expect(function in VERSIONS, f"{function} may look at or delete versions")
         if any(action.startswith("dynamodb:") for action in statement.actions):
             keys = statement.condition.get("ForAllValues:StringLike", {}).get("dynamodb:LeadingKeys")
             self.expect(
                 bool(keys) and set(as_list(keys)) <= PARTITION_KEYS,
                 f"{function}: {', '.join(statement.actions)} on any partition key",
             )
-        if "s3:ListBucket" in statement.actions:
+        for action, allowed in (
+            ("s3:ListBucket", LISTED.get(function, {"uploads/*"})),
+            ("s3:ListBucketVersions", VERSIONS.get(function, set())),
+        ):
+            if action not in statement.actions:
+                continue
             conditions = [each for each in statement.condition.values() if isinstance(each, dict)]
             prefixes = {prefix for each in conditions for prefix in as_list(each.get("s3:prefix", "*"))}
-            allowed = LISTED.get(function, {"uploads/*"})
             self.expect(
                 bool(prefixes) and prefixes <= allowed,
-                f"{function}: s3:ListBucket on more than {', '.join(sorted(each.rstrip('*') for each in allowed))}",
+                f"{function}: {action} on more than {', '.join(sorted(each.rstrip('*') for each in allowed))}",
             )
 
     @staticmethod
@@ -796,7 +804,7 @@ def rights_of(statements: list[Json]) -> set[Right]:
                 keys = [""]
             elif action.startswith("dynamodb:"):
                 keys = conditions.get("dynamodb:LeadingKeys", ["*"])
-            elif action == "s3:ListBucket":
+            elif action in ("s3:ListBucket", "s3:ListBucketVersions"):
                 keys = conditions.get("s3:prefix", ["*"])
             else:
                 keys = [resource.split("/", 1)[1] for resource in statement["resources"]]
@@ -1130,6 +1138,16 @@ MUTATIONS: list[tuple[str, Mutation, str]] = [
         "the list of the whole bucket",
         lambda t, c: shared_statements(t, "VerifiesUploads")[0].pop("Condition"),
         "s3:ListBucket on more than",
+    ),
+    (
+        "the versions of the whole bucket",
+        lambda t, c: own_statements(t, "Compact")[4].pop("Condition"),
+        "s3:ListBucketVersions on more than",
+    ),
+    (
+        "versions for one who purges nothing",
+        lambda t, c: own_statements(t, "Stats").append(copy.deepcopy(own_statements(t, "Compact")[2])),
+        "stats may look at or delete versions",
     ),
     (
         "another service",

@@ -267,6 +267,7 @@ mod tests {
             first_pushed_at: None,
             is_made_by_push: false,
             first_head: None,
+            purged: None,
             deleted_at: None,
         };
         let repo: RepoId = Ulid::nil().into();

@@ -41,10 +41,11 @@ use crate::observe::{self, Arrival, Departure, ErrorCode, RequestLog, Watch};
 use crate::pack::PackId;
 use crate::store::account::NewRepo;
 use crate::store::items::{MetaItem, Visibility};
+use crate::store::purge::Purged;
 use crate::store::repo::{Need, NotFound, Repo};
 use crate::store::uploads::{BodyUpload, ReferencedBody, TakenBody};
 use crate::store::view::View;
-use crate::store::{Location, Store};
+use crate::store::{self, Location, Store};
 use crate::streaming;
 use crate::webhooks::Reach;
 use crate::wire::error::with_causes;
@@ -260,6 +261,7 @@ impl Hub {
         observe::note(|seen| seen.bytes_in = call.body_bytes().len() as u64);
         let route = format!("{} {}", call.parts.method, call.parts.uri.path());
         let words = Words::of(self, &call);
+        let (target, repo_id) = (call.named().ok(), call.query_parameter("repo_id").and_then(|id| id.parse().ok()));
         let mut used = None;
         let outcome = AssertUnwindSafe(Box::pin(async {
             let mut _room = None;
@@ -277,7 +279,10 @@ impl Hub {
         }
         let mut response = match outcome {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => refuse(&route, &words.added_to(error)),
+            Ok(Err(error)) => {
+                let error = self.excused(error, target, repo_id).await;
+                refuse(&route, &words.added_to(error))
+            }
             Err(_) => refuse(&route, &Error::internal("the function panicked")),
         };
         match used {
@@ -303,6 +308,30 @@ impl Hub {
         Ok(Response::from_parts(parts, body))
     }
 
+    /// A request that has read a file which is deleted because of a purge may be sent again. So may any that finds something damaged
+    /// while a purge is under way: if it is damaged, it will be then.
+    async fn excused(&self, error: Error, target: Option<Target>, repo_id: Option<RepoId>) -> Error {
+        let cause = match error {
+            Error::Internal(cause) if cause.downcast_ref::<store::Error>().is_some_and(store::Error::is_damage) => {
+                cause
+            }
+            error => return error,
+        };
+        let is_being_erased = async {
+            let repo_id = match (target, repo_id) {
+                (Some(Target { owner, slug }), _) => {
+                    self.store.find_repo(&owner, &slug, Need::NOTHING).await?.map(|repo| repo.id)
+                }
+                (None, repo_id) => repo_id,
+            };
+            match repo_id {
+                Some(repo_id) => Ok::<_, store::Error>(self.store.purge_under_way(&repo_id).await?.is_some()),
+                None => Ok(false),
+            }
+        };
+        if is_being_erased.await.unwrap_or(false) { Error::Unavailable(cause) } else { Error::Internal(cause) }
+    }
+
     /// The body of a request that is sent by reference: it was uploaded to S3, because no front door of Lambda takes more
     /// than 6 MB.
     async fn referenced_body(&self, call: &Call) -> Result<Option<ReferencedBody>, Error> {
@@ -310,8 +339,8 @@ impl Hub {
         // Whoever asks for an upload has none to refer to, and may name the one that is meant for the next request.
         let path = call.parts.uri.path();
         let asks_for_one = path.ends_with("/uploads");
-        // Nobody has a webhook of 6 MB, and who manages them needs no right to uploads.
-        let is_small = path.ends_with("/webhooks");
+        // Nobody has a webhook or a purge of 6 MB, and who manages them needs no right to uploads.
+        let is_small = path.ends_with("/webhooks") || path.ends_with("/purge");
         let in_a_repo = call.path_parameter("slug").is_some();
         let may_refer = *call.method() == Method::POST && in_a_repo && !asks_for_one && !is_small;
         let Some(reference) = references.next().filter(|_| may_refer) else {
@@ -399,9 +428,10 @@ impl Hub {
             has_default: false,
             meta: new.meta.clone(),
             has_uploads: false,
+            purged: Arc::default(),
             creates: Some(new),
         };
-        let view = self.store.view_of(&destination.id, &[]);
+        let view = self.store.view_of(&destination.id, &[], &destination.purged);
         Ok((destination, view))
     }
 
@@ -481,6 +511,8 @@ pub struct Destination {
     pub meta: MetaItem,
     /// Whether objects may have been uploaded to it that nobody has looked at.
     pub has_uploads: bool,
+    /// The objects that were purged, if packs were asked for.
+    pub purged: Arc<Purged>,
     /// The repo again, if this push is to make it.
     pub creates: Option<NewRepo>,
 }
@@ -493,6 +525,7 @@ impl Destination {
             has_default: repo.meta.default_is_chosen,
             meta: repo.meta,
             has_uploads: repo.has_uploads,
+            purged: repo.purged,
             packs: repo.packs.len() + repo.condemned.len(),
             held: Held::by(repo.packs.iter().map(|(_, pack)| pack)),
             condemned: repo.condemned,
@@ -629,9 +662,13 @@ impl Call {
     /// # Errors
     /// [`Error::RepoNotFound`] when the path names none that there could be.
     pub fn target(&self) -> Result<Target, Error> {
-        let target = Target { owner: self.name_in_path("owner")?, slug: self.name_in_path("slug")? };
+        let target = self.named()?;
         observe::note(|seen| seen.repo = Some(format!("{}/{}", target.owner, target.slug)));
         Ok(target)
+    }
+
+    fn named(&self) -> Result<Target, Error> {
+        Ok(Target { owner: self.name_in_path("owner")?, slug: self.name_in_path("slug")? })
     }
 
     /// An owner's handle or a repo's name: in either case, for people type it as they like, and with the `.git` that they are

@@ -73,7 +73,7 @@ pub enum Function {
 }
 
 /// Every route of the hub: its method, its path, and the function that answers it.
-pub const ROUTES: [(Method, &str, Function); 26] = [
+pub const ROUTES: [(Method, &str, Function); 28] = [
     (Method::GET, "/health", Function::Health),
     (Method::GET, "/openapi.json", Function::Openapi),
     (Method::POST, "/api/identities", Function::Identities),
@@ -81,6 +81,8 @@ pub const ROUTES: [(Method, &str, Function); 26] = [
     (Method::POST, "/api/v1/domains", Function::Repos),
     (Method::PATCH, "/api/repos/{owner}/{slug}", Function::Repos),
     (Method::DELETE, "/api/repos/{owner}/{slug}/branches/{branch}", Function::Repos),
+    (Method::POST, "/api/repos/{owner}/{slug}/purge", Function::Repos),
+    (Method::GET, "/api/repos/{owner}/{slug}/purge", Function::Repos),
     (Method::GET, "/api/repos/{owner}/{slug}/stats", Function::Stats),
     (Method::POST, "/api/repos/{owner}/{slug}/webhooks", Function::Webhooks),
     (Method::GET, "/api/repos/{owner}/{slug}/webhooks", Function::Webhooks),

@@ -389,6 +389,18 @@ impl Remote {
         pack
     }
 
+    /// The same of a repo of which these objects were purged: the answer says that they are left out, and nothing else is.
+    pub async fn clone_all_but(&self, purged: &[&str]) -> Pack {
+        let want: BTreeSet<String> = self.heads().await.into_values().collect();
+        let answer = self.ask::<_, &str>(&want.into_iter().collect::<Vec<_>>(), &[]).await.expect(200);
+        assert_eq!(answer["purged"], json!(purged));
+        let pack = Pack::from_value(&answer).expect("a fetch's answer");
+        let mut had = History::default();
+        had.objects.extend(purged.iter().map(|id| ((*id).to_owned(), Bytes::new())));
+        verify::pack(&pack, &had).expect("an answer that holds together");
+        pack
+    }
+
     /// What `muse push` does, in the steps that this generation takes it in. Answers with the final push's answer, or
     /// with the first that was a refusal.
     pub async fn push(&self, local: &History, branch: &str, tip: &str) -> Answer {

@@ -230,6 +230,29 @@ pub enum Problem {
         /// The snapshot.
         snapshot: SnapshotId,
     },
+    /// An object was purged: nothing is wrong where it is missing. A note.
+    ObjectPurged {
+        /// The object.
+        #[serde(serialize_with = "id")]
+        object: ObjectKey,
+        /// When. ISO 8601.
+        at: String,
+        /// The user who did it.
+        by: String,
+        /// Why, in their words.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
+    /// The bytes of an object that was purged are in S3. A note as long as they are being erased.
+    PurgedHeld {
+        /// The object.
+        #[serde(serialize_with = "id")]
+        object: ObjectKey,
+        /// The key of what holds them.
+        key: String,
+        /// Whether they are being erased.
+        is_being_erased: bool,
+    },
     /// A large object that a pack lists is not in S3.
     LargeMissing {
         /// The object.
@@ -289,7 +312,11 @@ impl Problem {
     /// How bad this is.
     pub const fn severity(&self) -> Severity {
         match self {
-            Self::ItemUnknown { .. } | Self::Garbage { .. } | Self::PackSetAside { .. } => Severity::Note,
+            Self::ItemUnknown { .. }
+            | Self::Garbage { .. }
+            | Self::PackSetAside { .. }
+            | Self::ObjectPurged { .. }
+            | Self::PurgedHeld { is_being_erased: true, .. } => Severity::Note,
             _ => Severity::Damage,
         }
     }
@@ -356,6 +383,14 @@ impl fmt::Display for Problem {
             Self::ObjectUnseen { object, snapshot } => {
                 let (object, snapshot) = (object.as_ref(), snapshot.as_ref());
                 write!(out, "the object {object} of the reached snapshot {snapshot} counts as pushed ahead")
+            }
+            Self::ObjectPurged { object, at, by, reason } => {
+                write!(out, "the object {} was purged by {by} at {at}", object.as_ref())?;
+                if reason.is_empty() { Ok(()) } else { write!(out, ": {reason}") }
+            }
+            Self::PurgedHeld { object, key, is_being_erased } => {
+                write!(out, "{key} holds the bytes of the object {}, which was purged: ", object.as_ref())?;
+                out.write_str(if *is_being_erased { "they are being erased" } else { "run musehub purge again" })
             }
             Self::LargeMissing { object, pack } => {
                 write!(out, "the large object {} of the pack {pack} is not in S3", object.as_ref())

@@ -1,6 +1,6 @@
 //! The items of a repo: that each can be read, and that they agree with each other.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::de::DeserializeOwned;
@@ -9,15 +9,15 @@ use super::catalog::Touched;
 use super::finding::{Mend, Problem};
 use super::log::Log;
 use super::{Check, Fix, ListedBy, ListedPack};
-use crate::id::{BranchName, CommitId, Label};
+use crate::id::{BranchName, CommitId, Id, Label, ObjectKey};
 use crate::pack::PackId;
 use crate::store::Error;
 use crate::store::garbage::RETENTION;
 use crate::store::items::{
     CHANGE_PREFIX, COLLECTED, ChangeItem, CollectedItem, GARBAGE, HOOK_PREFIX, HOOKED_PREFIX, HandleItem, HookItem,
-    HookedItem, Item, Key, LOG_PREFIX, LogItem, META, MemberItem, MetaItem, NameItem, PACK_PREFIX, PK, ProfileItem,
-    REF_PREFIX, RELEASE_PREFIX, RefItem, ReleaseItem, SET_ASIDE_PREFIX, SK, TAG_PREFIX, TagItem, UploadsItem,
-    Visibility, decode, encode, repo_pk,
+    HookedItem, Item, Key, LOG_PREFIX, LogItem, META, MemberItem, MetaItem, NameItem, PACK_PREFIX, PK, PURGE,
+    PURGED_PREFIX, ProfileItem, PurgeItem, PurgedItem, REF_PREFIX, RELEASE_PREFIX, RefItem, ReleaseItem,
+    SET_ASIDE_PREFIX, SK, TAG_PREFIX, TagItem, UploadsItem, Visibility, decode, encode, repo_pk,
 };
 use crate::store::uploads::KEPT;
 use crate::webhooks::HookId;
@@ -57,6 +57,9 @@ impl Check<'_> {
         let meta = self.check_identity(beginning.as_ref()).await?;
         self.read_packs().await?;
         self.read_the_rest().await?;
+        if let Some(meta) = &meta {
+            self.check_purged(meta).await?;
+        }
         self.logged = commits.into_iter().map(|(line, commit)| (format!("{LOG_PREFIX}{line}"), commit)).collect();
         Ok(meta)
     }
@@ -244,6 +247,15 @@ impl Check<'_> {
                     }
                 }
                 _ if name.starts_with(CHANGE_PREFIX) => drop(check.read::<ChangeItem>(item, Mend::Person)),
+                _ if let Some(object) = name.strip_prefix(PURGED_PREFIX) => {
+                    if check.is_name::<Id>(PURGED_PREFIX, object)
+                        && let Ok(id) = object.parse::<Id>()
+                        && let Some(purged) = check.read::<PurgedItem>(item, Mend::Person)
+                    {
+                        check.purged.insert(ObjectKey::from(id), purged);
+                    }
+                }
+                PURGE => check.is_being_erased = check.read::<PurgeItem>(item, Mend::Person).is_some(),
                 COLLECTED => drop(check.read::<CollectedItem>(item, Mend::Person)),
                 // What compaction has merged, and when to delete it; when to look for garbage.
                 SWEEP | GARBAGE => {}
@@ -260,6 +272,34 @@ impl Check<'_> {
         .await?;
         self.counts.items = counted + others;
         Ok(())
+    }
+
+    /// What was purged, and whether the repo's item about itself counts it right: with more than there is, no request is answered.
+    async fn check_purged(&mut self, meta: &MetaItem) -> Result<(), Error> {
+        for (object, PurgedItem { at, by, reason }) in self.purged.clone() {
+            self.find(Problem::ObjectPurged { object, at, by, reason }, Mend::Nothing, Touched::default());
+        }
+        let count = self.purged.len() as u64;
+        if meta.purged.unwrap_or_default() > count {
+            let key = Key::meta(&self.subject.id);
+            let reason = format!("it counts more objects that were purged than the {count} that have an item");
+            let right = MetaItem { purged: Some(count).filter(|count| *count > 0), ..meta.clone() };
+            let seen = self.store.item(&key).await?;
+            self.diagnosis.fixes.push(Fix { item: encode(&key, &right)?, seen });
+            self.find(Problem::ItemContradicts { item: keys(&key), reason }, Mend::Repair, Touched::default());
+        }
+        Ok(())
+    }
+
+    /// Finds what S3 has of objects that were purged under this key.
+    pub(super) fn find_purged<'o>(&mut self, key: &str, objects: impl IntoIterator<Item = &'o ObjectKey>) {
+        let held: BTreeSet<ObjectKey> =
+            objects.into_iter().filter(|object| self.purged.contains_key(object)).cloned().collect();
+        for object in held {
+            let (key, is_being_erased) = (key.to_owned(), self.is_being_erased);
+            let mend = if is_being_erased { Mend::Nothing } else { Mend::Person };
+            self.find(Problem::PurgedHeld { object, key, is_being_erased }, mend, Touched::default());
+        }
     }
 
     /// The items that say who the repo is, each against the others.
@@ -380,6 +420,7 @@ impl Check<'_> {
             first_pushed_at: beginning.map(|beginning| beginning.at.clone()),
             is_made_by_push: false,
             first_head: None,
+            purged: Some(self.store.list_purged(&self.subject.id).await?.len() as u64).filter(|count| *count > 0),
             deleted_at: None,
         };
         let item = encode(&Key::meta(&self.subject.id), &meta)?;

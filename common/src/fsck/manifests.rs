@@ -114,6 +114,9 @@ impl Check<'_> {
             let copies = catalog.copies(&record);
             let RecordId::Object(key) = record else { continue };
             if copies.is_none() {
+                if self.purged.contains_key(&key) {
+                    continue;
+                }
                 wrong.missing.push((key, path.to_string()));
             } else if affected.contains(&key) {
                 wrong.touched.push(key);

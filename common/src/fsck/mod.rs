@@ -39,7 +39,7 @@ use crate::id::{CommitId, ObjectKey, RepoId, Slug, SnapshotId};
 use crate::pack::{PackId, PackSummary};
 use crate::service::Ids;
 use crate::store::index::Index;
-use crate::store::items::{Item, Key, MetaItem, NameItem, REF_PREFIX, decode};
+use crate::store::items::{Item, Key, MetaItem, NameItem, PurgedItem, REF_PREFIX, decode};
 use crate::store::{Error, Store};
 use catalog::{Catalog, RecordId, Touched};
 use finding::{Finding, Mend, Problem, Severity};
@@ -235,6 +235,10 @@ struct Check<'c> {
     /// The names of those, in order: a pack's number is its position here.
     order: Vec<PackId>,
     set_aside: Vec<PackId>,
+    /// What was purged.
+    purged: BTreeMap<ObjectKey, PurgedItem>,
+    /// Whether its bytes are being erased.
+    is_being_erased: bool,
     /// What items of unknown kinds say: whatever they name is nobody's garbage.
     said_elsewhere: Vec<String>,
     /// Packs that S3 has, with their sizes.
@@ -312,6 +316,8 @@ impl<'c> Check<'c> {
             packs: Vec::new(),
             order: Vec::new(),
             set_aside: Vec::new(),
+            purged: BTreeMap::new(),
+            is_being_erased: false,
             said_elsewhere: Vec::new(),
             stored_packs: BTreeMap::new(),
             stored_indexes: BTreeMap::new(),

@@ -254,6 +254,7 @@ impl Check<'_> {
         let Some(contents) = opening.contents else {
             return Ok(None);
         };
+        self.find_purged(&packs::key(&repo, pack), contents.objects());
         if self.look == Look::Whole {
             self.diagnosis.catalog.add(number, opening.graph.as_ref(), &contents);
         }

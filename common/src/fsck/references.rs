@@ -17,6 +17,8 @@ pub(super) struct Named<'a, 's> {
     reached: HashSet<Key>,
     /// Named by others.
     ahead: HashSet<Key>,
+    /// What is missed by nobody.
+    purged: HashSet<Key>,
     is_whole: bool,
 }
 
@@ -61,7 +63,9 @@ impl Check<'_> {
         if !self.reads_manifests() {
             return Ok(true);
         }
-        let mut named = Named { survey: &survey, reached: HashSet::new(), ahead: HashSet::new(), is_whole: true };
+        let purged = self.purged.keys().map(|key| Key::of(key.as_ref())).collect();
+        let mut named =
+            Named { survey: &survey, reached: HashSet::new(), ahead: HashSet::new(), purged, is_whole: true };
         self.check_manifests(Some(&mut named)).await?;
         named.look_up().await?;
         Ok(named.is_whole && !self.has_damage())
@@ -83,6 +87,7 @@ impl Named<'_, '_> {
     /// Takes down the objects of a snapshot.
     pub(super) async fn take(&mut self, snapshot: &Snapshot<'_>, is_ahead: bool) -> Result<(), Error> {
         let keys = snapshot.manifest.entries.iter().map(|(_, object)| Key::of(object.key().as_ref()));
+        let keys = keys.filter(|key| !self.purged.contains(key));
         if is_ahead { &mut self.ahead } else { &mut self.reached }.extend(keys);
         if self.ahead.len() + self.reached.len() >= AT_ONCE { self.look_up().await } else { Ok(()) }
     }

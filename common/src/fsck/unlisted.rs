@@ -4,8 +4,10 @@ use super::Check;
 use super::catalog::{Touched, ids, large_objects};
 use super::finding::{Mend, Problem};
 use super::packs::open_pack;
+use crate::id::{Id, ObjectKey};
 use crate::pack::{PackId, PackSummary};
 use crate::store::items::Key;
+use crate::store::uploads::PREFIX;
 use crate::store::{Error, packs};
 
 impl Check<'_> {
@@ -33,6 +35,7 @@ impl Check<'_> {
             if self.is_listed_now(pack).await? {
                 continue;
             }
+            self.look_for_purged(pack, size).await?;
             let holds = if self.diagnosis.wanted.is_empty() { 0 } else { self.wanted_in(pack, size).await? };
             // Where an index does not tell which packs it had, any may be one of those.
             if holds > 0 || self.has_unknown_packs() {
@@ -47,6 +50,7 @@ impl Check<'_> {
                 self.find_garbage(packs::index_key(&self.subject.id, index), size);
             }
         }
+        self.look_for_purged_files().await?;
         let prefix = format!("objects/{}/", self.subject.id);
         for (key, bytes) in std::mem::take(&mut self.stored_objects) {
             let pack = key.strip_prefix(&prefix).and_then(|rest| rest.split('/').next()).unwrap_or_default();
@@ -78,6 +82,42 @@ impl Check<'_> {
         let new = self.store.tables(repo).await?.into_iter().filter(is_new).collect();
         let listing = self.store.listing_of(repo, new).await?;
         Ok(listing.index_of(pack).is_some())
+    }
+
+    /// Looks whether a pack that nothing names holds what was purged.
+    async fn look_for_purged(&mut self, pack: PackId, size: u64) -> Result<(), Error> {
+        if self.purged.is_empty() {
+            return Ok(());
+        }
+        let opening = open_pack(self.store, &self.subject.id, pack, size, None).await?;
+        self.counts.bytes_read += opening.bytes_read;
+        if let Some(contents) = opening.contents {
+            self.find_purged(&packs::key(&self.subject.id, pack), contents.objects());
+        }
+        Ok(())
+    }
+
+    /// Looks for large objects and uploads that were purged.
+    async fn look_for_purged_files(&mut self) -> Result<(), Error> {
+        if self.purged.is_empty() {
+            return Ok(());
+        }
+        let mut keys: Vec<String> = self.stored_objects.keys().cloned().collect();
+        let (prefix, mut after) = (format!("{PREFIX}{}/", self.subject.id), None);
+        loop {
+            let page = self.store.objects_page(&prefix, after).await?;
+            keys.extend(page.entries.into_iter().map(|listed| listed.key));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        for key in keys {
+            if let Some(id) = key.rsplit('/').next().and_then(|name| name.parse::<Id>().ok()) {
+                self.find_purged(&key, [&ObjectKey::from(id)]);
+            }
+        }
+        Ok(())
     }
 
     /// How many of the records that are missing a pack holds.

@@ -140,6 +140,16 @@ pub struct Contents {
 }
 
 impl Contents {
+    /// The objects that the pack has in frames or lists as large ones.
+    pub fn objects(&self) -> impl Iterator<Item = &ObjectKey> {
+        let in_frames = self.records.iter().flat_map(|records| match records {
+            FrameRecords::Objects(list) => list.as_slice(),
+            FrameRecords::Commits(_) | FrameRecords::Snapshots(_) => &[],
+        });
+        let large = self.large.iter().map(|(key, _)| key);
+        in_frames.map(|(key, _)| key).chain(large).chain(self.inherited.iter().map(|(_, key, _)| key))
+    }
+
     /// What the records have as they are sent.
     pub fn raw(&self) -> RawBytes {
         let large = self.large.iter().map(|(_, size)| *size);

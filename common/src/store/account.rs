@@ -34,6 +34,7 @@ impl NewRepo {
                 first_pushed_at: None,
                 is_made_by_push: false,
                 first_head: None,
+                purged: None,
                 deleted_at: None,
             },
         }

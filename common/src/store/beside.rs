@@ -55,7 +55,7 @@ impl Store {
             let snapshot: Snapshot<'_> =
                 rmp_serde::from_slice(&record).map_err(|error| Error::Damaged(format!("a snapshot: {error}")))?;
             let named = snapshot.manifest.entries.iter().map(|(_, object)| object.key());
-            found.extend(named.filter(|key| keys.contains(key)));
+            found.extend(named.filter(|key| keys.contains(key) && !view.purged().has(key)));
         }
         Ok(found)
     }

@@ -351,7 +351,7 @@ mod tests {
             listed.push(Listed::of(pack, &written.summary));
             start = end;
         }
-        (View::new(bucket, RepoId::from(PackId::from_parts(0, 0)), listed), graph)
+        (View::new(bucket, RepoId::from(PackId::from_parts(0, 0)), listed, Arc::default()), graph)
     }
 
     fn sorted<'i>(ids: impl IntoIterator<Item = &'i CommitId>) -> Vec<CommitId> {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Error;
-use crate::id::{BranchName, CommitId, Label, RepoId, Slug};
+use crate::id::{BranchName, CommitId, Label, ObjectKey, RepoId, Slug};
 use crate::pack::index::OLD_VERSION;
 use crate::pack::{PackId, PackSummary, RawBytes, TableExtent};
 use crate::webhooks::{HookId, Secret};
@@ -50,6 +50,12 @@ pub const GARBAGE: &str = "GARBAGE";
 pub(crate) const CONDEMNED_AT: &str = "condemned_at";
 /// The sort key of a repo's item that says what was collected.
 pub const COLLECTED: &str = "COLLECTED";
+/// What the sort keys of the objects that a repo has purged begin with.
+pub const PURGED_PREFIX: &str = "PURGED#";
+/// The sort key of a repo's item that is there as long as bytes of what was purged may be left.
+pub const PURGE: &str = "PURGE";
+/// The attribute of a repo's item about itself that counts what was purged.
+pub(crate) const PURGED: &str = "purged";
 /// The sort key of a user's one item about itself.
 pub const PROFILE: &str = "PROFILE";
 
@@ -114,6 +120,16 @@ impl Key {
     /// What was collected in a repo.
     pub fn collected(repo: &RepoId) -> Self {
         Self::new(repo_pk(repo), COLLECTED)
+    }
+
+    /// An object that was purged.
+    pub fn purged(repo: &RepoId, object: &ObjectKey) -> Self {
+        Self::new(repo_pk(repo), format!("{PURGED_PREFIX}{}", object.as_ref()))
+    }
+
+    /// That bytes of what was purged may be left.
+    pub fn purge(repo: &RepoId) -> Self {
+        Self::new(repo_pk(repo), PURGE)
     }
 
     /// A tag.
@@ -299,6 +315,9 @@ pub struct MetaItem {
     /// Where the first push put its branch; absent until then, and where older hubs took it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_head: Option<CommitId>,
+    /// How many objects were purged, each of which has an item of its own; absent until one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purged: Option<u64>,
     /// ISO 8601; a repo that has it is not there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<String>,
@@ -500,6 +519,28 @@ pub struct CollectedItem {
     pub log_kept_since: u64,
 }
 
+/// `REPO#<repo_id>` | `PURGED#<object_id>`: an object that nobody is served any more, and that no push may bring.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PurgedItem {
+    /// ISO 8601.
+    pub at: String,
+    /// The user that purged it.
+    pub by: String,
+    /// Why, in their words; perhaps empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+/// `REPO#<repo_id>` | `PURGE`: bytes of what was purged may be left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PurgeItem {
+    /// When something was purged last, in milliseconds since the Unix epoch: requests that began before may still bring it.
+    pub since: u64,
+    /// When it was looked for last and none was left, but for what such requests may bring; absent until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub erased_at: Option<u64>,
+}
+
 /// `REPO#<repo_id>` | `UPLOADS`: objects may have been uploaded, and are looked for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct UploadsItem {
@@ -653,6 +694,7 @@ mod tests {
             first_pushed_at: None,
             is_made_by_push: false,
             first_head: None,
+            purged: None,
             deleted_at: None,
         };
         let heads = branches.iter().map(|branch| ((*branch).to_owned(), "c".parse().unwrap())).collect();

@@ -15,6 +15,7 @@
 //! - `events` is what happened, read back from the items.
 //! - [`health`] looks whether the bucket is there.
 //! - [`compact`] merges packs, so that they stay few; [`garbage`] takes out of them what nobody reaches.
+//! - [`purge`] keeps an object from everybody at once, and takes its bytes out of all that there is.
 //! - [`inspect`] is what only upkeep asks of the stores.
 //! - [`backup`] reads and writes everything as it lies there, whatever it means.
 //! - [`uploads`] are what clients PUT straight into S3; objects among them become [`large`] ones once they are verified.
@@ -37,6 +38,7 @@ pub mod items;
 pub mod large;
 pub mod packs;
 pub mod places;
+pub mod purge;
 pub mod reader;
 pub mod releases;
 pub mod repo;
@@ -64,6 +66,7 @@ use crate::observe::storage::{CallWatch, Service};
 use crate::{pack, wire};
 use bucket::Bucket;
 use items::ProfileItem;
+use purge::Purged;
 use turn::Readers;
 
 /// Attempts at one call, the SDK's own: throttles and passing faults are retried with exponential backoff and jitter.
@@ -79,6 +82,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const REMEMBERED_NAMES: usize = 10_000;
 /// How many users' profiles a process remembers.
 const REMEMBERED_PROFILES: usize = 10_000;
+/// Of how many repos a process remembers what was purged.
+const REMEMBERED_PURGES: usize = 1_000;
 /// How many landed packs wait for a receiver that is slow to hear of them.
 const REMEMBERED_LANDINGS: usize = 1_024;
 /// How much of what happened waits for a receiver that is slow to hear of it.
@@ -103,6 +108,8 @@ pub struct Store {
     names: Cache<String, RepoId>,
     /// By user id; what a profile says never changes.
     profiles: Cache<String, ProfileItem>,
+    /// What a repo has purged, by how much that is: it only becomes more.
+    purged: Cache<(RepoId, u64), Arc<Purged>>,
     bucket: Arc<Bucket>,
     readers: Readers,
     bodies: Arc<Semaphore>,
@@ -142,6 +149,7 @@ impl Store {
             ambient,
             names: Cache::new(REMEMBERED_NAMES),
             profiles: Cache::new(REMEMBERED_PROFILES),
+            purged: Cache::new(REMEMBERED_PURGES),
             readers: Readers::new(),
             bodies: Arc::new(Semaphore::new(uploads::BODIES_MEBIBYTES as usize)),
             landed: broadcast::Sender::new(REMEMBERED_LANDINGS),
@@ -185,6 +193,11 @@ impl Error {
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
         if passes(&error) { Self::Unavailable(error.into()) } else { Self::Fault(error.into()) }
+    }
+
+    /// Whether something that is stored is not as it should be.
+    pub const fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged(_) | Self::Pack(_))
     }
 
     pub(crate) fn fault(cause: impl Into<wire::error::Cause>) -> Self {

@@ -14,6 +14,7 @@ use super::items::{
     Item, Key, MemberItem, MetaItem, NameItem, PACK_PREFIX, PK, PackItem, REF_PREFIX, RefItem, Role, SK, UploadsItem,
     Visibility, decode, encode, repo_pk,
 };
+use super::purge::Purged;
 use super::view::{Listed, View};
 use super::{Error, Store};
 use crate::id::{CommitId, RepoId, Slug};
@@ -38,6 +39,8 @@ pub struct Repo {
     pub condemned: Vec<PackId>,
     /// Whether objects may have been uploaded that nobody has looked at; false unless asked for.
     pub has_uploads: bool,
+    /// The objects that were purged; none unless packs were asked for.
+    pub purged: Arc<Purged>,
     role: Option<Role>,
 }
 
@@ -110,9 +113,9 @@ impl Access {
 }
 
 impl Repo {
-    fn of(id: &RepoId, Access { meta, role }: Access, lists: Lists) -> Self {
+    fn of(id: &RepoId, Access { meta, role }: Access, lists: Lists, purged: Arc<Purged>) -> Self {
         let Lists { heads, packs, condemned, has_uploads } = lists;
-        Self { id: id.clone(), meta, heads, packs, condemned, has_uploads, role }
+        Self { id: id.clone(), meta, heads, packs, condemned, has_uploads, purged, role }
     }
 
     /// Whether the repo is this user's.
@@ -183,13 +186,13 @@ impl Store {
 
     /// What requests see through the packs that were listed with a repo.
     pub fn view(&self, repo: &Repo) -> View {
-        self.view_of(&repo.id, &repo.packs)
+        self.view_of(&repo.id, &repo.packs, &repo.purged)
     }
 
-    /// What requests see through these packs.
-    pub fn view_of(&self, repo: &RepoId, packs: &[(PackId, PackSummary)]) -> View {
+    /// What requests see through these packs of what was not purged.
+    pub fn view_of(&self, repo: &RepoId, packs: &[(PackId, PackSummary)], purged: &Arc<Purged>) -> View {
         let tables = packs.iter().map(|(pack, summary)| Listed::of(*pack, summary)).collect();
-        View::new(Arc::clone(&self.bucket), repo.clone(), tables)
+        View::new(Arc::clone(&self.bucket), repo.clone(), tables, Arc::clone(purged))
     }
 
     /// The packs of a repo, listed after its branches were. The lists of a repo are read at the same time, so a push
@@ -198,10 +201,15 @@ impl Store {
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn view_listed_again(&self, repo: &RepoId, without: &[PackId]) -> Result<View, Error> {
+    pub async fn view_listed_again(
+        &self,
+        repo: &RepoId,
+        without: &[PackId],
+        purged: &Arc<Purged>,
+    ) -> Result<View, Error> {
         let mut packs = self.tables(repo).await?;
         packs.retain(|(pack, _)| !without.contains(pack));
-        Ok(self.view_of(repo, &packs))
+        Ok(self.view_of(repo, &packs, purged))
     }
 
     /// The packs that are needed, and those that are condemned if they are not.
@@ -225,7 +233,11 @@ impl Store {
     /// When the table cannot be read.
     pub async fn repo(&self, repo: &RepoId, user_id: Option<&str>, need: Need) -> Result<Option<Repo>, Error> {
         let (access, lists) = tokio::try_join!(self.access(repo, user_id), self.lists(repo, need))?;
-        Ok(access.map(|access| Repo::of(repo, access, lists)))
+        let Some(access) = access else {
+            return Ok(None);
+        };
+        let purged = self.purged_needed(repo, &access.meta, need).await?;
+        Ok(Some(Repo::of(repo, access, lists, purged)))
     }
 
     /// The same, if this user may read it. A user who may not waits for no list, so the time says nothing of how long
@@ -242,11 +254,19 @@ impl Store {
         let Some(access) = access.filter(|access| access.may_read(user_id)) else {
             return Ok(None);
         };
-        let lists = match lists {
-            Either::Left(lists) => lists.await?,
-            Either::Right(lists) => lists?,
+        let lists = async {
+            match lists {
+                Either::Left(lists) => lists.await,
+                Either::Right(lists) => lists,
+            }
         };
-        Ok(Some(Repo::of(repo, access, lists)))
+        let (lists, purged) = tokio::try_join!(lists, self.purged_needed(repo, &access.meta, need))?;
+        Ok(Some(Repo::of(repo, access, lists, purged)))
+    }
+
+    /// What was purged, for who sees what packs hold.
+    async fn purged_needed(&self, repo: &RepoId, meta: &MetaItem, need: Need) -> Result<Arc<Purged>, Error> {
+        if need.packs == Packs::None { Ok(Arc::default()) } else { self.purged(repo, meta).await }
     }
 
     async fn access(&self, repo: &RepoId, user_id: Option<&str>) -> Result<Option<Access>, Error> {

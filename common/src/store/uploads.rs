@@ -86,7 +86,12 @@ pub struct BodyUpload {
 }
 
 fn upload_key(repo: &RepoId, object: &ObjectKey) -> String {
-    format!("{PREFIX}{repo}/{}", object.as_ref())
+    format!("{}{}", prefix(repo), object.as_ref())
+}
+
+/// What the keys of objects begin with that were uploaded for a repo.
+pub(super) fn prefix(repo: &RepoId) -> String {
+    format!("{PREFIX}{repo}/")
 }
 
 fn body_key(id: &str) -> String {
@@ -231,7 +236,7 @@ impl Store {
 
     /// What lies there for a repo.
     async fn uploaded(&self, repo: &RepoId) -> Result<Vec<Uploaded>, Error> {
-        let prefix = format!("{PREFIX}{repo}/");
+        let prefix = prefix(repo);
         let list = self.s3.list_objects_v2().bucket(&self.location.bucket).prefix(&prefix);
         let mut pages = list.into_paginator().send();
         let mut found = Vec::new();

@@ -17,6 +17,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::OnceCell;
 
 use super::bucket::{Bucket, Part};
+use super::purge::Purged;
 use super::{Error, packs};
 use crate::id::{CommitId, Id, ObjectKey, RepoId, SnapshotId};
 use crate::pack::index::of_pack;
@@ -191,6 +192,8 @@ struct Inner {
     repo: RepoId,
     tables: Vec<Listed>,
     opened: Vec<OnceCell<Opened>>,
+    /// Objects that are not there, whatever tables say.
+    purged: Arc<Purged>,
 }
 
 impl std::fmt::Debug for View {
@@ -200,10 +203,15 @@ impl std::fmt::Debug for View {
 }
 
 impl View {
-    /// A view of these tables, in the order of their names.
-    pub(super) fn new(bucket: Arc<Bucket>, repo: RepoId, tables: Vec<Listed>) -> Self {
+    /// A view of these tables, in the order of their names, in which nothing is that was `purged`.
+    pub(super) fn new(bucket: Arc<Bucket>, repo: RepoId, tables: Vec<Listed>, purged: Arc<Purged>) -> Self {
         let opened = tables.iter().map(|_| OnceCell::new()).collect();
-        Self { inner: Arc::new(Inner { bucket, repo, tables, opened }), newest_first: false }
+        Self { inner: Arc::new(Inner { bucket, repo, tables, opened, purged }), newest_first: false }
+    }
+
+    /// What is not there, whatever tables say.
+    pub fn purged(&self) -> &Purged {
+        &self.inner.purged
     }
 
     /// The same view, which asks the newest tables before it opens the others: fewer reads for what is there and came last,
@@ -356,7 +364,7 @@ impl View {
         &self,
         keys: impl IntoIterator<Item = &'i ObjectKey>,
     ) -> Result<HashMap<ObjectKey, Object>, Error> {
-        let ids: Vec<&ObjectKey> = keys.into_iter().collect();
+        let ids: Vec<&ObjectKey> = keys.into_iter().filter(|key| !self.inner.purged.has(key)).collect();
         let keys: Vec<Key> = ids.iter().map(|id| Key::of(id.as_ref())).collect();
         let is_enough = |entry: &RecordEntry| entry.is_reached && entry.location != Location::Elsewhere;
         let found = self.find(Section::Objects, &keys, RecordEntry::read, is_enough).await?;
@@ -385,6 +393,33 @@ impl View {
             }
         }
         Ok(known)
+    }
+
+    /// The packs that hold any of these objects, or list one as a large object, whatever was purged.
+    ///
+    /// # Errors
+    /// As [`Self::commit_count`].
+    pub(super) async fn holders(&self, keys: &[Key]) -> Result<BTreeSet<PackId>, Error> {
+        let found = self.find(Section::Objects, keys, RecordEntry::read, |_| false).await?;
+        let (mut holders, mut places, mut large) = (BTreeSet::new(), Vec::new(), Vec::new());
+        for (table, entry) in found.into_iter().flatten() {
+            match entry.location {
+                // A note of it, without a byte.
+                Location::Elsewhere => {}
+                Location::Packed(place) => places.push(Place::of(table, place)),
+                Location::Large(position) => large.push((table, position)),
+            }
+        }
+        let frames = self.frames(places.iter().copied()).await?;
+        holders.extend(places.into_iter().filter_map(|place| frames.of(place)).map(|frame| frame.pack));
+        let pages = self.pages(large.iter().map(|(table, position)| large_page(*table, *position)).collect()).await?;
+        for (table, position) in large {
+            let entry = pages.get(&large_page(table, position));
+            let entry = entry.and_then(|page| entry_at(Section::Large, page, position.into()));
+            let entry = entry.ok_or_else(|| self.malformed(table, "a large object is nowhere"))?;
+            holders.insert(self.named(table, LargeEntry::read(entry).listed_by));
+        }
+        Ok(holders)
     }
 
     /// How many pages a lookup of these objects would read, at most.

@@ -73,6 +73,9 @@ pub enum Error {
     /// 404: the repo has no such object, or no branch has reached it yet.
     #[error("object '{0}' is not in this repository")]
     UnknownObject(ObjectId),
+    /// 410: the object was purged from the repo.
+    #[error("object '{0}' was purged from this repository: nobody is served it any more")]
+    ObjectGone(ObjectId),
     /// 404: the repo has no release of this tag.
     #[error("there is no release '{0}'")]
     ReleaseNotFound(Label),
@@ -137,6 +140,9 @@ pub enum Error {
     /// 422: a commit's id is not the hash of its content.
     #[error("commit '{0}' is not the hash of its parents, snapshot, message and time")]
     CommitHashMismatch(String),
+    /// 422: a push brings an object that was purged from the repo, or names it anew.
+    #[error("{0}")]
+    ObjectPurged(String),
     /// 422: something that a new commit reaches is neither in the bundle nor in the repo.
     #[error("{0}")]
     MissingReferences(String),
@@ -189,6 +195,7 @@ impl Error {
             | Self::HandleTaken(_)
             | Self::RepoExists(_)
             | Self::ReleaseExists(_) => StatusCode::CONFLICT,
+            Self::ObjectGone(_) => StatusCode::GONE,
             Self::PreconditionFailed(_) => StatusCode::PRECONDITION_FAILED,
             Self::PayloadTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -197,6 +204,7 @@ impl Error {
             | Self::ObjectHashMismatch(_)
             | Self::SnapshotHashMismatch(_)
             | Self::CommitHashMismatch(_)
+            | Self::ObjectPurged(_)
             | Self::MissingReferences(_)
             | Self::TooMany { .. }
             | Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -217,6 +225,7 @@ impl Error {
             Self::UnknownRoute | Self::NoDomains => "not_found",
             Self::UnknownCommit(_) => "unknown_commit",
             Self::UnknownObject(_) => "unknown_object",
+            Self::ObjectGone(_) => "object_gone",
             Self::ReleaseNotFound(_) => "release_not_found",
             Self::TagNotFound(_) => "tag_not_found",
             Self::BranchNotFound(_) => "branch_not_found",
@@ -235,6 +244,7 @@ impl Error {
             Self::ObjectHashMismatch(_) => "object_hash_mismatch",
             Self::SnapshotHashMismatch(_) => "snapshot_hash_mismatch",
             Self::CommitHashMismatch(_) => "commit_hash_mismatch",
+            Self::ObjectPurged(_) => "object_purged",
             Self::MissingReferences(_) => "missing_references",
             Self::TooMany { .. } => "too_many",
             Self::Invalid(_) => "invalid",
@@ -263,6 +273,14 @@ impl Error {
     /// A fault of the hub's own, from whatever caused it.
     pub fn internal(cause: impl Into<Cause>) -> Self {
         Self::Internal(cause.into())
+    }
+
+    /// Refuses an object that was purged, which is at this path if that is known.
+    pub fn object_purged(id: &ObjectId, path: Option<&str>) -> Self {
+        let at = path.filter(|path| !path.is_empty()).map_or(String::new(), |path| format!(" at '{path}'"));
+        Self::ObjectPurged(format!(
+            "object '{id}'{at} was purged from this repository and is not taken again: take the file out of the commits that are not pushed yet, and push those"
+        ))
     }
 
     /// Refuses a list that holds more than the contract allows.

@@ -39,6 +39,12 @@ pub const MAX_RELEASE_ENCODED: usize = 4 << 20;
 pub const MAX_RELEASES_BYTES: usize = 32 << 20;
 /// Bytes of one page of a list of tags or releases.
 pub const MAX_PAGE: usize = 16 << 20;
+/// Objects that one request purges: each has an item, and a transaction takes 100.
+pub const MAX_PURGED_AT_ONCE: usize = 90;
+/// Objects that one repo has purged.
+pub const MAX_PURGED: usize = 2_000;
+/// Characters of what is said of why.
+pub const MAX_PURGE_REASON: usize = 200;
 /// Webhooks of one repo.
 pub const MAX_HOOKS_OF_REPO: usize = 20;
 /// Types of events that a webhook may name.

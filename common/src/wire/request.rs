@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::commit::Commit;
 use super::limits::{
     MAX_BRANCHES, MAX_COMMITS, MAX_EVENT_TYPES, MAX_FETCH_HAVE, MAX_FILTER_OBJECTS, MAX_NEGOTIATE, MAX_OBJECTS,
-    MAX_PRESIGN, MAX_SNAPSHOTS, MAX_TAGS, MAX_WANT_HELD,
+    MAX_PRESIGN, MAX_PURGED, MAX_PURGED_AT_ONCE, MAX_SNAPSHOTS, MAX_TAGS, MAX_WANT_HELD,
 };
 use super::record::{Object, Snapshot};
 use super::text::{Bounded, BoundedMap, Distinct, Sent, Text, wire_map};
@@ -24,6 +24,8 @@ wire_map! {
         force: bool = false,
         /// Where the branch has to be before it moves; empty if it must not be there.
         expected_head: Sent<Text<'a>> = Sent(None),
+        /// Objects of which the pusher knows that they were purged from the repo, so that new snapshots may name them.
+        purged: Option<Bounded<ObjectId, MAX_PURGED>> = None,
     }
 }
 
@@ -359,6 +361,38 @@ wire_map! {
         /// What kind of content it holds.
         domain: Option<Text<'a>> = None,
     }
+}
+
+wire_map! {
+    /// `POST /api/repos/{owner}/{slug}/purge`.
+    pub struct PurgeRequest<'a> {
+        /// The objects that nobody is to be served any more.
+        objects: Bounded<ObjectId, MAX_PURGED_AT_ONCE>,
+        /// Why, for those who look later.
+        reason: Option<Text<'a>> = None,
+    }
+}
+
+/// An object that was purged.
+#[derive(Debug, Serialize)]
+pub struct PurgedObject {
+    /// The object.
+    pub object_id: ObjectId,
+    /// When. ISO 8601.
+    pub purged_at: String,
+    /// The user who did it.
+    pub purged_by: String,
+    /// Why; perhaps empty.
+    pub reason: String,
+}
+
+/// The answer to `POST` and to `GET /api/repos/{owner}/{slug}/purge`.
+#[derive(Debug, Serialize)]
+pub struct PurgeResponse {
+    /// Those that were asked for, or all.
+    pub purged: Vec<PurgedObject>,
+    /// What is known of their bytes: `being_erased`, `erased` but for what requests may bring that began before, or `gone`.
+    pub bytes: &'static str,
 }
 
 /// The answer to `DELETE /api/repos/{owner}/{slug}/branches/{branch}`.

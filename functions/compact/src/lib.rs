@@ -1,5 +1,5 @@
-//! Keeps the packs of repos few, and collects their garbage. The table's stream wakes it, for a pack that has landed and for
-//! a sweep or a collection that is due; the filter of its event source keeps everything else from it, so it costs nothing
+//! Keeps the packs of repos few, collects their garbage, and erases what was purged. The table's stream wakes it, for a pack that has
+//! landed, for a purge, and for a sweep or a collection that is due; the filter of its event source keeps everything else from it, so it costs nothing
 //! between pushes.
 //!
 //! What is done is the same however often it is done. So a batch of the stream may come again, whole or in part, and
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use common::id::RepoId;
 use common::observe;
 use common::store::compact::{Compaction, Limits};
-use common::store::items::{GARBAGE, PACK_PREFIX, SWEEP, repo_of};
+use common::store::items::{GARBAGE, PACK_PREFIX, PURGE, SWEEP, repo_of};
 use common::store::{self, Store};
 use common::stream::{Answer, Batch, Record};
 use common::wire::error::with_causes;
@@ -33,21 +33,22 @@ pub async fn handle(store: &Arc<Store>, batch: Batch, deadline: u64) -> Answer {
 pub fn is_compacted(record: &Record) -> bool {
     repo_of(record.pk()).is_some()
         && match record.event_name.as_str() {
-            "INSERT" => record.sk().starts_with(PACK_PREFIX),
+            "INSERT" => [PACK_PREFIX, PURGE].iter().any(|prefix| record.sk().starts_with(prefix)),
             "REMOVE" => [SWEEP, GARBAGE].contains(&record.sk()),
             _ => false,
         }
 }
 
-/// Compacts one repo, as far as a run in passing goes, and collects its garbage if that is due.
+/// Compacts one repo, as far as a run in passing goes, and collects its garbage if that is due. What was purged goes first.
 ///
 /// # Errors
-/// As [`Store::compact`] and [`Store::collect`].
+/// As [`Store::erase`], [`Store::compact`] and [`Store::collect`].
 pub async fn repo(store: &Arc<Store>, repo: &RepoId) -> Result<Compaction, store::Error> {
     observe::run_as(env!("CARGO_PKG_NAME"), store.ambient(), Box::pin(tidy(store, repo, false))).await
 }
 
 async fn tidy(store: &Arc<Store>, repo: &RepoId, is_due: bool) -> Result<Compaction, store::Error> {
+    Box::pin(store.erase(repo)).await?;
     let compacted = Box::pin(store.compact(repo, Limits::IN_PASSING)).await?;
     if let Some(collected) = Box::pin(store.collect_if_due(repo, is_due)).await? {
         tracing::info!(%repo, ?collected, "garbage was collected");

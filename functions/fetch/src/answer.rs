@@ -1,13 +1,14 @@
 //! Makes the answer while it is sent.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use common::id::{ObjectId, ObjectKey};
+use common::id::{ObjectId, ObjectKey, RepoId};
 use common::service::AnswerBody;
 use common::store::Store;
+use common::store::purge::Purged;
 use common::store::reader::RecordReader;
 use common::store::view::{LargeObject, ObjectPlace, Place, View};
 use common::streaming::{self, CHUNK, LetGo, Sender};
@@ -38,8 +39,9 @@ struct Answer {
 impl Answer {
     async fn make(&mut self, store: &Arc<Store>, selection: Selection) -> Result<(), Error> {
         let Selection { repo, view, commits, snapshots, objects, cut } = selection;
-        self.encoder.begin(cut.is_some());
         let (sends_objects, had) = (objects.is_some(), objects.map_or_else(Vec::new, |Had(had)| had));
+        let tells_purged = sends_objects && !repo.purged.is_empty();
+        self.encoder.begin(u32::from(cut.is_some()) + u32::from(tells_purged));
         // One reader for all of these, so that the first snapshots are on their way while commits are sent.
         let places: Vec<Place> = [commits.as_slice(), &had, &snapshots].concat();
         let mut records = store.read_places(&repo.id, &view, &places).await?;
@@ -47,7 +49,7 @@ impl Answer {
         self.encoder.begin_list("commits", commits.len())?;
         self.send_records(&mut records, commits.len(), |_| Ok(())).await?;
 
-        let mut objects = Objects::default();
+        let mut objects = Objects { purged: Arc::clone(&repo.purged), ..Objects::default() };
         for _ in &had {
             objects.exclude(&next(&mut records).await?)?;
         }
@@ -61,7 +63,7 @@ impl Answer {
         )
         .await?;
 
-        let Located { packed, large } = objects.locate(&view).await?;
+        let Located { packed, large, purged } = objects.locate(store, &repo.id, &view).await?;
         let places: Vec<Place> = packed.iter().map(|object| object.place).collect();
         let mut records = store.read_places(&repo.id, &view, &places).await?;
         self.encoder.begin_list("objects", packed.len() + large.len())?;
@@ -90,7 +92,7 @@ impl Answer {
         }
         self.encoder.end_list();
 
-        self.encoder.end(&repo.heads, cut.as_deref())?;
+        self.encoder.end(&repo.heads, cut.as_deref(), tells_purged.then_some(&purged))?;
         self.flush(0, &mut records).await
     }
 
@@ -133,6 +135,10 @@ fn too_early() -> Error {
 struct Objects {
     had: HashSet<ObjectKey>,
     wanted: HashMap<ObjectKey, Wanted>,
+    /// What nobody is sent.
+    purged: Arc<Purged>,
+    /// What would be sent otherwise, as manifests spell it.
+    left_out: BTreeSet<ObjectId>,
 }
 
 /// How an object is to be sent: in each spelling that some manifest has, because clients compare ids as text.
@@ -154,6 +160,8 @@ struct Located {
     /// Those in packs in the order of the packs, so that each frame is read once.
     packed: Vec<ToSend<Place>>,
     large: Vec<ToSend<LargeObject>>,
+    /// Those that were purged, and are not sent.
+    purged: BTreeSet<ObjectId>,
 }
 
 impl Objects {
@@ -168,6 +176,10 @@ impl Objects {
         for (path, object) in &snapshot.manifest.entries {
             let key = object.key();
             if self.had.contains(&key) {
+                continue;
+            }
+            if self.purged.has(&key) {
+                self.left_out.insert(object.clone());
                 continue;
             }
             let prefixed = object.as_ref().is_prefixed();
@@ -185,8 +197,13 @@ impl Objects {
     }
 
     /// Where they lie.
-    async fn locate(self, view: &View) -> Result<Located, Error> {
+    async fn locate(mut self, store: &Arc<Store>, repo: &RepoId, view: &View) -> Result<Located, Error> {
         let known = view.objects(self.wanted.keys()).await?;
+        if self.wanted.len() > known.len() {
+            // What was purged since this request began may be in no pack of those that it lists.
+            let purged = store.purged_now(repo).await?;
+            self.wanted.retain(|key, _| known.contains_key(key) || !purged.has(key));
+        }
         let (mut packed, mut large) = (Vec::with_capacity(self.wanted.len()), Vec::new());
         for (key, Wanted { bare, prefixed, path }) in self.wanted {
             let object = known.get(&key);
@@ -201,6 +218,6 @@ impl Objects {
         }
         packed.sort_unstable_by(|a, b| (a.place, &a.id).cmp(&(b.place, &b.id)));
         large.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-        Ok(Located { packed, large })
+        Ok(Located { packed, large, purged: self.left_out })
     }
 }

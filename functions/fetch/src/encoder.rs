@@ -1,5 +1,7 @@
 //! Writes the answer to a fetch piece by piece, in either encoding.
 
+use std::collections::BTreeSet;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use common::id::{CommitId, ObjectId};
@@ -8,7 +10,7 @@ use common::wire::{Encoding, Error, recode};
 use rmp::encode::{ByteBuf, write_array_len, write_bin_len, write_map_len, write_str};
 use serde::Serialize;
 
-/// An answer under way: `{commits, snapshots, objects, branch_heads}`, in this order, and perhaps `cut` behind that.
+/// An answer under way: `{commits, snapshots, objects, branch_heads}`, in this order, and perhaps `cut` and `purged` behind that.
 ///
 /// A list of msgpack begins with its length, so the caller says how long each will be, and keeps its word.
 pub struct Encoder {
@@ -25,11 +27,11 @@ impl Encoder {
         Self { encoding, out: Vec::new(), is_first: true, ungrouped: Vec::new() }
     }
 
-    /// Begins the answer, which will say where history is cut or not.
-    pub fn begin(&mut self, has_cut: bool) {
+    /// Begins the answer, which will have `more` fields behind those that each has.
+    pub fn begin(&mut self, more: u32) {
         match self.encoding {
             Encoding::Json => self.out.push(b'{'),
-            Encoding::Msgpack => self.msgpack(|out| write_map_len(out, 4 + u32::from(has_cut)).map(drop)),
+            Encoding::Msgpack => self.msgpack(|out| write_map_len(out, 4 + more).map(drop)),
         }
     }
 
@@ -143,8 +145,13 @@ impl Encoder {
         }
     }
 
-    /// Ends the answer, with where history is cut if that was said at its beginning.
-    pub fn end(&mut self, heads: &Heads, cut: Option<&[CommitId]>) -> Result<(), Error> {
+    /// Ends the answer, with where history is cut and which objects were purged, if that was said at its beginning.
+    pub fn end(
+        &mut self,
+        heads: &Heads,
+        cut: Option<&[CommitId]>,
+        purged: Option<&BTreeSet<ObjectId>>,
+    ) -> Result<(), Error> {
         self.key("branch_heads")?;
         let heads = self.encoding.encode(heads)?;
         self.out.extend_from_slice(&heads);
@@ -152,6 +159,11 @@ impl Encoder {
             self.key("cut")?;
             let cut = self.encoding.encode(&cut)?;
             self.out.extend_from_slice(&cut);
+        }
+        if let Some(purged) = purged {
+            self.key("purged")?;
+            let purged = self.encoding.encode(purged)?;
+            self.out.extend_from_slice(&purged);
         }
         if self.encoding == Encoding::Json {
             self.out.push(b'}');
@@ -202,7 +214,7 @@ mod tests {
 
     fn answer(encoding: Encoding) -> Vec<u8> {
         let mut encoder = Encoder::new(encoding);
-        encoder.begin(true);
+        encoder.begin(2);
         let record = rmp_serde::to_vec_named(&json!({"commit_id": "c", "n": [1, null, "ü"]})).unwrap();
         encoder.begin_list("commits", 2).unwrap();
         encoder.record(&record).unwrap();
@@ -220,7 +232,13 @@ mod tests {
         }
         encoder.end_object();
         encoder.end_list();
-        encoder.end(&Heads::from([("main".to_owned(), "c".parse().unwrap())]), Some(&["d".parse().unwrap()])).unwrap();
+        encoder
+            .end(
+                &Heads::from([("main".to_owned(), "c".parse().unwrap())]),
+                Some(&["d".parse().unwrap()]),
+                Some(&BTreeSet::from(["e".parse().unwrap()])),
+            )
+            .unwrap();
         encoder.take()
     }
 
@@ -250,7 +268,7 @@ mod tests {
                     {"object_id": x, "path": "p", "content_b64": "eHh4eHh4eHh4"},
                 ],
                 "branch_heads": {"main": "c"},
-                "cut": ["d"],
+                "cut": ["d"], "purged": ["e"],
             })
         );
         let msgpack: Value = rmp_serde::from_slice(&answer(Encoding::Msgpack)).unwrap();

@@ -117,7 +117,7 @@ async fn holding(hub: &Hub, repo: &Repo, view: View, want: &[CommitId]) -> Resul
         return Ok(view);
     }
     // A push may have landed between the two lists, its branch in the one and its pack not in the other.
-    let view = as_asked(hub, hub.store.view_listed_again(&repo.id, &[]).await?);
+    let view = as_asked(hub, hub.store.view_listed_again(&repo.id, &[], &repo.purged).await?);
     let present = view.present_commits(want).await?;
     match want.iter().find(|id| !present.contains(*id)) {
         Some(unknown) => Err(Error::UnknownCommit(unknown.clone())),
@@ -133,7 +133,7 @@ async fn refuse_condemned(hub: &Hub, repo: &Repo, view: &View, want: &[CommitId]
     if kept.len() == repo.packs.len() {
         return Ok(());
     }
-    let kept = as_asked(hub, hub.store.view_of(&repo.id, &kept)).present_commits(want).await?;
+    let kept = as_asked(hub, hub.store.view_of(&repo.id, &kept, &repo.purged)).present_commits(want).await?;
     let condemned: Vec<&CommitId> = want.iter().filter(|id| !kept.contains(*id)).collect();
     if condemned.is_empty() {
         return Ok(());
@@ -178,7 +178,7 @@ async fn select(
     let mut lacking = view.history().difference_within(want, have, depth).await?;
     if !lacking.lost.is_empty() && ids.are_checked() {
         // A list of several pages may have a pack and not the one that it builds upon, which came in behind the reader.
-        view = as_asked(hub, hub.store.view_listed_again(&repo.id, &[]).await?);
+        view = as_asked(hub, hub.store.view_listed_again(&repo.id, &[], &repo.purged).await?);
         lacking = view.history().difference_within(want, have, depth).await?;
     }
     let Lacking { commits, boundary, cut, lost } = lacking;

@@ -44,6 +44,9 @@ async fn object(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let (repo, view) = hub.open_by_id(caller.as_ref(), &repo_id, Need::PACKS).await?;
     let id = call.path_parameter("object_id").unwrap_or_default();
     let id: ObjectId = id.parse().map_err(|reason| Error::invalid("object_id", reason))?;
+    if repo.purged.has(&id.key()) {
+        return Err(Error::ObjectGone(id));
+    }
     // What was only pushed ahead is nobody's to see.
     let known = view.objects([&id.key()]).await?;
     let object = known.get(&id.key()).filter(|object| object.is_reached);

@@ -58,6 +58,10 @@ async fn presign(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> 
                         continue;
                     }
                 }
+                let purged = hub.store.purged(&repo.id, &repo.meta).await?;
+                if let Some(id) = asked.ids.iter().find(|id| purged.has(&ObjectId::key(id))) {
+                    return Err(Error::object_purged(id, None));
+                }
                 hub.store.expect_uploads(&repo.id).await?;
                 for id in asked.ids {
                     // What is no hash can never be proved.

@@ -34,6 +34,9 @@ async fn push_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Er
     })?;
 
     for _ in 0..ATTEMPTS {
+        if let Some(object) = objects.iter().find(|(key, _)| repo.purged.has(key)).map(|(_, object)| object) {
+            return Err(Error::object_purged(&object.object_id, object.path.as_deref()));
+        }
         let present = view.objects(objects.keys()).await?;
         let new: Vec<NewObject<'_>> = objects
             .iter()

@@ -4,8 +4,9 @@
 use std::collections::{HashMap, HashSet};
 
 use common::graph::topological_order;
-use common::id::{BranchName, CommitId, ObjectKey, SnapshotId};
+use common::id::{BranchName, CommitId, ObjectId, ObjectKey, SnapshotId};
 use common::service::{Ids, compute};
+use common::store::purge::Purged;
 use common::store::view::Place;
 use common::table::UNKNOWN_GENERATION;
 use common::wire::commit::Commit;
@@ -35,6 +36,8 @@ pub struct Checked<'a> {
     pub force: bool,
     /// Where the branch has to be, if the pusher says so; none in it if it must not be there.
     expected_head: Option<Option<CommitId>>,
+    /// Objects that the pusher says were purged from the repo. Of those that were, new snapshots may name them.
+    known_as_purged: HashSet<ObjectKey>,
     /// Whether parents and snapshots have to be there.
     ids: Ids,
 }
@@ -84,7 +87,7 @@ struct Connected<'b> {
 /// # Errors
 /// 413 or 422, saying which record is at fault.
 pub fn check(request: PushRequest<'_>, ids: Ids) -> Result<Checked<'_>, Error> {
-    let PushRequest { bundle, branch, force, expected_head } = request;
+    let PushRequest { bundle, branch, force, expected_head, purged } = request;
     let branch = check_branch("branch", &branch)?;
     let heads = bundle.branch_heads.unwrap_or_default().within("branch_heads")?;
     let claimed_head = heads.get(&Text(branch.as_str().into())).and_then(|head| head.as_ref()?.parse().ok());
@@ -93,6 +96,7 @@ pub fn check(request: PushRequest<'_>, ids: Ids) -> Result<Checked<'_>, Error> {
         Some("") => Some(None),
         Some(head) => Some(Some(head.parse().map_err(|reason| Error::invalid("expected_head", reason))?)),
     };
+    let purged = purged.map(|purged| purged.within("purged")).transpose()?.unwrap_or_default();
     let sent_commits = bundle.commits.sent;
     let commits = bundle.commits.within("commits")?;
     let snapshots = bundle.snapshots.within("snapshots")?;
@@ -123,6 +127,7 @@ pub fn check(request: PushRequest<'_>, ids: Ids) -> Result<Checked<'_>, Error> {
         branch,
         force,
         expected_head,
+        known_as_purged: purged.iter().map(ObjectId::key).collect(),
         ids,
     })
 }
@@ -263,6 +268,40 @@ impl Checked<'_> {
         commits.iter().filter_map(|commit| numbers.get(&commit.id)).copied().collect()
     }
 
+    /// Refuses a push that brings an object which was purged from the repo.
+    ///
+    /// # Errors
+    /// 422, naming it.
+    pub fn refuse_purged_objects(&self, purged: &Purged) -> Result<(), Error> {
+        let brought = self.objects.iter().filter(|(key, _)| purged.has(key)).map(|(_, object)| object);
+        match brought.min_by(|a, b| a.object_id.cmp(&b.object_id)) {
+            Some(object) => Err(Error::object_purged(&object.object_id, object.path.as_deref())),
+            None => Ok(()),
+        }
+    }
+
+    /// Forgets what the pusher takes for purged and the repo has not: it is as missing as anything else.
+    pub fn forget_unpurged(&mut self, purged: &Purged) {
+        self.known_as_purged.retain(|key| purged.has(key));
+    }
+
+    /// Refuses a push whose new snapshots name an object that was purged: no clone would get the file. Those that the repo had before
+    /// are as they were.
+    ///
+    /// # Errors
+    /// As [`Self::refuse_purged_objects`].
+    pub fn refuse_purged_names(&self, known: &Known, purged: &Purged) -> Result<(), Error> {
+        let is_new = |id: &SnapshotId| !known.has_snapshot(id) || known.snapshot_ahead(id).is_some();
+        let new = self.snapshots.values().filter(|snapshot| is_new(&snapshot.snapshot_id));
+        let is_refused = |key: &ObjectKey| purged.has(key) && !self.known_as_purged.contains(key);
+        let named = new.flat_map(|snapshot| &snapshot.manifest.entries);
+        let named = named.filter(|(_, object)| !purged.is_empty() && is_refused(&object.key()));
+        match named.min_by(|(path, _), (other, _)| (**path).cmp(&**other)) {
+            Some((path, object)) => Err(Error::object_purged(object, Some(path))),
+            None => Ok(()),
+        }
+    }
+
     /// The objects that the bundle's snapshots name and that are neither in it nor in the repo.
     pub fn absent_objects(&self, known: &Known) -> HashSet<ObjectKey> {
         let named = self.snapshots.values().flat_map(|snapshot| &snapshot.manifest.entries);
@@ -353,9 +392,9 @@ impl Checked<'_> {
         Ok(Connected { snapshots: stored, reached_snapshots, named })
     }
 
-    /// Whether an object is in the bundle or in the repo.
+    /// Whether an object is in the bundle or in the repo, or missed by nobody.
     pub fn has_object(&self, known: &Known, key: &ObjectKey) -> bool {
-        self.objects.contains_key(key) || known.has_object(key)
+        self.objects.contains_key(key) || known.has_object(key) || self.known_as_purged.contains(key)
     }
 
     /// The commit that the bundle is about, by the contract's rules.

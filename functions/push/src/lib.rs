@@ -59,12 +59,15 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
         if is_new {
             check_beside(&bundle.branch, repo.heads.keys().map(String::as_str))?;
         }
+        bundle.refuse_purged_objects(&repo.purged)?;
+        bundle.forget_unpurged(&repo.purged);
         let Some((view, known)) = look_up(hub, repo, view, &bundle).await? else {
             // A push that began before they were condemned has moved the branch to what they hold.
             hub.store.revive(&repo.id, &repo.condemned).await?;
             opened = hub.open_for_push(&caller, &target, NEED).await?;
             continue;
         };
+        bundle.refuse_purged_names(&known, &repo.purged)?;
         if repo.has_uploads && !has_taken {
             has_taken = true;
             let absent = bundle.absent_objects(&known);
@@ -91,7 +94,7 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
             // upon that one, in front. So nothing is refused by the first list.
             Err(_) if !has_listed_again => {
                 has_listed_again = true;
-                opened.1 = hub.store.view_listed_again(&opened.0.id, &opened.0.condemned).await?;
+                opened.1 = hub.store.view_listed_again(&opened.0.id, &opened.0.condemned, &opened.0.purged).await?;
                 continue;
             }
             Err(refusal) => return Err(refusal),
@@ -239,7 +242,7 @@ async fn look_up(
     let Some(head) = head.filter(|head| !known.has_commit(head)) else {
         return Ok(Some((view.clone(), known)));
     };
-    let view = hub.store.view_listed_again(&repo.id, &repo.condemned).await?;
+    let view = hub.store.view_listed_again(&repo.id, &repo.condemned, &repo.purged).await?;
     let known = Known::of(hub, repo, &view, bundle).await?;
     if known.has_commit(head) {
         return Ok(Some((view, known)));
@@ -298,7 +301,7 @@ async fn needs_condemned(hub: &Hub, repo: &Destination, reliable: &Seen, bundle:
     if repo.condemned.is_empty() {
         return Ok(false);
     }
-    let view = hub.store.view_listed_again(&repo.id, &[]).await?;
+    let view = hub.store.view_listed_again(&repo.id, &[], &repo.purged).await?;
     let known = Known::of(hub, repo, &view, bundle).await?;
     let mut readable = Seen::of(hub, repo, &view, known, bundle).await?;
     let foundations: Vec<CommitId> = readable.reach.foundations.iter().cloned().collect();

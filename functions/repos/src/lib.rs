@@ -1,11 +1,13 @@
 //! Repos themselves: `POST /api/repos` makes one under the handle of the token's user, `PATCH /api/repos/{owner}/{slug}` changes
-//! what is said of one and who may know of it, `DELETE /api/repos/{owner}/{slug}/branches/{branch}` deletes a branch.
+//! what is said of one and who may know of it, `DELETE /api/repos/{owner}/{slug}/branches/{branch}` deletes a branch,
+//! `POST /api/repos/{owner}/{slug}/purge` keeps objects from everybody.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
 mod branch;
 mod change;
+mod purge;
 
 use common::Hub;
 use common::id::Slug;
@@ -27,6 +29,8 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
         match *call.method() {
             Method::PATCH => change::change(hub, &call).await,
             Method::DELETE => branch::delete(hub, &call).await,
+            Method::GET => purge::list(hub, &call).await,
+            _ if call.path().ends_with("/purge") => purge::purge(hub, &call).await,
             // `muse domains publish`, which would otherwise be told nothing that a person understands.
             _ if call.path().ends_with("/api/v1/domains") => Err(Error::NoDomains),
             _ => create(hub, &call).await,

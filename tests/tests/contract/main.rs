@@ -30,6 +30,7 @@ mod observe;
 mod owning;
 mod presign;
 mod proxy;
+mod purge;
 mod push;
 mod races;
 mod references;

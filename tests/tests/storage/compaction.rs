@@ -712,7 +712,7 @@ async fn the_function_compacts_each_repo_of_a_batch_and_names_those_that_failed(
     let failed: Vec<&str> = answer.failures.iter().map(|failure| failure.sequence_number.as_str()).collect();
     assert_eq!(failed, ["sequence-1"]);
     let reads = |repo: &str, calls: &[Call]| {
-        calls.iter().filter(|call| call.name == "Query PACK#" && call.key == format!("REPO#{repo}")).count()
+        calls.iter().filter(|call| call.name == "Query RETIRED#" && call.key == format!("REPO#{repo}")).count()
     };
     let calls = process.tap.take();
     assert_eq!([good, damaged, better].map(|repo| reads(repo, &calls)), [1, 1, 1], "each once");

@@ -350,8 +350,8 @@ async fn calls_of(cloud: &Cloud, phase: Phase) -> Vec<Call> {
         "Query TAG#",
     ]);
     expected.extend(match phase {
-        Phase::Condemn => vec!["GetItem COLLECTED", "PutItem GARBAGE", "TransactWriteItems 6"],
-        Phase::Drop => vec!["DeleteItem GARBAGE", "TransactWriteItems 4"],
+        Phase::Condemn => vec!["GetItem COLLECTED", "GetItem META", "PutItem GARBAGE", "TransactWriteItems 6"],
+        Phase::Drop => vec!["DeleteItem GARBAGE", "GetItem META", "TransactWriteItems 4"],
     });
     assert_eq!(kinds, expected, "{phase:?}");
     calls

@@ -28,6 +28,7 @@ mod observe;
 mod outages;
 mod privacy;
 mod process;
+mod purge;
 mod races;
 mod replay;
 mod scripts;

@@ -16,6 +16,7 @@ use common::store::account::Claim;
 use common::store::compact::{Compaction, Limits};
 use common::store::garbage::{self, Collection};
 use common::store::items::Visibility;
+use common::store::purge::Erased;
 use common::store::repo::Need;
 use common::store::{Error, Store};
 use http::{Method, Response};
@@ -291,6 +292,37 @@ impl Process {
         let repo = observe::run_as("none", self.hub.store.ambient(), find).await?.expect("a repo");
         let run = Box::pin(self.hub.store.collect(&repo.id, limits));
         observe::run_as("compact", self.hub.store.ambient(), run).await
+    }
+
+    /// Erases what was purged from a repo.
+    pub async fn erase(&self, slug: &str) -> Result<Option<Erased>, Error> {
+        let (owner, name) = (OWNER.parse().unwrap(), slug.parse().unwrap());
+        let find = Box::pin(self.hub.store.find_repo(&owner, &name, Need::NOTHING));
+        let repo = observe::run_as("none", self.hub.store.ambient(), find).await?.expect("a repo");
+        let run = Box::pin(self.hub.store.erase(&repo.id));
+        observe::run_as("compact", self.hub.store.ambient(), run).await
+    }
+
+    /// `POST /api/repos/{owner}/{slug}/purge`
+    pub async fn purge<I: AsRef<str>>(&self, slug: &str, ids: &[I]) -> Answer {
+        let ids: Vec<&str> = ids.iter().map(AsRef::as_ref).collect();
+        let body = json!({"objects": ids, "reason": "it leaked"});
+        self.post_as(USER, slug, &format!("/api/repos/{OWNER}/{slug}/purge"), &body).await
+    }
+
+    /// What `GET` of the same says.
+    pub async fn purged(&self, slug: &str) -> Value {
+        let request = http::Request::get(format!("/api/repos/{OWNER}/{slug}/purge"));
+        let answer = self.send(Function::Repos, USER, request, &[("slug", slug)], Vec::new()).await;
+        answer.expect("a whole answer").expect(200)
+    }
+
+    /// A POST of JSON about a repo to this path of `functions/repos`, which looks at it.
+    pub async fn post_as(&self, user: &str, slug: &str, path: &str, body: &Value) -> Answer {
+        let encoding = Encoding::Json;
+        let request = http::Request::post(path).header("content-type", encoding.content_type());
+        let sent = self.send(Function::Repos, user, request, &[("slug", slug)], encoding.encode(body)).await;
+        sent.expect("a whole answer")
     }
 
     /// `POST /api/repos`

@@ -111,7 +111,10 @@ impl Store {
             let chosen = tables.get(range.clone()).unwrap_or_default();
             let next = |end: usize| tables.get(end).map(|(next, _)| *next);
             let (range, name, summary) = if packs.is_some() {
-                let (written, merged) = Box::pin(merge::merge(self, repo, chosen)).await?;
+                let merged = Box::pin(merge::merge(self, repo, chosen)).await;
+                let Some((written, merged)) = self.unless_replaced(repo, chosen, merged).await? else {
+                    break;
+                };
                 let range = range.start..range.start + merged;
                 let name = self.name_behind(repo, last(&tables, range.end), next(range.end))?;
                 let summary = written.summary;
@@ -119,7 +122,10 @@ impl Store {
                 (range, name, summary)
             } else {
                 let name = self.name_behind(repo, last(&tables, range.end), next(range.end))?;
-                let summary = Box::pin(self.write_index(repo, name, chosen)).await?;
+                let written = Box::pin(self.write_index(repo, name, chosen)).await;
+                let Some(summary) = self.unless_replaced(repo, chosen, written).await? else {
+                    break;
+                };
                 (range, name, summary)
             };
             let inputs = tables.get(range.clone()).unwrap_or_default();
@@ -153,6 +159,30 @@ impl Store {
             done.retired = done.retired.saturating_sub(swept.packs);
         }
         Ok(done)
+    }
+}
+
+impl Store {
+    /// What was made of these, or nothing if one of them is listed no more and so may be deleted: a purge deletes at once.
+    async fn unless_replaced<T>(
+        &self,
+        repo: &RepoId,
+        inputs: &[(PackId, PackSummary)],
+        made: Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        match made {
+            Err(error) if error.is_damage() && self.was_replaced(repo, inputs).await? => {
+                tracing::info!(%repo, "what was to be merged was written again meanwhile");
+                Ok(None)
+            }
+            made => made.map(Some),
+        }
+    }
+
+    /// Whether one of these packs and indexes is listed no more.
+    pub(super) async fn was_replaced(&self, repo: &RepoId, tables: &[(PackId, PackSummary)]) -> Result<bool, Error> {
+        let listed = self.tables(repo).await?;
+        Ok(tables.iter().any(|(table, _)| listed.iter().all(|(name, _)| name != table)))
     }
 }
 

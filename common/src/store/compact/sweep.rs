@@ -36,7 +36,7 @@ pub(super) struct Swept {
 
 impl Store {
     /// The packs of a repo that were merged and are still in S3.
-    pub(super) async fn retired(&self, repo: &RepoId) -> Result<Vec<(String, RetiredItem)>, Error> {
+    pub(in crate::store) async fn retired(&self, repo: &RepoId) -> Result<Vec<(String, RetiredItem)>, Error> {
         self.query(repo, RETIRED_PREFIX, MAX_PACKS).await
     }
 

@@ -19,9 +19,18 @@ use crate::store::{Error, Store};
 use crate::wire::limits::MAX_PACKS;
 
 /// Packs of an index that are written again at once: the transaction has an item for each of them, and some more.
-const REWRITTEN_AT_ONCE: usize = 60;
+pub(in crate::store) const REWRITTEN_AT_ONCE: usize = 60;
 /// Records that are garbage in those, or in one of them: their keys are in memory.
 const GARBAGE_AT_ONCE: u64 = 500_000;
+
+/// What becomes of what goes out of packs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) enum Rest {
+    /// It goes into packs that are condemned.
+    Condemned,
+    /// It is written nowhere.
+    Dropped,
+}
 
 /// Packs with garbage, the newest first.
 type Shares = Vec<(u32, Share)>;
@@ -87,7 +96,8 @@ impl Store {
             let condemned = std::mem::replace(&mut shares, rest);
             let garbage = reach.garbage_of(&condemned.iter().map(|(number, _)| *number).collect()).await?;
             let also = vec![self.note_collected(repo, kept_since).await?];
-            if self.rewrite(repo, &listing, index, &rewritten, &garbage, also).await? == Outcome::Conflict {
+            let rest = Rest::Condemned;
+            if self.rewrite(repo, &listing, index, &rewritten, &garbage, rest, also).await? == Outcome::Conflict {
                 tracing::info!(%repo, "these packs were merged meanwhile");
                 return Ok(Some(AGAIN));
             }
@@ -103,27 +113,32 @@ impl Store {
         Ok(later.then_some(limits.retention))
     }
 
-    /// Writes packs again without what is garbage, which goes into packs that are condemned. They are one that is listed, or
-    /// several of an index, which gives way to another.
-    async fn rewrite(
+    /// Writes packs again without what is garbage, which goes into packs that are condemned, or nowhere. They are one that is
+    /// listed, or several of an index, which gives way to another.
+    #[expect(clippy::too_many_arguments, reason = "what is written again, where it is listed, and what becomes of it")]
+    pub(in crate::store) async fn rewrite(
         &self,
         repo: &RepoId,
         listing: &Listing,
         index: Option<&Index>,
         packs: &[(PackId, PackSummary)],
         garbage: &Garbage,
+        rest: Rest,
         also: Vec<TransactWriteItem>,
     ) -> Result<Outcome, Error> {
         let now = self.ambient.now_ms();
         let (mut kept, mut condemned) = (BTreeMap::new(), Vec::new());
         for (pack, summary) in packs.iter().copied() {
-            let (without, mut of_garbage) = Box::pin(split(self, repo, (pack, summary), garbage)).await?;
+            let (mut without, mut of_garbage) = Box::pin(split(self, repo, (pack, summary), garbage)).await?;
+            without.summary.condemned_at = summary.condemned_at;
             of_garbage.summary.condemned_at = Some(now);
             // Behind it and before the next, as a merged pack is.
             let name = self.name_behind(repo, pack, listing.next(pack))?;
             kept.insert(pack, (name, without.summary));
             self.store_pack_as(name, repo, without).await?;
-            condemned.push(of_garbage);
+            if rest == Rest::Condemned {
+                condemned.push(of_garbage);
+            }
         }
         let (inputs, mut outputs) = match index {
             None => (packs.to_vec(), kept.values().copied().collect()),

@@ -234,6 +234,8 @@ impl<'s> Reach<'s> {
         repo: &RepoId,
         most: u64,
     ) -> Result<Result<(), PutOff>, Error> {
+        // Manifests name it for ever, and it is missed by nobody.
+        let purged = store.purged_now(repo).await?;
         let kept = &self.snapshots.own | &self.snapshots.needed;
         let mut bytes = 0_u64;
         let mut records = self.survey.records(Section::Snapshots).await?;
@@ -254,7 +256,7 @@ impl<'s> Reach<'s> {
                 let snapshot: Snapshot<'_> =
                     rmp_serde::from_slice(&manifest).map_err(|error| Error::Damaged(format!("a snapshot: {error}")))?;
                 let objects = snapshot.manifest.entries.iter().map(|(_, object)| object.key());
-                keys.extend(objects.map(|key| Key::of(key.as_ref())));
+                keys.extend(objects.filter(|key| !purged.has(key)).map(|key| Key::of(key.as_ref())));
                 if keys.len() >= AT_ONCE && !self.find_objects(&mut keys).await? {
                     return Ok(Err(PutOff::Incomplete));
                 }

@@ -17,7 +17,7 @@
 //! What the first phase does is never wrong, only more or less useful: nothing is lost by being condemned. Where a commit, a
 //! snapshot or an object is missing, neither phase does anything, for then nobody knows what is reached.
 
-mod condemn;
+pub(super) mod condemn;
 mod mark;
 mod sweep;
 
@@ -120,6 +120,11 @@ pub(super) struct Garbage {
 }
 
 impl Garbage {
+    /// Nothing but these objects.
+    pub(super) fn of_objects(objects: HashSet<table::Key>) -> Self {
+        Self { objects, ..Self::default() }
+    }
+
     pub(super) fn has_commit(&self, id: &CommitId) -> bool {
         self.commits.contains(&table::Key::of(id.as_ref()))
     }

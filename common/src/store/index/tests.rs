@@ -132,7 +132,7 @@ pub(in crate::store) async fn merged(
 
 fn view(bucket: &Arc<Bucket>, tables: &[(PackId, PackSummary)]) -> View {
     let listed = tables.iter().map(|(table, summary)| Listed::of(*table, summary)).collect();
-    View::new(Arc::clone(bucket), RepoId::from(PackId::from_parts(0, 0)), listed)
+    View::new(Arc::clone(bucket), RepoId::from(PackId::from_parts(0, 0)), listed, Arc::default())
 }
 
 /// Where a record lies, whatever table says so.

@@ -1,0 +1,80 @@
+//! `POST /api/repos/{owner}/{slug}/purge` and `GET` of the same
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::Hub;
+use common::id::{ObjectId, ObjectKey};
+use common::service::{AnswerBody, Call};
+use common::store::change::Outcome;
+use common::store::items::{PurgeItem, PurgedItem};
+use common::store::repo::{Need, Repo};
+use common::wire::Error;
+use common::wire::limits::{MAX_PURGE_REASON, MAX_PURGED};
+use common::wire::request::{PurgeRequest, PurgeResponse, PurgedObject};
+use lambda_http::Response;
+use lambda_http::http::StatusCode;
+
+/// How often something else may be purged while this is about to.
+const ATTEMPTS: usize = 20;
+const OWNERS_ONLY: &str = "purge objects and see what was purged";
+
+/// Keeps objects from everybody from now on, and has their bytes erased. They need not be there: a push that brings one later is
+/// refused then.
+pub async fn purge(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+    let caller = call.user(hub).await?;
+    let target = call.target()?;
+    for _ in 0..ATTEMPTS {
+        let repo = hub.open_for_reading(Some(&caller), &target, Need::NOTHING).await?;
+        if !repo.is_owned_by(&caller.user_id) {
+            return Err(Error::NotOwner(OWNERS_ONLY));
+        }
+        let PurgeRequest { objects, reason } = call.decode()?;
+        let asked = objects.within("objects")?;
+        if asked.is_empty() {
+            return Err(Error::invalid("objects", "it names none: send the ids of the objects"));
+        }
+        let reason = reason.as_deref().unwrap_or_default();
+        Error::check_text("reason", reason, MAX_PURGE_REASON)?;
+        let before = hub.store.purged(&repo.id, &repo.meta).await?;
+        let new: BTreeSet<ObjectKey> = asked.iter().map(ObjectId::key).filter(|key| !before.has(key)).collect();
+        Error::check_count("purged objects of one repository", before.len() + new.len(), MAX_PURGED)?;
+        let is_done = new.is_empty()
+            || hub.store.mark_purged(&repo.id, &repo.meta, &new, reason, &caller.user_id).await? == Outcome::Landed;
+        if is_done {
+            return tell(hub, call, &repo, Some(&asked)).await;
+        }
+    }
+    Err(Error::Unavailable("other objects were being purged".into()))
+}
+
+/// What was purged, and whether its bytes are gone.
+pub async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+    let caller = call.user(hub).await?;
+    let repo = hub.open_for_reading(Some(&caller), &call.target()?, Need::NOTHING).await?;
+    if !repo.is_owned_by(&caller.user_id) {
+        return Err(Error::NotOwner(OWNERS_ONLY));
+    }
+    tell(hub, call, &repo, None).await
+}
+
+/// Answers with what was purged of what was asked for, or with all of it.
+async fn tell(hub: &Hub, call: &Call, repo: &Repo, asked: Option<&[ObjectId]>) -> Result<Response<AnswerBody>, Error> {
+    let under_way = hub.store.purge_under_way(&repo.id).await?;
+    let purged: BTreeMap<ObjectKey, PurgedItem> = hub.store.list_purged(&repo.id).await?;
+    let object = |object_id: ObjectId, PurgedItem { at, by, reason }: PurgedItem| PurgedObject {
+        object_id,
+        purged_at: at,
+        purged_by: by,
+        reason,
+    };
+    let purged = match asked {
+        Some(asked) => asked.iter().filter_map(|id| Some(object(id.clone(), purged.get(&id.key())?.clone()))).collect(),
+        None => purged.into_iter().map(|(key, item)| object(key.spelled(false), item)).collect(),
+    };
+    let bytes = match under_way {
+        Some(PurgeItem { erased_at: None, .. }) => "being_erased",
+        Some(_) => "erased",
+        None => "gone",
+    };
+    call.respond(StatusCode::OK, &PurgeResponse { purged, bytes })
+}
