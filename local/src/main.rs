@@ -3,6 +3,7 @@
 mod fsck;
 mod moving;
 mod owning;
+mod purging;
 mod stats;
 
 use std::error::Error;
@@ -95,6 +96,11 @@ enum Command {
     /// Change what a repository is: its default branch, who may read it
     #[command(subcommand)]
     Repo(owning::Repo),
+    /// Keep an object that has leaked from everybody, and erase its bytes; it cannot be taken back
+    ///
+    /// From then on nobody is served it, clones leave the file out, and a push that brings it is refused. Of the stores at hand the
+    /// bytes are erased before the command ends; a hub at a URL does it by itself. The history names it still, and nothing else of it.
+    Purge(purging::Purge),
     #[command(flatten)]
     Moving(moving::Moving),
 }
@@ -288,6 +294,7 @@ async fn command() -> ExitCode {
         Command::Proxy(arguments) => pass_on(arguments).await,
         Command::Branch(command) => owning::branch(command).await,
         Command::Repo(command) => owning::repo(command).await,
+        Command::Purge(arguments) => purging::run(arguments).await,
         Command::Moving(command) => moving::run(command).await,
     };
     match done {

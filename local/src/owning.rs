@@ -10,7 +10,7 @@ use local::transfer::remote::{Address, Remote};
 use crate::moving::{AtHand, remote};
 
 /// The variable that the token for a hub elsewhere is in: an argument would be seen by every user of the machine.
-const TOKEN: &str = "MUSEHUB_TOKEN";
+pub const TOKEN: &str = "MUSEHUB_TOKEN";
 
 #[derive(Subcommand)]
 pub enum Branch {

@@ -339,6 +339,43 @@ fn a_repo_goes_into_a_file_and_out_of_it_and_a_hub_into_a_folder_and_out_of_it()
 }
 
 #[test]
+fn what_leaked_is_purged_at_a_hub_and_in_a_folder_and_its_backup() {
+    const MELODY: &str = "cc803204dc5a58b1a741b95477a6e4e780284da6dc22fb1954dc5830a15cbf16";
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let mut hub = Hub::in_folder(Path::new(&at("hub")));
+    let token = hub.word_after("--token ").to_owned();
+    let url = format!("{}/dev/song", hub.word_after("The hub is at "));
+    assert!(hub.request("POST", "/dev/song/push", &token, FIRST_TAKE).starts_with("HTTP/1.1 200 "));
+    printed(&run(&["backup", &at("backup"), "--data", &at("hub")]));
+
+    let other = "0".repeat(64);
+    let ask = |id: &str| command(&["purge", &url, "--object", id]).env("MUSEHUB_TOKEN", &token).output().unwrap();
+    let said = printed(&ask(&other));
+    assert!(said.contains(&format!("{url}: {other} is purged since ")), "{said}");
+    let nowhere = command(&["purge", &url, "--object", MELODY, "--backup", &at("backup")]).output().unwrap();
+    assert!(complaint(&nowhere).contains("owner/slug for --backup"), "{}", complaint(&nowhere));
+    hub.signal("-INT");
+    assert!(hub.process.wait().unwrap().success());
+
+    let purge = ["purge", "dev/song", "--object", MELODY, "--reason", "a key", "--backup", &at("backup")];
+    let said = printed(&run(&[&purge[..], &["--data", &at("hub")]].concat()));
+    assert!(said.contains(&format!("dev/song: {MELODY} is purged since ")), "{said}");
+    assert!(said.contains("1 packs written again without it, 1 files deleted from the storage\n"), "{said}");
+    assert!(said.contains("backed up once more; the 1 files that held it are deleted there.\n"), "{said}");
+    let again = printed(&run(&[&purge[..], &["--data", &at("hub")]].concat()));
+    assert!(again.contains("0 packs written again without it, 0 files deleted from the storage\n"), "{again}");
+    assert!(again.contains("no file of the backup holds it.\n"), "{again}");
+    let checked = printed(&run(&["fsck", "dev/song", "--deep", "--data", &at("hub")]));
+    assert!(checked.contains(&format!("the object {MELODY} was purged by user-dev at ")), "{checked}");
+    assert!(checked.contains(": a key"), "{checked}");
+
+    let hub = Hub::in_folder(Path::new(&at("hub")));
+    let refused = hub.request("POST", "/dev/song/push", &token, FIRST_TAKE);
+    assert!(refused.starts_with("HTTP/1.1 422 ") && refused.contains("object_purged"), "{refused}");
+}
+
+#[test]
 fn what_cannot_be_moved_is_said_in_a_sentence() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();

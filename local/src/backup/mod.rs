@@ -20,9 +20,11 @@
 //! releases are read first, then its list of packs, and then the packs are copied: all that is named is there. A repo is in
 //! the backup whole or, if it was made meanwhile, not at all. Uploads under way are left out.
 //!
+//! - [`mod@holding`] says which files hold an object that was purged.
 //! - [`save`] makes a backup, [`mod@restore`] makes a hub of it, [`item`] is the form of an item.
 
 pub mod folder;
+pub mod holding;
 pub mod item;
 pub mod restore;
 pub mod save;

@@ -16,6 +16,9 @@ const MAX_RECORD: usize = 256 << 20;
 /// Bytes of an object that are handed on at once.
 const PIECE: usize = 256 << 10;
 
+/// Fields that each answer has.
+const FIELDS: u64 = 4;
+
 /// An answer under way: `{commits, snapshots, objects, branch_heads}`, in this order, in msgpack.
 pub(super) struct Fetching<'a> {
     remote: &'a Remote,
@@ -24,6 +27,8 @@ pub(super) struct Fetching<'a> {
     /// Bytes of the current object's content that did not come yet, and its fields behind that.
     content_left: u64,
     fields_left: u64,
+    /// Fields of the answer behind those that each has.
+    more_fields: u64,
 }
 
 /// An object on its way.
@@ -50,8 +55,9 @@ impl<'a> Fetching<'a> {
             return Err(Error::Refused(format!("{remote} answers a fetch in JSON, and this reads msgpack alone")));
         }
         let body = answer.into_body();
-        let mut fetching = Self { remote, body, arrived: BytesMut::new(), content_left: 0, fields_left: 0 };
-        fetching.length_of_map().await?;
+        let (arrived, content_left, fields_left) = (BytesMut::new(), 0, 0);
+        let mut fetching = Self { remote, body, arrived, content_left, fields_left, more_fields: 0 };
+        fetching.more_fields = fetching.length_of_map().await?.saturating_sub(FIELDS);
         Ok(fetching)
     }
 
@@ -129,14 +135,22 @@ impl<'a> Fetching<'a> {
         Ok(Some(self.arrived.split_to(length).freeze()))
     }
 
-    /// Reads to the end, which says that the answer was all there.
-    pub(super) async fn finish(mut self) -> Result<(), Error> {
+    /// Reads to the end, which says that the answer was all there. The objects that would be in it had they not been purged.
+    pub(super) async fn finish(mut self) -> Result<Vec<ObjectId>, Error> {
         self.end_object().await?;
         let key: String = self.value().await?;
         if key != "branch_heads" {
             return Err(self.not_understood("it has no branch_heads at its end"));
         }
-        self.record().await.map(drop)
+        self.record().await?;
+        let mut purged = Vec::new();
+        for _ in 0..self.more_fields {
+            match self.value::<String>().await?.as_str() {
+                "purged" => purged = self.value().await?,
+                _ => drop(self.record().await?),
+            }
+        }
+        Ok(purged)
     }
 
     async fn end_object(&mut self) -> Result<(), Error> {

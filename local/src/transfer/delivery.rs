@@ -6,17 +6,18 @@
 //! whoever looks sees an older state of it and never half of one. What is delivered stays delivered: when it breaks off,
 //! doing it all again sends what is missing.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
 use common::id::{CommitId, ObjectId, ObjectKey, SnapshotId};
 use common::wire::commit::Commit;
-use common::wire::limits::{MAX_FILTER_OBJECTS, MAX_INLINE_OBJECT, MAX_OBJECTS};
+use common::wire::limits::{MAX_FILTER_OBJECTS, MAX_INLINE_OBJECT, MAX_OBJECTS, MAX_PURGED_AT_ONCE};
 use common::wire::record::Snapshot;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::asking;
+use super::owning::purge;
 use super::post::{self, SmallObject};
 use super::remote::{Endpoint, Remote, flowing};
 use super::source::Destination;
@@ -29,6 +30,8 @@ const PUSH_COMMITS: usize = 5_000;
 const PUSH_BYTES: usize = 32 << 20;
 /// Bytes of snapshots that wait for a commit to name them.
 const MAX_WAITING: usize = 512 << 20;
+/// Why an object is purged that comes from where it was.
+const PURGED_AT_SOURCE: &str = "it was purged where the repository comes from";
 /// Tags in one request.
 const TAGS: usize = 1_000;
 
@@ -54,6 +57,8 @@ pub struct Delivery<'a> {
     lacking: HashMap<ObjectKey, Box<str>>,
     /// The same, before the hub was asked.
     unasked: HashMap<ObjectKey, Box<str>>,
+    /// Those that were purged, there too.
+    purged: BTreeSet<ObjectKey>,
     objects: Vec<SmallObject>,
     objects_bytes: u64,
     /// Snapshots that no commit has named yet.
@@ -106,6 +111,7 @@ impl<'a> Delivery<'a> {
             there: HashSet::new(),
             lacking: HashMap::new(),
             unasked: HashMap::new(),
+            purged: BTreeSet::new(),
             objects: Vec::new(),
             objects_bytes: 0,
             waiting: HashMap::new(),
@@ -193,7 +199,7 @@ impl<'a> Delivery<'a> {
         snapshots: &[Bytes],
         force: bool,
     ) -> Result<(), Error> {
-        let body = post::push(branch, head, commits, snapshots, force)?;
+        let body = post::push(branch, head, commits, snapshots, &self.purged, force)?;
         self.to.send(Endpoint::Push, body).await.map(drop)
     }
 
@@ -326,6 +332,21 @@ impl Destination for Delivery<'_> {
         self.there.insert(key);
         self.sent.objects += 1;
         self.sent.bytes += size;
+        Ok(())
+    }
+
+    async fn purged(&mut self, objects: &[ObjectId]) -> Result<(), Error> {
+        let new: Vec<ObjectId> = objects.iter().filter(|id| self.purged.insert(id.key())).cloned().collect();
+        for some in new.chunks(MAX_PURGED_AT_ONCE) {
+            // What has leaked is not to be taken here either; and only so may snapshots name what is not there.
+            purge(self.to, some, PURGED_AT_SOURCE).await?;
+        }
+        for id in new {
+            let key = id.key();
+            self.unasked.remove(&key);
+            self.lacking.remove(&key);
+            self.there.insert(key);
+        }
         Ok(())
     }
 

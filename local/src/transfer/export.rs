@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use common::Hub;
-use common::id::{CommitId, ObjectKey, Slug, SnapshotId};
+use common::id::{CommitId, ObjectId, ObjectKey, Slug, SnapshotId};
 use common::service::{Ids, Target, compute};
 use common::store::repo::{Need, Repo};
 use common::store::view::{Commit, ObjectPlace, Place, View};
@@ -75,27 +75,33 @@ pub async fn export(
 
     let (repo, current) = read_names(hub, target, &owner).await?;
     let (id, user) = (repo.id.clone(), owner.as_str());
+    let listed: Vec<ObjectId>;
     let names = match had.contents.take() {
         Some(begun) if begun.repo.repo_id != id.as_str() => {
             let part = part_of(path);
             let part = part.display();
             return Err(Error::Refused(format!("{part} is of another repository of this name: delete it")));
         }
-        Some(begun) => Names {
-            domain: begun.repo.domain,
-            default_branch: begun.repo.default_branch,
-            heads: begun.branches,
-            tags: begun.tags,
-            releases: std::mem::take(&mut had.releases),
-        },
+        Some(begun) => {
+            listed = begun.purged;
+            Names {
+                domain: begun.repo.domain,
+                default_branch: begun.repo.default_branch,
+                heads: begun.branches,
+                tags: begun.tags,
+                releases: std::mem::take(&mut had.releases),
+            }
+        }
         None => {
-            let contents = describe(hub, &repo, &current);
+            let purged = hub.store.list_purged(&repo.id).await?.into_keys().map(|key| key.spelled(false)).collect();
+            let contents = describe(hub, &repo, &current, purged);
             file.entry(&Name::Readme, README.as_bytes())?;
             let json = serde_json::to_vec_pretty(&contents).map_err(wire::Error::internal)?;
             file.entry(&Name::Repo, &json)?;
             for (position, release) in current.releases.iter().enumerate() {
                 file.entry(&Name::Release(position + 1), &release.record)?;
             }
+            listed = contents.purged;
             current
         }
     };
@@ -103,6 +109,13 @@ pub async fn export(
     // After the names, so that all that they name is in it.
     let found = hub.store.repo(&id, Some(user), Need::HISTORY).await?;
     let view = hub.store.view(&found.ok_or_else(|| missing(target))?);
+    if view.purged().len() > listed.len() {
+        let part = part_of(path);
+        let part = part.display();
+        return Err(Error::Refused(format!(
+            "objects were purged since the export began: delete {part}, and export again"
+        )));
+    }
     let mut export = Export { hub, repo: &id, view: &view, file, had, progress };
     for step in export.steps(&names).await? {
         export.step(&step).await?;
@@ -146,7 +159,7 @@ async fn read_names(hub: &Hub, target: &Target, user: &str) -> Result<(Repo, Nam
     Ok((repo, names))
 }
 
-fn describe(hub: &Hub, repo: &Repo, names: &Names) -> Contents {
+fn describe(hub: &Hub, repo: &Repo, names: &Names, purged: Vec<ObjectId>) -> Contents {
     let meta = &repo.meta;
     Contents {
         format: FORMAT.to_owned(),
@@ -167,6 +180,7 @@ fn describe(hub: &Hub, repo: &Repo, names: &Names) -> Contents {
         branches: names.heads.clone(),
         tags: names.tags.clone(),
         releases: names.releases.len(),
+        purged,
     }
 }
 
@@ -309,7 +323,7 @@ impl Export<'_> {
                 .map_err(|error| Error::Damaged(format!("a snapshot cannot be read: {error}")))?;
             for (_, object) in &snapshot.manifest.entries {
                 let key = object.key();
-                if !self.had.objects.contains(&key) {
+                if !self.had.objects.contains(&key) && !self.view.purged().has(&key) {
                     wanted.insert(key);
                 }
             }

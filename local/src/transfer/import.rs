@@ -85,6 +85,7 @@ pub async fn import(
     let heads = before.heads.clone();
     progress.set_position(0);
     let mut delivery = Delivery::new(to, names, before, commits, false, progress);
+    delivery.purged(&contents.purged).await?;
     if known.len() < commits.len() {
         send(path, &mut delivery, &known).await?;
     }

@@ -1,6 +1,7 @@
 //! What the owner of a repo changes of it.
 
 use bytes::Bytes;
+use common::id::ObjectId;
 use serde::{Deserialize, Serialize};
 
 use super::remote::{Endpoint, Remote};
@@ -43,6 +44,35 @@ pub struct Changed {
 /// When the hub does not.
 pub async fn change(remote: &Remote, changes: &Changes) -> Result<Changed, Error> {
     remote.ask(Endpoint::Settings, post::body(changes)?).await
+}
+
+/// What a hub says that it has purged.
+#[derive(Debug, Deserialize)]
+pub struct Purged {
+    /// The objects that were named.
+    pub purged: Vec<PurgedObject>,
+}
+
+/// An object that was purged.
+#[derive(Debug, Deserialize)]
+pub struct PurgedObject {
+    /// The object.
+    pub object_id: ObjectId,
+    /// When. ISO 8601.
+    pub purged_at: String,
+}
+
+/// Purges objects.
+///
+/// # Errors
+/// When the hub does not.
+pub async fn purge(remote: &Remote, objects: &[ObjectId], reason: &str) -> Result<Purged, Error> {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        objects: &'a [ObjectId],
+        reason: &'a str,
+    }
+    remote.ask(Endpoint::Purge, post::body(&Body { objects, reason })?).await
 }
 
 /// Deletes a branch. The head that it had.

@@ -1,5 +1,7 @@
 //! The bodies of requests, in msgpack.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use common::id::{CommitId, ObjectKey};
 use common::wire;
@@ -32,16 +34,24 @@ pub(super) fn fetch(want: &[CommitId], have: &[CommitId], depth: Option<u32>) ->
     body(&Body { want, have, depth })
 }
 
-/// A push of `branch` to `head`.
+/// A push of `branch` to `head`, by somebody who knows what was `purged` there.
 pub(super) fn push(
     branch: &str,
     head: &CommitId,
     commits: &[Bytes],
     snapshots: &[Bytes],
+    purged: &BTreeSet<ObjectKey>,
     force: bool,
 ) -> Result<Bytes, Error> {
     written(|out| {
-        write_map_len(out, 3)?;
+        write_map_len(out, 3 + u32::from(!purged.is_empty()))?;
+        if !purged.is_empty() {
+            write_str(out, "purged")?;
+            write_array_len(out, purged.len() as u32)?;
+            for key in purged {
+                key.as_ref().with_str(|id| write_str(out, id))?;
+            }
+        }
         write_str(out, "branch")?;
         write_str(out, branch)?;
         write_str(out, "force")?;

@@ -107,6 +107,11 @@ impl fmt::Display for Remote {
 }
 
 impl Remote {
+    /// The repo.
+    pub const fn target(&self) -> &Target {
+        &self.target
+    }
+
     /// A repo of a hub elsewhere. The token, if there is one, is shown to nobody but the hub.
     ///
     /// # Errors
@@ -231,7 +236,7 @@ impl Remote {
         let Target { owner, slug } = &self.target;
         let path = match endpoint {
             Endpoint::Settings => format!("/api/repos/{owner}/{slug}"),
-            Endpoint::Branch(_) => format!("/api/repos/{owner}/{slug}/{path}"),
+            Endpoint::Branch(_) | Endpoint::Purge => format!("/api/repos/{owner}/{slug}/{path}"),
             _ if endpoint.is_of_repo() => format!("/{owner}/{slug}/{path}"),
             _ => format!("/{path}"),
         };
@@ -387,6 +392,8 @@ pub(super) enum Endpoint<'a> {
     Repos,
     /// What is said of the repo, to be changed.
     Settings,
+    /// Objects, to be purged.
+    Purge,
     /// This branch, to be deleted.
     Branch(&'a str),
     /// This tag, to be deleted.
@@ -417,6 +424,7 @@ impl Endpoint<'_> {
         match self {
             Self::Repos => "POST /api/repos",
             Self::Settings => "PATCH /api/repos",
+            Self::Purge => "POST /purge",
             Self::Branch(_) => "DELETE /branches",
             Self::Tag(_) => "DELETE /tags",
             Self::Refs => "GET /refs",
@@ -445,6 +453,7 @@ impl Endpoint<'_> {
         let (method, function, path) = match self {
             Self::Repos => (Method::POST, Function::Repos, "api/repos"),
             Self::Settings => (Method::PATCH, Function::Repos, ""),
+            Self::Purge => (Method::POST, Function::Repos, "purge"),
             Self::Branch(name) => {
                 return (Method::DELETE, Function::Repos, format!("branches/{}", encoded(name)), String::new());
             }

@@ -4,9 +4,10 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use common::id::{CommitId, ObjectKey};
+use common::id::{CommitId, ObjectId, ObjectKey};
 use common::wire::commit::Commit;
 use common::wire::limits::FETCH_WANT_OF_ANY_HUB;
+use http::StatusCode;
 use http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
@@ -48,6 +49,9 @@ pub(super) trait Destination {
         size: u64,
         next: impl AsyncFnMut() -> Result<Option<Bytes>, Error>,
     ) -> Result<(), Error>;
+
+    /// Takes note of objects that were purged where it comes from: snapshots name them, and they do not come.
+    async fn purged(&mut self, objects: &[ObjectId]) -> Result<(), Error>;
 
     /// Takes a commit in; its parents, its snapshot and the objects of that have come.
     async fn commit(&mut self, record: Bytes) -> Result<(), Error>;
@@ -236,7 +240,8 @@ impl Source<'_> {
                 to.large(key, object.size, async || fetching.piece().await).await?;
             }
         }
-        fetching.finish().await
+        let purged = fetching.finish().await?;
+        to.purged(&purged).await
     }
 
     /// Brings what is lacking still, each object by itself: through a URL of the storage if it has one, else from the hub.
@@ -250,7 +255,13 @@ impl Source<'_> {
             let id = key.spelled(false);
             let answer = match asking::presigned(self.from, &id, "get").await? {
                 Some(url) => self.from.get(&url).await?,
-                None => self.from.send(Endpoint::Object(&id.to_string(), &repo_id), Bytes::new()).await?,
+                None => match self.from.send(Endpoint::Object(&id.to_string(), &repo_id), Bytes::new()).await {
+                    Err(error) if error.has_status(StatusCode::GONE.as_u16()) => {
+                        to.purged(&[id]).await?;
+                        continue;
+                    }
+                    answer => answer?,
+                },
             };
             let declared = answer.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
             let mut body = answer.into_body();

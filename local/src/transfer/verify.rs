@@ -48,6 +48,7 @@ pub fn verify(path: &Path, progress: &ProgressBar) -> Result<Verified, Error> {
         snapshots: HashSet::new(),
         waiting: HashMap::new(),
         objects: HashSet::new(),
+        purged: contents.purged.iter().map(ObjectId::key).collect(),
         bytes: 0,
     };
     loop {
@@ -92,6 +93,8 @@ struct Check {
     /// The objects of snapshots that no commit has named yet, as far as they were not there when the snapshot came.
     waiting: HashMap<SnapshotId, Vec<ObjectKey>>,
     objects: HashSet<ObjectKey>,
+    /// What is missed by nobody.
+    purged: HashSet<ObjectKey>,
     bytes: u64,
 }
 
@@ -126,7 +129,7 @@ impl Check {
                     return Err(entries.damaged(&format!("snapshot {id} is not what its id says")));
                 }
                 let named = snapshot.manifest.entries.iter().map(|(_, object)| ObjectId::key(object));
-                let absent = named.filter(|key| !self.objects.contains(key)).collect();
+                let absent = named.filter(|key| !self.objects.contains(key) && !self.purged.contains(key)).collect();
                 if !self.snapshots.insert(id.clone()) {
                     return Err(entries.damaged("a snapshot comes twice"));
                 }

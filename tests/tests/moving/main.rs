@@ -7,4 +7,5 @@ mod backup;
 mod clone;
 mod export;
 mod mirror;
+mod purged;
 mod whole;

@@ -31,7 +31,7 @@ pub mod writer;
 
 use std::collections::BTreeMap;
 
-use common::id::{CommitId, Id, ObjectKey, SnapshotId};
+use common::id::{CommitId, Id, ObjectId, ObjectKey, SnapshotId};
 use common::store::items::Visibility;
 use serde::{Deserialize, Serialize};
 
@@ -94,6 +94,9 @@ pub struct Contents {
     pub tags: Vec<Tag>,
     /// How many releases there are.
     pub releases: usize,
+    /// Objects that were purged: snapshots may name them, and they are not there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub purged: Vec<ObjectId>,
 }
 
 /// Whether ids are hashes, as `repo.json` has it.

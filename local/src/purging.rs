@@ -1,0 +1,142 @@
+//! `musehub purge`: an object that has leaked is kept from everybody, and its bytes go.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use common::id::{ObjectId, ObjectKey, RepoId};
+use common::store::purge::Erased;
+use common::store::repo::Need;
+use local::backup::{holding, save};
+use local::data::DataFolder;
+use local::transfer::owning::purge;
+use local::transfer::progress;
+use local::transfer::remote::{Address, Remote};
+use local::transfer::stores::Stores;
+
+use crate::moving::{AtHand, remote};
+use crate::owning::TOKEN;
+
+#[derive(Args)]
+pub struct Purge {
+    /// The repository: owner/slug of the stores at hand, or a URL
+    #[arg(value_name = "OWNER/SLUG")]
+    repo: Address,
+    /// The object; --object may be said several times
+    #[arg(long = "object", value_name = "ID", required = true)]
+    objects: Vec<ObjectId>,
+    /// Why, for those who look later
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    reason: String,
+    /// A folder of backups of this hub: it is backed up once more, which deletes there what holds an object; may be said several times
+    #[arg(long = "backup", value_name = "FOLDER")]
+    backups: Vec<PathBuf>,
+    /// The file that the token for a URL is in, unless the variable MUSEHUB_TOKEN has it
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    at_hand: AtHand,
+}
+
+/// Runs `musehub purge`.
+pub async fn run(arguments: Purge) -> Result<(), Box<dyn Error>> {
+    let needs_stores = matches!(arguments.repo, Address::Stores(_));
+    if !needs_stores && !arguments.backups.is_empty() {
+        return Err("a backup is made of the stores at hand: name the repository as owner/slug for --backup".into());
+    }
+    let stores = if needs_stores { Some(arguments.at_hand.open().await?) } else { None };
+    let done = purged(&arguments, stores.as_ref()).await;
+    if let Some(stores) = stores {
+        stores.close().await;
+    }
+    done
+}
+
+async fn purged(arguments: &Purge, stores: Option<&Stores>) -> Result<(), Box<dyn Error>> {
+    let remote = remote(arguments.repo.clone(), stores, TOKEN, arguments.token_file.as_deref()).await?;
+    let answer = purge(&remote, &arguments.objects, &arguments.reason).await?;
+    for object in &answer.purged {
+        println!(
+            "{remote}: {} is purged since {}: nobody is served it, and no push may bring it.",
+            object.object_id, object.purged_at
+        );
+    }
+    let Some(stores) = stores else {
+        println!("The hub is erasing its bytes; GET /api/repos/<owner>/<slug>/purge says how far that is.");
+        tell_the_rest();
+        return Ok(());
+    };
+    let repo = repo_of(&remote, stores).await?;
+    if stores.hub.store.purge_under_way(&repo).await?.is_none() {
+        stores.hub.store.erase_again(&repo).await?;
+    }
+    if let Some(erased) = stores.hub.store.erase(&repo).await? {
+        tell(&erased);
+    }
+    let objects: BTreeSet<ObjectKey> = arguments.objects.iter().map(ObjectId::key).collect();
+    for folder in &arguments.backups {
+        back_up(stores, folder, &repo, &objects).await?;
+    }
+    if arguments.backups.is_empty() {
+        println!("Backups of this hub may hold it: --backup FOLDER looks, and backs up once more without it.");
+    }
+    tell_the_rest();
+    Ok(())
+}
+
+async fn repo_of(remote: &Remote, stores: &Stores) -> Result<RepoId, Box<dyn Error>> {
+    let target = remote.target();
+    let repo = stores.hub.store.find_repo(&target.owner, &target.slug, Need::NOTHING).await?;
+    Ok(repo.ok_or("the repository is gone")?.id)
+}
+
+fn tell(erased: &Erased) {
+    let Erased { packs_rewritten, files_deleted, files_waiting, files_unreadable, looks_again } = erased;
+    println!("{packs_rewritten} packs written again without it, {files_deleted} files deleted from the storage");
+    if *files_waiting > 0 {
+        println!("{files_waiting} files hold it that a push under way may be about to name: they go in an hour");
+    }
+    if *files_unreadable > 0 {
+        println!(
+            "{files_unreadable} files that nothing names cannot be read, so what they hold is not known: musehub fsck"
+        );
+    }
+    if *looks_again {
+        println!(
+            "A push or an upload that began before may bring it back, unseen, for an hour. The hub looks again then, or the next run of this."
+        );
+    }
+}
+
+fn tell_the_rest() {
+    println!(
+        "Whoever has read it has it: change the secret. What is out of reach: clones, exports, caches on the way and of browsers, copies of the bucket."
+    );
+}
+
+/// Looks whether a backup holds one of these objects; then backs up once more, and looks again.
+async fn back_up(
+    stores: &Stores,
+    folder: &Path,
+    repo: &RepoId,
+    objects: &BTreeSet<ObjectKey>,
+) -> Result<(), Box<dyn Error>> {
+    let shown = folder.display();
+    let held = holding::holding(folder, repo, objects)?;
+    if held.is_empty() {
+        println!("{shown}: no file of the backup holds it.");
+        return Ok(());
+    }
+    let bar = progress::counting("reading");
+    let secret = stores.folder.as_ref().map(DataFolder::kept_secret).transpose()?.flatten();
+    let saved = save::save(&stores.hub.store, folder, secret.as_deref(), &bar).await;
+    bar.finish_and_clear();
+    saved?;
+    let left = holding::holding(folder, repo, objects)?;
+    if !left.is_empty() {
+        return Err(format!("{shown}: these files hold it still: {}", left.join(", ")).into());
+    }
+    println!("{shown}: backed up once more; the {} files that held it are deleted there.", held.len());
+    Ok(())
+}
