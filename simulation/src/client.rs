@@ -14,7 +14,7 @@ use tests::client::{Answer, percent_encoded};
 use tests::encoding::Encoding;
 use tests::history::{Object, Pack, list_of_text, map_of_text, objects_body};
 
-use crate::fetched;
+use crate::fetched::{self, Purged};
 use crate::model::Model;
 use crate::register::{Action, Outcome};
 use crate::world::{SLUG, Violation, World};
@@ -134,6 +134,9 @@ impl Client {
         let now = self.world.now();
         let mut model = self.world.model();
         for object in &missing {
+            if model.purged_for(asked).contains(object) {
+                return Err(format!("filter-objects wants {object}, which was purged"));
+            }
             if model.is_promised(object, asked, now) {
                 return Err(format!("filter-objects misses {object}, which was acknowledged"));
             }
@@ -152,6 +155,12 @@ impl Client {
                 let Some(answer) = world.call(place + attempt, Function::PushObjects, encoding, &body).await? else {
                     continue;
                 };
+                if answer.status == 422 && answer.excerpt().contains("object_purged") {
+                    let may_be_purged = world.model().may_be_purged();
+                    if chunk.iter().any(|object| may_be_purged.contains(&object.id)) {
+                        return Ok(false);
+                    }
+                }
                 // What was there already may be old, and be condemned at any time: a push that needs it revives it.
                 if decoded(&answer, 200)?["skipped"] == 0 {
                     let now = world.now();
@@ -234,6 +243,13 @@ impl Client {
             let history = model.history();
             history.pack(&history.between(&[tip], &have)).with_head(branch, tip)
         };
+        // What it was told of.
+        let known_as_purged = {
+            let mut model = self.world.model();
+            let tick = model.tick();
+            model.purged_for(tick)
+        };
+        bundle.objects.retain(|object| !known_as_purged.contains(&object.id));
         if self.encoding == Encoding::Msgpack && self.random.random_bool(0.9) {
             let ids: Vec<String> = bundle.object_ids().into_iter().collect();
             let missing = if ids.is_empty() { Some(Vec::new()) } else { self.filter(&ids).await? };
@@ -244,7 +260,9 @@ impl Client {
                 return Ok(Pushed::Unheard);
             }
         }
-        let body = json!({"bundle": bundle.to_value(), "branch": branch, "force": force});
+        let body = json!({
+            "bundle": bundle.to_value(), "branch": branch, "force": force, "purged": known_as_purged,
+        });
         for _ in 0..ATTEMPTS {
             let (asked, now) = (self.world.model().tick(), self.world.now());
             let register = format!("{BRANCH}{branch}");
@@ -259,6 +277,10 @@ impl Client {
             if answer.status == 409 && !force {
                 self.world.model().hear(&noted, Outcome::Refused, self.world.now());
                 return Ok(Pushed::Refused);
+            }
+            // An earlier attempt may have landed before the purge.
+            if self.is_for_purge(&answer)? {
+                return Ok(Pushed::Unheard);
             }
             if answer.status == 422 {
                 // All that it needs is in it, or was acknowledged, or was said to be there.
@@ -278,6 +300,18 @@ impl Client {
             return Ok(Pushed::Landed);
         }
         Ok(Pushed::Unheard)
+    }
+
+    /// Whether a push was refused because something was purged since the client began it.
+    fn is_for_purge(&self, answer: &Answer) -> Result<bool, Violation> {
+        if answer.status != 422 || !answer.excerpt().contains("object_purged") {
+            return Ok(false);
+        }
+        let may_be_purged = self.world.model().may_be_purged();
+        if may_be_purged.iter().any(|id| answer.excerpt().contains(id.as_str())) {
+            return Ok(true);
+        }
+        Err(format!("nobody has purged that: {}", answer.excerpt()))
     }
 
     /// Pushes objects that no commit names, which nobody is to see, and asks for one and for another that everybody may see.
@@ -305,7 +339,22 @@ impl Client {
             let Some(id) = objects.choose(&mut self.random) else { return Ok(()) };
             model.history().object(id)
         };
-        if let Some(answer) = self.object(&repo, &shown.id).await?
+        let may_be_gone = self.world.model().may_be_purged().contains(&shown.id);
+        let has_to_be_gone = {
+            let mut model = self.world.model();
+            let tick = model.tick();
+            model.purged_for(tick).contains(&shown.id)
+        };
+        let answer = self.object(&repo, &shown.id).await?;
+        if let Some(answer) = &answer
+            && has_to_be_gone
+            && answer.status != 410
+        {
+            return Err(format!("object {} was purged: {}", shown.id, answer.excerpt()));
+        }
+        let may_be_gone = may_be_gone || self.world.model().may_be_purged().contains(&shown.id);
+        if let Some(answer) = answer
+            && !(may_be_gone && answer.status == 410)
             && (answer.status != 200 || answer.body != shown.content)
         {
             return Err(format!("object {} of the head {head} is not shown: {}", shown.id, answer.excerpt()));
@@ -433,7 +482,8 @@ impl Client {
         let fetched = Pack::from_value(&decoded(&answer, 200)?)?;
         let end = self.world.now();
         let mut model = self.world.model();
-        fetched::check(model.history(), &model.kept(asked, end), want, have, &fetched)?;
+        let purged = Purged { may: model.may_be_purged(), has_to: model.purged_for(asked) };
+        fetched::check(model.history(), &model.kept(asked, end), want, have, &purged, &fetched)?;
         model.read(BRANCH, &fetched.branch_heads, asked, now, "");
         self.local.extend(fetched.commit_ids());
         Ok(())

@@ -7,6 +7,14 @@ use tests::verify;
 
 use crate::world::Violation;
 
+/// What a fetch may leave out, and what it has to.
+pub struct Purged {
+    /// Objects that may be purged.
+    pub may: BTreeSet<String>,
+    /// Those that have to be.
+    pub has_to: BTreeSet<String>,
+}
+
 /// Holds an answer against the history of everything that was ever made. Of what the client has, the hub has to know what is
 /// `kept`, and may know more.
 ///
@@ -17,6 +25,7 @@ pub fn check(
     kept: &BTreeSet<String>,
     want: &[String],
     have: &[String],
+    purged: &Purged,
     fetched: &Pack,
 ) -> Result<(), Violation> {
     let known: Vec<&String> = have.iter().filter(|id| kept.contains(*id)).collect();
@@ -34,6 +43,7 @@ pub fn check(
     let mut local = History::default();
     let had_in_order: Vec<String> = history.ids().into_iter().filter(|id| had.contains(id)).collect();
     local.absorb(&history.pack(&had_in_order));
+    local.objects.extend(purged.may.iter().map(|id| (id.clone(), history.object(id).content)));
     verify::pack(fetched, &local)?;
     if fetched.snapshot_ids() != history.snapshots_of(&sent) {
         return Err("a fetch has other snapshots than those of its commits".to_owned());
@@ -41,8 +51,12 @@ pub fn check(
     let parents = sent.iter().flat_map(|id| history.commit(id).parents()).map(str::to_owned);
     let boundary: BTreeSet<String> = parents.filter(|parent| !sent.contains(parent)).collect();
     let objects = fetched.object_ids();
+    if let Some(leaked) = objects.iter().find(|id| purged.has_to.contains(*id)) {
+        return Err(format!("a fetch has the object {leaked}, which was purged"));
+    }
     let needed = history.objects_of(&sent);
-    if let Some(lost) = needed.difference(&history.objects_of(&had)).find(|id| !objects.contains(*id)) {
+    let is_lost = |id: &&String| !objects.contains(*id) && !purged.may.contains(*id);
+    if let Some(lost) = needed.difference(&history.objects_of(&had)).find(is_lost) {
         return Err(format!("a fetch lacks the object {lost}"));
     }
     let at_boundary = history.objects_of(&boundary);

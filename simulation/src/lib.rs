@@ -148,6 +148,7 @@ async fn live(world: &Arc<World>, random: &mut StdRng) -> Result<(), Violation> 
     // What is still on its way arrives.
     tokio::time::sleep(Duration::from_secs(120)).await;
     upkeep::calm(world);
+    upkeep::purge_all(world).await?;
     let mut last = Client::new(Arc::clone(world), profile.clients, random.random());
     last.inspect(false).await?;
     upkeep::check(world, false).await?;
@@ -155,6 +156,9 @@ async fn live(world: &Arc<World>, random: &mut StdRng) -> Result<(), Violation> 
     for _ in 0..3 {
         last.push_one().await?;
     }
+    upkeep::sweep(world).await?;
+    upkeep::erase_all(world).await?;
+    // What packs that were written again have left.
     upkeep::sweep(world).await?;
     upkeep::check(world, true).await?;
     world.restart();

@@ -22,6 +22,8 @@ pub struct Model {
     collections: Vec<(Duration, Duration)>,
     /// Objects that were acknowledged: when for the first time, and as of which tick.
     objects: BTreeMap<String, (Duration, u64)>,
+    /// Objects whose purge was asked for, and the tick as of which that was acknowledged, if it was.
+    purged: BTreeMap<String, Option<u64>>,
 }
 
 #[derive(Default)]
@@ -48,7 +50,38 @@ impl Model {
             registers: BTreeMap::new(),
             collections: Vec::new(),
             objects: BTreeMap::new(),
+            purged: BTreeMap::new(),
         }
+    }
+
+    /// Notes that the purge of an object is asked for: it may be gone from now on.
+    pub fn purge(&mut self, object: &str) {
+        self.purged.entry(object.to_owned()).or_default();
+    }
+
+    /// Notes that it is purged: it has to be gone for whoever asks from now on.
+    pub fn purge_is_done(&mut self, object: &str) {
+        let tick = self.tick();
+        self.purged.entry(object.to_owned()).or_default().get_or_insert(tick);
+    }
+
+    /// The objects that may be purged.
+    pub fn may_be_purged(&self) -> BTreeSet<String> {
+        self.purged.keys().cloned().collect()
+    }
+
+    /// The objects that have to be purged for whoever asked at this tick.
+    pub fn purged_for(&self, asked: u64) -> BTreeSet<String> {
+        let is_done = |(_, tick): &(&String, &Option<u64>)| tick.is_some_and(|tick| tick < asked);
+        self.purged.iter().filter(is_done).map(|(object, _)| object.clone()).collect()
+    }
+
+    /// An object that only one commit was made with, and that no client writes again.
+    pub fn to_purge(&self, random: &mut StdRng) -> Option<String> {
+        let history = self.history();
+        let common: BTreeSet<String> = (0..30).map(|number| Self::common_object(number).id).collect();
+        let all: Vec<&String> = history.objects.keys().filter(|id| !common.contains(*id)).collect();
+        (!all.is_empty()).then(|| all[random.random_range(0..all.len())].clone())
     }
 
     /// The next moment.
@@ -64,7 +97,11 @@ impl Model {
 
     /// A file that several clients write.
     pub fn common(random: &mut StdRng) -> Object {
-        Object::new(format!("what several have, number {}", random.random_range(0..30)).into_bytes())
+        Self::common_object(random.random_range(0..30))
+    }
+
+    fn common_object(number: u32) -> Object {
+        Object::new(format!("what several have, number {number}").into_bytes())
     }
 
     /// Makes a commit that changes a few files of its first parent. Some of what it writes others write too.

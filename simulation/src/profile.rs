@@ -58,6 +58,8 @@ pub struct Profile {
     pub upkeep: usize,
     /// The share of what they do that is looking for garbage.
     pub collects: f64,
+    /// The share of what they do that is purging an object that some commit has, or erasing what was purged.
+    pub purges: f64,
     /// How many packs have to be out of order before they are merged.
     pub least: usize,
     /// Bytes of a merged pack, at most. Those of more than half as many have their tables merged into indexes instead.
@@ -99,13 +101,16 @@ impl Profile {
             keepers: small(pick(&[1, 2, 3])),
             upkeep: small(pick(&[3, 6, 9])),
             collects: pick(&[0, 10, 30, 50]) as f64 / 100.0,
+            purges: 0.0,
             least: small(pick(&[2, 2, 3, 6])),
             pack_bytes: pick(&[0, 3_000, 12_000, 1 << 20]),
             retention: RETENTION,
             forced: pick(&[0, 5, 20]) as f64 / 100.0,
             skew_ms: pick(&[0, 5, 500]),
         };
-        if pick(&[0, 0, 1]) == 0 {
+        let is_about_garbage = pick(&[0, 0, 1]) == 1;
+        let profile = Profile { purges: pick(&[0, 0, 20, 50]) as f64 / 100.0, ..profile };
+        if !is_about_garbage {
             return profile;
         }
         // All about garbage: what one round leaves is condemned in another and dropped in a third, while it is needed again.

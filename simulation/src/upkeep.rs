@@ -3,18 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::fsck::finding::Severity;
+use common::fsck::finding::{Problem, Severity};
 use common::fsck::{self, Options, Subject};
 use common::service::Ids;
-use common::store::compact::{self, ORPHANS_KEPT};
+use common::store::compact::{self, GRACE, ORPHANS_KEPT};
 use common::store::garbage::{self, CONDEMNED, PutOff};
+use common::store::purge::Erased;
+use local::router::Function;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use serde_json::json;
 
 use crate::profile::{Profile, Weather};
-use crate::world::{Violation, World};
+use crate::world::{OWNER, SLUG, Violation, World};
 
-/// Merges packs and looks for garbage, so many times, at moments that the seed decides.
+/// Merges packs, looks for garbage and purges, so many times, at moments that the seed decides.
 ///
 /// # Errors
 /// When a run fails for no reason.
@@ -25,7 +28,13 @@ pub async fn turn(world: Arc<World>, seed: u64) -> Result<(), Violation> {
         let pause = random.random_range(0..=(profile.think_ms + profile.weather.latency_ms) * 4);
         tokio::time::sleep(Duration::from_millis(pause)).await;
         let place = random.random_range(0..64);
-        if random.random_bool(profile.collects) {
+        if random.random_bool(profile.purges) {
+            if random.random_bool(0.5) {
+                purge(&world, place, &mut random).await?;
+            } else {
+                erase(&world, place).await?;
+            }
+        } else if random.random_bool(profile.collects) {
             let limits = garbage::Limits { retention: profile.retention, ..garbage::Limits::ALL };
             collect(&world, place, limits).await?;
         } else {
@@ -44,6 +53,67 @@ async fn merge(world: &World, place: usize, limits: compact::Limits) -> Result<O
     let done = world.upkeep(place, async |hub| hub.store.compact(repo, limits).await).await?;
     world.network.note(format_args!("compaction ends: {done:?}"));
     Ok(done)
+}
+
+/// Purges something that a commit has.
+async fn purge(world: &World, place: usize, random: &mut StdRng) -> Result<(), Violation> {
+    let chosen = world.model().to_purge(random);
+    let Some(object) = chosen else { return Ok(()) };
+    world.model().purge(&object);
+    world.network.note(format_args!("{object} is to be purged"));
+    ask_to_purge(world, place, &object).await.map(drop)
+}
+
+/// Whether it is known to be purged.
+async fn ask_to_purge(world: &World, place: usize, object: &str) -> Result<bool, Violation> {
+    let request = http::Request::post(format!("/api/repos/{OWNER}/{SLUG}/purge"));
+    let request = request.header("content-type", "application/json");
+    let body = json!({"objects": [object]}).to_string().into_bytes();
+    let answer = world.send(place, Function::Repos, request, &[("slug", SLUG)], body).await?;
+    let Some(answer) = answer else { return Ok(false) };
+    if answer.status != 200 {
+        return Err(format!("a purge was answered {}", answer.excerpt()));
+    }
+    world.model().purge_is_done(object);
+    Ok(true)
+}
+
+async fn erase(world: &World, place: usize) -> Result<Option<Option<Erased>>, Violation> {
+    let repo = world.repo.get().ok_or("no repository")?;
+    world.network.note("an erasure begins");
+    let number = world.erases();
+    let done = world.upkeep(place, async |hub| hub.store.erase(repo).await).await?;
+    world.network.note(format_args!("an erasure ends: {done:?}"));
+    world.has_erased(number);
+    Ok(done)
+}
+
+/// Purges what nobody knows to be purged.
+///
+/// # Errors
+/// When there is no answer.
+pub async fn purge_all(world: &World) -> Result<(), Violation> {
+    let objects = world.model().may_be_purged();
+    for object in objects {
+        if !ask_to_purge(world, 0, &object).await? {
+            return Err(format!("{object} cannot be purged"));
+        }
+    }
+    Ok(())
+}
+
+/// Erases until there is nothing left.
+///
+/// # Errors
+/// When that does not end.
+pub async fn erase_all(world: &World) -> Result<(), Violation> {
+    for _ in 0..4 {
+        if erase(world, 0).await? == Some(None) {
+            return Ok(());
+        }
+        tokio::time::sleep(GRACE + Duration::from_secs(60)).await;
+    }
+    Err("there is always more to erase".to_owned())
 }
 
 async fn collect(
@@ -76,7 +146,11 @@ pub async fn check(world: &World, is_swept: bool) -> Result<(), Violation> {
     let options = Options { is_deep: true, ids: Ids::Strict };
     let report = world.upkeep(0, async |hub| fsck::check(&hub.store, &subject, options, &|_| ()).await).await?;
     let report = report.ok_or("fsck has no answer")?;
-    let findings: Vec<String> = report.findings.iter().map(|finding| format!("{finding:?}")).collect();
+    let is_purge = |problem: &Problem| {
+        matches!(problem, Problem::ObjectPurged { .. } | Problem::PurgedHeld { is_being_erased: true, .. })
+    };
+    let findings: Vec<_> = report.findings.iter().filter(|finding| !is_purge(&finding.problem)).collect();
+    let findings: Vec<String> = findings.into_iter().map(|finding| format!("{finding:?}")).collect();
     let is_damaged = report.findings.iter().any(|finding| finding.severity >= Severity::Damage);
     if is_damaged {
         return Err(format!("fsck: {}", findings.join("; ")));

@@ -61,6 +61,8 @@ pub struct World {
     origin: Instant,
     /// The repository's id.
     pub repo: OnceCell<RepoId>,
+    /// When erasures began and ended, which delete files that requests are reading.
+    erasures: Mutex<Vec<(Instant, Option<Instant>)>>,
 }
 
 /// One process: a hub with caches of its own.
@@ -89,6 +91,7 @@ impl World {
             random: Mutex::new(StdRng::seed_from_u64(seed ^ 0x776f_726c)),
             origin,
             repo: OnceCell::new(),
+            erasures: Mutex::default(),
         });
         for _ in 0..world.profile.processes {
             let process = world.new_process();
@@ -143,6 +146,27 @@ impl World {
     /// What was made, asked and heard.
     pub fn model(&self) -> MutexGuard<'_, Model> {
         self.model.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that an erasure begins. Returns the number by which it is told that it has ended.
+    pub fn erases(&self) -> usize {
+        let mut erasures = self.erasures.lock().unwrap_or_else(PoisonError::into_inner);
+        erasures.push((Instant::now(), None));
+        erasures.len() - 1
+    }
+
+    /// Notes that it has ended.
+    pub fn has_erased(&self, number: usize) {
+        let mut erasures = self.erasures.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, ended)) = erasures.get_mut(number) {
+            *ended = Some(Instant::now());
+        }
+    }
+
+    /// Whether an erasure was under way at any time since then. One whose process died may take effect a little later.
+    fn was_erased_since(&self, began: Instant) -> bool {
+        let erasures = self.erasures.lock().unwrap_or_else(PoisonError::into_inner);
+        erasures.iter().any(|(_, ended)| ended.is_none_or(|ended| ended + Duration::from_secs(15) >= began))
     }
 
     fn processes(&self) -> MutexGuard<'_, Vec<Process>> {
@@ -221,6 +245,8 @@ impl World {
         match done {
             Ok(done) => Ok(Some(done)),
             Err(Error::Unavailable(_)) if self.network.was_harmed(process.number, began) => Ok(None),
+            // It has read what is deleted since.
+            Err(error) if error.is_damage() && self.was_erased_since(began) => Ok(None),
             Err(error) => Err(format!("upkeep failed: {}", with_causes(&error))),
         }
     }
@@ -278,7 +304,8 @@ impl World {
             }
             answer = Box::pin(answer) => answer,
         };
-        let was_harmed = self.network.was_harmed(process.number, began);
+        // A request that reads what an erasure deletes is 503, or it is cut off.
+        let was_harmed = self.network.was_harmed(process.number, began) || self.was_erased_since(began);
         match answer {
             Ok(answer) if answer.status < 500 => Ok(Some(answer)),
             Ok(answer) if answer.status == 503 && was_harmed => {
