@@ -79,8 +79,8 @@ pub struct PushObjectsResponse {
 wire_map! {
     /// `POST /fetch`.
     pub struct FetchRequest<'a> {
-        /// The commits that the client wants, with all that they reach.
-        want: Distinct<CommitId, MAX_WANT_HELD>,
+        /// The commits that the client wants, with all that they reach. Who names branches need name none.
+        want: Option<Distinct<CommitId, MAX_WANT_HELD>> = None,
         /// The commits that it has, with all that they reach. What the hub does not know is ignored, ids that are none
         /// among it.
         have: Bounded<Text<'a>, MAX_FETCH_HAVE> = Bounded::default(),

@@ -167,7 +167,7 @@ fn more_than_a_list_may_hold_is_counted_and_not_kept() {
 fn what_a_fetch_wants_twice_counts_once() {
     let want = |ids: Vec<String>, limit: usize| {
         let [json, msgpack] = both(&json!({"want": ids})).map(|(encoding, body)| {
-            let want = encoding.decode::<FetchRequest<'_>>(&body).unwrap().want.within("ids", limit);
+            let want = encoding.decode::<FetchRequest<'_>>(&body).unwrap().want.unwrap().within("ids", limit);
             want.map(|want| want.iter().map(ToString::to_string).collect::<Vec<_>>()).map_err(|error| error.to_string())
         });
         assert_eq!(json, msgpack);

@@ -66,7 +66,12 @@ impl Asked {
     fn read(request: FetchRequest<'_>, repo: &Repo) -> Result<Self, Error> {
         let FetchRequest { want, have, branches, depth, filter } = request;
         let most = MAX_FETCH_WANT.max(repo.heads.len());
-        let mut want = want.within("ids in want", most)?;
+        let mut want = match want {
+            Some(want) => want.within("ids in want", most)?,
+            None if branches.is_some() => Vec::new(),
+            // An empty answer would look like one that brings what was wanted.
+            None => return Err(Error::MalformedBody("the body: missing field `want`".to_owned())),
+        };
         let have = have.within("ids in have")?;
         let depth = depth.map(|depth| match usize::try_from(depth) {
             Ok(depth) if (1..=MAX_FETCH_DEPTH).contains(&depth) => Ok(depth),

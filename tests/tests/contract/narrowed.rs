@@ -124,7 +124,7 @@ async fn a_fetch_of_some_branches_brings_those_and_names_no_other() {
     remote.push(&history, "side", &side).await.expect(200);
     for encoding in Encoding::BOTH {
         let remote = remote.anonymous().speaking(encoding);
-        let body = json!({"want": [], "branches": ["side", "side"]});
+        let body = json!({"branches": ["side", "side"]});
         let (answer, pack) = fetch(&remote, &body).await;
         verify::pack(&pack, &History::default()).unwrap();
         assert_eq!(pack.commit_ids(), [root.clone(), side.clone()].into());
