@@ -1,6 +1,6 @@
 //! Tags: names for commits, one item each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
@@ -10,6 +10,8 @@ use futures_util::{TryStreamExt, stream};
 use serde::Deserialize;
 
 use super::items::{Key, PK, RELEASE_PREFIX, TAG_PREFIX, TagItem, encode};
+use super::repo::Repo;
+use super::view::View;
 use super::{Error, Store};
 use crate::id::{CommitId, Label, RepoId};
 use crate::wire::limits::{MAX_RELEASES_OF_REPO, MAX_TAGS_OF_REPO};
@@ -63,6 +65,35 @@ impl Store {
         let tags = labeled(TAG_PREFIX, MAX_TAGS_OF_REPO);
         let (tags, releases) = tokio::try_join!(tags, labeled(RELEASE_PREFIX, MAX_RELEASES_OF_REPO))?;
         Ok(tags.into_iter().chain(releases).map(|(_, labeled)| labeled.commit_id).collect())
+    }
+
+    /// Those of these commits that the repo has, so that a tag or a release may name them.
+    ///
+    /// One that is only where packs are condemned is there too: a branch may have been moved to it while it was condemned.
+    /// Those packs are kept then, as for a push that needs them. And a list of several pages may have missed a pack, so nothing
+    /// is missing by the first list.
+    ///
+    /// # Errors
+    /// When the stores do not answer, or a table is damaged.
+    pub async fn commits_to_name(
+        &self,
+        repo: &Repo,
+        view: &View,
+        commits: &HashSet<&CommitId>,
+    ) -> Result<HashSet<CommitId>, Error> {
+        let present = view.present_commits(commits.iter().copied()).await?;
+        if present.len() == commits.len() {
+            return Ok(present);
+        }
+        let again = self.view_listed_again(&repo.id, &[], &repo.purged).await?;
+        let found = again.present_commits(commits.iter().copied()).await?;
+        if found.len() == present.len() || repo.condemned.is_empty() {
+            return Ok(found);
+        }
+        self.revive(&repo.id, &repo.condemned).await?;
+        // They may have been dropped first.
+        let again = self.view_listed_again(&repo.id, &[], &repo.purged).await?;
+        again.present_commits(commits.iter().copied()).await
     }
 
     /// Writes tags in the place of what was `seen` of them. When it fails some of them may be written; writing them all again is

@@ -3,8 +3,8 @@
 use super::Encoding;
 use super::release::PostedRelease;
 use super::request::{
-    FetchRequest, FilterObjectsRequest, IdentityRequest, NegotiateRequest, PresignRequest, PushObjectsRequest,
-    PushRequest, RepoChanges, RepoRequest, TagsRequest, WebhookRequest,
+    FetchRequest, FilterObjectsRequest, IdentityRequest, NegotiateRequest, PresignRequest, PurgeRequest,
+    PushObjectsRequest, PushRequest, RepoChanges, RepoRequest, TagsRequest, WebhookRequest,
 };
 
 /// Bytes of a body.
@@ -17,8 +17,11 @@ const FOR_EACH_BYTE: u64 = 112;
 /// What stands in a body for the field that is looked at.
 const FIELD: &str = "\"@@@@\"";
 
+/// Whether a body is taken.
+type Decode = fn(Encoding, &[u8]) -> bool;
+
 /// Bodies by endpoint. In each of them every field is filled once.
-const BODIES: [(fn(Encoding, &[u8]) -> bool, &[&str]); 12] = [
+const BODIES: [(Decode, &[&str]); 13] = [
     (
         |encoding, body| encoding.decode::<PushRequest<'_>>(body).is_ok(),
         &[
@@ -26,6 +29,7 @@ const BODIES: [(fn(Encoding, &[u8]) -> bool, &[&str]); 12] = [
             r#"{"bundle": {}, "branch": "@@@@"}"#,
             r#"{"bundle": {}, "branch": "main", "force": "@@@@"}"#,
             r#"{"bundle": {}, "branch": "main", "expected_head": "@@@@"}"#,
+            r#"{"bundle": {}, "branch": "main", "purged": "@@@@"}"#,
             r#"{"bundle": {}, "branch": "main", "unknown": "@@@@"}"#,
             r#"{"bundle": {"unknown": "@@@@"}, "branch": "main"}"#,
             r#"{"bundle": {"branch_heads": "@@@@"}, "branch": "main"}"#,
@@ -90,6 +94,10 @@ const BODIES: [(fn(Encoding, &[u8]) -> bool, &[&str]); 12] = [
             r#"{"tag": "t", "commit_id": "c", "changelog": "@@@@"}"#,
             r#"{"tag": "t", "commit_id": "c", "unknown": "@@@@"}"#,
         ],
+    ),
+    (
+        |encoding, body| encoding.decode::<PurgeRequest<'_>>(body).is_ok(),
+        &[r#"{"objects": "@@@@"}"#, r#"{"objects": [], "reason": "@@@@"}"#],
     ),
     (
         |encoding, body| encoding.decode::<WebhookRequest<'_>>(body).is_ok(),

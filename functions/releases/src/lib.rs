@@ -4,6 +4,8 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+use std::collections::HashSet;
+
 use common::Hub;
 use common::id::Label;
 use common::service::{AnswerBody, Call, compute};
@@ -37,7 +39,8 @@ async fn publish(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> 
     let release_id = ambient.ulid().to_string();
     let release = Release::check(call.decode()?, &release_id, repo.id.as_str(), &ambient.now_iso())?;
 
-    if hub.settings.ids.are_checked() && view.present_commits([&release.commit]).await?.is_empty() {
+    let named = HashSet::from([&release.commit]);
+    if hub.settings.ids.are_checked() && hub.store.commits_to_name(&repo, &view, &named).await?.is_empty() {
         let mut missing = Missing::default();
         missing.note(|| format!("commit '{}' of release '{}'", release.commit, release.tag));
         missing.refuse()?;

@@ -3,10 +3,10 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use common::Hub;
-use common::id::{Label, MAX_LABEL_LENGTH};
+use common::id::{CommitId, Label, MAX_LABEL_LENGTH};
 use common::service::{AnswerBody, Call};
 use common::store::items::TagItem;
 use common::store::repo::Need;
@@ -37,7 +37,11 @@ async fn store(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let posted = request.tags.within("tags")?;
     let stored = posted.len();
 
-    let present = view.present_commits(posted.iter().map(|tag| &tag.commit_id)).await?;
+    let named: HashSet<&CommitId> = posted.iter().map(|tag| &tag.commit_id).collect();
+    let present = match hub.settings.ids.are_checked() {
+        true => hub.store.commits_to_name(&repo, &view, &named).await?,
+        false => HashSet::new(),
+    };
     let mut missing = Missing::default();
     let mut labels: Vec<Label> = Vec::with_capacity(stored);
     for tag in &posted {
