@@ -20,7 +20,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::data::DataFolder;
+use crate::open_files::Plan;
 use crate::s3::{EmbeddedS3, StorageDoor};
+use crate::store_calls;
 
 const TABLE: &str = "musehub";
 const BUCKET: &str = "musehub";
@@ -162,6 +164,11 @@ impl Backends {
     /// # Errors
     /// When a store cannot be opened, or another process has it.
     pub async fn start(data: Option<&DataFolder>, secret_key: &str) -> Result<Self, Error> {
+        Self::start_within(Plan::make(), data, secret_key).await
+    }
+
+    /// The same, in a process that uses its open files as planned.
+    pub(crate) async fn start_within(plan: Plan, data: Option<&DataFolder>, secret_key: &str) -> Result<Self, Error> {
         // First the S3, which holds a lock: of two processes on one folder, the second must not get further.
         let s3 = match data {
             None => EmbeddedS3::memory(Ambient::system()),
@@ -198,6 +205,8 @@ impl Backends {
 
         let reached = Reached { dynamodb: dynamodb_url, s3: s3_url, secret_key: secret_key.to_owned() };
         let Others { dynamodb, s3, location } = Others::at(&reached);
+        let client = store_calls::client(plan.calls);
+        let [dynamodb, s3] = [dynamodb, s3].map(|config| config.into_builder().http_client(client.clone()).build());
         let backends = Self { dynamodb, s3, location, door, notice, stop, dynamodb_task, s3_task };
         backends.make_table().await?;
         backends.make_bucket().await?;

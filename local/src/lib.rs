@@ -2,6 +2,7 @@
 //! embedded beside them. It is the same code as on Lambda, through the same AWS clients; only the wires are short.
 //!
 //! - [`serve`] puts it together and is what `musehub serve` runs.
+//! - `connections` bounds those of clients; `open_files` says how many there may be, `store_calls` has the stores keep to it.
 //! - [`router`] is the door: which function answers which request. [`lambda`] makes it as narrow as Lambda's.
 //! - [`backends`] starts the two stores; [`s3`] is the embedded S3.
 //! - `lifecycle` ends uploads that nobody asks for, as the bucket's lifecycle rule does in a deployment.
@@ -22,16 +23,20 @@
 pub mod backends;
 pub mod backup;
 mod compaction;
+mod connections;
 pub mod data;
 pub mod lambda;
 mod lifecycle;
 mod lock;
+mod open_files;
 pub mod process;
 pub mod proxy;
 pub mod replay;
 pub mod router;
 pub mod s3;
 pub mod serve;
+mod shares;
+mod store_calls;
 pub mod stores;
 pub mod transfer;
 pub mod upkeep;

@@ -31,7 +31,9 @@ pub use webhook::FIRST_PAUSE;
 use webhook::sender::Sender;
 
 use crate::backends::{self, Backends};
+use crate::connections::{Connections, Paced, Peer};
 use crate::data::{DataFolder, new_secret};
+use crate::open_files::Plan;
 use crate::router::Router;
 use crate::{compaction, lifecycle, webhooks};
 
@@ -137,6 +139,7 @@ pub async fn start_creating(options: Options, push_to_create: Option<Visibility>
     let listener =
         TcpListener::bind(options.listen).await.map_err(io(format!("cannot listen on {}", options.listen)))?;
     let address = listener.local_addr().map_err(io("the listener has no address".to_owned()))?;
+    let plan = Plan::make();
     let folder = match &options.storage {
         Storage::Memory => None,
         Storage::Directory(path) => Some(open(path)?),
@@ -147,7 +150,7 @@ pub async fn start_creating(options: Options, push_to_create: Option<Visibility>
         (None, None) => new_secret(&ambient),
     };
     let tokens = Tokens::new(&secret, ambient.clone())?;
-    let backends = Backends::start(folder.as_ref(), &new_secret(&ambient)).await?;
+    let backends = Backends::start_within(plan, folder.as_ref(), &new_secret(&ambient)).await?;
     let store = Arc::new(Store::new(&backends.dynamodb, &backends.s3, backends.location.clone(), ambient.clone()));
     make_first_user(&store).await?;
     let storage = lifecycle::Storage::of(&backends);
@@ -174,7 +177,7 @@ pub async fn start_creating(options: Options, push_to_create: Option<Visibility>
         let router = Arc::clone(&router);
         async move { router.answer(request).await }
     };
-    let task = tokio::spawn(accept(listener, answer, stopped));
+    let task = tokio::spawn(accept(listener, Connections::new(plan.connections), answer, stopped));
     Ok(Running { url: format!("http://{address}"), secret, tokens, hub, stop, task, compaction, webhooks, backends })
 }
 
@@ -305,8 +308,14 @@ async fn make_first_user(store: &Store) -> Result<(), Error> {
 
 /// Answers the requests of every connection, until it is told to stop and those under way are answered. A request that has
 /// begun is worked to its end though its client hangs up, as Lambda does: what comes after a commit is done with it.
-pub(crate) async fn accept<A, F, B>(listener: TcpListener, answer: A, mut stopped: watch::Receiver<bool>)
-where
+///
+/// A request knows its [`Peer`].
+pub(crate) async fn accept<A, F, B>(
+    listener: TcpListener,
+    places: Connections,
+    answer: A,
+    mut stopped: watch::Receiver<bool>,
+) where
     A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data: Send, Error: Into<Cause>> + Send + 'static,
@@ -319,18 +328,28 @@ where
             accepted = listener.accept() => accepted,
             _ = stopped.wait_for(|stopped| *stopped) => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok((stream, from)) => match stream.local_addr() {
+                Ok(to) => (stream, Peer { from: from.ip(), to: to.ip() }),
+                // It is gone already.
+                Err(_) => continue,
+            },
             Err(error) => {
                 tracing::warn!(%error, "a connection was not accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
+        let Some(place) = places.take(peer.from) else {
+            tracing::debug!(from = %peer.from, "a connection was refused: there are too many");
+            places.refuse(stream);
+            continue;
+        };
         // The small pieces of a streamed answer are not to wait for each other.
         let _ = stream.set_nodelay(true);
         let (answer, under_way) = (answer.clone(), under_way.clone());
-        let service = service_fn(move |request| {
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
             let (answering, under_way) = (answer(request), under_way.clone());
             // A panic there is an error here, which ends the connection.
             tokio::spawn(async move {
@@ -341,9 +360,10 @@ where
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(Paced::new(stream)), service);
         let connection = connections.watch(connection);
         tokio::spawn(async move {
+            let _place = place;
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection ended early");
             }

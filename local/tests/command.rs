@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -20,7 +20,11 @@ struct Hub {
 impl Hub {
     /// Starts `musehub` and waits for the end of what it prints at its start.
     fn start(arguments: &[&str]) -> Self {
-        let mut process = command(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        Self::started(&mut command(arguments))
+    }
+
+    fn started(command: &mut Command) -> Self {
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut printed = String::new();
         let mut output = BufReader::new(process.stdout.as_mut().unwrap());
         while !printed.contains("Ctrl-C ends ") {
@@ -395,4 +399,98 @@ fn what_cannot_be_moved_is_said_in_a_sentence() {
     said(&["verify", &at("file")], "is damaged near byte 0");
     said(&["verify", folder.path().to_str().unwrap()], "there is no complete backup in");
     said(&["restore", &at("absent"), "--data", &at("new")], "there is no complete backup in");
+}
+
+/// A hub that may have this many files open, as `ulimit` is told, its token, and where it keeps its data.
+fn with_open_files(limits: &str) -> (Hub, String, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let script = format!("ulimit {limits} && exec \"$0\" serve --listen 127.0.0.1:0 --ids lenient --data \"$1\"");
+    let hub = Hub::started(Command::new("sh").args(["-c", &script, MUSEHUB]).arg(folder.path().join("hub")));
+    let token = hub.word_after("--token ").to_owned();
+    (hub, token, folder)
+}
+
+/// The limit of open files of a process.
+fn open_files(hub: &Hub) -> u64 {
+    let limits = fs::read_to_string(format!("/proc/{}/limits", hub.process.id())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    line.split_whitespace().nth(3).unwrap().parse().unwrap()
+}
+
+#[test]
+fn the_limit_of_open_files_is_raised_as_far_as_the_system_lets_it_be() {
+    let (hub, ..) = with_open_files("-Sn 200");
+    assert!(open_files(&hub) > 1_000, "{}", open_files(&hub));
+    let (hub, ..) = with_open_files("-n 600");
+    assert_eq!(open_files(&hub), 600);
+}
+
+/// Opens connections to a hub from this address.
+fn connect(hub: &Hub, from: Ipv4Addr, count: usize) -> Vec<TcpStream> {
+    let to: SocketAddr = hub.word_after(" is at http://").parse().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let connect = || {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        let stream = runtime.block_on(socket.connect(to)).unwrap().into_std().unwrap();
+        stream.set_nonblocking(false).unwrap();
+        stream
+    };
+    (0..count).map(|_| connect()).collect()
+}
+
+/// What comes on a connection that has asked for this, up to its end.
+fn ask(stream: &mut TcpStream, method: &str, path: &str, body: &str) -> String {
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    );
+    let asked = write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len());
+    let mut answer = String::new();
+    let read = stream.read_to_string(&mut answer);
+    assert!(asked.is_ok() && read.is_ok(), "{asked:?} {read:?} {answer}");
+    answer
+}
+
+fn stocked(hub: &Hub, token: &str) {
+    let bundle = r#"{"bundle": {"commits": [{"commit_id": "c1", "snapshot_id": "s1", "message": "one", "committed_at": "2026-01-01T00:00:00Z"}],
+        "snapshots": [{"snapshot_id": "s1", "manifest": {"take.wav": "o1"}, "created_at": "2026-01-01T00:00:00Z"}],
+        "objects": [{"object_id": "o1", "path": "take.wav", "content_b64": "dGFrZQ=="}]}, "branch": "main", "force": false}"#;
+    let pushed = hub.request("POST", "/dev/song/push", token, bundle);
+    assert!(pushed.starts_with("HTTP/1.1 200 "), "{pushed}");
+}
+
+/// Four hundred clients that clone at the same moment, of a hub that may have 1,024 files open.
+#[test]
+fn with_few_open_files_many_clients_are_all_served() {
+    let (hub, token, _folder) = with_open_files("-n 1024");
+    stocked(&hub, &token);
+    let clients: Vec<_> = connect(&hub, Ipv4Addr::LOCALHOST, 400)
+        .into_iter()
+        .map(|mut stream| {
+            std::thread::spawn(move || ask(&mut stream, "POST", "/dev/song/fetch", r#"{"want": ["c1"], "have": []}"#))
+        })
+        .collect();
+    for client in clients {
+        let answer = client.join().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("dGFrZQ=="), "{answer}");
+    }
+}
+
+#[test]
+fn who_comes_when_there_is_no_place_is_told_when_to_come_again_and_another_address_has_one() {
+    let (hub, token, _folder) = with_open_files("-n 300");
+    stocked(&hub, &token);
+    let refs = |stream: &mut TcpStream| ask(stream, "GET", "/dev/song/refs", "");
+    // More than there is a place for, none of which asks for anything.
+    let mut idle = connect(&hub, Ipv4Addr::LOCALHOST, 80);
+    let refused = refs(idle.last_mut().unwrap());
+    assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("\r\nretry-after: "), "{refused}");
+    assert!(refused.contains(r#""error":"unavailable""#), "{refused}");
+
+    let [other] = connect(&hub, Ipv4Addr::new(127, 0, 0, 2), 1).try_into().unwrap();
+    let mut other = other;
+    assert!(refs(&mut other).starts_with("HTTP/1.1 200 "));
+    // The first of them were let in, and are served.
+    assert!(refs(&mut idle[0]).starts_with("HTTP/1.1 200 "));
+    drop(idle);
 }

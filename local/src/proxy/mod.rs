@@ -26,6 +26,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::connections::Connections;
+use crate::open_files::Plan;
 use crate::serve::accept;
 use forward::Forwarder;
 pub use target::{BadUrl, HubUrl};
@@ -107,7 +109,7 @@ async fn start_within(options: Options, limits: Limits) -> Result<Running, Error
         async move { forwarder.answer(request).await }
     };
     let (stop, stopped) = watch::channel(false);
-    let task = tokio::spawn(accept(listener, answer, stopped));
+    let task = tokio::spawn(accept(listener, Connections::new(Plan::make().connections), answer, stopped));
     Ok(Running { url: format!("http://{address}"), stop, task })
 }
 

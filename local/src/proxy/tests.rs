@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::forward::AnswerBody;
 use super::{HubUrl, Limits, Options, Running, start_within};
+use crate::connections::Connections;
 use crate::serve::accept;
 
 /// What is too big in a test that is not about the real bound.
@@ -76,7 +77,7 @@ impl StandIn {
             }
         };
         let (stop, stopped) = watch::channel(false);
-        tokio::spawn(accept(listener, handler, stopped));
+        tokio::spawn(accept(listener, Connections::new(100), handler, stopped));
         Self { address, seen, _stop: stop }
     }
 
