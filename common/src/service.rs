@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, Stream};
 use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH,
-    CONTENT_RANGE, CONTENT_TYPE, WWW_AUTHENTICATE,
+    CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::{Frame, SizeHint};
@@ -602,7 +602,8 @@ pub struct Call {
 }
 
 impl Call {
-    fn new(request: Request) -> Self {
+    /// A request as it came.
+    pub fn new(request: Request) -> Self {
         let (parts, body) = request.into_parts();
         Self { parts, body }
     }
@@ -826,6 +827,9 @@ pub(crate) fn refuse(route: &str, error: &Error) -> Response<AnswerBody> {
             if let Ok(allowed) = HeaderValue::from_str(allowed) {
                 response.headers_mut().insert(ALLOW, allowed);
             }
+        }
+        Error::Unavailable(_) => {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         Error::RangeNotSatisfiable(size) => {
             if let Ok(range) = HeaderValue::from_str(&format!("bytes */{size}")) {

@@ -200,7 +200,7 @@ impl Backends {
         let dynamodb_task =
             tokio::spawn(dynoxide::server::serve_with_shutdown(dynamodb_listener, database, wait(stopped.clone())));
         let keys = (ACCESS_KEY.to_owned(), secret_key.to_owned());
-        let door = s3.door(BUCKET, keys.clone());
+        let door = s3.door(BUCKET, keys.clone(), plan.transfers);
         let s3_task = tokio::spawn(s3.serve(s3_listener, keys, wait(stopped)));
 
         let reached = Reached { dynamodb: dynamodb_url, s3: s3_url, secret_key: secret_key.to_owned() };

@@ -28,7 +28,7 @@ use local::data::{DataFolder, SECRET_VARIABLE, given_secret};
 use local::process;
 use local::proxy::{self, HubUrl};
 use local::replay::{Letters, Summary};
-use local::serve::{self, FIRST_HANDLE, FIRST_USER, Ids, Options, Reach, RequestLog, Storage, Webhooks};
+use local::serve::{self, BODY_MEMORY, FIRST_HANDLE, FIRST_USER, Ids, Options, Reach, RequestLog, Storage, Webhooks};
 use local::stores::{self, OpenStores, RepoName};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -139,6 +139,12 @@ struct Serve {
     /// The URL that clients reach the hub by, for example behind a TLS proxy
     #[arg(long, env = "MUSEHUB_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
+    /// Mebibytes that the bodies of requests may have in memory together
+    ///
+    /// One user has five sixteenths of it at most, and that is also the longest body, up to 256 MiB. Bodies of clients without
+    /// a token have a quarter of it besides.
+    #[arg(long, env = "MUSEHUB_BODY_MEMORY", default_value_t = BODY_MEMORY, value_name = "MIB")]
+    body_memory: usize,
     /// Let webhooks lead to private addresses, this machine's own among them, and by http
     ///
     /// Without it they lead to hosts of the public internet only, by https. Whoever owns a repository names their URLs, and
@@ -319,6 +325,7 @@ async fn run(arguments: Serve) -> Result<(), Box<dyn Error>> {
         lambda_limits: arguments.lambda_limits,
         ids: arguments.ids,
         public_url: arguments.public_url,
+        body_memory: arguments.body_memory,
         secret: given_secret(),
         log: if arguments.log_requests { RequestLog::to(|line| eprintln!("{line}")) } else { RequestLog::default() },
         webhooks: Some(Webhooks {

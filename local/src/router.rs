@@ -1,37 +1,22 @@
 //! The door of a hub on one machine: takes HTTP requests, bounds their bodies, and gives each to its function.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
-use std::time::Duration;
+use std::net::Ipv4Addr;
 
 use bytes::Bytes;
 use common::Hub;
 use common::observe::Route;
 use common::service::{AnswerBody, CORS_HEADERS, READING_POSTS, finish};
 use common::wire::Error;
-use http::header::{ACCESS_CONTROL_REQUEST_METHOD, EXPECT, HeaderName};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::BodyExt;
-use hyper::body::{Body as _, Frame, Incoming};
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HeaderName};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
 use lambda_http::{Body, RequestExt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
 
+use crate::bodies::{ArrivingBody, Gate, Refused, Rooms};
+use crate::connections::Peer;
 use crate::lambda;
 use crate::s3::StorageDoor;
-
-/// Bytes of a request's body. Clients send a whole history in one push.
-pub const MAX_BODY: usize = 256 << 20;
-/// Bytes of a body over the limit that are read and thrown away, because a client that is still sending does not
-/// listen. Beyond, the connection is closed on it.
-const MAX_DISCARDED: usize = 1 << 30;
-/// Mebibytes of all bodies that are held at the same time, beside the first mebibyte of each; what does not fit is answered
-/// with 503.
-const BODIES_MEBIBYTES: usize = 1024;
-/// How long a client may pause in the middle of a body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes of a body that have to come in that time, if it does not end: what is slower keeps its room from others.
-const LEAST_BYTES: usize = 64 << 10;
 
 /// One of the hub's functions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,7 +166,7 @@ pub struct Router {
     hub: Hub,
     paths: matchit::Router<Vec<(Method, &'static str, Function)>>,
     lambda_limits: bool,
-    bodies: Arc<Semaphore>,
+    rooms: Rooms,
     storage: StorageDoor,
 }
 
@@ -190,14 +175,19 @@ impl Router {
     ///
     /// # Errors
     /// When two routes contradict each other.
-    pub fn new(hub: Hub, lambda_limits: bool, storage: StorageDoor) -> Result<Self, matchit::InsertError> {
+    pub(crate) fn new(
+        hub: Hub,
+        lambda_limits: bool,
+        rooms: Rooms,
+        storage: StorageDoor,
+    ) -> Result<Self, matchit::InsertError> {
         let mut paths = matchit::Router::new();
         let patterns: BTreeSet<&str> = ROUTES.iter().map(|(_, pattern, _)| *pattern).collect();
         for pattern in patterns {
             let methods = ROUTES.iter().filter(|(_, other, _)| *other == pattern).cloned().collect();
             paths.insert(pattern, methods)?;
         }
-        Ok(Self { hub, paths, lambda_limits, bodies: Arc::new(Semaphore::new(BODIES_MEBIBYTES)), storage })
+        Ok(Self { hub, paths, lambda_limits, rooms, storage })
     }
 
     /// Answers one request.
@@ -220,11 +210,13 @@ impl Router {
         }
         if self.storage.is_meant(request.uri()) {
             let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-            let mut response = self.storage.answer(request).await?;
+            let from = request.extensions().get::<Peer>().map_or(Ipv4Addr::LOCALHOST.into(), |peer| peer.from);
+            let mut response = self.storage.answer(request, from).await?;
             finish(&mut response, is_read);
             return Ok(response);
         }
         let (parts, body) = request.into_parts();
+        let peer = parts.extensions.get::<Peer>().copied();
         let mut body = ArrivingBody::new(&parts.headers, body);
         let matched = match self.find(&parts.method, parts.uri.path()) {
             Ok(matched) => matched,
@@ -233,22 +225,46 @@ impl Router {
                 return Err(error);
             }
         };
-        let limit = if self.lambda_limits { lambda::MAX_EVENT } else { MAX_BODY };
-        let (body, _room) = match body.read(limit, &self.bodies).await? {
-            Arrived::Whole(bytes, room) => (bytes, room),
-            Arrived::TooLarge => {
+        let parameters: HashMap<String, Vec<String>> =
+            matched.parameters.iter().map(|(name, value)| (name.clone(), vec![value.clone()])).collect();
+        let with_body = |parts, body| {
+            let mut request = Request::from_parts(parts, body).with_path_parameters(parameters.clone());
+            request.extensions_mut().insert(Route(matched.pattern));
+            request
+        };
+        let gate = Gate {
+            hub: &self.hub,
+            function: matched.function,
+            head: &|| with_body(parts.clone(), Body::Empty),
+            peer,
+            rooms: &self.rooms,
+        };
+        let limit = if self.lambda_limits { lambda::MAX_EVENT } else { self.rooms.max_body() };
+        let (bytes, _room) = match body.read(limit, &gate).await {
+            Ok(read) => read,
+            Err(Refused::BrokeOff(error)) => return Err(error),
+            Err(Refused::TooLarge) => {
                 body.discard().await;
-                return Err(too_large(self.lambda_limits));
+                return Err(self.too_large());
+            }
+            Err(Refused::ByGate(error)) => {
+                body.discard().await;
+                return Ok(gate.refuse(error).await);
             }
         };
         if self.lambda_limits {
-            return lambda::invoke(&self.hub, &matched, &parts, body).await;
+            return lambda::invoke(&self.hub, &matched, &parts, bytes).await;
         }
-        let parameters: HashMap<String, Vec<String>> =
-            matched.parameters.into_iter().map(|(name, value)| (name, vec![value])).collect();
-        let mut request = Request::from_parts(parts, Body::Binary(body)).with_path_parameters(parameters);
-        request.extensions_mut().insert(Route(matched.pattern));
+        let request = with_body(parts.clone(), Body::Binary(bytes));
         Ok(matched.function.call(&self.hub, request).await)
+    }
+
+    fn too_large(&self) -> Error {
+        Error::PayloadTooLarge(if self.lambda_limits {
+            lambda::TOO_LARGE.to_owned()
+        } else {
+            format!("the body has more than {} MiB: push in smaller parts", self.rooms.max_body() >> 20)
+        })
     }
 
     /// What a browser asks before a page may read what anybody may.
@@ -284,97 +300,6 @@ impl Router {
         };
         Ok(Matched { function: *function, pattern, parameters })
     }
-}
-
-/// A body that may still be on its way.
-struct ArrivingBody {
-    body: Incoming,
-    /// Whether the client waits to be asked for it, which looking at it does.
-    is_waiting: bool,
-}
-
-enum Arrived {
-    /// All of it, and the room that it takes among the bodies of other requests.
-    Whole(Vec<u8>, Vec<OwnedSemaphorePermit>),
-    /// There is more than the limit.
-    TooLarge,
-}
-
-impl ArrivingBody {
-    fn new(headers: &HeaderMap, body: Incoming) -> Self {
-        Self { body, is_waiting: headers.contains_key(EXPECT) }
-    }
-
-    /// The next bytes, or none at the end.
-    async fn next(&mut self) -> Result<Option<Bytes>, Error> {
-        loop {
-            let frame = tokio::time::timeout(BODY_TIMEOUT, self.body.frame()).await;
-            let frame = frame.map_err(|_| broke_off(format!("nothing came for {} seconds", BODY_TIMEOUT.as_secs())))?;
-            match frame.transpose().map_err(|error| broke_off(error.to_string()))?.map(Frame::into_data) {
-                None => return Ok(None),
-                Some(Ok(bytes)) => return Ok(Some(bytes)),
-                // Trailers say nothing here.
-                Some(Err(_)) => {}
-            }
-        }
-    }
-
-    /// Reads a body of at most `limit` bytes, as long as `bodies` has room for what arrives.
-    async fn read(&mut self, limit: usize, bodies: &Arc<Semaphore>) -> Result<Arrived, Error> {
-        let declared = self.body.size_hint().exact().and_then(|size| usize::try_from(size).ok());
-        if declared.is_some_and(|declared| declared > limit) {
-            return Ok(Arrived::TooLarge);
-        }
-        // Memory is only taken as it is written to, so a length that is declared and never sent costs none.
-        let mut bytes = Vec::with_capacity(declared.unwrap_or_default());
-        let mut room = Vec::new();
-        self.is_waiting = false;
-        let (mut since, mut before) = (Instant::now(), 0);
-        while let Some(more) = self.next().await? {
-            if since.elapsed() >= BODY_TIMEOUT {
-                if bytes.len() - before < LEAST_BYTES {
-                    let least = LEAST_BYTES >> 10;
-                    return Err(broke_off(format!("less than {least} KiB came in {} seconds", BODY_TIMEOUT.as_secs())));
-                }
-                (since, before) = (Instant::now(), bytes.len());
-            }
-            if bytes.len() + more.len() > limit {
-                return Ok(Arrived::TooLarge);
-            }
-            bytes.extend_from_slice(&more);
-            while (room.len() + 1) << 20 < bytes.len() {
-                let permit = Arc::clone(bodies).try_acquire_owned();
-                room.push(permit.map_err(|_| Error::Unavailable("too many large requests at once".into()))?);
-            }
-        }
-        Ok(Arrived::Whole(bytes, room))
-    }
-
-    /// Reads on to the end of a body that nobody wants, because a client that is still sending does not listen.
-    async fn discard(&mut self) {
-        if self.is_waiting {
-            return;
-        }
-        let mut discarded = 0;
-        while let Ok(Some(bytes)) = self.next().await {
-            discarded += bytes.len();
-            if discarded > MAX_DISCARDED {
-                return;
-            }
-        }
-    }
-}
-
-fn broke_off(why: String) -> Error {
-    Error::MalformedBody(format!("the body: it broke off: {why}"))
-}
-
-fn too_large(lambda_limits: bool) -> Error {
-    Error::PayloadTooLarge(if lambda_limits {
-        lambda::TOO_LARGE.to_owned()
-    } else {
-        format!("the body has more than {} MiB: push in smaller parts", MAX_BODY >> 20)
-    })
 }
 
 #[cfg(test)]

@@ -31,6 +31,8 @@ pub use webhook::FIRST_PAUSE;
 use webhook::sender::Sender;
 
 use crate::backends::{self, Backends};
+pub use crate::bodies::BODY_MEMORY;
+use crate::bodies::Rooms;
 use crate::connections::{Connections, Paced, Peer};
 use crate::data::{DataFolder, new_secret};
 use crate::open_files::Plan;
@@ -67,6 +69,8 @@ pub struct Options {
     pub log: RequestLog,
     /// How webhooks are called, if at all.
     pub webhooks: Option<Webhooks>,
+    /// Mebibytes that the bodies of requests may have in memory together; [`BODY_MEMORY`] unless there is a reason.
+    pub body_memory: usize,
 }
 
 /// How webhooks are called.
@@ -171,7 +175,12 @@ pub async fn start_creating(options: Options, push_to_create: Option<Visibility>
         },
         log: options.log,
     };
-    let router = Arc::new(Router::new(hub.clone(), options.lambda_limits, backends.door.clone())?);
+    let router = Arc::new(Router::new(
+        hub.clone(),
+        options.lambda_limits,
+        Rooms::new(options.body_memory),
+        backends.door.clone(),
+    )?);
     tokio::spawn(lifecycle::run(storage, ambient, stopped.clone()));
     let answer = move |request| {
         let router = Arc::clone(&router);

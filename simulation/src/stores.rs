@@ -1,6 +1,7 @@
 //! The embedded DynamoDB and S3, called in the thread of the run: no socket, no time that passes.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture};
@@ -13,7 +14,7 @@ use common::store::Location;
 use common::store::items::{PK, SK};
 use dynoxide::{Database, DynoxideError};
 use http::{HeaderValue, Request, Response, header};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
 use local::backends::ACCESS_KEY;
 use local::s3::{EmbeddedS3, StorageDoor};
 use serde::Serialize;
@@ -44,7 +45,7 @@ impl Stores {
     /// Empty stores in memory, which go by this clock.
     pub fn new(clock: Ambient) -> Stores {
         let database = Database::memory().expect("an embedded DynamoDB in memory");
-        let door = EmbeddedS3::memory(clock).door(NAME, (ACCESS_KEY.to_owned(), SECRET_KEY.to_owned()));
+        let door = EmbeddedS3::memory(clock).door(NAME, (ACCESS_KEY.to_owned(), SECRET_KEY.to_owned()), usize::MAX);
         Stores(Arc::new(Inner { database, door }))
     }
 
@@ -100,7 +101,11 @@ impl Inner {
             let host = host.map_err(|error| ConnectorError::user(error.into()))?;
             request.headers_mut().entry(header::HOST).or_insert(host);
         }
-        let answer = self.door.answer(request).await.map_err(|error| ConnectorError::other(error.into(), None))?;
+        let answer = self
+            .door
+            .answer(request.map(Full::new), Ipv4Addr::LOCALHOST.into())
+            .await
+            .map_err(|error| ConnectorError::other(error.into(), None))?;
         let (head, body) = answer.into_parts();
         let body = body.collect().await.map_err(|error| ConnectorError::io(error.into()))?.to_bytes();
         Ok(Response::from_parts(head, body))

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use local::serve::{Ids, Options, Reach, RequestLog, Running, Storage, Webhooks};
+use local::serve::{BODY_MEMORY, Ids, Options, Reach, RequestLog, Running, Storage, Webhooks};
 use serde_json::{Value, json};
 
 use crate::client::{Answer, Remote, send};
@@ -43,6 +43,7 @@ fn options() -> Options {
         lambda_limits: false,
         ids: Ids::Strict,
         public_url: None,
+        body_memory: BODY_MEMORY,
         secret: Some(SECRET.to_owned()),
         log: RequestLog::default(),
         webhooks: Some(Webhooks { reach: Reach::Anywhere, first_pause: Duration::from_millis(20) }),
@@ -83,6 +84,11 @@ impl Hub {
     /// A hub on a data folder that delivers nothing to webhooks.
     pub async fn start_without_webhooks(folder: &Path) -> Hub {
         Hub::start_with(Options { storage: Storage::Directory(folder.to_owned()), webhooks: None, ..options() }).await
+    }
+
+    /// A fresh hub with so many mebibytes for the bodies of requests.
+    pub async fn start_with_body_memory(mebibytes: usize) -> Hub {
+        Hub::start_with(Options { body_memory: mebibytes, ..options() }).await
     }
 
     /// A fresh hub with ids that are opaque.

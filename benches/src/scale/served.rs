@@ -10,7 +10,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use aws_credential_types::provider::ProvideCredentials;
 use common::id::RepoId;
 use common::store::compact::Limits;
-use local::serve::{FIRST_USER, Ids, Options, RequestLog, Running, Storage, start};
+use local::serve::{BODY_MEMORY, FIRST_USER, Ids, Options, RequestLog, Running, Storage, start};
 use serde::{Deserialize, Serialize};
 
 use super::memory;
@@ -44,6 +44,7 @@ pub async fn run(folder: &Path) -> Result<(), Failure> {
         lambda_limits: false,
         ids: Ids::Strict,
         public_url: None,
+        body_memory: BODY_MEMORY,
         secret: None,
         log: RequestLog::default(),
         webhooks: None,

@@ -12,6 +12,7 @@
 //! the length and SHA-256 that were signed, and nothing else of a body. Around it lie:
 //!
 //! - `operations`: S3's operations and headers, said in terms of a store;
+//! - `arriving`: a client's body, which has to come in time;
 //! - `upload`: a body that arrives, counted and hashed, and checked against what the client claims of it;
 //! - `store`: what a store must do, and its types; `memory` and `disk` are the two that do it;
 //! - `key`: object keys, and the file names they have on disk; `access`: what a presigned URL gives a right to.
@@ -22,6 +23,7 @@
 //! keep an object (encryption, storage class, access lists, locks) is accepted, and means nothing here.
 
 mod access;
+mod arriving;
 mod disk;
 mod key;
 mod memory;
@@ -32,13 +34,15 @@ mod upload;
 #[cfg(test)]
 mod tests;
 
-use std::{io, path::Path, pin::pin, sync::Arc, time::Duration};
+use std::{io, net::IpAddr, path::Path, pin::pin, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use common::ambient::Ambient;
 use common::service::{AnswerBody, CutOff};
 use common::wire;
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use http::{Request, Response, Uri};
+use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::server::conn::http1;
 use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown};
@@ -49,7 +53,11 @@ use s3s::{
 };
 use tokio::{net::TcpListener, task::JoinSet};
 
-use self::{access::SignedHeadersOnly, disk::Disk, memory::Memory, operations::Operations, store::Store};
+use crate::shares::{Shares, holder};
+
+use self::{
+    access::SignedHeadersOnly, arriving::Arriving, disk::Disk, memory::Memory, operations::Operations, store::Store,
+};
 
 /// How long a shutdown waits for the requests in flight.
 const GRACE: Duration = Duration::from_secs(10);
@@ -63,6 +71,7 @@ const MAX_XML_BYTES: usize = 64 * 1024;
 /// An S3 endpoint and the objects behind it.
 pub struct EmbeddedS3 {
     store: Arc<dyn Store>,
+    clock: Ambient,
 }
 
 /// The embedded S3 as clients reach it: at the hub's own address, with a URL that was presigned for them.
@@ -71,6 +80,9 @@ pub struct StorageDoor {
     service: S3Service,
     /// What the paths of a bucket's objects begin with.
     bucket_path: String,
+    /// Places for clients, each of which has a file open, by their addresses.
+    places: Arc<Shares<IpAddr>>,
+    clock: Ambient,
 }
 
 impl StorageDoor {
@@ -82,19 +94,28 @@ impl StorageDoor {
             && form_urlencoded::parse(query).any(|(name, _)| name == "X-Amz-Signature")
     }
 
-    /// Answers a request, which is refused unless its signature is good.
+    /// Answers a request of a client at this address, which is refused unless its signature is good.
     ///
     /// # Errors
-    /// [`wire::Error::Internal`] for what is no answer of S3's.
-    pub async fn answer<B>(&self, request: Request<B>) -> Result<Response<AnswerBody>, wire::Error>
+    /// [`wire::Error::Internal`] for what is no answer of S3's, [`wire::Error::Unavailable`] when all places are taken.
+    pub async fn answer<B>(&self, request: Request<B>, from: IpAddr) -> Result<Response<AnswerBody>, wire::Error>
     where
-        s3s::Body: From<B>,
+        B: Body<Data = Bytes, Error: Into<s3s::StdError>> + Send + Unpin + 'static,
     {
-        let answered = self.service.call(request.map(s3s::Body::from)).await;
+        let place = self.places.one(holder(from));
+        let place = place.ok_or_else(|| wire::Error::Unavailable("too many clients use the storage at once".into()))?;
+        let (parts, body) = request.into_parts();
+        let body = s3s::Body::http_body_unsync(Arriving::new(body, &parts.uri, &self.clock));
+        let answered = self.service.call(Request::from_parts(parts, body)).await;
         let answer = answered.map_err(|error| wire::Error::internal(format!("embedded S3: {error:?}")))?;
         Ok(answer.map(|body| {
             // S3 has logged why, if it is cut off.
-            AnswerBody::streamed(body.into_data_stream().map_err(|_| CutOff))
+            let chunks = body.into_data_stream().map_err(|_| CutOff);
+            // Until the last of them has gone.
+            AnswerBody::streamed(chunks.map(move |chunk| {
+                let _place = &place;
+                chunk
+            }))
         }))
     }
 }
@@ -102,7 +123,7 @@ impl StorageDoor {
 impl EmbeddedS3 {
     /// Objects live in memory, and are gone when this is. `clock` tells when each was put.
     pub fn memory(clock: Ambient) -> Self {
-        Self { store: Arc::new(Memory::new(clock)) }
+        Self { store: Arc::new(Memory::new(clock.clone())), clock }
     }
 
     /// Objects live below `dir`, which is made if it is missing. Blocks while it looks at the file system.
@@ -111,12 +132,17 @@ impl EmbeddedS3 {
     /// `ResourceBusy` while another process has `dir` open: two would undo each other's uploads. Otherwise what the
     /// file system answers.
     pub fn open(dir: &Path) -> io::Result<Self> {
-        Ok(Self { store: Arc::new(Disk::open(dir)?) })
+        Ok(Self { store: Arc::new(Disk::open(dir)?), clock: Ambient::system() })
     }
 
-    /// The door for clients to one bucket, to requests that are signed with `credentials`.
-    pub fn door(&self, bucket: &str, credentials: (String, String)) -> StorageDoor {
-        StorageDoor { service: service(Arc::clone(&self.store), credentials), bucket_path: format!("/{bucket}/") }
+    /// The door to one bucket for this number of clients at a time, to requests that are signed with `credentials`.
+    pub fn door(&self, bucket: &str, credentials: (String, String), places: usize) -> StorageDoor {
+        StorageDoor {
+            service: service(Arc::clone(&self.store), credentials),
+            bucket_path: format!("/{bucket}/"),
+            places: Shares::new(places, (places / 4 * 3).max(1)),
+            clock: self.clock.clone(),
+        }
     }
 
     /// Serves S3 on `listener`, path-style (`http://address/bucket/key`), to requests that are signed with

@@ -2,9 +2,12 @@
 
 use std::{
     collections::BTreeSet,
+    convert::Infallible,
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::Path,
+    pin::Pin,
+    task::{Context, Poll},
     time::{Duration, SystemTime},
 };
 
@@ -21,8 +24,13 @@ use aws_sigv4::{
     sign::v4,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
 use common::ambient::Ambient;
+use http::Request;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::StreamBody;
 use sha2::{Digest, Sha256};
+use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -30,7 +38,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-use super::EmbeddedS3;
+use super::{EmbeddedS3, StorageDoor};
 
 const BUCKET: &str = "objects";
 const SECRET: &str = "the right secret";
@@ -736,4 +744,78 @@ async fn damage_on_disk_does_not_pass_for_an_object() {
     let got = s3.client.get_object().bucket(BUCKET).key("rotten").range("bytes=0-9").send().await.unwrap();
     assert_eq!(got.body.collect().await.unwrap().into_bytes().len(), 10);
     s3.stop().await;
+}
+
+/// A presigned URL's path, and a door to a store, for this number of clients.
+async fn door(places: usize) -> (StorageDoor, Running, TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = EmbeddedS3::open(dir.path()).unwrap();
+    let door = store.door(BUCKET, ("access".to_owned(), SECRET.to_owned()), places);
+    (door, Running::start(store).await, dir)
+}
+
+/// A put to a door, of a body that may go on for ever.
+fn put_to_door<B>(s3: &Running, path: &str, body: B) -> Request<B> {
+    Request::put(path).header("host", s3.address.to_string()).body(body).unwrap()
+}
+
+/// A body of a megabyte, of which so many bytes come every so many seconds.
+fn trickle(bytes: usize, seconds: u64) -> impl Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static {
+    let pieces = futures_util::stream::unfold(1 << 20, move |left: usize| async move {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        let piece = Bytes::from(vec![7; bytes.min(left)]);
+        (left > 0).then(|| (Ok::<_, Infallible>(Frame::data(piece)), left - bytes.min(left)))
+    });
+    WithLength(StreamBody::new(Box::pin(pieces)))
+}
+
+/// A body that says that it has a megabyte.
+struct WithLength<B>(B);
+
+impl<B: Body + Unpin> Body for WithLength<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.0).poll_frame(context)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(1 << 20)
+    }
+}
+
+#[tokio::test]
+async fn a_put_that_stalls_or_outlives_its_url_gives_its_place_to_another_client() {
+    let (door, s3, _dir) = door(4).await;
+    // The share of one address.
+    let (us, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+    let path = s3.presigned_put("slow").await;
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    // Nothing; next to nothing; and fast enough, for longer than the URL is good.
+    let stalled: Vec<_> = [(1, 10_000), (1, 20), (70 << 10, 25)]
+        .into_iter()
+        .map(|(bytes, seconds)| {
+            let (door, request) = (door.clone(), put_to_door(&s3, &path, trickle(bytes, seconds)));
+            tokio::spawn(async move { door.answer(request, us).await.map(|answer| answer.status().as_u16()) })
+        })
+        .collect();
+    // Each takes its place before it waits for anything.
+    tokio::task::yield_now().await;
+    assert!(door.answer(put_to_door(&s3, &path, trickle(1 << 20, 0)), us).await.is_err());
+    let others = door.answer(put_to_door(&s3, &path, trickle(1 << 20, 0)), other).await.unwrap();
+    assert_eq!(others.status().as_u16(), 200, "one address has no more than a share of the places");
+    drop(others);
+    for stalled in stalled {
+        assert_eq!(stalled.await.unwrap().unwrap(), 400);
+    }
+    // The URL was good for a minute.
+    assert!(began.elapsed() <= Duration::from_secs(150), "{:?}", began.elapsed());
+    let again = door.answer(put_to_door(&s3, &path, trickle(1 << 20, 0)), us).await.unwrap();
+    assert_eq!(again.status().as_u16(), 200);
+    tokio::time::resume();
 }

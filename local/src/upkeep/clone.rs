@@ -36,7 +36,7 @@ use tokio::time::timeout;
 
 use crate::proxy::HubUrl;
 use crate::proxy::client::{Client, Failure};
-use crate::serve::{self, Options, RequestLog, Running, Storage};
+use crate::serve::{self, BODY_MEMORY, Options, RequestLog, Running, Storage};
 use crate::stores::{self, OpenStores};
 
 /// How long a hub may be silent: as long as a Lambda function may run.
@@ -146,6 +146,7 @@ impl Clone {
             // It only answers what is there.
             ids: Ids::Lenient,
             public_url: None,
+            body_memory: BODY_MEMORY,
             secret: None,
             log: RequestLog::default(),
             // Nobody is to hear of upkeep.

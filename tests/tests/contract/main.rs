@@ -11,6 +11,7 @@ mod api;
 mod by_reference;
 mod commits;
 mod compaction;
+mod crowds;
 mod deployment;
 mod documentation;
 mod domain;

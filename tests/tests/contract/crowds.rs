@@ -1,0 +1,168 @@
+//! Clients that take all they can get, judged by what another client gets meanwhile.
+
+use futures_util::future::join_all;
+use serde_json::json;
+use tests::client::{Answer, Remote};
+use tests::history::{self, History};
+use tests::hub::Hub;
+use tests::verify;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+fn address(hub: &Hub) -> &str {
+    hub.url().strip_prefix("http://").expect("plain HTTP")
+}
+
+/// Begins a POST on a connection of its own, with these headers beside. `come` bytes of its body come, and not the rest.
+async fn begin(hub: &Hub, path: &str, headers: &str, length: usize, come: usize) -> TcpStream {
+    let mut stream = TcpStream::connect(address(hub)).await.expect("a connection");
+    let host = address(hub);
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Content-Length: {length}\r\n{headers}\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.expect("the head is taken");
+    stream.write_all(&vec![b' '; come]).await.expect("some of the body is taken");
+    stream
+}
+
+fn bearer(token: &str) -> String {
+    format!("Authorization: Bearer {token}\r\n")
+}
+
+/// One commit with a file of this many bytes.
+fn one_file(bytes: usize) -> History {
+    let mut builder = history::Builder::new(7);
+    let tree = [("take.wav".to_owned(), builder.bytes(bytes))].into();
+    builder.commit(&[], &tree);
+    builder.finish()
+}
+
+/// A push whose body takes room: it has 1.4 MB.
+async fn large_push(remote: &Remote) -> Answer {
+    let history = one_file(1 << 20);
+    remote.push_pack("main", false, &history.pack_of(history.last())).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn very_many_bodies_that_do_not_come_keep_nobody_from_pushing() {
+    let hub = Hub::start_with_body_memory(8).await;
+    let (user, other) = (hub.user().await, hub.user().await);
+    let mut begun = Vec::new();
+    for _ in 0..200 {
+        begun.push(begin(&hub, "/some/repo/push", &bearer(&user.token), 1_000_000, 1).await);
+    }
+    large_push(&hub.remote(&other, "song")).await.expect(200);
+    drop(begun);
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_user_has_no_more_than_a_share_of_the_room_for_bodies() {
+    let hub = Hub::start_with_body_memory(8).await;
+    let (greedy, other) = (hub.user().await, hub.user().await);
+    let own = hub.remote(&greedy, "song");
+    let path = format!("/{}/song/push", greedy.handle);
+    // As many as would take all of it, of each of which the last byte is missing.
+    let token = bearer(&greedy.token);
+    let begun = join_all((0..8).map(|_| begin(&hub, &path, &token, 1_200_000, 1_199_999))).await;
+    // When they have come, there is no room for one more of theirs.
+    let refused = loop {
+        let answer = large_push(&own).await;
+        if answer.status != 200 {
+            break answer;
+        }
+    };
+    refused.refused(503, "unavailable");
+    assert_eq!(refused.header("retry-after"), "1");
+    large_push(&hub.remote(&other, "song")).await.expect(200);
+    drop(begun);
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_no_right_to_send_a_body_is_told_so_before_it_is_read() {
+    let hub = Hub::start_with_body_memory(8).await;
+    let (owner, other) = (hub.user().await, hub.user().await);
+    let (open, closed) = (hub.made_repo(&owner, false).await, hub.made_repo(&owner, true).await);
+    let paths = |remote: &Remote, endpoint: &str| format!("/{}/{}/{endpoint}", remote.owner, remote.slug);
+    let stranger = String::new();
+    for (path, headers, status) in [
+        (paths(&open, "push"), &stranger, 401),
+        (paths(&open, "push"), &bearer("forged"), 401),
+        (paths(&open, "push"), &bearer(&other.token), 403),
+        (paths(&open, "filter-objects"), &bearer(&other.token), 403),
+        (paths(&open, "tags"), &bearer(&other.token), 403),
+        (paths(&closed, "push"), &bearer(&other.token), 404),
+        (paths(&closed, "releases"), &bearer(&other.token), 404),
+        (paths(&closed, "fetch"), &stranger, 404),
+        (paths(&closed, "negotiate"), &bearer(&other.token), 404),
+        (paths(&closed, "presign"), &bearer(&other.token), 404),
+        ("/api/repos".to_owned(), &stranger, 401),
+    ] {
+        let asks = format!("{headers}Expect: 100-continue\r\n");
+        let mut stream = begin(&hub, &path, &asks, 1_200_000, 0).await;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {answer}");
+    }
+    let asks = format!("{}Expect: 100-continue\r\n", bearer(&owner.token));
+    let mut stream = begin(&hub, &paths(&closed, "push"), &asks, 1_200_000, 0).await;
+    let mut answer = [0; 25];
+    stream.read_exact(&mut answer).await.expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 100 Continue\r\n\r\n");
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_of_strangers_take_no_room_from_users() {
+    let hub = Hub::start_with_body_memory(8).await;
+    let (owner, other) = (hub.user().await, hub.user().await);
+    let remote = hub.made_repo(&owner, false).await;
+    let path = format!("/{}/{}/fetch", remote.owner, remote.slug);
+    let begun = join_all((0..16).map(|_| begin(&hub, &path, "", 900_000, 899_999))).await;
+    // When they have come, there is no room for one more of theirs.
+    let spaces = vec![b' '; 600_000];
+    let refused = loop {
+        let answer = remote.anonymous().post_bytes("fetch", spaces.clone()).await;
+        if answer.status != 400 {
+            break answer;
+        }
+    };
+    refused.refused(503, "unavailable");
+    large_push(&hub.remote(&other, "song")).await.expect(200);
+    drop(begun);
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_clones_of_which_nothing_is_read_than_may_read_the_storage_hold_up_no_other() {
+    let hub = Hub::start().await;
+    let history = one_file(6 << 20);
+    let remote = hub.made_repo(&hub.user().await, false).await;
+    remote.push_pack("main", false, &history.pack_of(history.last())).await.expect(200);
+    let body = json!({"want": [history.last()], "have": []}).to_string();
+    let mut unread = Vec::new();
+    for _ in 0..40 {
+        // A window that is small, so that what is not read does not lie between the two.
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4 << 10).expect("a small one");
+        let mut stream = socket.connect(address(&hub).parse().expect("an address")).await.expect("a connection");
+        let head = format!(
+            "POST /{}/{}/fetch HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            remote.owner,
+            remote.slug,
+            address(&hub),
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await.expect("the request is taken");
+        let mut first = [0; 12];
+        stream.read_exact(&mut first).await.expect("an answer");
+        assert_eq!(&first, b"HTTP/1.1 200");
+        unread.push(stream);
+    }
+    verify::same_history(&history, &remote.anonymous().clone_all().await, &remote.owner)
+        .expect("the history that was pushed");
+    drop(unread);
+    hub.stop().await;
+}
