@@ -30,7 +30,6 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use ulid::Ulid;
-use url::Url;
 
 use crate::ambient::Ambient;
 use crate::answer_size::Held;
@@ -81,7 +80,7 @@ pub struct Hub {
 pub struct Settings {
     /// Whether a push to `<own handle>/<new slug>` makes the repo, and then who may know of it.
     pub push_to_create: Option<Visibility>,
-    /// The URL that the hub is reached by, for the URLs that it hands out; else that of the request.
+    /// The URL that the hub is reached by, for the URLs that it hands out; else that of the request, if it is known for the hub's.
     pub public_url: Option<String>,
     /// Whether ids have to be the hashes of what they name.
     pub ids: Ids,
@@ -595,6 +594,16 @@ pub struct Target {
     pub slug: Slug,
 }
 
+/// The host, with its port, that a request names and that its front door knows for the hub's own.
+#[derive(Debug, Clone)]
+pub struct ReachedAs(pub String);
+
+/// Whether this is what may stand behind a host: nothing, or a port.
+fn is_port(text: &str) -> bool {
+    let port = text.strip_prefix(':');
+    text.is_empty() || port.is_some_and(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 /// One request, read as far as every function needs it.
 pub struct Call {
     parts: http::request::Parts,
@@ -711,13 +720,16 @@ impl Call {
         Encoding::of_answer(&self.parts.headers)
     }
 
-    /// The URL that the hub is reached by, without a trailing slash: the operator's word, else the request's `Host`.
-    pub fn hub_url(&self, hub: &Hub) -> String {
+    /// The URL that the hub is reached by, without a trailing slash: the operator's word, else what its front door says.
+    ///
+    /// # Errors
+    /// [`Error::UnknownHost`] when the request names a host that is not known to be the hub's.
+    pub fn hub_url(&self, hub: &Hub) -> Result<String, Error> {
         if let Some(url) = &hub.settings.public_url {
-            return url.trim_end_matches('/').to_owned();
+            return Ok(url.trim_end_matches('/').to_owned());
         }
         let header = |name| self.parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        let host = header(http::header::HOST.as_str()).unwrap_or("localhost");
+        let named = header(http::header::HOST.as_str());
         if hub.settings.serves_s3 && header("x-forwarded-proto").is_some() {
             // A proxy in front of a hub on one machine. On Lambda it is the API Gateway, whose word is good.
             WARNED.call_once(|| {
@@ -727,32 +739,37 @@ impl Call {
                 );
             });
         }
+        let context = match self.parts.request_context_ref() {
+            Some(RequestContext::ApiGatewayV1(context)) => Some(context),
+            _ => None,
+        };
+        let host = match (self.parts.extensions.get::<ReachedAs>(), context.and_then(|it| it.domain_name.as_deref())) {
+            (Some(ReachedAs(host)), _) => host,
+            // It has no port.
+            (None, Some(domain)) => match named {
+                Some(named) if named.strip_prefix(domain).is_some_and(is_port) => named,
+                _ => domain,
+            },
+            (None, None) if hub.settings.serves_s3 => {
+                return Err(Error::UnknownHost(named.unwrap_or_default().chars().take(SHOWN).collect()));
+            }
+            (None, None) => named.unwrap_or("localhost"),
+        };
         // API Gateway terminates TLS and says so.
         let scheme = header("x-forwarded-proto").filter(|scheme| *scheme == "https").unwrap_or("http");
         // The URL of an API Gateway has the name of its stage in front of the path that its routes see.
-        let stage = match self.parts.request_context_ref() {
-            Some(RequestContext::ApiGatewayV1(context)) => {
-                context.path.as_deref().and_then(|path| path.strip_suffix(self.parts.raw_http_path()))
-            }
-            _ => None,
-        };
-        format!("{scheme}://{host}{}", stage.unwrap_or_default())
+        let stage = context
+            .and_then(|context| context.path.as_deref())
+            .and_then(|path| path.strip_suffix(self.parts.raw_http_path()));
+        Ok(format!("{scheme}://{host}{}", stage.unwrap_or_default()))
     }
 
     /// Where clients reach S3, if that is not under its own name.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when the client asked for the hub under a name that makes no URL.
+    /// As [`Self::hub_url`].
     pub fn storage_url(&self, hub: &Hub) -> Result<Option<String>, Error> {
-        if !hub.settings.serves_s3 {
-            return Ok(None);
-        }
-        let url = self.hub_url(hub);
-        let parsed = Url::parse(&url).map_err(|reason| Error::invalid("the header Host", reason))?;
-        if parsed.host_str().is_none() {
-            return Err(Error::invalid("the header Host", "it names no host"));
-        }
-        Ok(Some(url))
+        hub.settings.serves_s3.then(|| self.hub_url(hub)).transpose()
     }
 
     /// The answer, whole.
@@ -789,11 +806,10 @@ struct Words {
 
 impl Words {
     fn of(hub: &Hub, call: &Call) -> Self {
-        let hub_url = call.hub_url(hub);
-        // Whoever asks for the hub under a name of their own making is told no more of it.
-        let is_short = hub_url.chars().count() <= SHOWN;
+        // Whoever asks for the hub under a name that is not its own is told no more of it.
+        let hub_url = call.hub_url(hub).ok().filter(|url| url.chars().count() <= SHOWN);
         Self {
-            hub_url: if is_short { hub_url } else { "URL".to_owned() },
+            hub_url: hub_url.unwrap_or_else(|| "URL".to_owned()),
             has_token: call.headers().contains_key(AUTHORIZATION),
             names_repo: call.path_parameter("slug").is_some(),
         }
@@ -1033,9 +1049,32 @@ mod tests {
             log: RequestLog::default(),
         };
         let host = "https://abc.execute-api.eu-west-1.amazonaws.com";
-        assert_eq!(call("/hub/api/repos", "/api/repos").hub_url(&hub), format!("{host}/hub"));
-        assert_eq!(call("/api/repos", "/api/repos").hub_url(&hub), host);
+        let url = |call: Call, hub: &Hub| call.hub_url(hub).unwrap();
+        assert_eq!(url(call("/hub/api/repos", "/api/repos"), &hub), format!("{host}/hub"));
+        assert_eq!(url(call("/api/repos", "/api/repos"), &hub), host);
+        // What the gateway says counts, and what the client says only where that is the same, and a port.
+        let domain = |domain: &str| {
+            let mut call = call("/api/repos", "/api/repos");
+            let mut context = call.parts.request_context_ref().unwrap().clone();
+            if let RequestContext::ApiGatewayV1(context) = &mut context {
+                context.domain_name = Some(domain.to_owned());
+            }
+            call.parts.extensions.insert(context);
+            call
+        };
+        assert_eq!(url(domain("hub.example.org"), &hub), "https://hub.example.org");
+        assert_eq!(
+            url(domain("abc.execute-api.eu-west-1.amazonaws.co"), &hub),
+            "https://abc.execute-api.eu-west-1.amazonaws.co"
+        );
+        let mut with_port = domain("abc.execute-api.eu-west-1.amazonaws.com");
+        let named = HeaderValue::from_static("abc.execute-api.eu-west-1.amazonaws.com:4566");
+        with_port.parts.headers.insert(http::header::HOST, named);
+        assert_eq!(url(with_port, &hub), format!("{host}:4566"));
+        hub.settings.serves_s3 = true;
+        let refused = call("/api/repos", "/api/repos").hub_url(&hub).unwrap_err();
+        assert!(matches!(refused, Error::UnknownHost(_)), "on one machine the door has to know it: {refused}");
         hub.settings.public_url = Some("https://hub.example.com/".to_owned());
-        assert_eq!(call("/hub/api/repos", "/api/repos").hub_url(&hub), "https://hub.example.com");
+        assert_eq!(url(call("/hub/api/repos", "/api/repos"), &hub), "https://hub.example.com");
     }
 }

@@ -8,11 +8,12 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use common::Hub;
 use common::buffered::Buffered;
-use common::service::{AnswerBody, CutOff};
+use common::service::{AnswerBody, CutOff, ReachedAs};
 use common::wire::Error;
 use common::wire::limits::LAMBDA_PAYLOAD;
 use futures_util::StreamExt;
 use http::header::CONTENT_TYPE;
+use http::uri::Authority;
 use http::{HeaderMap, Response, StatusCode};
 use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyResponse;
 use lambda_http::aws_lambda_events::encodings::Body;
@@ -117,6 +118,9 @@ fn event(matched: &Matched, parts: &http::request::Parts, body: &[u8], request_i
         all_query.entry(name).or_default().push(value);
     }
     let path = parts.uri.path();
+    // What a gateway says of itself, which has no port; one that does not know itself says nothing.
+    let host = parts.extensions.get::<ReachedAs>().and_then(|ReachedAs(host)| host.parse::<Authority>().ok());
+    let domain_name = host.as_ref().map(Authority::host);
     json!({
         "resource": matched.pattern,
         "path": path,
@@ -134,6 +138,7 @@ fn event(matched: &Matched, parts: &http::request::Parts, body: &[u8], request_i
             "path": path,
             "protocol": "HTTP/1.1",
             "stage": "local",
+            "domainName": domain_name,
             "identity": {"sourceIp": "127.0.0.1"},
         },
         "body": body,

@@ -3,7 +3,8 @@
 //!
 //! - [`serve`] puts it together and is what `musehub serve` runs.
 //! - `connections` bounds those of clients; `open_files` says how many there may be, `store_calls` has the stores keep to it.
-//! - [`router`] is the door: which function answers which request; `bodies` says what bodies it takes. [`lambda`] makes it as narrow as Lambda's.
+//! - [`router`] is the door: which function answers which request; `bodies` says what bodies it takes,
+//!   and `hosts` by what names the hub knows itself. [`lambda`] makes it as narrow as Lambda's.
 //! - [`backends`] starts the two stores; [`s3`] is the embedded S3.
 //! - `lifecycle` ends uploads that nobody asks for, as the bucket's lifecycle rule does in a deployment.
 //! - `compaction` keeps packs few, as the function `compact` does.
@@ -26,6 +27,7 @@ mod bodies;
 mod compaction;
 mod connections;
 pub mod data;
+mod hosts;
 pub mod lambda;
 mod lifecycle;
 mod lock;

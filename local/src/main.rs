@@ -139,6 +139,12 @@ struct Serve {
     /// The URL that clients reach the hub by, for example behind a TLS proxy
     #[arg(long, env = "MUSEHUB_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
+    /// A host that clients reach the hub at, without a port; may be given more than once
+    ///
+    /// The URLs that the hub hands out begin with the host that a request names, if that is this machine (localhost,
+    /// 127.0.0.1), the address that it came to, or one of these. Not needed beside --public-url.
+    #[arg(long = "host", env = "MUSEHUB_HOSTS", value_name = "HOST", value_delimiter = ',')]
+    hosts: Vec<String>,
     /// Mebibytes that the bodies of requests may have in memory together
     ///
     /// One user has five sixteenths of it at most, and that is also the longest body, up to 256 MiB. Bodies of clients without
@@ -325,6 +331,7 @@ async fn run(arguments: Serve) -> Result<(), Box<dyn Error>> {
         lambda_limits: arguments.lambda_limits,
         ids: arguments.ids,
         public_url: arguments.public_url,
+        hosts: arguments.hosts,
         body_memory: arguments.body_memory,
         secret: given_secret(),
         log: if arguments.log_requests { RequestLog::to(|line| eprintln!("{line}")) } else { RequestLog::default() },
@@ -336,8 +343,8 @@ async fn run(arguments: Serve) -> Result<(), Box<dyn Error>> {
     let hub = serve::start_creating(options, arguments.push_creates.0).await?;
     if is_behind_something {
         eprintln!(
-            "musehub: it listens on more than this machine and no --public-url is set: if a proxy in front of it speaks TLS, say the URL that \
-             clients use, for else the URLs that it hands out are those of the request"
+            "musehub: it listens on more than this machine and no --public-url is set: if a proxy in front of it speaks TLS, or \
+             clients reach it by another name than this machine's addresses, say the URL that they use, or the name with --host"
         );
     }
     let url = hub.url();

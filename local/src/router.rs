@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use bytes::Bytes;
 use common::Hub;
 use common::observe::Route;
-use common::service::{AnswerBody, CORS_HEADERS, READING_POSTS, finish};
+use common::service::{AnswerBody, CORS_HEADERS, READING_POSTS, ReachedAs, finish};
 use common::wire::Error;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HeaderName};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -15,6 +15,7 @@ use lambda_http::{Body, RequestExt};
 
 use crate::bodies::{ArrivingBody, Gate, Refused, Rooms};
 use crate::connections::Peer;
+use crate::hosts::Hosts;
 use crate::lambda;
 use crate::s3::StorageDoor;
 
@@ -167,6 +168,7 @@ pub struct Router {
     paths: matchit::Router<Vec<(Method, &'static str, Function)>>,
     lambda_limits: bool,
     rooms: Rooms,
+    hosts: Hosts,
     storage: StorageDoor,
 }
 
@@ -179,6 +181,7 @@ impl Router {
         hub: Hub,
         lambda_limits: bool,
         rooms: Rooms,
+        hosts: Hosts,
         storage: StorageDoor,
     ) -> Result<Self, matchit::InsertError> {
         let mut paths = matchit::Router::new();
@@ -187,7 +190,7 @@ impl Router {
             let methods = ROUTES.iter().filter(|(_, other, _)| *other == pattern).cloned().collect();
             paths.insert(pattern, methods)?;
         }
-        Ok(Self { hub, paths, lambda_limits, rooms, storage })
+        Ok(Self { hub, paths, lambda_limits, rooms, hosts, storage })
     }
 
     /// Answers one request.
@@ -215,9 +218,18 @@ impl Router {
             finish(&mut response, is_read);
             return Ok(response);
         }
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let peer = parts.extensions.get::<Peer>().copied();
+        let host = self.hosts.named(&parts.headers, peer);
         let mut body = ArrivingBody::new(&parts.headers, body);
+        match host {
+            Ok(Some(host)) => drop(parts.extensions.insert(ReachedAs(host))),
+            Ok(None) => {}
+            Err(error) => {
+                body.discard().await;
+                return Err(error);
+            }
+        }
         let matched = match self.find(&parts.method, parts.uri.path()) {
             Ok(matched) => matched,
             Err(error) => {

@@ -35,6 +35,7 @@ pub use crate::bodies::BODY_MEMORY;
 use crate::bodies::Rooms;
 use crate::connections::{Connections, Paced, Peer};
 use crate::data::{DataFolder, new_secret};
+use crate::hosts::Hosts;
 use crate::open_files::Plan;
 use crate::router::Router;
 use crate::{compaction, lifecycle, webhooks};
@@ -63,6 +64,8 @@ pub struct Options {
     pub ids: Ids,
     /// The URL that clients reach it by, if that is not the one that they ask for.
     pub public_url: Option<String>,
+    /// Hosts that the hub is reached at, beside its addresses and the names of this machine: without a port.
+    pub hosts: Vec<String>,
     /// The secret that tokens are signed with; else the data folder's own, or one that is forgotten at the end.
     pub secret: Option<String>,
     /// Where a line of each request goes.
@@ -179,6 +182,7 @@ pub async fn start_creating(options: Options, push_to_create: Option<Visibility>
         hub.clone(),
         options.lambda_limits,
         Rooms::new(options.body_memory),
+        Hosts::new(&options.hosts),
         backends.door.clone(),
     )?);
     tokio::spawn(lifecycle::run(storage, ambient, stopped.clone()));

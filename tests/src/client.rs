@@ -150,9 +150,11 @@ async fn exchange(method: &str, url: &str, headers: &[(&str, &str)], body: Bytes
     let mut request = http::Request::builder()
         .method(method)
         .uri(path)
-        .header("host", authority)
         .header("connection", "close")
         .header("accept-encoding", "identity");
+    if !headers.iter().any(|(name, _)| *name == "host") {
+        request = request.header("host", authority);
+    }
     if ["POST", "PUT"].contains(&method) {
         // hyper leaves it out where there is no body, and S3 insists on it.
         request = request.header("content-length", body.len());

@@ -43,6 +43,7 @@ fn options() -> Options {
         lambda_limits: false,
         ids: Ids::Strict,
         public_url: None,
+        hosts: Vec::new(),
         body_memory: BODY_MEMORY,
         secret: Some(SECRET.to_owned()),
         log: RequestLog::default(),
@@ -89,6 +90,12 @@ impl Hub {
     /// A fresh hub with so many mebibytes for the bodies of requests.
     pub async fn start_with_body_memory(mebibytes: usize) -> Hub {
         Hub::start_with(Options { body_memory: mebibytes, ..options() }).await
+    }
+
+    /// A fresh hub that is reached at these hosts too.
+    pub async fn start_called(hosts: &[&str]) -> Hub {
+        let hosts = hosts.iter().map(|&host| host.to_owned()).collect();
+        Hub::start_with(Options { hosts, ..options() }).await
     }
 
     /// A fresh hub with ids that are opaque.

@@ -44,6 +44,7 @@ pub async fn run(folder: &Path) -> Result<(), Failure> {
         lambda_limits: false,
         ids: Ids::Strict,
         public_url: None,
+        hosts: Vec::new(),
         body_memory: BODY_MEMORY,
         secret: None,
         log: RequestLog::default(),

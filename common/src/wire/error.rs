@@ -29,6 +29,9 @@ pub enum Error {
     /// 400: the body is not what the endpoint takes.
     #[error("{0}")]
     MalformedBody(String),
+    /// 400: the header `Host` names no host.
+    #[error("{0}")]
+    InvalidHost(String),
     /// 401: no token where one is needed, or a bad one anywhere.
     #[error("{0}")]
     Unauthorized(Cow<'static, str>),
@@ -128,6 +131,11 @@ pub enum Error {
     /// 416: nothing of the object lies in the range asked for.
     #[error("the object has {0} bytes, and none of them is in the range asked for")]
     RangeNotSatisfiable(u64),
+    /// 421: the answer would hold URLs of the hub's, and the host that the request names is not known to be the hub's.
+    #[error(
+        "the hub does not know '{0}' for a name of its own, and so gives no URLs that lead there: its operator starts it with --host {0}, or says with --public-url what URL clients use"
+    )]
+    UnknownHost(String),
     /// 422: the upload that a request refers to is not one that it may use.
     #[error("{0}")]
     UnknownUpload(&'static str),
@@ -174,7 +182,7 @@ impl Error {
     /// The status that the error is answered with.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::MalformedBody(_) => StatusCode::BAD_REQUEST,
+            Self::MalformedBody(_) | Self::InvalidHost(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Self::NotAuthorized | Self::NotOwner(_) | Self::NotAdmin => StatusCode::FORBIDDEN,
             Self::RepoNotFound
@@ -200,6 +208,7 @@ impl Error {
             Self::PayloadTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::RangeNotSatisfiable(_) => StatusCode::RANGE_NOT_SATISFIABLE,
+            Self::UnknownHost(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::UnknownUpload(_)
             | Self::ObjectHashMismatch(_)
             | Self::SnapshotHashMismatch(_)
@@ -217,6 +226,7 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Self::MalformedBody(_) => "malformed_body",
+            Self::InvalidHost(_) => "invalid_host",
             Self::Unauthorized(_) => "unauthorized",
             Self::NotAuthorized | Self::NotOwner(_) | Self::NotAdmin => "not_authorized",
             Self::RepoNotFound | Self::RepoNotFoundUnasked(_) | Self::NoHandle(_) | Self::NoRepoName(_) => {
@@ -240,6 +250,7 @@ impl Error {
             Self::PayloadTooLarge(_) => "payload_too_large",
             Self::UnsupportedMediaType(_) => "unsupported_media_type",
             Self::RangeNotSatisfiable(_) => "range_not_satisfiable",
+            Self::UnknownHost(_) => "unknown_host",
             Self::UnknownUpload(_) => "unknown_upload",
             Self::ObjectHashMismatch(_) => "object_hash_mismatch",
             Self::SnapshotHashMismatch(_) => "snapshot_hash_mismatch",

@@ -220,7 +220,7 @@ fn too_large_to_clone(hub: &Hub, call: &Call, repo: &Destination, new: Option<&S
             "; a clone has about {} MiB now, and 'muse clone' gives up beyond {}: 'musehub clone {}/{}/{}' fetches it in parts",
             bytes >> 20,
             STOCK_ANSWER >> 20,
-            call.hub_url(hub),
+            call.hub_url(hub).as_deref().unwrap_or("URL"),
             repo.meta.owner,
             repo.meta.slug
         )

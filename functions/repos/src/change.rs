@@ -29,6 +29,8 @@ pub async fn change(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Erro
         if !repo.is_owned_by(&caller.user_id) {
             return Err(Error::NotOwner("change what it is"));
         }
+        // Before anything is changed.
+        let url = call.hub_url(hub)?;
         let changes: RepoChanges<'_> = call.decode()?;
         let (after, branch) = changed(&repo, &changes)?;
         let change = ChangeItem {
@@ -38,7 +40,7 @@ pub async fn change(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Erro
         };
         let outcome = hub.store.change_repo(&repo.id, &repo.meta, &after, branch.as_ref(), &change).await?;
         if outcome == Outcome::Landed {
-            return tell(hub, call, StatusCode::OK, repo.id.as_str(), &after, after.told_default(&repo.heads));
+            return tell(&url, call, StatusCode::OK, repo.id.as_str(), &after, after.told_default(&repo.heads));
         }
     }
     Err(Error::Unavailable("the repository was being changed by others".into()))

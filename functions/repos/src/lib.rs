@@ -41,6 +41,8 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 
 async fn create(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.user(hub).await?;
+    // Before anything is made.
+    let url = call.hub_url(hub)?;
     let request: RepoRequest<'_> = call.decode()?;
     let slug = Slug::from_name(&request.name).map_err(|reason| Error::invalid("name", reason))?;
     for (field, text) in [("name", Some(&request.name)), ("description", request.description.as_ref())] {
@@ -68,7 +70,7 @@ async fn create(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
         return Err(Error::RepoExists(format!("{}/{}", repo.meta.owner, repo.meta.slug)));
     }
     let default_branch = &repo.meta.default_branch;
-    tell(hub, call, StatusCode::CREATED, repo.id.as_str(), &repo.meta, default_branch)
+    tell(&url, call, StatusCode::CREATED, repo.id.as_str(), &repo.meta, default_branch)
 }
 
 /// What kind of content somebody says that a repo holds; none where nobody says anything.
@@ -77,9 +79,9 @@ fn chosen_domain(given: Option<&Text<'_>>) -> Result<Option<Domain>, Error> {
     given.map(str::parse).transpose().map_err(|reason| Error::invalid("domain", reason))
 }
 
-/// Answers with what a repo is.
+/// Answers with what a repo is, of a hub at `url`.
 fn tell(
-    hub: &Hub,
+    url: &str,
     call: &Call,
     status: StatusCode,
     repo_id: &str,
@@ -95,7 +97,7 @@ fn tell(
         domain: Domain::told(&meta.domain).as_str(),
         description: (status == StatusCode::OK).then_some(&meta.description),
         default_branch,
-        clone_url: &format!("{}/{}/{}", call.hub_url(hub), meta.owner, meta.slug),
+        clone_url: &format!("{url}/{}/{}", meta.owner, meta.slug),
     };
     call.respond(status, &answer)
 }

@@ -21,9 +21,9 @@ async fn make_room(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error
     let caller = call.user(hub).await?;
     let target = call.target()?;
     hub.check_may_ask(&caller, &target).await?;
+    let endpoint = call.storage_url(hub)?;
     let upload = BodyUpload { user_id: caller.user_id, owner: target.owner, slug: target.slug };
     let upload_id = &hub.store.new_body_upload(&upload).await?;
-    let endpoint = call.storage_url(hub)?;
     let url = &hub.store.presigner(BODY_KEPT, endpoint.as_deref())?.put_body(upload_id).await?;
     call.respond(StatusCode::OK, &UploadResponse { upload_id, url })
 }

@@ -146,6 +146,7 @@ impl Clone {
             // It only answers what is there.
             ids: Ids::Lenient,
             public_url: None,
+            hosts: Vec::new(),
             body_memory: BODY_MEMORY,
             secret: None,
             log: RequestLog::default(),

@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use serde_json::json;
-use tests::client::{Answer, Remote};
+use tests::client::{Answer, Remote, send};
 use tests::history::{self, History};
 use tests::hub::Hub;
 use tests::verify;
@@ -164,5 +164,70 @@ async fn more_clones_of_which_nothing_is_read_than_may_read_the_storage_hold_up_
     verify::same_history(&history, &remote.anonymous().clone_all().await, &remote.owner)
         .expect("the history that was pushed");
     drop(unread);
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_urls_of_an_answer_lead_to_the_hub_and_to_no_host_that_a_request_makes_up() {
+    for lambda_limits in [false, true] {
+        let hub = Hub::start_own(local::serve::Storage::Memory, lambda_limits).await;
+        let owner = hub.user().await;
+        let remote = hub.made_repo(&owner, false).await;
+        let port = address(&hub).rsplit(':').next().expect("a port");
+        let known =
+            [format!("localhost:{port}"), format!("127.0.0.1:{port}"), format!("[::1]:{port}"), "127.0.0.9".into()];
+        let made_up = ["evil.example", "127.0.0.1.evil.example:80", "10.1.2.3"].map(str::to_owned);
+        let put = json!({"object_ids": ["0".repeat(64)], "direction": "put"}).to_string();
+        for host in known.iter().chain(&made_up) {
+            let is_known = known.contains(host);
+            for (path, body) in [
+                (format!("{}/{}/presign", remote.owner, remote.slug), put.clone()),
+                (format!("{}/{}/uploads", remote.owner, remote.slug), String::new()),
+                ("api/repos".to_owned(), json!({"name": "another song"}).to_string()),
+            ] {
+                let answer = asked_as(&hub, host, "POST", &path, &owner.token, &body).await;
+                let text = String::from_utf8_lossy(&answer.body).into_owned();
+                if is_known {
+                    assert!(matches!(answer.status, 200 | 201 | 409), "{host} {path}: {text}");
+                    assert!(answer.status == 409 || text.contains(&format!("http://{host}/")), "{host} {path}: {text}");
+                } else {
+                    let refusal = answer.refused(421, "unknown_host");
+                    assert!(
+                        refusal.detail.contains("--public-url") && refusal.detail.contains("--host"),
+                        "{refusal:?}"
+                    );
+                }
+            }
+            // What needs no URL is answered all the same, and no hint names what is not the hub's.
+            let path = format!("{}/{}/refs", remote.owner, remote.slug);
+            asked_as(&hub, host, "GET", &path, &owner.token, "").await.expect(200);
+            let refusal = asked_as(&hub, host, "GET", &path, "forged", "").await.refused(401, "unauthorized");
+            assert_eq!(refusal.detail.contains(&format!("--hub http://{host} ")), is_known, "{refusal:?}");
+        }
+        for host in ["a?x=", "a/b", "user@127.0.0.1", "127.0.0.1:x", ""] {
+            let path = format!("{}/{}/presign", remote.owner, remote.slug);
+            asked_as(&hub, host, "POST", &path, &owner.token, &put).await.refused(400, "invalid_host");
+        }
+        hub.stop().await;
+    }
+}
+
+/// A request to the hub that names this host.
+async fn asked_as(hub: &Hub, host: &str, method: &str, path: &str, token: &str, body: &str) -> Answer {
+    let bearer = format!("Bearer {token}");
+    let headers = [("content-type", "application/json"), ("authorization", bearer.as_str()), ("host", host)];
+    send(method, &format!("{}/{path}", hub.url()), &headers, body.to_owned()).await.expect("the hub answers")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_the_operator_gives_is_one_of_the_hubs() {
+    let hub = Hub::start_called(&["hub.lan"]).await;
+    let owner = hub.user().await;
+    let answer = asked_as(&hub, "hub.lan:99", "POST", "api/repos", &owner.token, r#"{"name": "song"}"#).await;
+    let url = answer.expect(201)["clone_url"].as_str().expect("a URL").to_owned();
+    assert_eq!(url, format!("http://hub.lan:99/{}/song", owner.handle));
+    asked_as(&hub, "hub.other", "POST", "api/repos", &owner.token, r#"{"name": "other"}"#)
+        .await
+        .refused(421, "unknown_host");
     hub.stop().await;
 }
