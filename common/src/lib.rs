@@ -26,6 +26,7 @@ pub mod store;
 pub mod stream;
 pub mod streaming;
 pub mod table;
+pub mod turns;
 pub mod webhooks;
 pub mod wire;
 

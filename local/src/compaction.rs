@@ -1,8 +1,8 @@
 //! What the table's stream does in a deployment: a pack that has landed wakes the compaction of its repo, in the
-//! background, one repo at a time; and so does the end of what was kept for requests under way, and of the time until
+//! background, one repo at a time and of each owner in turn; and so does the end of what was kept for requests under way, and of the time until
 //! garbage is looked for.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +15,9 @@ use tokio::sync::watch;
 /// How often it is looked for what has expired.
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// Repos that wait, each once. One more is left to its next push.
+/// Repos that wait, each once, and those of one owner. One more is left to its next push.
 const MAX_WAITING: usize = 10_000;
+const MAX_OF_OWNER: usize = MAX_WAITING / 4;
 
 /// Compacts repos until it is told to stop. A run that is under way then is left where it is: each of its steps is whole.
 pub(crate) async fn run(store: Arc<Store>, mut stopped: watch::Receiver<bool>) {
@@ -33,29 +34,40 @@ async fn keep_compact(store: &Arc<Store>) {
     loop {
         tokio::select! {
             repo = landed.recv() => match repo {
-                Ok(repo) => waiting.add(repo),
+                Ok(repo) => {
+                    let owner = owner(store, &repo).await;
+                    waiting.add(repo, owner);
+                }
                 Err(RecvError::Lagged(missed)) => tracing::debug!(missed, "packs land faster than they are merged"),
                 Err(RecvError::Closed) => return,
             },
             _ = interval.tick() => match store.due_upkeep().await {
-                Ok(repos) => repos.into_iter().for_each(|repo| waiting.add(repo)),
+                Ok(repos) => {
+                    for repo in repos {
+                        let owner = owner(store, &repo).await;
+                        waiting.add(repo, owner);
+                    }
+                }
                 Err(error) => tracing::warn!(causes = with_causes(&error), "it is not known what has expired"),
             }
         }
-        while let Some(repo) = waiting.next() {
+        while let Some((repo, owner_of_it)) = waiting.next() {
             match compact::repo(store, &repo).await {
                 Ok(done) => {
                     tracing::debug!(%repo, ?done, "compacted");
                     // The rest, after the others.
                     if !done.is_done && done.packs_merged > 0 {
-                        waiting.add(repo);
+                        waiting.add(repo, owner_of_it);
                     }
                 }
                 Err(error) => tracing::error!(%repo, causes = with_causes(&error), "a repo was not compacted"),
             }
             loop {
                 match landed.try_recv() {
-                    Ok(repo) => waiting.add(repo),
+                    Ok(repo) => {
+                        let owner = owner(store, &repo).await;
+                        waiting.add(repo, owner);
+                    }
                     Err(TryRecvError::Lagged(_)) => {}
                     Err(TryRecvError::Empty | TryRecvError::Closed) => break,
                 }
@@ -64,23 +76,68 @@ async fn keep_compact(store: &Arc<Store>) {
     }
 }
 
-/// Repos in the order in which they came, each once however many packs landed in it.
+/// The owner of a repo; of one that cannot be read, the repo itself.
+async fn owner(store: &Store, repo: &RepoId) -> String {
+    match store.known_by(repo).await {
+        Ok(Some(meta)) => meta.owner_user_id,
+        Ok(None) | Err(_) => repo.to_string(),
+    }
+}
+
+/// Repos that wait, each once however many packs landed in it: of each owner in turn the one that came first, so that one who
+/// pushes to very many holds up only their own.
 #[derive(Default)]
 struct Waiting {
-    queue: VecDeque<RepoId>,
+    /// Those whose turn comes next.
+    owners: VecDeque<String>,
+    of_owner: HashMap<String, VecDeque<RepoId>>,
     repos: HashSet<RepoId>,
 }
 
 impl Waiting {
-    fn add(&mut self, repo: RepoId) {
-        if self.repos.len() < MAX_WAITING && self.repos.insert(repo.clone()) {
-            self.queue.push_back(repo);
+    fn add(&mut self, repo: RepoId, owner: String) {
+        let others = self.of_owner.get(&owner).map_or(0, VecDeque::len);
+        if self.repos.len() >= MAX_WAITING || others >= MAX_OF_OWNER || !self.repos.insert(repo.clone()) {
+            return;
         }
+        if others == 0 {
+            self.owners.push_back(owner.clone());
+        }
+        self.of_owner.entry(owner).or_default().push_back(repo);
     }
 
-    fn next(&mut self) -> Option<RepoId> {
-        let repo = self.queue.pop_front()?;
+    fn next(&mut self) -> Option<(RepoId, String)> {
+        let owner = self.owners.pop_front()?;
+        let of_owner = self.of_owner.get_mut(&owner)?;
+        let repo = of_owner.pop_front()?;
+        if of_owner.is_empty() {
+            self.of_owner.remove(&owner);
+        } else {
+            self.owners.push_back(owner.clone());
+        }
         self.repos.remove(&repo);
-        Some(repo)
+        Some((repo, owner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_owner_with_very_many_repos_holds_up_no_other() {
+        let repo = |number: u64| RepoId::from(ulid::Ulid::from_parts(number, 0));
+        let mut waiting = Waiting::default();
+        for number in 0..MAX_WAITING as u64 {
+            waiting.add(repo(number), "many".to_owned());
+        }
+        let (last, another) = (repo(1 << 40), repo(1 << 41));
+        waiting.add(last.clone(), "other".to_owned());
+        waiting.add(last.clone(), "other".to_owned());
+        waiting.add(another.clone(), "other".to_owned());
+        let next: Vec<RepoId> = (0..4).filter_map(|_| waiting.next()).map(|(repo, _)| repo).collect();
+        assert_eq!(next, [repo(0), last, repo(1), another]);
+        assert_eq!(std::iter::from_fn(|| waiting.next()).count(), MAX_OF_OWNER - 2);
+        assert!(waiting.repos.is_empty() && waiting.of_owner.is_empty());
     }
 }

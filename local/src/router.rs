@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use bytes::Bytes;
 use common::Hub;
-use common::observe::Route;
+use common::observe::{CameFrom, Route};
 use common::service::{AnswerBody, CORS_HEADERS, READING_POSTS, ReachedAs, finish};
 use common::wire::Error;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HeaderName};
@@ -18,6 +18,7 @@ use crate::connections::Peer;
 use crate::hosts::Hosts;
 use crate::lambda;
 use crate::s3::StorageDoor;
+use crate::shares::holder;
 
 /// One of the hub's functions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -220,6 +221,9 @@ impl Router {
         }
         let (mut parts, body) = request.into_parts();
         let peer = parts.extensions.get::<Peer>().copied();
+        if let Some(peer) = peer {
+            parts.extensions.insert(CameFrom(holder(peer.from)));
+        }
         let host = self.hosts.named(&parts.headers, peer);
         let mut body = ArrivingBody::new(&parts.headers, body);
         match host {

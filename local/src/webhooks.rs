@@ -5,6 +5,9 @@
 //! room in one is read from the table again when the line is at its end, and so is what could not be told because something of
 //! the repo could not be read. For each webhook the table keeps which events were done last ([`HookedItem`]), so that after a
 //! start the rest is found there.
+//!
+//! Deliveries are made a few at a time, and of these one owner has a share: receivers that do not answer hold up their owner's
+//! other webhooks at most.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,10 +27,15 @@ use ulid::Ulid;
 use webhook::sender::Sender;
 use webhook::{ATTEMPTS, Attempt};
 
+use common::turns::Turns;
+
 /// How often all webhooks are gone through, for what may have been missed while the table did not answer.
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
-/// Deliveries under way at the same time.
+/// Deliveries under way at the same time, and those of one owner.
 const PARALLEL_DELIVERIES: usize = 32;
+const OF_AN_OWNER: usize = 8;
+/// Webhooks for which the table is read at the same time.
+const PARALLEL_READS: usize = 32;
 /// What is taken at once of what happened.
 const MAX_TAKEN: usize = 256;
 /// Messages that wait for one webhook, and for all together. One has some 600 bytes.
@@ -57,9 +65,10 @@ pub(crate) async fn run(
     mut happened: Receiver<Occurrence>,
     stopped: watch::Receiver<bool>,
 ) {
-    let turns = Semaphore::new(PARALLEL_DELIVERIES);
+    let turns = Turns::new(PARALLEL_DELIVERIES, OF_AN_OWNER);
+    let reads = Semaphore::new(PARALLEL_READS);
     let mut told_to_stop = stopped.clone();
-    let post = Arc::new(Post { store, sender, first_pause, stopped, turns, waiting: Mutex::default() });
+    let post = Arc::new(Post { store, sender, first_pause, stopped, turns, reads, waiting: Mutex::default() });
     let mut workers = JoinSet::new();
     let mut interval = tokio::time::interval(INTERVAL);
     let work = async {
@@ -110,7 +119,9 @@ struct Post {
     sender: Sender,
     first_pause: Duration,
     stopped: watch::Receiver<bool>,
-    turns: Semaphore,
+    /// By the ids of owners.
+    turns: Arc<Turns<String>>,
+    reads: Semaphore,
     waiting: Mutex<Waiting>,
 }
 
@@ -251,10 +262,15 @@ impl Post {
 
     /// Delivers to one webhook, until nothing waits for it.
     async fn work(&self, address: Address) {
+        let Ok(meta) = self.patiently(&address, || self.store.known_by(&address.0)).await else {
+            return;
+        };
+        // Of a repo that is gone nothing is delivered.
+        let owner = meta.map_or_else(|| address.0.to_string(), |meta| meta.owner_user_id);
         let Ok(hooked) = self.patiently(&address, || self.store.hooked(&address.0, address.1)).await else {
             return;
         };
-        let mut progress = Progress::new(address.1, hooked, self.store.ambient().now_ms());
+        let mut progress = Progress::new(address.1, owner, hooked, self.store.ambient().now_ms());
         loop {
             let done = match self.next(&address, progress.is_noted) {
                 Next::Deliver(message) => self.deliver(message, &mut progress).await,
@@ -311,7 +327,7 @@ impl Post {
         for attempt in 1..=ATTEMPTS {
             let failing_since = progress.failing_since.unwrap_or_else(|| ambient.now_ms());
             let deliver = async {
-                let _turn = self.turns.acquire().await;
+                let _turn = self.turns.take(progress.owner.clone()).await;
                 webhook::deliver(&self.store, &self.sender, &message, failing_since).await
             };
             let mut stopped = self.stopped.clone();
@@ -346,7 +362,7 @@ impl Post {
         let mut unreadable = 0;
         loop {
             let outcome = async {
-                let _turn = self.turns.acquire().await;
+                let _turn = self.reads.acquire().await;
                 read().await
             };
             let error = match outcome.await {
@@ -394,6 +410,8 @@ impl Post {
 
 /// How far the deliveries to one webhook have come.
 struct Progress {
+    /// Whose deliveries they are.
+    owner: String,
     /// Nothing from before it is delivered, for there was no webhook.
     hook: HookId,
     /// Everything is done that was drawn more than [`LATE`] before this: milliseconds since the Unix epoch. The rest is what
@@ -408,11 +426,11 @@ struct Progress {
 }
 
 impl Progress {
-    fn new(hook: HookId, hooked: Option<HookedItem>, now: u64) -> Self {
+    fn new(hook: HookId, owner: String, hooked: Option<HookedItem>, now: u64) -> Self {
         let HookedItem { until, done } = hooked.unwrap_or_default();
         let until = not_ahead(until, now);
         let done = done.into_iter().collect();
-        Self { hook, until, done, failing_since: None, is_noted: true, noted_at: Duration::ZERO }
+        Self { owner, hook, until, done, failing_since: None, is_noted: true, noted_at: Duration::ZERO }
     }
 
     fn item(&self) -> HookedItem {
@@ -481,6 +499,7 @@ mod tests {
     use proptest::prelude::*;
 
     const NOW: u64 = 1_750_000_000_000;
+    const OWNER: &str = "user-dev";
     const MADE: HookId = HookId::from_parts(NOW - 30 * A_DAY, 7);
 
     fn late() -> u64 {
@@ -493,14 +512,14 @@ mod tests {
 
     /// After it was noted and read again.
     fn restarted(progress: &Progress, now: u64) -> Progress {
-        Progress::new(progress.hook, Some(progress.item()), now)
+        Progress::new(progress.hook, progress.owner.clone(), Some(progress.item()), now)
     }
 
     #[test]
     fn what_is_too_much_to_be_remembered_is_not_delivered_again_for_ever() {
         let count = MAX_DONE + 3_000;
         let events: Vec<String> = (0..count).map(|number| event(NOW, number)).collect();
-        let mut progress = Progress::new(MADE, None, NOW);
+        let mut progress = Progress::new(MADE, OWNER.to_owned(), None, NOW);
         events.iter().for_each(|event| progress.done(event.clone()));
         // What the table had after it: once more each of what was forgotten, and only that.
         let again = |progress: &mut Progress, began: u64| -> Vec<String> {
@@ -527,7 +546,7 @@ mod tests {
     #[test]
     fn all_tags_of_a_request_are_remembered() {
         let events: Vec<String> = (0..common::wire::limits::MAX_TAGS).map(|number| event(NOW, number)).collect();
-        let mut progress = Progress::new(MADE, None, NOW);
+        let mut progress = Progress::new(MADE, OWNER.to_owned(), None, NOW);
         events.iter().for_each(|event| progress.done(event.clone()));
         let progress = restarted(&progress, NOW + 1);
         assert!(events.iter().all(|event| progress.has(event)));
@@ -535,7 +554,7 @@ mod tests {
 
     #[test]
     fn one_that_the_table_took_without_saying_so_is_found_behind_what_was_delivered_since() {
-        let mut progress = Progress::new(MADE, None, NOW);
+        let mut progress = Progress::new(MADE, OWNER.to_owned(), None, NOW);
         progress.caught_up(NOW, NOW);
         progress.done(event(NOW + 3 * late(), 1));
         let mut progress = restarted(&progress, NOW + 4 * late());
@@ -550,7 +569,7 @@ mod tests {
             steps in prop::collection::vec((0..=7 * 60 * 1_000_u64, 1..=2_000_000_u64, any::<bool>()), 1..30),
         ) {
             let mut now = NOW;
-            let mut progress = Progress::new(MADE, None, now);
+            let mut progress = Progress::new(MADE, OWNER.to_owned(), None, now);
             let mut undone: Vec<String> = Vec::new();
             for (number, (before, later, is_read)) in steps.into_iter().enumerate() {
                 now += later;
@@ -576,22 +595,22 @@ mod tests {
         let ahead = NOW + 3 * A_DAY;
         // It was noted while the clock was wrong.
         let hooked = HookedItem { until: ahead, done: vec![event(ahead, 1)] };
-        let mut progress = Progress::new(MADE, Some(hooked.clone()), NOW);
+        let mut progress = Progress::new(MADE, OWNER.to_owned(), Some(hooked.clone()), NOW);
         assert_eq!(progress.since(NOW).timestamp_ms(), NOW - A_DAY - late());
         assert!(progress.has(&event(ahead, 1)));
         // It was set right meanwhile.
-        let mut progress = Progress::new(MADE, Some(hooked), ahead);
+        let mut progress = Progress::new(MADE, OWNER.to_owned(), Some(hooked), ahead);
         assert_eq!(progress.since(ahead).timestamp_ms(), ahead - late());
         assert_eq!(progress.since(NOW).timestamp_ms(), NOW - A_DAY - late());
         // Nothing that was drawn then leads into the future again.
         progress.caught_up(time_of(&event(ahead, 2)), NOW);
         assert_eq!(progress.item().until, NOW);
         // A webhook that was made then hears of the last day, and one of before of nothing older than itself.
-        let mut made_then = Progress::new(HookId::from_parts(ahead, 0), None, NOW);
+        let mut made_then = Progress::new(HookId::from_parts(ahead, 0), OWNER.to_owned(), None, NOW);
         assert_eq!(made_then.since(NOW).timestamp_ms(), NOW - A_DAY);
-        assert_eq!(Progress::new(MADE, None, NOW).since(NOW), MADE);
+        assert_eq!(Progress::new(MADE, OWNER.to_owned(), None, NOW).since(NOW), MADE);
         // A clock that is set by a moment is none that was wrong.
-        let set = Progress::new(MADE, Some(HookedItem { until: NOW + 1_000, done: Vec::new() }), NOW);
+        let set = Progress::new(MADE, OWNER.to_owned(), Some(HookedItem { until: NOW + 1_000, done: Vec::new() }), NOW);
         assert_eq!(set.until, NOW + 1_000);
     }
 }

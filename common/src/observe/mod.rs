@@ -16,6 +16,7 @@ mod watched;
 pub use line::RequestLog;
 pub(crate) use watched::{Arrival, Departure, ErrorCode};
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +34,10 @@ tokio::task_local! {
 #[derive(Debug, Clone, Copy)]
 pub struct Route(pub &'static str);
 
+/// The address that a request comes from, as the door that took it says. A door puts it into the extensions of the request.
+#[derive(Debug, Clone, Copy)]
+pub struct CameFrom(pub IpAddr);
+
 /// What a request does, as far as it is seen by now.
 #[derive(Debug)]
 pub struct Watch {
@@ -46,6 +51,8 @@ pub struct Watch {
 /// What was noted of a request.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
+    /// The address that it comes from.
+    pub from: Option<IpAddr>,
     /// The user whose token it has.
     pub user: Option<String>,
     /// The repo that it is about, `<owner>/<slug>`.
@@ -91,6 +98,13 @@ impl Watch {
     /// The id of the request, which the door's log has too.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Who asks: the user, or else the address, so that what all share can be divided among them. Where neither is known, all
+    /// are one.
+    pub fn asker(&self) -> String {
+        let seen = self.seen();
+        seen.user.or_else(|| seen.from.map(|from| from.to_string())).unwrap_or_default()
     }
 
     /// How long it has been.

@@ -6,7 +6,7 @@ use http::{Response, StatusCode};
 use lambda_http::Request;
 
 use super::line::{self, Head, Tail};
-use super::{RequestLog, Watch};
+use super::{CameFrom, RequestLog, Watch};
 use crate::ambient::Ambient;
 use crate::service::AnswerBody;
 
@@ -26,6 +26,7 @@ impl Arrival {
     pub(crate) fn new(function: &'static str, request: &Request, log: &RequestLog, ambient: &Ambient) -> Self {
         let id = line::id(request).unwrap_or_else(|| ambient.ulid().to_string());
         let watch = Watch::new(function, id, ambient);
+        watch.note(|seen| seen.from = request.extensions().get::<CameFrom>().map(|CameFrom(from)| *from));
         Self { watch, log: log.clone(), head: Head::of(request, log.is_first()) }
     }
 

@@ -63,6 +63,7 @@ use crate::ambient::Ambient;
 use crate::events::Occurrence;
 use crate::id::RepoId;
 use crate::observe::storage::{CallWatch, Service};
+use crate::turns::Turns;
 use crate::{pack, wire};
 use bucket::Bucket;
 use items::ProfileItem;
@@ -113,6 +114,8 @@ pub struct Store {
     bucket: Arc<Bucket>,
     readers: Readers,
     bodies: Arc<Semaphore>,
+    /// By the ids of users.
+    body_turns: Arc<Turns<String>>,
     landed: broadcast::Sender<RepoId>,
     happened: broadcast::Sender<Occurrence>,
 }
@@ -152,6 +155,7 @@ impl Store {
             purged: Cache::new(REMEMBERED_PURGES),
             readers: Readers::new(),
             bodies: Arc::new(Semaphore::new(uploads::BODIES_MEBIBYTES as usize)),
+            body_turns: Turns::new(uploads::BODIES, uploads::BODIES_OF_USER),
             landed: broadcast::Sender::new(REMEMBERED_LANDINGS),
             happened: broadcast::Sender::new(REMEMBERED_OCCURRENCES),
         }

@@ -1,4 +1,5 @@
-//! Turns at reading packs: not too many answers read at the same time, because each holds some of what it has read.
+//! Turns at reading packs: not too many answers read at the same time, because each holds some of what it has read. A
+//! user, or an address without a token, has no more than a share of them, so that nobody's clients keep others waiting.
 //!
 //! An answer whose client reads slowly gives its turn to others, and takes one again before it reads on. Meanwhile it holds
 //! little. If those that wait like this hold too much together, the ones that have waited longest are cut off: a client that
@@ -8,12 +9,16 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 use super::{Error, Store};
+use crate::observe;
+use crate::turns::{Turn, Turns};
 
 /// Answers that read packs at the same time. Each holds some 20 MiB of them.
 const PARALLEL_READERS: usize = 32;
+/// Those of one who asks.
+const OF_ONE: usize = 24;
 /// Bytes that answers hold which wait for clients that read slowly.
 const SLOW_BYTES: u64 = 256 << 20;
 /// How long an answer may wait until others are done.
@@ -22,7 +27,7 @@ const TURN_TIMEOUT: Duration = Duration::from_secs(30);
 /// What reads packs in this process.
 #[derive(Clone)]
 pub(super) struct Readers {
-    reading: Arc<Semaphore>,
+    reading: Arc<Turns<String>>,
     slow: Arc<Mutex<Slow>>,
 }
 
@@ -61,7 +66,9 @@ impl Slow {
 /// A turn at reading packs. It ends with this.
 pub struct ReadingTurn {
     readers: Readers,
-    turn: Option<OwnedSemaphorePermit>,
+    /// Whose it is.
+    asker: String,
+    turn: Option<Turn<String>>,
 }
 
 /// A turn that others have meanwhile.
@@ -74,12 +81,12 @@ pub struct PassedOn<'t> {
 
 impl Readers {
     pub(super) fn new() -> Self {
-        Self { reading: Arc::new(Semaphore::new(PARALLEL_READERS)), slow: Arc::default() }
+        Self { reading: Turns::new(PARALLEL_READERS, OF_ONE), slow: Arc::default() }
     }
 
-    async fn turn(&self) -> Result<OwnedSemaphorePermit, Error> {
-        let turn = tokio::time::timeout(TURN_TIMEOUT, Arc::clone(&self.reading).acquire_owned()).await;
-        turn.map_err(|elapsed| Error::Unavailable(elapsed.into()))?.map_err(Error::fault)
+    async fn turn(&self, asker: &str) -> Result<Turn<String>, Error> {
+        let turn = tokio::time::timeout(TURN_TIMEOUT, self.reading.take(asker.to_owned())).await;
+        turn.map_err(|elapsed| Error::Unavailable(elapsed.into()))
     }
 
     fn slow(&self) -> MutexGuard<'_, Slow> {
@@ -94,8 +101,9 @@ impl Store {
     /// [`Error::Unavailable`] when the others take too long.
     pub async fn reading_turn(&self) -> Result<ReadingTurn, Error> {
         let readers = self.readers.clone();
-        let turn = Some(readers.turn().await?);
-        Ok(ReadingTurn { readers, turn })
+        let asker = observe::current().map(|watch| watch.asker()).unwrap_or_default();
+        let turn = Some(readers.turn(&asker).await?);
+        Ok(ReadingTurn { readers, asker, turn })
     }
 }
 
@@ -122,7 +130,7 @@ impl PassedOn<'_> {
     /// # Errors
     /// As [`Store::reading_turn`].
     pub async fn take_again(self) -> Result<(), Error> {
-        let turn = self.turn.readers.turn().await?;
+        let turn = self.turn.readers.turn(&self.turn.asker).await?;
         self.turn.turn = Some(turn);
         Ok(())
     }
@@ -150,8 +158,10 @@ mod tests {
         let small = QUARTER / 100;
         for held in std::iter::repeat_n(small, 100).chain([QUARTER + small; 3]) {
             // More of them than read at the same time, so each has let the next read.
-            let turn = readers.turn().await.unwrap();
-            let turn = Box::leak(Box::new(ReadingTurn { readers: readers.clone(), turn: Some(turn) }));
+            // Of two who ask, for one has only a share.
+            let asker = if turns.len() % 2 == 0 { "one" } else { "other" }.to_owned();
+            let turn = readers.turn(&asker).await.unwrap();
+            let turn = Box::leak(Box::new(ReadingTurn { readers: readers.clone(), asker, turn: Some(turn) }));
             turns.push(turn.pass_on(held));
         }
         let cut: Vec<bool> = turns.iter_mut().map(is_cut_off).collect();
@@ -170,10 +180,10 @@ mod tests {
     #[tokio::test]
     async fn those_that_read_on_make_room_for_others() {
         let readers = Readers::new();
-        let mut first = ReadingTurn { readers: readers.clone(), turn: None };
+        let mut first = ReadingTurn { readers: readers.clone(), asker: String::new(), turn: None };
         let mut first = first.pass_on(QUARTER);
         for _ in 0..100 {
-            let mut turn = ReadingTurn { readers: readers.clone(), turn: None };
+            let mut turn = ReadingTurn { readers: readers.clone(), asker: String::new(), turn: None };
             turn.pass_on(QUARTER).take_again().await.unwrap();
         }
         assert!(!is_cut_off(&mut first));

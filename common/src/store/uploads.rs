@@ -37,6 +37,7 @@ use crate::id::{ObjectKey, RepoId, Slug};
 use crate::observe;
 use crate::pack::{NewPack, PackId, write};
 use crate::service::compute;
+use crate::turns::Turn;
 use crate::wire::limits::MAX_PACKS;
 
 /// How long what was uploaded is kept for somebody to ask for it: as long as the lifecycle rule leaves it there.
@@ -54,6 +55,9 @@ const BATCH: usize = 500;
 const PARALLEL: usize = 32;
 /// Mebibytes of all bodies that are in memory at the same time; whoever comes then waits so long.
 pub(super) const BODIES_MEBIBYTES: u32 = 1024;
+/// Bodies that are in memory at the same time, and those of one user: two are at most half of the mebibytes.
+pub(super) const BODIES: usize = 256;
+pub(super) const BODIES_OF_USER: usize = 2;
 const BODY_TURN_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long S3 may take to copy an object before it is asked again: so long, and a second for each so many bytes.
 const COPY_TIMEOUT: Duration = Duration::from_secs(8);
@@ -383,9 +387,13 @@ impl Store {
         }
         // One for each mebibyte, so that large bodies wait for each other.
         let mebibytes = u32::try_from(size.div_ceil(1 << 20)).unwrap_or(BODIES_MEBIBYTES).clamp(1, BODIES_MEBIBYTES);
-        let room =
-            tokio::time::timeout(BODY_TURN_TIMEOUT, Arc::clone(&self.bodies).acquire_many_owned(mebibytes)).await;
-        let room = room.map_err(|elapsed| Error::Unavailable(elapsed.into()))?.map_err(Error::fault)?;
+        let room = async {
+            let turn = self.body_turns.take(upload.user_id.clone()).await;
+            let room = Arc::clone(&self.bodies).acquire_many_owned(mebibytes).await.map_err(Error::fault)?;
+            Ok::<_, Error>(BodyRoom { _room: room, _turn: turn })
+        };
+        let room = tokio::time::timeout(BODY_TURN_TIMEOUT, room).await;
+        let room = room.map_err(|elapsed| Error::Unavailable(elapsed.into()))??;
         let me = self.ambient.ulid().to_string();
         let used = UsedBody { id: id.to_owned(), by: me.clone() };
         // Of two requests with one id, one is the first. That it marks the item with a name of its own makes a further
@@ -456,7 +464,14 @@ pub struct ReferencedBody {
     /// What has to be dropped or given back when the request is answered.
     pub used: UsedBody,
     /// The room that it takes among other requests' bodies.
-    pub room: OwnedSemaphorePermit,
+    pub room: BodyRoom,
+}
+
+/// The room that a body takes. It goes back with this.
+#[derive(Debug)]
+pub struct BodyRoom {
+    _room: OwnedSemaphorePermit,
+    _turn: Turn<String>,
 }
 
 /// A body that a request has used.

@@ -1,13 +1,17 @@
 //! Clients that take all they can get, judged by what another client gets meanwhile.
 
+use std::net::Ipv4Addr;
+
 use futures_util::future::join_all;
 use serde_json::json;
 use tests::client::{Answer, Remote, send};
 use tests::history::{self, History};
 use tests::hub::Hub;
+use tests::receiver::Receiver;
 use tests::verify;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
 
 fn address(hub: &Hub) -> &str {
     hub.url().strip_prefix("http://").expect("plain HTTP")
@@ -164,6 +168,52 @@ async fn more_clones_of_which_nothing_is_read_than_may_read_the_storage_hold_up_
     verify::same_history(&history, &remote.anonymous().clone_all().await, &remote.owner)
         .expect("the history that was pushed");
     drop(unread);
+    hub.stop().await;
+}
+
+/// A receiver that takes connections and never says anything, and how many it has taken.
+async fn silent() -> (String, watch::Receiver<usize>, tokio::task::JoinHandle<()>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+    let url = format!("http://{}/", listener.local_addr().expect("an address"));
+    let (count, taken) = watch::channel(0);
+    let task = tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            open.push(stream);
+            count.send_replace(open.len());
+        }
+    });
+    (url, taken, task)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn webhooks_of_one_user_that_hang_hold_up_nobody_elses() {
+    let hub = Hub::start_own(local::serve::Storage::Memory, false).await;
+    let (url, mut taken, silent) = silent().await;
+    let history = history::linear(1, 1, 2, 1);
+    let hook = async |remote: &Remote, url: &str| {
+        let path = format!("api/repos/{}/{}/webhooks", remote.owner, remote.slug);
+        let body = json!({"url": url, "events": ["RefUpdated"]});
+        hub.post(&path, remote.token.as_deref(), &body).await.expect(201);
+    };
+    let (slow, other) = (hub.user().await, hub.user().await);
+    for _ in 0..4 {
+        let remote = hub.made_repo(&slow, false).await;
+        for _ in 0..20 {
+            hook(&remote, &url).await;
+        }
+        remote.push(&history, "main", history.last()).await.expect(200);
+    }
+    taken.wait_for(|taken| *taken >= 8).await.expect("the receiver runs");
+
+    let receiver = Receiver::start().await;
+    let remote = hub.made_repo(&other, false).await;
+    hook(&remote, &receiver.url("/")).await;
+    remote.push(&history, "main", history.last()).await.expect(200);
+    receiver.until_seen(1).await;
+    // Not one of those that hang had been given up by then.
+    assert!(*taken.borrow() <= 8, "{} were tried", *taken.borrow());
+    silent.abort();
     hub.stop().await;
 }
 

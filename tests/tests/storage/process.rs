@@ -603,8 +603,13 @@ impl Process {
 
     /// A clone of which nothing is read yet.
     pub async fn begin_clone(&self, slug: &str, tip: &str) -> Response<AnswerBody> {
+        self.begin_clone_as(USER, slug, tip).await
+    }
+
+    /// The same by any user.
+    pub async fn begin_clone_as(&self, user: &str, slug: &str, tip: &str) -> Response<AnswerBody> {
         let body = Encoding::Msgpack.encode(&json!({"want": [tip], "have": []}));
-        self.begin_with(&self.token_of(USER), Function::Fetch, post(Encoding::Msgpack), &[("slug", slug)], body).await
+        self.begin_with(&self.token_of(user), Function::Fetch, post(Encoding::Msgpack), &[("slug", slug)], body).await
     }
 }
 

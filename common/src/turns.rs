@@ -1,0 +1,174 @@
+//! Turns at something that few can do at a time, given out fairly: who has the fewest comes first, and nobody has more than a
+//! share, so that what one owner keeps others waiting with is that owner's own.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+/// Who has a turn, and who waits for one.
+pub struct Turns<K: Eq + Hash + Clone> {
+    share: usize,
+    given: Mutex<Given<K>>,
+}
+
+type Waiter<K> = oneshot::Sender<Turn<K>>;
+
+struct Given<K: Eq + Hash + Clone> {
+    free: usize,
+    /// Those who have any.
+    has: HashMap<K, usize>,
+    /// Those who wait, each with the number of their asking, in its order.
+    waiting: HashMap<K, VecDeque<(u64, Waiter<K>)>>,
+    asked: u64,
+}
+
+/// A turn. It ends with this.
+pub struct Turn<K: Eq + Hash + Clone> {
+    turns: Arc<Turns<K>>,
+    holder: K,
+}
+
+impl<K: Eq + Hash + Clone> fmt::Debug for Turn<K> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Turn")
+    }
+}
+
+impl<K: Eq + Hash + Clone> Turns<K> {
+    /// `count` turns at a time, of which one holder has at most `share`.
+    pub fn new(count: usize, share: usize) -> Arc<Self> {
+        let given = Given { free: count, has: HashMap::new(), waiting: HashMap::new(), asked: 0 };
+        Arc::new(Self { share, given: Mutex::new(given) })
+    }
+
+    /// A turn, if there is one at once.
+    pub fn try_take(self: &Arc<Self>, holder: K) -> Option<Turn<K>> {
+        let mut given = self.given();
+        (given.free > 0 && given.count(&holder) < self.share).then(|| given.give(self, holder))
+    }
+
+    /// Waits for a turn.
+    pub async fn take(self: &Arc<Self>, holder: K) -> Turn<K> {
+        loop {
+            let coming = {
+                let mut given = self.given();
+                if given.free > 0 && given.count(&holder) < self.share {
+                    return given.give(self, holder);
+                }
+                let (sender, coming) = oneshot::channel();
+                given.asked += 1;
+                let number = given.asked;
+                given.waiting.entry(holder.clone()).or_default().push_back((number, sender));
+                coming
+            };
+            // It is sent before it is forgotten; were it not, it is asked for again.
+            if let Ok(turn) = coming.await {
+                return turn;
+            }
+        }
+    }
+
+    fn given(&self) -> MutexGuard<'_, Given<K>> {
+        // The counts are whole between any two statements that could panic.
+        self.given.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn give_back(self: &Arc<Self>, holder: &K) {
+        let next = {
+            let mut given = self.given();
+            given.free += 1;
+            if let Some(has) = given.has.get_mut(holder) {
+                *has -= 1;
+                if *has == 0 {
+                    given.has.remove(holder);
+                }
+            }
+            given.next(self.share).map(|(holder, sender)| (given.give(self, holder), sender))
+        };
+        if let Some((turn, sender)) = next {
+            // Who waits no longer drops it, and it goes on to the next.
+            let _ = sender.send(turn);
+        }
+    }
+}
+
+impl<K: Eq + Hash + Clone> Given<K> {
+    fn count(&self, holder: &K) -> usize {
+        self.has.get(holder).copied().unwrap_or_default()
+    }
+
+    fn give(&mut self, turns: &Arc<Turns<K>>, holder: K) -> Turn<K> {
+        self.free -= 1;
+        *self.has.entry(holder.clone()).or_default() += 1;
+        Turn { turns: Arc::clone(turns), holder }
+    }
+
+    /// Who comes next: of those who have not their share, one with the fewest turns, and of these who has waited longest.
+    fn next(&mut self, share: usize) -> Option<(K, Waiter<K>)> {
+        self.waiting.retain(|_, waiting| {
+            waiting.retain(|(_, sender)| !sender.is_closed());
+            !waiting.is_empty()
+        });
+        let rank = |(holder, waiting): &(&K, &VecDeque<(u64, _)>)| {
+            (self.count(holder), waiting.front().map_or(u64::MAX, |(number, _)| *number))
+        };
+        let may = self.waiting.iter().filter(|(holder, _)| self.count(holder) < share);
+        let holder = may.min_by_key(rank)?.0.clone();
+        let (_, sender) = self.waiting.get_mut(&holder)?.pop_front()?;
+        Some((holder, sender))
+    }
+}
+
+impl<K: Eq + Hash + Clone> Drop for Turn<K> {
+    fn drop(&mut self) {
+        self.turns.give_back(&self.holder);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    #[tokio::test]
+    async fn one_who_asks_for_many_holds_up_nobody_else() {
+        let turns = Turns::new(4, 2);
+        let mut has: Vec<_> = Vec::new();
+        for _ in 0..2 {
+            has.push(turns.take("many").await);
+        }
+        let mut waiting: Vec<_> = (0..5).map(|_| Box::pin(turns.take("many"))).collect();
+        assert!(waiting.iter_mut().all(|asked| asked.now_or_never().is_none()), "more than a share");
+        let other = turns.take("other").now_or_never().expect("a turn that is free");
+        let third = turns.take("third").now_or_never().expect("another");
+
+        // When none is free, who has the fewest comes first, though others have waited longer.
+        let mut other_again = Box::pin(turns.take("other"));
+        let mut fourth = Box::pin(turns.take("fourth"));
+        assert!((&mut other_again).now_or_never().is_none() && (&mut fourth).now_or_never().is_none());
+        drop(has.pop());
+        let fourth = (&mut fourth).now_or_never().expect("who has none");
+        assert!((&mut other_again).now_or_never().is_none());
+        drop(third);
+        let first = waiting.iter_mut().position(|asked| asked.now_or_never().is_some());
+        assert_eq!(first, Some(0), "of two who have one each, who has waited longest");
+        drop((other, other_again, fourth, waiting, has));
+        assert_eq!(turns.given().free, 4, "those who wait no longer get none");
+        assert!(turns.given().has.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_turn_that_was_given_to_who_waits_no_longer_goes_on() {
+        let turns = Turns::new(1, 1);
+        let held = turns.take(1).await;
+        let (mut gone, mut next) = (Box::pin(turns.take(2)), Box::pin(turns.take(3)));
+        assert!((&mut gone).now_or_never().is_none() && (&mut next).now_or_never().is_none());
+        drop(held);
+        // It was on its way.
+        drop(gone);
+        assert!(next.now_or_never().is_some());
+    }
+}
