@@ -111,7 +111,12 @@ class Code:
         return cls(
             routes=routes,
             streaming={names[variant] for variant in re.findall(r"Self::(\w+)", streams)},
-            streaming_mains={main.parts[-3] for main in mains if "run_with_streaming_response(" in main.read_text()},
+            streaming_mains={
+                main.parts[-3]
+                for main in mains
+                # What is cut off has to end the process.
+                if "run_with_streaming_response(" in main.read_text() and "whole_or_no_process(" in main.read_text()
+            },
             crates={manifest.parent.name for manifest in (root / "functions").glob("*/Cargo.toml")},
             binary_types=set(re.findall(r'"([^"]+)"', binary)),
             required=set(re.findall(r'\brequired\(\s*"(\w+)"', body)),
@@ -722,12 +727,13 @@ class Check:
         self.check_letters_are_told(topics)
         watched = {alarm["Properties"].get("MetricName") for alarm in alarms.values()}
         wanted = {"5XXError", "Latency", "Throttles", "ConditionalCheckFailedRequests", "TransactionConflict"}
-        wanted |= {"ReadThrottleEvents", "WriteThrottleEvents", "FunctionFaults"}
+        wanted |= {"ReadThrottleEvents", "WriteThrottleEvents", "FunctionFaults", "CutOffAnswers"}
         for metric in sorted(wanted - watched):
             self.fail(f"nothing watches {metric}")
         filters = self.of_type("AWS::Logs::MetricFilter").values()
         made = {metric["MetricName"] for each in filters for metric in each["Properties"]["MetricTransformations"]}
-        self.expect("FunctionFaults" in made, "nothing makes the metric FunctionFaults")
+        for metric in ("FunctionFaults", "CutOffAnswers"):
+            self.expect(metric in made, f"nothing makes the metric {metric}")
 
 
     def check_letters_are_told(self, topics: Json) -> None:
@@ -1221,6 +1227,12 @@ MUTATIONS: list[tuple[str, Mutation, str]] = [
         "negotiate is throttled first",
         lambda t, c: properties(t, "Api")["MethodSettings"].pop(),
         "negotiate is throttled no later",
+    ),
+    ("a cut-off answer that ends well", lambda t, c: c.streaming_mains.discard("object"), "object"),
+    (
+        "nothing counts cut-off answers",
+        lambda t, c: t["Resources"].pop("CutOffAnswers"),
+        "nothing makes the metric CutOffAnswers",
     ),
     (
         "an answer of the door that is no JSON",

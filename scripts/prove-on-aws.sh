@@ -5,13 +5,14 @@
 #
 # The URL is the stack's output Url, the token that of any user. It makes a public repository prove-<time> under the user's
 # handle, which stays. With the name of the stack it also looks, with the aws command, into the table, the bucket and the
-# logs; that needs the right to read them. It takes a minute or two and moves some 150 MB. Each check prints ok or FAILED.
+# logs; that needs the right to read them. With the right to write to the bucket it sees too that a damaged answer is cut off, and
+# mends it; the alarms of that are told. It takes a minute or two and moves some 150 MB. Each check prints ok or FAILED.
 #
 # Needs bash, curl, jq, sha256sum, base64, od and, with a stack, the AWS CLI.
 set -euo pipefail
 
 if [ $# -lt 2 ] || [ $# -gt 3 ]; then
-    sed -n '2,11s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,12s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
 url=${1%/} token=$2 stack=${3:-}
@@ -418,6 +419,43 @@ if [ -n "$stack" ]; then
     check "no token is in the functions' log" no_secret_in "$function_logs"
     check "no function crashed or took too long" no_fault
     check "cold starts take less than 200 ms" starts_fast
+
+    # Last, because a function ends with it. The object's file is overwritten with other bytes, and brought back from its older
+    # version by deleting the newer one.
+    damaged=
+    damages() {
+        large_key=$(aws s3api list-objects-v2 --bucket "$bucket" --prefix "objects/$repo_id/" --query 'Contents[0].Key' --output text)
+        head -c "$large_bytes" /dev/zero >"$work/damage"
+        damaged=$(aws s3api put-object --bucket "$bucket" --key "$large_key" --body "$work/damage" --query VersionId --output text)
+    }
+    mends() {
+        aws s3api delete-object --bucket "$bucket" --key "$large_key" --version-id "$damaged" >"$work/body" && gives_object
+    }
+    # No less than a failed transfer: 18 is one that was cut short, 56 a connection that was reset, 92 a stream of HTTP/2.
+    is_cut_off() { # <URL> [curl's options]
+        local code=0
+        curl -sS --max-time 120 -o "$work/body" "$@" 2>"$work/curl" || code=$?
+        status="curl $code"
+        note "curl ends with $code after $(wc -c <"$work/body") bytes: $(head -c 200 "$work/curl")"
+        [ "$code" = 18 ] || [ "$code" = 56 ] || [ "$code" = 92 ]
+    }
+    cuts_off_object() {
+        is_cut_off --http1.1 "$url/o/$large?repo_id=$repo_id"
+    }
+    cuts_off_object_over_http2() {
+        is_cut_off --http2 "$url/o/$large?repo_id=$repo_id"
+    }
+    cuts_off_fetch() {
+        is_cut_off --http1.1 -H 'Content-Type: application/json' -d "{\"want\": [\"$commit_id\"], \"have\": []}" "$url/$repo/fetch"
+    }
+    if damages 2>"$work/curl"; then
+        check "an object whose bytes are not its own is cut off" cuts_off_object
+        check "over HTTP/2 too" cuts_off_object_over_http2
+        check "and so is a fetch that needs it" cuts_off_fetch
+        check "when they are back, it is whole" mends
+    else
+        note "whether an answer is cut off was not tried: that needs the right to put and delete objects of the bucket"
+    fi
 fi
 
 printf '\n%s ok, %s FAILED\n' "$passed" "$failed"

@@ -13,6 +13,7 @@ pub mod answer_size;
 pub mod auth;
 pub mod aws;
 pub mod buffered;
+pub mod cut_off;
 pub mod events;
 pub mod fsck;
 pub mod graph;

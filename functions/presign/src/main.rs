@@ -1,6 +1,7 @@
 //! Runs the function on Lambda.
 
 use common::Hub;
+use common::cut_off::whole_or_no_process;
 use lambda_http::{Error, Request, run_with_streaming_response, service_fn};
 
 #[tokio::main]
@@ -8,7 +9,7 @@ async fn main() -> Result<(), Error> {
     common::service::log_as_json();
     let hub = &Hub::from_environment().await?;
     run_with_streaming_response(service_fn(move |request: Request| async move {
-        Ok::<_, Error>(presign::handle(hub, request).await)
+        Ok::<_, Error>(whole_or_no_process(presign::handle(hub, request).await))
     }))
     .await
 }

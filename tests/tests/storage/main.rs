@@ -12,6 +12,7 @@ mod branches;
 mod bus;
 mod cold;
 mod compaction;
+mod cut_off;
 mod damage;
 mod domain;
 mod events;
