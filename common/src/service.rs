@@ -48,7 +48,7 @@ use crate::store::{self, Location, Store};
 use crate::streaming;
 use crate::webhooks::Reach;
 use crate::wire::error::with_causes;
-use crate::wire::limits::MAX_REFERENCED_BODY;
+use crate::wire::limits::{ANONYMOUS_BYTES, MAX_REFERENCED_BODY};
 use crate::wire::page::Page;
 use crate::wire::request::Heads;
 use crate::wire::{Encoding, Error};
@@ -90,6 +90,46 @@ pub struct Settings {
     pub serves_s3: bool,
     /// What webhooks may lead to.
     pub webhooks_reach: Reach,
+    /// What is given to clients without a token.
+    pub anonymous_reads: AnonymousReads,
+}
+
+/// What clients without a token may read of public repos. Whatever they read, the operator of a deployment pays for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AnonymousReads {
+    /// Everything.
+    #[default]
+    Full,
+    /// Repos and objects of at most [`ANONYMOUS_BYTES`].
+    Small,
+    /// Nothing.
+    Off,
+}
+
+impl AnonymousReads {
+    /// `full`, `small` or `off`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "full" => Some(Self::Full),
+            "small" => Some(Self::Small),
+            "off" => Some(Self::Off),
+            _ => None,
+        }
+    }
+
+    /// Refuses a client without a token what has more bytes than it may read.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`].
+    pub fn check(self, caller: Option<&Caller>, bytes: u64) -> Result<(), Error> {
+        if caller.is_some() || self != Self::Small || bytes <= ANONYMOUS_BYTES as u64 {
+            return Ok(());
+        }
+        let (most, has) = (ANONYMOUS_BYTES >> 20, bytes >> 20);
+        Err(Error::unauthorized(format!(
+            "without a token this hub gives no more than {most} MiB, and this has about {has}"
+        )))
+    }
 }
 
 /// What commit, snapshot and object ids are to this deployment.
@@ -152,7 +192,7 @@ pub fn push_creates(text: &str) -> Option<Option<Visibility>> {
 impl Hub {
     /// The hub as the environment describes it: `MUSEHUB_TABLE`, `MUSEHUB_BUCKET`, and as the operator likes
     /// `ACCESS_TOKEN_SECRET` (else the hub reads its own from the table), `MUSEHUB_PUSH_TO_CREATE` (`nothing` or `off`,
-    /// `public`, `private`), `MUSEHUB_IDS` (`strict`, `lenient`), `MUSEHUB_PUBLIC_URL`, and `MUSEHUB_METRICS`, the CloudWatch
+    /// `public`, `private`), `MUSEHUB_IDS` (`strict`, `lenient`), `MUSEHUB_ANONYMOUS_READS` (`full`, `small`, `off`), `MUSEHUB_PUBLIC_URL`, and `MUSEHUB_METRICS`, the CloudWatch
     /// namespace of the metrics in the log of requests. What [`aws::config`] reads
     /// says how AWS is reached.
     ///
@@ -176,6 +216,8 @@ impl Hub {
             gives_secret: variable("ACCESS_TOKEN_SECRET").is_some(),
             serves_s3: false,
             webhooks_reach: Reach::Public,
+            anonymous_reads: choice("MUSEHUB_ANONYMOUS_READS", "full, small or off", AnonymousReads::parse)?
+                .unwrap_or_default(),
         };
         let given = variable("ACCESS_TOKEN_SECRET");
         let tokens = given.map(|secret| Tokens::new(&secret, ambient.clone())).transpose()?;
@@ -647,13 +689,16 @@ impl Call {
     /// Who asks; nobody without a token.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`] for a token that is not good.
+    /// [`Error::Unauthorized`] for a token that is not good, and without one where nothing is read without.
     pub async fn caller(&self, hub: &Hub) -> Result<Option<Caller>, Error> {
         match bearer_token(&self.parts.headers)? {
             Some(token) => {
                 let caller = hub.tokens().await?.verify(token)?;
                 observe::note(|seen| seen.user = Some(caller.user_id.clone()));
                 Ok(Some(caller))
+            }
+            None if hub.settings.anonymous_reads == AnonymousReads::Off => {
+                Err(Error::unauthorized("this hub shows nothing without a token"))
             }
             None => Ok(None),
         }

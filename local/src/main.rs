@@ -28,7 +28,9 @@ use local::data::{DataFolder, SECRET_VARIABLE, given_secret};
 use local::process;
 use local::proxy::{self, HubUrl};
 use local::replay::{Letters, Summary};
-use local::serve::{self, BODY_MEMORY, FIRST_HANDLE, FIRST_USER, Ids, Options, Reach, RequestLog, Storage, Webhooks};
+use local::serve::{
+    self, AnonymousReads, BODY_MEMORY, FIRST_HANDLE, FIRST_USER, Ids, Options, Reach, RequestLog, Storage, Webhooks,
+};
 use local::stores::{self, OpenStores, RepoName};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -145,6 +147,15 @@ struct Serve {
     /// 127.0.0.1), the address that it came to, or one of these. Not needed beside --public-url.
     #[arg(long = "host", env = "MUSEHUB_HOSTS", value_name = "HOST", value_delimiter = ',')]
     hosts: Vec<String>,
+    /// What clients without a token may read of public repositories: everything, what has at most 16 MiB, or nothing
+    #[arg(
+        long,
+        env = "MUSEHUB_ANONYMOUS_READS",
+        default_value = "full",
+        value_name = "full|small|off",
+        value_parser = anonymous_reads
+    )]
+    anonymous_reads: AnonymousReads,
     /// Mebibytes that the bodies of requests may have in memory together
     ///
     /// One user has five sixteenths of it at most, and that is also the longest body, up to 256 MiB. Bodies of clients without
@@ -267,6 +278,10 @@ fn push_creates(text: &str) -> Result<PushCreates, String> {
     creates.map(PushCreates).ok_or_else(|| "it is public, private or nothing".to_owned())
 }
 
+fn anonymous_reads(text: &str) -> Result<AnonymousReads, String> {
+    AnonymousReads::parse(text).ok_or_else(|| "it is full, small or off".to_owned())
+}
+
 fn ids(text: &str) -> Result<Ids, String> {
     Ids::parse(text).ok_or_else(|| "it is strict or lenient".to_owned())
 }
@@ -333,6 +348,7 @@ async fn run(arguments: Serve) -> Result<(), Box<dyn Error>> {
         public_url: arguments.public_url,
         hosts: arguments.hosts,
         body_memory: arguments.body_memory,
+        anonymous_reads: arguments.anonymous_reads,
         secret: given_secret(),
         log: if arguments.log_requests { RequestLog::to(|line| eprintln!("{line}")) } else { RequestLog::default() },
         webhooks: Some(Webhooks {

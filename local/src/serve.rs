@@ -11,8 +11,8 @@ use common::Hub;
 use common::ambient::Ambient;
 use common::auth::Tokens;
 pub use common::observe::RequestLog;
-pub use common::service::Ids;
 use common::service::Settings;
+pub use common::service::{AnonymousReads, Ids};
 use common::store::account::Claim;
 use common::store::items::Visibility;
 use common::store::{Location, Store};
@@ -72,6 +72,8 @@ pub struct Options {
     pub log: RequestLog,
     /// How webhooks are called, if at all.
     pub webhooks: Option<Webhooks>,
+    /// What is given to clients without a token.
+    pub anonymous_reads: AnonymousReads,
     /// Mebibytes that the bodies of requests may have in memory together; [`BODY_MEMORY`] unless there is a reason.
     pub body_memory: usize,
 }
@@ -174,6 +176,7 @@ pub async fn start_creating(options: Options, push_to_create: Option<Visibility>
             ids: options.ids,
             gives_secret: true,
             serves_s3: true,
+            anonymous_reads: options.anonymous_reads,
             webhooks_reach: options.webhooks.map(|webhooks| webhooks.reach).unwrap_or_default(),
         },
         log: options.log,

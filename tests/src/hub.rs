@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use local::serve::{BODY_MEMORY, Ids, Options, Reach, RequestLog, Running, Storage, Webhooks};
+use local::serve::{AnonymousReads, BODY_MEMORY, Ids, Options, Reach, RequestLog, Running, Storage, Webhooks};
 use serde_json::{Value, json};
 
 use crate::client::{Answer, Remote, send};
@@ -45,6 +45,7 @@ fn options() -> Options {
         public_url: None,
         hosts: Vec::new(),
         body_memory: BODY_MEMORY,
+        anonymous_reads: AnonymousReads::Full,
         secret: Some(SECRET.to_owned()),
         log: RequestLog::default(),
         webhooks: Some(Webhooks { reach: Reach::Anywhere, first_pause: Duration::from_millis(20) }),
@@ -90,6 +91,11 @@ impl Hub {
     /// A fresh hub with so many mebibytes for the bodies of requests.
     pub async fn start_with_body_memory(mebibytes: usize) -> Hub {
         Hub::start_with(Options { body_memory: mebibytes, ..options() }).await
+    }
+
+    /// A fresh hub that gives this much to clients without a token.
+    pub async fn start_giving(anonymous_reads: AnonymousReads) -> Hub {
+        Hub::start_with(Options { anonymous_reads, ..options() }).await
     }
 
     /// A fresh hub that is reached at these hosts too.

@@ -10,7 +10,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use aws_credential_types::provider::ProvideCredentials;
 use common::id::RepoId;
 use common::store::compact::Limits;
-use local::serve::{BODY_MEMORY, FIRST_USER, Ids, Options, RequestLog, Running, Storage, start};
+use local::serve::{AnonymousReads, BODY_MEMORY, FIRST_USER, Ids, Options, RequestLog, Running, Storage, start};
 use serde::{Deserialize, Serialize};
 
 use super::memory;
@@ -46,6 +46,7 @@ pub async fn run(folder: &Path) -> Result<(), Failure> {
         public_url: None,
         hosts: Vec::new(),
         body_memory: BODY_MEMORY,
+        anonymous_reads: AnonymousReads::Full,
         secret: None,
         log: RequestLog::default(),
         webhooks: None,

@@ -23,6 +23,8 @@ pub const MAX_FETCH_HAVE: usize = 1_000_000;
 pub const MAX_NEGOTIATE: usize = 256;
 /// Ids in one `/filter-objects`.
 pub const MAX_FILTER_OBJECTS: usize = 50_000;
+/// Bytes of a repo or of an object that are given to a client without a token, where the operator bounds them.
+pub const ANONYMOUS_BYTES: usize = 16 << 20;
 /// Ids in one `/presign`.
 pub const MAX_PRESIGN: usize = 10_000;
 /// Tags in one `POST /tags`.

@@ -14,6 +14,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use common::Hub;
+use common::answer_size::Held;
 use common::id::{CommitId, SnapshotId};
 use common::service::{AnswerBody, Call, Ids};
 use common::store::history::Lacking;
@@ -35,6 +36,8 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 async fn fetch(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.caller(hub).await?;
     let (repo, view) = hub.open_with_view(caller.as_ref(), &call.target()?, Need::HISTORY).await?;
+    let held = Held::by(repo.packs.iter().map(|(_, pack)| pack));
+    hub.settings.anonymous_reads.check(caller.as_ref(), held.clone_bytes(call.answer_encoding()))?;
     let Asked { want, have, depth, leaves_out_objects, branches } = Asked::read(call.decode()?, &repo)?;
     let view = holding(hub, &repo, as_asked(hub, view), &want).await?;
     refuse_condemned(hub, &repo, &view, &want).await?;

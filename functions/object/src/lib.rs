@@ -67,6 +67,7 @@ async fn object(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
             ObjectPlace::Packed(place) => place.length.into(),
             ObjectPlace::Large(large) => large.size,
         };
+        hub.settings.anonymous_reads.check(caller.as_ref(), size)?;
         let is_of_this = call.headers().get(IF_RANGE).is_none_or(|known| is_same(known, &id));
         let asked = Asked::of(call.headers().get(RANGE).filter(|_| is_of_this), size)?;
         let body = match place {

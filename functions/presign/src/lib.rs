@@ -84,6 +84,7 @@ async fn presign(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> 
                 let key = ObjectId::key(&id);
                 match known.get(&key).filter(|object| object.is_reached).map(|object| object.place) {
                     Some(ObjectPlace::Large(large)) => {
+                        hub.settings.anonymous_reads.check(caller.as_ref(), large.size)?;
                         let url = presigner.get_object(&repo.id, &key, &large).await?;
                         answer.presigned.insert(id, url);
                     }

@@ -3,8 +3,9 @@
 use std::net::Ipv4Addr;
 
 use futures_util::future::join_all;
+use local::serve::AnonymousReads;
 use serde_json::json;
-use tests::client::{Answer, Remote, send};
+use tests::client::{Answer, Remote, put_well, send};
 use tests::history::{self, History};
 use tests::hub::Hub;
 use tests::receiver::Receiver;
@@ -280,4 +281,40 @@ async fn a_name_that_the_operator_gives_is_one_of_the_hubs() {
         .await
         .refused(421, "unknown_host");
     hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_says_what_is_read_without_a_token() {
+    for reads in [AnonymousReads::Full, AnonymousReads::Small, AnonymousReads::Off] {
+        let hub = Hub::start_giving(reads).await;
+        let owner = hub.user().await;
+        let (small, large) = (hub.made_repo(&owner, false).await, hub.remote(&owner, "large"));
+        let (little, much) = (history::linear(1, 2, 3, 1), one_file(17 << 20));
+        small.push(&little, "main", little.last()).await.expect(200);
+        // Straight to the storage, which is what URLs are presigned for.
+        let file = much.objects.values().next().expect("an object").clone();
+        let id = much.objects.keys().next().expect("an object").clone();
+        let urls = large.post("presign", &json!({"object_ids": [id], "direction": "put"})).await.expect(200);
+        put_well(urls["presigned"][&id].as_str().expect("a URL"), file).await;
+        large.push_pack("main", false, &much.pack_of(much.last()).without_objects()).await.expect(200);
+        let object = much.objects.keys().next().expect("an object").clone();
+        let repo_id = large.repo_id().await;
+        let presign = json!({"object_ids": [object], "direction": "get"});
+        let clone = |history: &History| json!({"want": [history.last()], "have": []});
+
+        let may = |is_allowed: bool| if is_allowed { 200 } else { 401 };
+        let (not_off, full) = (may(reads != AnonymousReads::Off), may(reads == AnonymousReads::Full));
+        assert_eq!(small.anonymous().get("refs").await.status, not_off, "{reads:?}");
+        assert_eq!(small.anonymous().post("fetch", &clone(&little)).await.status, not_off, "{reads:?}");
+        assert_eq!(large.anonymous().get("refs").await.status, not_off, "{reads:?}");
+        assert_eq!(large.anonymous().post("fetch", &clone(&much)).await.status, full, "{reads:?}");
+        assert_eq!(large.anonymous().object(&repo_id, &object, &[]).await.status, full, "{reads:?}");
+        assert_eq!(large.anonymous().post("presign", &presign).await.status, full, "{reads:?}");
+        // With one everything is as it was.
+        assert_eq!(large.post("fetch", &clone(&much)).await.status, 200);
+        assert_eq!(large.object(&repo_id, &object, &[]).await.status, 200);
+        large.post("presign", &presign).await.expect(200);
+        hub.get("health").await.expect(200);
+        hub.stop().await;
+    }
 }
