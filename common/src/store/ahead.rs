@@ -1,5 +1,6 @@
-//! Reads an S3 object from front to back in parts, one of them ahead of its use.
+//! Reads an S3 object from front to back in parts, some of them ahead of their use.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -9,14 +10,18 @@ use tokio::task::JoinHandle;
 use super::{Error, Store};
 use crate::observe;
 
-/// An S3 object under way. Two parts of it are in memory at a time.
+/// Parts that are asked for at the same time, by a client that reads as fast as they come; one that does not gets one ahead.
+const AHEAD: usize = 2;
+
+/// An S3 object under way.
 pub(crate) struct ReadAhead {
     store: Arc<Store>,
     key: String,
     /// What was not handed out yet.
     left: Range<u64>,
-    /// The part that it begins with.
-    next: Option<JoinHandle<Result<Bytes, Error>>>,
+    /// Its first parts.
+    asked: VecDeque<JoinHandle<Result<Bytes, Error>>>,
+    ahead: usize,
 }
 
 impl ReadAhead {
@@ -25,19 +30,21 @@ impl ReadAhead {
 
     /// Begins to read this range.
     pub(super) fn begin(store: &Arc<Store>, key: String, range: Range<u64>) -> Self {
-        let mut reader = Self { store: Arc::clone(store), key, left: range, next: None };
-        reader.next = reader.ask();
+        let mut reader = Self { store: Arc::clone(store), key, left: range, asked: VecDeque::new(), ahead: AHEAD };
+        reader.ask();
         reader
     }
 
-    fn ask(&self) -> Option<JoinHandle<Result<Bytes, Error>>> {
-        let start = self.left.start;
-        let end = self.left.end.min(start.saturating_add(Self::BYTES));
-        if start >= end {
-            return None;
+    fn ask(&mut self) {
+        while self.asked.len() < self.ahead {
+            let start = self.left.start.saturating_add(Self::BYTES.saturating_mul(self.asked.len() as u64));
+            let end = self.left.end.min(start.saturating_add(Self::BYTES));
+            if start >= end {
+                return;
+            }
+            let (store, key) = (Arc::clone(&self.store), self.key.clone());
+            self.asked.push_back(observe::spawn(async move { store.get_range(&key, None, start..end).await }));
         }
-        let (store, key) = (Arc::clone(&self.store), self.key.clone());
-        Some(observe::spawn(async move { store.get_range(&key, None, start..end).await }))
     }
 
     /// The next bytes, or none at the end.
@@ -45,18 +52,20 @@ impl ReadAhead {
     /// # Errors
     /// When S3 does not give them.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Error> {
-        let Some(read) = self.next.take().or_else(|| self.ask()) else {
+        self.ask();
+        let Some(read) = self.asked.pop_front() else {
             return Ok(None);
         };
         let bytes = read.await.map_err(Error::fault)??;
         self.left.start += bytes.len() as u64;
-        self.next = self.ask();
+        self.ask();
         Ok(Some(bytes))
     }
 
-    /// Lets go of what was read ahead: it can be read again.
+    /// Lets go of what was read ahead, which can be read again, and from then on reads less ahead.
     pub(super) fn let_go(&mut self) {
-        self.next = None;
+        self.asked.clear();
+        self.ahead = 1;
     }
 
     /// Whether all was handed out.

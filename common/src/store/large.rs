@@ -94,7 +94,7 @@ impl LargeReader {
 impl LetGo for LargeReader {
     fn let_go(&mut self) -> u64 {
         self.content.let_go();
-        // What was handed out last.
-        ReadAhead::BYTES
+        // What was handed out last, and one part ahead.
+        2 * ReadAhead::BYTES
     }
 }

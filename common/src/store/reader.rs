@@ -366,7 +366,7 @@ impl LetGo for RecordReader {
             self.waiting.clear();
             self.open.clear();
         }
-        Limits::SLOW.window + Limits::SLOW.read + ReadAhead::BYTES
+        Limits::SLOW.window + Limits::SLOW.read + 2 * ReadAhead::BYTES
     }
 }
 

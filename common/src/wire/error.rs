@@ -155,7 +155,7 @@ pub enum Error {
     #[error("{0}")]
     MissingReferences(String),
     /// 422: a list is longer than the contract allows.
-    #[error("{sent} {what}: the limit is {limit}")]
+    #[error("{sent} {what}: the limit is {limit}{}", way_round(what))]
     TooMany {
         /// What the list holds.
         what: &'static str,
@@ -176,6 +176,16 @@ pub enum Error {
     /// 503: the hub was asked how it is, and something that it needs does not work. It says which.
     #[error("{0}")]
     Unhealthy(String),
+}
+
+/// What to do about a list that is too long, for those that people meet.
+fn way_round(what: &str) -> &'static str {
+    match what {
+        "commits" | "snapshots" => "; push a branch that ends at an older commit first, and then this one",
+        "objects" => "; send the others before, in requests to /push/objects",
+        "object_ids" => "; ask in parts",
+        _ => "",
+    }
 }
 
 impl Error {

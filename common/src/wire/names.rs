@@ -1,5 +1,8 @@
 //! Which branches and paths are taken: the names that every client can keep as files, and that stay in its folder.
 //!
+//! Tags are no files of a client's, and have characters that some files cannot have: `emotion:joyful` is one that clients make. So of
+//! the table of branches they follow the one row that is about what people see.
+//!
 //! One table for each, a sentence a row. That of branches is Git's `check-ref-format`
 //! (<https://git-scm.com/docs/git-check-ref-format>) and what some system's files cannot be called
 //! (<https://learn.microsoft.com/en-us/windows/win32/fileio/naming-a-file>), because a client keeps each branch as a file, on
@@ -11,7 +14,7 @@ use std::collections::HashSet;
 
 use super::error::Error;
 use super::limits::MAX_PATH_LENGTH;
-use crate::id::{BranchName, MAX_BRANCH_LENGTH};
+use crate::id::{BranchName, Label, MAX_BRANCH_LENGTH};
 
 /// Bytes of one part of a path or a branch: the longest name of a file on every system.
 pub const MAX_PART_LENGTH: usize = 255;
@@ -23,13 +26,17 @@ const SHOWN: usize = 60;
 /// What a name must not be, and the words that say so: they follow the name in a sentence.
 type Rule = (fn(&str) -> bool, &'static str);
 
+/// What would show as another name than it is, or do something to a terminal.
+const UNSEEN: Rule =
+    (|name| name.contains(is_unseen), "has a control character, or one that changes the direction of text");
+
 /// What the name of a branch must not be, all of it or one of its parts.
 const BRANCH_RULES: [Rule; 15] = [
     (|name| name.len() > MAX_BRANCH_LENGTH, "has more than 1,020 bytes"),
     (|name| parts(name).any(|part| part.len() > MAX_PART_LENGTH), "has a part of more than 255 bytes"),
     (|name| parts(name).count() > MAX_BRANCH_PARTS, "has more than 32 parts between '/'"),
     (|name| parts(name).any(str::is_empty), "is empty, or has a leading, trailing or doubled '/'"),
-    (|name| name.contains(is_unseen), "has a control character, or one that changes the direction of text"),
+    UNSEEN,
     (
         |name| name.contains(['\\', ':', '?', '*', '"', '<', '>', '|']),
         "has one of \\ : ? * \" < > |, which no file on Windows may have",
@@ -80,6 +87,18 @@ pub fn check_branch(field: &str, name: &str) -> Result<BranchName, Error> {
         return Err(refuse(reason));
     }
     name.parse().map_err(|reason| refuse(&format_args!("is no branch: {reason}")))
+}
+
+/// Checks that a tag can have a name.
+///
+/// # Errors
+/// [`Error::Invalid`] for `tag`, with the reason.
+pub fn check_tag(name: &str) -> Result<Label, Error> {
+    let (is_unseen, reason) = UNSEEN;
+    if is_unseen(name) {
+        return Err(Error::invalid("tag", format_args!("{} {reason}", shown(name))));
+    }
+    name.parse().map_err(|reason| Error::invalid("tag", reason))
 }
 
 /// Why a branch cannot be made beside others, if it cannot.

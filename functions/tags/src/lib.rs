@@ -12,6 +12,7 @@ use common::store::items::TagItem;
 use common::store::repo::Need;
 use common::wire::error::Missing;
 use common::wire::limits::{MAX_PAGE, MAX_TAGS_OF_REPO};
+use common::wire::names::check_tag;
 use common::wire::page::Page;
 use common::wire::request::{PostedTag, TagDeletedResponse, TagResponse, TagsRequest, TagsResponse};
 use common::wire::{Error, Text};
@@ -45,7 +46,7 @@ async fn store(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let mut missing = Missing::default();
     let mut labels: Vec<Label> = Vec::with_capacity(stored);
     for tag in &posted {
-        let label = tag.tag.parse().map_err(|reason| Error::invalid("tag", reason))?;
+        let label = check_tag(&tag.tag)?;
         if hub.settings.ids.are_checked() && !present.contains(&tag.commit_id) {
             missing.note(|| format!("commit '{}' of tag '{label}'", tag.commit_id));
         }

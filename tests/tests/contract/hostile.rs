@@ -82,7 +82,7 @@ async fn large_objects_of_which_nothing_is_read_fill_no_memory_and_hold_up_no_on
     let part = scene.remote.anonymous().object(&repo_id, id, &[("range", "bytes=30000001-36999999")]).await;
     assert!(part.status == 206 && part.body == content[30_000_001..], "{}", part.excerpt());
     let used = scene.peak().saturating_sub(before);
-    assert!(used < 600, "{used} MiB for 100 answers of which nothing is read");
+    assert!(used < 800, "{used} MiB for 100 answers of which nothing is read");
     drop(unread);
 }
 

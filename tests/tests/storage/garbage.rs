@@ -925,34 +925,34 @@ async fn a_branch_that_leads_to_what_is_condemned_can_be_pushed_to() {
 /// A push that was judged before moves a branch to a commit that is condemned. A tag and a release may name it all the same.
 #[tokio::test]
 async fn what_is_condemned_and_a_branch_leads_to_can_be_named() {
-    for is_release in [false, true] {
-        let cloud = Cloud::start().await;
-        let moved = Moved::push(&cloud, "song").await;
+    let cloud = Cloud::start().await;
+    for (slug, is_release) in [("tagged", false), ("released", true)] {
+        let moved = Moved::push(&cloud, slug).await;
         let (pusher, runner) = (cloud.process(), cloud.process_later(NOW));
         let mut runs = Some(runner);
         pusher.tap.script(move |call| match runs.take_if(|_| call.is_transaction()) {
             Some(runner) => Reaction::After(Box::pin(async move {
-                assert_eq!(collect(&runner, "song").await.packs_condemned, 1);
+                assert_eq!(collect(&runner, slug).await.packs_condemned, 1);
             })),
             None => Reaction::Forward,
         });
         let branch = Pack::default().with_head("again", &moved.left);
-        pusher.push("song", "again", false, &branch).await.expect(200);
+        pusher.push(slug, "again", false, &branch).await.expect(200);
 
         let process = cloud.process();
         let nowhere = json!({"tag": "v0", "commit_id": "0".repeat(64)});
         let named = json!({"tag": "v1", "commit_id": moved.left});
         if is_release {
-            process.post_release("song", &nowhere).await.refused(422, "missing_references");
-            process.post_release("song", &named).await.expect(201);
+            process.post_release(slug, &nowhere).await.refused(422, "missing_references");
+            process.post_release(slug, &named).await.expect(201);
         } else {
-            process.post_tags("song", &json!([nowhere])).await.refused(422, "missing_references");
-            process.post_tags("song", &json!([named])).await.expect(200);
+            process.post_tags(slug, &json!([nowhere])).await.refused(422, "missing_references");
+            process.post_tags(slug, &json!([named])).await.expect(200);
         }
         let heads = heads(&[("again", &moved.left), ("main", &moved.tip)]);
-        let done = collect(&cloud.process_later(NEXT_DAY), "song").await;
+        let done = collect(&cloud.process_later(NEXT_DAY), slug).await;
         assert_eq!(done, Collection::default(), "it was revived");
-        assert_whole(&cloud, "song", &moved.history, &heads).await;
+        assert_whole(&cloud, slug, &moved.history, &heads).await;
     }
 }
 
