@@ -89,7 +89,7 @@ impl LetGo for Made {
 /// Sends an answer that is all there, when not too many others are being made.
 ///
 /// # Errors
-/// As [`stream`].
+/// As [`stream()`].
 pub async fn whole(store: &Store, answer: Bytes) -> Result<AnswerBody, Error> {
     let mut made = Made(answer.len() as u64);
     let make = |mut sender: Sender| async move { sender.send(answer, &mut made).await };
