@@ -183,7 +183,8 @@ def repair_push(body: dict, chance, in_json: bool) -> None:
 
 def repair_fetch(body: dict, chance, in_json: bool) -> None:
     # One that is not there is enough to be refused.
-    body["want"] = [chance.choice(STATE["commits"]) for _ in body["want"]]
+    if "want" in body:
+        body["want"] = [chance.choice(STATE["commits"]) for _ in body["want"]]
     body["have"] = known(body.get("have", []), "commits", chance)
     if "branches" in body:
         body["branches"] = [chance.choice(["main", "old"]) for _ in body["branches"]]
