@@ -851,7 +851,7 @@ struct Words {
 
 impl Words {
     fn of(hub: &Hub, call: &Call) -> Self {
-        // Whoever asks for the hub under a name that is not its own is told no more of it.
+        // A client that asks for the hub under a name that is not its own gets no URL of it.
         let hub_url = call.hub_url(hub).ok().filter(|url| url.chars().count() <= SHOWN);
         Self {
             hub_url: hub_url.unwrap_or_else(|| "URL".to_owned()),

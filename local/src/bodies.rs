@@ -60,7 +60,7 @@ pub(crate) enum Room {
 }
 
 impl Rooms {
-    /// Room for so many mebibytes.
+    /// Room for this number of mebibytes.
     pub(crate) fn new(mebibytes: usize) -> Self {
         let units = mebibytes.saturating_mul((1 << 20) / UNIT).max(16);
         // With the usual memory a user has room for one body of the largest and some small ones.
@@ -268,7 +268,7 @@ mod tests {
     use futures_util::stream;
     use http_body_util::StreamBody;
 
-    /// A body that never ends, of which so many bytes come every so many seconds.
+    /// A body that never ends, of which some bytes come at each pause.
     fn trickle(bytes: usize, seconds: u64) -> impl Body<Data = Bytes, Error = Infallible> + Unpin {
         let pieces = stream::repeat(()).then(move |()| async move {
             tokio::time::sleep(Duration::from_secs(seconds)).await;

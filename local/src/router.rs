@@ -271,7 +271,7 @@ impl Router {
         if self.lambda_limits {
             return lambda::invoke(&self.hub, &matched, &parts, bytes).await;
         }
-        let request = with_body(parts.clone(), Body::Binary(bytes));
+        let request = with_body(parts, Body::Binary(bytes));
         Ok(matched.function.call(&self.hub, request).await)
     }
 

@@ -49,7 +49,7 @@ impl<K: Eq + Hash + Clone> Shares<K> {
 }
 
 impl<K: Eq + Hash + Clone> Portion<K> {
-    /// Takes so many more; or none, when there are not that many or they would be more than a share.
+    /// Takes `more`; or none, when there are fewer or they would be more than a share.
     #[must_use]
     pub(crate) fn grow(&mut self, more: usize) -> bool {
         let mut held = self.shares.held();

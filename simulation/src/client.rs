@@ -243,7 +243,7 @@ impl Client {
             let history = model.history();
             history.pack(&history.between(&[tip], &have)).with_head(branch, tip)
         };
-        // What it was told of.
+        // What it has heard of.
         let known_as_purged = {
             let mut model = self.world.model();
             let tick = model.tick();

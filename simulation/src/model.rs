@@ -59,7 +59,7 @@ impl Model {
         self.purged.entry(object.to_owned()).or_default();
     }
 
-    /// Notes that it is purged: it has to be gone for whoever asks from now on.
+    /// Notes that it is purged: it has to be gone for all that is asked from now on.
     pub fn purge_is_done(&mut self, object: &str) {
         let tick = self.tick();
         self.purged.entry(object.to_owned()).or_default().get_or_insert(tick);
@@ -70,7 +70,7 @@ impl Model {
         self.purged.keys().cloned().collect()
     }
 
-    /// The objects that have to be purged for whoever asked at this tick.
+    /// The objects that have to be purged for what was asked at this tick.
     pub fn purged_for(&self, asked: u64) -> BTreeSet<String> {
         let is_done = |(_, tick): &(&String, &Option<u64>)| tick.is_some_and(|tick| tick < asked);
         self.purged.iter().filter(is_done).map(|(object, _)| object.clone()).collect()

@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::profile::{Profile, Weather};
 use crate::world::{OWNER, SLUG, Violation, World};
 
-/// Merges packs, looks for garbage and purges, so many times, at moments that the seed decides.
+/// Merges packs, looks for garbage and purges, at moments that the seed decides.
 ///
 /// # Errors
 /// When a run fails for no reason.

@@ -148,7 +148,7 @@ impl World {
         self.model.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that an erasure begins. Returns the number by which it is told that it has ended.
+    /// Notes that an erasure begins. Returns the number that says which one has ended.
     pub fn erases(&self) -> usize {
         let mut erasures = self.erasures.lock().unwrap_or_else(PoisonError::into_inner);
         erasures.push((Instant::now(), None));

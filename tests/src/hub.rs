@@ -88,7 +88,7 @@ impl Hub {
         Hub::start_with(Options { storage: Storage::Directory(folder.to_owned()), webhooks: None, ..options() }).await
     }
 
-    /// A fresh hub with so many mebibytes for the bodies of requests.
+    /// A fresh hub with this number of mebibytes for the bodies of requests.
     pub async fn start_with_body_memory(mebibytes: usize) -> Hub {
         Hub::start_with(Options { body_memory: mebibytes, ..options() }).await
     }

@@ -5,7 +5,7 @@
 //! 2. **Erase** ([`Store::erase`]). Packs that hold one are written again without it and swapped, as by a merge, and the old files
 //!    are deleted at once, with all their versions; large objects, uploads, and packs that nothing names go too.
 //!
-//! Why no lock is needed, and no further condition of a push: whoever reads the repo after the mark does not see the objects, so a
+//! Why no lock is needed, and no further condition of a push: a request that reads the repo after the mark does not see the objects, so a
 //! push that began before and lands after it is as good as one that landed before. Only its bytes are left to take away. Its pack
 //! wakes the compaction like any other, which erases as long as the item [`PurgeItem`] is there. That is for [`GRACE`] after the
 //! mark, which no request outlives, and then until a look has found nothing. A merge that has read an old pack cannot land: that pack
@@ -20,7 +20,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
-use aws_sdk_s3::error::ProvideErrorMetadata;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
@@ -261,30 +262,18 @@ impl Store {
         let since = AttributeValue::N(purge.since.to_string());
         // Something may have been purged since.
         const SAME: &str = "#since = :since";
-        let is_refused = if looks_again {
+        let noted = if looks_again {
             let update = self.dynamodb.update_item().table_name(table).set_key(Some(key)).condition_expression(SAME);
             let update = update.update_expression("SET erased_at = :now").expression_attribute_names("#since", "since");
             let now = AttributeValue::N(self.ambient.now_ms().to_string());
             let update = update.expression_attribute_values(":since", since).expression_attribute_values(":now", now);
-            match update.send().await {
-                Ok(_) => false,
-                Err(error) => match error.as_service_error() {
-                    Some(refused) if refused.is_conditional_check_failed_exception() => true,
-                    _ => return Err(Error::from_sdk(error)),
-                },
-            }
+            unless_refused(update.send().await)?
         } else {
             let delete = self.dynamodb.delete_item().table_name(table).set_key(Some(key)).condition_expression(SAME);
             let delete = delete.expression_attribute_names("#since", "since");
-            match delete.expression_attribute_values(":since", since).send().await {
-                Ok(_) => false,
-                Err(error) => match error.as_service_error() {
-                    Some(refused) if refused.is_conditional_check_failed_exception() => true,
-                    _ => return Err(Error::from_sdk(error)),
-                },
-            }
+            unless_refused(delete.expression_attribute_values(":since", since).send().await)?
         };
-        if is_refused {
+        if !noted {
             tracing::debug!(%repo, "more was purged meanwhile");
         }
         Ok(())
@@ -490,5 +479,16 @@ impl Store {
             Err(error) if !matches!(error.code(), Some("NoSuchKey" | "NoSuchVersion")) => Err(Error::from_sdk(error)),
             _ => Ok(()),
         }
+    }
+}
+
+/// Whether a write was made, or its condition did not hold.
+fn unless_refused<T, E>(written: Result<T, SdkError<E, HttpResponse>>) -> Result<bool, Error>
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    match written {
+        Err(error) if error.code() == Some("ConditionalCheckFailedException") => Ok(false),
+        written => written.map(|_| true).map_err(Error::from_sdk),
     }
 }

@@ -33,10 +33,13 @@ impl Store {
     /// answer.
     pub async fn put_release(&self, repo: &RepoId, release: &Release, by: &str) -> Result<Outcome, wire::Error> {
         let raw = release.record()?;
-        let mut json = Vec::new();
-        recode::to_json(&raw, &mut json)?;
-        let encoded = raw.len().max(json.len());
-        drop(json);
+        let mut encoded = raw.len();
+        // As JSON it may have six times as many bytes, which are not made of what is refused anyway.
+        if encoded <= MAX_RELEASE_ENCODED {
+            let mut json = Vec::new();
+            recode::to_json(&raw, &mut json)?;
+            encoded = encoded.max(json.len());
+        }
         if encoded > MAX_RELEASE_ENCODED {
             return Err(wire::Error::PayloadTooLarge(format!(
                 "with its body and changelog the release has {encoded} bytes in one of the encodings: it may have {MAX_RELEASE_ENCODED}"

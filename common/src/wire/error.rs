@@ -148,7 +148,7 @@ pub enum Error {
     /// 422: a commit's id is not the hash of its content.
     #[error("commit '{0}' is not the hash of its parents, snapshot, message and time")]
     CommitHashMismatch(String),
-    /// 422: a push brings an object that was purged from the repo, or names it anew.
+    /// 422: a push brings an object that was purged from the repo, or names it in a new snapshot.
     #[error("{0}")]
     ObjectPurged(String),
     /// 422: something that a new commit reaches is neither in the bundle nor in the repo.

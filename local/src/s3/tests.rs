@@ -759,7 +759,7 @@ fn put_to_door<B>(s3: &Running, path: &str, body: B) -> Request<B> {
     Request::put(path).header("host", s3.address.to_string()).body(body).unwrap()
 }
 
-/// A body of a megabyte, of which so many bytes come every so many seconds.
+/// A body of a megabyte, of which some bytes come at each pause.
 fn trickle(bytes: usize, seconds: u64) -> impl Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static {
     let pieces = futures_util::stream::unfold(1 << 20, move |left: usize| async move {
         tokio::time::sleep(Duration::from_secs(seconds)).await;

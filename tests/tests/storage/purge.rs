@@ -331,7 +331,7 @@ async fn calls_of(cloud: &Cloud) -> Vec<Call> {
     calls
 }
 
-/// Lets one call of an erasure go as it is told.
+/// Has one call of an erasure go as the test says.
 fn script_nth(process: &Process, position: usize, reaction: impl FnOnce(&Call) -> Reaction + Send + 'static) {
     let (mut number, mut has_begun, mut reaction) = (0, false, Some(reaction));
     process.tap.script(move |call| {
