@@ -2,7 +2,7 @@
 
 It translates the template with SAM's own translator, without a network, and compares what CloudFormation would get
 with the routes of Cargo.toml, what streams (local/src/router.rs), what is binary (local/src/lambda.rs), the environment
-that functions read (common/src/service.rs) and the crates in functions/. Then it looks at rights, at what is kept, at
+that functions read (service/src/lib.rs) and the crates in functions/. Then it looks at rights, at what is kept, at
 the door and at the alarms. Each failure is one line.
 
     check-template.py               check
@@ -108,7 +108,7 @@ class Code:
             "BINARY_MEDIA_TYPES",
         )
 
-        service = (root / "common/src/service.rs").read_text()
+        service = (root / "service/src/lib.rs").read_text()
         body = one(r"fn from_environment_at\(.*?\{\n(.*?)\n    \}\n", service, "Hub::from_environment_at")
         return cls(
             routes=routes,

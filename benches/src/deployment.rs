@@ -4,20 +4,21 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::Hub;
-use common::ambient::Ambient;
-use common::auth::Tokens;
-use common::observe::RequestLog;
+use common::id::Ids;
 use common::price::Usage;
-use common::service::{Ids, Settings};
-use common::store::Store;
-use common::store::items::Visibility;
 use http_body_util::BodyExt;
 use lambda_http::{Body, RequestExt};
 use local::backends::Backends;
 use local::router::Function;
 use serde::Deserialize;
 use serde_json::Value;
+use service::Hub;
+use service::Settings;
+use service::auth::Tokens;
+use service::observe::RequestLog;
+use store::Store;
+use store::ambient::Ambient;
+use store::items::Visibility;
 use tests::encoding::Encoding;
 use tokio::sync::OnceCell;
 

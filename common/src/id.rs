@@ -382,6 +382,33 @@ impl From<ulid::Ulid> for RepoId {
     }
 }
 
+/// What commit, snapshot and object ids are to this deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ids {
+    /// Hashes, which are recomputed; whatever is named has to be there.
+    #[default]
+    Strict,
+    /// Opaque strings, which are believed, and which may name parents and snapshots that are not there: as older hubs
+    /// had it.
+    Lenient,
+}
+
+impl Ids {
+    /// `strict` or `lenient`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "strict" => Some(Self::Strict),
+            "lenient" => Some(Self::Lenient),
+            _ => None,
+        }
+    }
+
+    /// Whether ids are recomputed and references followed.
+    pub const fn are_checked(self) -> bool {
+        matches!(self, Self::Strict)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,11 +9,11 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_dynamodb::error::DisplayErrorContext;
 use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
-use common::ambient::Ambient;
-use common::store::Location;
-use common::store::items::{PK, SK};
 use dynoxide::Database;
 use serde::{Deserialize, Serialize};
+use store::Location;
+use store::ambient::Ambient;
+use store::items::{PK, SK};
 use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -284,6 +284,6 @@ fn config(endpoint: String, secret_key: &str) -> SdkConfig {
         .region(Region::new(REGION))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .endpoint_url(endpoint)
-        .http_client(common::aws::http_client())
+        .http_client(store::aws::http_client())
         .build()
 }

@@ -14,14 +14,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::Hub;
-use common::service::{AnswerBody, Call};
-use common::store::repo::Need;
 use common::wire::Error;
 use http::header::EXPECT;
 use http::{HeaderMap, Method, Response};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame};
+use service::Hub;
+use service::{AnswerBody, Call};
+use store::repo::Need;
 use tokio::time::Instant;
 
 use crate::connections::Peer;

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use common::ambient::Ambient;
+use store::ambient::Ambient;
 use tempfile::NamedTempFile;
 
 /// The secret that tokens are signed with, where the operator gives it. It goes before the one in the data folder.
@@ -123,6 +123,6 @@ mod tests {
         assert_eq!(DataFolder::open(&path).unwrap().secret(&Ambient::system()).unwrap(), secret);
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&path), mode(&path.join("secret"))), (0o700, 0o600));
-        assert!(secret.len() >= common::auth::GOOD_SECRET_LENGTH);
+        assert!(secret.len() >= service::auth::GOOD_SECRET_LENGTH);
     }
 }

@@ -7,16 +7,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
-use common::fsck::finding::{Finding, Severity};
-use common::fsck::repair::{Action, Bring, Repaired, prune, repair};
-use common::fsck::{self, Counts, Options, Report, Step, Subject};
+use common::id::Ids;
 use common::id::{RepoId, Slug};
-use common::service::Ids;
-use common::store::Store;
 use common::wire::error::with_causes;
+use fsck::finding::{Finding, Severity};
+use fsck::repair::{Action, Bring, Repaired, prune, repair};
+use fsck::{self, Counts, Options, Report, Step, Subject};
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use local::stores::OpenStores;
 use local::upkeep::clone::Clone;
+use store::Store;
 
 /// The token for a clone that is not public.
 const TOKEN_VARIABLE: &str = "MUSEHUB_FROM_TOKEN";
@@ -144,7 +144,7 @@ async fn open_clone(store: &Store, from: &str, subject: &Subject) -> Result<Clon
     let name = match &subject.name {
         Some((owner, slug)) => (owner.clone(), slug.clone()),
         None => {
-            let repo = store.repo(&subject.id, None, common::store::repo::Need::NOTHING).await?;
+            let repo = store.repo(&subject.id, None, store::repo::Need::NOTHING).await?;
             let repo = repo.ok_or("the repository has no name: give it as owner/slug")?;
             (repo.meta.owner, repo.meta.slug)
         }

@@ -6,9 +6,6 @@ use std::convert::Infallible;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use common::Hub;
-use common::buffered::Buffered;
-use common::service::{AnswerBody, CutOff, ReachedAs};
 use common::wire::Error;
 use common::wire::limits::LAMBDA_PAYLOAD;
 use futures_util::StreamExt;
@@ -21,6 +18,9 @@ use lambda_http::lambda_runtime::{Context, LambdaEvent, MetadataPrelude};
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Adapter, Service, StreamAdapter, service_fn};
 use serde_json::{Value, json};
+use service::Hub;
+use service::buffered::Buffered;
+use service::{AnswerBody, CutOff, ReachedAs};
 
 use crate::router::Matched;
 

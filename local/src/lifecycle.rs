@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::DisplayErrorContext;
-use common::ambient::Ambient;
-use common::store::uploads::{KEPT, PREFIX};
+use store::ambient::Ambient;
+use store::uploads::{KEPT, PREFIX};
 use tokio::sync::watch;
 
 use crate::backends::Backends;

@@ -14,13 +14,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use common::ambient::Ambient;
-use common::auth::Tokens;
-use common::service::log_filter;
-use common::store::compact::{Compaction, Limits};
-use common::store::garbage::{self, Collection, PutOff};
-use common::store::items::Visibility;
-use common::store::{Location, Store};
 use common::wire::error::with_causes;
 use events::Outlets;
 use indicatif::HumanBytes;
@@ -32,6 +25,13 @@ use local::serve::{
     self, AnonymousReads, BODY_MEMORY, FIRST_HANDLE, FIRST_USER, Ids, Options, Reach, RequestLog, Storage, Webhooks,
 };
 use local::stores::{self, OpenStores, RepoName};
+use service::auth::Tokens;
+use service::log_filter;
+use store::ambient::Ambient;
+use store::compact::{Compaction, Limits};
+use store::garbage::{self, Collection, PutOff};
+use store::items::Visibility;
+use store::{Location, Store};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -274,7 +274,7 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
 struct PushCreates(Option<Visibility>);
 
 fn push_creates(text: &str) -> Result<PushCreates, String> {
-    let creates = common::service::push_creates(text);
+    let creates = service::push_creates(text);
     creates.map(PushCreates).ok_or_else(|| "it is public, private or nothing".to_owned())
 }
 

@@ -5,8 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use common::service::{Ids, Target};
-use common::store::items::{Key, SecretItem, Visibility, decode};
+use common::id::Ids;
 use common::wire::limits::MAX_FETCH_DEPTH;
 use local::backup::{restore, save};
 use local::data::DataFolder;
@@ -18,6 +17,8 @@ use local::transfer::progress;
 use local::transfer::remote::{Address, Remote};
 use local::transfer::stores::{Stores, Which};
 use local::transfer::verify::verify;
+use service::Target;
+use store::items::{Key, SecretItem, Visibility, decode};
 
 /// The variables that the tokens for hubs elsewhere are in: an argument would be seen by every user of the machine.
 const FROM_TOKEN: &str = "MUSEHUB_FROM_TOKEN";

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use common::id::{ObjectId, ObjectKey, RepoId};
-use common::store::purge::Erased;
-use common::store::repo::Need;
 use local::backup::{holding, save};
 use local::data::DataFolder;
 use local::transfer::owning::purge;
 use local::transfer::progress;
 use local::transfer::remote::{Address, Remote};
 use local::transfer::stores::Stores;
+use store::purge::Erased;
+use store::repo::Need;
 
 use crate::moving::{AtHand, remote};
 use crate::owning::TOKEN;

@@ -11,12 +11,12 @@ use std::sync::Arc;
 use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::primitives::ByteStream;
-use common::store::Store;
-use common::stream::{Batch, Record};
 use common::wire::error::{Cause, with_causes};
 use events::Outlets;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use service::item_stream::{Batch, Record};
+use store::Store;
 
 /// What the keys of letters begin with.
 pub const PREFIX: &str = "aws/lambda/";

@@ -4,14 +4,14 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 
 use bytes::Bytes;
-use common::Hub;
-use common::observe::{CameFrom, Route};
-use common::service::{AnswerBody, CORS_HEADERS, READING_POSTS, ReachedAs, finish};
 use common::wire::Error;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HeaderName};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use lambda_http::{Body, RequestExt};
+use service::Hub;
+use service::observe::{CameFrom, Route};
+use service::{AnswerBody, CORS_HEADERS, READING_POSTS, ReachedAs, finish};
 
 use crate::bodies::{ArrivingBody, Gate, Refused, Rooms};
 use crate::connections::Peer;

@@ -7,16 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
-use common::Hub;
-use common::ambient::Ambient;
-use common::auth::Tokens;
-pub use common::observe::RequestLog;
-use common::service::Settings;
-pub use common::service::{AnonymousReads, Ids};
-use common::store::account::Claim;
-use common::store::items::Visibility;
-use common::store::{Location, Store};
-pub use common::webhooks::Reach;
+pub use common::id::Ids;
 use common::wire::error::Cause;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
@@ -24,6 +15,16 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+pub use service::AnonymousReads;
+use service::Hub;
+use service::Settings;
+use service::auth::Tokens;
+pub use service::observe::RequestLog;
+pub use service::webhook_target::Reach;
+use store::account::Claim;
+use store::ambient::Ambient;
+use store::items::Visibility;
+use store::{Location, Store};
 use tokio::net::TcpListener;
 use tokio::sync::{OnceCell, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -104,10 +105,10 @@ pub enum Error {
     Backends(#[from] backends::Error),
     /// The token secret is none.
     #[error(transparent)]
-    Secret(#[from] common::auth::EmptySecret),
+    Secret(#[from] service::auth::EmptySecret),
     /// The first user could not be made.
     #[error("cannot make the user {FIRST_USER}")]
-    FirstUser(#[source] common::store::Error),
+    FirstUser(#[source] store::Error),
     /// The handle of the first user belongs to another.
     #[error("the handle {FIRST_HANDLE} is not the user {FIRST_USER}'s in this data folder")]
     FirstHandle,

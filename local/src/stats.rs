@@ -6,11 +6,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use common::id::Slug;
-use common::stats::{AnswerSize, CloneCost, Stats};
-use common::store::Store;
-use common::store::repo::Need;
 use indicatif::DecimalBytes;
 use local::stores::OpenStores;
+use store::Store;
+use store::repo::Need;
+use store::stats::{AnswerSize, CloneCost, Stats};
 
 #[derive(Args)]
 pub struct Arguments {

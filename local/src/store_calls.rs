@@ -25,7 +25,7 @@ const MAX_WHOLE: u64 = 16 << 20;
 
 /// A client for this number of calls at the same time.
 pub(crate) fn client(calls: usize) -> SharedHttpClient {
-    SharedHttpClient::new(Bounded { inner: common::aws::http_client(), places: Arc::new(Semaphore::new(calls)) })
+    SharedHttpClient::new(Bounded { inner: store::aws::http_client(), places: Arc::new(Semaphore::new(calls)) })
 }
 
 #[derive(Clone)]

@@ -5,12 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use aws_config::{BehaviorVersion, SdkConfig};
-use common::Hub;
-use common::ambient::Ambient;
-use common::aws::http_client;
 use common::id::{RepoId, Slug};
-use common::store::Store;
-use common::store::repo::Need;
+use service::Hub;
+use store::Store;
+use store::ambient::Ambient;
+use store::aws::http_client;
+use store::repo::Need;
 
 use crate::backends::{self, Backends};
 use crate::data::{DataFolder, new_secret};
@@ -36,13 +36,13 @@ pub enum Error {
     #[error(
         "name the stores: the data folder of a stopped hub with --data, or those of a deployment in the environment"
     )]
-    Environment(#[source] common::service::ConfigurationError),
+    Environment(#[source] service::ConfigurationError),
     /// There is no data folder.
     #[error("there is no data folder of a hub at {0}")]
     NoFolder(String),
     /// The stores do not answer.
     #[error(transparent)]
-    Store(#[from] common::store::Error),
+    Store(#[from] store::Error),
     /// There is no such repo.
     #[error("there is no repository {0}")]
     NoRepo(RepoName),

@@ -13,12 +13,12 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use common::events::Occurrence;
 use common::id::RepoId;
-use common::store::items::{HookItem, HookedItem};
-use common::store::{self, Store};
-use common::webhooks::{HookId, Message};
 use common::wire::error::with_causes;
+use store::Store;
+use store::events::Occurrence;
+use store::items::{HookItem, HookedItem};
+use store::webhooks::{HookId, Message};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{Semaphore, watch};
@@ -27,7 +27,7 @@ use ulid::Ulid;
 use webhook::sender::Sender;
 use webhook::{ATTEMPTS, Attempt};
 
-use common::turns::Turns;
+use store::turns::Turns;
 
 /// How often all webhooks are gone through, for what may have been missed while the table did not answer.
 const INTERVAL: Duration = Duration::from_secs(60 * 60);

@@ -1,6 +1,6 @@
 //! What would differ from run to run, made the same by the seed.
 //!
-//! Two things draw numbers behind the back of `common::ambient`: the standard library, whose maps iterate in an order that
+//! Two things draw numbers behind the back of `store::ambient`: the standard library, whose maps iterate in an order that
 //! the system's randomness decides, and the SDK, whose pauses between two attempts are random. The first asks the system once a
 //! thread, so a run has a thread of its own; the second has a generator in each thread that can be seeded.
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use common::store::garbage::RETENTION;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
+use store::garbage::RETENTION;
 
 /// What the network does to calls. What is a share is between 0 and 1.
 #[derive(Clone, Copy, Debug)]

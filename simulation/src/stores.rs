@@ -9,9 +9,6 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
-use common::ambient::Ambient;
-use common::store::Location;
-use common::store::items::{PK, SK};
 use dynoxide::{Database, DynoxideError};
 use http::{HeaderValue, Request, Response, header};
 use http_body_util::{BodyExt, Full};
@@ -20,6 +17,9 @@ use local::s3::{EmbeddedS3, StorageDoor};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use store::Location;
+use store::ambient::Ambient;
+use store::items::{PK, SK};
 
 /// The table and the bucket.
 const NAME: &str = "musehub";

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::fsck::finding::{Problem, Severity};
-use common::fsck::{self, Options, Subject};
-use common::service::Ids;
-use common::store::compact::{self, GRACE, ORPHANS_KEPT};
-use common::store::garbage::{self, CONDEMNED, PutOff};
-use common::store::purge::Erased;
+use common::id::Ids;
+use fsck::finding::{Problem, Severity};
+use fsck::{self, Options, Subject};
 use local::router::Function;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
+use store::compact::{self, GRACE, ORPHANS_KEPT};
+use store::garbage::{self, CONDEMNED, PutOff};
+use store::purge::Erased;
 
 use crate::profile::{Profile, Weather};
 use crate::world::{OWNER, SLUG, Violation, World};

@@ -9,15 +9,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use bytes::Bytes;
-use common::Hub;
-use common::ambient::Ambient;
-use common::auth::Tokens;
 use common::id::RepoId;
-use common::observe::{self, RequestLog};
-use common::service::Settings;
-use common::store::account::Claim;
-use common::store::repo::Need;
-use common::store::{Error, Store};
 use common::wire::error::with_causes;
 use http_body_util::BodyExt;
 use lambda_http::{Body, RequestExt};
@@ -26,6 +18,15 @@ use local::router::Function;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
+use service::Hub;
+use service::Settings;
+use service::auth::Tokens;
+use service::observe::RequestLog;
+use store::account::Claim;
+use store::ambient::Ambient;
+use store::repo::Need;
+use store::span;
+use store::{Error, Store};
 use tests::client::Answer;
 use tests::encoding::Encoding;
 use tokio::sync::OnceCell;
@@ -240,7 +241,7 @@ impl World {
         let done = tokio::select! {
             biased;
             () = process.life.over() => return Ok(None),
-            done = observe::run_as("compact", process.hub.store.ambient(), Box::pin(work(&process.hub))) => done,
+            done = span::run_as("compact", process.hub.store.ambient(), Box::pin(work(&process.hub))) => done,
         };
         match done {
             Ok(done) => Ok(Some(done)),
@@ -294,7 +295,7 @@ impl World {
             let response = function.call(&process.hub, request.with_path_parameters(path)).await;
             let (head, body) = response.into_parts();
             let body: Bytes = body.collect().await?.to_bytes();
-            Ok::<_, common::service::CutOff>(Answer { status: head.status.as_u16(), headers: head.headers, body })
+            Ok::<_, service::CutOff>(Answer { status: head.status.as_u16(), headers: head.headers, body })
         };
         let answer = tokio::select! {
             biased;

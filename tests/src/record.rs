@@ -18,7 +18,7 @@ pub fn calls() {
         };
         let file = OpenOptions::new().create(true).append(true).open(path).expect("a file to record calls in");
         let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).without_time();
-        let filter = Targets::new().with_target("common::observe::storage", LevelFilter::DEBUG);
+        let filter = Targets::new().with_target("store::span::calls", LevelFilter::DEBUG);
         tracing_subscriber::registry().with(lines.with_writer(Mutex::new(file)).with_filter(filter)).init();
     });
 }

@@ -4,18 +4,19 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use common::Hub;
-use common::ambient::Ambient;
-use common::auth::Tokens;
-use common::observe::RequestLog;
-use common::service::{Ids, Settings};
-use common::store::{Location, Store};
+use common::id::Ids;
 use http_body_util::BodyExt;
 use lambda_http::{Body, RequestExt};
 use local::router::{Function, ROUTES};
 use local::serve::{FIRST_HANDLE, FIRST_USER};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use service::Hub;
+use service::Settings;
+use service::auth::Tokens;
+use service::observe::RequestLog;
+use store::ambient::Ambient;
+use store::{Location, Store};
 use tests::encoding::Encoding;
 use tokio::sync::OnceCell;
 
@@ -102,7 +103,7 @@ pub async fn run() -> Result<(), Failure> {
 
 fn hub(tap: &Tap) -> Result<Hub, Failure> {
     let ambient = Ambient::system();
-    let config = |service| common::aws::config(service).into_builder().http_client(tap.clone()).build();
+    let config = |service| store::aws::config(service).into_builder().http_client(tap.clone()).build();
     let location = Location { table: std::env::var("MUSEHUB_TABLE")?, bucket: std::env::var("MUSEHUB_BUCKET")? };
     let tokens = Tokens::new(&std::env::var("ACCESS_TOKEN_SECRET")?, ambient.clone())?;
     Ok(Hub {

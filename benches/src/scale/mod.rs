@@ -18,11 +18,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::ambient::Ambient;
 use local::serve::FIRST_HANDLE;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::Serialize;
+use store::ambient::Ambient;
 use tests::client::send;
 use tests::encoding::Encoding;
 

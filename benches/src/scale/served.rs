@@ -9,9 +9,10 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use aws_credential_types::provider::ProvideCredentials;
 use common::id::RepoId;
-use common::store::compact::Limits;
-use local::serve::{AnonymousReads, BODY_MEMORY, FIRST_USER, Ids, Options, RequestLog, Running, Storage, start};
+use local::serve::{BODY_MEMORY, FIRST_USER, Ids, Options, RequestLog, Running, Storage, start};
 use serde::{Deserialize, Serialize};
+use service::AnonymousReads;
+use store::compact::Limits;
 
 use super::memory;
 use crate::Failure;

@@ -55,7 +55,7 @@ impl fmt::Debug for Tap {
 impl Tap {
     /// A tap on the client that the hub has everywhere.
     pub fn new() -> Self {
-        Self { client: common::aws::http_client(), noted: Arc::default() }
+        Self { client: store::aws::http_client(), noted: Arc::default() }
     }
 
     /// What was counted since this was asked last.

@@ -239,7 +239,7 @@ impl PackWriter {
     }
 
     /// Whether the open frame has room for a record of its kind with so many bytes; else the next one closes it.
-    pub(crate) fn has_room(&self, length: usize) -> bool {
+    pub fn has_room(&self, length: usize) -> bool {
         let target = |kind: Kind| match kind {
             Kind::Commits => COMMITS,
             Kind::Snapshots | Kind::SnapshotsAhead => SNAPSHOTS,

@@ -13,19 +13,19 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use common::id::RepoId;
-use common::observe;
-use common::store::compact::{Compaction, Limits};
-use common::store::items::{GARBAGE, PACK_PREFIX, PURGE, SWEEP, repo_of};
-use common::store::{self, Store};
-use common::stream::{Answer, Batch, Record};
 use common::wire::error::with_causes;
+use service::item_stream::{Answer, Batch, Record};
+use store::Store;
+use store::compact::{Compaction, Limits};
+use store::items::{GARBAGE, PACK_PREFIX, PURGE, SWEEP, repo_of};
+use store::span;
 
 /// What a repo may take, in milliseconds. With less left it is not begun.
 const A_REPO_TAKES: u64 = 240_000;
 
 /// Compacts the repos of a batch, each once, until `deadline`, in milliseconds since the Unix epoch.
 pub async fn handle(store: &Arc<Store>, batch: Batch, deadline: u64) -> Answer {
-    observe::run_as(env!("CARGO_PKG_NAME"), store.ambient(), compact(store, batch, deadline)).await
+    span::run_as(env!("CARGO_PKG_NAME"), store.ambient(), compact(store, batch, deadline)).await
 }
 
 /// Whether a change is one that this function is woken for: the filters of its event source say the same, and also that what
@@ -44,7 +44,7 @@ pub fn is_compacted(record: &Record) -> bool {
 /// # Errors
 /// As [`Store::erase`], [`Store::compact`] and [`Store::collect`].
 pub async fn repo(store: &Arc<Store>, repo: &RepoId) -> Result<Compaction, store::Error> {
-    observe::run_as(env!("CARGO_PKG_NAME"), store.ambient(), Box::pin(tidy(store, repo, false))).await
+    span::run_as(env!("CARGO_PKG_NAME"), store.ambient(), Box::pin(tidy(store, repo, false))).await
 }
 
 async fn tidy(store: &Arc<Store>, repo: &RepoId, is_due: bool) -> Result<Compaction, store::Error> {

@@ -14,15 +14,15 @@ mod outlets;
 
 use std::collections::VecDeque;
 
-use common::events::{Event, Occurrence, SEQUENCE_LENGTH};
 use common::id::RepoId;
-use common::observe;
-use common::store::items::{HookItem, LOG_PREFIX, META, MetaItem, RELEASE_PREFIX, TAG_PREFIX, repo_of};
-use common::store::{self, Store};
-use common::stream::{Answer, Batch, Record};
-use common::webhooks::{HookId, Message};
 use common::wire::error::with_causes;
 use futures_util::{StreamExt, stream};
+use service::item_stream::{Answer, Batch, Record};
+use store::Store;
+use store::events::{Event, Occurrence, SEQUENCE_LENGTH};
+use store::items::{HookItem, LOG_PREFIX, META, MetaItem, RELEASE_PREFIX, TAG_PREFIX, repo_of};
+use store::span;
+use store::webhooks::{HookId, Message};
 use ulid::Ulid;
 
 pub use outlets::{Outlets, SOURCE};
@@ -44,7 +44,7 @@ const MADE_LATER: u64 = 60 * 1_000;
 /// Tells what the changes of a batch say has happened, until `deadline`, in milliseconds since the Unix epoch.
 pub async fn handle(store: &Store, outlets: &Outlets, batch: Batch, deadline: u64) -> Answer {
     let run = Box::pin(tell(store, outlets, batch, deadline));
-    observe::run_as(env!("CARGO_PKG_NAME"), store.ambient(), run).await
+    span::run_as(env!("CARGO_PKG_NAME"), store.ambient(), run).await
 }
 
 /// Whether a change is one that this function is woken for: the filters of its event source say the same.

@@ -1,14 +1,14 @@
 //! Runs the function on Lambda.
 
-use common::Hub;
-use common::stream::Batch;
 use events::Outlets;
 use lambda_http::Error;
 use lambda_http::lambda_runtime::{LambdaEvent, run, service_fn};
+use service::Hub;
+use service::item_stream::Batch;
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
-    common::service::log_as_json();
+    service::log_as_json();
     let store = &Hub::from_environment().await?.store;
     let outlets = &Outlets::from_environment(store.ambient())?;
     run(service_fn(move |event: LambdaEvent<Batch>| async move {

@@ -8,13 +8,13 @@ use aws_sdk_eventbridge::config::timeout::TimeoutConfig;
 use aws_sdk_eventbridge::primitives::DateTime;
 use aws_sdk_eventbridge::types::{PutEventsRequestEntry, PutEventsResultEntry};
 use aws_sdk_sqs::types::{BatchResultErrorEntry, SendMessageBatchRequestEntry};
-use common::ambient::Ambient;
-use common::aws;
-use common::events::Event;
-use common::observe::storage::{CallWatch, Service};
-use common::service::{ConfigurationError, required};
-use common::webhooks::Message;
 use common::wire::error::{Cause, with_causes};
+use service::{ConfigurationError, required};
+use store::ambient::Ambient;
+use store::aws;
+use store::events::Event;
+use store::span::calls::{CallWatch, Service};
+use store::webhooks::Message;
 use ulid::Ulid;
 
 /// What the hub's events say in EventBridge of where they are from.

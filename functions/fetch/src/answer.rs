@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use common::id::{ObjectId, ObjectKey, RepoId};
-use common::service::AnswerBody;
-use common::store::Store;
-use common::store::purge::Purged;
-use common::store::reader::RecordReader;
-use common::store::view::{LargeObject, ObjectPlace, Place, View};
-use common::streaming::{self, CHUNK, LetGo, Sender};
 use common::wire::record::Snapshot;
 use common::wire::{Encoding, Error};
+use service::AnswerBody;
+use service::streaming::{self, CHUNK, Sender};
+use store::Store;
+use store::purge::Purged;
+use store::reader::RecordReader;
+use store::turn::LetGo;
+use store::view::{LargeObject, ObjectPlace, Place, View};
 
 use crate::encoder::Encoder;
 use crate::{Had, Selection};

@@ -13,17 +13,18 @@ mod encoder;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use common::Hub;
 use common::answer_size::Held;
+use common::id::Ids;
 use common::id::{CommitId, SnapshotId};
-use common::service::{AnswerBody, Call, Ids};
-use common::store::history::Lacking;
-use common::store::repo::{Need, Repo};
-use common::store::view::{Commit, Place, View};
 use common::wire::Error;
 use common::wire::limits::{MAX_FETCH_DEPTH, MAX_FETCH_WANT};
 use common::wire::request::FetchRequest;
 use lambda_http::{Request, Response};
+use service::Hub;
+use service::{AnswerBody, Call};
+use store::history::Lacking;
+use store::repo::{Need, Repo};
+use store::view::{Commit, Place, View};
 
 /// The filter that leaves the objects out.
 const NO_OBJECTS: &str = "objects:none";

@@ -5,15 +5,15 @@
 
 use std::collections::HashSet;
 
-use common::Hub;
 use common::id::{ObjectId, ObjectKey};
-use common::service::{AnswerBody, Call, Destination, log_fault};
-use common::store::repo::Need;
-use common::store::view::View;
 use common::wire::Error;
 use common::wire::request::{FilterObjectsRequest, FilterObjectsResponse};
 use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
+use service::Hub;
+use service::{AnswerBody, Call, Destination, log_fault};
+use store::repo::Need;
+use store::view::View;
 
 const NEED: Need = Need { uploads: true, ..Need::RELIABLE_HISTORY };
 

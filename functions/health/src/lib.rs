@@ -5,14 +5,13 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-use common::Hub;
-use common::service::{AnswerBody, Call};
-use common::store;
 use common::wire::Error;
 use common::wire::error::with_causes;
 use common::wire::request::{HealthChecks, HealthResponse};
 use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
+use service::Hub;
+use service::{AnswerBody, Call};
 
 const OK: &str = "ok";
 

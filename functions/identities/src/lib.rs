@@ -3,15 +3,15 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-use common::Hub;
 use common::id::Slug;
-use common::service::{AnswerBody, Call};
-use common::store::account::Claim;
 use common::wire::Error;
 use common::wire::limits::MAX_TEXT_LENGTH;
 use common::wire::request::{IdentityRequest, IdentityResponse};
 use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
+use service::Hub;
+use service::{AnswerBody, Call};
+use store::account::Claim;
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {

@@ -4,16 +4,15 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-use common::Hub;
 use common::id::CommitId;
-use common::service::{AnswerBody, Call};
-use common::store;
-use common::store::repo::Need;
-use common::store::view::View;
 use common::wire::Error;
 use common::wire::request::{NegotiateRequest, NegotiateResponse};
 use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
+use service::Hub;
+use service::{AnswerBody, Call};
+use store::repo::Need;
+use store::view::View;
 
 /// How many commits clients send in a round, unless they have no more.
 const ROUND: usize = 64;

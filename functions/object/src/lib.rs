@@ -9,14 +9,7 @@ mod conditions;
 use std::ops::Range;
 
 use bytes::Bytes;
-use common::Hub;
 use common::id::{ObjectId, RepoId};
-use common::service::{AnswerBody, Call};
-use common::store::items::Visibility;
-use common::store::reader::Piece;
-use common::store::repo::{Need, Repo};
-use common::store::view::{LargeObject, ObjectPlace, Place, View};
-use common::streaming::{self, Sender};
 use common::wire::Error;
 use conditions::{Asked, is_known, is_matched, is_same};
 use lambda_http::http::header::{
@@ -25,6 +18,13 @@ use lambda_http::http::header::{
 };
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Request, Response};
+use service::Hub;
+use service::streaming::{self, Sender};
+use service::{AnswerBody, Call};
+use store::items::Visibility;
+use store::reader::Piece;
+use store::repo::{Need, Repo};
+use store::view::{LargeObject, ObjectPlace, Place, View};
 
 /// What is immutable and anybody's may be kept for ever, here for a year.
 const PUBLIC: &str = "public, max-age=31536000, immutable";

@@ -3,11 +3,11 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-use common::Hub;
-use common::service::AnswerBody;
 use lambda_http::http::HeaderValue;
 use lambda_http::http::header::CONTENT_TYPE;
 use lambda_http::{Request, Response};
+use service::AnswerBody;
+use service::Hub;
 
 /// The description. It is written by hand, and tests hold it against the routes and against a running hub.
 pub const DESCRIPTION: &[u8] = include_bytes!("../../../docs/openapi.json");

@@ -6,16 +6,16 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use common::Hub;
 use common::id::{ObjectId, ObjectKey};
-use common::service::{AnswerBody, Call};
-use common::store::change::{Change, Outcome};
-use common::store::repo::Need;
-use common::store::view::ObjectPlace;
 use common::wire::Error;
 use common::wire::request::{PresignRequest, PresignResponse};
 use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
+use service::Hub;
+use service::{AnswerBody, Call};
+use store::change::{Change, Outcome};
+use store::repo::Need;
+use store::view::ObjectPlace;
 
 /// How often the repo may be made by somebody else while this request is about to make it.
 const ATTEMPTS: usize = 3;

@@ -4,17 +4,18 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-use common::Hub;
 use common::pack::{self, NewObject, NewPack};
-use common::service::{AnswerBody, Call, compute};
-use common::store::change::{Change, Outcome};
-use common::store::repo::Need;
 use common::wire::Error;
 use common::wire::limits::MAX_PACKS;
 use common::wire::record::check_objects;
 use common::wire::request::{PushObjectsRequest, PushObjectsResponse};
 use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
+use service::Hub;
+use service::{AnswerBody, Call};
+use store::change::{Change, Outcome};
+use store::compute;
+use store::repo::Need;
 
 /// How often the repo may be made by somebody else while this request is about to make it.
 const ATTEMPTS: usize = 3;

@@ -1,11 +1,11 @@
 //! What kind of content a repo holds, as its first push says it.
 
-use common::Hub;
 use common::id::CommitId;
-use common::service::Destination;
-use common::store::view::{ObjectPlace, View};
 use common::wire::Error;
 use common::wire::domain::{ATTRIBUTES_PATH, Domain, MAX_ATTRIBUTES};
+use service::Destination;
+use service::Hub;
+use store::view::{ObjectPlace, View};
 
 use crate::judge::Checked;
 

@@ -4,10 +4,8 @@
 use std::collections::{HashMap, HashSet};
 
 use common::graph::topological_order;
+use common::id::Ids;
 use common::id::{BranchName, CommitId, ObjectId, ObjectKey, SnapshotId};
-use common::service::{Ids, compute};
-use common::store::purge::Purged;
-use common::store::view::Place;
 use common::table::UNKNOWN_GENERATION;
 use common::wire::commit::Commit;
 use common::wire::error::Missing;
@@ -15,6 +13,10 @@ use common::wire::names::check_branch;
 use common::wire::record::{Object, Snapshot, check_objects};
 use common::wire::request::{Heads, PushRequest};
 use common::wire::{Error, Text};
+use store::compute;
+
+use store::purge::Purged;
+use store::view::Place;
 
 use crate::known::Known;
 

@@ -2,11 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use common::Hub;
 use common::id::{CommitId, ObjectKey, SnapshotId};
-use common::service::Destination;
-use common::store;
-use common::store::view::{Commit, Place, Snapshot, View};
+use service::Destination;
+use service::Hub;
+use store::view::{Commit, Place, Snapshot, View};
 
 use crate::judge::Checked;
 

@@ -10,18 +10,10 @@ mod known;
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use common::Hub;
 use common::answer_size::is_beyond_stock_clients;
+use common::id::Ids;
 use common::id::{CommitId, ObjectKey, RepoId};
-use common::observe;
 use common::pack::{self, NewCommit, NewObject, NewPack, NewSnapshot, PackedCommit, WrittenPack};
-use common::service::{AnswerBody, Call, Destination, Ids, compute};
-use common::store::change::{BranchMove, Change, Outcome};
-use common::store::items::Visibility;
-use common::store::packs::StoredPack;
-use common::store::places;
-use common::store::repo::Need;
-use common::store::view::{Place, View};
 use common::wire::limits::{MAX_BRANCHES, MAX_PACKS, STOCK_ANSWER};
 use common::wire::names::check_beside;
 use common::wire::record::Snapshot;
@@ -31,6 +23,16 @@ use judge::{Checked, Reach, Verdict, check};
 use known::Known;
 use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
+use service::Hub;
+use service::{AnswerBody, Call, Destination};
+use store::change::{BranchMove, Change, Outcome};
+use store::compute;
+use store::items::Visibility;
+use store::packs::StoredPack;
+use store::places;
+use store::repo::Need;
+use store::span;
+use store::view::{Place, View};
 
 /// How often a push is judged again because another was faster. Each time somebody else's push landed.
 const ATTEMPTS: usize = 50;
@@ -137,7 +139,7 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
         };
         if hub.store.commit(&change).await? == Outcome::Landed {
             let new = pack.as_ref().map_or(0, |pack| pack.written.summary.commits);
-            observe::note(|seen| seen.commits = new);
+            span::note(|seen| seen.commits = new);
             let mut heads = repo.heads.clone();
             if let Some(tip) = &reach.tip {
                 heads.insert(bundle.branch.to_string(), tip.clone());

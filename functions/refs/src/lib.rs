@@ -3,14 +3,14 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-use common::Hub;
-use common::service::{AnswerBody, Call};
-use common::store::repo::Need;
 use common::wire::Error;
 use common::wire::domain::Domain;
 use common::wire::request::RefsResponse;
 use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
+use service::Hub;
+use service::{AnswerBody, Call};
+use store::repo::Need;
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {

@@ -6,11 +6,7 @@
 
 use std::collections::HashSet;
 
-use common::Hub;
 use common::id::Label;
-use common::service::{AnswerBody, Call, compute};
-use common::store::change::Outcome;
-use common::store::repo::Need;
 use common::wire::Error;
 use common::wire::error::Missing;
 use common::wire::limits::MAX_PAGE;
@@ -19,6 +15,11 @@ use common::wire::release::{Release, ReleaseFilter};
 use common::wire::request::{ReleaseResponse, RetractedResponse};
 use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Request, Response};
+use service::Hub;
+use service::{AnswerBody, Call};
+use store::change::Outcome;
+use store::compute;
+use store::repo::Need;
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {

@@ -1,14 +1,14 @@
 //! `DELETE /api/repos/{owner}/{slug}/branches/{branch}`
 
-use common::Hub;
 use common::id::BranchName;
-use common::service::{AnswerBody, Call};
-use common::store::change::Outcome;
-use common::store::repo::Need;
 use common::wire::Error;
 use common::wire::request::BranchDeletedResponse;
 use lambda_http::Response;
 use lambda_http::http::StatusCode;
+use service::Hub;
+use service::{AnswerBody, Call};
+use store::change::Outcome;
+use store::repo::Need;
 
 /// How often a push may be faster while a branch is about to be deleted.
 const ATTEMPTS: usize = 20;

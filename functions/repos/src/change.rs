@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use common::Hub;
 use common::id::{BranchName, Slug};
-use common::service::{AnswerBody, Call};
-use common::store::change::Outcome;
-use common::store::items::{ChangeItem, MetaItem, Visibility};
-use common::store::repo::{Need, Repo};
 use common::wire::Error;
 use common::wire::domain::Domain;
 use common::wire::limits::MAX_TEXT_LENGTH;
 use common::wire::request::RepoChanges;
 use lambda_http::Response;
 use lambda_http::http::StatusCode;
+use service::Hub;
+use service::{AnswerBody, Call};
+use store::change::Outcome;
+use store::items::{ChangeItem, MetaItem, Visibility};
+use store::repo::{Need, Repo};
 
 use crate::{chosen_domain, tell};
 

@@ -9,12 +9,7 @@ mod branch;
 mod change;
 mod purge;
 
-use common::Hub;
 use common::id::Slug;
-use common::service::{AnswerBody, Call};
-use common::store::account::NewRepo;
-use common::store::change::Outcome;
-use common::store::items::{MetaItem, Visibility};
 use common::wire::domain::Domain;
 use common::wire::limits::MAX_TEXT_LENGTH;
 use common::wire::names::check_branch;
@@ -22,6 +17,11 @@ use common::wire::request::{RepoRequest, RepoResponse};
 use common::wire::{Error, Text};
 use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Request, Response};
+use service::Hub;
+use service::{AnswerBody, Call};
+use store::account::NewRepo;
+use store::change::Outcome;
+use store::items::{MetaItem, Visibility};
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {

@@ -2,17 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::Hub;
 use common::id::{ObjectId, ObjectKey};
-use common::service::{AnswerBody, Call};
-use common::store::change::Outcome;
-use common::store::items::{PurgeItem, PurgedItem};
-use common::store::repo::{Need, Repo};
 use common::wire::Error;
 use common::wire::limits::{MAX_PURGE_REASON, MAX_PURGED};
 use common::wire::request::{PurgeRequest, PurgeResponse, PurgedObject};
 use lambda_http::Response;
 use lambda_http::http::StatusCode;
+use service::Hub;
+use service::{AnswerBody, Call};
+use store::change::Outcome;
+use store::items::{PurgeItem, PurgedItem};
+use store::repo::{Need, Repo};
 
 /// How often something else may be purged while this is about to.
 const ATTEMPTS: usize = 20;

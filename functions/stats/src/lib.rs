@@ -3,13 +3,13 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-use common::Hub;
-use common::service::{AnswerBody, Call};
-use common::stats::PAGES_OF_A_REQUEST;
-use common::store::repo::Need;
 use common::wire::Error;
 use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
+use service::Hub;
+use service::{AnswerBody, Call};
+use store::repo::Need;
+use store::stats::PAGES_OF_A_REQUEST;
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {

@@ -5,11 +5,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use common::Hub;
 use common::id::{CommitId, Label, MAX_LABEL_LENGTH};
-use common::service::{AnswerBody, Call};
-use common::store::items::TagItem;
-use common::store::repo::Need;
 use common::wire::error::Missing;
 use common::wire::limits::{MAX_PAGE, MAX_TAGS_OF_REPO};
 use common::wire::names::check_tag;
@@ -18,6 +14,10 @@ use common::wire::request::{PostedTag, TagDeletedResponse, TagResponse, TagsRequ
 use common::wire::{Error, Text};
 use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Request, Response};
+use service::Hub;
+use service::{AnswerBody, Call};
+use store::items::TagItem;
+use store::repo::Need;
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {

@@ -4,13 +4,13 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-use common::Hub;
-use common::service::{AnswerBody, Call};
-use common::store::uploads::{BODY_KEPT, BodyUpload};
 use common::wire::Error;
 use common::wire::request::UploadResponse;
 use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
+use service::Hub;
+use service::{AnswerBody, Call};
+use store::uploads::{BODY_KEPT, BodyUpload};
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {

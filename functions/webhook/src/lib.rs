@@ -15,13 +15,13 @@ pub mod sender;
 
 use std::time::Duration;
 
-use common::ambient::Ambient;
-use common::observe;
-use common::store::Store;
-use common::webhooks::Message;
 use common::wire::error::with_causes;
 use futures_util::future::join_all;
 use http::StatusCode;
+use store::Store;
+use store::ambient::Ambient;
+use store::span;
+use store::webhooks::Message;
 
 use queue::{Answer, Event, Failure, Queue, Record};
 use sender::Sender;
@@ -66,7 +66,7 @@ pub async fn handle(store: &Store, sender: &Sender, queue: &Queue, event: Event,
     }
     let groups = groups.into_iter().map(|group| deliver_in_order(store, sender, queue, group, deadline));
     let groups = Box::pin(join_all(groups));
-    let left = observe::run_as(env!("CARGO_PKG_NAME"), store.ambient(), groups).await;
+    let left = span::run_as(env!("CARGO_PKG_NAME"), store.ambient(), groups).await;
     Answer { failures: left.into_iter().flatten().map(|message_id| Failure { message_id }).collect() }
 }
 
@@ -118,7 +118,7 @@ async fn deliver_record(store: &Store, sender: &Sender, record: &Record) -> Atte
 /// [`PATIENCE`] without success, turns the webhook off.
 pub async fn deliver(store: &Store, sender: &Sender, message: &Message, waiting_since: u64) -> Attempt {
     let attempt = attempt(store, sender, message, waiting_since);
-    observe::run_as(env!("CARGO_PKG_NAME"), store.ambient(), attempt).await
+    span::run_as(env!("CARGO_PKG_NAME"), store.ambient(), attempt).await
 }
 
 async fn attempt(store: &Store, sender: &Sender, message: &Message, waiting_since: u64) -> Attempt {

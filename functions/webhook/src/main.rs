@@ -1,16 +1,17 @@
 //! Runs the function on Lambda.
 
-use common::service::required;
-use common::webhooks::Reach;
-use common::{Hub, aws};
 use lambda_http::Error;
 use lambda_http::lambda_runtime::{LambdaEvent, run, service_fn};
+use service::Hub;
+use service::required;
+use service::webhook_target::Reach;
+use store::aws;
 use webhook::queue::{Event, Queue};
 use webhook::sender::Sender;
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
-    common::service::log_as_json();
+    service::log_as_json();
     let store = &Hub::from_environment().await?.store;
     let queue = &Queue::new(&aws::config("SQS"), required("MUSEHUB_WEBHOOK_QUEUE")?, store.ambient().clone());
     let sender = &Sender::new(Reach::Public)?;

@@ -7,9 +7,9 @@ use aws_config::SdkConfig;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::ChangeMessageVisibilityBatchRequestEntry;
-use common::ambient::Ambient;
-use common::observe::storage::{CallWatch, Service};
 use serde::{Deserialize, Serialize};
+use store::ambient::Ambient;
+use store::span::calls::{CallWatch, Service};
 
 /// How long a call to SQS may take, with all its attempts.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,7 +30,7 @@ pub struct Record {
     pub message_id: String,
     /// What it is put back by.
     pub receipt_handle: String,
-    /// A [`common::webhooks::Message`] as JSON.
+    /// A [`store::webhooks::Message`] as JSON.
     pub body: String,
     /// What the queue knows of it.
     pub attributes: Attributes,

@@ -7,8 +7,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::store::items::HookItem;
-use common::webhooks::{Message, Reach};
 use futures_util::future::BoxFuture;
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{Request, StatusCode, Uri};
@@ -18,6 +16,9 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::crypto::ring;
+use service::webhook_target::Reach;
+use store::items::HookItem;
+use store::webhooks::Message;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tower::Service;

@@ -6,16 +6,16 @@
 
 use std::collections::BTreeSet;
 
-use common::Hub;
-use common::events::Details;
-use common::service::{AnswerBody, Call};
-use common::store::items::HookItem;
-use common::store::repo::{Need, Repo};
-use common::webhooks::{HookId, Secret};
 use common::wire::Error;
 use common::wire::request::{WebhookDeletedResponse, WebhookListResponse, WebhookRequest, WebhookResponse};
 use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Request, Response};
+use service::Hub;
+use service::{AnswerBody, Call};
+use store::events::Details;
+use store::items::HookItem;
+use store::repo::{Need, Repo};
+use store::webhooks::{HookId, Secret};
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {

@@ -7,8 +7,8 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use common::store::items::Item;
 use serde_json::{Map, Value, json};
+use store::items::Item;
 
 /// The item as a JSON map. None for a kind of value that this program does not know.
 pub fn to_json(item: &Item) -> Option<Value> {

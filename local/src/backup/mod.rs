@@ -32,8 +32,6 @@ pub mod save;
 use std::io;
 use std::path::Path;
 
-use common::store;
-
 /// Why a backup was not made or not restored.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

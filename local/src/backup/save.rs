@@ -7,16 +7,16 @@ use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use common::id::RepoId;
-use common::service::compute;
-use common::store::Store;
-use common::store::items::{
-    HandleItem, Item, Key, META, MetaItem, NameItem, PACK_PREFIX, PK, PROFILE, PackItem, ProfileItem, SK,
-};
-use common::store::packs;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use indicatif::ProgressBar;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
+use store::Store;
+use store::compute;
+use store::items::{
+    HandleItem, Item, Key, META, MetaItem, NameItem, PACK_PREFIX, PK, PROFILE, PackItem, ProfileItem, SK,
+};
+use store::packs;
 
 use super::Error;
 use super::folder::{FORMAT, Folder, ListWriter, Manifest, StoredFile, VERSION, hash_of, persist};
@@ -174,7 +174,7 @@ impl Saving<'_> {
 
     /// Writes a repo: first what it names, then its list of packs, then the packs.
     async fn repo(&mut self, repo: &RepoId) -> Result<(), Error> {
-        let pk = common::store::items::repo_pk(repo);
+        let pk = store::items::repo_pk(repo);
         let mut after = None;
         loop {
             let page = self.store.items_page(&pk, "", after).await?;
@@ -250,7 +250,7 @@ impl Saving<'_> {
                         named.extend(packs.iter().map(|(pack, summary)| (packs::key(repo, *pack), summary.size)))
                     }
                     // Which packs it has is not known, so all that are there are taken.
-                    Err(common::store::Error::Damaged(_)) => {
+                    Err(store::Error::Damaged(_)) => {
                         files.present.extend(listed.iter().map(|(key, size)| (key.clone(), *size)));
                         if listed.contains_key(&key) {
                             files.damaged.push(key);
@@ -306,7 +306,7 @@ impl Saving<'_> {
         let (store, folder, known, progress) = (self.store, self.folder, &self.known, self.progress);
         let copies = wanted.into_iter().map(|(key, size)| async move {
             match copy_one(store, folder, known.get(&key), key.clone(), size, progress).await {
-                Err(Error::Store(common::store::Error::Damaged(_))) => Ok(Err(key)),
+                Err(Error::Store(store::Error::Damaged(_))) => Ok(Err(key)),
                 copied => copied.map(Ok),
             }
         });
@@ -383,5 +383,5 @@ fn text<'i>(item: &'i Item, name: &str) -> &'i str {
 }
 
 fn read<T: DeserializeOwned>(item: &Item) -> Result<T, Error> {
-    Ok(common::store::items::decode(item.clone())?)
+    Ok(store::items::decode(item.clone())?)
 }

@@ -5,12 +5,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::ambient::Ambient;
 use http::Uri;
 use http_body::{Body, Frame, SizeHint};
 use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
 use s3s::StdError;
+use store::ambient::Ambient;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// How long a client may take for the next bytes of a body, and how many have to come in that time.

@@ -9,8 +9,8 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use common::ambient::Ambient;
 use s3s::{S3Result, s3_error};
+use store::ambient::Ambient;
 
 use super::{
     key::Key,

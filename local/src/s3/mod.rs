@@ -36,9 +36,8 @@ mod tests;
 
 use std::{io, net::IpAddr, path::Path, pin::pin, sync::Arc, time::Duration};
 
+use ::store::ambient::Ambient;
 use bytes::Bytes;
-use common::ambient::Ambient;
-use common::service::{AnswerBody, CutOff};
 use common::wire;
 use futures_util::{StreamExt, TryStreamExt};
 use http::{Request, Response, Uri};
@@ -51,6 +50,7 @@ use s3s::{
     config::{S3Config, StaticConfigProvider},
     service::{S3Service, S3ServiceBuilder},
 };
+use service::{AnswerBody, CutOff};
 use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::shares::{Shares, holder};

@@ -25,11 +25,11 @@ use aws_sigv4::{
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use common::ambient::Ambient;
 use http::Request;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::StreamBody;
 use sha2::{Digest, Sha256};
+use store::ambient::Ambient;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -133,7 +133,7 @@ fn client(address: SocketAddr, secret: &str) -> Client {
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("eu-central-1"))
         .endpoint_url(format!("http://{address}"))
-        .http_client(common::aws::http_client())
+        .http_client(store::aws::http_client())
         .force_path_style(true)
         .credentials_provider(Credentials::new("access", secret, None, None, "tests"))
         .retry_config(RetryConfig::disabled());

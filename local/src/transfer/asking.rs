@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bytes::Bytes;
 use common::id::{CommitId, ObjectId, ObjectKey, Slug};
-use common::service::Target;
-use common::store::items::Visibility;
 use common::wire::domain::Domain;
 use common::wire::limits::{MAX_NEGOTIATE, MAX_RELEASES_OF_REPO, MAX_TAGS_OF_REPO};
 use common::wire::value::Value;
 use serde::{Deserialize, Serialize};
+use service::Target;
+use store::items::Visibility;
 
 use super::post;
 use super::remote::{Endpoint, Remote, is_missing};

@@ -19,9 +19,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use common::ambient::Ambient;
 use common::id::{CommitId, ObjectId, ObjectKey, SnapshotId};
-use common::service::compute;
 use common::wire::commit::Commit;
 use common::wire::names::{check_beside, check_branch};
 use common::wire::record::Snapshot;
@@ -29,6 +27,8 @@ use common::wire::value::Value;
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use store::ambient::Ambient;
+use store::compute;
 
 use super::asking::{self, Refs};
 use super::remote::Remote;

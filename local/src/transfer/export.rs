@@ -7,17 +7,19 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use common::Hub;
+use common::id::Ids;
 use common::id::{CommitId, ObjectId, ObjectKey, Slug, SnapshotId};
-use common::service::{Ids, Target, compute};
-use common::store::repo::{Need, Repo};
-use common::store::view::{Commit, ObjectPlace, Place, View};
 use common::wire;
 use common::wire::domain::Domain;
 use common::wire::record::Snapshot;
 use common::wire::release::ReleaseFilter;
 use common::wire::value::Value;
 use indicatif::ProgressBar;
+use service::Hub;
+use service::Target;
+use store::compute;
+use store::repo::{Need, Repo};
+use store::view::{Commit, ObjectPlace, Place, View};
 
 use super::file::reader::Entries;
 use super::file::writer::{Writer, part_of};

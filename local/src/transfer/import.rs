@@ -9,9 +9,9 @@ use std::path::Path;
 
 use bytes::Bytes;
 use common::id::CommitId;
-use common::service::compute;
-use common::store::items::Visibility;
 use indicatif::ProgressBar;
+use store::compute;
+use store::items::Visibility;
 
 use super::asking::{self, NewRepo};
 use super::delivery::{Delivered, Delivery};

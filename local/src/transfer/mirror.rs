@@ -8,9 +8,9 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use common::id::CommitId;
-use common::store::items::Visibility;
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
+use store::items::Visibility;
 
 use super::asking::{self, NewRepo};
 use super::delivery::{Delivered, Delivery};

@@ -28,7 +28,6 @@ use std::io;
 use std::path::Path;
 
 use common::id::{CommitId, Label};
-use common::store;
 use common::wire;
 use common::wire::value::Value;
 use serde::{Deserialize, Serialize};

@@ -7,9 +7,6 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use common::Hub;
-use common::ambient::Ambient;
-use common::service::Target;
 use futures_util::{StreamExt, stream};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
@@ -20,6 +17,9 @@ use indicatif::ProgressBar;
 use lambda_http::RequestExt;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
+use service::Hub;
+use service::Target;
+use store::ambient::Ambient;
 use tokio::sync::mpsc;
 
 use super::Error;
@@ -47,7 +47,7 @@ const PIECES: usize = 4;
 
 const MSGPACK: HeaderValue = HeaderValue::from_static("application/x-msgpack");
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
-const BODY_UPLOAD: &str = common::service::BODY_UPLOAD;
+const BODY_UPLOAD: &str = service::BODY_UPLOAD;
 
 /// The body of an answer.
 pub(super) type Answer = Response<UnsyncBoxBody<Bytes, String>>;

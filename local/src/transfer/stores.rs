@@ -4,12 +4,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use common::Hub;
-use common::ambient::Ambient;
-use common::auth::Tokens;
-use common::observe::RequestLog;
-use common::service::{Ids, Settings};
-use common::store::Store;
+use common::id::Ids;
+use service::Hub;
+use service::Settings;
+use service::auth::Tokens;
+use service::observe::RequestLog;
+use store::Store;
+use store::ambient::Ambient;
 use tokio::sync::OnceCell;
 
 use crate::backends::{self, Backends, Others};
@@ -34,10 +35,10 @@ pub enum Error {
     Backends(#[from] backends::Error),
     /// The environment names no deployment.
     #[error(transparent)]
-    Environment(#[from] common::service::ConfigurationError),
+    Environment(#[from] service::ConfigurationError),
     /// Never: the secret is drawn here.
     #[error(transparent)]
-    Secret(#[from] common::auth::EmptySecret),
+    Secret(#[from] service::auth::EmptySecret),
 }
 
 /// Which stores.
@@ -143,7 +144,7 @@ impl Stores {
 ///
 /// # Errors
 /// Never: the secret is drawn here.
-pub fn hub_over(store: Arc<Store>, ids: Ids) -> Result<Hub, common::auth::EmptySecret> {
+pub fn hub_over(store: Arc<Store>, ids: Ids) -> Result<Hub, service::auth::EmptySecret> {
     let ambient = store.ambient().clone();
     let tokens = Tokens::new(&new_secret(&ambient), ambient)?;
     let settings = Settings { ids, gives_secret: true, ..Settings::default() };

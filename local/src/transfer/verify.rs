@@ -8,11 +8,11 @@ use std::fs::File;
 use std::path::Path;
 
 use common::id::{CommitId, ObjectId, ObjectKey, SnapshotId};
-use common::service::compute;
 use common::wire::commit::Commit;
 use common::wire::record::Snapshot;
 use indicatif::ProgressBar;
 use sha2::{Digest, Sha256};
+use store::compute;
 
 use super::export::read_release;
 use super::file::reader::{Entries, Entry};

@@ -1,7 +1,7 @@
 //! A clone that what is missing is brought back from: any hub that speaks the wire protocol, asked as a client asks it.
 //!
 //! Answers go into temporary files before anything is read from them, so their size is bounded by the disk and not by
-//! the memory; a file is gone with the process, whatever ends it. Nothing that comes is believed: see `common::fsck`.
+//! the memory; a file is gone with the process, whatever ends it. Nothing that comes is believed: see `fsck`.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -12,15 +12,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::fsck::catalog::RecordId;
-use common::fsck::repair::{Brought, Wishes};
+use common::id::Ids;
 use common::id::{CommitId, ObjectKey, Slug};
-use common::service::Ids;
-use common::store::repo::Need;
 use common::wire::commit::Commit;
 use common::wire::error::Cause;
 use common::wire::limits::FETCH_WANT_OF_ANY_HUB;
 use common::wire::record::{Object, Snapshot};
+use fsck::catalog::RecordId;
+use fsck::repair::{Brought, Wishes};
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
@@ -29,6 +28,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use indicatif::ProgressBar;
 use serde::de::{DeserializeSeed, Deserializer as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use store::repo::Need;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
@@ -91,7 +91,7 @@ pub enum Error {
     Serve(#[from] serve::Error),
     /// The data folder's stores do not answer.
     #[error(transparent)]
-    Store(#[from] common::store::Error),
+    Store(#[from] store::Error),
     /// No token could be made for it.
     #[error(transparent)]
     Token(#[from] common::wire::Error),

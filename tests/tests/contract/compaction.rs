@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use common::store::compact::Limits;
 use local::serve::Storage;
 use local::stores::OpenStores;
+use store::compact::Limits;
 use tests::history;
 use tests::hub::{Hub, fresh_name};
 use tests::verify;

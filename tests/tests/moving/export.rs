@@ -3,8 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::service::Target;
-use common::store::items::Visibility;
 use indicatif::ProgressBar;
 use local::transfer::Error;
 use local::transfer::export::{Exported, export};
@@ -13,6 +11,8 @@ use local::transfer::remote::Remote as End;
 use local::transfer::verify::{Verified, verify};
 use proptest::prelude::*;
 use serde_json::json;
+use service::Target;
+use store::items::Visibility;
 use tests::client::Remote;
 use tests::encoding::Encoding;
 use tests::history;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use common::store::items::Visibility;
 use futures_util::{Stream, StreamExt, stream};
 use http::{Request, Response};
 use http_body_util::{BodyExt, StreamBody};
@@ -20,6 +19,7 @@ use local::transfer::mirror::{Mirrored, Options, mirror};
 use local::transfer::remote::Remote as End;
 use proptest::prelude::*;
 use serde_json::json;
+use store::items::Visibility;
 use tests::client::{Answer, Remote, send};
 use tests::encoding::Encoding;
 use tests::history::{self, Builder, Pack};

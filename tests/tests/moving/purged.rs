@@ -4,8 +4,6 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use common::id::{ObjectId, ObjectKey};
-use common::store::items::Visibility;
-use common::store::repo::Need;
 use indicatif::ProgressBar;
 use local::backup::holding::holding;
 use local::backup::save::save;
@@ -16,6 +14,8 @@ use local::transfer::import::import;
 use local::transfer::mirror::{Options, mirror};
 use local::transfer::owning::purge;
 use local::transfer::verify::verify;
+use store::items::Visibility;
+use store::repo::Need;
 use tests::client::Remote;
 use tests::encoding::Encoding;
 use tests::history::{Builder, History, Object};

@@ -124,7 +124,7 @@ pub fn url(remote: &Remote) -> End {
 }
 
 /// The functions over a running hub's stores, as the commands have them that need no hub.
-pub fn stores(hub: &Hub) -> common::Hub {
+pub fn stores(hub: &Hub) -> service::Hub {
     let running = hub.running().hub();
     hub_over(Arc::clone(&running.store), running.settings.ids).unwrap()
 }

@@ -10,9 +10,9 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
-use common::webhooks::Message;
 use events::Outlets;
 use serde_json::{Value, json};
+use store::webhooks::Message;
 
 use crate::process::{Cloud, Process};
 

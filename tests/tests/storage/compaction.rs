@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::pack::PackId;
-use common::store::Error;
-use common::store::compact::{Compaction, GRACE, Limits, ORPHANS_KEPT};
-use common::stream::Batch;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
+use service::item_stream::Batch;
+use store::Error;
+use store::compact::{Compaction, GRACE, Limits, ORPHANS_KEPT};
 use tests::history::{self, Builder, History, Object, Pack};
 use tests::wiretap::{Call, Fault, Reaction};
 use tokio::sync::Notify;

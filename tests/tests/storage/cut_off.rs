@@ -4,11 +4,11 @@ use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 
 use bytes::Bytes;
-use common::cut_off::{EXIT_CODE, whole_or_no_process};
-use common::service::{AnswerBody, CutOff};
 use futures_util::stream;
 use lambda_http::{Error, Request, Response, run_with_streaming_response, service_fn};
 use serde_json::json;
+use service::cut_off::{EXIT_CODE, whole_or_no_process};
+use service::{AnswerBody, CutOff};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use common::pack::index::FOOTER_LENGTH;
-use common::service::CutOff;
 use proptest::prelude::*;
+use service::CutOff;
 use tests::client::Answer;
 use tests::encoding::Encoding;
 use tests::history::{self, Builder, History, Pack};

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use common::events::{Details, Event, Occurrence};
 use common::id::RepoId;
-use common::store::items::{HookItem, Item};
-use common::stream::{Answer, Batch};
-use common::webhooks::{HookId, Secret};
 use local::router::Function;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use service::item_stream::{Answer, Batch};
+use store::events::{Details, Event, Occurrence};
+use store::items::{HookItem, Item};
+use store::webhooks::{HookId, Secret};
 use tests::history;
 use tests::wiretap::Fault;
 use tokio::sync::broadcast::Receiver;
@@ -472,8 +472,8 @@ fn the_page_shows_events_as_the_code_has_them() {
         let drawn = event.id.parse::<Ulid>().unwrap().timestamp_ms();
         let time: jiff::Timestamp = event.time.parse().unwrap();
         assert_eq!(time.as_millisecond(), i64::try_from(drawn).unwrap(), "{}: the time of its id", event.id);
-        assert_eq!(event.version, common::events::VERSION);
-        assert_eq!(event.sequence.len(), common::events::SEQUENCE_LENGTH);
+        assert_eq!(event.version, store::events::VERSION);
+        assert_eq!(event.sequence.len(), store::events::SEQUENCE_LENGTH);
         let mut fields = BTreeMap::new();
         leaves("", example, &mut fields);
         let section = PAGE.split(&format!("`{}`:", event.kind())).last().unwrap();

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::store::compact::{GRACE, Limits as Compaction, ORPHANS_KEPT};
-use common::store::garbage::{CONDEMNED, Collection, Limits, PutOff, RETENTION};
-use common::store::items::GARBAGE;
 use futures_util::future::BoxFuture;
 use proptest::prelude::{Just, Strategy, prop_oneof};
 use serde_json::json;
+use store::compact::{GRACE, Limits as Compaction, ORPHANS_KEPT};
+use store::garbage::{CONDEMNED, Collection, Limits, PutOff, RETENTION};
+use store::items::GARBAGE;
 use tests::client::Answer;
 use tests::history::{Builder, History, Pack};
 use tests::wiretap::{Call, Fault, Reaction};

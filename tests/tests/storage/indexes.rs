@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use common::fsck::finding::Problem;
-use common::fsck::repair::{Action, repair};
-use common::store::compact::{GRACE, Limits};
-use common::store::garbage;
+use fsck::finding::Problem;
+use fsck::repair::{Action, repair};
 use local::router::Function;
+use store::compact::{GRACE, Limits};
+use store::garbage;
 use tests::history::{self, Builder, History};
 
 use crate::fsck::song::{check, store, subject};

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use common::service::CutOff;
+use service::CutOff;
 use tests::client::Answer;
 use tests::encoding::Encoding;
 use tests::history::{Builder, History, Object, Pack, Tree};

@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use common::service::Ids;
-use common::store::compact::Limits;
+use common::id::Ids;
 use local::router::Function;
 use serde_json::json;
+use store::compact::Limits;
 use tests::encoding::Encoding;
 use tests::history::{Builder, Commit, History, Pack};
 use tests::wiretap::{Call, Reaction};

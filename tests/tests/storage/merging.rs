@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::id::{CommitId, ObjectKey, RepoId, SnapshotId};
 use common::pack::{self, NewCommit, NewObject, NewPack, NewSnapshot, PackId, PackedCommit};
-use common::store::account::NewRepo;
-use common::store::change::{Change, Outcome};
-use common::store::compact::Limits;
-use common::store::items::Visibility;
-use common::store::repo::Need;
-use common::store::view::{ObjectPlace, Place, View};
 use proptest::prelude::*;
 use serde_json::json;
+use store::account::NewRepo;
+use store::change::{Change, Outcome};
+use store::compact::Limits;
+use store::items::Visibility;
+use store::repo::Need;
+use store::view::{ObjectPlace, Place, View};
 use tests::encoding::Encoding;
 
 use crate::process::{Cloud, Process, for_every};

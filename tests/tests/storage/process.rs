@@ -7,18 +7,7 @@ use std::time::Duration;
 
 use aws_config::Region;
 use bytes::Bytes;
-use common::Hub;
-use common::ambient::Ambient;
-use common::auth::Tokens;
-use common::observe::{self, RequestLog};
-use common::service::{AnswerBody, CutOff, Ids, Settings};
-use common::store::account::Claim;
-use common::store::compact::{Compaction, Limits};
-use common::store::garbage::{self, Collection};
-use common::store::items::Visibility;
-use common::store::purge::Erased;
-use common::store::repo::Need;
-use common::store::{Error, Store};
+use common::id::Ids;
 use http::{Method, Response};
 use http_body_util::BodyExt;
 use lambda_http::{Body, RequestExt};
@@ -27,6 +16,19 @@ use local::router::Function;
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
+use service::Hub;
+use service::auth::Tokens;
+use service::observe::RequestLog;
+use service::{AnswerBody, CutOff, Settings};
+use store::account::Claim;
+use store::ambient::Ambient;
+use store::compact::{Compaction, Limits};
+use store::garbage::{self, Collection};
+use store::items::Visibility;
+use store::purge::Erased;
+use store::repo::Need;
+use store::span;
+use store::{Error, Store};
 use tests::client::{Answer, percent_encoded, put_well};
 use tests::encoding::Encoding;
 use tests::history::{History, Object, Pack, list_of_text, map_of_text, objects_body};
@@ -232,10 +234,10 @@ impl Process {
         let (owner, name) = (OWNER.parse().unwrap(), slug.parse().unwrap());
         let find = Box::pin(self.hub.store.find_repo(&owner, &name, Need::NOTHING));
         // For the test, which may be within a call of another run.
-        let repo = observe::run_as("none", self.hub.store.ambient(), find).await?.expect("a repo");
+        let repo = span::run_as("none", self.hub.store.ambient(), find).await?.expect("a repo");
         // As the function does it.
         let run = Box::pin(self.hub.store.compact(&repo.id, limits));
-        observe::run_as("compact", self.hub.store.ambient(), run).await
+        span::run_as("compact", self.hub.store.ambient(), run).await
     }
 
     /// Lets one call of a run go as it is told. They are counted from the first query: before it the repo's name is looked up,
@@ -289,18 +291,18 @@ impl Process {
     pub async fn collect(&self, slug: &str, limits: garbage::Limits) -> Result<Collection, Error> {
         let (owner, name) = (OWNER.parse().unwrap(), slug.parse().unwrap());
         let find = Box::pin(self.hub.store.find_repo(&owner, &name, Need::NOTHING));
-        let repo = observe::run_as("none", self.hub.store.ambient(), find).await?.expect("a repo");
+        let repo = span::run_as("none", self.hub.store.ambient(), find).await?.expect("a repo");
         let run = Box::pin(self.hub.store.collect(&repo.id, limits));
-        observe::run_as("compact", self.hub.store.ambient(), run).await
+        span::run_as("compact", self.hub.store.ambient(), run).await
     }
 
     /// Erases what was purged from a repo.
     pub async fn erase(&self, slug: &str) -> Result<Option<Erased>, Error> {
         let (owner, name) = (OWNER.parse().unwrap(), slug.parse().unwrap());
         let find = Box::pin(self.hub.store.find_repo(&owner, &name, Need::NOTHING));
-        let repo = observe::run_as("none", self.hub.store.ambient(), find).await?.expect("a repo");
+        let repo = span::run_as("none", self.hub.store.ambient(), find).await?.expect("a repo");
         let run = Box::pin(self.hub.store.erase(&repo.id));
-        observe::run_as("compact", self.hub.store.ambient(), run).await
+        span::run_as("compact", self.hub.store.ambient(), run).await
     }
 
     /// `POST /api/repos/{owner}/{slug}/purge`

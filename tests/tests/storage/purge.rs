@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use common::fsck::finding::{Problem, Severity};
-use common::store::compact::{GRACE, Limits as Compaction};
-use common::store::garbage::{CONDEMNED, Limits};
-use common::store::purge::Erased;
+use fsck::finding::{Problem, Severity};
 use futures_util::future::BoxFuture;
 use proptest::prelude::{Just, Strategy, prop_oneof};
 use serde_json::{Value, json};
+use store::compact::{GRACE, Limits as Compaction};
+use store::garbage::{CONDEMNED, Limits};
+use store::purge::Erased;
 use tests::client::Answer;
 use tests::encoding::Encoding;
 use tests::history::{Builder, History, Object, Pack};

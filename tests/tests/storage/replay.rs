@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use common::store::compact::Limits;
 use local::replay::{Fate, Function, Letters, Line, PREFIX, Summary};
 use serde_json::{Value, json};
+use store::compact::Limits;
 use tests::history;
 
 use crate::bus::{Bus, Place};

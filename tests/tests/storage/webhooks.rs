@@ -11,14 +11,15 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
-use common::ambient::Ambient;
 use common::id::RepoId;
-use common::store::items::{HookItem, HookedItem};
-use common::webhooks::{HookId, Message, Reach, Secret};
 use common::wire;
 use local::router::Function;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use service::webhook_target::Reach;
+use store::ambient::Ambient;
+use store::items::{HookItem, HookedItem};
+use store::webhooks::{HookId, Message, Secret};
 use tests::encoding::Encoding;
 use tests::receiver::{Delivery, Receiver, answer};
 use tests::wiretap::{Fault, Reaction, stop_clock};
@@ -314,8 +315,9 @@ impl std::io::Write for Lines {
 async fn nothing_of_a_secret_or_of_a_url_gets_into_a_log() {
     let lines = Lines::default();
     let writer = lines.clone();
-    let ours = tracing_subscriber::filter::Targets::new()
-        .with_targets(["common", "webhook", "webhooks"].map(|target| (target, tracing::Level::TRACE)));
+    let ours = tracing_subscriber::filter::Targets::new().with_targets(
+        ["common", "service", "store", "webhook", "webhooks"].map(|target| (target, tracing::Level::TRACE)),
+    );
     let layer = tracing_subscriber::fmt::layer().with_writer(move || writer.clone());
     let _logging = tracing::subscriber::set_default(
         tracing_subscriber::registry().with(tracing_subscriber::Layer::with_filter(layer, ours)),

@@ -32,8 +32,8 @@ pub mod writer;
 use std::collections::BTreeMap;
 
 use common::id::{CommitId, Id, ObjectId, ObjectKey, SnapshotId};
-use common::store::items::Visibility;
 use serde::{Deserialize, Serialize};
+use store::items::Visibility;
 
 use super::Tag;
 

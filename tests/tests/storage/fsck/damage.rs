@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use common::fsck::Report;
-use common::fsck::finding::{Mend, Problem, Severity};
+use fsck::Report;
+use fsck::finding::{Mend, Problem, Severity};
 use proptest::prelude::*;
 
 use super::song::Song;

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use common::fsck::Report;
-use common::fsck::finding::Problem;
-use common::store::items::{Item, Key};
+use fsck::Report;
+use fsck::finding::Problem;
+use store::items::{Item, Key};
 
 use super::song::{Song, store};
 use crate::process::Cloud;
@@ -140,9 +140,9 @@ async fn an_item_that_says_something_else_is_named() {
         assert!(altered.insert(attribute.to_owned(), value).is_some(), "{kind} has {attribute}");
         store(&cloud).put_item_if(altered.clone(), Some(item.clone())).await.unwrap();
         // By its id, because it may not be found by its name.
-        let subject = common::fsck::Subject { id: song.repo.clone(), name: None };
-        let options = common::fsck::Options { is_deep: false, ids: cloud.ids() };
-        let report = common::fsck::check(&store(&cloud), &subject, options, &|_| ()).await.unwrap();
+        let subject = fsck::Subject { id: song.repo.clone(), name: None };
+        let options = fsck::Options { is_deep: false, ids: cloud.ids() };
+        let report = fsck::check(&store(&cloud), &subject, options, &|_| ()).await.unwrap();
         let is_named = names(&report, &item)
             // The item that this one says something else than may be the one that is named.
             || !report.is_whole() && ["META", "LOG"].contains(&kind);

@@ -7,8 +7,8 @@ mod repair;
 pub mod song;
 mod written;
 
-use common::fsck::finding::{Mend, Problem};
-use common::service::Ids;
+use common::id::Ids;
+use fsck::finding::{Mend, Problem};
 use song::Song;
 
 use crate::process::Cloud;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use common::fsck::{Options, check};
-use common::service::Ids;
+use common::id::Ids;
+use fsck::{Options, check};
 use tests::history::Builder;
 use tests::wiretap::Reaction;
 

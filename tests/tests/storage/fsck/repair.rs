@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use bytes::Bytes;
-use common::fsck::catalog::RecordId;
-use common::fsck::finding::Problem;
-use common::fsck::repair::{Action, Bring, Brought, Repaired, Wishes, prune, repair};
-use common::store::items::{Item, Key};
 use common::wire::commit::Commit;
 use common::wire::error::Cause;
+use fsck::catalog::RecordId;
+use fsck::finding::Problem;
+use fsck::repair::{Action, Bring, Brought, Repaired, Wishes, prune, repair};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use serde_json::{Value, json};
+use store::items::{Item, Key};
 
 use super::song::{Song, store, subject};
 use crate::process::Cloud;

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use common::fsck::{self, Options, Report, Subject};
 use common::id::RepoId;
-use common::store::Store;
-use common::store::items::Item;
+use fsck::{self, Options, Report, Subject};
 use serde_json::json;
+use store::Store;
+use store::items::Item;
 use tests::history::{Builder, History, Object};
 use tests::wiretap::stop_clock;
 

@@ -1,10 +1,10 @@
 //! Packs that were wrong when they were written: every checksum is right, and what is in them is not.
 
-use common::fsck::finding::{Mend, Problem};
-use common::fsck::repair::{Action, repair};
 use common::id::ObjectId;
 use common::pack::{NewObject, NewPack, NewSnapshot, write};
-use common::store::change::{Change, Outcome};
+use fsck::finding::{Mend, Problem};
+use fsck::repair::{Action, repair};
+use store::change::{Change, Outcome};
 
 use super::song::{Song, check, store, subject};
 use crate::process::Cloud;

@@ -1,0 +1,17 @@
+//! What is seen of a request from outside: a line in the log, metrics, and the header `Server-Timing`.
+
+mod line;
+mod watched;
+
+pub use line::RequestLog;
+pub(crate) use watched::{AnswerSpan, ErrorCode, OpenSpan};
+
+use std::net::IpAddr;
+
+/// Where a request came in, as the door that took it says. A door puts it into the extensions of the request.
+#[derive(Debug, Clone, Copy)]
+pub struct Route(pub &'static str);
+
+/// The address that a request comes from, as the door that took it says. A door puts it into the extensions of the request.
+#[derive(Debug, Clone, Copy)]
+pub struct CameFrom(pub IpAddr);

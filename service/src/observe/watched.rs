@@ -1,0 +1,84 @@
+//! Follows an answer until its last byte has gone.
+
+use std::sync::Arc;
+
+use http::{Response, StatusCode};
+use lambda_http::Request;
+
+use super::line::{self, Head, Tail};
+use super::{CameFrom, RequestLog};
+use crate::AnswerBody;
+use store::ambient::Ambient;
+use store::span::RequestSpan;
+
+/// A request that is watched, from its coming in on.
+pub(crate) struct OpenSpan {
+    watch: Arc<RequestSpan>,
+    log: RequestLog,
+    head: Head,
+}
+
+/// The stable code of the error that a response tells of, among its extensions.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ErrorCode(pub(crate) &'static str);
+
+impl OpenSpan {
+    /// Begins to watch a request.
+    pub(crate) fn new(function: &'static str, request: &Request, log: &RequestLog, ambient: &Ambient) -> Self {
+        let id = line::id(request).unwrap_or_else(|| ambient.ulid().to_string());
+        let watch = RequestSpan::new(function, id, ambient);
+        watch.note(|seen| seen.from = request.extensions().get::<CameFrom>().map(|CameFrom(from)| *from));
+        Self { watch, log: log.clone(), head: Head::of(request, log.is_first()) }
+    }
+
+    pub(crate) const fn watch(&self) -> &Arc<RequestSpan> {
+        &self.watch
+    }
+
+    /// Tells the client how long it took until now, and goes on to watch the answer until it has gone. A client that may not
+    /// know of something does not learn either what it took to find that out.
+    pub(crate) fn follow(self, mut response: Response<AnswerBody>) -> Response<AnswerBody> {
+        let may_know =
+            !matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND);
+        if may_know && let Some(timing) = self.watch.server_timing(self.head.is_cold) {
+            response.headers_mut().insert("server-timing", timing);
+        }
+        let tail = Tail {
+            status: response.status(),
+            code: response.extensions().get::<ErrorCode>().map(|ErrorCode(code)| *code),
+            is_streamed: response.body().is_streamed(),
+            // Until its end is seen. Nobody looks for the end of what is empty.
+            is_cut_off: !response.body().is_empty(),
+            bytes_out: 0,
+        };
+        let departure = AnswerSpan { watch: self.watch, log: self.log, head: self.head, tail };
+        response.map(|body| body.followed_by(departure))
+    }
+}
+
+/// An answer on its way out. It is noted when it has gone, or has been given up.
+pub(crate) struct AnswerSpan {
+    watch: Arc<RequestSpan>,
+    log: RequestLog,
+    head: Head,
+    tail: Tail,
+}
+
+impl AnswerSpan {
+    /// Bytes went out.
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.tail.bytes_out += bytes as u64;
+    }
+
+    /// All of it went out.
+    pub(crate) fn ended(mut self) {
+        self.tail.is_cut_off = false;
+    }
+}
+
+impl Drop for AnswerSpan {
+    fn drop(&mut self) {
+        let ambient = self.watch.ambient();
+        self.log.write(&self.watch, &self.head, &self.tail, ambient);
+    }
+}

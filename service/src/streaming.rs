@@ -1,0 +1,135 @@
+//! An answer that is made while it is sent, in a task of its own: bounded in memory, whole or cut off.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use tokio::sync::mpsc;
+
+use crate::{AnswerBody, CutOff, log_fault};
+use common::wire::Error;
+use store::Store;
+use store::span;
+use store::turn::{LetGo, ReadingTurn};
+
+/// Bytes that go out at once, as far as the maker of an answer has a choice.
+pub const CHUNK: usize = 128 << 10;
+
+/// Chunks that wait for a client which reads slowly; then nothing more is read from S3.
+const CHUNKS_WAITING: usize = 4;
+/// Bytes of those.
+const WAITING_BYTES: u64 = (CHUNKS_WAITING * CHUNK) as u64;
+/// How long a client may take for one chunk.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
+/// A client that takes longer for one gives its turn at reading to others meanwhile.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// What the maker of an answer hands to its sender.
+enum Piece {
+    Chunk(Bytes),
+    /// The answer is complete. Without this, it is cut off.
+    End,
+}
+
+/// Where the maker of an answer puts what it has made.
+pub struct Sender {
+    pieces: mpsc::Sender<Result<Piece, Error>>,
+    turn: ReadingTurn,
+}
+
+impl Sender {
+    /// Sends bytes as soon as the client takes them. While it does not, others may read from S3, and what this answer `holds`
+    /// is let go of.
+    ///
+    /// # Errors
+    /// When the client is gone, or reads no more, or when others wait for their clients and this one has waited longest. The
+    /// answer ends with this.
+    pub async fn send(&mut self, mut bytes: Bytes, holds: &mut impl LetGo) -> Result<(), Error> {
+        while !bytes.is_empty() {
+            self.put(bytes.split_to(bytes.len().min(CHUNK)), holds).await?;
+        }
+        Ok(())
+    }
+
+    async fn put(&mut self, chunk: Bytes, holds: &mut impl LetGo) -> Result<(), Error> {
+        let gone = |_| Error::internal("the client went away");
+        let room = match tokio::time::timeout(PATIENCE, self.pieces.reserve()).await {
+            Ok(room) => room.map_err(gone)?,
+            Err(_) => {
+                let mut waiting = self.turn.pass_on(holds.let_go().saturating_add(WAITING_BYTES));
+                let room = tokio::select! {
+                    room = tokio::time::timeout(CLIENT_TIMEOUT, self.pieces.reserve()) => room,
+                    () = waiting.is_cut_off() => return Err(Error::internal("too many clients read too slowly")),
+                };
+                let room = room.map_err(|_| Error::internal("the client stopped reading"))?.map_err(gone)?;
+                waiting.take_again().await?;
+                room
+            }
+        };
+        room.send(Ok(Piece::Chunk(chunk)));
+        Ok(())
+    }
+}
+
+/// An answer that was made once, with its bytes.
+struct Made(u64);
+
+impl LetGo for Made {
+    fn let_go(&mut self) -> u64 {
+        self.0
+    }
+}
+
+/// Sends an answer that is all there, when not too many others are being made.
+///
+/// # Errors
+/// As [`stream()`].
+pub async fn whole(store: &Store, answer: Bytes) -> Result<AnswerBody, Error> {
+    let mut made = Made(answer.len() as u64);
+    let make = |mut sender: Sender| async move { sender.send(answer, &mut made).await };
+    stream(store, "a large answer", make).await
+}
+
+/// Begins an answer, when not too many others are being made. `route` is for the log.
+///
+/// # Errors
+/// Whatever goes wrong before the first bytes are there: it can still be told with a status.
+pub async fn stream<F>(store: &Store, route: &'static str, make: impl FnOnce(Sender) -> F) -> Result<AnswerBody, Error>
+where
+    F: Future<Output = Result<(), Error>> + Send + 'static,
+{
+    let (pieces, mut receiver) = mpsc::channel(CHUNKS_WAITING);
+    let turn = store.reading_turn().await?;
+    let end = pieces.clone();
+    let making = make(Sender { pieces, turn });
+    span::spawn(async move {
+        // With the sender, the turn ends.
+        let last = match making.await {
+            Ok(()) => Ok(Piece::End),
+            Err(error) => Err(error),
+        };
+        // The client may have gone away, and then nobody is told.
+        let _ = tokio::time::timeout(CLIENT_TIMEOUT, end.send(last)).await;
+    });
+    let first = match receiver.recv().await {
+        Some(piece) => piece?,
+        None => return Err(Error::internal("the answer ended before it began")),
+    };
+    let rest = Some((Some(first), receiver));
+    Ok(AnswerBody::streamed(stream::unfold(rest, move |state| async move {
+        let (first, mut receiver) = state?;
+        let piece = match first {
+            Some(piece) => Some(Ok(piece)),
+            None => receiver.recv().await,
+        };
+        match piece {
+            Some(Ok(Piece::Chunk(bytes))) => Some((Ok(bytes), Some((None, receiver)))),
+            Some(Ok(Piece::End)) => None,
+            Some(Err(error)) => {
+                log_fault(route, &error);
+                Some((Err(CutOff), None))
+            }
+            None => Some((Err(CutOff), None)),
+        }
+    })))
+}

@@ -1,0 +1,443 @@
+//! The one commit point: a pack and a branch become visible together, in one conditional transaction, or not at all.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem, Update};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use serde::de::DeserializeOwned;
+
+use super::account::NewRepo;
+use super::items::{ChangeItem, Item, Key, LogItem, MetaItem, PK, PackItem, RefItem, encode};
+use super::packs::StoredPack;
+use super::places::Place;
+use super::view::remember_pack;
+use super::{Error, FIRST_PAUSE, Store, passes};
+use common::id::{BranchName, CommitId, RepoId};
+use common::wire::domain::Domain;
+
+/// Attempts at a transaction that was throttled, in conflict with another, or not answered.
+const TRANSACT_ATTEMPTS: u32 = 10;
+/// How long they may take together.
+const TRANSACT_TIMEOUT: Duration = Duration::from_secs(20);
+/// The longest pause between two of them is random below this.
+pub(super) const LAST_PAUSE: Duration = Duration::from_millis(1_600);
+
+/// That the default branch is the one that was read: a repo that has another may not lose it.
+const SAME_DEFAULT: &str = "default_branch = :default AND attribute_not_exists(deleted_at)";
+
+/// What a push changes.
+#[derive(Debug)]
+pub struct Change<'a> {
+    /// The repo.
+    pub repo: &'a RepoId,
+    /// The repo again, if this push makes it.
+    pub creates: Option<&'a NewRepo>,
+    /// The pack to register; it is in S3 already.
+    pub pack: Option<&'a StoredPack>,
+    /// The branch to move.
+    pub branch: Option<BranchMove<'a>>,
+    /// The user that pushes.
+    pub by: &'a str,
+}
+
+/// A branch on its way from one commit to another.
+#[derive(Debug)]
+pub struct BranchMove<'a> {
+    /// The branch.
+    pub name: &'a BranchName,
+    /// The head that the move was judged against; none for a new branch.
+    pub before: Option<&'a CommitId>,
+    /// Its next head.
+    pub after: &'a CommitId,
+    /// Where a new branch lies, as that was before the branches were listed that it was judged beside. None for one that
+    /// moves, and none for the first.
+    pub places: &'a [Place],
+    /// Whether the pusher asked for the move to be made whatever the head was.
+    pub forced: bool,
+    /// Whether no branch was ever pushed to the repo.
+    pub is_first: bool,
+    /// Whether this branch is the repo's default branch then: if nobody has chosen one.
+    pub becomes_default: bool,
+    /// What kind of content the repo holds, if this is the first, says so, and nobody has chosen.
+    pub domain: Option<Domain>,
+}
+
+/// What became of a conditional transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// All of it is visible.
+    Landed,
+    /// None of it is: something was no longer as it was judged.
+    Conflict,
+}
+
+/// What one attempt at a transaction came to, by what the service answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    /// A condition did not hold.
+    ConditionFailed,
+    /// Nothing was written, and trying again may help.
+    Busy,
+    /// It may have been written.
+    Lost,
+    /// Trying again does not help.
+    Refused,
+}
+
+impl Store {
+    /// Makes a change visible.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when it may not have been made; the marker was read back, so it most probably was not.
+    pub async fn commit(&self, change: &Change<'_>) -> Result<Outcome, Error> {
+        let table = &self.location.table;
+        let now = self.ambient.now_iso();
+        let mut items = Vec::new();
+        let mut marker = None;
+        let mut line = None;
+        let mut meta = None;
+
+        if let Some(StoredPack { id, written, .. }) = change.pack {
+            let key = Key::pack(change.repo, *id);
+            items.push(put_new(table, encode(&key, &PackItem::new(&written.summary, &now, change.by))?)?);
+            marker = Some(key);
+        }
+        if let Some(branch) = &change.branch {
+            let head =
+                RefItem { head: branch.after.clone(), updated_at: now.clone(), updated_by: change.by.to_owned() };
+            let ref_key = Key::branch(change.repo, branch.name);
+            items.push(match branch.before {
+                None => put_new(table, encode(&ref_key, &head)?)?,
+                Some(before) => put_instead(table, encode(&ref_key, &head)?, before)?,
+            });
+            let mark = self.ambient.ulid().to_string();
+            for place in branch.places {
+                items.push(place.take(table, &mark, self.ambient.now_ms() / 1_000)?);
+            }
+            let log_key = Key::log(change.repo, self.ambient.ulid());
+            let moved = LogItem {
+                branch: branch.name.clone(),
+                before: branch.before.cloned(),
+                after: branch.after.clone(),
+                deleted: false,
+                forced: branch.forced,
+                by: change.by.to_owned(),
+                at: now.clone(),
+            };
+            let moved = encode(&log_key, &moved)?;
+            line = self.to_tell(&moved);
+            items.push(put_new(table, moved)?);
+            marker.get_or_insert(log_key);
+        }
+        let first = change.branch.as_ref().filter(|branch| branch.is_first);
+        match (change.creates, first) {
+            (Some(repo), None) => {
+                items.extend(repo.items(self)?);
+                meta = Some(encode(&Key::meta(&repo.id), &repo.meta)?);
+            }
+            (Some(repo), Some(branch)) => {
+                let mut repo = repo.clone();
+                if branch.becomes_default {
+                    repo.meta.default_branch = branch.name.to_string();
+                }
+                repo.meta.domain = branch.domain.map_or(repo.meta.domain, |domain| domain.as_str().to_owned());
+                repo.meta.first_pushed_at = Some(now);
+                repo.meta.first_head = Some(branch.after.clone());
+                items.extend(repo.items(self)?);
+                meta = Some(encode(&Key::meta(&repo.id), &repo.meta)?);
+            }
+            (None, Some(branch)) => items.push(note_first_push(table, change.repo, branch, now)?),
+            (None, None) => {}
+        }
+
+        let Some(marker) = marker else {
+            // Nothing but perhaps a repo that is still empty.
+            return match change.creates {
+                Some(repo) => self.create_repo(repo).await,
+                None => Ok(Outcome::Landed),
+            };
+        };
+        // The marker's name was drawn for this change, so that it is there says that the change is.
+        let outcome = self.transact(items, &marker, |_: serde::de::IgnoredAny| true).await?;
+        if outcome == Outcome::Landed {
+            if let Some(repo) = change.creates {
+                self.names.insert(format!("{}/{}", repo.meta.owner, repo.meta.slug), repo.id.clone());
+            }
+            if let Some(StoredPack { id, written, .. }) = change.pack {
+                remember_pack(&self.bucket, *id, &written.summary, &written.bytes);
+                // Nobody may be listening.
+                let _ = self.landed.send(change.repo.clone());
+            }
+            self.tell(meta.into_iter().chain(line));
+        }
+        Ok(outcome)
+    }
+
+    /// Deletes a branch whose head is still `before` and that is not the `told_default`, with a line in the push log, as long as
+    /// what the repo's item about itself says of the default branch is what was read.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub async fn delete_branch(
+        &self,
+        repo: &RepoId,
+        meta: &MetaItem,
+        branch: &BranchName,
+        before: &CommitId,
+        told_default: &str,
+        by: &str,
+    ) -> Result<Outcome, Error> {
+        let table = &self.location.table;
+        let delete = Delete::builder()
+            .table_name(table)
+            .set_key(Some(Key::branch(repo, branch).item()))
+            .condition_expression("#head = :before")
+            .expression_attribute_names("#head", "head")
+            .expression_attribute_values(":before", AttributeValue::S(before.to_string()))
+            .build()
+            .map_err(Error::fault)?;
+        let marker = Key::log(repo, self.ambient.ulid());
+        let line = LogItem {
+            branch: branch.clone(),
+            before: Some(before.clone()),
+            after: before.clone(),
+            deleted: true,
+            forced: false,
+            by: by.to_owned(),
+            at: self.ambient.now_iso(),
+        };
+        let line = encode(&marker, &line)?;
+        let told = self.to_tell(&line);
+        let default = AttributeValue::S(meta.default_branch.clone());
+        let same_default = if meta.default_branch == branch.as_str() {
+            // It was kept as the default and is not told as that: what is kept is to be there.
+            let update = Update::builder()
+                .table_name(table)
+                .set_key(Some(Key::meta(repo).item()))
+                .condition_expression(SAME_DEFAULT)
+                .update_expression("SET default_branch = :told")
+                .expression_attribute_values(":default", default)
+                .expression_attribute_values(":told", AttributeValue::S(told_default.to_owned()))
+                .build()
+                .map_err(Error::fault)?;
+            TransactWriteItem::builder().update(update).build()
+        } else {
+            let check = ConditionCheck::builder()
+                .table_name(table)
+                .set_key(Some(Key::meta(repo).item()))
+                .condition_expression(SAME_DEFAULT)
+                .expression_attribute_values(":default", default)
+                .build()
+                .map_err(Error::fault)?;
+            TransactWriteItem::builder().condition_check(check).build()
+        };
+        let items = vec![TransactWriteItem::builder().delete(delete).build(), put_new(table, line)?, same_default];
+        let outcome = self.transact(items, &marker, |_: serde::de::IgnoredAny| true).await?;
+        if outcome == Outcome::Landed {
+            self.tell(told);
+        }
+        Ok(outcome)
+    }
+
+    /// Puts a repo's item about itself in the place of the one that was read, with a line that says what has changed. Its default
+    /// branch has to be there, if it `has_to_be_there`.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub async fn change_repo(
+        &self,
+        repo: &RepoId,
+        before: &MetaItem,
+        after: &MetaItem,
+        has_to_be_there: Option<&BranchName>,
+        change: &ChangeItem,
+    ) -> Result<Outcome, Error> {
+        let table = &self.location.table;
+        let mut update = Update::builder().table_name(table).set_key(Some(Key::meta(repo).item()));
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let fields = [
+            ("default_branch", text(&before.default_branch), text(&after.default_branch)),
+            ("visibility", text(before.visibility.as_str()), text(after.visibility.as_str())),
+            ("description", text(&before.description), text(&after.description)),
+            ("name", text(&before.name), text(&after.name)),
+            ("domain", text(&before.domain), text(&after.domain)),
+        ];
+        // What others have changed meanwhile is not put back.
+        let mut conditions = vec!["attribute_not_exists(deleted_at)".to_owned()];
+        let mut sets = Vec::new();
+        for (name, was, is) in fields {
+            conditions.push(format!("#{name} = :was_{name}"));
+            update = update
+                .expression_attribute_names(format!("#{name}"), name)
+                .expression_attribute_values(format!(":was_{name}"), was.clone());
+            if is != was {
+                sets.push(format!("#{name} = :{name}"));
+                update = update.expression_attribute_values(format!(":{name}"), is);
+            }
+        }
+        if after.default_is_chosen && !before.default_is_chosen {
+            sets.push("default_is_chosen = :true".to_owned());
+            update = update.expression_attribute_values(":true", AttributeValue::Bool(true));
+        }
+        if sets.is_empty() {
+            return Ok(Outcome::Landed);
+        }
+        let update = update
+            .condition_expression(conditions.join(" AND "))
+            .update_expression(format!("SET {}", sets.join(", ")))
+            .build()
+            .map_err(Error::fault)?;
+        let marker = Key::change(repo, self.ambient.ulid());
+        let mut items =
+            vec![TransactWriteItem::builder().update(update).build(), put_new(table, encode(&marker, change)?)?];
+        if let Some(branch) = has_to_be_there {
+            let check = ConditionCheck::builder()
+                .table_name(table)
+                .set_key(Some(Key::branch(repo, branch).item()))
+                .condition_expression("attribute_exists(#pk)")
+                .expression_attribute_names("#pk", PK)
+                .build()
+                .map_err(Error::fault)?;
+            items.push(TransactWriteItem::builder().condition_check(check).build());
+        }
+        self.transact(items, &marker, |_: serde::de::IgnoredAny| true).await
+    }
+
+    /// Writes items in one transaction. `marker` is one of them, and `is_ours` tells whether what is there is what this
+    /// transaction would have put there.
+    pub(crate) async fn transact<T: DeserializeOwned>(
+        &self,
+        items: Vec<TransactWriteItem>,
+        marker: &Key,
+        is_ours: impl Fn(T) -> bool,
+    ) -> Result<Outcome, Error> {
+        let attempts = self.transact_until_answered(items, marker, &is_ours);
+        match tokio::time::timeout(TRANSACT_TIMEOUT, attempts).await {
+            Ok(outcome) => outcome,
+            Err(_) if self.get_item(marker).await?.is_some_and(is_ours) => Ok(Outcome::Landed),
+            Err(elapsed) => Err(Error::Unavailable(elapsed.into())),
+        }
+    }
+
+    async fn transact_until_answered<T: DeserializeOwned>(
+        &self,
+        items: Vec<TransactWriteItem>,
+        marker: &Key,
+        is_ours: &impl Fn(T) -> bool,
+    ) -> Result<Outcome, Error> {
+        // With one token, an attempt that follows one that landed unheard is answered as that one was.
+        // <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
+        let token = self.ambient.ulid().to_string();
+        let mut pause = FIRST_PAUSE;
+        let mut attempts_left = TRANSACT_ATTEMPTS;
+        loop {
+            let sent = self
+                .dynamodb
+                .transact_write_items()
+                .set_transact_items(Some(items.clone()))
+                .client_request_token(&token)
+                .send()
+                .await;
+            let Err(error) = sent else {
+                return Ok(Outcome::Landed);
+            };
+            let answer = classify(&error);
+            if answer == Answer::Refused {
+                return Err(Error::fault(error));
+            }
+            // A condition may fail on our own write, made by an attempt whose answer was lost.
+            let may_have_landed = matches!(answer, Answer::ConditionFailed | Answer::Lost);
+            if may_have_landed && self.get_item(marker).await?.is_some_and(is_ours) {
+                return Ok(Outcome::Landed);
+            }
+            if answer == Answer::ConditionFailed {
+                return Ok(Outcome::Conflict);
+            }
+            attempts_left -= 1;
+            if attempts_left == 0 {
+                return Err(Error::Unavailable(error.into()));
+            }
+            tokio::time::sleep(self.ambient.jitter(pause)).await;
+            pause = (pause * 2).min(LAST_PAUSE);
+        }
+    }
+}
+
+/// Tells what an error of `TransactWriteItems` means, from its cancellation reasons where it has some.
+fn classify(error: &SdkError<TransactWriteItemsError, HttpResponse>) -> Answer {
+    const BUSY: [&str; 3] = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
+    if let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) = error.as_service_error() {
+        let mut codes = canceled.cancellation_reasons().iter().filter_map(|reason| reason.code());
+        return if codes.clone().any(|code| code == "ConditionalCheckFailed") {
+            Answer::ConditionFailed
+        } else if codes.any(|code| BUSY.contains(&code)) {
+            Answer::Busy
+        } else {
+            Answer::Refused
+        };
+    }
+    match error {
+        error if !passes(error) => Answer::Refused,
+        // A throttle says that nothing was done; a fault, or no answer that could be read, says nothing at all.
+        SdkError::ServiceError(answer) if answer.raw().status().as_u16() < 500 => Answer::Busy,
+        _ => Answer::Lost,
+    }
+}
+
+/// A write of an item that is not there yet.
+pub(crate) fn put_new(table: &str, item: Item) -> Result<TransactWriteItem, Error> {
+    let put = Put::builder()
+        .table_name(table)
+        .set_item(Some(item))
+        .condition_expression("attribute_not_exists(#pk)")
+        .expression_attribute_names("#pk", PK)
+        .build()
+        .map_err(Error::fault)?;
+    Ok(TransactWriteItem::builder().put(put).build())
+}
+
+/// A write of a branch whose head is still the one it was judged against.
+fn put_instead(table: &str, item: Item, before: &CommitId) -> Result<TransactWriteItem, Error> {
+    let put = Put::builder()
+        .table_name(table)
+        .set_item(Some(item))
+        .condition_expression("#head = :before")
+        .expression_attribute_names("#head", "head")
+        .expression_attribute_values(":before", AttributeValue::S(before.to_string()))
+        .build()
+        .map_err(Error::fault)?;
+    Ok(TransactWriteItem::builder().put(put).build())
+}
+
+/// What a repo's item about itself says from its first push on.
+fn note_first_push(
+    table: &str,
+    repo: &RepoId,
+    branch: &BranchMove<'_>,
+    now: String,
+) -> Result<TransactWriteItem, Error> {
+    let mut update = Update::builder()
+        .table_name(table)
+        .set_key(Some(Key::meta(repo).item()))
+        .expression_attribute_names("#pk", PK)
+        .expression_attribute_values(":head", AttributeValue::S(branch.after.to_string()))
+        .expression_attribute_values(":now", AttributeValue::S(now));
+    let mut condition = "attribute_exists(#pk) AND attribute_not_exists(first_pushed_at)".to_owned();
+    let mut set = "SET first_pushed_at = :now, first_head = :head".to_owned();
+    if branch.becomes_default {
+        condition.push_str(" AND attribute_not_exists(default_is_chosen)");
+        set.push_str(", default_branch = :branch");
+        update = update.expression_attribute_values(":branch", AttributeValue::S(branch.name.to_string()));
+    }
+    if let Some(domain) = branch.domain {
+        // DynamoDB keeps the name for itself.
+        set.push_str(", #domain = :domain");
+        update = update
+            .expression_attribute_names("#domain", "domain")
+            .expression_attribute_values(":domain", AttributeValue::S(domain.as_str().to_owned()));
+    }
+    let update = update.condition_expression(condition).update_expression(set).build().map_err(Error::fault)?;
+    Ok(TransactWriteItem::builder().update(update).build())
+}

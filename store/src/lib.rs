@@ -1,0 +1,256 @@
+//! How a repo is kept: a handful of small items in one DynamoDB table, its packs in one S3 bucket.
+//!
+//! The failure story, in five lines. Packs are written once under a name that nobody else draws, so writing one again
+//! is harmless. A push becomes visible in one transaction ([`change`]), conditional on the head that it was judged
+//! against; whatever happens before it is invisible. When the answer to that transaction is lost, its marker is read
+//! back before anything is called a conflict. Throttles and transaction conflicts are retried with jitter and then
+//! become [`Error::Unavailable`], never a verdict on the push. What a pack says is believed only under its checksum.
+//!
+//! - [`items`] is what the table holds, [`repo`] reads the items of one repo, [`account`] users and new repos.
+//! - [`change`] is the one commit point; [`places`] keep branches apart that no clone could keep side by side.
+//! - [`tags`] and [`releases`] are names for commits, an item each.
+//! - [`hooks`] are the URLs that want to hear of what happens in a repo.
+//! - [`packs`] puts and gets packs; [`view`] finds records in their tables, a page at a time; [`history`] walks from commit
+//!   to commit; `beside` spares most lookups of who pushes; [`reader`] streams records, in [`turn`]s; `bucket` is what all of these read from. [`survey`] is for upkeep.
+//! - `events` is what happened, read back from the items.
+//! - [`health`] looks whether the bucket is there.
+//! - [`compact`] merges packs, so that they stay few; [`garbage`] takes out of them what nobody reaches.
+//! - [`purge`] keeps an object from everybody at once, and takes its bytes out of all that there is.
+//! - [`inspect`] is what only upkeep asks of the stores.
+//! - [`backup`] reads and writes everything as it lies there, whatever it means.
+//! - [`uploads`] are what clients PUT straight into S3; objects among them become [`large`] ones once they are verified.
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+pub mod account;
+pub(crate) mod ahead;
+pub mod ambient;
+pub mod aws;
+pub mod backup;
+mod beside;
+mod bucket;
+pub mod change;
+pub mod compact;
+mod compute;
+pub mod events;
+pub mod garbage;
+pub mod health;
+pub mod history;
+pub mod hooks;
+pub mod index;
+pub mod inspect;
+pub mod items;
+pub mod large;
+pub mod packs;
+pub mod places;
+pub mod purge;
+pub mod reader;
+pub mod releases;
+pub mod repo;
+pub mod span;
+pub mod stats;
+pub mod survey;
+pub mod tags;
+pub mod turn;
+pub mod turns;
+pub mod uploads;
+pub mod view;
+pub mod webhooks;
+
+pub use compute::compute;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use quick_cache::sync::Cache;
+use tokio::sync::{Semaphore, broadcast};
+
+use crate::ambient::Ambient;
+use crate::events::Occurrence;
+use crate::span::calls::{CallWatch, Service};
+use crate::turns::Turns;
+use bucket::Bucket;
+use common::id::RepoId;
+use common::{pack, wire};
+use items::ProfileItem;
+use purge::Purged;
+use turn::Readers;
+
+/// Attempts at one call, the SDK's own: throttles and passing faults are retried with exponential backoff and jitter.
+const CALL_ATTEMPTS: u32 = 4;
+/// The first pause between two attempts at anything is random below this; each further one below twice as much.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// How long one attempt at a call to DynamoDB may take before the SDK makes another, and the call with all its attempts.
+const DYNAMODB_TIMEOUTS: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(10));
+/// The same for S3, where an attempt sends a whole pack. Clients give up after 60 seconds.
+const S3_TIMEOUTS: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(30));
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How many names of repos a process remembers.
+const REMEMBERED_NAMES: usize = 10_000;
+/// How many users' profiles a process remembers.
+const REMEMBERED_PROFILES: usize = 10_000;
+/// Of how many repos a process remembers what was purged.
+const REMEMBERED_PURGES: usize = 1_000;
+/// How many landed packs wait for a receiver that is slow to hear of them.
+const REMEMBERED_LANDINGS: usize = 1_024;
+/// How much of what happened waits for a receiver that is slow to hear of it.
+const REMEMBERED_OCCURRENCES: usize = 4_096;
+
+/// Where everything is kept.
+#[derive(Debug, Clone)]
+pub struct Location {
+    /// The DynamoDB table.
+    pub table: String,
+    /// The S3 bucket.
+    pub bucket: String,
+}
+
+/// The hub's storage, through the AWS clients.
+pub struct Store {
+    dynamodb: aws_sdk_dynamodb::Client,
+    s3: aws_sdk_s3::Client,
+    location: Location,
+    ambient: Ambient,
+    /// `<owner>/<slug>` to repo id. Only ever a hint: the repo's own item is compared with what was asked for.
+    names: Cache<String, RepoId>,
+    /// By user id; what a profile says never changes.
+    profiles: Cache<String, ProfileItem>,
+    /// What a repo has purged, by how much that is: it only becomes more.
+    purged: Cache<(RepoId, u64), Arc<Purged>>,
+    bucket: Arc<Bucket>,
+    readers: Readers,
+    bodies: Arc<Semaphore>,
+    /// By the ids of users.
+    body_turns: Arc<Turns<String>>,
+    landed: broadcast::Sender<RepoId>,
+    happened: broadcast::Sender<Occurrence>,
+}
+
+impl Store {
+    /// A store at `location`. The two services are reached as their configurations say, which are one and the same on
+    /// AWS.
+    pub fn new(dynamodb: &SdkConfig, s3: &SdkConfig, location: Location, ambient: Ambient) -> Self {
+        let retry = RetryConfig::standard().with_max_attempts(CALL_ATTEMPTS).with_initial_backoff(FIRST_PAUSE);
+        let timeouts = |(attempt, call)| {
+            let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT);
+            timeouts.operation_attempt_timeout(attempt).operation_timeout(call).build()
+        };
+        // An endpoint that is named is an emulator on one host, which has no name for each bucket.
+        let is_emulated = s3.endpoint_url().is_some()
+            || ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"].iter().any(|name| std::env::var_os(name).is_some());
+        let dynamodb = aws_sdk_dynamodb::config::Builder::from(dynamodb)
+            .retry_config(retry.clone())
+            .timeout_config(timeouts(DYNAMODB_TIMEOUTS))
+            .interceptor(CallWatch::new(Service::Dynamodb, ambient.clone()))
+            .build();
+        let s3 = aws_sdk_s3::config::Builder::from(s3)
+            .retry_config(retry)
+            .timeout_config(timeouts(S3_TIMEOUTS))
+            .interceptor(CallWatch::new(Service::S3, ambient.clone()))
+            .force_path_style(is_emulated)
+            .build();
+        let s3 = aws_sdk_s3::Client::from_conf(s3);
+        Self {
+            dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb),
+            bucket: Arc::new(Bucket::new(s3.clone(), location.bucket.clone())),
+            s3,
+            location,
+            ambient,
+            names: Cache::new(REMEMBERED_NAMES),
+            profiles: Cache::new(REMEMBERED_PROFILES),
+            purged: Cache::new(REMEMBERED_PURGES),
+            readers: Readers::new(),
+            bodies: Arc::new(Semaphore::new(uploads::BODIES_MEBIBYTES as usize)),
+            body_turns: Turns::new(uploads::BODIES, uploads::BODIES_OF_USER),
+            landed: broadcast::Sender::new(REMEMBERED_LANDINGS),
+            happened: broadcast::Sender::new(REMEMBERED_OCCURRENCES),
+        }
+    }
+
+    /// The repos that packs land in, from now on and through this process, as the table's stream tells them in a
+    /// deployment. Whoever falls far behind misses the oldest.
+    pub fn landed(&self) -> broadcast::Receiver<RepoId> {
+        self.landed.subscribe()
+    }
+
+    /// The time and the randomness that the store uses.
+    pub const fn ambient(&self) -> &Ambient {
+        &self.ambient
+    }
+}
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Throttled, timed out, or in conflict for longer than a request can wait.
+    #[error("the storage does not answer in time")]
+    Unavailable(#[source] wire::error::Cause),
+    /// What is stored contradicts itself; nothing of it was handed on.
+    #[error("stored data is damaged: {0}")]
+    Damaged(String),
+    /// A pack is damaged.
+    #[error(transparent)]
+    Pack(#[from] pack::Error),
+    /// Anything else: a missing right, a table that is not there, a bug.
+    #[error("the storage refused a call")]
+    Fault(#[source] wire::error::Cause),
+}
+
+impl Error {
+    /// Tells a fault that passes from one that stays, by what the SDK says of a call that failed for good.
+    fn from_sdk<E>(error: SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        if passes(&error) { Self::Unavailable(error.into()) } else { Self::Fault(error.into()) }
+    }
+
+    /// Whether something that is stored is not as it should be.
+    pub const fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged(_) | Self::Pack(_))
+    }
+
+    /// A fault that stays, with its cause.
+    pub fn fault(cause: impl Into<wire::error::Cause>) -> Self {
+        Self::Fault(cause.into())
+    }
+}
+
+/// Whether the same call may well succeed in a moment: it was not answered, or throttled, or met a fault of the service.
+fn passes<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    const PASSING: [&str; 9] = [
+        // S3 may say these behind the status 200 of a copy.
+        "InternalError",
+        "ServiceUnavailable",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestTimeout",
+        "SlowDown",
+        "ThrottlingException",
+        "TransactionConflictException",
+        "TransactionInProgressException",
+    ];
+    match error {
+        SdkError::ConstructionFailure(_) => false,
+        SdkError::ServiceError(answer) => {
+            let status = answer.raw().status().as_u16();
+            status >= 500 || status == 429 || answer.err().code().is_some_and(|code| PASSING.contains(&code))
+        }
+        _ => true,
+    }
+}
+
+impl From<Error> for wire::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Unavailable(_) => Self::Unavailable(error.into()),
+            Error::Damaged(_) | Error::Pack(_) | Error::Fault(_) => Self::internal(error),
+        }
+    }
+}

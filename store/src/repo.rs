@@ -1,0 +1,426 @@
+//! Reading the items of one repo.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
+use std::pin::pin;
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use futures_util::future::{Either, select};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::items::{
+    Item, Key, MemberItem, MetaItem, NameItem, PACK_PREFIX, PK, PackItem, REF_PREFIX, RefItem, Role, SK, UploadsItem,
+    Visibility, decode, encode, repo_pk,
+};
+use super::purge::Purged;
+use super::view::{Listed, View};
+use super::{Error, Store};
+use common::id::{CommitId, RepoId, Slug};
+use common::pack::{PackId, PackSummary};
+use common::wire::limits::{MAX_BRANCHES, MAX_PACKS};
+
+/// The limits are kept by pushes, and racing pushes may go past them a little. A list that is twice as long is not read.
+const SLACK: usize = 2;
+
+/// A repo as a request finds it.
+#[derive(Debug, Clone)]
+pub struct Repo {
+    /// Its id.
+    pub id: RepoId,
+    /// Its item about itself.
+    pub meta: MetaItem,
+    /// The head of each branch; empty unless asked for.
+    pub heads: BTreeMap<String, CommitId>,
+    /// Its packs and indexes; empty unless asked for.
+    pub packs: Vec<(PackId, PackSummary)>,
+    /// Its packs that are condemned, if only those were asked for that are not.
+    pub condemned: Vec<PackId>,
+    /// Whether objects may have been uploaded that nobody has looked at; false unless asked for.
+    pub has_uploads: bool,
+    /// The objects that were purged; none unless packs were asked for.
+    pub purged: Arc<Purged>,
+    role: Option<Role>,
+}
+
+/// Which lists of a repo a request needs.
+#[derive(Debug, Clone, Copy)]
+pub struct Need {
+    /// The branches.
+    pub heads: bool,
+    /// Which packs.
+    pub packs: Packs,
+    /// Whether objects may have been uploaded.
+    pub uploads: bool,
+}
+
+/// Which packs of a repo a request needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packs {
+    /// None.
+    None,
+    /// Those that a push may rely on: what is condemned may be gone when it lands.
+    Reliable,
+    /// All that can be read.
+    Readable,
+}
+
+impl Need {
+    /// Nothing but the repo itself.
+    pub const NOTHING: Self = Self { heads: false, packs: Packs::None, uploads: false };
+    /// The branches.
+    pub const HEADS: Self = Self { heads: true, ..Self::NOTHING };
+    /// The packs, and so all that can be read.
+    pub const PACKS: Self = Self { packs: Packs::Readable, ..Self::NOTHING };
+    /// The packs that what is written next may rely on.
+    pub const RELIABLE_PACKS: Self = Self { packs: Packs::Reliable, ..Self::NOTHING };
+    /// The branches and all that they reach.
+    pub const HISTORY: Self = Self { heads: true, ..Self::PACKS };
+    /// The branches, and what the next commits of those may rely on.
+    pub const RELIABLE_HISTORY: Self = Self { heads: true, ..Self::RELIABLE_PACKS };
+}
+
+/// Why a name leads to no repo. Both get the same answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotFound {
+    /// No repo has the name.
+    Absent,
+    /// The repo is not for this user.
+    Hidden,
+}
+
+/// What says who may do what with a repo.
+struct Access {
+    meta: MetaItem,
+    role: Option<Role>,
+}
+
+/// The lists of a repo, as far as they were asked for.
+struct Lists {
+    heads: BTreeMap<String, CommitId>,
+    packs: Vec<(PackId, PackSummary)>,
+    condemned: Vec<PackId>,
+    has_uploads: bool,
+}
+
+impl Access {
+    fn may_read(&self, user_id: Option<&str>) -> bool {
+        self.meta.visibility == Visibility::Public
+            || user_id.is_some_and(|user_id| self.meta.owner_user_id == user_id)
+            || self.role.is_some()
+    }
+}
+
+impl Repo {
+    fn of(id: &RepoId, Access { meta, role }: Access, lists: Lists, purged: Arc<Purged>) -> Self {
+        let Lists { heads, packs, condemned, has_uploads } = lists;
+        Self { id: id.clone(), meta, heads, packs, condemned, has_uploads, purged, role }
+    }
+
+    /// Whether the repo is this user's.
+    pub fn is_owned_by(&self, user_id: &str) -> bool {
+        self.meta.owner_user_id == user_id
+    }
+
+    /// Whether this user may push to the repo.
+    pub fn is_writable_by(&self, user_id: &str) -> bool {
+        self.is_owned_by(user_id) || self.role == Some(Role::Write)
+    }
+}
+
+impl Store {
+    /// The repo of a name, with the lists asked for: none when no repo has the name.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn find_repo(&self, owner: &Slug, slug: &Slug, need: Need) -> Result<Option<Repo>, Error> {
+        match self.get_item(&Key::name(owner, slug)).await? {
+            Some(NameItem { repo_id }) => self.repo(&repo_id, None, need).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The repo of a name, with the lists asked for, if this user may read it.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn find_readable_repo(
+        &self,
+        owner: &Slug,
+        slug: &Slug,
+        user_id: Option<&str>,
+        need: Need,
+    ) -> Result<Result<Repo, NotFound>, Error> {
+        let name = format!("{owner}/{slug}");
+        let remembered = self.names.get(&name);
+        if let Some(remembered) = &remembered {
+            let repo = self.readable_repo(remembered, user_id, need).await?;
+            if let Some(repo) = repo.filter(|repo| repo.meta.owner == *owner && repo.meta.slug == *slug) {
+                return Ok(Ok(repo));
+            }
+        }
+        let named = self.get_item(&Key::name(owner, slug)).await?.map(|NameItem { repo_id }| repo_id);
+        if remembered.is_some() && named == remembered {
+            return Ok(Err(NotFound::Hidden));
+        }
+        self.names.remove(&name);
+        let Some(id) = named else {
+            return Ok(Err(NotFound::Absent));
+        };
+        let Some(repo) = self.readable_repo(&id, user_id, need).await? else {
+            return Ok(Err(NotFound::Hidden));
+        };
+        self.names.insert(name, id);
+        Ok(Ok(repo))
+    }
+
+    /// Makes the reads of a repo that is not for a user, where there is none: the time is not to tell the one from the
+    /// other.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn look_for_none(&self, user_id: Option<&str>, need: Need) -> Result<(), Error> {
+        self.readable_repo(&RepoId::from(PackId::nil()), user_id, need).await.map(drop)
+    }
+
+    /// What requests see through the packs that were listed with a repo.
+    pub fn view(&self, repo: &Repo) -> View {
+        self.view_of(&repo.id, &repo.packs, &repo.purged)
+    }
+
+    /// What requests see through these packs of what was not purged.
+    pub fn view_of(&self, repo: &RepoId, packs: &[(PackId, PackSummary)], purged: &Arc<Purged>) -> View {
+        let tables = packs.iter().map(|(pack, summary)| Listed::of(*pack, summary)).collect();
+        View::new(Arc::clone(&self.bucket), repo.clone(), tables, Arc::clone(purged))
+    }
+
+    /// The packs of a repo, listed after its branches were. The lists of a repo are read at the same time, so a push
+    /// that landed in between may show in the branches and not in the packs. Packs that are listed later have every commit
+    /// that the branches point at. Some are left out.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn view_listed_again(
+        &self,
+        repo: &RepoId,
+        without: &[PackId],
+        purged: &Arc<Purged>,
+    ) -> Result<View, Error> {
+        let mut packs = self.tables(repo).await?;
+        packs.retain(|(pack, _)| !without.contains(pack));
+        Ok(self.view_of(repo, &packs, purged))
+    }
+
+    /// The packs that are needed, and those that are condemned if they are not.
+    async fn needed_packs(
+        &self,
+        repo: &RepoId,
+        need: Packs,
+    ) -> Result<(Vec<(PackId, PackSummary)>, Vec<PackId>), Error> {
+        let packs = match need {
+            Packs::None => return Ok(Default::default()),
+            Packs::Reliable | Packs::Readable => self.tables(repo).await?,
+        };
+        let is_needed = |(_, summary): &(_, PackSummary)| need == Packs::Readable || summary.condemned_at.is_none();
+        let (needed, condemned): (Vec<_>, Vec<_>) = packs.into_iter().partition(is_needed);
+        Ok((needed, condemned.into_iter().map(|(pack, _)| pack).collect()))
+    }
+
+    /// The repo of an id, with the lists asked for, as one user sees it, who may read it or not.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn repo(&self, repo: &RepoId, user_id: Option<&str>, need: Need) -> Result<Option<Repo>, Error> {
+        let (access, lists) = tokio::try_join!(self.access(repo, user_id), self.lists(repo, need))?;
+        let Some(access) = access else {
+            return Ok(None);
+        };
+        let purged = self.purged_needed(repo, &access.meta, need).await?;
+        Ok(Some(Repo::of(repo, access, lists, purged)))
+    }
+
+    /// The same, if this user may read it. A user who may not waits for no list, so the time says nothing of how long
+    /// those are.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn readable_repo(&self, repo: &RepoId, user_id: Option<&str>, need: Need) -> Result<Option<Repo>, Error> {
+        let (access, lists) = (pin!(self.access(repo, user_id)), pin!(self.lists(repo, need)));
+        let (access, lists) = match select(access, lists).await {
+            Either::Left((access, lists)) => (access?, Either::Left(lists)),
+            Either::Right((lists, access)) => (access.await?, Either::Right(lists)),
+        };
+        let Some(access) = access.filter(|access| access.may_read(user_id)) else {
+            return Ok(None);
+        };
+        let lists = async {
+            match lists {
+                Either::Left(lists) => lists.await,
+                Either::Right(lists) => lists,
+            }
+        };
+        let (lists, purged) = tokio::try_join!(lists, self.purged_needed(repo, &access.meta, need))?;
+        Ok(Some(Repo::of(repo, access, lists, purged)))
+    }
+
+    /// What was purged, for who sees what packs hold.
+    async fn purged_needed(&self, repo: &RepoId, meta: &MetaItem, need: Need) -> Result<Arc<Purged>, Error> {
+        if need.packs == Packs::None { Ok(Arc::default()) } else { self.purged(repo, meta).await }
+    }
+
+    async fn access(&self, repo: &RepoId, user_id: Option<&str>) -> Result<Option<Access>, Error> {
+        let (meta_key, member_key) = (Key::meta(repo), Key::member(repo, user_id.unwrap_or_default()));
+        let member = async {
+            match user_id {
+                Some(_) => self.get_item::<MemberItem>(&member_key).await,
+                None => Ok(None),
+            }
+        };
+        let (meta, member) = tokio::try_join!(self.get_item::<MetaItem>(&meta_key), member)?;
+        let meta = meta.filter(|meta| meta.deleted_at.is_none());
+        Ok(meta.map(|meta| Access { meta, role: member.map(|member| member.role) }))
+    }
+
+    async fn lists(&self, repo: &RepoId, need: Need) -> Result<Lists, Error> {
+        let refs = async {
+            if need.heads { self.query::<RefItem>(repo, REF_PREFIX, MAX_BRANCHES).await } else { Ok(Vec::new()) }
+        };
+        let uploads_key = Key::uploads(repo);
+        let uploads = async { if need.uploads { self.get_item::<UploadsItem>(&uploads_key).await } else { Ok(None) } };
+        let (refs, (packs, condemned), uploads) = tokio::try_join!(refs, self.needed_packs(repo, need.packs), uploads)?;
+        Ok(Lists {
+            heads: refs.into_iter().map(|(name, item)| (name, item.head)).collect(),
+            packs,
+            condemned,
+            has_uploads: uploads.is_some_and(|item| item.expires_at > self.ambient.now_ms() / 1_000),
+        })
+    }
+
+    /// The packs and indexes that the items of a repo list.
+    pub async fn tables(&self, repo: &RepoId) -> Result<Vec<(PackId, PackSummary)>, Error> {
+        let listed = self.query::<PackItem>(repo, PACK_PREFIX, MAX_PACKS).await?;
+        let pack = |(name, item): (String, PackItem)| {
+            let id = PackId::from_string(&name);
+            let id = id.map_err(|_| Error::Damaged(format!("repo {repo}: pack {name:?} has no ULID")))?;
+            Ok((id, item.summary()))
+        };
+        listed.into_iter().map(pack).collect()
+    }
+
+    /// Reads one item, strongly consistent.
+    pub async fn get_item<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, Error> {
+        let got = self
+            .dynamodb
+            .get_item()
+            .table_name(&self.location.table)
+            .set_key(Some(key.item()))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(Error::from_sdk)?;
+        got.item.map(decode).transpose()
+    }
+
+    /// Writes one item, whatever was there before.
+    pub(super) async fn put_item(&self, key: &Key, record: &impl Serialize) -> Result<(), Error> {
+        let put = self.dynamodb.put_item().table_name(&self.location.table).set_item(Some(encode(key, record)?));
+        put.send().await.map(drop).map_err(Error::from_sdk)
+    }
+
+    /// Reads all items of a repo whose sort key has a prefix, strongly consistent, with the rest of the sort key.
+    pub(super) async fn query<T: DeserializeOwned>(
+        &self,
+        repo: &RepoId,
+        prefix: &str,
+        limit: usize,
+    ) -> Result<Vec<(String, T)>, Error> {
+        self.query_for(repo, prefix, limit, None).await
+    }
+
+    /// The same, with only some attributes of each item.
+    pub(super) async fn query_for<T: DeserializeOwned>(
+        &self,
+        repo: &RepoId,
+        prefix: &str,
+        limit: usize,
+        attributes: Option<&[&str]>,
+    ) -> Result<Vec<(String, T)>, Error> {
+        self.query_from(repo, prefix, "", limit, attributes).await
+    }
+
+    /// The same, from the item on the rest of whose sort key is `first`, if that is anything.
+    pub(super) async fn query_from<T: DeserializeOwned>(
+        &self,
+        repo: &RepoId,
+        prefix: &str,
+        first: &str,
+        limit: usize,
+        attributes: Option<&[&str]>,
+    ) -> Result<Vec<(String, T)>, Error> {
+        let mut found = Vec::new();
+        self.query_while(repo, prefix, first, attributes, |name, item| {
+            found.push((name, item));
+            if found.len() > limit * SLACK {
+                return Err(Error::Damaged(format!("repo {repo} has far more than {limit} items {prefix}")));
+            }
+            Ok(ControlFlow::Continue(()))
+        })
+        .await?;
+        Ok(found)
+    }
+
+    /// Hands out such items one by one, in the order of their names, for as long as more are wanted.
+    pub(super) async fn query_while<T: DeserializeOwned, E: From<Error>>(
+        &self,
+        repo: &RepoId,
+        prefix: &str,
+        first: &str,
+        attributes: Option<&[&str]>,
+        mut each: impl FnMut(String, T) -> Result<ControlFlow<()>, E>,
+    ) -> Result<(), E> {
+        // Names that DynamoDB keeps for itself may be attributes' too.
+        let placeholders = attributes.map(|names| {
+            let placeholder = |name: &&str| (format!("#{name}"), (*name).to_owned());
+            names.iter().chain([&PK, &SK]).map(placeholder).collect::<HashMap<_, _>>()
+        });
+        let projection = placeholders.as_ref().map(|names| names.keys().cloned().collect::<Vec<_>>().join(", "));
+        let query = self.dynamodb.query().table_name(&self.location.table).consistent_read(true);
+        let query = if first.is_empty() {
+            query.key_condition_expression("#pk = :pk AND begins_with(#sk, :prefix)")
+        } else {
+            let query = query.key_condition_expression("#pk = :pk AND #sk BETWEEN :prefix AND :last");
+            query.expression_attribute_values(":last", AttributeValue::S(behind_all_of(prefix)))
+        };
+        let mut pages = query
+            .set_projection_expression(projection)
+            .set_expression_attribute_names(placeholders)
+            .expression_attribute_names("#pk", PK)
+            .expression_attribute_names("#sk", SK)
+            .expression_attribute_values(":pk", AttributeValue::S(repo_pk(repo)))
+            .expression_attribute_values(":prefix", AttributeValue::S(format!("{prefix}{first}")))
+            .into_paginator()
+            .items()
+            .send();
+        while let Some(item) = pages.next().await {
+            let item: Item = item.map_err(Error::from_sdk)?;
+            let name = match item.get(SK) {
+                Some(AttributeValue::S(sort_key)) => sort_key.strip_prefix(prefix).unwrap_or_default().to_owned(),
+                _ => String::new(),
+            };
+            if each(name, decode(item)?)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The least text that is behind all that begin with this prefix.
+fn behind_all_of(prefix: &str) -> String {
+    let mut behind = prefix.to_owned();
+    let last = behind.pop().unwrap_or_default();
+    // Prefixes end with a `#`.
+    behind.push(char::from_u32(u32::from(last) + 1).unwrap_or(char::MAX));
+    behind
+}

@@ -1,0 +1,532 @@
+//! What clients PUT straight into S3, through URLs that are presigned for them.
+//!
+//! Everything that comes so lies under `uploads/`, from where nothing is served, and a lifecycle rule ends it after a
+//! day. Nobody tells the hub that a PUT has ended: whoever misses an object looks for it there. An object counts once
+//! its SHA-256 is proved, and then as a [`large`] object:
+//!
+//! 1. S3 copies what was uploaded, this version and no other, to a name that is drawn for it and that no URL was ever
+//!    given out for; on the way it computes the SHA-256. Whatever is uploaded later cannot change the copy.
+//! 2. If the hash is not the object's id, the copy and the upload are deleted, and the object is as missing as before.
+//! 3. Else the copy is registered by a pack that lists it, pushed ahead like any object of `/push/objects`.
+//!
+//! A request's body may come the same way: see [`BodyUpload`].
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_s3::config::{RequestChecksumCalculation, timeout::TimeoutConfig};
+use aws_sdk_s3::error::ProvideErrorMetadata;
+use aws_sdk_s3::operation::head_object::HeadObjectError;
+use aws_sdk_s3::presigning::PresigningConfig;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, ChecksumType, MetadataDirective};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::change::{Change, Outcome, put_new};
+use super::items::{BodyUploadItem, Key, UploadsItem, encode};
+use super::view::LargeObject;
+use super::{Error, FIRST_PAUSE, Store, large};
+use crate::compute;
+use crate::span;
+use crate::turns::Turn;
+use common::id::{ObjectKey, RepoId, Slug};
+use common::pack::{NewPack, PackId, write};
+use common::wire::limits::MAX_PACKS;
+
+/// How long what was uploaded is kept for somebody to ask for it: as long as the lifecycle rule leaves it there.
+pub const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long an uploaded body may be referred to.
+pub const BODY_KEPT: Duration = Duration::from_secs(60 * 60);
+/// What the keys of everything uploaded begin with.
+pub const PREFIX: &str = "uploads/";
+
+/// Uploads of one repo that are looked through: the excess is not found, and so is as missing as it was before.
+const MAX_LISTED: usize = 100_000;
+/// Uploads that are verified before what was proved is registered, so that a request which is cut off loses little.
+const BATCH: usize = 500;
+/// Uploads that are verified at the same time.
+const PARALLEL: usize = 32;
+/// Mebibytes of all bodies that are in memory at the same time; whoever comes then waits so long.
+pub(super) const BODIES_MEBIBYTES: u32 = 1024;
+/// Bodies that are in memory at the same time, and those of one user: two are at most half of the mebibytes.
+pub(super) const BODIES: usize = 256;
+pub(super) const BODIES_OF_USER: usize = 2;
+const BODY_TURN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long S3 may take to copy an object before it is asked again: so long, and a second for each so many bytes.
+const COPY_TIMEOUT: Duration = Duration::from_secs(8);
+const COPIED_A_SECOND: u64 = 32 << 20;
+/// The same for what is sent to it.
+const UPLOADED_A_SECOND: u64 = 1 << 20;
+/// How much longer all attempts may take together.
+const COPY_ATTEMPTS: u32 = 3;
+/// Attempts at a copy that S3 calls concurrent with another.
+const CONFLICT_ATTEMPTS: u32 = 4;
+/// Bytes that are read at once where S3 does not tell the hash of a copy.
+const READ_BYTES: u64 = 8 << 20;
+
+/// Something that was PUT.
+struct Uploaded {
+    object: ObjectKey,
+    size: u64,
+    etag: String,
+}
+
+/// The body of a request that is sent by reference. It belongs to one user and one repo, and is used once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BodyUpload {
+    /// Who may use it.
+    pub user_id: String,
+    /// The handle of the owner of the repo that it was made for.
+    pub owner: Slug,
+    /// The name of that repo.
+    pub slug: Slug,
+}
+
+fn upload_key(repo: &RepoId, object: &ObjectKey) -> String {
+    format!("{}{}", prefix(repo), object.as_ref())
+}
+
+/// What the keys of objects begin with that were uploaded for a repo.
+pub(super) fn prefix(repo: &RepoId) -> String {
+    format!("{PREFIX}{repo}/")
+}
+
+fn body_key(id: &str) -> String {
+    format!("{PREFIX}bodies/{id}")
+}
+
+/// Makes URLs that are good for a while without a token.
+pub struct Presigner<'a> {
+    s3: aws_sdk_s3::Client,
+    store: &'a Store,
+    config: PresigningConfig,
+}
+
+impl Store {
+    /// Makes URLs that are good for `ttl`. They lead to `endpoint`, where clients do not reach S3 under its own name.
+    ///
+    /// # Errors
+    /// Never, for a time of less than a week.
+    pub fn presigner(&self, ttl: Duration, endpoint: Option<&str>) -> Result<Presigner<'_>, Error> {
+        let mut config = self.s3.config().to_builder();
+        if let Some(endpoint) = endpoint {
+            config = config.endpoint_url(endpoint);
+        }
+        // Clients send no header of their own, so nothing but `host` may be signed.
+        let config = config.request_checksum_calculation(RequestChecksumCalculation::WhenRequired).build();
+        Ok(Presigner {
+            s3: aws_sdk_s3::Client::from_conf(config),
+            store: self,
+            config: PresigningConfig::expires_in(ttl).map_err(Error::fault)?,
+        })
+    }
+
+    /// Notes that objects may be uploaded to a repo from now on, so that they are looked for.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn expect_uploads(&self, repo: &RepoId) -> Result<(), Error> {
+        let until = self.ambient.now_ms() / 1_000 + KEPT.as_secs();
+        self.put_item(&Key::uploads(repo), &UploadsItem { expires_at: until }).await
+    }
+
+    /// Looks whether any of these objects were uploaded, verifies those, and makes them the repo's, as yet unseen by
+    /// anybody. The repo's index is to be read again then: another request may have been faster. A repo that has
+    /// `packs` packs already takes no more than it has room for.
+    ///
+    /// It goes on when nobody waits for it any more: whoever asks again then finds what was proved meanwhile.
+    ///
+    /// # Errors
+    /// When the stores do not answer. What could be proved all the same is the repo's.
+    pub async fn take_uploads(
+        self: &Arc<Self>,
+        repo: &RepoId,
+        packs: usize,
+        wanted: HashSet<ObjectKey>,
+        by: &str,
+    ) -> Result<(), Error> {
+        let (store, repo, by) = (Arc::clone(self), repo.clone(), by.to_owned());
+        let taking = span::spawn(async move { store.take_all(&repo, packs, &wanted, &by).await });
+        taking.await.map_err(Error::fault)?
+    }
+
+    async fn take_all(
+        &self,
+        repo: &RepoId,
+        mut packs: usize,
+        wanted: &HashSet<ObjectKey>,
+        by: &str,
+    ) -> Result<(), Error> {
+        let mut uploaded = self.uploaded(repo).await?;
+        uploaded.retain(|upload| wanted.contains(&upload.object) && upload.object.as_ref().digest().is_some());
+        let mut failure = None;
+        while !uploaded.is_empty() && packs < MAX_PACKS {
+            let batch = uploaded.split_off(uploaded.len().saturating_sub(BATCH));
+            let pack = self.ambient.ulid();
+            let outcomes: Vec<_> = stream::iter(batch)
+                .map(|upload| self.prove(repo, pack, upload))
+                .buffer_unordered(PARALLEL)
+                .collect()
+                .await;
+            let mut proved: Vec<Uploaded> = Vec::new();
+            for outcome in outcomes {
+                match outcome {
+                    Ok(upload) => proved.extend(upload),
+                    Err(error) => failure = Some(error),
+                }
+            }
+            if proved.is_empty() {
+                continue;
+            }
+            packs += 1;
+            let large = proved.iter().map(|upload| (upload.object.clone(), upload.size)).collect();
+            let written = compute(|| write(NewPack { large, ..NewPack::default() }))?;
+            let stored = self.store_pack_as(pack, repo, written).await?;
+            let change = Change { repo, creates: None, pack: Some(&stored), branch: None, by };
+            // The pack's name is its own, so nothing can be in its way.
+            if self.commit(&change).await? == Outcome::Conflict {
+                return Err(Error::Damaged(format!("repo {repo}: the pack {pack} is there twice")));
+            }
+            // What is left over is of no use and does no harm until it expires.
+            stream::iter(&proved)
+                .for_each_concurrent(PARALLEL, |upload| async {
+                    self.delete_quietly(&upload_key(repo, &upload.object), Some(&upload.etag)).await;
+                })
+                .await;
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Puts a file where a client would have uploaded this object. It counts once it is taken.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or S3 does not take it.
+    pub async fn upload_file(&self, repo: &RepoId, object: &ObjectKey, path: &Path) -> Result<(), Error> {
+        let size = std::fs::metadata(path).map_err(Error::fault)?.len();
+        let patience = COPY_TIMEOUT + Duration::from_secs(size / UPLOADED_A_SECOND);
+        let timeouts = TimeoutConfig::builder()
+            .operation_attempt_timeout(patience)
+            .operation_timeout(patience * COPY_ATTEMPTS)
+            .build();
+        let body = ByteStream::from_path(path).await.map_err(Error::fault)?;
+        let put = self.s3.put_object().bucket(&self.location.bucket).key(upload_key(repo, object)).body(body);
+        let config = aws_sdk_s3::config::Builder::new().timeout_config(timeouts);
+        put.customize().config_override(config).send().await.map(drop).map_err(Error::from_sdk)
+    }
+
+    /// Copies a large object to where a client would have uploaded it. It counts once it is taken.
+    ///
+    /// # Errors
+    /// When S3 does not copy it.
+    pub async fn upload_again(&self, repo: &RepoId, object: &ObjectKey, from: PackId, size: u64) -> Result<(), Error> {
+        let patience = COPY_TIMEOUT + Duration::from_secs(size / COPIED_A_SECOND);
+        let timeouts = TimeoutConfig::builder()
+            .operation_attempt_timeout(patience)
+            .operation_timeout(patience * COPY_ATTEMPTS)
+            .build();
+        let bucket = &self.location.bucket;
+        let copy = self.s3.copy_object().copy_source(format!("{bucket}/{}", large::key(repo, from, object)));
+        let copy = copy.bucket(bucket).key(upload_key(repo, object));
+        let config = aws_sdk_s3::config::Builder::new().timeout_config(timeouts);
+        copy.customize().config_override(config).send().await.map(drop).map_err(Error::from_sdk)
+    }
+
+    /// What lies there for a repo.
+    async fn uploaded(&self, repo: &RepoId) -> Result<Vec<Uploaded>, Error> {
+        let prefix = prefix(repo);
+        let list = self.s3.list_objects_v2().bucket(&self.location.bucket).prefix(&prefix);
+        let mut pages = list.into_paginator().send();
+        let mut found = Vec::new();
+        while let Some(page) = pages.next().await {
+            for object in page.map_err(Error::from_sdk)?.contents.unwrap_or_default() {
+                let id = object.key.as_deref().and_then(|key| key.strip_prefix(&prefix)?.parse().ok());
+                let size = object.size.and_then(|size| u64::try_from(size).ok());
+                if let (Some(id), Some(size), Some(etag)) = (id, size, object.e_tag) {
+                    found.push(Uploaded { object: common::id::ObjectId::key(&id), size, etag });
+                }
+            }
+            if found.len() >= MAX_LISTED {
+                tracing::warn!(%repo, "more than {MAX_LISTED} uploads wait: the rest is not looked at");
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Copies what was uploaded to where nobody can change it, if it is the object that it is said to be.
+    async fn prove(&self, repo: &RepoId, pack: PackId, upload: Uploaded) -> Result<Option<Uploaded>, Error> {
+        let bucket = &self.location.bucket;
+        let (from, to) = (upload_key(repo, &upload.object), large::key(repo, pack, &upload.object));
+        let patience = COPY_TIMEOUT + Duration::from_secs(upload.size / COPIED_A_SECOND);
+        let timeouts = TimeoutConfig::builder()
+            .operation_attempt_timeout(patience)
+            .operation_timeout(patience * COPY_ATTEMPTS)
+            .build();
+        let copy = || {
+            let copy = self
+                .s3
+                .copy_object()
+                .copy_source(format!("{bucket}/{from}"))
+                .copy_source_if_match(&upload.etag)
+                .bucket(bucket)
+                .key(&to)
+                .if_none_match("*")
+                .checksum_algorithm(ChecksumAlgorithm::Sha256)
+                // Whatever the uploader called it, it is bytes.
+                .metadata_directive(MetadataDirective::Replace)
+                .content_type("application/octet-stream");
+            let config = aws_sdk_s3::config::Builder::new().timeout_config(timeouts.clone());
+            copy.customize().config_override(config).send()
+        };
+        let mut copied = copy().await;
+        let mut pause = FIRST_PAUSE;
+        for _ in 1..CONFLICT_ATTEMPTS {
+            if !copied.as_ref().is_err_and(|error| error.code() == Some("ConditionalRequestConflict")) {
+                break;
+            }
+            tokio::time::sleep(self.ambient.jitter(pause)).await;
+            pause *= 2;
+            copied = copy().await;
+        }
+        let told = match copied {
+            Ok(copied) => copied
+                .copy_object_result
+                .and_then(|result| of_the_whole(result.checksum_sha256, result.checksum_type.as_ref())),
+            Err(error) => match error.code() {
+                // Taken by another request since it was listed.
+                Some("NoSuchKey") => return Ok(None),
+                // Only an attempt of ours can be busy with the same name: the upload stays for the next request.
+                Some("ConditionalRequestConflict") => return Err(Error::Unavailable(error.into())),
+                // Overwritten since it was listed; or copied, by an attempt whose answer was lost.
+                Some("PreconditionFailed") => {
+                    let head = self.s3.head_object().bucket(bucket).key(&to).checksum_mode(ChecksumMode::Enabled);
+                    match head.send().await {
+                        Ok(head) => of_the_whole(head.checksum_sha256, head.checksum_type.as_ref()),
+                        Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => {
+                            return Ok(None);
+                        }
+                        Err(error) => return Err(Error::from_sdk(error)),
+                    }
+                }
+                _ => return Err(Error::from_sdk(error)),
+            },
+        };
+        let digest: Option<[u8; 32]> = match told.and_then(|told| BASE64_STANDARD.decode(told).ok()) {
+            Some(told) => told.try_into().ok(),
+            None => Some(self.hash_of(&to, upload.size).await?),
+        };
+        if digest.is_some() && digest.as_ref() == upload.object.as_ref().digest() {
+            return Ok(Some(upload));
+        }
+        tracing::info!(%repo, object = %upload.object.as_ref(), "an upload is not what it is said to be");
+        self.delete_quietly(&to, None).await;
+        self.delete_quietly(&from, Some(&upload.etag)).await;
+        Ok(None)
+    }
+
+    /// Deletes what is of no more use. If that does not succeed, the lifecycle rule or the garbage collection will.
+    pub(super) async fn delete_quietly(&self, key: &str, etag: Option<&str>) {
+        let delete = self.s3.delete_object().bucket(&self.location.bucket).key(key);
+        if let Err(error) = delete.set_if_match(etag.map(str::to_owned)).send().await {
+            tracing::debug!(key, code = error.code(), "left over");
+        }
+    }
+
+    /// Makes room for the body of a request.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn new_body_upload(&self, upload: &BodyUpload) -> Result<String, Error> {
+        let id = self.ambient.ulid().to_string();
+        let item = BodyUploadItem {
+            user_id: upload.user_id.clone(),
+            owner: upload.owner.clone(),
+            slug: upload.slug.clone(),
+            used_by: None,
+            expires_at: self.ambient.now_ms() / 1_000 + BODY_KEPT.as_secs(),
+        };
+        let key = Key::body_upload(&id);
+        let put = put_new(&self.location.table, encode(&key, &item)?)?;
+        self.transact(vec![put], &key, |_: serde::de::IgnoredAny| true).await?;
+        Ok(id)
+    }
+
+    /// The body that was uploaded under an id, for once: who asks for it again finds nothing, unless it is given back.
+    ///
+    /// # Errors
+    /// When the stores do not answer.
+    pub async fn take_body(&self, id: &str, upload: &BodyUpload, limit: usize) -> Result<TakenBody, Error> {
+        let key = Key::body_upload(id);
+        let Some(item) = self.get_item::<BodyUploadItem>(&key).await? else {
+            return Ok(TakenBody::Unknown);
+        };
+        let is_meant = item.user_id == upload.user_id && item.owner == upload.owner && item.slug == upload.slug;
+        if !is_meant || item.used_by.is_some() || item.expires_at <= self.ambient.now_ms() / 1_000 {
+            return Ok(TakenBody::Unknown);
+        }
+        let s3_key = body_key(id);
+        let head = self.s3.head_object().bucket(&self.location.bucket).key(&s3_key).send().await;
+        let (size, etag) = match head {
+            Ok(head) => {
+                (head.content_length().and_then(|size| u64::try_from(size).ok()).unwrap_or(u64::MAX), head.e_tag)
+            }
+            Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => {
+                return Ok(TakenBody::NotThere);
+            }
+            Err(error) => return Err(Error::from_sdk(error)),
+        };
+        if size > limit as u64 {
+            return Ok(TakenBody::TooLarge(size));
+        }
+        // One for each mebibyte, so that large bodies wait for each other.
+        let mebibytes = u32::try_from(size.div_ceil(1 << 20)).unwrap_or(BODIES_MEBIBYTES).clamp(1, BODIES_MEBIBYTES);
+        let room = async {
+            let turn = self.body_turns.take(upload.user_id.clone()).await;
+            let room = Arc::clone(&self.bodies).acquire_many_owned(mebibytes).await.map_err(Error::fault)?;
+            Ok::<_, Error>(BodyRoom { _room: room, _turn: turn })
+        };
+        let room = tokio::time::timeout(BODY_TURN_TIMEOUT, room).await;
+        let room = room.map_err(|elapsed| Error::Unavailable(elapsed.into()))??;
+        let me = self.ambient.ulid().to_string();
+        let used = UsedBody { id: id.to_owned(), by: me.clone() };
+        // Of two requests with one id, one is the first. That it marks the item with a name of its own makes a further
+        // attempt of the SDK harmless.
+        let marked = self
+            .dynamodb
+            .update_item()
+            .table_name(&self.location.table)
+            .set_key(Some(key.item()))
+            .update_expression("SET used_by = :me")
+            .condition_expression("attribute_exists(pk) AND (attribute_not_exists(used_by) OR used_by = :me)")
+            .expression_attribute_values(":me", AttributeValue::S(me))
+            .send()
+            .await;
+        if let Err(error) = marked {
+            if error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception()) {
+                return Ok(TakenBody::Unknown);
+            }
+            // It may be marked all the same.
+            self.give_back_body(used).await;
+            return Err(Error::from_sdk(error));
+        }
+        match self.get_parts(&s3_key, etag.as_deref(), size).await {
+            Ok(body) => Ok(TakenBody::Taken(ReferencedBody { body, used, room })),
+            Err(error) => {
+                self.give_back_body(used).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends a body that was used.
+    pub async fn drop_body(&self, used: UsedBody) {
+        self.delete_quietly(&body_key(&used.id), None).await;
+    }
+
+    /// Lets a body be used again, because the request that used it came to nothing. If this fails too, the client has to
+    /// upload it once more.
+    pub async fn give_back_body(&self, used: UsedBody) {
+        let key = Key::body_upload(&used.id);
+        let unmark = self.dynamodb.update_item().table_name(&self.location.table).set_key(Some(key.item()));
+        let unmark = unmark.update_expression("REMOVE used_by").condition_expression("used_by = :me");
+        let unmark = unmark.expression_attribute_values(":me", AttributeValue::S(used.by));
+        if let Err(error) = unmark.send().await {
+            tracing::debug!(id = used.id, code = error.code(), "an upload was not given back");
+        }
+    }
+
+    /// Reads one version of an S3 object in parts, a few at a time.
+    async fn get_parts(&self, key: &str, etag: Option<&str>, size: u64) -> Result<Bytes, Error> {
+        const PARALLEL_PARTS: usize = 4;
+        let starts = (0..size).step_by(READ_BYTES as usize);
+        let parts = stream::iter(starts.map(|start| self.get_range(key, etag, start..size.min(start + READ_BYTES))));
+        let mut parts = parts.buffered(PARALLEL_PARTS);
+        let mut body = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+        while let Some(part) = parts.next().await {
+            body.extend_from_slice(&part?);
+        }
+        Ok(body.into())
+    }
+}
+
+/// The body of a request that was sent by reference.
+#[derive(Debug)]
+pub struct ReferencedBody {
+    /// The bytes.
+    pub body: Bytes,
+    /// What has to be dropped or given back when the request is answered.
+    pub used: UsedBody,
+    /// The room that it takes among other requests' bodies.
+    pub room: BodyRoom,
+}
+
+/// The room that a body takes. It goes back with this.
+#[derive(Debug)]
+pub struct BodyRoom {
+    _room: OwnedSemaphorePermit,
+    _turn: Turn<String>,
+}
+
+/// A body that a request has used.
+#[derive(Debug)]
+pub struct UsedBody {
+    id: String,
+    by: String,
+}
+
+/// What became of the body that a request refers to.
+#[derive(Debug)]
+pub enum TakenBody {
+    /// Here it is.
+    Taken(ReferencedBody),
+    /// There is no such upload, or it is used, expired, or somebody else's.
+    Unknown,
+    /// Nothing was uploaded yet.
+    NotThere,
+    /// It has so many bytes, which are too many. It may still be used.
+    TooLarge(u64),
+}
+
+impl Presigner<'_> {
+    /// Where to upload an object.
+    ///
+    /// # Errors
+    /// When the URL cannot be signed.
+    pub async fn put_object(&self, repo: &RepoId, object: &ObjectKey) -> Result<String, Error> {
+        self.put(&upload_key(repo, object)).await
+    }
+
+    /// Where to upload the body of a request.
+    ///
+    /// # Errors
+    /// When the URL cannot be signed.
+    pub async fn put_body(&self, id: &str) -> Result<String, Error> {
+        self.put(&body_key(id)).await
+    }
+
+    async fn put(&self, key: &str) -> Result<String, Error> {
+        let put = self.s3.put_object().bucket(&self.store.location.bucket).key(key);
+        Ok(put.presigned(self.config.clone()).await.map_err(Error::from_sdk)?.uri().to_owned())
+    }
+
+    /// Where to download a large object.
+    ///
+    /// # Errors
+    /// When the URL cannot be signed.
+    pub async fn get_object(&self, repo: &RepoId, object: &ObjectKey, large: &LargeObject) -> Result<String, Error> {
+        let get = self.s3.get_object().bucket(&self.store.location.bucket).key(large::key(repo, large.pack, object));
+        Ok(get.presigned(self.config.clone()).await.map_err(Error::from_sdk)?.uri().to_owned())
+    }
+}
+
+/// A checksum, if it is that of all bytes and not one of parts' checksums.
+fn of_the_whole(checksum: Option<String>, kind: Option<&ChecksumType>) -> Option<String> {
+    checksum.filter(|_| kind.is_none_or(|kind| *kind == ChecksumType::FullObject))
+}
