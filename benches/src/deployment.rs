@@ -18,7 +18,7 @@ use service::auth::Tokens;
 use service::observe::RequestLog;
 use store::Store;
 use store::ambient::Ambient;
-use store::items::Visibility;
+use store::table::items::Visibility;
 use tests::encoding::Encoding;
 use tokio::sync::OnceCell;
 

@@ -7,8 +7,8 @@ use futures_util::{Stream, StreamExt, stream};
 
 use common::id::RepoId;
 use common::pack::{Frame, Kind, PackId};
+use store::bucket::packs::key;
 use store::compute;
-use store::packs::key;
 use store::{Error, Store};
 
 /// Stored bytes of neighbouring frames that one read gets; a larger frame is read alone.

@@ -5,8 +5,8 @@ use super::finding::{Mend, Problem};
 use super::{Check, ListedBy, ListedPack};
 use common::pack::{PackId, PackSummary, TableExtent};
 use store::Error;
-use store::index::Index;
-use store::items::{PackItem, decode};
+use store::table::items::{PackItem, decode};
+use store::upkeep::index::Index;
 
 /// Stands for what an item would say that cannot be read.
 const UNREADABLE: PackSummary = PackSummary {

@@ -13,15 +13,15 @@ use common::id::{BranchName, CommitId, Id, Label, ObjectKey};
 use common::pack::PackId;
 use common::wire::release::{PostedRelease, Release};
 use store::Error;
-use store::garbage::RETENTION;
-use store::items::{
+use store::table::items::{
     CHANGE_PREFIX, COLLECTED, ChangeItem, CollectedItem, GARBAGE, HOOK_PREFIX, HOOKED_PREFIX, HandleItem, HookItem,
     HookedItem, Item, Key, LOG_PREFIX, LogItem, META, MemberItem, MetaItem, NameItem, PACK_PREFIX, PK, PURGE,
     PURGED_PREFIX, ProfileItem, PurgeItem, PurgedItem, REF_PREFIX, RELEASE_PREFIX, RefItem, ReleaseItem,
     SET_ASIDE_PREFIX, SK, TAG_PREFIX, TagItem, UploadsItem, Visibility, decode, encode, repo_pk,
 };
+use store::table::webhooks::secret::HookId;
+use store::upkeep::garbage::RETENTION;
 use store::uploads::KEPT;
-use store::webhooks::HookId;
 
 const MEMBER_PREFIX: &str = "MEMBER#";
 const UPLOADS: &str = "UPLOADS";

@@ -43,8 +43,8 @@ use common::id::Ids;
 use common::id::{CommitId, ObjectKey, RepoId, Slug, SnapshotId};
 use common::pack::{PackId, PackSummary};
 use finding::{Finding, Mend, Problem, Severity};
-use store::index::Index;
-use store::items::{Item, Key, MetaItem, NameItem, PurgedItem, REF_PREFIX, decode};
+use store::table::items::{Item, Key, MetaItem, NameItem, PurgedItem, REF_PREFIX, decode};
+use store::upkeep::index::Index;
 use store::{Error, Store};
 
 /// Findings that a report names. What is beyond is counted.
@@ -274,7 +274,7 @@ pub async fn find(store: &Store, owner: &Slug, slug: &Slug) -> Result<Option<Sub
     let mut id = id_of(store.item(&Key::name(owner, slug)).await?);
     if id.is_none() {
         let handle = store.item(&Key::handle(owner)).await?;
-        let handle = handle.and_then(|item| decode::<store::items::HandleItem>(item).ok());
+        let handle = handle.and_then(|item| decode::<store::table::items::HandleItem>(item).ok());
         if let Some(handle) = handle {
             id = id_of(store.item(&Key::owned(&handle.user_id, slug)).await?);
         }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::finding::Problem;
 use common::id::CommitId;
-use store::items::LogItem;
+use store::table::items::LogItem;
 
 /// What the lines read so far say of each branch.
 #[derive(Debug, Default)]

@@ -13,9 +13,11 @@ use super::{Check, Fix, ListedBy, Look};
 use common::id::{CommitId, ObjectKey, RepoId};
 use common::pack::index::{FOOTER_LENGTH, SKIPPABLE_HEADER, decode_footer, decode_table, skippable_header};
 use common::pack::{Contents, GraphSection, Kind, PackId, PackSummary, PackedCommit, TableExtent};
+use store::bucket::packs;
 use store::compute;
-use store::items::{Key, PackItem, decode, encode};
-use store::{Error, Store, large, packs};
+use store::read::large;
+use store::table::items::{Key, PackItem, decode, encode};
+use store::{Error, Store};
 
 /// Ids that a finding lists.
 const LISTED: usize = 20;

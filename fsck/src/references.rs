@@ -7,8 +7,8 @@ use common::id::CommitId;
 use common::table::{Key, Section};
 use common::wire::record::Snapshot;
 use store::Error;
-use store::index::Listing;
-use store::survey::{AT_ONCE, Survey};
+use store::upkeep::index::Listing;
+use store::upkeep::survey::{AT_ONCE, Survey};
 
 /// Objects that manifests name and that were not looked up yet.
 pub(super) struct Named<'a, 's> {

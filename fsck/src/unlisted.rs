@@ -6,9 +6,10 @@ use super::finding::{Mend, Problem};
 use super::packs::open_pack;
 use common::id::{Id, ObjectKey};
 use common::pack::{PackId, PackSummary};
-use store::items::Key;
+use store::Error;
+use store::bucket::packs;
+use store::table::items::Key;
 use store::uploads::PREFIX;
-use store::{Error, packs};
 
 impl Check<'_> {
     /// Whether a pack that S3 has is neither listed, nor set aside, nor named by an item of a kind that is not known.

@@ -13,7 +13,7 @@ use dynoxide::Database;
 use serde::{Deserialize, Serialize};
 use store::Location;
 use store::ambient::Ambient;
-use store::items::{PK, SK};
+use store::table::items::{PK, SK};
 use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
 use tokio::sync::watch;

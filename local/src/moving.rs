@@ -18,7 +18,7 @@ use local::transfer::remote::{Address, Remote};
 use local::transfer::stores::{Stores, Which};
 use local::transfer::verify::verify;
 use service::Target;
-use store::items::{Key, SecretItem, Visibility, decode};
+use store::table::items::{Key, SecretItem, Visibility, decode};
 
 /// The variables that the tokens for hubs elsewhere are in: an argument would be seen by every user of the machine.
 const FROM_TOKEN: &str = "MUSEHUB_FROM_TOKEN";

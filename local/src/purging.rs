@@ -12,8 +12,8 @@ use local::transfer::owning::purge;
 use local::transfer::progress;
 use local::transfer::remote::{Address, Remote};
 use local::transfer::stores::Stores;
-use store::purge::Erased;
 use store::repo::Need;
+use store::upkeep::purge::Erased;
 
 use crate::moving::{AtHand, remote};
 use crate::owning::TOKEN;

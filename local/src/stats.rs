@@ -10,7 +10,7 @@ use indicatif::DecimalBytes;
 use local::stores::OpenStores;
 use store::Store;
 use store::repo::Need;
-use store::stats::{AnswerSize, CloneCost, Stats};
+use store::upkeep::stats::{AnswerSize, CloneCost, Stats};
 
 #[derive(Args)]
 pub struct Arguments {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use store::items::Item;
+use store::table::items::Item;
 
 /// A batch of changes.
 #[derive(Debug, Clone, Deserialize)]

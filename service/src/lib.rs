@@ -55,16 +55,16 @@ use common::wire::limits::{ANONYMOUS_BYTES, MAX_REFERENCED_BODY};
 use common::wire::page::Page;
 use common::wire::request::Heads;
 use common::wire::{Encoding, Error};
-use store::account::NewRepo;
 use store::ambient::Ambient;
 use store::aws;
 use store::aws::variable;
-use store::items::{MetaItem, Visibility};
-use store::purge::Purged;
+use store::read::view::View;
 use store::repo::{Need, NotFound, Repo};
 use store::span::{self, RequestSpan};
+use store::table::account::NewRepo;
+use store::table::items::{MetaItem, Visibility};
+use store::table::purged::Purged;
 use store::uploads::{BodyUpload, ReferencedBody, TakenBody};
-use store::view::View;
 use store::{Location, Store};
 
 /// Whether it was said that a proxy is there and no public URL.

@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 use crate::{AnswerBody, CutOff, log_fault};
 use common::wire::Error;
 use store::Store;
+use store::read::turn::{LetGo, ReadingTurn};
 use store::span;
-use store::turn::{LetGo, ReadingTurn};
 
 /// Bytes that go out at once, as far as the maker of an answer has a choice.
 pub const CHUNK: usize = 128 << 10;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
-use store::garbage::RETENTION;
+use store::upkeep::garbage::RETENTION;
 
 /// What the network does to calls. What is a share is between 0 and 1.
 #[derive(Clone, Copy, Debug)]

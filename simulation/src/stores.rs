@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use store::Location;
 use store::ambient::Ambient;
-use store::items::{PK, SK};
+use store::table::items::{PK, SK};
 
 /// The table and the bucket.
 const NAME: &str = "musehub";

@@ -10,9 +10,10 @@ use local::router::Function;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
-use store::compact::{self, GRACE, ORPHANS_KEPT};
-use store::garbage::{self, CONDEMNED, PutOff};
-use store::purge::Erased;
+use store::upkeep::compact::{self, ORPHANS_KEPT};
+use store::upkeep::garbage::{self, CONDEMNED, PutOff};
+use store::upkeep::purge::Erased;
+use store::upkeep::swap::GRACE;
 
 use crate::profile::{Profile, Weather};
 use crate::world::{OWNER, SLUG, Violation, World};

@@ -1,28 +1,16 @@
 //! The one commit point: a pack and a branch become visible together, in one conditional transaction, or not at all.
 
-use std::time::Duration;
-
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem, Update};
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use serde::de::DeserializeOwned;
 
-use super::account::NewRepo;
-use super::items::{ChangeItem, Item, Key, LogItem, MetaItem, PK, PackItem, RefItem, encode};
-use super::packs::StoredPack;
-use super::places::Place;
-use super::view::remember_pack;
-use super::{Error, FIRST_PAUSE, Store, passes};
+use crate::bucket::packs::StoredPack;
+use crate::read::view::remember_pack;
+use crate::table::account::NewRepo;
+use crate::table::items::{ChangeItem, Item, Key, LogItem, MetaItem, PK, PackItem, RefItem, encode};
+use crate::table::places::Place;
+use crate::table::transaction::{Outcome, put_new};
+use crate::{Error, Store};
 use common::id::{BranchName, CommitId, RepoId};
 use common::wire::domain::Domain;
-
-/// Attempts at a transaction that was throttled, in conflict with another, or not answered.
-const TRANSACT_ATTEMPTS: u32 = 10;
-/// How long they may take together.
-const TRANSACT_TIMEOUT: Duration = Duration::from_secs(20);
-/// The longest pause between two of them is random below this.
-pub(super) const LAST_PAUSE: Duration = Duration::from_millis(1_600);
 
 /// That the default branch is the one that was read: a repo that has another may not lose it.
 const SAME_DEFAULT: &str = "default_branch = :default AND attribute_not_exists(deleted_at)";
@@ -62,28 +50,6 @@ pub struct BranchMove<'a> {
     pub becomes_default: bool,
     /// What kind of content the repo holds, if this is the first, says so, and nobody has chosen.
     pub domain: Option<Domain>,
-}
-
-/// What became of a conditional transaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// All of it is visible.
-    Landed,
-    /// None of it is: something was no longer as it was judged.
-    Conflict,
-}
-
-/// What one attempt at a transaction came to, by what the service answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
-    /// A condition did not hold.
-    ConditionFailed,
-    /// Nothing was written, and trying again may help.
-    Busy,
-    /// It may have been written.
-    Lost,
-    /// Trying again does not help.
-    Refused,
 }
 
 impl Store {
@@ -304,98 +270,6 @@ impl Store {
         }
         self.transact(items, &marker, |_: serde::de::IgnoredAny| true).await
     }
-
-    /// Writes items in one transaction. `marker` is one of them, and `is_ours` tells whether what is there is what this
-    /// transaction would have put there.
-    pub(crate) async fn transact<T: DeserializeOwned>(
-        &self,
-        items: Vec<TransactWriteItem>,
-        marker: &Key,
-        is_ours: impl Fn(T) -> bool,
-    ) -> Result<Outcome, Error> {
-        let attempts = self.transact_until_answered(items, marker, &is_ours);
-        match tokio::time::timeout(TRANSACT_TIMEOUT, attempts).await {
-            Ok(outcome) => outcome,
-            Err(_) if self.get_item(marker).await?.is_some_and(is_ours) => Ok(Outcome::Landed),
-            Err(elapsed) => Err(Error::Unavailable(elapsed.into())),
-        }
-    }
-
-    async fn transact_until_answered<T: DeserializeOwned>(
-        &self,
-        items: Vec<TransactWriteItem>,
-        marker: &Key,
-        is_ours: &impl Fn(T) -> bool,
-    ) -> Result<Outcome, Error> {
-        // With one token, an attempt that follows one that landed unheard is answered as that one was.
-        // <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
-        let token = self.ambient.ulid().to_string();
-        let mut pause = FIRST_PAUSE;
-        let mut attempts_left = TRANSACT_ATTEMPTS;
-        loop {
-            let sent = self
-                .dynamodb
-                .transact_write_items()
-                .set_transact_items(Some(items.clone()))
-                .client_request_token(&token)
-                .send()
-                .await;
-            let Err(error) = sent else {
-                return Ok(Outcome::Landed);
-            };
-            let answer = classify(&error);
-            if answer == Answer::Refused {
-                return Err(Error::fault(error));
-            }
-            // A condition may fail on our own write, made by an attempt whose answer was lost.
-            let may_have_landed = matches!(answer, Answer::ConditionFailed | Answer::Lost);
-            if may_have_landed && self.get_item(marker).await?.is_some_and(is_ours) {
-                return Ok(Outcome::Landed);
-            }
-            if answer == Answer::ConditionFailed {
-                return Ok(Outcome::Conflict);
-            }
-            attempts_left -= 1;
-            if attempts_left == 0 {
-                return Err(Error::Unavailable(error.into()));
-            }
-            tokio::time::sleep(self.ambient.jitter(pause)).await;
-            pause = (pause * 2).min(LAST_PAUSE);
-        }
-    }
-}
-
-/// Tells what an error of `TransactWriteItems` means, from its cancellation reasons where it has some.
-fn classify(error: &SdkError<TransactWriteItemsError, HttpResponse>) -> Answer {
-    const BUSY: [&str; 3] = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
-    if let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) = error.as_service_error() {
-        let mut codes = canceled.cancellation_reasons().iter().filter_map(|reason| reason.code());
-        return if codes.clone().any(|code| code == "ConditionalCheckFailed") {
-            Answer::ConditionFailed
-        } else if codes.any(|code| BUSY.contains(&code)) {
-            Answer::Busy
-        } else {
-            Answer::Refused
-        };
-    }
-    match error {
-        error if !passes(error) => Answer::Refused,
-        // A throttle says that nothing was done; a fault, or no answer that could be read, says nothing at all.
-        SdkError::ServiceError(answer) if answer.raw().status().as_u16() < 500 => Answer::Busy,
-        _ => Answer::Lost,
-    }
-}
-
-/// A write of an item that is not there yet.
-pub(crate) fn put_new(table: &str, item: Item) -> Result<TransactWriteItem, Error> {
-    let put = Put::builder()
-        .table_name(table)
-        .set_item(Some(item))
-        .condition_expression("attribute_not_exists(#pk)")
-        .expression_attribute_names("#pk", PK)
-        .build()
-        .map_err(Error::fault)?;
-    Ok(TransactWriteItem::builder().put(put).build())
 }
 
 /// A write of a branch whose head is still the one it was judged against.

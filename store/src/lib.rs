@@ -6,57 +6,30 @@
 //! back before anything is called a conflict. Throttles and transaction conflicts are retried with jitter and then
 //! become [`Error::Unavailable`], never a verdict on the push. What a pack says is believed only under its checksum.
 //!
-//! - [`items`] is what the table holds, [`repo`] reads the items of one repo, [`account`] users and new repos.
-//! - [`change`] is the one commit point; [`places`] keep branches apart that no clone could keep side by side.
-//! - [`tags`] and [`releases`] are names for commits, an item each.
-//! - [`hooks`] are the URLs that want to hear of what happens in a repo.
-//! - [`packs`] puts and gets packs; [`view`] finds records in their tables, a page at a time; [`history`] walks from commit
-//!   to commit; `beside` spares most lookups of who pushes; [`reader`] streams records, in [`turn`]s; `bucket` is what all of these read from. [`survey`] is for upkeep.
-//! - `events` is what happened, read back from the items.
-//! - [`health`] looks whether the bucket is there.
-//! - [`compact`] merges packs, so that they stay few; [`garbage`] takes out of them what nobody reaches.
-//! - [`purge`] keeps an object from everybody at once, and takes its bytes out of all that there is.
-//! - [`inspect`] is what only upkeep asks of the stores.
-//! - [`backup`] reads and writes everything as it lies there, whatever it means.
-//! - [`uploads`] are what clients PUT straight into S3; objects among them become [`large`] ones once they are verified.
+//! From below, each upon those before it:
+//!
+//! - [`ambient`] is where time and randomness come from, [`span`] what is noted of a request, [`turns`] who comes next.
+//! - [`table`] is what DynamoDB holds, and one way to write several items at once; [`bucket`] is what S3 holds.
+//! - [`change`] is the one commit point. [`read`] finds records in packs and streams them. [`uploads`] are what clients PUT
+//!   straight into S3.
+//! - [`repo`] opens a repo: what it is, who may know of it, and what it lists.
+//! - [`upkeep`] keeps packs few, and takes away what nothing reaches or what was purged.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-pub mod account;
-pub(crate) mod ahead;
 pub mod ambient;
 pub mod aws;
-pub mod backup;
-mod beside;
-mod bucket;
+pub mod bucket;
 pub mod change;
-pub mod compact;
 mod compute;
-pub mod events;
-pub mod garbage;
-pub mod health;
-pub mod history;
-pub mod hooks;
-pub mod index;
-pub mod inspect;
-pub mod items;
-pub mod large;
-pub mod packs;
-pub mod places;
-pub mod purge;
-pub mod reader;
-pub mod releases;
+pub mod read;
 pub mod repo;
 pub mod span;
-pub mod stats;
-pub mod survey;
-pub mod tags;
-pub mod turn;
+pub mod table;
 pub mod turns;
+pub mod upkeep;
 pub mod uploads;
-pub mod view;
-pub mod webhooks;
 
 pub use compute::compute;
 
@@ -72,15 +45,15 @@ use quick_cache::sync::Cache;
 use tokio::sync::{Semaphore, broadcast};
 
 use crate::ambient::Ambient;
-use crate::events::Occurrence;
+use crate::read::turn::Readers;
 use crate::span::calls::{CallWatch, Service};
+use crate::table::events::Occurrence;
+use crate::table::items::ProfileItem;
+use crate::table::purged::Purged;
 use crate::turns::Turns;
 use bucket::Bucket;
 use common::id::RepoId;
 use common::{pack, wire};
-use items::ProfileItem;
-use purge::Purged;
-use turn::Readers;
 
 /// Attempts at one call, the SDK's own: throttles and passing faults are retried with exponential backoff and jitter.
 const CALL_ATTEMPTS: u32 = 4;

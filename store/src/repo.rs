@@ -1,28 +1,20 @@
 //! Reading the items of one repo.
 
-use std::collections::{BTreeMap, HashMap};
-use std::ops::ControlFlow;
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::{Either, select};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
-use super::items::{
-    Item, Key, MemberItem, MetaItem, NameItem, PACK_PREFIX, PK, PackItem, REF_PREFIX, RefItem, Role, SK, UploadsItem,
-    Visibility, decode, encode, repo_pk,
-};
-use super::purge::Purged;
-use super::view::{Listed, View};
 use super::{Error, Store};
+use crate::read::view::{Listed, View};
+use crate::table::items::{
+    Key, MemberItem, MetaItem, NameItem, PACK_PREFIX, PackItem, REF_PREFIX, RefItem, Role, UploadsItem, Visibility,
+};
+use crate::table::purged::Purged;
 use common::id::{CommitId, RepoId, Slug};
 use common::pack::{PackId, PackSummary};
 use common::wire::limits::{MAX_BRANCHES, MAX_PACKS};
-
-/// The limits are kept by pushes, and racing pushes may go past them a little. A list that is twice as long is not read.
-const SLACK: usize = 2;
 
 /// A repo as a request finds it.
 #[derive(Debug, Clone)]
@@ -307,120 +299,4 @@ impl Store {
         };
         listed.into_iter().map(pack).collect()
     }
-
-    /// Reads one item, strongly consistent.
-    pub async fn get_item<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, Error> {
-        let got = self
-            .dynamodb
-            .get_item()
-            .table_name(&self.location.table)
-            .set_key(Some(key.item()))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(Error::from_sdk)?;
-        got.item.map(decode).transpose()
-    }
-
-    /// Writes one item, whatever was there before.
-    pub(super) async fn put_item(&self, key: &Key, record: &impl Serialize) -> Result<(), Error> {
-        let put = self.dynamodb.put_item().table_name(&self.location.table).set_item(Some(encode(key, record)?));
-        put.send().await.map(drop).map_err(Error::from_sdk)
-    }
-
-    /// Reads all items of a repo whose sort key has a prefix, strongly consistent, with the rest of the sort key.
-    pub(super) async fn query<T: DeserializeOwned>(
-        &self,
-        repo: &RepoId,
-        prefix: &str,
-        limit: usize,
-    ) -> Result<Vec<(String, T)>, Error> {
-        self.query_for(repo, prefix, limit, None).await
-    }
-
-    /// The same, with only some attributes of each item.
-    pub(super) async fn query_for<T: DeserializeOwned>(
-        &self,
-        repo: &RepoId,
-        prefix: &str,
-        limit: usize,
-        attributes: Option<&[&str]>,
-    ) -> Result<Vec<(String, T)>, Error> {
-        self.query_from(repo, prefix, "", limit, attributes).await
-    }
-
-    /// The same, from the item on the rest of whose sort key is `first`, if that is anything.
-    pub(super) async fn query_from<T: DeserializeOwned>(
-        &self,
-        repo: &RepoId,
-        prefix: &str,
-        first: &str,
-        limit: usize,
-        attributes: Option<&[&str]>,
-    ) -> Result<Vec<(String, T)>, Error> {
-        let mut found = Vec::new();
-        self.query_while(repo, prefix, first, attributes, |name, item| {
-            found.push((name, item));
-            if found.len() > limit * SLACK {
-                return Err(Error::Damaged(format!("repo {repo} has far more than {limit} items {prefix}")));
-            }
-            Ok(ControlFlow::Continue(()))
-        })
-        .await?;
-        Ok(found)
-    }
-
-    /// Hands out such items one by one, in the order of their names, for as long as more are wanted.
-    pub(super) async fn query_while<T: DeserializeOwned, E: From<Error>>(
-        &self,
-        repo: &RepoId,
-        prefix: &str,
-        first: &str,
-        attributes: Option<&[&str]>,
-        mut each: impl FnMut(String, T) -> Result<ControlFlow<()>, E>,
-    ) -> Result<(), E> {
-        // Names that DynamoDB keeps for itself may be attributes' too.
-        let placeholders = attributes.map(|names| {
-            let placeholder = |name: &&str| (format!("#{name}"), (*name).to_owned());
-            names.iter().chain([&PK, &SK]).map(placeholder).collect::<HashMap<_, _>>()
-        });
-        let projection = placeholders.as_ref().map(|names| names.keys().cloned().collect::<Vec<_>>().join(", "));
-        let query = self.dynamodb.query().table_name(&self.location.table).consistent_read(true);
-        let query = if first.is_empty() {
-            query.key_condition_expression("#pk = :pk AND begins_with(#sk, :prefix)")
-        } else {
-            let query = query.key_condition_expression("#pk = :pk AND #sk BETWEEN :prefix AND :last");
-            query.expression_attribute_values(":last", AttributeValue::S(behind_all_of(prefix)))
-        };
-        let mut pages = query
-            .set_projection_expression(projection)
-            .set_expression_attribute_names(placeholders)
-            .expression_attribute_names("#pk", PK)
-            .expression_attribute_names("#sk", SK)
-            .expression_attribute_values(":pk", AttributeValue::S(repo_pk(repo)))
-            .expression_attribute_values(":prefix", AttributeValue::S(format!("{prefix}{first}")))
-            .into_paginator()
-            .items()
-            .send();
-        while let Some(item) = pages.next().await {
-            let item: Item = item.map_err(Error::from_sdk)?;
-            let name = match item.get(SK) {
-                Some(AttributeValue::S(sort_key)) => sort_key.strip_prefix(prefix).unwrap_or_default().to_owned(),
-                _ => String::new(),
-            };
-            if each(name, decode(item)?)?.is_break() {
-                break;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The least text that is behind all that begin with this prefix.
-fn behind_all_of(prefix: &str) -> String {
-    let mut behind = prefix.to_owned();
-    let last = behind.pop().unwrap_or_default();
-    // Prefixes end with a `#`.
-    behind.push(char::from_u32(u32::from(last) + 1).unwrap_or(char::MAX));
-    behind
 }

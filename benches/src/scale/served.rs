@@ -12,7 +12,7 @@ use common::id::RepoId;
 use local::serve::{BODY_MEMORY, FIRST_USER, Ids, Options, RequestLog, Running, Storage, start};
 use serde::{Deserialize, Serialize};
 use service::AnonymousReads;
-use store::compact::Limits;
+use store::upkeep::compact::Limits;
 
 use super::memory;
 use crate::Failure;

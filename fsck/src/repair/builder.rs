@@ -7,8 +7,8 @@ use common::id::{ObjectKey, RepoId, SnapshotId};
 use common::pack::{NewCommit, NewObject, NewPack, NewSnapshot, PackedCommit, WrittenPack, write};
 use common::table::UNKNOWN_GENERATION;
 use common::wire::commit::Commit;
+use store::bucket::packs::StoredPack;
 use store::compute;
-use store::packs::StoredPack;
 use store::{Error, Store};
 
 /// Bytes of records that one pack takes; a larger record has a pack of its own. With its compressed form it is in memory

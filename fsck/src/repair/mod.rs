@@ -34,9 +34,10 @@ use common::id::RepoId;
 use common::pack::{Kind, NewPack, PackId, PackSummary, WrittenPack, write};
 use store::compute;
 
-use store::change::{Change, Outcome};
-use store::items::{Key, PK, PackItem, SET_ASIDE_PREFIX, SK, encode};
-use store::packs::{self, StoredPack};
+use store::bucket::packs::{self, StoredPack};
+use store::change::Change;
+use store::table::items::{Key, PK, PackItem, SET_ASIDE_PREFIX, SK, encode};
+use store::table::transaction::Outcome;
 use store::{Error, Store};
 
 /// What the items that a repair writes name as their writer.

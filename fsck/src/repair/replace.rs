@@ -18,11 +18,12 @@ use common::id::{ObjectKey, RepoId};
 use common::pack::{Contents, Kind, PackId, PackSummary};
 use store::compute;
 
-use store::change::Outcome;
-use store::index::Index;
-use store::items::{Key, PackItem, encode};
-use store::packs::StoredPack;
-use store::{Error, Store, large};
+use store::bucket::packs::StoredPack;
+use store::read::large;
+use store::table::items::{Key, PackItem, encode};
+use store::table::transaction::Outcome;
+use store::upkeep::index::Index;
+use store::{Error, Store};
 
 /// Packs of an index that are replaced at once, in one transaction.
 const REPLACED_AT_ONCE: usize = 60;

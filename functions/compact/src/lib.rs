@@ -16,9 +16,9 @@ use common::id::RepoId;
 use common::wire::error::with_causes;
 use service::item_stream::{Answer, Batch, Record};
 use store::Store;
-use store::compact::{Compaction, Limits};
-use store::items::{GARBAGE, PACK_PREFIX, PURGE, SWEEP, repo_of};
 use store::span;
+use store::table::items::{GARBAGE, PACK_PREFIX, PURGE, SWEEP, repo_of};
+use store::upkeep::compact::{Compaction, Limits};
 
 /// What a repo may take, in milliseconds. With less left it is not begun.
 const A_REPO_TAKES: u64 = 240_000;

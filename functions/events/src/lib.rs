@@ -19,10 +19,11 @@ use common::wire::error::with_causes;
 use futures_util::{StreamExt, stream};
 use service::item_stream::{Answer, Batch, Record};
 use store::Store;
-use store::events::{Event, Occurrence, SEQUENCE_LENGTH};
-use store::items::{HookItem, LOG_PREFIX, META, MetaItem, RELEASE_PREFIX, TAG_PREFIX, repo_of};
 use store::span;
-use store::webhooks::{HookId, Message};
+use store::table::events::{Event, Occurrence, SEQUENCE_LENGTH};
+use store::table::items::{HookItem, LOG_PREFIX, META, MetaItem, RELEASE_PREFIX, TAG_PREFIX, repo_of};
+use store::table::webhooks::Message;
+use store::table::webhooks::secret::HookId;
 use ulid::Ulid;
 
 pub use outlets::{Outlets, SOURCE};

@@ -12,9 +12,9 @@ use common::wire::error::{Cause, with_causes};
 use service::{ConfigurationError, required};
 use store::ambient::Ambient;
 use store::aws;
-use store::events::Event;
 use store::span::calls::{CallWatch, Service};
-use store::webhooks::Message;
+use store::table::events::Event;
+use store::table::webhooks::Message;
 use ulid::Ulid;
 
 /// What the hub's events say in EventBridge of where they are from.

@@ -11,10 +11,10 @@ use common::wire::{Encoding, Error};
 use service::AnswerBody;
 use service::streaming::{self, CHUNK, Sender};
 use store::Store;
-use store::purge::Purged;
-use store::reader::RecordReader;
-use store::turn::LetGo;
-use store::view::{LargeObject, ObjectPlace, Place, View};
+use store::read::reader::RecordReader;
+use store::read::turn::LetGo;
+use store::read::view::{LargeObject, ObjectPlace, Place, View};
+use store::table::purged::Purged;
 
 use crate::encoder::Encoder;
 use crate::{Had, Selection};

@@ -22,9 +22,9 @@ use common::wire::request::FetchRequest;
 use lambda_http::{Request, Response};
 use service::Hub;
 use service::{AnswerBody, Call};
-use store::history::Lacking;
+use store::read::history::Lacking;
+use store::read::view::{Commit, Place, View};
 use store::repo::{Need, Repo};
-use store::view::{Commit, Place, View};
 
 /// The filter that leaves the objects out.
 const NO_OBJECTS: &str = "objects:none";

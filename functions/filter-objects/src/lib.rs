@@ -12,8 +12,8 @@ use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
 use service::Hub;
 use service::{AnswerBody, Call, Destination, log_fault};
+use store::read::view::View;
 use store::repo::Need;
-use store::view::View;
 
 const NEED: Need = Need { uploads: true, ..Need::RELIABLE_HISTORY };
 

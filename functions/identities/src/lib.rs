@@ -11,7 +11,7 @@ use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
 use service::Hub;
 use service::{AnswerBody, Call};
-use store::account::Claim;
+use store::table::account::Claim;
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {

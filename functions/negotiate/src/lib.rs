@@ -11,8 +11,8 @@ use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
 use service::Hub;
 use service::{AnswerBody, Call};
+use store::read::view::View;
 use store::repo::Need;
-use store::view::View;
 
 /// How many commits clients send in a round, unless they have no more.
 const ROUND: usize = 64;

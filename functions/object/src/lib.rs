@@ -21,10 +21,10 @@ use lambda_http::{Request, Response};
 use service::Hub;
 use service::streaming::{self, Sender};
 use service::{AnswerBody, Call};
-use store::items::Visibility;
-use store::reader::Piece;
+use store::read::reader::Piece;
+use store::read::view::{LargeObject, ObjectPlace, Place, View};
 use store::repo::{Need, Repo};
-use store::view::{LargeObject, ObjectPlace, Place, View};
+use store::table::items::Visibility;
 
 /// What is immutable and anybody's may be kept for ever, here for a year.
 const PUBLIC: &str = "public, max-age=31536000, immutable";

@@ -13,9 +13,10 @@ use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
 use service::Hub;
 use service::{AnswerBody, Call};
-use store::change::{Change, Outcome};
+use store::change::Change;
 use store::compute;
 use store::repo::Need;
+use store::table::transaction::Outcome;
 
 /// How often the repo may be made by somebody else while this request is about to make it.
 const ATTEMPTS: usize = 3;

@@ -5,7 +5,7 @@ use common::wire::Error;
 use common::wire::domain::{ATTRIBUTES_PATH, Domain, MAX_ATTRIBUTES};
 use service::Destination;
 use service::Hub;
-use store::view::{ObjectPlace, View};
+use store::read::view::{ObjectPlace, View};
 
 use crate::judge::Checked;
 

@@ -15,8 +15,8 @@ use common::wire::request::{Heads, PushRequest};
 use common::wire::{Error, Text};
 use store::compute;
 
-use store::purge::Purged;
-use store::view::Place;
+use store::read::view::Place;
+use store::table::purged::Purged;
 
 use crate::known::Known;
 

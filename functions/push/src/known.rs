@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use common::id::{CommitId, ObjectKey, SnapshotId};
 use service::Destination;
 use service::Hub;
-use store::view::{Commit, Place, Snapshot, View};
+use store::read::view::{Commit, Place, Snapshot, View};
 
 use crate::judge::Checked;
 

@@ -25,14 +25,15 @@ use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
 use service::Hub;
 use service::{AnswerBody, Call, Destination};
-use store::change::{BranchMove, Change, Outcome};
+use store::bucket::packs::StoredPack;
+use store::change::{BranchMove, Change};
 use store::compute;
-use store::items::Visibility;
-use store::packs::StoredPack;
-use store::places;
+use store::read::view::{Place, View};
 use store::repo::Need;
 use store::span;
-use store::view::{Place, View};
+use store::table::items::Visibility;
+use store::table::places;
+use store::table::transaction::Outcome;
 
 /// How often a push is judged again because another was faster. Each time somebody else's push landed.
 const ATTEMPTS: usize = 50;

@@ -17,9 +17,9 @@ use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Request, Response};
 use service::Hub;
 use service::{AnswerBody, Call};
-use store::change::Outcome;
 use store::compute;
 use store::repo::Need;
+use store::table::transaction::Outcome;
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {

@@ -7,8 +7,8 @@ use lambda_http::Response;
 use lambda_http::http::StatusCode;
 use service::Hub;
 use service::{AnswerBody, Call};
-use store::change::Outcome;
 use store::repo::Need;
+use store::table::transaction::Outcome;
 
 /// How often a push may be faster while a branch is about to be deleted.
 const ATTEMPTS: usize = 20;

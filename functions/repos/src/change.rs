@@ -11,9 +11,9 @@ use lambda_http::Response;
 use lambda_http::http::StatusCode;
 use service::Hub;
 use service::{AnswerBody, Call};
-use store::change::Outcome;
-use store::items::{ChangeItem, MetaItem, Visibility};
 use store::repo::{Need, Repo};
+use store::table::items::{ChangeItem, MetaItem, Visibility};
+use store::table::transaction::Outcome;
 
 use crate::{chosen_domain, tell};
 

@@ -19,9 +19,9 @@ use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Request, Response};
 use service::Hub;
 use service::{AnswerBody, Call};
-use store::account::NewRepo;
-use store::change::Outcome;
-use store::items::{MetaItem, Visibility};
+use store::table::account::NewRepo;
+use store::table::items::{MetaItem, Visibility};
+use store::table::transaction::Outcome;
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {

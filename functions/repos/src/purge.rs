@@ -10,9 +10,9 @@ use lambda_http::Response;
 use lambda_http::http::StatusCode;
 use service::Hub;
 use service::{AnswerBody, Call};
-use store::change::Outcome;
-use store::items::{PurgeItem, PurgedItem};
 use store::repo::{Need, Repo};
+use store::table::items::{PurgeItem, PurgedItem};
+use store::table::transaction::Outcome;
 
 /// How often something else may be purged while this is about to.
 const ATTEMPTS: usize = 20;

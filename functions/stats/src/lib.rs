@@ -9,7 +9,7 @@ use lambda_http::{Request, Response};
 use service::Hub;
 use service::{AnswerBody, Call};
 use store::repo::Need;
-use store::stats::PAGES_OF_A_REQUEST;
+use store::upkeep::stats::PAGES_OF_A_REQUEST;
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {

@@ -16,8 +16,8 @@ use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Request, Response};
 use service::Hub;
 use service::{AnswerBody, Call};
-use store::items::TagItem;
 use store::repo::Need;
+use store::table::items::TagItem;
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {

@@ -21,7 +21,7 @@ use http::StatusCode;
 use store::Store;
 use store::ambient::Ambient;
 use store::span;
-use store::webhooks::Message;
+use store::table::webhooks::Message;
 
 use queue::{Answer, Event, Failure, Queue, Record};
 use sender::Sender;

@@ -30,7 +30,7 @@ pub struct Record {
     pub message_id: String,
     /// What it is put back by.
     pub receipt_handle: String,
-    /// A [`store::webhooks::Message`] as JSON.
+    /// A [`store::table::webhooks::Message`] as JSON.
     pub body: String,
     /// What the queue knows of it.
     pub attributes: Attributes,

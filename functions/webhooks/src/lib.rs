@@ -12,10 +12,10 @@ use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Request, Response};
 use service::Hub;
 use service::{AnswerBody, Call};
-use store::events::Details;
-use store::items::HookItem;
 use store::repo::{Need, Repo};
-use store::webhooks::{HookId, Secret};
+use store::table::events::Details;
+use store::table::items::HookItem;
+use store::table::webhooks::secret::{HookId, Secret};
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {

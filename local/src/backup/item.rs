@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
-use store::items::Item;
+use store::table::items::Item;
 
 /// The item as a JSON map. None for a kind of value that this program does not know.
 pub fn to_json(item: &Item) -> Option<Value> {

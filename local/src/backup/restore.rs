@@ -14,7 +14,7 @@ use indicatif::ProgressBar;
 use serde_json::Value;
 use store::Store;
 use store::compute;
-use store::items::{Item, Key, PK};
+use store::table::items::{Item, Key, PK};
 
 use super::Error;
 use super::folder::{Folder, MANIFEST, Manifest, StoredFile, hash_of};
@@ -154,7 +154,7 @@ fn distinct(items: Vec<Item>) -> Vec<Item> {
     let mut seen = HashSet::new();
     let key = |item: &Item| {
         let part = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
-        (part(PK), part(store::items::SK))
+        (part(PK), part(store::table::items::SK))
     };
     // The last one counts.
     let mut distinct: Vec<Item> = items.into_iter().rev().filter(|item| seen.insert(key(item))).collect();

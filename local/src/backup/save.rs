@@ -12,11 +12,11 @@ use indicatif::ProgressBar;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use store::Store;
+use store::bucket::packs;
 use store::compute;
-use store::items::{
+use store::table::items::{
     HandleItem, Item, Key, META, MetaItem, NameItem, PACK_PREFIX, PK, PROFILE, PackItem, ProfileItem, SK,
 };
-use store::packs;
 
 use super::Error;
 use super::folder::{FORMAT, Folder, ListWriter, Manifest, StoredFile, VERSION, hash_of, persist};
@@ -174,7 +174,7 @@ impl Saving<'_> {
 
     /// Writes a repo: first what it names, then its list of packs, then the packs.
     async fn repo(&mut self, repo: &RepoId) -> Result<(), Error> {
-        let pk = store::items::repo_pk(repo);
+        let pk = store::table::items::repo_pk(repo);
         let mut after = None;
         loop {
             let page = self.store.items_page(&pk, "", after).await?;
@@ -383,5 +383,5 @@ fn text<'i>(item: &'i Item, name: &str) -> &'i str {
 }
 
 fn read<T: DeserializeOwned>(item: &Item) -> Result<T, Error> {
-    Ok(store::items::decode(item.clone())?)
+    Ok(store::table::items::decode(item.clone())?)
 }

@@ -9,7 +9,7 @@ use common::wire::limits::{MAX_NEGOTIATE, MAX_RELEASES_OF_REPO, MAX_TAGS_OF_REPO
 use common::wire::value::Value;
 use serde::{Deserialize, Serialize};
 use service::Target;
-use store::items::Visibility;
+use store::table::items::Visibility;
 
 use super::post;
 use super::remote::{Endpoint, Remote, is_missing};

@@ -18,8 +18,8 @@ use indicatif::ProgressBar;
 use service::Hub;
 use service::Target;
 use store::compute;
+use store::read::view::{Commit, ObjectPlace, Place, View};
 use store::repo::{Need, Repo};
-use store::view::{Commit, ObjectPlace, Place, View};
 
 use super::file::reader::Entries;
 use super::file::writer::{Writer, part_of};

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use common::id::CommitId;
 use indicatif::ProgressBar;
 use store::compute;
-use store::items::Visibility;
+use store::table::items::Visibility;
 
 use super::asking::{self, NewRepo};
 use super::delivery::{Delivered, Delivery};

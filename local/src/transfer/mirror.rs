@@ -10,7 +10,7 @@ use bytes::Bytes;
 use common::id::CommitId;
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
-use store::items::Visibility;
+use store::table::items::Visibility;
 
 use super::asking::{self, NewRepo};
 use super::delivery::{Delivered, Delivery};

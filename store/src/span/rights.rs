@@ -24,7 +24,7 @@ use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Input;
 use aws_sdk_s3::operation::put_object::PutObjectInput;
 use aws_smithy_runtime_api::client::interceptors::context::Input;
 
-use crate::items::PK;
+use crate::table::items::PK;
 
 type Attributes = HashMap<String, AttributeValue>;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use local::serve::Storage;
 use local::stores::OpenStores;
-use store::compact::Limits;
+use store::upkeep::compact::Limits;
 use tests::history;
 use tests::hub::{Hub, fresh_name};
 use tests::verify;

@@ -5,7 +5,7 @@ use std::path::Path;
 use aws_sdk_dynamodb::types::AttributeValue;
 use local::serve::Storage;
 use serde_json::{Value, json};
-use store::items::Key;
+use store::table::items::Key;
 use tests::client::{Answer, Remote, send};
 use tests::encoding::Encoding;
 use tests::history::{self, History};

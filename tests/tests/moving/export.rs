@@ -12,7 +12,7 @@ use local::transfer::verify::{Verified, verify};
 use proptest::prelude::*;
 use serde_json::json;
 use service::Target;
-use store::items::Visibility;
+use store::table::items::Visibility;
 use tests::client::Remote;
 use tests::encoding::Encoding;
 use tests::history;

@@ -19,7 +19,7 @@ use local::transfer::mirror::{Mirrored, Options, mirror};
 use local::transfer::remote::Remote as End;
 use proptest::prelude::*;
 use serde_json::json;
-use store::items::Visibility;
+use store::table::items::Visibility;
 use tests::client::{Answer, Remote, send};
 use tests::encoding::Encoding;
 use tests::history::{self, Builder, Pack};

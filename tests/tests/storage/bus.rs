@@ -12,7 +12,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use events::Outlets;
 use serde_json::{Value, json};
-use store::webhooks::Message;
+use store::table::webhooks::Message;
 
 use crate::process::{Cloud, Process};
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 use fsck::finding::Problem;
 use fsck::repair::{Action, repair};
 use local::router::Function;
-use store::compact::{GRACE, Limits};
-use store::garbage;
+use store::upkeep::compact::Limits;
+use store::upkeep::garbage;
+use store::upkeep::swap::GRACE;
 use tests::history::{self, Builder, History};
 
 use crate::fsck::song::{check, store, subject};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use common::id::Ids;
 use local::router::Function;
 use serde_json::json;
-use store::compact::Limits;
+use store::upkeep::compact::Limits;
 use tests::encoding::Encoding;
 use tests::history::{Builder, Commit, History, Pack};
 use tests::wiretap::{Call, Reaction};

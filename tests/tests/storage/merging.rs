@@ -7,12 +7,13 @@ use common::id::{CommitId, ObjectKey, RepoId, SnapshotId};
 use common::pack::{self, NewCommit, NewObject, NewPack, NewSnapshot, PackId, PackedCommit};
 use proptest::prelude::*;
 use serde_json::json;
-use store::account::NewRepo;
-use store::change::{Change, Outcome};
-use store::compact::Limits;
-use store::items::Visibility;
+use store::change::Change;
+use store::read::view::{ObjectPlace, Place, View};
 use store::repo::Need;
-use store::view::{ObjectPlace, Place, View};
+use store::table::account::NewRepo;
+use store::table::items::Visibility;
+use store::table::transaction::Outcome;
+use store::upkeep::compact::Limits;
 use tests::encoding::Encoding;
 
 use crate::process::{Cloud, Process, for_every};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use local::replay::{Fate, Function, Letters, Line, PREFIX, Summary};
 use serde_json::{Value, json};
-use store::compact::Limits;
+use store::upkeep::compact::Limits;
 use tests::history;
 
 use crate::bus::{Bus, Place};

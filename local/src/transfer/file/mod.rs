@@ -33,7 +33,7 @@ use std::collections::BTreeMap;
 
 use common::id::{CommitId, Id, ObjectId, ObjectKey, SnapshotId};
 use serde::{Deserialize, Serialize};
-use store::items::Visibility;
+use store::table::items::Visibility;
 
 use super::Tag;
 

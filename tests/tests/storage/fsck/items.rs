@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_dynamodb::types::AttributeValue;
 use fsck::Report;
 use fsck::finding::Problem;
-use store::items::{Item, Key};
+use store::table::items::{Item, Key};
 
 use super::song::{Song, store};
 use crate::process::Cloud;

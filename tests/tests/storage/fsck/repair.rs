@@ -11,7 +11,7 @@ use fsck::finding::Problem;
 use fsck::repair::{Action, Bring, Brought, Repaired, Wishes, prune, repair};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use serde_json::{Value, json};
-use store::items::{Item, Key};
+use store::table::items::{Item, Key};
 
 use super::song::{Song, store, subject};
 use crate::process::Cloud;

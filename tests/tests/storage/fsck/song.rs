@@ -8,7 +8,7 @@ use common::id::RepoId;
 use fsck::{self, Options, Report, Subject};
 use serde_json::json;
 use store::Store;
-use store::items::Item;
+use store::table::items::Item;
 use tests::history::{Builder, History, Object};
 use tests::wiretap::stop_clock;
 

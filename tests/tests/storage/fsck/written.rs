@@ -4,7 +4,8 @@ use common::id::ObjectId;
 use common::pack::{NewObject, NewPack, NewSnapshot, write};
 use fsck::finding::{Mend, Problem};
 use fsck::repair::{Action, repair};
-use store::change::{Change, Outcome};
+use store::change::Change;
+use store::table::transaction::Outcome;
 
 use super::song::{Song, check, store, subject};
 use crate::process::Cloud;

@@ -1,0 +1,62 @@
+//! A short cut for who asks for the objects of a whole snapshot, as clients do with each push: nearly all of them are in the
+//! snapshot that the new one follows. To read that one manifest takes a few reads, and to look each object up takes as many as
+//! there are pages that it may be on.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::read::view::{Place, View};
+use crate::{Error, Store};
+use common::id::{CommitId, ObjectKey, RepoId};
+use common::wire::record::Snapshot;
+
+/// As many pages may be read one by one.
+const FEW_PAGES: usize = 8;
+/// The manifests that are read instead have so many bytes together at most, uncompressed.
+const MANIFEST_BYTES: u64 = 8 << 20;
+
+impl Store {
+    /// Those of these objects that snapshots of these commits name, as far as a branch has reached those: then they are all
+    /// there and reached, where ids are hashes. None where looking them up takes few reads.
+    ///
+    /// # Errors
+    /// When the stores do not answer, or something is damaged.
+    pub async fn objects_beside(
+        self: &Arc<Self>,
+        repo: &RepoId,
+        view: &View,
+        keys: &HashSet<ObjectKey>,
+        commits: &[CommitId],
+    ) -> Result<HashSet<ObjectKey>, Error> {
+        if commits.is_empty() || view.object_pages(keys).await? <= FEW_PAGES {
+            return Ok(HashSet::new());
+        }
+        let newest = view.newest_first();
+        let known = newest.commits(commits).await?;
+        let reached: Vec<_> = known.into_values().filter(|commit| commit.is_reached).collect();
+        let elsewhere = reached.iter().filter(|commit| commit.snapshot_place.is_none());
+        let elsewhere = newest.snapshots(elsewhere.filter_map(|commit| commit.snapshot.as_ref())).await?;
+        let mut places: Vec<Place> = reached.iter().filter_map(|commit| commit.snapshot_place).collect();
+        places.extend(elsewhere.into_values().map(|snapshot| snapshot.place));
+        places.sort_unstable();
+        places.dedup();
+        let mut bytes = 0_u64;
+        places.retain(|place| {
+            bytes = bytes.saturating_add(place.length.into());
+            bytes <= MANIFEST_BYTES
+        });
+        let mut found = HashSet::new();
+        if places.is_empty() {
+            return Ok(found);
+        }
+        let _turn = self.reading_turn().await?;
+        let mut records = self.read_places(repo, &newest, &places).await?;
+        while let Some(record) = records.next().await? {
+            let snapshot: Snapshot<'_> =
+                rmp_serde::from_slice(&record).map_err(|error| Error::Damaged(format!("a snapshot: {error}")))?;
+            let named = snapshot.manifest.entries.iter().map(|(_, object)| object.key());
+            found.extend(named.filter(|key| keys.contains(key) && !view.purged().has(key)));
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,159 @@
+//! Users and new repos.
+
+use crate::table::items::{HandleItem, Key, MetaItem, NameItem, ProfileItem, SecretItem, Visibility, encode};
+use crate::table::transaction::{Outcome, put_new};
+use crate::{Error, Store};
+use aws_sdk_dynamodb::types::TransactWriteItem;
+use common::id::{RepoId, Slug};
+
+/// A repo that is not there yet.
+#[derive(Debug, Clone)]
+pub struct NewRepo {
+    /// Its id, drawn for it.
+    pub id: RepoId,
+    /// What its item about itself will say.
+    pub meta: MetaItem,
+}
+
+impl NewRepo {
+    /// A repo of the user `owner_user_id`, whose handle is `owner`, as yet without a description.
+    pub fn new(store: &Store, owner: Slug, owner_user_id: &str, slug: Slug, visibility: Visibility) -> Self {
+        Self {
+            id: store.ambient().ulid().into(),
+            meta: MetaItem {
+                owner,
+                name: slug.to_string(),
+                slug,
+                owner_user_id: owner_user_id.to_owned(),
+                visibility,
+                domain: String::new(),
+                description: String::new(),
+                default_branch: "main".to_owned(),
+                default_is_chosen: false,
+                created_at: store.ambient().now_iso(),
+                first_pushed_at: None,
+                is_made_by_push: false,
+                first_head: None,
+                purged: None,
+                deleted_at: None,
+            },
+        }
+    }
+
+    /// The items that make the repo: its name, claimed, its item about itself, its place in the owner's list.
+    pub(crate) fn items(&self, store: &Store) -> Result<Vec<TransactWriteItem>, Error> {
+        let name = NameItem { repo_id: self.id.clone() };
+        let table = &store.location.table;
+        let meta = &self.meta;
+        Ok(vec![
+            put_new(table, encode(&Key::name(&meta.owner, &meta.slug), &name)?)?,
+            put_new(table, encode(&Key::meta(&self.id), meta)?)?,
+            put_new(table, encode(&Key::owned(&meta.owner_user_id, &meta.slug), &name)?)?,
+        ])
+    }
+}
+
+/// What became of a claim to a handle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claim {
+    /// It is the user's now, or was before.
+    Held,
+    /// Another user has it.
+    Taken,
+    /// The user has another handle.
+    HasAnother(Slug),
+}
+
+impl Store {
+    /// The profile of a user, if it has claimed a handle.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn profile(&self, user_id: &str) -> Result<Option<ProfileItem>, Error> {
+        if let Some(remembered) = self.profiles.get(user_id) {
+            return Ok(Some(remembered));
+        }
+        let profile: Option<ProfileItem> = self.get_item(&Key::profile(user_id)).await?;
+        if let Some(profile) = &profile {
+            self.profiles.insert(user_id.to_owned(), profile.clone());
+        }
+        Ok(profile)
+    }
+
+    /// The user that has a handle.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn user_of_handle(&self, handle: &Slug) -> Result<Option<String>, Error> {
+        let owner: Option<HandleItem> = self.get_item(&Key::handle(handle)).await?;
+        Ok(owner.map(|owner| owner.user_id))
+    }
+
+    /// Gives a handle to a user, once and for ever.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn claim_handle(&self, user_id: &str, handle: &Slug, display_name: &str) -> Result<Claim, Error> {
+        let profile = ProfileItem {
+            handle: handle.clone(),
+            display_name: display_name.to_owned(),
+            created_at: self.ambient.now_iso(),
+        };
+        let owner = HandleItem { user_id: user_id.to_owned() };
+        let table = &self.location.table;
+        let items = vec![
+            put_new(table, encode(&Key::handle(handle), &owner)?)?,
+            put_new(table, encode(&Key::profile(user_id), &profile)?)?,
+        ];
+        let marker = Key::handle(handle);
+        let is_ours = |item: HandleItem| item.user_id == user_id;
+        if self.transact(items, &marker, is_ours).await? == Outcome::Landed {
+            return Ok(Claim::Held);
+        }
+        match self.profile(user_id).await? {
+            Some(profile) if profile.handle == *handle => Ok(Claim::Held),
+            Some(profile) => Ok(Claim::HasAnother(profile.handle)),
+            None => Ok(Claim::Taken),
+        }
+    }
+
+    /// The secret that the hub signs tokens with, if it was drawn.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn token_secret(&self) -> Result<Option<String>, Error> {
+        let item: Option<SecretItem> = self.get_item(&Key::token_secret()).await?;
+        Ok(item.map(|item| item.secret))
+    }
+
+    /// The same, drawn now if it was not. It is for operators: functions have no right to it.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn draw_token_secret(&self) -> Result<String, Error> {
+        if let Some(secret) = self.token_secret().await? {
+            return Ok(secret);
+        }
+        let key = Key::token_secret();
+        let new = SecretItem { secret: hex::encode(self.ambient.secret()) };
+        let put = put_new(&self.location.table, encode(&key, &new)?)?;
+        let is_ours = |stored: SecretItem| stored.secret == new.secret;
+        if self.transact(vec![put], &key, is_ours).await? == Outcome::Landed {
+            return Ok(new.secret);
+        }
+        self.token_secret().await?.ok_or_else(|| Error::Damaged("the token secret was there and is gone".to_owned()))
+    }
+
+    /// Makes a repo, unless its name is taken.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn create_repo(&self, repo: &NewRepo) -> Result<Outcome, Error> {
+        let marker = Key::name(&repo.meta.owner, &repo.meta.slug);
+        let outcome = self.transact(repo.items(self)?, &marker, |item: NameItem| item.repo_id == repo.id).await?;
+        if outcome == Outcome::Landed {
+            self.tell([encode(&Key::meta(&repo.id), &repo.meta)?]);
+        }
+        Ok(outcome)
+    }
+}

@@ -1,0 +1,317 @@
+//! What happened in a repo, as it is told to others: over EventBridge and to webhooks. `docs/events.md` is for those.
+//!
+//! An event is made from an item of the table and from nothing else ([`Occurrence::of`]): from the image that the table's
+//! stream has of it, in a deployment; from what was just written, in `musehub serve`; and from what a query finds
+//! ([`Store::events_since`](crate::Store::events_since)). So it has the same id each time it is told.
+
+mod since;
+
+use serde::{Deserialize, Serialize};
+use ulid::Ulid;
+
+use crate::Error;
+use crate::table::items::{
+    Item, LOG_PREFIX, LogItem, META, MetaItem, PK, RELEASE_PREFIX, SK, TAG_PREFIX, TagItem, Visibility, decode, repo_of,
+};
+use common::id::{BranchName, CommitId, Label, RepoId, Slug};
+use common::wire::domain::Domain;
+
+/// The version of the schema that events are written in. Fields may be added to a version; none is taken away or changed.
+pub const VERSION: u32 = 1;
+/// Characters of [`Event::sequence`] in a deployment. The numbers of a DynamoDB stream have at most as many digits.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_StreamRecord.html>
+pub const SEQUENCE_LENGTH: usize = 40;
+
+/// Something that happened in a repo. As JSON it is the `detail` of an event of EventBridge and the body of a webhook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// [`VERSION`].
+    pub version: u32,
+    /// A ULID, drawn for what happened: the same each time that it is told.
+    pub id: String,
+    /// What happened: `type`, which is also the detail type in EventBridge, and `data`.
+    #[serde(flatten)]
+    pub details: Details,
+    /// When, by the hub's clock: ISO 8601, UTC, to the millisecond.
+    pub time: String,
+    /// Of two events of one repo the one with the greater text happened later. In a deployment it is the number in the
+    /// table's stream, with zeros before it, [`SEQUENCE_LENGTH`] characters; in `musehub serve` it is the event's id.
+    pub sequence: String,
+    /// Where it happened.
+    pub repo: EventRepo,
+    /// The id of the user who did it. Absent where that was not kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+impl Event {
+    /// One of [`Details::KINDS`].
+    pub const fn kind(&self) -> &'static str {
+        self.details.kind()
+    }
+}
+
+/// The repo that an event is about, as it is called when the event is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventRepo {
+    /// Its id, which it has for ever.
+    pub id: RepoId,
+    /// The owner's handle.
+    pub owner: Slug,
+    /// Its name under the owner.
+    pub slug: Slug,
+    /// Who may know of it.
+    pub visibility: Visibility,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data")]
+pub enum Details {
+    /// A push has moved a branch, or made it.
+    RefUpdated {
+        /// The branch.
+        branch: BranchName,
+        /// Its head before; null for a new branch.
+        before: Option<CommitId>,
+        /// Its head after.
+        after: CommitId,
+        /// Whether the pusher asked for the move to be made whatever the head was.
+        forced: bool,
+    },
+    /// A branch was deleted.
+    RefDeleted {
+        /// The branch.
+        branch: BranchName,
+        /// The head that it had.
+        before: CommitId,
+    },
+    /// A tag was made, or leads elsewhere, or what is said of it has changed.
+    TagUpdated {
+        /// What it is called.
+        tag: Label,
+        /// The commit that it leads to now.
+        commit: CommitId,
+        /// The tag's own id, the client's or the hub's.
+        tag_id: String,
+        /// When it was made, as the client says.
+        created_at: String,
+    },
+    /// A commit was given to the world under a name.
+    ReleasePublished {
+        /// The name.
+        tag: Label,
+        /// The commit.
+        commit: CommitId,
+        /// `stable`, `beta`, `alpha` or `nightly`.
+        channel: String,
+        /// Whether it is only listed for those who ask for drafts.
+        is_draft: bool,
+        /// When it was made, as the client says.
+        created_at: String,
+    },
+    /// A repo was made, by a request for it or by the first push to its name.
+    RepoCreated {
+        /// Its name for people.
+        name: String,
+        /// A sentence about it.
+        description: String,
+        /// What kind of content it holds, as far as is known then.
+        domain: String,
+        /// The branch that a clone checks out.
+        default_branch: String,
+    },
+}
+
+impl Details {
+    /// What [`Event::kind`] has.
+    pub const KINDS: [&'static str; 5] = ["RefUpdated", "TagUpdated", "ReleasePublished", "RepoCreated", "RefDeleted"];
+
+    /// One of [`Self::KINDS`].
+    pub const fn kind(&self) -> &'static str {
+        let [r#ref, tag, release, repo, ref_deleted] = Self::KINDS;
+        match self {
+            Self::RefUpdated { .. } => r#ref,
+            Self::TagUpdated { .. } => tag,
+            Self::ReleasePublished { .. } => release,
+            Self::RepoCreated { .. } => repo,
+            Self::RefDeleted { .. } => ref_deleted,
+        }
+    }
+}
+
+/// What an item of the table says has happened. The item does not know what its repo is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Occurrence {
+    /// The repo.
+    pub repo: RepoId,
+    /// The event's id, which also says when it was drawn: at most a request's length before the item was written.
+    pub id: Ulid,
+    /// The user who did it, where that was kept.
+    pub by: Option<String>,
+    /// What happened.
+    pub details: Details,
+}
+
+impl Occurrence {
+    /// What an item says has happened: nothing, if it is of another kind, or was written by a version of the hub that
+    /// gave it no id of its own.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when it cannot be read.
+    pub fn of(item: Item) -> Result<Option<Self>, Error> {
+        let text = |name| item.get(name).and_then(|value| value.as_s().ok()).cloned().unwrap_or_default();
+        let (pk, sk) = (text(PK), text(SK));
+        let Some(repo) = repo_of(&pk) else {
+            return Ok(None);
+        };
+        let damaged = |why: &dyn std::fmt::Display| Error::Damaged(format!("item {pk} / {sk}: {why}"));
+        let ulid = |text: &str| Ulid::from_string(text).map_err(|error| damaged(&error));
+        let label = |text: &str| text.parse::<Label>().map_err(|error| damaged(&error));
+        if let Some(line) = sk.strip_prefix(LOG_PREFIX) {
+            let LogItem { branch, before, after, deleted, forced, by, .. } = decode(item)?;
+            let details = match deleted {
+                true => Details::RefDeleted { branch, before: after },
+                false => Details::RefUpdated { branch, before, after, forced },
+            };
+            return Ok(Some(Self { repo, id: ulid(line)?, by: Some(by), details }));
+        }
+        if let Some(tag) = sk.strip_prefix(TAG_PREFIX) {
+            let TagItem { tag_id, commit_id, created_at, write_id, written_by, .. } = decode(item)?;
+            let Some(write_id) = write_id else {
+                return Ok(None);
+            };
+            let details = Details::TagUpdated { tag: label(tag)?, commit: commit_id, tag_id, created_at };
+            return Ok(Some(Self { repo, id: ulid(&write_id)?, by: written_by, details }));
+        }
+        if let Some(tag) = sk.strip_prefix(RELEASE_PREFIX) {
+            // Not the record, which may be large and says no more that is wanted here.
+            let PublishedItem { write_id, commit_id, channel, is_draft, created_at, written_by } = decode(item)?;
+            let tag = label(tag)?;
+            let details = Details::ReleasePublished { tag, commit: commit_id, channel, is_draft, created_at };
+            return Ok(Some(Self { repo, id: ulid(&write_id)?, by: written_by, details }));
+        }
+        if sk == META {
+            let MetaItem { name, description, domain, default_branch, owner_user_id, .. } = decode(item)?;
+            let domain = Domain::told(&domain).as_str().to_owned();
+            let details = Details::RepoCreated { name, description, domain, default_branch };
+            return Ok(Some(Self { id: ulid(repo.as_str())?, repo, by: Some(owner_user_id), details }));
+        }
+        Ok(None)
+    }
+
+    /// The event, in a repo of which this is known.
+    pub fn event(self, meta: &MetaItem, sequence: String) -> Event {
+        Event {
+            version: VERSION,
+            id: self.id.to_string(),
+            details: self.details,
+            time: time_of(self.id),
+            sequence,
+            repo: EventRepo {
+                id: self.repo,
+                owner: meta.owner.clone(),
+                slug: meta.slug.clone(),
+                visibility: meta.visibility,
+            },
+            by: self.by,
+        }
+    }
+
+    /// The event as `musehub serve` tells it, where there is no stream with numbers: its id says what came first.
+    pub fn numbered_by_id(self, meta: &MetaItem) -> Event {
+        let sequence = self.id.to_string();
+        self.event(meta, sequence)
+    }
+}
+
+/// What is wanted of a release's item.
+#[derive(Deserialize)]
+struct PublishedItem {
+    write_id: String,
+    commit_id: CommitId,
+    channel: String,
+    is_draft: bool,
+    created_at: String,
+    written_by: Option<String>,
+}
+
+/// The attributes that [`Occurrence::of`] reads of a release's item, beside its key.
+pub(crate) const PUBLISHED: [&str; 6] = ["write_id", "commit_id", "channel", "is_draft", "created_at", "written_by"];
+
+/// When a ULID was drawn: ISO 8601, UTC, to the millisecond.
+fn time_of(id: Ulid) -> String {
+    let drawn = jiff::Timestamp::from_millisecond(i64::try_from(id.timestamp_ms()).unwrap_or_default());
+    format!("{:.3}", drawn.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::id::{MAX_ID_LENGTH, MAX_LABEL_LENGTH, MAX_SLUG_LENGTH};
+    use common::wire::limits::{MAX_AUTHORIZATION, MAX_TEXT_LENGTH};
+
+    #[test]
+    fn the_largest_event_is_far_smaller_than_what_a_bus_or_a_queue_takes() {
+        // What takes most bytes as JSON: six for one. A token says it in as many.
+        let long = |characters: usize| "\u{1}".repeat(characters);
+        let meta = MetaItem {
+            owner: "o".repeat(MAX_SLUG_LENGTH).parse().unwrap(),
+            slug: "s".repeat(MAX_SLUG_LENGTH).parse().unwrap(),
+            name: long(MAX_TEXT_LENGTH),
+            owner_user_id: long(MAX_AUTHORIZATION / 6),
+            visibility: Visibility::Private,
+            domain: long(MAX_TEXT_LENGTH),
+            description: long(MAX_TEXT_LENGTH),
+            default_branch: "\u{1f941}".repeat(255),
+            default_is_chosen: true,
+            created_at: String::new(),
+            first_pushed_at: None,
+            is_made_by_push: false,
+            first_head: None,
+            purged: None,
+            deleted_at: None,
+        };
+        let repo: RepoId = Ulid::nil().into();
+        let item = crate::table::items::encode(&crate::table::items::Key::meta(&repo), &meta).unwrap();
+        let made = Occurrence::of(item).unwrap().unwrap().event(&meta, "0".repeat(SEQUENCE_LENGTH));
+        let details = Details::ReleasePublished {
+            tag: long(MAX_LABEL_LENGTH).parse().unwrap(),
+            commit: "c".repeat(MAX_ID_LENGTH).parse().unwrap(),
+            channel: "nightly".to_owned(),
+            is_draft: false,
+            created_at: long(MAX_LABEL_LENGTH),
+        };
+        for event in [Event { details, ..made.clone() }, made] {
+            let size = serde_json::to_string(&event).unwrap().len();
+            assert!(size <= 40_000, "{size} bytes");
+        }
+    }
+
+    #[test]
+    fn what_has_no_id_of_its_own_and_what_is_another_kind_is_no_event() {
+        let item = |sk: &str, fields: &[(&str, &str)]| -> Item {
+            let repo = format!("REPO#{}", Ulid::nil());
+            let keys = [(PK, repo.as_str()), (SK, sk)];
+            let fields = keys.iter().chain(fields);
+            fields
+                .map(|(name, text)| {
+                    ((*name).to_owned(), aws_sdk_dynamodb::types::AttributeValue::S((*text).to_owned()))
+                })
+                .collect()
+        };
+        let tag = [("tag_id", "t"), ("repo_id", "r"), ("commit_id", "c"), ("created_at", "")];
+        let written = [&tag[..], &[("write_id", "01JXT21Q2PYJYZGM06QYMWFQRX")]].concat();
+        assert_eq!(Occurrence::of(item("TAG#v1", &tag)).unwrap(), None, "of before there were events");
+        let occurrence = Occurrence::of(item("TAG#v1", &written)).unwrap().unwrap();
+        assert_eq!((occurrence.details.kind(), occurrence.by), ("TagUpdated", None));
+        for other in ["PACK#01JXT21Q2PYJYZGM06QYMWFQRX", "REF#main", "UPLOADS", "HOOK#01JXT21Q2PYJYZGM06QYMWFQRX"] {
+            assert_eq!(Occurrence::of(item(other, &[])).unwrap(), None, "{other}");
+        }
+        for damaged in
+            [item("TAG#v1", &written[..2]), item("TAG#", &written), item("LOG#1", &written), item("META", &[])]
+        {
+            assert!(Occurrence::of(damaged).is_err());
+        }
+    }
+}

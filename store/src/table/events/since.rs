@@ -1,0 +1,113 @@
+//! What happened in the repos of this store, for those who tell it to others: see [`crate::table::events`].
+
+use std::ops::ControlFlow;
+
+use tokio::sync::broadcast;
+use ulid::Ulid;
+
+use crate::table::events::{Event, Occurrence, PUBLISHED};
+use crate::table::items::{Item, Key, LOG_PREFIX, MetaItem, RELEASE_PREFIX, TAG_PREFIX, decode};
+use crate::table::query::Items;
+use crate::{Error, Store};
+use common::id::RepoId;
+use common::wire::error::with_causes;
+
+impl Store {
+    /// What happens from now on and through this process, once the table has it, as its stream tells it in a deployment.
+    /// Whoever falls far behind misses the oldest, and finds it with [`Self::events_since`].
+    pub fn happened(&self) -> broadcast::Receiver<Occurrence> {
+        self.happened.subscribe()
+    }
+
+    /// What a repo is called and who may know of it, if it is there: one read.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn known_by(&self, repo: &RepoId) -> Result<Option<MetaItem>, Error> {
+        let meta: Option<MetaItem> = self.get_item(&Key::meta(repo)).await?;
+        Ok(meta.filter(|meta| meta.deleted_at.is_none()))
+    }
+
+    /// The oldest `limit` events of a repo whose ids are not before `since`, in the order of their ids; fewer when there
+    /// are no more. Of a tag that was written several times there is the last event alone, and none of a release that
+    /// was taken back.
+    ///
+    /// An id is drawn before the table has its event, by at most a request's length: 20 seconds for a push, but seven
+    /// minutes for a repo that a push makes. Whoever goes on from the last event that they know has to look back that far.
+    ///
+    /// What cannot be read of these items is logged and left out: nobody could ever be told of it. That is not so of what the
+    /// repo is called, without which there is no event.
+    ///
+    /// # Errors
+    /// When the table cannot be read, or what it has of the repo itself.
+    pub async fn events_since(&self, repo: &RepoId, since: Ulid, limit: usize) -> Result<Vec<Event>, Error> {
+        let Some(item) = self.item(&Key::meta(repo)).await? else {
+            return Ok(Vec::new());
+        };
+        let meta: MetaItem = decode(item.clone())?;
+        if meta.deleted_at.is_some() {
+            return Ok(Vec::new());
+        }
+        let (lines, tags, releases) = tokio::try_join!(
+            self.oldest(repo, LOG_PREFIX, since, limit),
+            self.oldest(repo, TAG_PREFIX, since, limit),
+            self.oldest(repo, RELEASE_PREFIX, since, limit),
+        )?;
+        let made = readable(item).filter(|made| made.id >= since);
+        let mut all: Vec<Occurrence> = lines.into_iter().chain(tags).chain(releases).chain(made).collect();
+        all.sort_by_key(|occurrence| occurrence.id);
+        all.truncate(limit);
+        Ok(all.into_iter().map(|occurrence| occurrence.numbered_by_id(&meta)).collect())
+    }
+
+    /// The oldest `limit` of what items of one kind say, from `since` on, in no order. No more than twice as many are held.
+    async fn oldest(&self, repo: &RepoId, prefix: &str, since: Ulid, limit: usize) -> Result<Vec<Occurrence>, Error> {
+        // Lines are in the order of their ids. Other items are in that of their names, and say when they were written.
+        let is_sorted = prefix == LOG_PREFIX;
+        let first = since.to_string();
+        let items = Items {
+            prefix,
+            first: if is_sorted { &first } else { "" },
+            // Without a release's record, which is most of its item.
+            attributes: (prefix == RELEASE_PREFIX).then_some(&PUBLISHED),
+            written_since: (!is_sorted).then_some(since),
+        };
+        let mut found: Vec<Occurrence> = Vec::new();
+        self.each_item(repo, items, |item| {
+            found.extend(readable(item));
+            if is_sorted && found.len() >= limit {
+                return Ok::<_, Error>(ControlFlow::Break(()));
+            }
+            if found.len() > limit.saturating_mul(2) {
+                found.select_nth_unstable_by_key(limit, |occurrence| occurrence.id);
+                found.truncate(limit);
+            }
+            Ok(ControlFlow::Continue(()))
+        })
+        .await?;
+        Ok(found)
+    }
+
+    /// Tells those who listen what the table now has.
+    pub(crate) fn tell(&self, items: impl IntoIterator<Item = Item>) {
+        for item in items {
+            // What was just written can be read; and whoever listened may have left.
+            if let Ok(Some(occurrence)) = Occurrence::of(item) {
+                let _ = self.happened.send(occurrence);
+            }
+        }
+    }
+
+    /// A copy of an item for [`Self::tell`], if anybody listens.
+    pub(crate) fn to_tell(&self, item: &Item) -> Option<Item> {
+        (self.happened.receiver_count() > 0).then(|| item.clone())
+    }
+}
+
+/// What an item says has happened, if it can be read.
+fn readable(item: Item) -> Option<Occurrence> {
+    Occurrence::of(item).unwrap_or_else(|error| {
+        tracing::error!(causes = with_causes(&error), "an event is left out");
+        None
+    })
+}

@@ -1,0 +1,156 @@
+//! Webhooks: who wants to hear of what happens in a repo, an item each.
+
+use std::ops::ControlFlow;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use crate::table::items::{HOOK_PREFIX, HookItem, HookedItem, Item, Key, PK, SK, decode, repo_of};
+use crate::table::query::Items;
+use crate::table::webhooks::secret::HookId;
+use crate::{Error, Store};
+use common::id::RepoId;
+use common::wire;
+use common::wire::limits::MAX_HOOKS_OF_REPO;
+
+/// The limit is kept by whoever makes webhooks, and racing requests may go past it a little. Of a list that is twice as
+/// long the rest is as if it were not there.
+const MOST_READ: usize = 2 * MAX_HOOKS_OF_REPO;
+
+impl Store {
+    /// The webhooks of a repo, oldest first: active or not, at most 40. Strongly consistent.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn hooks(&self, repo: &RepoId) -> Result<Vec<(HookId, HookItem)>, Error> {
+        let hook = |item: Item| {
+            let name = match item.get(SK) {
+                Some(AttributeValue::S(name)) => name.strip_prefix(HOOK_PREFIX).unwrap_or_default(),
+                _ => "",
+            };
+            let id = HookId::from_string(name);
+            let id = id.map_err(|_| Error::Damaged(format!("repo {repo}: webhook {name:?} has no ULID")))?;
+            Ok((id, decode(item)?))
+        };
+        self.hook_items(repo, None).await?.into_iter().map(hook).collect()
+    }
+
+    /// The ids of the webhooks of a repo, at most 40, also of those that cannot be read: for `musehub serve`, when
+    /// [`Self::hooks`] fails. What has no ULID is left out. Strongly consistent.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn hook_ids(&self, repo: &RepoId) -> Result<Vec<HookId>, Error> {
+        let id = |item: &Item| HookId::from_string(item.get(SK)?.as_s().ok()?.strip_prefix(HOOK_PREFIX)?).ok();
+        Ok(self.hook_items(repo, Some(&[])).await?.iter().filter_map(id).collect())
+    }
+
+    async fn hook_items(&self, repo: &RepoId, attributes: Option<&[&str]>) -> Result<Vec<Item>, Error> {
+        let mut found = Vec::new();
+        self.each_item(repo, Items { prefix: HOOK_PREFIX, attributes, ..Items::default() }, |item| {
+            found.push(item);
+            Ok::<_, Error>(if found.len() < MOST_READ { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })
+        .await?;
+        Ok(found)
+    }
+
+    /// Every webhook of every repo, which reads the whole table: for `musehub serve`, when it starts. No function has the
+    /// right to it.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn all_hooks(&self) -> Result<Vec<(RepoId, HookId)>, Error> {
+        let mut pages = self
+            .dynamodb
+            .scan()
+            .table_name(&self.location.table)
+            .filter_expression("begins_with(#sk, :prefix)")
+            .expression_attribute_names("#pk", PK)
+            .expression_attribute_names("#sk", SK)
+            .expression_attribute_values(":prefix", AttributeValue::S(HOOK_PREFIX.to_owned()))
+            .projection_expression("#pk, #sk")
+            .into_paginator()
+            .items()
+            .send();
+        let mut all = Vec::new();
+        while let Some(item) = pages.next().await {
+            let item = item.map_err(Error::from_sdk)?;
+            let text = |name| item.get(name).and_then(|value| value.as_s().ok()).map_or("", String::as_str);
+            let hook = text(SK).strip_prefix(HOOK_PREFIX).and_then(|id| HookId::from_string(id).ok());
+            all.extend(repo_of(text(PK)).zip(hook));
+        }
+        Ok(all)
+    }
+
+    /// A webhook of a repo, if it is there. Strongly consistent.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn hook(&self, repo: &RepoId, hook: HookId) -> Result<Option<HookItem>, Error> {
+        self.get_item(&Key::hook(repo, hook)).await
+    }
+
+    /// Keeps a webhook under an id that was drawn for it.
+    ///
+    /// # Errors
+    /// [`wire::Error::TooMany`] when the repo has as many as it may have, and when the table does not answer.
+    pub async fn put_hook(&self, repo: &RepoId, hook: HookId, item: &HookItem) -> Result<(), wire::Error> {
+        let others = self.hooks(repo).await?.len();
+        wire::Error::check_count("webhooks of one repository", others + 1, MAX_HOOKS_OF_REPO)?;
+        Ok(self.put_item(&Key::hook(repo, hook), item).await?)
+    }
+
+    /// Takes a webhook away, with what is known of its deliveries. Whether it was there.
+    ///
+    /// # Errors
+    /// When the table does not answer; then the webhook may be there or not.
+    pub async fn delete_hook(&self, repo: &RepoId, hook: HookId) -> Result<bool, Error> {
+        if self.hook(repo, hook).await?.is_none() {
+            return Ok(false);
+        }
+        for key in [Key::hook(repo, hook), Key::hooked(repo, hook)] {
+            self.delete_item(&key).await?;
+        }
+        Ok(true)
+    }
+
+    /// Turns a webhook off, for a reason that its owner will read. One that is gone stays gone.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn turn_hook_off(&self, repo: &RepoId, hook: HookId, reason: &str) -> Result<(), Error> {
+        let update = self
+            .dynamodb
+            .update_item()
+            .table_name(&self.location.table)
+            .set_key(Some(Key::hook(repo, hook).item()))
+            .update_expression("SET inactive_because = :reason")
+            .condition_expression("attribute_exists(#pk)")
+            .expression_attribute_names("#pk", PK)
+            .expression_attribute_values(":reason", AttributeValue::S(reason.to_owned()));
+        match update.send().await {
+            Err(error)
+                if error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception()) =>
+            {
+                Ok(())
+            }
+            updated => updated.map(drop).map_err(Error::from_sdk),
+        }
+    }
+
+    /// How far the deliveries to a webhook have come; nothing before the first.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn hooked(&self, repo: &RepoId, hook: HookId) -> Result<Option<HookedItem>, Error> {
+        self.get_item(&Key::hooked(repo, hook)).await
+    }
+
+    /// Notes how far the deliveries to a webhook have come, whatever was noted before. One process does so at a time.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn put_hooked(&self, repo: &RepoId, hook: HookId, item: &HookedItem) -> Result<(), Error> {
+        self.put_item(&Key::hooked(repo, hook), item).await
+    }
+}

@@ -1,0 +1,729 @@
+//! What the table holds: one struct for each kind of item, and their keys.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::Error;
+use crate::table::webhooks::secret::{HookId, Secret};
+use common::id::{BranchName, CommitId, Label, ObjectKey, RepoId, Slug};
+use common::pack::index::OLD_VERSION;
+use common::pack::{PackId, PackSummary, RawBytes, TableExtent};
+
+/// The partition key.
+pub const PK: &str = "pk";
+/// The sort key.
+pub const SK: &str = "sk";
+
+/// The sort key of a repo's one item about itself.
+pub const META: &str = "META";
+/// What the sort keys of a repo's branches begin with.
+pub const REF_PREFIX: &str = "REF#";
+/// What the sort keys of a repo's tags begin with. With it the longest label, 255 characters of four bytes, fills a sort
+/// key of 1,024 bytes.
+pub const TAG_PREFIX: &str = "TAG#";
+/// What the sort keys of a repo's releases begin with: as short for the same reason.
+pub const RELEASE_PREFIX: &str = "REL#";
+/// What the sort keys of the lines of a repo's push log begin with.
+pub const LOG_PREFIX: &str = "LOG#";
+/// What the sort keys of what was changed of a repo itself begin with.
+pub const CHANGE_PREFIX: &str = "CHANGE#";
+/// What the sort keys of a repo's packs begin with.
+pub const PACK_PREFIX: &str = "PACK#";
+/// What the sort keys of the packs that a repo no longer has begin with, as long as they are in S3.
+pub const RETIRED_PREFIX: &str = "RETIRED#";
+/// What the sort keys of the damaged packs begin with that a repair has taken off a repo's list, and that nobody deletes
+/// unasked.
+pub const SET_ASIDE_PREFIX: &str = "DAMAGED#";
+/// What the sort keys of a repo's webhooks begin with.
+pub const HOOK_PREFIX: &str = "HOOK#";
+/// What the sort keys begin with of what says how far the deliveries to a webhook have come.
+pub const HOOKED_PREFIX: &str = "HOOKED#";
+/// The sort key of a repo's item that ends when there is something to sweep.
+pub const SWEEP: &str = "SWEEP";
+/// The sort key of a repo's item that ends when there is garbage to look for.
+pub const GARBAGE: &str = "GARBAGE";
+/// The attribute of a pack's item that condemns it.
+pub(crate) const CONDEMNED_AT: &str = "condemned_at";
+/// The sort key of a repo's item that says what was collected.
+pub const COLLECTED: &str = "COLLECTED";
+/// What the sort keys of the objects that a repo has purged begin with.
+pub const PURGED_PREFIX: &str = "PURGED#";
+/// The sort key of a repo's item that is there as long as bytes of what was purged may be left.
+pub const PURGE: &str = "PURGE";
+/// The attribute of a repo's item about itself that counts what was purged.
+pub(crate) const PURGED: &str = "purged";
+/// The sort key of a user's one item about itself.
+pub const PROFILE: &str = "PROFILE";
+
+/// An item as the SDK has it.
+pub type Item = HashMap<String, AttributeValue>;
+
+/// The primary key of an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// Partition key.
+    pub pk: String,
+    /// Sort key.
+    pub sk: String,
+}
+
+impl Key {
+    fn new(pk: String, sk: impl Into<String>) -> Self {
+        Self { pk, sk: sk.into() }
+    }
+
+    /// Which repo has a name: claimed once, so that a name has one repo.
+    pub fn name(owner: &Slug, slug: &Slug) -> Self {
+        Self::new(format!("NAME#{owner}/{slug}"), "NAME")
+    }
+
+    /// A repo's item about itself.
+    pub fn meta(repo: &RepoId) -> Self {
+        Self::new(repo_pk(repo), META)
+    }
+
+    /// A branch.
+    pub fn branch(repo: &RepoId, branch: &BranchName) -> Self {
+        Self::new(repo_pk(repo), format!("{REF_PREFIX}{branch}"))
+    }
+
+    /// A place where branches may lie, by its name in one case. It is in a partition of its own, and its key a hash, because
+    /// folding may make a name longer than a key may be.
+    pub fn place(repo: &RepoId, folded: &str) -> Self {
+        Self::new(format!("PLACES#{repo}"), hex::encode(Sha256::digest(folded)))
+    }
+
+    /// A pack.
+    pub fn pack(repo: &RepoId, pack: PackId) -> Self {
+        Self::new(repo_pk(repo), format!("{PACK_PREFIX}{pack}"))
+    }
+
+    /// The packs that were merged into a pack.
+    pub fn retired(repo: &RepoId, merged: PackId) -> Self {
+        Self::new(repo_pk(repo), format!("{RETIRED_PREFIX}{merged}"))
+    }
+
+    /// When there is something to sweep in a repo.
+    pub fn sweep(repo: &RepoId) -> Self {
+        Self::new(repo_pk(repo), SWEEP)
+    }
+
+    /// When there is garbage to look for in a repo.
+    pub fn garbage(repo: &RepoId) -> Self {
+        Self::new(repo_pk(repo), GARBAGE)
+    }
+
+    /// What was collected in a repo.
+    pub fn collected(repo: &RepoId) -> Self {
+        Self::new(repo_pk(repo), COLLECTED)
+    }
+
+    /// An object that was purged.
+    pub fn purged(repo: &RepoId, object: &ObjectKey) -> Self {
+        Self::new(repo_pk(repo), format!("{PURGED_PREFIX}{}", object.as_ref()))
+    }
+
+    /// That bytes of what was purged may be left.
+    pub fn purge(repo: &RepoId) -> Self {
+        Self::new(repo_pk(repo), PURGE)
+    }
+
+    /// A tag.
+    pub fn tag(repo: &RepoId, label: &Label) -> Self {
+        Self::new(repo_pk(repo), format!("{TAG_PREFIX}{label}"))
+    }
+
+    /// A release.
+    pub fn release(repo: &RepoId, tag: &Label) -> Self {
+        Self::new(repo_pk(repo), format!("{RELEASE_PREFIX}{tag}"))
+    }
+
+    /// Whether objects may have been uploaded to a repo.
+    pub fn uploads(repo: &RepoId) -> Self {
+        Self::new(repo_pk(repo), "UPLOADS")
+    }
+
+    /// A body that is uploaded for a request to come.
+    pub fn body_upload(id: &str) -> Self {
+        Self::new(format!("UPLOAD#{id}"), "UPLOAD")
+    }
+
+    /// A line of the push log.
+    pub fn log(repo: &RepoId, line: ulid::Ulid) -> Self {
+        Self::new(repo_pk(repo), format!("{LOG_PREFIX}{line}"))
+    }
+
+    /// A change of the repo itself.
+    pub fn change(repo: &RepoId, line: ulid::Ulid) -> Self {
+        Self::new(repo_pk(repo), format!("{CHANGE_PREFIX}{line}"))
+    }
+
+    /// A webhook.
+    pub fn hook(repo: &RepoId, hook: HookId) -> Self {
+        Self::new(repo_pk(repo), format!("{HOOK_PREFIX}{hook}"))
+    }
+
+    /// How far the deliveries to a webhook have come.
+    pub fn hooked(repo: &RepoId, hook: HookId) -> Self {
+        Self::new(repo_pk(repo), format!("{HOOKED_PREFIX}{hook}"))
+    }
+
+    /// A collaborator of a repo.
+    pub fn member(repo: &RepoId, user_id: &str) -> Self {
+        Self::new(repo_pk(repo), format!("MEMBER#{user_id}"))
+    }
+
+    /// Who has a handle: claimed once.
+    pub fn handle(handle: &Slug) -> Self {
+        Self::new(format!("HANDLE#{handle}"), "HANDLE")
+    }
+
+    /// The secret that tokens are signed with, where the operator gives none.
+    pub fn token_secret() -> Self {
+        Self::new("SECRET".to_owned(), "TOKENS")
+    }
+
+    /// Which backup is being restored: there only while it is not all there.
+    pub fn restore() -> Self {
+        Self::new("RESTORE".to_owned(), "RESTORE")
+    }
+
+    /// A user's item about itself.
+    pub fn profile(user_id: &str) -> Self {
+        Self::new(format!("USER#{user_id}"), PROFILE)
+    }
+
+    /// A repo in its owner's list.
+    pub fn owned(user_id: &str, slug: &Slug) -> Self {
+        Self::new(format!("USER#{user_id}"), format!("REPO#{slug}"))
+    }
+
+    /// The key as the SDK has it.
+    pub fn item(&self) -> Item {
+        HashMap::from([
+            (PK.to_owned(), AttributeValue::S(self.pk.clone())),
+            (SK.to_owned(), AttributeValue::S(self.sk.clone())),
+        ])
+    }
+}
+
+/// The partition key of a repo's items.
+pub fn repo_pk(repo: &RepoId) -> String {
+    format!("REPO#{repo}")
+}
+
+/// The repo whose items have a partition key, if it is one of those.
+pub fn repo_of(pk: &str) -> Option<RepoId> {
+    pk.strip_prefix("REPO#")?.parse().ok()
+}
+
+/// The item of `record` under `key`.
+pub fn encode(key: &Key, record: &impl Serialize) -> Result<Item, Error> {
+    let mut item: Item = serde_dynamo::to_item(record).map_err(Error::fault)?;
+    item.extend(key.item());
+    Ok(item)
+}
+
+/// Reads an item as what it is.
+///
+/// # Errors
+/// [`Error::Damaged`] when it is not.
+pub fn decode<T: DeserializeOwned>(item: Item) -> Result<T, Error> {
+    let describe = |item: &Item, name: &str| match item.get(name) {
+        Some(AttributeValue::S(text)) => text.clone(),
+        _ => String::new(),
+    };
+    let (pk, sk) = (describe(&item, PK), describe(&item, SK));
+    if sk.starts_with(PACK_PREFIX) && item.contains_key("contents") && !item.contains_key("table") {
+        return Err(Error::Damaged(format!("item {pk} / {sk}: {OLD_VERSION}")));
+    }
+    serde_dynamo::from_item(item).map_err(|error| Error::Damaged(format!("item {pk} / {sk}: {error}")))
+}
+
+/// Who may know of a repo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Visibility {
+    /// Anyone may read it.
+    Public,
+    /// Only its owner and its collaborators may know of it.
+    Private,
+}
+
+impl std::str::FromStr for Visibility {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        let found = [Self::Public, Self::Private].into_iter().find(|visibility| visibility.as_str() == text);
+        found.ok_or("it is public or private")
+    }
+}
+
+impl Visibility {
+    /// `public` or `private`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Private => "private",
+        }
+    }
+}
+
+/// `NAME#<owner>/<slug>` | `NAME`, and a repo in its owner's list.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NameItem {
+    /// The repo that has the name.
+    pub repo_id: RepoId,
+}
+
+/// `REPO#<repo_id>` | `META`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MetaItem {
+    /// The owner's handle.
+    pub owner: Slug,
+    /// The repo's name under the owner.
+    pub slug: Slug,
+    /// The repo's name for people.
+    pub name: String,
+    /// The owner.
+    pub owner_user_id: String,
+    /// Who may know of it.
+    pub visibility: Visibility,
+    /// What kind of content it holds, as somebody has chosen or the first push has said; else empty. Clients are told
+    /// [`Domain::told`](common::wire::domain::Domain::told).
+    pub domain: String,
+    /// A sentence about it.
+    pub description: String,
+    /// The branch that somebody has chosen to be checked out by a clone, or else the first ever pushed. Clients are told
+    /// [`Self::told_default`].
+    pub default_branch: String,
+    /// Whether somebody has chosen it. Older hubs did not note it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub default_is_chosen: bool,
+    /// ISO 8601.
+    pub created_at: String,
+    /// ISO 8601; absent until a branch was pushed. Whoever sets it sets `default_branch`, unless that was chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_pushed_at: Option<String>,
+    /// Whether a push made it, and nobody asked for it by its name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_made_by_push: bool,
+    /// Where the first push put its branch; absent until then, and where older hubs took it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_head: Option<CommitId>,
+    /// How many objects were purged, each of which has an item of its own; absent until one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purged: Option<u64>,
+    /// ISO 8601; a repo that has it is not there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<String>,
+}
+
+impl MetaItem {
+    /// The branch that clients are told to check out, in a repo that has these. They check out nothing that is not there or
+    /// has a `/` in its name: so it is the one that was chosen; else `main`; else the first ever pushed; else, where that cannot be
+    /// checked out, the first by name of those that can. It is found anew each time, so no push has to write it down, and
+    /// repos whose first branch could not be checked out need no mending.
+    pub fn told_default<'m>(&'m self, heads: &'m BTreeMap<String, CommitId>) -> &'m str {
+        let kept = self.default_branch.as_str();
+        let there = |name: &&str| heads.contains_key(*name);
+        let can_be_checked_out = |name: &&str| !name.contains('/');
+        let chosen = Some(kept).filter(|_| self.default_is_chosen).filter(there).filter(can_be_checked_out);
+        chosen
+            .or_else(|| Some("main").filter(there))
+            .or_else(|| Some(kept).filter(there).filter(can_be_checked_out))
+            .or_else(|| heads.keys().map(String::as_str).find(can_be_checked_out))
+            .or_else(|| Some(kept).filter(there))
+            .or_else(|| heads.keys().map(String::as_str).next())
+            .unwrap_or(kept)
+    }
+}
+
+/// `REPO#<repo_id>` | `REF#<branch>`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RefItem {
+    /// The commit that the branch points at.
+    pub head: CommitId,
+    /// ISO 8601.
+    pub updated_at: String,
+    /// The user that pushed it.
+    pub updated_by: String,
+}
+
+/// `PLACES#<repo_id>` | `<hash of a branch's or a folder's name in one case>`: marks of pushes that make branches.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlaceItem {
+    /// The mark of the last push that made a branch of the name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+    /// The mark of the last push that made a branch in a folder of the name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
+    /// How that push spelled the folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spelled: Option<String>,
+    /// When it may go, in seconds since the Unix epoch: the table's TTL attribute.
+    #[serde(default)]
+    pub expires_at: u64,
+}
+
+/// `REPO#<repo_id>` | `TAG#<label>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TagItem {
+    /// The tag's own id, the client's or the hub's.
+    pub tag_id: String,
+    /// The repo, as the client calls it.
+    pub repo_id: String,
+    /// The commit.
+    pub commit_id: CommitId,
+    /// When the tag was made, as the client says.
+    pub created_at: String,
+    /// A ULID that the hub draws when it writes the item. Absent in items of before there were events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_id: Option<String>,
+    /// The user that the item was written for. Absent where `write_id` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_by: Option<String>,
+}
+
+/// `REPO#<repo_id>` | `REL#<tag>`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReleaseItem {
+    /// A ULID, drawn by whoever wrote the item, who knows it again by this.
+    pub write_id: String,
+    /// The commit that it is.
+    pub commit_id: CommitId,
+    /// The name of its channel.
+    pub channel: String,
+    /// Whether it is only for those who ask for drafts.
+    pub is_draft: bool,
+    /// When it was made, as the client says: releases are listed by this.
+    pub created_at: String,
+    /// The user who published it. Absent in items of before there were events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_by: Option<String>,
+    /// Bytes of `record` before it was compressed.
+    pub size: u64,
+    /// The release as one msgpack map, compressed as one zstd frame.
+    #[serde(with = "serde_bytes")]
+    pub record: Vec<u8>,
+}
+
+/// `REPO#<repo_id>` | `PACK#<ulid>`: a pack, or an index in the place of the packs that it names.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PackItem {
+    size: u64,
+    commits: u64,
+    snapshots: u64,
+    objects: u64,
+    /// Absent in the item of a pack that a push wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    merged: Option<u64>,
+    /// How many packs it is an index of; absent in the item of a pack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    packs: Option<u64>,
+    /// When it was condemned, in milliseconds since the Unix epoch; absent in the item of a pack that pushes may rely on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    condemned_at: Option<u64>,
+    /// What its records have as they are sent: bytes of commits and snapshots, and of objects. Absent in items of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    raw: Option<(u64, u64)>,
+    /// Where its table is: offset, length, length of the head, checksum of the head.
+    table: (u64, u64, u64, u64),
+    created_at: String,
+    created_by: String,
+}
+
+impl PackItem {
+    /// What the table keeps of a pack.
+    pub fn new(summary: &PackSummary, created_at: &str, created_by: &str) -> Self {
+        let TableExtent { offset, length, head_length, head_checksum } = summary.table;
+        Self {
+            size: summary.size,
+            commits: summary.commits,
+            snapshots: summary.snapshots,
+            objects: summary.objects,
+            merged: Some(summary.merged).filter(|merged| *merged > 0),
+            packs: Some(summary.packs).filter(|packs| *packs > 0),
+            condemned_at: summary.condemned_at,
+            raw: summary.raw.map(|raw| (raw.records, raw.content)),
+            table: (offset, length, head_length, head_checksum),
+            created_at: created_at.to_owned(),
+            created_by: created_by.to_owned(),
+        }
+    }
+
+    /// What is kept of the pack or index.
+    pub const fn summary(&self) -> PackSummary {
+        let (offset, length, head_length, head_checksum) = self.table;
+        PackSummary {
+            size: self.size,
+            commits: self.commits,
+            snapshots: self.snapshots,
+            objects: self.objects,
+            merged: match self.merged {
+                Some(merged) => merged,
+                None => 0,
+            },
+            packs: match self.packs {
+                Some(packs) => packs,
+                None => 0,
+            },
+            condemned_at: self.condemned_at,
+            raw: match self.raw {
+                Some((records, content)) => Some(RawBytes { records, content }),
+                None => None,
+            },
+            table: TableExtent { offset, length, head_length, head_checksum },
+        }
+    }
+}
+
+/// `REPO#<repo_id>` | `RETIRED#<ulid>`: packs that were merged into the pack of this name. Requests that listed the packs
+/// before may still read them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RetiredItem {
+    /// The packs' names.
+    pub packs: Vec<String>,
+    /// The names of indexes that have given way to others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub indexes: Vec<String>,
+    /// When they were retired, in milliseconds since the Unix epoch.
+    pub retired_at: u64,
+    /// Whether they list large objects that no pack lists any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_large: bool,
+}
+
+/// `REPO#<repo_id>` | `SWEEP`: its end wakes the compaction of the repo, to delete what was retired.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SweepItem {
+    /// When, in seconds since the Unix epoch: the table's TTL attribute.
+    pub expires_at: u64,
+}
+
+/// `REPO#<repo_id>` | `GARBAGE`: its end wakes the garbage collection of the repo.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct GarbageItem {
+    /// When, in seconds since the Unix epoch: the table's TTL attribute.
+    pub expires_at: u64,
+}
+
+/// `REPO#<repo_id>` | `COLLECTED`: what nobody reached was deleted.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CollectedItem {
+    /// Lines of the push log that are older, in milliseconds since the Unix epoch, may name commits that are gone.
+    pub log_kept_since: u64,
+}
+
+/// `REPO#<repo_id>` | `PURGED#<object_id>`: an object that nobody is served any more, and that no push may bring.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PurgedItem {
+    /// ISO 8601.
+    pub at: String,
+    /// The user that purged it.
+    pub by: String,
+    /// Why, in their words; perhaps empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+/// `REPO#<repo_id>` | `PURGE`: bytes of what was purged may be left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PurgeItem {
+    /// When something was purged last, in milliseconds since the Unix epoch: requests that began before may still bring it.
+    pub since: u64,
+    /// When it was looked for last and none was left, but for what such requests may bring; absent until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub erased_at: Option<u64>,
+}
+
+/// `REPO#<repo_id>` | `UPLOADS`: objects may have been uploaded, and are looked for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UploadsItem {
+    /// Until when, in seconds since the Unix epoch: the table's TTL attribute.
+    pub expires_at: u64,
+}
+
+/// `UPLOAD#<upload_id>` | `UPLOAD`: a body that is uploaded for a request to come.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BodyUploadItem {
+    /// Who may use it.
+    pub user_id: String,
+    /// The handle of the owner of the repo that it was made for.
+    pub owner: Slug,
+    /// The name of that repo.
+    pub slug: Slug,
+    /// Drawn by the request that has used it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub used_by: Option<String>,
+    /// Until when, in seconds since the Unix epoch: the table's TTL attribute.
+    pub expires_at: u64,
+}
+
+/// `REPO#<repo_id>` | `LOG#<ulid>`: one line of the push log.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LogItem {
+    /// The branch that moved.
+    pub branch: BranchName,
+    /// Its head before; absent for a new branch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<CommitId>,
+    /// Its head after; of a line that deletes it the head that it had.
+    pub after: CommitId,
+    /// Whether the branch is gone from then on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
+    /// Whether the pusher asked for the move to be made whatever the head was.
+    pub forced: bool,
+    /// The user that pushed.
+    pub by: String,
+    /// ISO 8601.
+    pub at: String,
+}
+
+/// `REPO#<repo_id>` | `CHANGE#<ulid>`: what an owner has changed of a repo itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeItem {
+    /// What was changed, field by field: what it was, and what it is.
+    pub changed: BTreeMap<String, (String, String)>,
+    /// The user that did it.
+    pub by: String,
+    /// ISO 8601.
+    pub at: String,
+}
+
+/// `REPO#<repo_id>` | `HOOK#<ulid>`: a webhook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookItem {
+    /// Where events are POSTed.
+    pub url: String,
+    /// What deliveries are signed with.
+    pub secret: Secret,
+    /// The types of the events that it wants; absent for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<BTreeSet<String>>,
+    /// Why nothing is delivered to it any more; absent as long as it is active.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inactive_because: Option<String>,
+    /// ISO 8601.
+    pub created_at: String,
+    /// The user that made it.
+    pub created_by: String,
+}
+
+impl HookItem {
+    /// Whether events of a type are delivered to it.
+    pub fn wants(&self, kind: &str) -> bool {
+        self.inactive_because.is_none() && self.events.as_ref().is_none_or(|events| events.contains(kind))
+    }
+}
+
+/// `REPO#<repo_id>` | `HOOKED#<ulid>`: how far the deliveries to a webhook have come. Only `musehub serve` writes it: in a
+/// deployment the queue knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookedItem {
+    /// How far the table was read and everything in it is done: milliseconds since the Unix epoch. Older events are done too,
+    /// but for what the table got late.
+    pub until: u64,
+    /// The ids of the newest events that are done, by which those others are told.
+    pub done: Vec<String>,
+}
+
+/// `REPO#<repo_id>` | `MEMBER#<user_id>`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MemberItem {
+    /// What the collaborator may do.
+    pub role: Role,
+}
+
+/// What a collaborator may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Fetch.
+    Read,
+    /// Fetch and push.
+    Write,
+}
+
+/// `USER#<user_id>` | `PROFILE`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ProfileItem {
+    /// The name that the user's repos are under.
+    pub handle: Slug,
+    /// A name for people.
+    pub display_name: String,
+    /// ISO 8601.
+    pub created_at: String,
+}
+
+/// `SECRET` | `TOKENS`.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct SecretItem {
+    /// What tokens are signed with.
+    pub secret: String,
+}
+
+/// `HANDLE#<handle>` | `HANDLE`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HandleItem {
+    /// The user that has it.
+    pub user_id: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(kept: &str, default_is_chosen: bool, branches: &[&str]) -> String {
+        let meta = MetaItem {
+            owner: "o".parse().unwrap(),
+            slug: "s".parse().unwrap(),
+            name: String::new(),
+            owner_user_id: String::new(),
+            visibility: Visibility::Public,
+            domain: String::new(),
+            description: String::new(),
+            default_branch: kept.to_owned(),
+            default_is_chosen,
+            created_at: String::new(),
+            first_pushed_at: None,
+            is_made_by_push: false,
+            first_head: None,
+            purged: None,
+            deleted_at: None,
+        };
+        let heads = branches.iter().map(|branch| ((*branch).to_owned(), "c".parse().unwrap())).collect();
+        meta.told_default(&heads).to_owned()
+    }
+
+    #[test]
+    fn a_default_branch_can_be_checked_out_wherever_one_can() {
+        for (kept, is_chosen, branches, expected) in [
+            ("main", false, &[][..], "main"),
+            ("trunk", true, &[], "trunk"),
+            ("trunk", false, &["trunk"], "trunk"),
+            ("trunk", false, &["a", "trunk"], "trunk"),
+            // Nobody has chosen, and `main` is there.
+            ("trunk", false, &["a", "main", "trunk"], "main"),
+            ("trunk", true, &["a", "main", "trunk"], "trunk"),
+            // What was chosen is not there yet.
+            ("trunk", true, &["a", "main"], "main"),
+            ("trunk", true, &["a", "b"], "a"),
+            // The first that was pushed cannot be checked out.
+            ("feature/x", false, &["feature/x"], "feature/x"),
+            ("feature/x", false, &["feature/x", "zebra"], "zebra"),
+            ("feature/x", true, &["feature/x", "zebra"], "zebra"),
+            ("feature/x", true, &["a/b", "feature/x"], "feature/x"),
+            ("gone", false, &["a/b", "c/d"], "a/b"),
+            ("gone", false, &["a/b", "c"], "c"),
+        ] {
+            assert_eq!(told(kept, is_chosen, branches), expected, "{kept} {is_chosen} {branches:?}");
+        }
+    }
+}

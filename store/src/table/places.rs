@@ -1,0 +1,91 @@
+//! Where branches lie, as the files that clients keep them in: what keeps two pushes that race from making a pair of branches
+//! that no clone could keep side by side, and asks nothing of pushes that make no branch.
+//!
+//! A branch lies at the place of its name and in those of its folders; names that differ only in case have one place. The
+//! transaction that makes a branch writes a mark of its own at each of its places, on condition that nothing was marked there
+//! since the branches were listed that it was judged beside. So of two branches that cannot lie side by side, made at the same
+//! time, one lands; the other's transaction fails, and it is judged again by a list that has the first. Marks say nothing else:
+//! the list of branches alone says what there is, for branches of before there were places and for branches that are deleted too.
+//! The first branch that is ever pushed to a repo needs no marks, for it sets `first_pushed_at`.
+//!
+//! Most places have no mark, for marks go after a day, so that is assumed at first and costs no read. Where it is not so the places
+//! are read, and the branches listed after them. A folder's mark and that of a branch are two, so that branches that are made in
+//! one folder do not fail each other's conditions.
+
+use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
+use futures_util::future::try_join_all;
+
+use crate::table::items::{Key, PlaceItem};
+use crate::{Error, Store};
+use common::id::{BranchName, RepoId};
+use common::wire::names::{folded, folders};
+
+/// How long marks are kept, in seconds. They serve requests that are under way, which take minutes at most.
+const KEPT: u64 = 24 * 60 * 60;
+
+/// A place that a new branch takes, as it was before the branches were listed.
+#[derive(Debug, Clone)]
+pub struct Place {
+    key: Key,
+    /// The folder as the branch spells it; none for the place of the branch itself.
+    folder: Option<String>,
+    seen: PlaceItem,
+}
+
+impl Store {
+    /// The places of a branch that is to be made, as they are now. Whoever asks lists the branches afterwards.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn places(&self, repo: &RepoId, branch: &BranchName) -> Result<Vec<Place>, Error> {
+        let read = Place::unmarked(repo, branch).into_iter().map(async |place| {
+            let seen = self.get_item(&place.key).await?.unwrap_or_default();
+            Ok(Place { seen, ..place })
+        });
+        try_join_all(read).await
+    }
+}
+
+impl Place {
+    /// The places of a branch that is to be made, as they mostly are.
+    pub fn unmarked(repo: &RepoId, branch: &BranchName) -> Vec<Self> {
+        let name = branch.as_str();
+        let places = folders(name).map(|folder| (folder, true)).chain([(name, false)]);
+        let unmarked = |(place, is_folder): (&str, bool)| Self {
+            key: Key::place(repo, &folded(place)),
+            folder: is_folder.then(|| place.to_owned()),
+            seen: PlaceItem::default(),
+        };
+        places.map(unmarked).collect()
+    }
+
+    /// Leaves a mark, if nothing was made meanwhile that the new branch cannot lie beside.
+    pub(crate) fn take(&self, table: &str, mark: &str, now: u64) -> Result<TransactWriteItem, Error> {
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let expires_at = AttributeValue::N(now.saturating_add(KEPT).to_string());
+        let mut update = Update::builder()
+            .table_name(table)
+            .set_key(Some(self.key.item()))
+            .expression_attribute_values(":mark", text(mark))
+            .expression_attribute_values(":end", expires_at);
+        let mut unchanged = |name: &str, seen: Option<&String>| match seen {
+            None => format!("attribute_not_exists({name})"),
+            Some(seen) => {
+                update = update.clone().expression_attribute_values(format!(":{name}"), text(seen));
+                format!("{name} = :{name}")
+            }
+        };
+        let no_branch = unchanged("branch", self.seen.branch.as_ref());
+        let no_folder = unchanged("folder", self.seen.folder.as_ref());
+        let update = match &self.folder {
+            None => update
+                .condition_expression(format!("{no_branch} AND {no_folder}"))
+                .update_expression("SET branch = :mark, expires_at = :end"),
+            Some(folder) => update
+                .expression_attribute_values(":spelled", text(folder))
+                .condition_expression(format!("{no_branch} AND (spelled = :spelled OR {no_folder})"))
+                .update_expression("SET folder = :mark, spelled = :spelled, expires_at = :end"),
+        };
+        Ok(TransactWriteItem::builder().update(update.build().map_err(Error::fault)?).build())
+    }
+}

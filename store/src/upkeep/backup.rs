@@ -1,0 +1,96 @@
+//! Everything as it lies in the table and the bucket, page by page: for a copy of a whole hub, which does not ask what it
+//! means.
+
+use std::ops::Range;
+use std::path::Path;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::{PutRequest, WriteRequest};
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::primitives::ByteStream;
+use bytes::Bytes;
+use futures_util::{TryStreamExt, stream};
+
+use crate::table::items::Item;
+use crate::table::transaction::LAST_PAUSE;
+use crate::upkeep::inspect::Page;
+use crate::{Error, FIRST_PAUSE, Store};
+
+/// Items that one `BatchWriteItem` takes.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html>
+const BATCH: usize = 25;
+/// Batches under way. One partition takes 1,000 writes a second, so more would only be throttled.
+const PARALLEL_BATCHES: usize = 8;
+/// Attempts at what DynamoDB leaves unprocessed of a batch.
+const BATCH_ATTEMPTS: u32 = 10;
+/// How long S3 may take to be given a file: so long, and a second for each so many bytes.
+const PUT_TIMEOUT: Duration = Duration::from_secs(60);
+const PUT_A_SECOND: u64 = 1 << 20;
+
+impl Store {
+    /// A page of all items of the table, strongly consistent each, from behind `after`.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn scan(&self, after: Option<Item>) -> Result<Page<Item, Item>, Error> {
+        let scan = self.dynamodb.scan().table_name(&self.location.table).consistent_read(true);
+        let page = scan.set_exclusive_start_key(after).send().await.map_err(Error::from_sdk)?;
+        Ok(Page { entries: page.items.unwrap_or_default(), next: page.last_evaluated_key })
+    }
+
+    /// Writes items as they are, whatever was there before. When it fails some of them may be written.
+    ///
+    /// # Errors
+    /// When the table does not take them.
+    pub async fn put_items(&self, items: Vec<Item>) -> Result<(), Error> {
+        let put = |item: Item| {
+            let put = PutRequest::builder().set_item(Some(item)).build().map_err(Error::fault)?;
+            Ok(WriteRequest::builder().put_request(put).build())
+        };
+        let writes = items.into_iter().map(put).collect::<Result<Vec<_>, Error>>()?;
+        let batches = stream::iter(writes.chunks(BATCH).map(Ok));
+        batches.try_for_each_concurrent(PARALLEL_BATCHES, |batch| self.write_batch(batch.to_vec())).await
+    }
+
+    /// A part of an S3 object.
+    ///
+    /// # Errors
+    /// When S3 does not give all of it.
+    pub async fn read(&self, key: &str, range: Range<u64>) -> Result<Bytes, Error> {
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        self.get_range(key, None, range).await
+    }
+
+    /// Stores a file under a key, whatever was there before.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or S3 does not confirm it.
+    pub async fn put_file(&self, key: &str, path: &Path, size: u64) -> Result<(), Error> {
+        let body = ByteStream::from_path(path).await.map_err(Error::fault)?;
+        let patience = PUT_TIMEOUT + Duration::from_secs(size / PUT_A_SECOND);
+        let timeouts =
+            TimeoutConfig::builder().operation_attempt_timeout(patience).operation_timeout(patience * 2).build();
+        let put = self.s3.put_object().bucket(&self.location.bucket).key(key).body(body);
+        let config = aws_sdk_s3::config::Builder::new().timeout_config(timeouts);
+        put.customize().config_override(config).send().await.map(drop).map_err(Error::from_sdk)
+    }
+
+    /// Writes up to 25 items, whatever was there before.
+    async fn write_batch(&self, mut batch: Vec<WriteRequest>) -> Result<(), Error> {
+        let table = &self.location.table;
+        let mut pause = FIRST_PAUSE;
+        for _ in 0..BATCH_ATTEMPTS {
+            let sent = self.dynamodb.batch_write_item().request_items(table, batch).send().await;
+            let unprocessed = sent.map_err(Error::from_sdk)?.unprocessed_items.unwrap_or_default().remove(table);
+            batch = unprocessed.unwrap_or_default();
+            if batch.is_empty() {
+                return Ok(());
+            }
+            tokio::time::sleep(self.ambient.jitter(pause)).await;
+            pause = (pause * 2).min(LAST_PAUSE);
+        }
+        Err(Error::Unavailable("a batch of items was not processed".into()))
+    }
+}

@@ -1,0 +1,191 @@
+//! What packs hold that are merged, all of it in memory: [`choose`](super::choose) bounds how many records those have.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::Error;
+use crate::read::view::{LargeObject, ObjectPlace, PackFrame, Place};
+use common::graph::{Graph, NewCommit};
+use common::id::{CommitId, ObjectKey, SnapshotId};
+use common::pack::index::FrameRecords;
+use common::pack::{Contents, GraphSection, Kind, PackId};
+
+/// What these packs hold.
+#[derive(Debug, Clone, Default)]
+pub struct Catalog {
+    packs: HashSet<PackId>,
+    frames: Vec<PackFrame>,
+    graph: Graph<CommitId, Place>,
+    snapshots: HashMap<SnapshotId, SnapshotEntry>,
+    objects: HashMap<ObjectKey, ObjectEntry>,
+    large: Vec<LargeObject>,
+    /// Objects that are reached and whose pack is not in the index yet.
+    reached_elsewhere: HashSet<ObjectKey>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct SnapshotEntry {
+    place: Place,
+    /// Whether a branch had reached it when it was stored.
+    is_reached: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct ObjectEntry {
+    place: EntryPlace,
+    /// Whether a branch has reached it.
+    is_reached: bool,
+}
+
+/// [`ObjectPlace`], made small: there are many.
+#[derive(Debug, Clone, Copy)]
+enum EntryPlace {
+    Packed(Place),
+    /// The position among the large objects.
+    Large(u32),
+}
+
+impl Catalog {
+    /// The index of these packs.
+    pub(super) fn of<'p>(
+        packs: impl IntoIterator<Item = (PackId, &'p GraphSection, &'p Contents)>,
+    ) -> Result<Self, Error> {
+        let mut index = Self::default();
+        index.add(packs)?;
+        Ok(index)
+    }
+
+    /// Objects that are reached and lie in other packs.
+    pub(super) fn reached_elsewhere(&self) -> impl Iterator<Item = &ObjectKey> {
+        self.reached_elsewhere.iter()
+    }
+
+    /// Their commits, with where each lies.
+    pub const fn graph(&self) -> &Graph<CommitId, Place> {
+        &self.graph
+    }
+
+    /// Where a snapshot lies.
+    pub fn snapshot(&self, id: &SnapshotId) -> Option<Place> {
+        self.snapshots.get(id).map(|entry| entry.place)
+    }
+
+    /// Where a snapshot lies that was stored before any branch reached it: its objects may still be unseen.
+    pub fn snapshot_ahead(&self, id: &SnapshotId) -> Option<Place> {
+        self.snapshots.get(id).filter(|entry| !entry.is_reached).map(|entry| entry.place)
+    }
+
+    /// Whether the repo has an object, be it that a branch has reached it or that it was pushed ahead.
+    pub fn has_object(&self, key: &ObjectKey) -> bool {
+        self.objects.contains_key(key)
+    }
+
+    /// Whether some branch has reached an object: until then nobody sees it.
+    pub fn is_reached(&self, key: &ObjectKey) -> bool {
+        self.objects.get(key).is_some_and(|entry| entry.is_reached)
+    }
+
+    /// Where an object lies.
+    pub fn object(&self, key: &ObjectKey) -> Option<ObjectPlace> {
+        match self.objects.get(key)?.place {
+            EntryPlace::Packed(place) => Some(ObjectPlace::Packed(place)),
+            EntryPlace::Large(position) => self.large.get(position as usize).copied().map(ObjectPlace::Large),
+        }
+    }
+
+    /// How many different commits, snapshots and objects there are.
+    pub fn counts(&self) -> (usize, usize, usize) {
+        (self.graph.len(), self.snapshots.len(), self.objects.len())
+    }
+
+    /// The frame of a place.
+    pub fn frame(&self, place: Place) -> Option<PackFrame> {
+        self.frames.get(place.frame as usize).copied()
+    }
+
+    /// Adds packs. What is in the index already stays as it is: a record that lies in two packs is read from the first.
+    fn add<'p>(
+        &mut self,
+        packs: impl IntoIterator<Item = (PackId, &'p GraphSection, &'p Contents)>,
+    ) -> Result<(), Error> {
+        let mut commits = Vec::new();
+        let mut reached = Vec::new();
+        for (pack, graph, contents) in packs {
+            if !self.packs.insert(pack) {
+                continue;
+            }
+            let mut nodes = graph.0.iter();
+            for (number, (frame, records)) in contents.frames.iter().zip(&contents.records).enumerate() {
+                let position = u32::try_from(self.frames.len()).map_err(Error::fault)?;
+                self.frames.push(PackFrame { pack, number, frame: *frame });
+                let mut start = 0_u32;
+                let mut place = |length: u32| {
+                    let place = Place { table: 0, frame: position, start, length };
+                    start = start.saturating_add(length);
+                    place
+                };
+                match records {
+                    FrameRecords::Commits(records) => {
+                        for (id, length) in records {
+                            let node = nodes.next().filter(|node| node.id == *id);
+                            let node =
+                                node.ok_or_else(|| Error::Damaged(format!("pack {pack}: its sections disagree")))?;
+                            let (id, parents) = (id.clone(), node.parents.clone());
+                            commits.push(NewCommit { id, parents, payload: place(*length) });
+                        }
+                    }
+                    FrameRecords::Snapshots(records) => {
+                        let is_reached = frame.kind == Kind::Snapshots;
+                        for (id, length) in records {
+                            let entry = SnapshotEntry { place: place(*length), is_reached };
+                            self.snapshots.entry(id.clone()).or_insert(entry).is_reached |= is_reached;
+                        }
+                    }
+                    FrameRecords::Objects(records) => {
+                        for (key, length) in records {
+                            let place = EntryPlace::Packed(place(*length));
+                            self.add_object(key.clone(), place, frame.kind == Kind::Objects);
+                        }
+                    }
+                }
+            }
+            let own = contents.large.iter().map(|(key, size)| (pack, key, *size));
+            let inherited = contents.inherited.iter().map(|(pack, key, size)| (*pack, key, *size));
+            for (pack, key, size) in own.chain(inherited) {
+                let position = u32::try_from(self.large.len()).map_err(Error::fault)?;
+                self.large.push(LargeObject { pack, size });
+                self.add_object(key.clone(), EntryPlace::Large(position), false);
+            }
+            reached.extend(&contents.reached);
+        }
+        for key in reached {
+            match self.objects.get_mut(key) {
+                Some(entry) => entry.is_reached = true,
+                None => {
+                    self.reached_elsewhere.insert(key.clone());
+                }
+            }
+        }
+        self.link(commits);
+        Ok(())
+    }
+
+    /// Adds commits to the graph. Ids that nobody checked may name each other as ancestors, in pushes that raced and
+    /// could not know of each other: a commit that would close such a cycle is not linked to the parent that it would
+    /// close it through, so that the rest of the history stays whole.
+    fn link(&mut self, commits: Vec<NewCommit<CommitId, Place>>) {
+        if self.graph.extend(commits.iter().cloned()).is_ok() {
+            return;
+        }
+        for commit in commits {
+            if !self.graph.link_without_cycle(&commit, None) {
+                tracing::warn!(commit = %commit.id, "a commit is not linked to all of its parents");
+            }
+        }
+    }
+
+    fn add_object(&mut self, key: ObjectKey, place: EntryPlace, is_reached: bool) {
+        let is_reached = is_reached || self.reached_elsewhere.remove(&key);
+        let entry = self.objects.entry(key).or_insert(ObjectEntry { place, is_reached });
+        entry.is_reached |= is_reached;
+    }
+}

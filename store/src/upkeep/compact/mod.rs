@@ -1,0 +1,199 @@
+//! Keeps the packs of a repo few, and the tables that a request looks into fewer. A push leaves a pack; a clone would read
+//! them all.
+//!
+//! A run goes in steps, and each leaves the repo right: `choose` says which packs to merge, `merge` makes one pack of
+//! them, `swap` puts it in their place in one transaction. When no packs are left to merge, the tables of those that are
+//! full become one [`index`](crate::upkeep::index) in the same way. Whoever has listed the packs before reads the old ones, which
+//! stay in S3 for longer than any request lives; then `sweep` deletes them.
+//!
+//! The failure story: before the transaction nothing has happened that anybody sees, and what was written is garbage that
+//! a later sweep finds. Of two runs at once one meets packs that are gone, in the transaction, and ends. A push touches
+//! other items than a merge, and neither waits for the other. Nothing is deleted that an item names.
+
+mod catalog;
+mod choose;
+pub(crate) mod garbage;
+pub(crate) mod merge;
+mod order;
+mod sweep;
+
+use std::time::Duration;
+
+pub(crate) use choose::MAX_INPUTS;
+use choose::Size;
+
+use crate::table::transaction::Outcome;
+use crate::upkeep::swap::Swap;
+use crate::{Error, Store};
+use common::id::RepoId;
+use common::pack::{PackId, PackSummary};
+
+/// How long what no item names stays in S3: a push may be about to name it.
+pub const ORPHANS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How far a run goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of packs that it reads to merge them; the step that is under way is ended.
+    pub bytes: u64,
+    /// How many packs have to be out of order before they are merged, 2 or more.
+    pub least: usize,
+    /// Bytes of a merged pack, at most. A pack of more than half as many is full.
+    pub pack_bytes: u64,
+    /// Whether all indexes become one, even where that writes a large one again for a small one.
+    pub one_index: bool,
+}
+
+impl Limits {
+    /// After a push. Six at a time are a third of the merges that two would be, for three packs more.
+    pub const IN_PASSING: Self = Self { bytes: 256 << 20, least: 6, pack_bytes: choose::MAX_BYTES, one_index: false };
+    /// When somebody asks for it: whatever there is to do.
+    pub const ALL: Self = Self { bytes: u64::MAX, least: 2, pack_bytes: choose::MAX_BYTES, one_index: true };
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Compaction {
+    /// Packs that the repo had.
+    pub packs_before: u64,
+    /// Packs that it has now, those aside that were pushed meanwhile.
+    pub packs_after: u64,
+    /// Bytes of the packs that it had.
+    pub bytes_before: u64,
+    /// Bytes of those that it has now.
+    pub bytes_after: u64,
+    /// Packs that were merged, those among them that were merged before in this run.
+    pub packs_merged: u64,
+    /// Bytes of those.
+    pub bytes_merged: u64,
+    /// Tables of packs and indexes that were merged into indexes.
+    pub tables_merged: u64,
+    /// Tables that a request looks into now.
+    pub tables_after: u64,
+    /// S3 objects deleted: packs merged long ago, and what no item names.
+    pub deleted: u64,
+    /// Packs that were merged and not deleted yet, because somebody may be reading them.
+    pub retired: u64,
+    /// Whether nothing is left to merge.
+    pub is_done: bool,
+}
+
+impl Store {
+    /// Merges packs of a repo as far as the limits go, and deletes what nobody reads any more. A repo that nothing is to be
+    /// done for costs two reads of the table.
+    ///
+    /// # Errors
+    /// When the stores do not answer, or a pack is damaged, which is then still the repo's. What was merged before stays.
+    pub async fn compact(&self, repo: &RepoId, limits: Limits) -> Result<Compaction, Error> {
+        let (mut tables, retired) = tokio::try_join!(self.tables(repo), self.retired(repo))?;
+        // What is condemned is no record's only place, for whoever writes, so that it need not keep its place in the order.
+        tables.retain(|(_, summary)| summary.condemned_at.is_none());
+        let mut done = Compaction {
+            packs_before: packs_of(&tables),
+            bytes_before: bytes_of(&tables),
+            retired: retired.iter().map(|(_, item)| item.packs.len() as u64).sum(),
+            ..Compaction::default()
+        };
+        loop {
+            let sizes: Vec<Size> = tables.iter().map(|(_, summary)| Size::of(summary)).collect();
+            let packs = choose::choose(&sizes, limits.least, limits.pack_bytes);
+            let range = packs.clone().or_else(|| choose::choose_tables(&sizes, limits.pack_bytes, limits.one_index));
+            let Some(range) = range else {
+                done.is_done = true;
+                break;
+            };
+            if done.bytes_merged >= limits.bytes {
+                break;
+            }
+            let chosen = tables.get(range.clone()).unwrap_or_default();
+            let next = |end: usize| tables.get(end).map(|(next, _)| *next);
+            let (range, name, summary) = if packs.is_some() {
+                let merged = Box::pin(merge::merge(self, repo, chosen)).await;
+                let Some((written, merged)) = self.unless_replaced(repo, chosen, merged).await? else {
+                    break;
+                };
+                let range = range.start..range.start + merged;
+                let name = self.name_behind(repo, last(&tables, range.end), next(range.end))?;
+                let summary = written.summary;
+                self.store_pack_as(name, repo, written).await?;
+                (range, name, summary)
+            } else {
+                let name = self.name_behind(repo, last(&tables, range.end), next(range.end))?;
+                let written = Box::pin(self.write_index(repo, name, chosen)).await;
+                let Some(summary) = self.unless_replaced(repo, chosen, written).await? else {
+                    break;
+                };
+                (range, name, summary)
+            };
+            let inputs = tables.get(range.clone()).unwrap_or_default();
+            let gone = if packs.is_some() { inputs.iter().map(|(pack, _)| *pack).collect() } else { Vec::new() };
+            let retired = gone.len() as u64;
+            let outputs = vec![(name, summary)];
+            let swap = Swap { inputs, outputs, gone, also: Vec::new(), has_large: false };
+            if Box::pin(self.swap(repo, swap)).await? == Outcome::Conflict {
+                tracing::info!(%repo, "another run has merged these packs");
+                break;
+            }
+            let bytes: u64 = inputs.iter().map(|(_, summary)| summary.table.length).sum();
+            if packs.is_some() {
+                tracing::info!(%repo, pack = %name, packs = inputs.len(), bytes = summary.size, "packs were merged");
+                done.packs_merged += inputs.len() as u64;
+                done.bytes_merged += bytes_of(inputs);
+            } else {
+                tracing::info!(%repo, index = %name, tables = inputs.len(), bytes, "tables were merged");
+                done.tables_merged += inputs.len() as u64;
+                done.bytes_merged += bytes;
+            }
+            done.retired += retired;
+            tables.splice(range, [(name, summary)]);
+        }
+        done.tables_after = tables.len() as u64;
+        done.packs_after = packs_of(&tables);
+        done.bytes_after = bytes_of(&tables);
+        if self.is_due(&retired) {
+            let swept = Box::pin(self.sweep(repo)).await?;
+            done.deleted = swept.deleted;
+            done.retired = done.retired.saturating_sub(swept.packs);
+        }
+        Ok(done)
+    }
+}
+
+impl Store {
+    /// What was made of these, or nothing if one of them is listed no more and so may be deleted: a purge deletes at once.
+    async fn unless_replaced<T>(
+        &self,
+        repo: &RepoId,
+        inputs: &[(PackId, PackSummary)],
+        made: Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        match made {
+            Err(error) if error.is_damage() && self.was_replaced(repo, inputs).await? => {
+                tracing::info!(%repo, "what was to be merged was written again meanwhile");
+                Ok(None)
+            }
+            made => made.map(Some),
+        }
+    }
+
+    /// Whether one of these packs and indexes is listed no more.
+    pub(crate) async fn was_replaced(&self, repo: &RepoId, tables: &[(PackId, PackSummary)]) -> Result<bool, Error> {
+        let listed = self.tables(repo).await?;
+        Ok(tables.iter().any(|(table, _)| listed.iter().all(|(name, _)| name != table)))
+    }
+}
+
+/// How many packs these tables are of.
+fn packs_of(tables: &[(PackId, PackSummary)]) -> u64 {
+    tables.iter().map(|(_, summary)| summary.packs.max(1)).sum()
+}
+
+/// Bytes of those packs.
+fn bytes_of(tables: &[(PackId, PackSummary)]) -> u64 {
+    tables.iter().map(|(_, summary)| summary.size).sum()
+}
+
+/// The name of the last table before a position.
+fn last(tables: &[(PackId, PackSummary)], end: usize) -> PackId {
+    end.checked_sub(1).and_then(|last| tables.get(last)).map_or_else(PackId::nil, |(last, _)| *last)
+}

@@ -1,0 +1,260 @@
+//! Deletes packs that were merged long enough ago, and what no item names.
+
+use std::collections::{HashMap, HashSet};
+
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::types::AttributeValue;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::de::IgnoredAny;
+
+use super::ORPHANS_KEPT;
+use crate::bucket::packs;
+use crate::read::large;
+use crate::table::items::{
+    GARBAGE, Key, PK, REF_PREFIX, RETIRED_PREFIX, RefItem, RetiredItem, SET_ASIDE_PREFIX, SK, SWEEP, repo_of,
+};
+use crate::upkeep::index::Listing;
+use crate::upkeep::survey::{Held, Survey};
+use crate::upkeep::swap::GRACE;
+use crate::{Error, Store};
+use common::id::{CommitId, Id, ObjectKey, RepoId};
+use common::pack::PackId;
+use common::table::{self, Section};
+use common::wire::limits::{MAX_BRANCHES, MAX_PACKS};
+
+/// S3 objects of each kind that one sweep looks at. What is behind them in the order of their names is not found.
+const MAX_LISTED: usize = 100_000;
+/// The attribute that says when a sweep is due.
+const UNTIL: &str = "expires_at";
+/// Calls at the same time.
+const PARALLEL: usize = 16;
+
+/// What a sweep did.
+pub(super) struct Swept {
+    /// S3 objects deleted.
+    pub(super) deleted: u64,
+    /// Retired packs among them.
+    pub(super) packs: u64,
+}
+
+impl Store {
+    /// The packs of a repo that were merged and are still in S3.
+    pub async fn retired(&self, repo: &RepoId) -> Result<Vec<(String, RetiredItem)>, Error> {
+        self.query(repo, RETIRED_PREFIX, MAX_PACKS).await
+    }
+
+    /// Whether some of these are not read by anybody any more.
+    pub(super) fn is_due(&self, retired: &[(String, RetiredItem)]) -> bool {
+        let now = self.ambient.now_ms();
+        retired.iter().any(|(_, item)| is_over(item, now))
+    }
+
+    /// Deletes packs whose time is over, and then what no item names and has not for long.
+    pub(super) async fn sweep(&self, repo: &RepoId) -> Result<Swept, Error> {
+        let now = self.ambient.now_ms();
+        // In this order: what is in S3, then what is named, then what was. A pack that is merged in between is found
+        // among the last.
+        let (of_packs, of_objects) = (packs::prefix(repo), large::prefix(repo));
+        let (old_packs, old_objects) =
+            tokio::try_join!(self.listed_before(&of_packs, now), self.listed_before(&of_objects, now))?;
+        let listing = self.listing(repo).await?;
+        let named = listing.packs();
+        let retired = self.retired(repo).await?;
+
+        let files = listing.tables.iter().chain(&named);
+        let named_keys: HashSet<String> = files.map(|(name, summary)| packs::table_key(repo, *name, summary)).collect();
+        let key = |name: &String, key: fn(&RepoId, PackId) -> String| {
+            let name = PackId::from_string(name);
+            name.map(|name| key(repo, name)).map_err(|error| Error::Damaged(format!("repo {repo}: {error}")))
+        };
+        let mut over = Vec::new();
+        let mut waiting = HashSet::new();
+        for (name, item) in &retired {
+            let indexes = item.indexes.iter().map(|index| key(index, packs::index_key));
+            let keys = item.packs.iter().map(|pack| key(pack, packs::key)).chain(indexes);
+            let keys = keys.collect::<Result<Vec<String>, Error>>()?;
+            if is_over(item, now) {
+                let merged = PackId::from_string(name);
+                let merged = merged.map_err(|error| Error::Damaged(format!("repo {repo}: {error}")))?;
+                over.push((Key::retired(repo, merged), keys));
+            } else {
+                waiting.extend(keys);
+            }
+        }
+        let retired_keys = over.iter().flat_map(|(_, keys)| keys);
+        let retired_keys: HashSet<String> = retired_keys.filter(|key| !named_keys.contains(*key)).cloned().collect();
+        let mut unnamed: HashSet<String> = old_packs.into_iter().collect();
+        unnamed.retain(|key| !named_keys.contains(key) && !waiting.contains(key) && !retired_keys.contains(key));
+        // What a request lists that began before its pack was dropped is read for as long as that.
+        let is_read = retired.iter().any(|(_, item)| item.has_large && !is_over(item, now));
+        let old_objects = if is_read { HashSet::new() } else { old_objects.into_iter().collect() };
+        let orphans = self.orphans(repo, &listing, unnamed, old_objects).await?;
+
+        let packs = retired_keys.len() as u64;
+        let deleted = packs + orphans.len() as u64;
+        stream::iter(retired_keys.into_iter().chain(orphans))
+            .map(|key| async move { self.delete_object(&key).await })
+            .buffer_unordered(PARALLEL)
+            .try_collect::<()>()
+            .await?;
+        // Last, so that whoever is cut off before finds them again.
+        stream::iter(over)
+            .map(|(item, _)| async move { self.delete_item(&item).await })
+            .buffer_unordered(PARALLEL)
+            .try_collect::<()>()
+            .await?;
+        self.end_at(&Key::sweep(repo), now / 1_000).await?;
+        Ok(Swept { deleted, packs })
+    }
+
+    /// The repos that there is something to sweep or to collect in by now. It reads the whole table: in a deployment,
+    /// DynamoDB's TTL ends the items instead, and its stream tells.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn due_upkeep(&self) -> Result<Vec<RepoId>, Error> {
+        let mut pages = self
+            .dynamodb
+            .scan()
+            .table_name(&self.location.table)
+            .filter_expression("#sk IN (:sweep, :garbage) AND #until <= :now")
+            .expression_attribute_names("#sk", SK)
+            .expression_attribute_names("#until", UNTIL)
+            .expression_attribute_values(":sweep", AttributeValue::S(SWEEP.to_owned()))
+            .expression_attribute_values(":garbage", AttributeValue::S(GARBAGE.to_owned()))
+            .expression_attribute_values(":now", self.now_seconds())
+            .projection_expression(PK)
+            .into_paginator()
+            .items()
+            .send();
+        let mut repos = Vec::new();
+        while let Some(item) = pages.next().await {
+            let item = item.map_err(Error::from_sdk)?;
+            if let Some(AttributeValue::S(key)) = item.get(PK) {
+                repos.extend(repo_of(key));
+            }
+        }
+        Ok(repos)
+    }
+
+    /// Takes away an item that expires, unless it was put again and expires later than this, in seconds since the Unix epoch.
+    pub async fn end_at(&self, key: &Key, seconds: u64) -> Result<(), Error> {
+        let deleted = self
+            .dynamodb
+            .delete_item()
+            .table_name(&self.location.table)
+            .set_key(Some(key.item()))
+            .condition_expression("attribute_not_exists(#until) OR #until <= :now")
+            .expression_attribute_names("#until", UNTIL)
+            .expression_attribute_values(":now", AttributeValue::N(seconds.to_string()))
+            .send()
+            .await;
+        match deleted {
+            Err(error)
+                if !error.as_service_error().is_some_and(DeleteItemError::is_conditional_check_failed_exception) =>
+            {
+                Err(Error::from_sdk(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn now_seconds(&self) -> AttributeValue {
+        AttributeValue::N((self.ambient.now_ms() / 1_000).to_string())
+    }
+
+    /// The keys with a prefix of what has been in S3 for longer than anybody takes to name it.
+    async fn listed_before(&self, prefix: &str, now: u64) -> Result<Vec<String>, Error> {
+        let kept = u64::try_from(ORPHANS_KEPT.as_millis()).unwrap_or(u64::MAX);
+        let mut pages = self.s3.list_objects_v2().bucket(&self.location.bucket).prefix(prefix).into_paginator().send();
+        let (mut found, mut listed) = (Vec::new(), 0);
+        while let Some(page) = pages.next().await {
+            for object in page.map_err(Error::from_sdk)?.contents.unwrap_or_default() {
+                listed += 1;
+                let modified = object.last_modified.and_then(|modified| modified.to_millis().ok());
+                let modified = modified.and_then(|modified| u64::try_from(modified).ok());
+                let is_old = modified.is_some_and(|modified| modified.saturating_add(kept) < now);
+                found.extend(object.key.filter(|_| is_old));
+            }
+            if listed >= MAX_LISTED {
+                tracing::info!(prefix, "there is more than one sweep looks at");
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// What may be deleted of these old packs that no item names and these old large objects. Nothing where the packs of
+    /// the repo lack a branch's commit, or a parent: it may be what is missing. And nothing that a repair has set aside.
+    async fn orphans(
+        &self,
+        repo: &RepoId,
+        listing: &Listing,
+        unnamed: HashSet<String>,
+        mut objects: HashSet<String>,
+    ) -> Result<HashSet<String>, Error> {
+        // A push that has landed since the packs were listed puts it off to the next sweep.
+        let heads = self.query::<RefItem>(repo, REF_PREFIX, MAX_BRANCHES).await?;
+        let aside = self.set_aside(repo).await?;
+        let survey = self.survey(repo, listing).await?;
+        let heads: Vec<CommitId> = heads.into_iter().map(|(_, branch)| branch.head).collect();
+        let links = survey.links(&heads).await?;
+        if !links.is_whole() || heads.iter().any(|head| links.position(head).is_none()) {
+            tracing::warn!(%repo, "something is missing, and so nothing is deleted that no item names: musehub fsck");
+            return Ok(HashSet::new());
+        }
+        forget_listed(&mut objects, repo, &survey).await?;
+        objects.extend(unnamed);
+        objects.retain(|key| !aside.iter().any(|pack| key.contains(pack.as_str())));
+        Ok(objects)
+    }
+
+    /// The packs that a repair has taken off the list and kept.
+    async fn set_aside(&self, repo: &RepoId) -> Result<Vec<String>, Error> {
+        let aside = self.query::<IgnoredAny>(repo, SET_ASIDE_PREFIX, MAX_PACKS).await?;
+        Ok(aside.into_iter().map(|(pack, _)| pack).collect())
+    }
+
+    /// The keys among these that are no pack's large objects.
+    ///
+    /// # Errors
+    /// When the stores do not answer, or a table is damaged.
+    pub async fn unlisted(&self, repo: &RepoId, mut keys: HashSet<String>) -> Result<HashSet<String>, Error> {
+        if keys.is_empty() {
+            return Ok(keys);
+        }
+        let survey = self.survey(repo, &self.listing(repo).await?).await?;
+        forget_listed(&mut keys, repo, &survey).await?;
+        Ok(keys)
+    }
+}
+
+/// Takes the S3 keys of the large objects that packs list out of these.
+async fn forget_listed(keys: &mut HashSet<String>, repo: &RepoId, survey: &Survey<'_>) -> Result<(), Error> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let prefix = large::prefix(repo);
+    let parsed = |key: &String| {
+        let (pack, object) = key.strip_prefix(&prefix)?.split_once('/')?;
+        let object = ObjectKey::from(object.parse::<Id>().ok()?);
+        Some(((PackId::from_string(pack).ok()?, table::Key::of(object.as_ref())), key.clone()))
+    };
+    let unlisted: HashMap<(PackId, table::Key), String> = keys.iter().filter_map(parsed).collect();
+    let mut objects = survey.records(Section::Objects).await?;
+    while let Some((key, record)) = objects.next().await? {
+        for copy in &record.copies {
+            if let Held::Large(large) = copy.held
+                && let Some(listed) = unlisted.get(&(large.pack, key))
+            {
+                keys.remove(listed);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_over(item: &RetiredItem, now: u64) -> bool {
+    let grace = u64::try_from(GRACE.as_millis()).unwrap_or(u64::MAX);
+    item.retired_at.saturating_add(grace) <= now
+}

@@ -1,0 +1,372 @@
+//! What a repo holds, and what of it is needed.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use fixedbitset::FixedBitSet;
+use serde::Deserialize;
+
+use super::PutOff;
+use crate::table::items::{LOG_PREFIX, REF_PREFIX, RELEASE_PREFIX, RefItem, TAG_PREFIX};
+use crate::upkeep::compact::garbage::Garbage;
+use crate::upkeep::survey::{AT_ONCE, Links, RecordCopy, Survey};
+use crate::{Error, Store};
+use common::id::{CommitId, RepoId};
+use common::table::{Key, Section};
+use common::wire::limits::{MAX_BRANCHES, MAX_RELEASES_OF_REPO, MAX_TAGS_OF_REPO};
+use common::wire::record::Snapshot;
+
+/// Lines of the push log within the retention. With more, the repo has been pushed to once a second for all of it.
+const MAX_LINES: usize = 2_600_000;
+/// By how much the clocks of those who name things may differ, in milliseconds.
+const CLOCKS_DIFFER_MS: u64 = 60 * 60 * 1_000;
+
+/// What a pack is in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// All of it is kept.
+    Kept,
+    /// What nothing needs may go out of it.
+    Judged,
+    /// Readers have it, and it is neither.
+    Beside,
+}
+
+/// What of a repo is needed: by commits that have names, and by all that is in packs which are kept.
+pub(super) struct Reach<'s> {
+    survey: &'s Survey<'s>,
+    roles: Vec<Role>,
+    links: Links,
+    commits: Marks,
+    snapshots: Marks,
+    /// Without those that manifests name, until the manifests are read.
+    objects: Marks,
+    /// Whether a pack that is judged has an object that is not kept yet.
+    pub(super) has_judged_objects: bool,
+    /// Whether there is one of those that no branch has reached.
+    pub(super) has_judged_ahead: bool,
+    /// Whether a pack that is kept has an object that no branch has reached.
+    has_kept_ahead: bool,
+}
+
+/// What is known of the commits, the snapshots or the objects.
+struct Marks {
+    /// Those that packs hold which are kept.
+    own: FixedBitSet,
+    /// Those that are needed.
+    needed: FixedBitSet,
+}
+
+/// What of a pack is garbage.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Share {
+    pub(super) commits: u64,
+    pub(super) snapshots: u64,
+    pub(super) objects: u64,
+    /// Raw bytes of those.
+    pub(super) bytes: u64,
+    /// Raw bytes of the pack.
+    pub(super) of: u64,
+    /// Whether the pack holds what is needed and no pack has that is kept.
+    pub(super) is_needed: bool,
+}
+
+/// The commits that have names.
+pub(super) struct Roots {
+    /// Where the branches are.
+    pub(super) heads: Vec<CommitId>,
+    /// Those of tags and releases. They need not be there: with ids that are not hashes, nobody looks.
+    pub(super) labels: Vec<CommitId>,
+    /// Those of the push log, as far back as is kept.
+    pub(super) log: Vec<CommitId>,
+}
+
+#[derive(Deserialize)]
+struct Labeled {
+    commit_id: CommitId,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    before: Option<CommitId>,
+    after: CommitId,
+}
+
+impl Marks {
+    fn is_kept(&self, number: usize) -> bool {
+        self.own.contains(number) || self.needed.contains(number)
+    }
+
+    /// Whether it would be missed without the packs that are judged.
+    fn is_missed(&self, number: usize) -> bool {
+        self.needed.contains(number) && !self.own.contains(number)
+    }
+}
+
+impl Share {
+    /// How many records are garbage.
+    pub(super) const fn records(&self) -> u64 {
+        self.commits + self.snapshots + self.objects
+    }
+
+    fn add(&mut self, marks: &Marks, number: usize, bytes: u64, count: impl FnOnce(&mut Self) -> &mut u64) {
+        self.of = self.of.saturating_add(bytes);
+        if !marks.is_kept(number) {
+            self.bytes = self.bytes.saturating_add(bytes);
+            *count(self) += 1;
+        }
+        self.is_needed |= marks.is_missed(number);
+    }
+}
+
+impl<'s> Reach<'s> {
+    /// What is needed, manifests aside. None when something is missing that is named.
+    pub(super) async fn of(survey: &'s Survey<'s>, roles: Vec<Role>, roots: &Roots) -> Result<Option<Self>, Error> {
+        let named = || roots.heads.iter().chain(&roots.labels).chain(&roots.log);
+        let links = survey.links(named()).await?;
+        if !roots.heads.iter().all(|head| links.position(head).is_some()) {
+            return Ok(None);
+        }
+        let none = |section| Marks { own: survey.no_records(section), needed: survey.no_records(section) };
+        let commits = Marks { own: survey.no_commits(), needed: survey.no_commits() };
+        let (snapshots, objects) = (none(Section::Snapshots), none(Section::Objects));
+        let mut reach = Self {
+            survey,
+            roles,
+            links,
+            commits,
+            snapshots,
+            objects,
+            has_judged_objects: false,
+            has_judged_ahead: false,
+            has_kept_ahead: false,
+        };
+        let named = named().filter_map(|id| reach.links.position(id)).collect();
+        if !(reach.find_commits(named).await? && reach.find_snapshots().await?) {
+            return Ok(None);
+        }
+        reach.look_at_objects().await?;
+        Ok(Some(reach))
+    }
+
+    fn is(&self, role: Role, pack: Option<u32>) -> bool {
+        pack.and_then(|pack| self.roles.get(pack as usize)) == Some(&role)
+    }
+
+    /// Marks the commits that are needed. Whether they, and their parents, are all there.
+    async fn find_commits(&mut self, mut from: Vec<u32>) -> Result<bool, Error> {
+        let mut commits = self.survey.commits().await?;
+        while let Some(copy) = commits.next().await? {
+            if self.is(Role::Kept, Some(copy.pack)) {
+                let first = self.links.first(copy.position);
+                self.commits.own.insert(first as usize);
+                // Where ids are not hashes, a copy may name others than the one that counts today.
+                if first != copy.position {
+                    let Some(parents) = self.links.parents(copy.position) else { return Ok(false) };
+                    from.extend(parents);
+                }
+            }
+        }
+        let own = self.commits.own.ones().filter_map(|position| u32::try_from(position).ok());
+        Ok(self.links.reach(from.into_iter().chain(own), &mut self.commits.needed))
+    }
+
+    /// Marks the snapshots that those commits name. Whether they are all there.
+    async fn find_snapshots(&mut self) -> Result<bool, Error> {
+        let mut records = self.survey.records(Section::Snapshots).await?;
+        while let Some((_, record)) = records.next().await? {
+            if record.held().any(|copy| self.is(Role::Kept, copy.pack)) {
+                self.snapshots.own.insert(record.number);
+            }
+        }
+        let mut keys = HashSet::new();
+        let mut commits = self.survey.commits().await?;
+        while let Some(copy) = commits.next().await? {
+            let counts = self.links.first(copy.position) == copy.position;
+            if self.is(Role::Kept, Some(copy.pack)) || counts && self.commits.needed.contains(copy.position as usize) {
+                keys.extend(copy.snapshot);
+            }
+            if keys.len() >= AT_ONCE
+                && !self.survey.find(Section::Snapshots, &mut keys, &mut self.snapshots.needed).await?
+            {
+                return Ok(false);
+            }
+        }
+        self.survey.find(Section::Snapshots, &mut keys, &mut self.snapshots.needed).await
+    }
+
+    async fn look_at_objects(&mut self) -> Result<(), Error> {
+        let mut records = self.survey.records(Section::Objects).await?;
+        while let Some((_, record)) = records.next().await? {
+            let is_reached = record.is_reached();
+            let is_in = |role| record.held().any(|copy| self.is(role, copy.pack));
+            let (is_in_kept, is_in_judged) = (is_in(Role::Kept), is_in(Role::Judged));
+            // What was pushed ahead once more, and what a branch reached only by a pack that may go, would be hidden again.
+            let is_reached_without =
+                record.copies.iter().any(|copy| copy.is_reached && !self.is(Role::Judged, copy.pack));
+            let is_own = is_in_kept && (is_reached_without || !is_reached);
+            self.has_kept_ahead |= !is_reached && is_in_kept;
+            if is_own {
+                self.objects.own.insert(record.number);
+            } else if is_in_judged {
+                self.has_judged_objects = true;
+                self.has_judged_ahead |= !is_reached;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether anything is kept that no branch, tag or release reaches, and that will be garbage: by the tables, without a
+    /// look into manifests.
+    pub(super) fn is_kept_for_now(&self, roots: &Roots) -> bool {
+        let named = roots.heads.iter().chain(&roots.labels).filter_map(|id| self.links.position(id));
+        let mut reached = self.survey.no_commits();
+        let is_whole = self.links.reach(named, &mut reached);
+        !is_whole
+            || self.commits.needed.count_ones(..) > reached.count_ones(..)
+            || self.snapshots.own.difference(&self.snapshots.needed).next().is_some()
+            || self.has_kept_ahead
+    }
+
+    /// Marks the objects that the manifests name of snapshots that are kept. It reads `most` raw bytes of those at most.
+    pub(super) async fn read_manifests(
+        &mut self,
+        store: &Arc<Store>,
+        repo: &RepoId,
+        most: u64,
+    ) -> Result<Result<(), PutOff>, Error> {
+        // Manifests name it for ever, and it is missed by nobody.
+        let purged = store.purged_now(repo).await?;
+        let kept = &self.snapshots.own | &self.snapshots.needed;
+        let mut bytes = 0_u64;
+        let mut records = self.survey.records(Section::Snapshots).await?;
+        while let Some((_, record)) = records.next().await? {
+            let read = record.first().filter(|_| kept.contains(record.number));
+            bytes = bytes.saturating_add(read.map_or(0, |copy| copy.length));
+        }
+        if bytes > most {
+            return Ok(Err(PutOff::TooLarge));
+        }
+        let (mut behind, mut keys) = (None, HashSet::new());
+        loop {
+            let places = self.survey.snapshot_places(&kept, behind).await?;
+            let Some(last) = places.last() else { break };
+            behind = Some(*last);
+            let mut manifests = store.read_records(repo, self.survey.locate(), &places)?;
+            while let Some(manifest) = manifests.next().await? {
+                let snapshot: Snapshot<'_> =
+                    rmp_serde::from_slice(&manifest).map_err(|error| Error::Damaged(format!("a snapshot: {error}")))?;
+                let objects = snapshot.manifest.entries.iter().map(|(_, object)| object.key());
+                keys.extend(objects.filter(|key| !purged.has(key)).map(|key| Key::of(key.as_ref())));
+                if keys.len() >= AT_ONCE && !self.find_objects(&mut keys).await? {
+                    return Ok(Err(PutOff::Incomplete));
+                }
+            }
+        }
+        let are_all_there = self.find_objects(&mut keys).await?;
+        Ok(if are_all_there { Ok(()) } else { Err(PutOff::Incomplete) })
+    }
+
+    async fn find_objects(&mut self, keys: &mut HashSet<Key>) -> Result<bool, Error> {
+        self.survey.find(Section::Objects, keys, &mut self.objects.needed).await
+    }
+
+    /// What of the commits and snapshots of each pack that is judged is garbage, by the packs' numbers. Manifests say
+    /// nothing of those.
+    pub(super) async fn history_shares(&self) -> Result<Vec<Share>, Error> {
+        let mut shares = vec![Share::default(); self.roles.len()];
+        let mut commits = self.survey.commits().await?;
+        while let Some(copy) = commits.next().await? {
+            if let Some(share) = self.share(&mut shares, Some(copy.pack)) {
+                let first = self.links.first(copy.position) as usize;
+                share.add(&self.commits, first, copy.place.length.into(), |share| &mut share.commits);
+            }
+        }
+        self.add_records(&mut shares, Section::Snapshots, &self.snapshots, |share| &mut share.snapshots).await?;
+        Ok(shares)
+    }
+
+    /// The same of the objects too, once the manifests are read.
+    pub(super) async fn with_objects(&self, mut shares: Vec<Share>) -> Result<Vec<Share>, Error> {
+        self.add_records(&mut shares, Section::Objects, &self.objects, |share| &mut share.objects).await?;
+        Ok(shares)
+    }
+
+    async fn add_records(
+        &self,
+        shares: &mut [Share],
+        section: Section,
+        marks: &Marks,
+        count: fn(&mut Share) -> &mut u64,
+    ) -> Result<(), Error> {
+        let mut records = self.survey.records(section).await?;
+        while let Some((_, record)) = records.next().await? {
+            for RecordCopy { pack, length, .. } in record.held() {
+                if let Some(share) = self.share(shares, *pack) {
+                    share.add(marks, record.number, *length, count);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The share of a pack that is judged.
+    fn share<'v>(&self, shares: &'v mut [Share], pack: Option<u32>) -> Option<&'v mut Share> {
+        shares.get_mut(pack.filter(|_| self.is(Role::Judged, pack))? as usize)
+    }
+
+    /// The garbage of some packs, by their numbers.
+    pub(super) async fn garbage_of(&self, packs: &HashSet<u32>) -> Result<Garbage, Error> {
+        let mut garbage = Garbage::default();
+        let mut commits = self.survey.commits().await?;
+        while let Some(copy) = commits.next().await? {
+            if packs.contains(&copy.pack) && !self.commits.is_kept(self.links.first(copy.position) as usize) {
+                garbage.commits.insert(copy.key);
+            }
+        }
+        let of_sections = [
+            (Section::Snapshots, &self.snapshots, &mut garbage.snapshots),
+            (Section::Objects, &self.objects, &mut garbage.objects),
+        ];
+        for (section, marks, keys) in of_sections {
+            let mut records = self.survey.records(section).await?;
+            while let Some((key, record)) = records.next().await? {
+                let is_of = |copy: &RecordCopy| copy.pack.is_some_and(|pack| packs.contains(&pack));
+                if !marks.is_kept(record.number) && record.held().any(is_of) {
+                    keys.insert(key);
+                }
+            }
+        }
+        Ok(garbage)
+    }
+}
+
+impl Store {
+    /// The commits that have names, and those of the push log from a time on, in milliseconds since the Unix epoch.
+    pub(super) async fn roots(&self, repo: &RepoId, log_since: u64) -> Result<Roots, Error> {
+        let labels = async |prefix, limit| self.query_for::<Labeled>(repo, prefix, limit, Some(&["commit_id"])).await;
+        let (heads, tags, releases, log) = tokio::try_join!(
+            self.query::<RefItem>(repo, REF_PREFIX, MAX_BRANCHES),
+            labels(TAG_PREFIX, MAX_TAGS_OF_REPO),
+            labels(RELEASE_PREFIX, MAX_RELEASES_OF_REPO),
+            self.log_since(repo, log_since),
+        )?;
+        Ok(Roots {
+            heads: heads.into_iter().map(|(_, branch)| branch.head).collect(),
+            labels: tags.into_iter().chain(releases).map(|(_, label)| label.commit_id).collect(),
+            log,
+        })
+    }
+
+    async fn log_since(&self, repo: &RepoId, since: u64) -> Result<Vec<CommitId>, Error> {
+        let first = ulid::Ulid::from_parts(since.saturating_sub(CLOCKS_DIFFER_MS), 0);
+        let lines = self
+            .query_from::<Line>(repo, LOG_PREFIX, &first.to_string(), MAX_LINES, Some(&["before", "after"]))
+            .await?;
+        let mut commits: Vec<CommitId> =
+            lines.into_iter().flat_map(|(_, line)| line.before.into_iter().chain([line.after])).collect();
+        commits.sort_unstable();
+        commits.dedup();
+        Ok(commits)
+    }
+}

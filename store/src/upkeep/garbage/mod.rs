@@ -1,0 +1,248 @@
+//! Deletes what nobody reaches any more: what force pushes and abandoned uploads leave. In two phases, without a lock, and
+//! at no cost to a push.
+//!
+//! 1. **Condemn.** What no branch, tag, release or line of the push log that is younger than the retention reaches, and no
+//!    pack that is younger, goes out of its pack into one of its own, which is condemned (`condemn`). Whoever reads finds
+//!    it there as before; pushes and `filter-objects` do not rely on it any more.
+//! 2. **Sweep**, a day later. Every request that relied on it has ended by then, and what it wrote is there to be seen. A
+//!    condemned pack of which anything is reached is revived as a whole, and the others are taken off the list (`sweep`).
+//!    [`compact`](crate::upkeep::compact) deletes them from S3 another hour later.
+//!
+//! Why that is enough: a push that begins after a pack is condemned does not rely on it. So what the sweep has to keep is
+//! reached by what the repo has without the packs that it is about to drop, whatever lands while it looks: it takes each
+//! record outside of them as one that pushes rely on. If a push needs what is condemned all the same, because the pusher
+//! was told before that it is there, it [revives](Store::revive) the pack first. Reviving and dropping are one conditional
+//! write each of the pack's item, and the second of the two fails.
+//!
+//! What the first phase does is never wrong, only more or less useful: nothing is lost by being condemned. Where a commit, a
+//! snapshot or an object is missing, neither phase does anything, for then nobody knows what is reached.
+
+pub(crate) mod condemn;
+mod mark;
+mod sweep;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
+use futures_util::FutureExt;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+
+use crate::table::items::{CONDEMNED_AT, CollectedItem, GarbageItem, Key, PACK_PREFIX, PK, encode};
+use crate::upkeep::compact::MAX_INPUTS;
+use crate::{Error, Store};
+use common::id::RepoId;
+use common::pack::{PackId, PackSummary};
+use common::wire::limits::MAX_PACKS;
+
+/// How long what nobody reaches is kept. Until then a branch that was moved away by force can be moved back.
+pub const RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How long packs are condemned before they are dropped. No request lives so long.
+pub const CONDEMNED: Duration = Duration::from_secs(24 * 60 * 60);
+/// When to go on with what a run has left.
+const AGAIN: Duration = Duration::from_secs(60 * 60);
+
+/// How far a run goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How long what nobody reaches is kept.
+    pub retention: Duration,
+    /// Where less than one byte in so many of the packs that have garbage is garbage, nothing is condemned: that is not worth
+    /// writing them again.
+    pub one_in: u64,
+    /// Bytes of packs that it writes again; the one that is under way is ended.
+    pub bytes: u64,
+    /// Raw bytes of manifests that it reads. With more than that, it does nothing.
+    pub manifests: u64,
+    /// Whether manifests are read even where nothing says that there is garbage.
+    pub is_thorough: bool,
+}
+
+impl Limits {
+    /// By itself: as much as a function can do in its time, and where it is worth it.
+    pub const IN_PASSING: Self =
+        Self { retention: RETENTION, one_in: 8, bytes: 256 << 20, manifests: 4 << 30, is_thorough: false };
+    /// When somebody asks for it: whatever there is to do.
+    pub const ALL: Self =
+        Self { retention: RETENTION, one_in: u64::MAX, bytes: u64::MAX, manifests: u64::MAX, is_thorough: true };
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Collection {
+    /// Commits that were condemned.
+    pub commits: u64,
+    /// Snapshots that were condemned.
+    pub snapshots: u64,
+    /// Objects that were condemned.
+    pub objects: u64,
+    /// Raw bytes of all of those.
+    pub bytes: u64,
+    /// Packs that were written again without them.
+    pub packs_rewritten: u64,
+    /// Condemned packs that turned out to be needed.
+    pub packs_revived: u64,
+    /// Condemned packs that were taken off the repo's list.
+    pub packs_dropped: u64,
+    /// Condemned packs that wait.
+    pub packs_condemned: u64,
+    /// Why nothing was done, if nothing could be.
+    pub put_off: Option<PutOff>,
+}
+
+/// Why a run does nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PutOff {
+    /// Something is missing that a branch, a commit or a snapshot names.
+    Incomplete,
+    /// There are more bytes of manifests than it may read.
+    TooLarge,
+    /// The repo has as many packs as it may have.
+    TooManyPacks,
+}
+
+/// As much of a pack's item as says whether it is condemned.
+#[derive(Deserialize)]
+struct NotedOnly {
+    condemned_at: Option<IgnoredAny>,
+}
+
+impl Store {
+    /// Looks for garbage in a repo, condemns it, and drops what was condemned long enough ago.
+    ///
+    /// # Errors
+    /// When the stores do not answer, or a pack is damaged. Each pack that was dealt with until then is as it should be.
+    pub async fn collect(self: &Arc<Self>, repo: &RepoId, limits: Limits) -> Result<Collection, Error> {
+        let mut done = Collection::default();
+        let seen = self.scheduled(repo).await?;
+        if seen.is_none() {
+            // For the case that this run does not get to its end.
+            self.schedule(repo, None, Some(RETENTION)).await?;
+        }
+        let mut next = self.drop_condemned(repo, limits, &mut done).boxed().await?;
+        if next.is_none() && done.put_off.is_none() {
+            next = self.condemn(repo, limits, &mut done).boxed().await?;
+        }
+        let tables = self.tables(repo).await?;
+        let condemned = tables.iter().filter_map(|(_, summary)| summary.condemned_at);
+        done.packs_condemned = condemned.clone().count() as u64;
+        let is_stuck = matches!(done.put_off, Some(PutOff::Incomplete | PutOff::TooLarge));
+        let next = match condemned.min() {
+            // Somebody has to see to it first.
+            Some(_) if is_stuck => Some(limits.retention),
+            None if is_stuck => None,
+            Some(oldest) => {
+                let waited = Duration::from_millis(self.ambient.now_ms().saturating_sub(oldest));
+                let wait = CONDEMNED.saturating_sub(waited);
+                Some(next.map_or(wait, |next| next.min(wait)).max(AGAIN))
+            }
+            None => next,
+        };
+        self.schedule(repo, seen, next).await?;
+        Ok(done)
+    }
+
+    /// Makes packs that were condemned ones that pushes may rely on again.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn revive(&self, repo: &RepoId, packs: &[PackId]) -> Result<(), Error> {
+        for pack in packs {
+            let revived = self
+                .dynamodb
+                .update_item()
+                .table_name(&self.location.table)
+                .set_key(Some(Key::pack(repo, *pack).item()))
+                .update_expression("REMOVE #condemned")
+                .condition_expression("attribute_exists(#pk)")
+                .expression_attribute_names("#condemned", CONDEMNED_AT)
+                .expression_attribute_names("#pk", PK)
+                .send()
+                .await;
+            match revived {
+                // It was dropped first: whoever needs it finds that out.
+                Err(error)
+                    if error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception()) => {}
+                revived => drop(revived.map_err(Error::from_sdk)?),
+            }
+            tracing::info!(%repo, %pack, "what was condemned is needed");
+        }
+        Ok(())
+    }
+
+    /// Collects garbage in a repo if that is due: by its item, or because the item `has_expired`. Else it sees to it that it
+    /// is due some day, since somebody has pushed.
+    ///
+    /// # Errors
+    /// As [`Self::collect`].
+    pub async fn collect_if_due(
+        self: &Arc<Self>,
+        repo: &RepoId,
+        has_expired: bool,
+    ) -> Result<Option<Collection>, Error> {
+        let due = self.scheduled(repo).await?;
+        if has_expired || due.is_some_and(|due| due <= self.ambient.now_ms() / 1_000) {
+            return self.collect(repo, Limits::IN_PASSING).boxed().await.map(Some);
+        }
+        if due.is_none() {
+            self.schedule(repo, None, Some(RETENTION)).await?;
+        }
+        Ok(None)
+    }
+
+    /// The same with all that are condemned.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn revive_all(&self, repo: &RepoId) -> Result<(), Error> {
+        // Nothing else of the items is read, which may be what is to be repaired.
+        let packs = self.query_for::<NotedOnly>(repo, PACK_PREFIX, MAX_PACKS, Some(&[CONDEMNED_AT])).await?;
+        let condemned = packs.into_iter().filter(|(_, item)| item.condemned_at.is_some());
+        let condemned = condemned.filter_map(|(name, _)| PackId::from_string(&name).ok());
+        self.revive(repo, &condemned.collect::<Vec<_>>()).await
+    }
+
+    /// The condemned packs whose time is over, or the last of them, if they are many: what may need each other is dropped in
+    /// one transaction, and what was pushed later is more likely to need what was there before than the other way round.
+    fn due(&self, packs: &[(PackId, PackSummary)]) -> BTreeSet<PackId> {
+        let over = self.ambient.now_ms().saturating_sub(millis(CONDEMNED));
+        let is_due = |(_, summary): &&(_, PackSummary)| summary.condemned_at.is_some_and(|at| at <= over);
+        packs.iter().rev().filter(is_due).map(|(pack, _)| *pack).take(MAX_INPUTS).collect()
+    }
+
+    /// When garbage is to be looked for, in seconds since the Unix epoch.
+    async fn scheduled(&self, repo: &RepoId) -> Result<Option<u64>, Error> {
+        Ok(self.get_item::<GarbageItem>(&Key::garbage(repo)).await?.map(|item| item.expires_at))
+    }
+
+    /// Has garbage looked for in so long, or not until somebody pushes again, unless somebody has pushed since it was `seen`
+    /// when that was to be.
+    async fn schedule(&self, repo: &RepoId, seen: Option<u64>, next: Option<Duration>) -> Result<(), Error> {
+        let key = Key::garbage(repo);
+        let Some(next) = next else {
+            return self.end_at(&key, seen.unwrap_or_else(|| self.in_seconds(RETENTION))).await;
+        };
+        self.put_item(&key, &GarbageItem { expires_at: self.in_seconds(next) }).await
+    }
+
+    fn in_seconds(&self, wait: Duration) -> u64 {
+        self.ambient.now_ms().saturating_add(millis(wait)).div_ceil(1_000)
+    }
+
+    /// Notes that lines of the push log older than this may name commits that are gone.
+    async fn note_collected(&self, repo: &RepoId, log_kept_since: u64) -> Result<TransactWriteItem, Error> {
+        let key = Key::collected(repo);
+        let before = self.get_item::<CollectedItem>(&key).await?;
+        let before = before.map_or(0, |item| item.log_kept_since);
+        let item = CollectedItem { log_kept_since: log_kept_since.max(before) };
+        let put = Put::builder().table_name(&self.location.table).set_item(Some(encode(&key, &item)?));
+        Ok(TransactWriteItem::builder().put(put.build().map_err(Error::fault)?).build())
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,106 @@
+//! The second phase: condemned packs that nobody has needed for a day are dropped, and the others revived.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::mark::{Reach, Role, Roots};
+use super::{AGAIN, Collection, Limits, PutOff};
+use crate::compute;
+use crate::table::transaction::Outcome;
+use crate::upkeep::survey::Survey;
+use crate::upkeep::swap::Swap;
+use crate::{Error, Store};
+use common::id::RepoId;
+use common::pack::{self, NewPack, PackId, PackSummary};
+
+impl Store {
+    /// Drops the condemned packs that are due, or revives those that are needed. Then the others are looked at again later,
+    /// and it says when: what is revived is relied upon as a whole, and so is what any of it needs.
+    pub(super) async fn drop_condemned(
+        self: &Arc<Self>,
+        repo: &RepoId,
+        limits: Limits,
+        done: &mut Collection,
+    ) -> Result<Option<Duration>, Error> {
+        let packs = self.tables(repo).await?;
+        let mut due = self.due(&packs);
+        // What the push log led to before was judged when they were condemned.
+        let condemned = packs.iter().filter(|(pack, _)| due.contains(pack));
+        let Some(condemned_at) = condemned.filter_map(|(_, summary)| summary.condemned_at).min() else {
+            return Ok(None);
+        };
+        // In this order: what branches lead to is in packs that are listed afterwards.
+        let roots = self.roots(repo, condemned_at).await?;
+        let listing = self.listing(repo).await?;
+        let packs = listing.packs();
+        // One that was revived meanwhile is relied upon like any other.
+        let condemned = packs.iter().filter(|(_, summary)| summary.condemned_at.is_some()).map(|(pack, _)| *pack);
+        let condemned: BTreeSet<PackId> = condemned.collect();
+        due.retain(|pack| condemned.contains(pack));
+        let survey = self.survey(repo, &listing).await?;
+        let needed = match self.find_needed(repo, &survey, &roots, &due, limits).await? {
+            Ok(needed) => needed,
+            Err(put_off) => {
+                tracing::warn!(%repo, ?put_off, "no condemned pack was dropped");
+                done.put_off = Some(put_off);
+                return Ok(None);
+            }
+        };
+        let is_due = |(pack, _): &(PackId, PackSummary)| due.contains(pack);
+        let (revived, inputs): (Vec<_>, Vec<_>) =
+            packs.into_iter().filter(is_due).partition(|(pack, _)| needed.contains(pack));
+        if !revived.is_empty() {
+            let revived: Vec<PackId> = revived.iter().map(|(pack, _)| *pack).collect();
+            self.revive(repo, &revived).await?;
+            done.packs_revived += revived.len() as u64;
+            return Ok(Some(AGAIN));
+        }
+        let Some(last) = inputs.last().map(|(pack, _)| *pack) else {
+            return Ok(None);
+        };
+        let name = self.name_behind(repo, last, listing.next(last))?;
+        // Packs go in one way only: they become one that is new. So whoever knows them looks anew.
+        let mut nothing = compute(|| pack::write(NewPack::default()))?;
+        nothing.summary.merged = inputs.len() as u64;
+        let lists_large =
+            |(_, number): &(_, u32)| survey.packs().get(*number as usize).is_some_and(|(pack, _)| due.contains(pack));
+        let has_large = survey.large().any(lists_large);
+        let gone = inputs.iter().map(|(pack, _)| *pack).collect();
+        let outputs = vec![(name, nothing.summary)];
+        self.store_pack_as(name, repo, nothing).await?;
+        let swap = Swap { inputs: &inputs, outputs, gone, also: Vec::new(), has_large };
+        if Box::pin(self.swap(repo, swap)).await? == Outcome::Conflict {
+            tracing::info!(%repo, "a condemned pack was revived or dropped meanwhile");
+            return Ok(Some(AGAIN));
+        }
+        tracing::info!(%repo, packs = inputs.len(), "condemned packs were dropped");
+        done.packs_dropped += inputs.len() as u64;
+        Ok(None)
+    }
+
+    /// Those of the packs that are due which hold what something else needs, and nothing else holds. All that lies outside
+    /// of them may be relied upon, or may have been until it was condemned.
+    async fn find_needed(
+        self: &Arc<Self>,
+        repo: &RepoId,
+        survey: &Survey<'_>,
+        roots: &Roots,
+        due: &BTreeSet<PackId>,
+        limits: Limits,
+    ) -> Result<Result<BTreeSet<PackId>, PutOff>, Error> {
+        let role = |(pack, _): &(PackId, PackSummary)| if due.contains(pack) { Role::Judged } else { Role::Kept };
+        let roles = survey.packs().iter().map(role).collect();
+        let Some(mut reach) = Reach::of(survey, roles, roots).await? else {
+            return Ok(Err(PutOff::Incomplete));
+        };
+        if reach.has_judged_objects
+            && let Err(put_off) = reach.read_manifests(self, repo, limits.manifests).await?
+        {
+            return Ok(Err(put_off));
+        }
+        let shares = reach.with_objects(reach.history_shares().await?).await?;
+        let needed = survey.packs().iter().zip(shares).filter(|(_, share)| share.is_needed);
+        Ok(Ok(needed.map(|((pack, _), _)| *pack).collect()))
+    }
+}

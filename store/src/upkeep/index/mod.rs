@@ -1,0 +1,326 @@
+//! Indexes: tables by themselves, each of many packs, so that a request looks into one table instead of many. Data and
+//! tables are merged apart: a pack that is full is never written again, but its table is merged with those of others.
+//!
+//! An index is the S3 object `packs/<repo_id>/<ulid>.index`. Its item stands among those of the packs, in the place of the
+//! items of its packs: the index itself names those, so that no request needs to list them. Each pack keeps its own table,
+//! and an index is what those give, byte for byte: it can be made again, and the check of a repo holds it against them.
+
+pub(crate) mod cursor;
+pub(crate) mod merge;
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::TransactWriteItem;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::error::ProvideErrorMetadata;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_smithy_types::body::SdkBody;
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use http_body::{Frame, SizeHint};
+use tokio::sync::mpsc::{Receiver, channel};
+
+use crate::bucket::packs;
+use crate::table::transaction::Outcome;
+use crate::upkeep::swap::Swap;
+use crate::{Error, Store};
+use common::id::RepoId;
+use common::pack::{PackId, PackSummary};
+use common::table::{PackEntry, Section};
+use cursor::{Input, TableFile};
+use merge::{merge, shape};
+
+/// Tables that are opened, and indexes whose packs are listed, at the same time.
+const PARALLEL_READS: usize = 16;
+/// Tables that are merged at once where packs of an index are replaced.
+const TABLES_AT_ONCE: usize = 400;
+/// Attempts at writing an index. Its bytes are not kept, so each attempt merges again.
+const ATTEMPTS: usize = 3;
+/// How long one may take, and bytes that are written in a second beside that.
+const PUT_TIMEOUT: (Duration, u64) = (Duration::from_secs(60), 4 << 20);
+/// Bytes of an index that are compared at once.
+const COMPARED_BYTES: u64 = 1 << 20;
+
+/// An index and its packs.
+#[derive(Debug, Clone)]
+pub struct Index {
+    /// Its name.
+    pub name: PackId,
+    /// What its item says.
+    pub summary: PackSummary,
+    /// Its packs, in their order.
+    pub packs: Vec<(PackId, PackSummary)>,
+}
+
+/// What the items of a repo list: packs, and indexes with theirs.
+#[derive(Debug, Clone, Default)]
+pub struct Listing {
+    /// Packs and indexes, in the order of their names.
+    pub tables: Vec<(PackId, PackSummary)>,
+    /// The indexes among them.
+    pub indexes: Vec<Index>,
+}
+
+impl Listing {
+    /// All packs: each index gives way to its own.
+    pub fn packs(&self) -> Vec<(PackId, PackSummary)> {
+        let mut indexes = self.indexes.iter();
+        let mut packs = Vec::new();
+        for table in &self.tables {
+            if table.1.is_index() {
+                packs.extend(indexes.next().into_iter().flat_map(|index| &index.packs));
+            } else {
+                packs.push(*table);
+            }
+        }
+        packs
+    }
+
+    /// The index that has a pack.
+    pub fn index_of(&self, pack: PackId) -> Option<&Index> {
+        self.indexes.iter().find(|index| index.packs.iter().any(|(of_index, _)| *of_index == pack))
+    }
+
+    /// The name that follows another in the list.
+    pub fn next(&self, name: PackId) -> Option<PackId> {
+        self.tables.iter().map(|(table, _)| *table).find(|table| *table > name)
+    }
+}
+
+impl Store {
+    /// What the items of a repo list, and the packs of indexes.
+    ///
+    /// # Errors
+    /// When the stores do not answer, or an index is damaged.
+    pub async fn listing(&self, repo: &RepoId) -> Result<Listing, Error> {
+        let tables = self.tables(repo).await?;
+        self.listing_of(repo, tables).await
+    }
+
+    /// The same of packs and indexes that were listed before.
+    pub async fn listing_of(&self, repo: &RepoId, tables: Vec<(PackId, PackSummary)>) -> Result<Listing, Error> {
+        let indexes: Vec<_> = tables.iter().filter(|(_, summary)| summary.is_index()).copied().collect();
+        let indexes = stream::iter(indexes).map(|(name, summary)| async move {
+            let packs = self.packs_of(repo, name, &summary).await?;
+            Ok::<_, Error>(Index { name, summary, packs })
+        });
+        let indexes = indexes.buffered(PARALLEL_READS).try_collect().await?;
+        Ok(Listing { tables, indexes })
+    }
+
+    /// The packs of a repo, those of its indexes among them, in the order in which a record of several is looked for.
+    ///
+    /// # Errors
+    /// As [`Self::listing`].
+    pub async fn packs(&self, repo: &RepoId) -> Result<Vec<(PackId, PackSummary)>, Error> {
+        Ok(self.listing(repo).await?.packs())
+    }
+
+    /// The packs of an index.
+    ///
+    /// # Errors
+    /// When S3 does not answer, or the index is damaged.
+    pub async fn packs_of(
+        &self,
+        repo: &RepoId,
+        index: PackId,
+        summary: &PackSummary,
+    ) -> Result<Vec<(PackId, PackSummary)>, Error> {
+        let key = packs::index_key(repo, index);
+        let table = TableFile::open(&self.bucket, key, index, summary.table, 1).await?;
+        let mut entries = table.section(Section::Packs).await?;
+        let mut packs = Vec::new();
+        while let Some(entry) = entries.entry() {
+            let entry = PackEntry::read(entry);
+            packs.push((entry.pack, entry.summary()));
+            entries.advance().await?;
+        }
+        Ok(packs)
+    }
+
+    /// Writes an index of the packs of these, which are packs and indexes in their order. Nothing refers to it yet.
+    ///
+    /// # Errors
+    /// When one cannot be read, or S3 does not take it.
+    pub(crate) async fn write_index(
+        &self,
+        repo: &RepoId,
+        name: PackId,
+        tables: &[(PackId, PackSummary)],
+    ) -> Result<PackSummary, Error> {
+        let inputs = self.inputs(repo, tables).await?;
+        let length = shape(&inputs)?;
+        let mut attempts_left = ATTEMPTS;
+        let table = loop {
+            attempts_left -= 1;
+            let (out, body) = channel(1);
+            // What goes wrong with the merge ends the body too soon: the merge says why.
+            let (merged, put) = tokio::join!(merge(&inputs, out), self.put_index(repo, name, length, body));
+            match (merged?, put) {
+                (Some(table), Ok(())) => break table,
+                // An earlier attempt has landed unheard, and S3 did not wait for the rest of this one.
+                (None, Ok(())) => {
+                    let (out, mut body) = channel(1);
+                    let (merged, ()) =
+                        tokio::join!(merge(&inputs, out), async { while body.recv().await.is_some() {} });
+                    break merged?.ok_or_else(|| Error::Damaged(format!("the index {name} has no end")))?;
+                }
+                (_, Err(Error::Unavailable(_))) if attempts_left > 0 => {}
+                (_, Err(error)) => return Err(error),
+            }
+        };
+        let sum = |count: fn(&PackSummary) -> u64| tables.iter().map(|(_, summary)| count(summary)).sum();
+        Ok(PackSummary {
+            size: sum(|summary| summary.size),
+            commits: sum(|summary| summary.commits),
+            snapshots: sum(|summary| summary.snapshots),
+            objects: sum(|summary| summary.objects),
+            merged: tables.len() as u64,
+            packs: sum(|summary| summary.packs.max(1)),
+            condemned_at: None,
+            raw: PackSummary::raw_of(tables.iter().map(|(_, summary)| summary)),
+            table,
+        })
+    }
+
+    /// Writes indexes of these packs, behind a table of the list and before the next: one, or a few where they are very many.
+    ///
+    /// # Errors
+    /// As [`Self::write_index`].
+    pub(crate) async fn write_indexes(
+        &self,
+        repo: &RepoId,
+        behind: PackId,
+        next: Option<PackId>,
+        packs: &[(PackId, PackSummary)],
+    ) -> Result<Vec<(PackId, PackSummary)>, Error> {
+        let mut written: Vec<(PackId, PackSummary)> = Vec::new();
+        for packs in packs.chunks(TABLES_AT_ONCE) {
+            let behind = written.last().map_or(behind, |(last, _)| *last);
+            let name = self.name_behind(repo, behind, next)?;
+            written.push((name, self.write_index(repo, name, packs).await?));
+        }
+        Ok(written)
+    }
+
+    /// Puts an index of other packs in the place of one, together with what `also` writes; nothing, if there are none.
+    ///
+    /// # Errors
+    /// When the stores do not answer, or the table of a pack is damaged.
+    pub async fn replace_index(
+        &self,
+        repo: &RepoId,
+        index: (PackId, PackSummary),
+        packs: &[(PackId, PackSummary)],
+        also: Vec<TransactWriteItem>,
+    ) -> Result<Outcome, Error> {
+        let tables = self.tables(repo).await?;
+        let next = tables.iter().map(|(table, _)| *table).find(|table| *table > index.0);
+        let outputs = self.write_indexes(repo, index.0, next, packs).await?;
+        let swap = Swap { inputs: &[index], outputs, gone: Vec::new(), also, has_large: false };
+        Box::pin(self.swap(repo, swap)).await
+    }
+
+    /// What is wrong with an index, if anything is: it has to be what the tables of its packs give, byte for byte.
+    ///
+    /// # Errors
+    /// When S3 does not answer, or a table of a pack is damaged.
+    pub async fn index_fault(&self, repo: &RepoId, index: &Index) -> Result<Option<String>, Error> {
+        let inputs = self.inputs(repo, &index.packs).await?;
+        let (out, body) = channel(1);
+        let key = packs::index_key(repo, index.name);
+        let (merged, fault) = tokio::join!(merge(&inputs, out), self.differs(&key, body));
+        if let Some(fault) = fault? {
+            return Ok(Some(fault));
+        }
+        Ok((merged? != Some(index.summary.table)).then(|| "its item says something else of its head".to_owned()))
+    }
+
+    /// Where what S3 has differs from what comes.
+    async fn differs(&self, key: &str, mut body: Receiver<Bytes>) -> Result<Option<String>, Error> {
+        let mut offset = 0_u64;
+        while let Some(mut expected) = body.recv().await {
+            while !expected.is_empty() {
+                let part = expected.split_to(expected.len().min(COMPARED_BYTES as usize));
+                let end = offset + part.len() as u64;
+                match self.get_range(key, None, offset..end).await {
+                    Ok(stored) if stored == part => offset = end,
+                    Ok(_) => return Ok(Some(format!("its bytes {offset} to {end} are not what its packs give"))),
+                    Err(Error::Damaged(reason)) => return Ok(Some(reason)),
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Opens tables, to read them together.
+    pub(crate) async fn inputs(
+        &self,
+        repo: &RepoId,
+        tables: &[(PackId, PackSummary)],
+    ) -> Result<Vec<Input<'_>>, Error> {
+        let beside = tables.len();
+        let inputs = stream::iter(tables.iter().copied()).map(|(name, summary)| async move {
+            let key = packs::table_key(repo, name, &summary);
+            let table = TableFile::open(&self.bucket, key, name, summary.table, beside).await?;
+            Ok::<_, Error>(Input { table, pack: (!summary.is_index()).then_some((name, summary)) })
+        });
+        inputs.buffered(PARALLEL_READS).try_collect().await
+    }
+
+    async fn put_index(&self, repo: &RepoId, name: PackId, length: u64, body: Receiver<Bytes>) -> Result<(), Error> {
+        let key = packs::index_key(repo, name);
+        let (least, a_second) = PUT_TIMEOUT;
+        let patience = least + Duration::from_secs(length / a_second);
+        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(patience).operation_timeout(patience).build();
+        let body = SdkBody::from_body_1_x(Coming { body, left: length });
+        let put = self.s3.put_object().bucket(&self.location.bucket).key(&key).if_none_match("*");
+        let put = put.content_length(i64::try_from(length).map_err(Error::fault)?).body(ByteStream::new(body));
+        let config = aws_sdk_s3::config::Builder::new().timeout_config(timeouts);
+        match put.customize().config_override(config).send().await {
+            // The name is ours alone, so what is there already is this index: an earlier attempt whose answer was lost.
+            Err(error) if error.code() == Some("PreconditionFailed") => self.check_stored(&key, length).await,
+            Err(error) if error.code() == Some("ConditionalRequestConflict") => Err(Error::Unavailable(error.into())),
+            put => put.map(drop).map_err(Error::from_sdk),
+        }
+    }
+}
+
+/// A body that comes in parts and whose length is known.
+struct Coming {
+    body: Receiver<Bytes>,
+    left: u64,
+}
+
+impl http_body::Body for Coming {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        self.body.poll_recv(context).map(|part| match part {
+            Some(part) => {
+                self.left = self.left.saturating_sub(part.len() as u64);
+                Some(Ok(Frame::data(part)))
+            }
+            None if self.left == 0 => None,
+            None => Some(Err(std::io::ErrorKind::UnexpectedEof.into())),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
