@@ -1,8 +1,8 @@
 """Holds template.yaml to the code.
 
 It translates the template with SAM's own translator, without a network, and compares what CloudFormation would get
-with the routes of Cargo.toml, what streams (local/src/router.rs), what is binary (local/src/lambda.rs), the environment
-that functions read (service/src/lib.rs) and the crates in functions/. Then it looks at rights, at what is kept, at
+with the routes of Cargo.toml, what streams (service/src/routes.rs), what is binary (local/src/lambda.rs), the environment
+that functions read (service/src/hub.rs) and the crates in functions/. Then it looks at rights, at what is kept, at
 the door and at the alarms. Each failure is one line.
 
     check-template.py               check
@@ -97,7 +97,7 @@ class Code:
         router = cargo["workspace"]["metadata"]["lambda"]["watch"]["router"]
         routes = {(to["method"], path, to["function"]) for path, tos in router.items() for to in tos}
 
-        rust = (root / "local/src/router.rs").read_text()
+        rust = (root / "service/src/routes.rs").read_text()
         names = dict(re.findall(r'Self::(\w+) => "([a-z-]+)"', rust))
         streams = one(r"fn streams\(self\) -> bool \{\s*matches!\(\s*self,\s*([^)]*)\)", rust, "Function::streams")
         mains = (root / "functions").glob("*/src/main.rs")
@@ -108,7 +108,7 @@ class Code:
             "BINARY_MEDIA_TYPES",
         )
 
-        service = (root / "service/src/lib.rs").read_text()
+        service = (root / "service/src/hub.rs").read_text()
         body = one(r"fn from_environment_at\(.*?\{\n(.*?)\n    \}\n", service, "Hub::from_environment_at")
         return cls(
             routes=routes,

@@ -9,13 +9,13 @@ use common::price::Usage;
 use http_body_util::BodyExt;
 use lambda_http::{Body, RequestExt};
 use local::backends::Backends;
-use local::router::Function;
 use serde::Deserialize;
 use serde_json::Value;
 use service::Hub;
 use service::Settings;
 use service::auth::Tokens;
 use service::observe::RequestLog;
+use service::routes::Function;
 use store::Store;
 use store::ambient::Ambient;
 use store::table::items::Visibility;
@@ -135,7 +135,7 @@ impl Deployment {
             .body(Body::Binary(if body.is_null() { Vec::new() } else { encoding.encode(body) }))?;
         let parameter = |name: &str, value: &str| (name.to_owned(), vec![value.to_owned()]);
         let path: HashMap<_, _> = [parameter("owner", OWNER), parameter("slug", slug)].into();
-        let response = function.call(hub, request.with_path_parameters(path)).await;
+        let response = local::functions::call(function, hub, request.with_path_parameters(path)).await;
         let status = response.status();
         let answer = response.into_body().collect().await?.to_bytes();
         if !status.is_success() {

@@ -12,8 +12,8 @@ use std::path::PathBuf;
 
 use common::price;
 use deployment::{Deployment, Used, model};
-use local::router::Function;
 use serde_json::{Value, json};
+use service::routes::Function;
 use tests::history::{self, History, list_of_text, objects_body};
 
 /// Why nothing was counted.

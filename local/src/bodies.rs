@@ -21,12 +21,11 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Frame};
 use service::Hub;
 use service::{AnswerBody, Call};
-use store::repo::Need;
 use tokio::time::Instant;
 
 use crate::connections::Peer;
-use crate::router::Function;
 use crate::shares::{Portion, Shares, holder};
+use service::routes::Route;
 
 /// Bytes of a request's body. Clients send a whole history in one push.
 pub const MAX_BODY: usize = 256 << 20;
@@ -97,7 +96,7 @@ impl Room {
 /// Who sends a body, and to what.
 pub(crate) struct Gate<'a> {
     pub(crate) hub: &'a Hub,
-    pub(crate) function: Function,
+    pub(crate) route: &'static Route,
     /// The request without its body.
     pub(crate) head: &'a (dyn Fn() -> lambda_http::Request + Sync),
     pub(crate) peer: Option<Peer>,
@@ -123,35 +122,12 @@ impl Gate<'_> {
         if *call.method() != Method::POST {
             return Ok(());
         }
-        match self.function {
-            Function::Fetch | Function::Negotiate | Function::Presign => {
-                let caller = call.caller(hub).await?;
-                let target = call.target()?;
-                match &caller {
-                    Some(caller) if self.function == Function::Presign => hub.check_may_ask(caller, &target).await,
-                    caller => hub.open_for_reading(caller.as_ref(), &target, Need::NOTHING).await.map(drop),
-                }
-            }
-            Function::Push | Function::PushObjects | Function::FilterObjects => {
-                let caller = call.user(hub).await?;
-                hub.open_for_push(&caller, &call.target()?, Need::NOTHING).await.map(drop)
-            }
-            Function::Tags | Function::Releases => {
-                let caller = call.user(hub).await?;
-                hub.open_for_writing(&caller, &call.target()?, Need::NOTHING).await.map(drop)
-            }
-            Function::Uploads | Function::Webhooks => {
-                let caller = call.user(hub).await?;
-                hub.check_may_ask(&caller, &call.target()?).await
-            }
-            Function::Repos | Function::Identities => call.user(hub).await.map(drop),
-            Function::Refs | Function::Object | Function::Openapi | Function::Health | Function::Stats => Ok(()),
-        }
+        hub.check_right(&call, self.route.right).await
     }
 
     /// The answer that the function would give.
     pub(crate) async fn refuse(&self, error: Error) -> Response<AnswerBody> {
-        self.hub.answer(self.function.name(), (self.head)(), |_| std::future::ready(Err(error))).await
+        self.hub.answer(self.route.function.name(), (self.head)(), |_| std::future::ready(Err(error))).await
     }
 }
 

@@ -22,7 +22,7 @@ use service::Hub;
 use service::buffered::Buffered;
 use service::{AnswerBody, CutOff, ReachedAs};
 
-use crate::router::Matched;
+use crate::functions::{self, Matched};
 
 /// Bytes of an event, which holds the body; binary bodies as base64.
 pub const MAX_EVENT: usize = LAMBDA_PAYLOAD;
@@ -54,8 +54,9 @@ pub(crate) async fn invoke(
     let request: LambdaRequest = serde_json::from_slice(&event).map_err(Error::internal)?;
     drop(event);
     let event = LambdaEvent::new(request, Context::default());
-    let function = matched.function;
-    let service = service_fn(|request| async move { Ok::<_, Infallible>(function.call(hub, request).await) });
+    let function = matched.route.function;
+    let service =
+        service_fn(|request| async move { Ok::<_, Infallible>(functions::call(function, hub, request).await) });
     if function.streams() {
         // A function is always ready, and the adapter need not outlive the call.
         let answered = StreamAdapter::from(service).call(event);
@@ -64,7 +65,10 @@ pub(crate) async fn invoke(
         let chunks = streamed.stream.map(|chunk| chunk.map_err(|_| CutOff));
         return Ok(with_head(status_code, headers, AnswerBody::streamed(chunks)));
     }
-    let service = service_fn(|request| async move { Ok::<_, Infallible>(Buffered(function.call(hub, request).await)) });
+    let service =
+        service_fn(
+            |request| async move { Ok::<_, Infallible>(Buffered(functions::call(function, hub, request).await)) },
+        );
     let answered = Adapter::from(service).call(event);
     let answer = answered.await.map_err(Error::internal)?;
     let answer = serde_json::to_vec(&answer).map_err(Error::internal)?;
@@ -122,7 +126,7 @@ fn event(matched: &Matched, parts: &http::request::Parts, body: &[u8], request_i
     let host = parts.extensions.get::<ReachedAs>().and_then(|ReachedAs(host)| host.parse::<Authority>().ok());
     let domain_name = host.as_ref().map(Authority::host);
     json!({
-        "resource": matched.pattern,
+        "resource": matched.route.path,
         "path": path,
         "httpMethod": parts.method.as_str(),
         "headers": headers,
@@ -133,7 +137,7 @@ fn event(matched: &Matched, parts: &http::request::Parts, body: &[u8], request_i
         "stageVariables": null,
         "requestContext": {
             "requestId": request_id,
-            "resourcePath": matched.pattern,
+            "resourcePath": matched.route.path,
             "httpMethod": parts.method.as_str(),
             "path": path,
             "protocol": "HTTP/1.1",

@@ -27,6 +27,7 @@ mod bodies;
 mod compaction;
 mod connections;
 pub mod data;
+pub mod functions;
 mod hosts;
 pub mod lambda;
 mod lifecycle;

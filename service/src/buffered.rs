@@ -8,7 +8,8 @@ use http::header::CONTENT_TYPE;
 use http_body_util::BodyExt;
 use lambda_http::{Body, IntoResponse};
 
-use crate::{AnswerBody, CutOff, refuse};
+use crate::answer_body::{AnswerBody, CutOff};
+use crate::respond::refuse;
 use common::wire::Error;
 
 /// The answer of a function that does not stream.

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::{AnswerBody, CutOff};
+use crate::answer_body::{AnswerBody, CutOff};
 
 /// The status of a process that has cut off an answer.
 pub const EXIT_CODE: i32 = 75;

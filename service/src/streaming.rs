@@ -6,7 +6,8 @@ use bytes::Bytes;
 use futures_util::stream;
 use tokio::sync::mpsc;
 
-use crate::{AnswerBody, CutOff, log_fault};
+use crate::answer_body::{AnswerBody, CutOff};
+use crate::logging::log_fault;
 use common::wire::Error;
 use store::Store;
 use store::read::turn::{LetGo, ReadingTurn};

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use local::router::Function;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
+use service::routes::Function;
 use tests::client::{Answer, percent_encoded};
 use tests::encoding::Encoding;
 use tests::history::{Object, Pack, list_of_text, map_of_text, objects_body};

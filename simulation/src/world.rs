@@ -14,7 +14,6 @@ use common::wire::error::with_causes;
 use http_body_util::BodyExt;
 use lambda_http::{Body, RequestExt};
 use local::backends::ACCESS_KEY;
-use local::router::Function;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
@@ -22,6 +21,7 @@ use service::Hub;
 use service::Settings;
 use service::auth::Tokens;
 use service::observe::RequestLog;
+use service::routes::Function;
 use store::ambient::Ambient;
 use store::repo::Need;
 use store::span;
@@ -292,7 +292,7 @@ impl World {
         let parameter = |(name, value): &(&str, &str)| ((*name).to_owned(), vec![(*value).to_owned()]);
         let path: HashMap<String, Vec<String>> = parameters.iter().chain(&[("owner", OWNER)]).map(parameter).collect();
         let answer = async {
-            let response = function.call(&process.hub, request.with_path_parameters(path)).await;
+            let response = local::functions::call(function, &process.hub, request.with_path_parameters(path)).await;
             let (head, body) = response.into_parts();
             let body: Bytes = body.collect().await?.to_bytes();
             Ok::<_, service::CutOff>(Answer { status: head.status.as_u16(), headers: head.headers, body })

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use common::id::Ids;
 use http_body_util::BodyExt;
 use lambda_http::{Body, RequestExt};
-use local::router::{Function, ROUTES};
 use local::serve::{FIRST_HANDLE, FIRST_USER};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -15,6 +14,7 @@ use service::Hub;
 use service::Settings;
 use service::auth::Tokens;
 use service::observe::RequestLog;
+use service::routes::{Function, ROUTES};
 use store::ambient::Ambient;
 use store::{Location, Store};
 use tests::encoding::Encoding;
@@ -76,7 +76,7 @@ pub async fn run() -> Result<(), Failure> {
         let mut taken = Figures::default();
         let began = ambient.elapsed();
         for (function, request) in list.drain(..) {
-            let response = function.call(&hub, request).await;
+            let response = local::functions::call(function, &hub, request).await;
             let status = response.status();
             let answer = response.into_body().collect().await?.to_bytes();
             if !status.is_success() {
@@ -118,7 +118,7 @@ fn hub(tap: &Tap) -> Result<Hub, Failure> {
 fn prepare(asks: &[Ask], token: &str) -> Result<Vec<(Function, lambda_http::Request)>, Failure> {
     let encoding = Encoding::Msgpack;
     let prepare = |ask: &Ask| {
-        let mut functions = ROUTES.iter().map(|(_, _, function)| *function);
+        let mut functions = ROUTES.iter().map(|route| route.function);
         let function = functions.find(|function| function.name() == ask.function).ok_or("no such function")?;
         let body = ask.body.as_ref().map(std::fs::read).transpose()?.unwrap_or_default();
         let request = http::Request::post("/")

@@ -11,7 +11,6 @@ use http::header::{
     UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
-use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited, StreamBody};
 use hyper::body::{Body as _, Frame, Incoming};
 use indicatif::ProgressBar;
@@ -22,7 +21,7 @@ use super::Limits;
 use super::body::{Body, Received, Receiver, Spool};
 use super::client::{Client, Outgoing, innermost};
 use super::progress::{Progress, Sending};
-use super::refusal::Refusal;
+use super::refusal::{AnswerBody, Refusal};
 use super::target::{HubUrl, repository};
 
 /// The header that names the upload that is the body of a request.
@@ -46,9 +45,6 @@ const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlen
 const TOO_LARGE: &str = "the answer to a fetch has more than 64 MiB, and a stock client gives up there: 'musehub clone URL' fetches in parts";
 /// Bytes of an answer to `/uploads`.
 const MAX_UPLOAD_ANSWER: usize = 64 << 10;
-
-/// The body of an answer to the client.
-pub(super) type AnswerBody = UnsyncBoxBody<Bytes, io::Error>;
 
 /// Passes requests on to one hub.
 pub(super) struct Forwarder {

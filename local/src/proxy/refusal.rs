@@ -3,15 +3,19 @@
 use std::io;
 use std::time::Duration;
 
+use bytes::Bytes;
 use common::wire::error::with_causes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use indicatif::HumanBytes;
 
 use super::client::Failure;
-use super::forward::AnswerBody;
 use super::target::HubUrl;
+
+/// The body of an answer to the client.
+pub(super) type AnswerBody = UnsyncBoxBody<Bytes, io::Error>;
 
 /// Why a request does not come to the hub, or its answer not to the client.
 #[derive(Debug, thiserror::Error)]

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
-use super::forward::AnswerBody;
+use super::refusal::AnswerBody;
 use super::{HubUrl, Limits, Options, Running, start_within};
 use crate::connections::Connections;
 use crate::serve::accept;

@@ -18,22 +18,20 @@
 use std::{
     fs::{self, File, Metadata, TryLockError},
     io::{self, Read, Seek, SeekFrom, Write},
-    ops::Range,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use futures_util::stream::try_unfold;
-use s3s::{S3Error, S3Result, dto::StreamingBlob, s3_error};
+use s3s::{S3Error, S3Result, s3_error};
 use tempfile::NamedTempFile;
 
 use crate::lock;
 
 use super::{
+    digest::Digest,
     key::Key,
-    store::{Condition, Content, Digest, Entry, Object, Page, Selection, Store, internal},
+    store::{Condition, Content, Entry, Object, Page, Selection, Store, internal},
     upload::Upload,
 };
 
@@ -313,39 +311,6 @@ fn parse_footer(footer: &[u8; FOOTER]) -> Option<Digest> {
     let (crc32, rest) = rest.split_first_chunk()?;
     let (size, mark) = rest.split_first_chunk()?;
     (mark == MARK).then_some(Digest { size: u64::from_be_bytes(*size), md5: *md5, crc32: *crc32 })
-}
-
-/// The bytes in `range` of `file`, read as they are asked for.
-pub(super) fn stream(file: File, range: Range<u64>) -> StreamingBlob {
-    StreamingBlob::wrap(try_unfold(Unread { file, range }, |unread| async move {
-        let read = tokio::task::spawn_blocking(move || unread.chunk()).await;
-        read.map_err(io::Error::other)
-            .flatten()
-            // The head of the answer is gone by now; all that is left to do is to break it off, which hyper does.
-            .inspect_err(|error| tracing::error!(%error, "embedded S3 failed to read an object to its end"))
-    }))
-}
-
-/// The part of a file that is still to be sent.
-struct Unread {
-    file: File,
-    range: Range<u64>,
-}
-
-impl Unread {
-    /// The first bytes of the part, and what remains; `None` if nothing is left.
-    fn chunk(mut self) -> io::Result<Option<(Bytes, Self)>> {
-        let left = self.range.end.saturating_sub(self.range.start);
-        let length = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
-        if length == 0 {
-            return Ok(None);
-        }
-        let mut chunk = vec![0; length];
-        self.file.seek(SeekFrom::Start(self.range.start))?;
-        self.file.read_exact(&mut chunk)?;
-        self.range.start = self.range.start.saturating_add(length as u64);
-        Ok(Some((chunk.into(), self)))
-    }
 }
 
 /// Makes what was renamed, made or removed in a directory last.

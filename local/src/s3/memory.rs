@@ -13,8 +13,9 @@ use s3s::{S3Result, s3_error};
 use store::ambient::Ambient;
 
 use super::{
+    digest::Digest,
     key::Key,
-    store::{Condition, Content, Digest, Entry, Object, Page, Selection, Store},
+    store::{Condition, Content, Entry, Object, Page, Selection, Store},
     upload::Upload,
 };
 

@@ -24,7 +24,9 @@
 
 mod access;
 mod arriving;
+mod digest;
 mod disk;
+mod file_stream;
 mod key;
 mod memory;
 mod operations;

@@ -22,8 +22,9 @@ use s3s::{
 use sha2::{Digest as _, Sha256};
 
 use super::{
+    digest::Digest,
     key::Key,
-    store::{Condition, Digest, Entry, Selection, Store, internal},
+    store::{Condition, Entry, Selection, Store, internal},
     upload::Upload,
 };
 

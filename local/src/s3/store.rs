@@ -8,11 +8,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use s3s::{
     Body, S3Error, S3ErrorCode, S3Result, StdError,
-    dto::{ETag, ETagCondition, StreamingBlob},
+    dto::{ETagCondition, StreamingBlob},
     s3_error,
 };
 
-use super::{disk, key::Key, upload::Upload};
+use super::{digest::Digest, file_stream, key::Key, upload::Upload};
 
 /// Buckets of objects. Buckets are never deleted. Every operation on one that is missing is `NoSuchBucket`.
 #[async_trait]
@@ -35,23 +35,6 @@ pub(super) trait Store: Send + Sync + 'static {
 
     /// A page of the bucket, in the order of the keys' UTF-8 bytes.
     async fn list(&self, bucket: &str, selection: Selection) -> S3Result<Page>;
-}
-
-/// What follows from an object's bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Digest {
-    /// In bytes.
-    pub(super) size: u64,
-    /// The ETag, as S3 has it for an object that was put in one piece.
-    pub(super) md5: [u8; 16],
-    /// Big-endian, as S3 writes it. Lets the SDK check what it reads.
-    pub(super) crc32: [u8; 4],
-}
-
-impl Digest {
-    pub(super) fn etag(&self) -> ETag {
-        ETag::Strong(hex::encode(self.md5))
-    }
 }
 
 /// An object but for its bytes.
@@ -80,7 +63,7 @@ impl Content {
     pub(super) fn stream(self, range: Range<u64>) -> StreamingBlob {
         match self {
             Self::Memory(bytes) => StreamingBlob::from(Body::from(slice(&bytes, range))),
-            Self::File(file) => disk::stream(file, range),
+            Self::File(file) => file_stream::stream(file, range),
         }
     }
 }

@@ -16,7 +16,7 @@ use s3s::{
     stream::ByteStream,
 };
 
-use super::store::Digest;
+use super::digest::Digest;
 
 /// The most that S3 takes in one put: 5 GiB, which its documents call 5 GB.
 pub(super) const MAX_BYTES: u64 = 5 * 1024 * 1024 * 1024;

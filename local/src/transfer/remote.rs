@@ -24,9 +24,10 @@ use tokio::sync::mpsc;
 
 use super::Error;
 use super::export::parse_target;
+use crate::functions;
 use crate::proxy::HubUrl;
 use crate::proxy::client::{Client, Failure, Outgoing, innermost};
-use crate::router::Function;
+use service::routes::Function;
 
 /// Attempts at a request that met a fault which passes.
 const ATTEMPTS: u32 = 6;
@@ -47,7 +48,7 @@ const PIECES: usize = 4;
 
 const MSGPACK: HeaderValue = HeaderValue::from_static("application/x-msgpack");
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
-const BODY_UPLOAD: &str = service::BODY_UPLOAD;
+const BODY_UPLOAD: &str = service::by_reference::BODY_UPLOAD;
 
 /// The body of an answer.
 pub(super) type Answer = Response<UnsyncBoxBody<Bytes, String>>;
@@ -281,7 +282,7 @@ impl Remote {
                     _ => {}
                 }
                 let request = request.map_err(cannot)?.with_path_parameters(parameters);
-                let answer = function.call(hub, request).await;
+                let answer = functions::call(function, hub, request).await;
                 Ok(answer.map(|body| body.map_err(|error| error.to_string()).boxed_unsync()))
             }
         }

@@ -8,13 +8,14 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use http::request::Parts;
 use http::{Method, StatusCode};
+use lambda_http::RequestExt;
 use lambda_http::request::RequestContext;
-use lambda_http::{Request, RequestExt};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::Route;
+use crate::routes::Route;
 use common::price::Usage;
 use store::ambient::Ambient;
 use store::span::RequestSpan;
@@ -77,7 +78,7 @@ impl RequestLog {
             id: watch.id(),
             invocation: head.invocation.as_deref(),
             function: watch.function(),
-            route: &head.route,
+            route: head.route,
             method: head.method.as_str(),
             user: seen.user.as_deref(),
             repo: seen.repo.as_deref(),
@@ -120,29 +121,25 @@ impl RequestLog {
 #[derive(Debug, Clone)]
 pub(super) struct Head {
     pub(super) invocation: Option<String>,
-    pub(super) route: String,
+    pub(super) route: &'static str,
     pub(super) method: Method,
     pub(super) is_cold: bool,
 }
 
 impl Head {
-    pub(super) fn of(request: &Request, is_cold: bool) -> Self {
-        let resource = match request.request_context_ref() {
-            Some(RequestContext::ApiGatewayV1(context)) => context.resource_path.clone(),
-            _ => request.extensions().get::<Route>().map(|Route(pattern)| (*pattern).to_owned()),
-        };
+    pub(super) fn of(request: &Parts, route: Option<&'static Route>, is_cold: bool) -> Self {
         Self {
             invocation: request.lambda_context_ref().map(|context| context.request_id.clone()),
             // Not the path: it may hold anything.
-            route: resource.unwrap_or_else(|| "unknown".to_owned()),
-            method: request.method().clone(),
+            route: route.map_or("unknown", |route| route.path),
+            method: request.method.clone(),
             is_cold,
         }
     }
 }
 
 /// The id of a request: the door's, which its own log and the client's answer have, else the function's, if any.
-pub(super) fn id(request: &Request) -> Option<String> {
+pub(super) fn id(request: &Parts) -> Option<String> {
     let of_door = match request.request_context_ref() {
         Some(RequestContext::ApiGatewayV1(context)) => context.request_id.clone(),
         Some(RequestContext::ApiGatewayV2(context)) => context.request_id.clone(),
@@ -262,8 +259,7 @@ mod tests {
         let ambient = Ambient::replay(1, Duration::from_secs(1_800_000_000));
         let watch = RequestSpan::new("refs", "the-id".to_owned(), &ambient);
         watch.note(|seen| seen.usage.read_units = 3);
-        let head =
-            Head { invocation: None, route: "/{owner}/{slug}/refs".to_owned(), method: Method::GET, is_cold: true };
+        let head = Head { invocation: None, route: "/{owner}/{slug}/refs", method: Method::GET, is_cold: true };
         let status = if code.is_some() { StatusCode::NOT_FOUND } else { StatusCode::OK };
         let tail = Tail { status, code, is_streamed: false, is_cut_off: false, bytes_out: 17 };
         log.write(&watch, &head, &tail, &ambient);

@@ -8,10 +8,6 @@ pub(crate) use watched::{AnswerSpan, ErrorCode, OpenSpan};
 
 use std::net::IpAddr;
 
-/// Where a request came in, as the door that took it says. A door puts it into the extensions of the request.
-#[derive(Debug, Clone, Copy)]
-pub struct Route(pub &'static str);
-
 /// The address that a request comes from, as the door that took it says. A door puts it into the extensions of the request.
 #[derive(Debug, Clone, Copy)]
 pub struct CameFrom(pub IpAddr);

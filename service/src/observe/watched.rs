@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use http::request::Parts;
 use http::{Response, StatusCode};
-use lambda_http::Request;
 
 use super::line::{self, Head, Tail};
 use super::{CameFrom, RequestLog};
-use crate::AnswerBody;
+use crate::answer_body::AnswerBody;
+use crate::routes::Route;
 use store::ambient::Ambient;
 use store::span::RequestSpan;
 
@@ -24,11 +25,17 @@ pub(crate) struct ErrorCode(pub(crate) &'static str);
 
 impl OpenSpan {
     /// Begins to watch a request.
-    pub(crate) fn new(function: &'static str, request: &Request, log: &RequestLog, ambient: &Ambient) -> Self {
+    pub(crate) fn new(
+        function: &'static str,
+        request: &Parts,
+        route: Option<&'static Route>,
+        log: &RequestLog,
+        ambient: &Ambient,
+    ) -> Self {
         let id = line::id(request).unwrap_or_else(|| ambient.ulid().to_string());
         let watch = RequestSpan::new(function, id, ambient);
-        watch.note(|seen| seen.from = request.extensions().get::<CameFrom>().map(|CameFrom(from)| *from));
-        Self { watch, log: log.clone(), head: Head::of(request, log.is_first()) }
+        watch.note(|seen| seen.from = request.extensions.get::<CameFrom>().map(|CameFrom(from)| *from));
+        Self { watch, log: log.clone(), head: Head::of(request, route, log.is_first()) }
     }
 
     pub(crate) const fn watch(&self) -> &Arc<RequestSpan> {

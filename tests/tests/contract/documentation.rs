@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::process::{Command, Output, Stdio};
 
 use common::wire::limits;
-use local::router::ROUTES;
 use local::serve::Storage;
 use serde_json::{Value, json};
+use service::routes::{ROUTES, Route};
 use tests::hub::Hub;
 
 const PAGE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/wire-protocol.md"));
@@ -202,7 +202,7 @@ fn every_route_is_described_under_its_heading() {
         described.push(route.to_owned());
     }
     described.sort_unstable();
-    let mut routes: Vec<String> = ROUTES.iter().map(|(method, path, _)| format!("{method} {path}")).collect();
+    let mut routes: Vec<String> = ROUTES.iter().map(|Route { method, path, .. }| format!("{method} {path}")).collect();
     routes.sort_unstable();
     assert_eq!(described, routes);
 }

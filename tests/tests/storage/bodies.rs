@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use local::router::Function;
 use serde_json::json;
+use service::routes::Function;
 use tests::client::Answer;
 use tests::encoding::Encoding;
 use tests::history::{self, History};

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use local::router::Function;
 use serde_json::{Value, json};
+use service::routes::Function;
 use tests::encoding::Encoding;
 use tests::history::{self, Pack};
 use tokio::sync::OnceCell;

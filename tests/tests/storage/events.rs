@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use common::id::RepoId;
-use local::router::Function;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use service::item_stream::{Answer, Batch};
+use service::routes::Function;
 use store::table::events::{Details, Event, Occurrence};
 use store::table::items::{HookItem, Item};
 use store::table::webhooks::secret::{HookId, Secret};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fsck::finding::Problem;
 use fsck::repair::{Action, repair};
-use local::router::Function;
+use service::routes::Function;
 use store::upkeep::compact::Limits;
 use store::upkeep::garbage;
 use store::upkeep::swap::GRACE;

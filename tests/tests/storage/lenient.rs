@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use common::id::Ids;
-use local::router::Function;
 use serde_json::json;
+use service::routes::Function;
 use store::upkeep::compact::Limits;
 use tests::encoding::Encoding;
 use tests::history::{Builder, Commit, History, Pack};

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use local::router::Function;
 use serde_json::{Value, json};
+use service::routes::Function;
 use tests::client::Answer;
 use tests::history;
 use tests::wiretap::{Call, Fault, Reaction};

@@ -90,7 +90,7 @@ async fn a_body_by_reference_counts_as_the_bytes_that_came_in() {
     put(room["url"].as_str().unwrap(), body.clone()).await;
     since(&process);
     let id = room["upload_id"].as_str().unwrap();
-    let (function, encoding) = (local::router::Function::FilterObjects, tests::encoding::Encoding::Json);
+    let (function, encoding) = (service::routes::Function::FilterObjects, tests::encoding::Encoding::Json);
     process.call_by_reference(function, "song", encoding, id).await.expect(200);
     let (line, calls) = only(&process);
     assert_counts(&line, &calls);

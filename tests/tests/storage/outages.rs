@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use local::router::Function;
 use serde_json::{Value, json};
+use service::routes::Function;
 use tests::client::Answer;
 use tests::history::{self, History, Object};
 use tests::wiretap::{Call, Fault, sequence};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use local::router::Function;
 use serde_json::{Value, json};
+use service::routes::Function;
 use tests::client::Answer;
 use tests::history;
 use tests::wiretap::{Fault, Reaction, steps};

@@ -12,13 +12,13 @@ use http::{Method, Response};
 use http_body_util::BodyExt;
 use lambda_http::{Body, RequestExt};
 use local::backends::Backends;
-use local::router::Function;
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 use service::Hub;
 use service::auth::Tokens;
 use service::observe::RequestLog;
+use service::routes::Function;
 use service::{AnswerBody, CutOff, Settings};
 use store::ambient::Ambient;
 use store::repo::Need;
@@ -596,7 +596,7 @@ impl Process {
         let request = request.body(Body::Binary(body)).expect("a request");
         let parameter = |(name, value): &(&str, &str)| ((*name).to_owned(), vec![(*value).to_owned()]);
         let path: HashMap<String, Vec<String>> = parameters.iter().chain(&[("owner", OWNER)]).map(parameter).collect();
-        function.call(&self.hub, request.with_path_parameters(path)).await
+        local::functions::call(function, &self.hub, request.with_path_parameters(path)).await
     }
 
     fn token_of(&self, user: &str) -> String {

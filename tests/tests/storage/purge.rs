@@ -258,7 +258,7 @@ async fn a_push_that_brings_what_was_purged_or_names_it_anew_is_refused_and_one_
         "bundle": bundle.to_value(), "branch": "other", "force": false, "purged": [leak.secret.id],
     });
     let answer =
-        process.call(local::router::Function::Push, "song", Encoding::Msgpack, &body).await.expect("an answer");
+        process.call(service::routes::Function::Push, "song", Encoding::Msgpack, &body).await.expect("an answer");
     answer.expect(200);
     process.push("song", "main", false, &with_head(&[&leak.mended], &leak.mended)).await.expect(200);
     let heads = BTreeMap::from([("main".to_owned(), leak.mended.clone()), ("other".to_owned(), leak.next.clone())]);
@@ -272,7 +272,7 @@ async fn a_push_that_brings_what_was_purged_or_names_it_anew_is_refused_and_one_
     bundle.objects.retain(|object| object.id != leak.secret.id);
     let body = json!({"bundle": bundle.to_value(), "branch": "main", "force": false, "purged": [leak.secret.id]});
     let answer =
-        process.call(local::router::Function::Push, "other", Encoding::Msgpack, &body).await.expect("an answer");
+        process.call(service::routes::Function::Push, "other", Encoding::Msgpack, &body).await.expect("an answer");
     assert_eq!(answer.expect(422)["error"], "missing_references");
 }
 
@@ -502,7 +502,7 @@ async fn a_push_of_the_object_at_any_point_of_a_purge_does_not_bring_it_back() {
             let body = json!({
                 "bundle": bundle.to_value(), "branch": "main", "force": false, "purged": [leak.secret.id],
             });
-            let answer = cloud.process().call(local::router::Function::Push, slug, Encoding::Msgpack, &body).await;
+            let answer = cloud.process().call(service::routes::Function::Push, slug, Encoding::Msgpack, &body).await;
             answer.expect("an answer").expect(200);
         }
     }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use local::router::Function;
 use serde_json::json;
+use service::routes::Function;
 use tests::client::Answer;
 use tests::encoding::Encoding;
 use tests::history::{Builder, History, Pack};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use common::price;
-use local::router::Function;
+use service::routes::Function;
 use tests::history;
 use tests::wiretap::{Call, sequence};
 

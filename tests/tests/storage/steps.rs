@@ -1,7 +1,7 @@
 //! How many times a request waits for storage, and what for. Nothing of it grows with the depth of history.
 
-use local::router::Function;
 use serde_json::json;
+use service::routes::Function;
 use tests::encoding::Encoding;
 use tests::history::{self, History, Object};
 use tests::wiretap::{Call, sequence, steps};

@@ -1,0 +1,130 @@
+//! Answers a request, whatever happens in it.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use http::header::CONTENT_LENGTH;
+use http::{Method, Response};
+use lambda_http::{Body, Request};
+
+use crate::answer_body::AnswerBody;
+use crate::call::{Call, Target};
+use crate::hub::Hub;
+use crate::observe::OpenSpan;
+use crate::respond::{Words, finish, is_open, refuse, without_body};
+use crate::streaming;
+use common::id::RepoId;
+use common::wire::Error;
+use store::repo::Need;
+use store::span;
+
+/// Bytes of an answer that is all there and waits for nothing.
+const MAX_WHOLE_ANSWER: u64 = 1 << 20;
+
+impl Hub {
+    /// Answers one request as `handle` says, whatever happens in it. `function` is the name under which it is seen.
+    ///
+    /// As it is deployed nothing unwinds: there a panic ends the process, API Gateway answers 502 in the hub's words (its
+    /// `DEFAULT_5XX` in template.yaml), and Lambda starts another process for the next request.
+    pub async fn answer<F>(
+        &self,
+        function: &'static str,
+        request: Request,
+        handle: impl FnOnce(Call) -> F + Send,
+    ) -> Response<AnswerBody>
+    where
+        F: Future<Output = Result<Response<AnswerBody>, Error>> + Send,
+    {
+        let call = Call::new(request);
+        let arrival = OpenSpan::new(function, &call.parts, call.route, &self.log, self.store.ambient());
+        let watch = Arc::clone(arrival.watch());
+        // On the heap, and of a type that says nothing of what is in it: the future of a whole request is too large to be
+        // laid out in place, and its type too deep for the compiler.
+        arrival.follow(watch.over(self.answer_watched(call, handle).boxed()).await)
+    }
+
+    async fn answer_watched<F>(&self, mut call: Call, handle: impl FnOnce(Call) -> F + Send) -> Response<AnswerBody>
+    where
+        F: Future<Output = Result<Response<AnswerBody>, Error>> + Send,
+    {
+        let is_head = call.parts.method == Method::HEAD;
+        if is_head {
+            // Answered as a GET is, without the body.
+            call.parts.method = Method::GET;
+        }
+        let is_open = is_open(&call);
+        span::note(|seen| seen.bytes_in = call.body_bytes().len() as u64);
+        let route = format!("{} {}", call.parts.method, call.parts.uri.path());
+        let words = Words::of(self, &call);
+        let (target, repo_id) = (call.named().ok(), call.query_parameter("repo_id").and_then(|id| id.parse().ok()));
+        let mut used = None;
+        let outcome = AssertUnwindSafe(Box::pin(async {
+            let mut _room = None;
+            if let Some(referenced) = Box::pin(self.referenced_body(&call)).await? {
+                span::note(|seen| seen.bytes_in = referenced.body.len() as u64);
+                call.body = Body::Binary(referenced.body.into());
+                used = Some(referenced.used);
+                _room = Some(referenced.room);
+            }
+            handle(call).boxed().await
+        }));
+        let mut outcome = outcome.catch_unwind().await;
+        if let Ok(Ok(response)) = outcome {
+            outcome = Ok(self.in_turn(response).await);
+        }
+        let mut response = match outcome {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => {
+                let error = self.excused(error, target, repo_id).await;
+                refuse(&route, &words.added_to(error))
+            }
+            Err(_) => refuse(&route, &Error::internal("the function panicked")),
+        };
+        match used {
+            // What came to nothing through a fault of the hub's may be sent again as it was.
+            Some(used) if response.status().is_server_error() => self.store.give_back_body(used).await,
+            Some(used) => self.store.drop_body(used).await,
+            None => {}
+        }
+        finish(&mut response, is_open);
+        if is_head { without_body(response) } else { response }
+    }
+
+    /// Has a large answer wait for its turn, and lets go of it as the client takes it, so that clients which read slowly hold no
+    /// more of the process than their turns are.
+    async fn in_turn(&self, response: Response<AnswerBody>) -> Result<Response<AnswerBody>, Error> {
+        let size = http_body::Body::size_hint(response.body()).exact();
+        let Some(size) = size.filter(|size| *size > MAX_WHOLE_ANSWER) else {
+            return Ok(response);
+        };
+        let (mut parts, body) = response.into_parts();
+        parts.headers.entry(CONTENT_LENGTH).or_insert(size.into());
+        let body = streaming::whole(&self.store, body.into_whole()).await?;
+        Ok(Response::from_parts(parts, body))
+    }
+
+    /// A request that has read a file which is deleted because of a purge may be sent again. So may any that finds something damaged
+    /// while a purge is under way: if it is damaged, it will be then.
+    async fn excused(&self, error: Error, target: Option<Target>, repo_id: Option<RepoId>) -> Error {
+        let cause = match error {
+            Error::Internal(cause) if cause.downcast_ref::<store::Error>().is_some_and(store::Error::is_damage) => {
+                cause
+            }
+            error => return error,
+        };
+        let is_being_erased = async {
+            let repo_id = match (target, repo_id) {
+                (Some(Target { owner, slug }), _) => {
+                    self.store.find_repo(&owner, &slug, Need::NOTHING).await?.map(|repo| repo.id)
+                }
+                (None, repo_id) => repo_id,
+            };
+            match repo_id {
+                Some(repo_id) => Ok::<_, store::Error>(self.store.purge_under_way(&repo_id).await?.is_some()),
+                None => Ok(false),
+            }
+        };
+        if is_being_erased.await.unwrap_or(false) { Error::Unavailable(cause) } else { Error::Internal(cause) }
+    }
+}

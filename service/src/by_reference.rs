@@ -1,0 +1,51 @@
+//! Requests whose body was uploaded to S3, because no front door of Lambda takes more than 6 MB.
+
+use ulid::Ulid;
+
+use crate::call::Call;
+use crate::hub::Hub;
+use common::wire::limits::MAX_REFERENCED_BODY;
+use common::wire::{Encoding, Error};
+use store::uploads::{BodyUpload, ReferencedBody, TakenBody};
+
+/// The header that names the upload which is the body of a request.
+pub const BODY_UPLOAD: &str = "muse-body-upload";
+
+impl Hub {
+    /// The body of a request that is sent by reference: it was uploaded to S3, because no front door of Lambda takes more
+    /// than 6 MB.
+    pub(crate) async fn referenced_body(&self, call: &Call) -> Result<Option<ReferencedBody>, Error> {
+        let mut references = call.headers().get_all(BODY_UPLOAD).iter();
+        let may_refer = call.route.is_some_and(|route| route.by_reference);
+        let Some(reference) = references.next().filter(|_| may_refer) else {
+            return Ok(None);
+        };
+        if references.next().is_some() {
+            return Err(Error::MalformedBody("the body: more than one Muse-Body-Upload header".to_owned()));
+        }
+        // Before it is used.
+        Encoding::of_request(call.headers())?;
+        let caller = call.user(self).await?;
+        let target = call.target()?;
+        self.check_may_ask(&caller, &target).await?;
+        let upload = BodyUpload { user_id: caller.user_id, owner: target.owner, slug: target.slug };
+        if !call.body_bytes().is_empty() {
+            return Err(Error::MalformedBody("the body: a request by reference has an empty one".to_owned()));
+        }
+        let unknown = Error::UnknownUpload(
+            "there is no such upload for you and this repository, or it is used, or older than an hour: POST /uploads",
+        );
+        let id = reference.to_str().ok().and_then(|id| Ulid::from_string(id).ok());
+        let Some(id) = id else {
+            return Err(unknown);
+        };
+        match self.store.take_body(&id.to_string(), &upload, MAX_REFERENCED_BODY).await? {
+            TakenBody::Taken(body) => Ok(Some(body)),
+            TakenBody::Unknown => Err(unknown),
+            TakenBody::NotThere => Err(Error::UnknownUpload("nothing was PUT to the URL of this upload yet")),
+            TakenBody::TooLarge(size) => Err(Error::PayloadTooLarge(format!(
+                "the body has {size} bytes: by reference it may have {MAX_REFERENCED_BODY}; push in smaller parts"
+            ))),
+        }
+    }
+}

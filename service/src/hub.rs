@@ -1,0 +1,110 @@
+//! What a process has: the stores, what makes and checks tokens, what the operator decided.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use tokio::sync::OnceCell;
+
+use crate::auth::Tokens;
+use crate::observe::RequestLog;
+use crate::settings::{AnonymousReads, ConfigurationError, Settings, choice, push_creates, required};
+use crate::webhook_target::Reach;
+use common::id::Ids;
+use common::wire::Error;
+use store::ambient::Ambient;
+use store::aws::{self, variable};
+use store::{Location, Store};
+
+/// What a process has, made once and used for all its requests.
+#[derive(Clone)]
+pub struct Hub {
+    /// Where everything is kept.
+    pub store: Arc<Store>,
+    /// Makes and checks tokens: with the operator's secret, or else with the hub's own, once that is read.
+    pub tokens: Arc<OnceCell<Tokens>>,
+    /// What the operator decided.
+    pub settings: Settings,
+    /// Where a line of each request goes.
+    pub log: RequestLog,
+}
+
+impl Hub {
+    /// The hub as the environment describes it: `MUSEHUB_TABLE`, `MUSEHUB_BUCKET`, and as the operator likes
+    /// `ACCESS_TOKEN_SECRET` (else the hub reads its own from the table), `MUSEHUB_PUSH_TO_CREATE` (`nothing` or `off`,
+    /// `public`, `private`), `MUSEHUB_IDS` (`strict`, `lenient`), `MUSEHUB_ANONYMOUS_READS` (`full`, `small`, `off`), `MUSEHUB_PUBLIC_URL`, and `MUSEHUB_METRICS`, the CloudWatch
+    /// namespace of the metrics in the log of requests. What [`aws::config`] reads
+    /// says how AWS is reached.
+    ///
+    /// # Errors
+    /// When a variable is missing or wrong.
+    pub async fn from_environment() -> Result<Self, ConfigurationError> {
+        Self::from_environment_at(&aws::config("DYNAMODB"), &aws::config("S3"))
+    }
+
+    /// The same, with the two services reached otherwise.
+    ///
+    /// # Errors
+    /// When a variable is missing or wrong.
+    pub fn from_environment_at(dynamodb: &SdkConfig, s3: &SdkConfig) -> Result<Self, ConfigurationError> {
+        let ambient = Ambient::system();
+        let location = Location { table: required("MUSEHUB_TABLE")?, bucket: required("MUSEHUB_BUCKET")? };
+        let settings = Settings {
+            push_to_create: choice("MUSEHUB_PUSH_TO_CREATE", "public, private or nothing", push_creates)?.flatten(),
+            public_url: variable("MUSEHUB_PUBLIC_URL"),
+            ids: choice("MUSEHUB_IDS", "strict or lenient", Ids::parse)?.unwrap_or_default(),
+            gives_secret: variable("ACCESS_TOKEN_SECRET").is_some(),
+            serves_s3: false,
+            webhooks_reach: Reach::Public,
+            anonymous_reads: choice("MUSEHUB_ANONYMOUS_READS", "full, small or off", AnonymousReads::parse)?
+                .unwrap_or_default(),
+        };
+        let given = variable("ACCESS_TOKEN_SECRET");
+        let tokens = given.map(|secret| Tokens::new(&secret, ambient.clone())).transpose()?;
+        Ok(Self {
+            store: Arc::new(Store::new(dynamodb, s3, location, ambient)),
+            tokens: Arc::new(OnceCell::new_with(tokens)),
+            settings,
+            log: RequestLog::to_stdout(
+                variable("MUSEHUB_METRICS"),
+                // Lambda's own variable.
+                std::env::var("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").ok().and_then(|size| size.parse().ok()),
+            ),
+        })
+    }
+
+    /// What makes and checks tokens. The hub's own secret is read when it is needed for the first time, so that a clone of
+    /// a public repo does not pay for it.
+    ///
+    /// # Errors
+    /// When the table does not answer; [`Error::Unauthorized`] when it has no secret, so that no token can be good.
+    pub async fn tokens(&self) -> Result<&Tokens, Error> {
+        let read = || async {
+            let secret = self.store.token_secret().await?.ok_or(Error::unauthorized(
+                "this hub has no token secret yet: its operator makes one with the first token, 'musehub token --table'",
+            ))?;
+            Tokens::new(&secret, self.store.ambient().clone()).map_err(Error::internal)
+        };
+        self.tokens.get_or_try_init(read).await
+    }
+
+    /// Whether this process checks tokens with the secret that the table keeps: `ok`, or what else it does. A process
+    /// that runs goes on with the secret that it has read.
+    ///
+    /// # Errors
+    /// When a token cannot be made.
+    pub async fn check_secret(&self, kept: Option<&str>) -> Result<&'static str, Error> {
+        if self.settings.gives_secret {
+            return Ok("ok");
+        }
+        let Some(kept) = kept else {
+            return Ok("the table has none any more, and this process goes on with the one that it had");
+        };
+        let tokens = Tokens::new(kept, self.store.ambient().clone()).map_err(Error::internal)?;
+        let token = tokens.mint("check", Duration::from_secs(60))?;
+        Ok(match self.tokens().await?.verify(&token) {
+            Ok(_) => "ok",
+            Err(_) => "this process goes on with another than the table's, which was rotated since it started",
+        })
+    }
+}
