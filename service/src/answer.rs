@@ -11,7 +11,7 @@ use lambda_http::{Body, Request};
 use crate::answer_body::AnswerBody;
 use crate::call::{Call, Target};
 use crate::hub::Hub;
-use crate::observe::OpenSpan;
+use crate::open_span::OpenSpan;
 use crate::respond::{Words, finish, is_open, refuse, without_body};
 use crate::streaming;
 use common::id::RepoId;

@@ -9,7 +9,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 
-use crate::observe::AnswerSpan;
+use crate::observe::answer_span::AnswerSpan;
 
 /// Why an answer that had begun was cut off. The client's decoder fails on it, as it must.
 #[derive(Debug, thiserror::Error)]

@@ -25,6 +25,7 @@ mod hub;
 pub mod item_stream;
 mod logging;
 pub mod observe;
+mod open_span;
 mod respond;
 pub mod routes;
 pub mod settings;

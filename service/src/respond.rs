@@ -11,7 +11,7 @@ use crate::answer_body::{AnswerBody, response};
 use crate::call::{Call, SHOWN};
 use crate::hub::Hub;
 use crate::logging::log_fault;
-use crate::observe::ErrorCode;
+use crate::observe::answer_span::ErrorCode;
 use common::wire::{Encoding, Error};
 use store::span::{self, RequestSpan};
 

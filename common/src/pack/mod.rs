@@ -32,15 +32,14 @@
 pub mod frame;
 pub mod index;
 pub mod opening;
+pub mod summary;
 pub mod writer;
 
 pub use frame::{Frame, Kind};
-pub use index::{Contents, GraphSection, PackSummary, PackedCommit, RawBytes, TableExtent};
+pub use index::{Contents, GraphSection, PackedCommit};
 pub use opening::OpeningFrame;
+pub use summary::{PackId, PackSummary, RawBytes, TableExtent};
 pub use writer::{Elsewhere, NewCommit, NewObject, NewPack, NewSnapshot, PackWriter, WrittenPack, write};
-
-/// The name of a pack: a ULID, unique over all repos.
-pub type PackId = ulid::Ulid;
 
 /// What is wrong with the bytes of a pack. Wrong bytes are never handed on.
 #[derive(Debug, thiserror::Error)]

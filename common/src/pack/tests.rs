@@ -5,7 +5,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::index::{FOOTER_LENGTH, FrameRecords, OLD_VERSION, TableExtent, decode_footer, decode_table};
+use super::index::{FOOTER_LENGTH, FrameRecords, OLD_VERSION, decode_footer, decode_table};
+use super::summary::TableExtent;
 use super::*;
 use crate::id::{Id, ObjectId, ObjectKey};
 

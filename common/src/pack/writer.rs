@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use super::frame::checksum;
 use super::index::{
-    Contents, FrameRecords, GraphSection, PackSummary, PackedCommit, SKIPPABLE_HEADER, TableExtent, encode_footer,
-    encode_table, skippable_header,
+    Contents, FrameRecords, GraphSection, PackedCommit, SKIPPABLE_HEADER, encode_footer, encode_table, skippable_header,
 };
+use super::summary::{PackSummary, TableExtent};
 use super::{Error, Frame, Kind, PackId};
 use crate::id::{ObjectKey, SnapshotId};
 

@@ -1,7 +1,8 @@
 //! The entries of a table's sections, as they are read and as they are stored.
 
 use super::{KEY, Key, PLACE, Section};
-use crate::pack::{Frame, Kind, PackId, PackSummary, TableExtent};
+use crate::pack::frame::{Frame, Kind};
+use crate::pack::summary::{PackId, PackSummary, TableExtent};
 
 /// A parent that a commit does not have.
 const NONE: u32 = u32::MAX;

@@ -56,12 +56,12 @@ impl RequestLog {
     }
 
     /// Whether a request is the first that this process answers.
-    pub(super) fn is_first(&self) -> bool {
+    pub(crate) fn is_first(&self) -> bool {
         !self.has_answered.swap(true, Ordering::Relaxed)
     }
 
     /// Writes the line of a request whose answer has gone.
-    pub(super) fn write(&self, watch: &RequestSpan, head: &Head, tail: &Tail, ambient: &Ambient) {
+    pub(crate) fn write(&self, watch: &RequestSpan, head: &Head, tail: &Tail, ambient: &Ambient) {
         let Some(sink) = &self.sink else {
             return;
         };
@@ -119,15 +119,15 @@ impl RequestLog {
 
 /// What is known of a request when it comes in.
 #[derive(Debug, Clone)]
-pub(super) struct Head {
-    pub(super) invocation: Option<String>,
-    pub(super) route: &'static str,
-    pub(super) method: Method,
-    pub(super) is_cold: bool,
+pub(crate) struct Head {
+    pub(crate) invocation: Option<String>,
+    pub(crate) route: &'static str,
+    pub(crate) method: Method,
+    pub(crate) is_cold: bool,
 }
 
 impl Head {
-    pub(super) fn of(request: &Parts, route: Option<&'static Route>, is_cold: bool) -> Self {
+    pub(crate) fn of(request: &Parts, route: Option<&'static Route>, is_cold: bool) -> Self {
         Self {
             invocation: request.lambda_context_ref().map(|context| context.request_id.clone()),
             // Not the path: it may hold anything.
@@ -139,7 +139,7 @@ impl Head {
 }
 
 /// The id of a request: the door's, which its own log and the client's answer have, else the function's, if any.
-pub(super) fn id(request: &Parts) -> Option<String> {
+pub(crate) fn id(request: &Parts) -> Option<String> {
     let of_door = match request.request_context_ref() {
         Some(RequestContext::ApiGatewayV1(context)) => context.request_id.clone(),
         Some(RequestContext::ApiGatewayV2(context)) => context.request_id.clone(),
@@ -152,12 +152,12 @@ pub(super) fn id(request: &Parts) -> Option<String> {
 
 /// What is known of a request when its answer has gone.
 #[derive(Debug, Clone)]
-pub(super) struct Tail {
-    pub(super) status: StatusCode,
-    pub(super) code: Option<&'static str>,
-    pub(super) is_streamed: bool,
-    pub(super) is_cut_off: bool,
-    pub(super) bytes_out: u64,
+pub(crate) struct Tail {
+    pub(crate) status: StatusCode,
+    pub(crate) code: Option<&'static str>,
+    pub(crate) is_streamed: bool,
+    pub(crate) is_cut_off: bool,
+    pub(crate) bytes_out: u64,
 }
 
 #[derive(Serialize)]

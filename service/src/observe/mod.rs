@@ -1,10 +1,9 @@
 //! What is seen of a request from outside: a line in the log, metrics, and the header `Server-Timing`.
 
-mod line;
-mod watched;
+pub(crate) mod answer_span;
+pub(crate) mod line;
 
 pub use line::RequestLog;
-pub(crate) use watched::{AnswerSpan, ErrorCode, OpenSpan};
 
 use std::net::IpAddr;
 

@@ -17,6 +17,7 @@ mod documentation;
 mod domain;
 mod fetch;
 mod hostile;
+mod house;
 mod http;
 mod lease;
 mod lenient;

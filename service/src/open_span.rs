@@ -1,13 +1,14 @@
-//! Follows an answer until its last byte has gone.
+//! A request from its coming in until its answer is made.
 
 use std::sync::Arc;
 
 use http::request::Parts;
 use http::{Response, StatusCode};
 
-use super::line::{self, Head, Tail};
-use super::{CameFrom, RequestLog};
 use crate::answer_body::AnswerBody;
+use crate::observe::CameFrom;
+use crate::observe::answer_span::{AnswerSpan, ErrorCode};
+use crate::observe::line::{self, Head, RequestLog, Tail};
 use crate::routes::Route;
 use store::ambient::Ambient;
 use store::span::RequestSpan;
@@ -18,10 +19,6 @@ pub(crate) struct OpenSpan {
     log: RequestLog,
     head: Head,
 }
-
-/// The stable code of the error that a response tells of, among its extensions.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ErrorCode(pub(crate) &'static str);
 
 impl OpenSpan {
     /// Begins to watch a request.
@@ -58,34 +55,7 @@ impl OpenSpan {
             is_cut_off: !response.body().is_empty(),
             bytes_out: 0,
         };
-        let departure = AnswerSpan { watch: self.watch, log: self.log, head: self.head, tail };
+        let departure = AnswerSpan::new(self.watch, self.log, self.head, tail);
         response.map(|body| body.followed_by(departure))
-    }
-}
-
-/// An answer on its way out. It is noted when it has gone, or has been given up.
-pub(crate) struct AnswerSpan {
-    watch: Arc<RequestSpan>,
-    log: RequestLog,
-    head: Head,
-    tail: Tail,
-}
-
-impl AnswerSpan {
-    /// Bytes went out.
-    pub(crate) fn sent(&mut self, bytes: usize) {
-        self.tail.bytes_out += bytes as u64;
-    }
-
-    /// All of it went out.
-    pub(crate) fn ended(mut self) {
-        self.tail.is_cut_off = false;
-    }
-}
-
-impl Drop for AnswerSpan {
-    fn drop(&mut self) {
-        let ambient = self.watch.ambient();
-        self.log.write(&self.watch, &self.head, &self.tail, ambient);
     }
 }

@@ -1,0 +1,42 @@
+//! Follows an answer until its last byte has gone.
+
+use std::sync::Arc;
+
+use super::line::{Head, RequestLog, Tail};
+use store::span::RequestSpan;
+
+/// The stable code of the error that a response tells of, among its extensions.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ErrorCode(pub(crate) &'static str);
+
+/// An answer on its way out. It is noted when it has gone, or has been given up.
+pub(crate) struct AnswerSpan {
+    watch: Arc<RequestSpan>,
+    log: RequestLog,
+    head: Head,
+    tail: Tail,
+}
+
+impl AnswerSpan {
+    /// An answer whose head is known, to a request that was watched until now.
+    pub(crate) const fn new(watch: Arc<RequestSpan>, log: RequestLog, head: Head, tail: Tail) -> Self {
+        Self { watch, log, head, tail }
+    }
+
+    /// Bytes went out.
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.tail.bytes_out += bytes as u64;
+    }
+
+    /// All of it went out.
+    pub(crate) fn ended(mut self) {
+        self.tail.is_cut_off = false;
+    }
+}
+
+impl Drop for AnswerSpan {
+    fn drop(&mut self) {
+        let ambient = self.watch.ambient();
+        self.log.write(&self.watch, &self.head, &self.tail, ambient);
+    }
+}
