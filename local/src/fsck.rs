@@ -144,7 +144,7 @@ async fn open_clone(store: &Store, from: &str, subject: &Subject) -> Result<Clon
     let name = match &subject.name {
         Some((owner, slug)) => (owner.clone(), slug.clone()),
         None => {
-            let repo = store.repo(&subject.id, None, store::repo::Need::NOTHING).await?;
+            let repo = store.repo(&subject.id, None, store::repo::Load::NOTHING).await?;
             let repo = repo.ok_or("the repository has no name: give it as owner/slug")?;
             (repo.meta.owner, repo.meta.slug)
         }

@@ -12,7 +12,7 @@ use local::transfer::owning::purge;
 use local::transfer::progress;
 use local::transfer::remote::{Address, Remote};
 use local::transfer::stores::Stores;
-use store::repo::Need;
+use store::repo::Load;
 use store::upkeep::purge::Erased;
 
 use crate::moving::{AtHand, remote};
@@ -87,7 +87,7 @@ async fn purged(arguments: &Purge, stores: Option<&Stores>) -> Result<(), Box<dy
 
 async fn repo_of(remote: &Remote, stores: &Stores) -> Result<RepoId, Box<dyn Error>> {
     let target = remote.target();
-    let repo = stores.hub.store.find_repo(&target.owner, &target.slug, Need::NOTHING).await?;
+    let repo = stores.hub.store.find_repo(&target.owner, &target.slug, Load::NOTHING).await?;
     Ok(repo.ok_or("the repository is gone")?.id)
 }
 

@@ -9,7 +9,7 @@ use common::id::Slug;
 use indicatif::DecimalBytes;
 use local::stores::OpenStores;
 use store::Store;
-use store::repo::Need;
+use store::repo::Load;
 use store::upkeep::stats::{AnswerSize, CloneCost, Stats};
 
 #[derive(Args)]
@@ -45,10 +45,10 @@ async fn count(store: &Store, name: &str) -> Result<Stats, Box<dyn Error>> {
     let (owner, slug) = name.split_once('/').ok_or("name the repository as owner/slug")?;
     let (owner, slug): (Slug, Slug) = (owner.parse()?, slug.parse()?);
     let none = || format!("there is no repository {name} in these stores");
-    let found = store.find_repo(&owner, &slug, Need::NOTHING).await?.ok_or_else(none)?;
+    let found = store.find_repo(&owner, &slug, Load::NOTHING).await?.ok_or_else(none)?;
     // As its owner sees it.
     let owner = found.meta.owner_user_id;
-    let repo = store.repo(&found.id, Some(&owner), Need::HISTORY).await?.ok_or_else(none)?;
+    let repo = store.repo(&found.id, Some(&owner), Load::HISTORY).await?.ok_or_else(none)?;
     Ok(store.stats(&repo, usize::MAX).await?)
 }
 

@@ -10,7 +10,7 @@ use service::Hub;
 use store::Store;
 use store::ambient::Ambient;
 use store::aws::http_client;
-use store::repo::Need;
+use store::repo::Load;
 
 use crate::backends::{self, Backends};
 use crate::data::{DataFolder, new_secret};
@@ -106,7 +106,7 @@ impl OpenStores {
     /// # Errors
     /// When there is none.
     pub async fn repo(&self, name: &RepoName) -> Result<RepoId, Error> {
-        let found = self.store.find_repo(&name.owner, &name.slug, Need::NOTHING).await?;
+        let found = self.store.find_repo(&name.owner, &name.slug, Load::NOTHING).await?;
         found.map(|repo| repo.id).ok_or_else(|| Error::NoRepo(name.clone()))
     }
 

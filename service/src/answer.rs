@@ -16,7 +16,7 @@ use crate::respond::{Words, finish, is_open, refuse, without_body};
 use crate::streaming;
 use common::id::RepoId;
 use common::wire::Error;
-use store::repo::Need;
+use store::repo::Load;
 use store::span;
 
 /// Bytes of an answer that is all there and waits for nothing.
@@ -116,7 +116,7 @@ impl Hub {
         let is_being_erased = async {
             let repo_id = match (target, repo_id) {
                 (Some(Target { owner, slug }), _) => {
-                    self.store.find_repo(&owner, &slug, Need::NOTHING).await?.map(|repo| repo.id)
+                    self.store.find_repo(&owner, &slug, Load::NOTHING).await?.map(|repo| repo.id)
                 }
                 (None, repo_id) => repo_id,
             };

@@ -2,10 +2,12 @@
 
 use ulid::Ulid;
 
+use crate::access::Access;
 use crate::call::Call;
 use crate::hub::Hub;
 use common::wire::limits::MAX_REFERENCED_BODY;
 use common::wire::{Encoding, Error};
+use store::repo::Load;
 use store::uploads::{BodyUpload, ReferencedBody, TakenBody};
 
 /// The header that names the upload which is the body of a request.
@@ -27,7 +29,7 @@ impl Hub {
         Encoding::of_request(call.headers())?;
         let caller = call.user(self).await?;
         let target = call.target()?;
-        self.check_may_ask(&caller, &target).await?;
+        self.open(Some(&caller), &target, Access::Ask, Load::NOTHING).await?;
         let upload = BodyUpload { user_id: caller.user_id, owner: target.owner, slug: target.slug };
         if !call.body_bytes().is_empty() {
             return Err(Error::MalformedBody("the body: a request by reference has an empty one".to_owned()));

@@ -32,7 +32,7 @@ pub mod settings;
 pub mod streaming;
 pub mod webhook_target;
 
-pub use access::Destination;
+pub use access::{Access, Which};
 pub use answer_body::{AnswerBody, CutOff};
 pub use call::{Call, ReachedAs, Target};
 pub use hub::Hub;

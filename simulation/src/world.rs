@@ -23,7 +23,7 @@ use service::auth::Tokens;
 use service::observe::RequestLog;
 use service::routes::Function;
 use store::ambient::Ambient;
-use store::repo::Need;
+use store::repo::Load;
 use store::span;
 use store::table::account::Claim;
 use store::{Error, Store};
@@ -133,7 +133,7 @@ impl World {
             return Err(answer.excerpt());
         }
         let process = self.process(0);
-        let found = self.run(process, async |hub| hub.store.find_repo(&owner, &slug, Need::NOTHING).await).await?;
+        let found = self.run(process, async |hub| hub.store.find_repo(&owner, &slug, Load::NOTHING).await).await?;
         let repo = found.flatten().ok_or("the repository cannot be found")?;
         self.repo.set(repo.id).map_err(|_| "two repositories")?;
         Ok(())

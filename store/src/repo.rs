@@ -8,6 +8,7 @@ use futures_util::future::{Either, select};
 
 use super::{Error, Store};
 use crate::read::view::{Listed, View};
+use crate::table::account::NewRepo;
 use crate::table::items::{
     Key, MemberItem, MetaItem, NameItem, PACK_PREFIX, PackItem, REF_PREFIX, RefItem, Role, UploadsItem, Visibility,
 };
@@ -33,12 +34,14 @@ pub struct Repo {
     pub has_uploads: bool,
     /// The objects that were purged; none unless packs were asked for.
     pub purged: Arc<Purged>,
+    /// The repo again, if it is not there yet and what is asked would make it.
+    pub to_be_made: Option<NewRepo>,
     role: Option<Role>,
 }
 
 /// Which lists of a repo a request needs.
 #[derive(Debug, Clone, Copy)]
-pub struct Need {
+pub struct Load {
     /// The branches.
     pub heads: bool,
     /// Which packs.
@@ -58,7 +61,7 @@ pub enum Packs {
     Readable,
 }
 
-impl Need {
+impl Load {
     /// Nothing but the repo itself.
     pub const NOTHING: Self = Self { heads: false, packs: Packs::None, uploads: false };
     /// The branches.
@@ -107,7 +110,32 @@ impl Access {
 impl Repo {
     fn of(id: &RepoId, Access { meta, role }: Access, lists: Lists, purged: Arc<Purged>) -> Self {
         let Lists { heads, packs, condemned, has_uploads } = lists;
-        Self { id: id.clone(), meta, heads, packs, condemned, has_uploads, purged, role }
+        Self { id: id.clone(), meta, heads, packs, condemned, has_uploads, purged, to_be_made: None, role }
+    }
+
+    /// A repo that is not there yet.
+    pub fn to_be_made(new: NewRepo) -> Self {
+        Self {
+            id: new.id.clone(),
+            meta: new.meta.clone(),
+            heads: BTreeMap::new(),
+            packs: Vec::new(),
+            condemned: Vec::new(),
+            has_uploads: false,
+            purged: Arc::default(),
+            to_be_made: Some(new),
+            role: None,
+        }
+    }
+
+    /// Whether a branch was ever pushed to it.
+    pub const fn was_pushed_to(&self) -> bool {
+        self.meta.first_pushed_at.is_some()
+    }
+
+    /// How many packs and indexes it lists, those among them that are condemned.
+    pub const fn listed(&self) -> usize {
+        self.packs.len() + self.condemned.len()
     }
 
     /// Whether the repo is this user's.
@@ -126,7 +154,7 @@ impl Store {
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn find_repo(&self, owner: &Slug, slug: &Slug, need: Need) -> Result<Option<Repo>, Error> {
+    pub async fn find_repo(&self, owner: &Slug, slug: &Slug, need: Load) -> Result<Option<Repo>, Error> {
         match self.get_item(&Key::name(owner, slug)).await? {
             Some(NameItem { repo_id }) => self.repo(&repo_id, None, need).await,
             None => Ok(None),
@@ -142,7 +170,7 @@ impl Store {
         owner: &Slug,
         slug: &Slug,
         user_id: Option<&str>,
-        need: Need,
+        need: Load,
     ) -> Result<Result<Repo, NotFound>, Error> {
         let name = format!("{owner}/{slug}");
         let remembered = self.names.get(&name);
@@ -172,7 +200,7 @@ impl Store {
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn look_for_none(&self, user_id: Option<&str>, need: Need) -> Result<(), Error> {
+    pub async fn look_for_none(&self, user_id: Option<&str>, need: Load) -> Result<(), Error> {
         self.readable_repo(&RepoId::from(PackId::nil()), user_id, need).await.map(drop)
     }
 
@@ -223,7 +251,7 @@ impl Store {
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn repo(&self, repo: &RepoId, user_id: Option<&str>, need: Need) -> Result<Option<Repo>, Error> {
+    pub async fn repo(&self, repo: &RepoId, user_id: Option<&str>, need: Load) -> Result<Option<Repo>, Error> {
         let (access, lists) = tokio::try_join!(self.access(repo, user_id), self.lists(repo, need))?;
         let Some(access) = access else {
             return Ok(None);
@@ -237,7 +265,7 @@ impl Store {
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn readable_repo(&self, repo: &RepoId, user_id: Option<&str>, need: Need) -> Result<Option<Repo>, Error> {
+    pub async fn readable_repo(&self, repo: &RepoId, user_id: Option<&str>, need: Load) -> Result<Option<Repo>, Error> {
         let (access, lists) = (pin!(self.access(repo, user_id)), pin!(self.lists(repo, need)));
         let (access, lists) = match select(access, lists).await {
             Either::Left((access, lists)) => (access?, Either::Left(lists)),
@@ -257,7 +285,7 @@ impl Store {
     }
 
     /// What was purged, for who sees what packs hold.
-    async fn purged_needed(&self, repo: &RepoId, meta: &MetaItem, need: Need) -> Result<Arc<Purged>, Error> {
+    async fn purged_needed(&self, repo: &RepoId, meta: &MetaItem, need: Load) -> Result<Arc<Purged>, Error> {
         if need.packs == Packs::None { Ok(Arc::default()) } else { self.purged(repo, meta).await }
     }
 
@@ -274,7 +302,7 @@ impl Store {
         Ok(meta.map(|meta| Access { meta, role: member.map(|member| member.role) }))
     }
 
-    async fn lists(&self, repo: &RepoId, need: Need) -> Result<Lists, Error> {
+    async fn lists(&self, repo: &RepoId, need: Load) -> Result<Lists, Error> {
         let refs = async {
             if need.heads { self.query::<RefItem>(repo, REF_PREFIX, MAX_BRANCHES).await } else { Ok(Vec::new()) }
         };

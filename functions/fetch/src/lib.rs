@@ -21,10 +21,10 @@ use common::wire::limits::{MAX_FETCH_DEPTH, MAX_FETCH_WANT};
 use common::wire::request::FetchRequest;
 use lambda_http::{Request, Response};
 use service::Hub;
-use service::{AnswerBody, Call};
+use service::{Access, AnswerBody, Call};
 use store::read::history::Lacking;
 use store::read::view::{Commit, Place, View};
-use store::repo::{Need, Repo};
+use store::repo::{Load, Repo};
 
 /// The filter that leaves the objects out.
 const NO_OBJECTS: &str = "objects:none";
@@ -36,7 +36,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 
 async fn fetch(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.caller(hub).await?;
-    let (repo, view) = hub.open_with_view(caller.as_ref(), &call.target()?, Need::HISTORY).await?;
+    let (repo, view) = hub.open(caller.as_ref(), &call.target()?, Access::Read, Load::HISTORY).await?;
     let held = Held::by(repo.packs.iter().map(|(_, pack)| pack));
     hub.settings.anonymous_reads.check(caller.as_ref(), held.clone_bytes(call.answer_encoding()))?;
     let Asked { want, have, depth, leaves_out_objects, branches } = Asked::read(call.decode()?, &repo)?;

@@ -11,11 +11,11 @@ use common::wire::request::{FilterObjectsRequest, FilterObjectsResponse};
 use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
 use service::Hub;
-use service::{AnswerBody, Call, Destination, log_fault};
+use service::{Access, AnswerBody, Call, log_fault};
 use store::read::view::View;
-use store::repo::Need;
+use store::repo::{Load, Repo};
 
-const NEED: Need = Need { uploads: true, ..Need::RELIABLE_HISTORY };
+const NEED: Load = Load { uploads: true, ..Load::RELIABLE_HISTORY };
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
@@ -25,18 +25,18 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 async fn filter_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.user(hub).await?;
     let target = call.target()?;
-    let (repo, mut view) = hub.open_for_push(&caller, &target, NEED).await?;
+    let (repo, mut view) = hub.open(Some(&caller), &target, Access::Push, NEED).await?;
     let request: FilterObjectsRequest = call.decode()?;
     let asked = request.object_ids.within("object_ids")?;
     if repo.has_uploads {
         let missing = missing(hub, &repo, &view, &asked).await?;
         if !missing.is_empty() {
-            let taken = hub.store.take_uploads(&repo.id, repo.packs, missing, &caller.user_id).await;
+            let taken = hub.store.take_uploads(&repo.id, repo.listed(), missing, &caller.user_id).await;
             if let Err(error) = taken {
                 // They are as missing as before: an error would make the client send everything.
                 log_fault("POST filter-objects, uploads", &error.into());
             }
-            (_, view) = hub.open_for_push(&caller, &target, NEED).await?;
+            (_, view) = hub.open(Some(&caller), &target, Access::Push, NEED).await?;
         }
     }
     let missing = missing(hub, &repo, &view, &asked).await?;
@@ -45,7 +45,7 @@ async fn filter_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, 
 }
 
 /// Those of these objects that are not there.
-async fn missing(hub: &Hub, repo: &Destination, view: &View, asked: &[ObjectId]) -> Result<HashSet<ObjectKey>, Error> {
+async fn missing(hub: &Hub, repo: &Repo, view: &View, asked: &[ObjectId]) -> Result<HashSet<ObjectKey>, Error> {
     let mut missing: HashSet<ObjectKey> = asked.iter().map(ObjectId::key).collect();
     // Nobody is to send what was purged. The push that names it says so.
     missing.retain(|key| !repo.purged.has(key));

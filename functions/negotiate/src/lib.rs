@@ -10,9 +10,9 @@ use common::wire::request::{NegotiateRequest, NegotiateResponse};
 use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
 use service::Hub;
-use service::{AnswerBody, Call};
+use service::{Access, AnswerBody, Call};
 use store::read::view::View;
-use store::repo::Need;
+use store::repo::Load;
 
 /// How many commits clients send in a round, unless they have no more.
 const ROUND: usize = 64;
@@ -29,7 +29,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 
 async fn negotiate(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.caller(hub).await?;
-    let (_, view) = hub.open_with_view(caller.as_ref(), &call.target()?, Need::PACKS).await?;
+    let (_, view) = hub.open(caller.as_ref(), &call.target()?, Access::Read, Load::PACKS).await?;
     let request: NegotiateRequest<'_> = call.decode()?;
     let (want, have) = (request.want.within("ids in want")?, request.have.within("ids in have")?);
     let have: Vec<&str> = have.iter().map(|id| &**id).collect();

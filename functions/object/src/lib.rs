@@ -20,10 +20,10 @@ use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Request, Response};
 use service::Hub;
 use service::streaming::{self, Sender};
-use service::{AnswerBody, Call};
+use service::{Access, AnswerBody, Call};
 use store::read::reader::Piece;
 use store::read::view::{LargeObject, ObjectPlace, Place, View};
-use store::repo::{Need, Repo};
+use store::repo::{Load, Repo};
 use store::table::items::Visibility;
 
 /// What is immutable and anybody's may be kept for ever, here for a year.
@@ -41,7 +41,7 @@ async fn object(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.caller(hub).await?;
     let repo_id =
         call.query_parameter("repo_id").and_then(|id| id.parse::<RepoId>().ok()).ok_or(Error::RepoNotFound)?;
-    let (repo, view) = hub.open_by_id(caller.as_ref(), &repo_id, Need::PACKS).await?;
+    let (repo, view) = hub.open(caller.as_ref(), &repo_id, Access::Read, Load::PACKS).await?;
     let id = call.path_parameter("object_id").unwrap_or_default();
     let id: ObjectId = id.parse().map_err(|reason| Error::invalid("object_id", reason))?;
     if repo.purged.has(&id.key()) {

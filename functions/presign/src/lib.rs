@@ -12,10 +12,10 @@ use common::wire::request::{PresignRequest, PresignResponse};
 use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
 use service::Hub;
-use service::{AnswerBody, Call};
+use service::{Access, AnswerBody, Call};
 use store::change::Change;
 use store::read::view::ObjectPlace;
-use store::repo::Need;
+use store::repo::Load;
 use store::table::transaction::Outcome;
 
 /// How often the repo may be made by somebody else while this request is about to make it.
@@ -37,10 +37,8 @@ async fn presign(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> 
         Ok(asked) => asked,
         // Which rights are needed, only the body tells; and whoever may not know of the repo is told nothing of it.
         Err(error) => {
-            match &caller {
-                Some(caller) => hub.check_may_ask(caller, &target).await?,
-                None => hub.open_for_reading(None, &target, Need::NOTHING).await.map(drop)?,
-            }
+            let access = if caller.is_some() { Access::Ask } else { Access::Read };
+            hub.open(caller.as_ref(), &target, access, Load::NOTHING).await?;
             return Err(error);
         }
     };
@@ -51,8 +49,8 @@ async fn presign(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> 
         Direction::Put => {
             let caller = call.user(hub).await?;
             for _ in 0..ATTEMPTS {
-                let (repo, _) = hub.open_for_push(&caller, &target, Need::NOTHING).await?;
-                if let Some(new) = &repo.creates {
+                let (repo, _) = hub.open(Some(&caller), &target, Access::Push, Load::NOTHING).await?;
+                if let Some(new) = &repo.to_be_made {
                     let change =
                         Change { repo: &repo.id, creates: Some(new), pack: None, branch: None, by: &caller.user_id };
                     if hub.store.commit(&change).await? == Outcome::Conflict {
@@ -78,7 +76,7 @@ async fn presign(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> 
             Err(Error::Unavailable("the repository is being made by other pushes".into()))
         }
         Direction::Get => {
-            let (repo, view) = hub.open_with_view(caller.as_ref(), &target, Need::PACKS).await?;
+            let (repo, view) = hub.open(caller.as_ref(), &target, Access::Read, Load::PACKS).await?;
             let keys: HashSet<ObjectKey> = asked.ids.iter().map(ObjectId::key).collect();
             let known = view.objects(&keys).await?;
             for id in asked.ids {

@@ -12,10 +12,10 @@ use common::wire::request::{PushObjectsRequest, PushObjectsResponse};
 use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
 use service::Hub;
-use service::{AnswerBody, Call};
+use service::{Access, AnswerBody, Call};
 use store::change::Change;
 use store::compute;
-use store::repo::Need;
+use store::repo::Load;
 use store::table::transaction::Outcome;
 
 /// How often the repo may be made by somebody else while this request is about to make it.
@@ -29,7 +29,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 async fn push_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.user(hub).await?;
     let target = call.target()?;
-    let (mut repo, mut view) = hub.open_for_push(&caller, &target, Need::RELIABLE_PACKS).await?;
+    let (mut repo, mut view) = hub.open(Some(&caller), &target, Access::Push, Load::RELIABLE_PACKS).await?;
     let (sent, objects) = compute(|| {
         let PushObjectsRequest { objects } = call.decode()?;
         Ok::<_, Error>((objects.sent, check_objects(objects.within("objects")?, hub.settings.ids.are_checked())?))
@@ -54,13 +54,13 @@ async fn push_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Er
         if new.is_empty() {
             return call.respond(StatusCode::OK, &answer);
         }
-        Error::check_count("packs of one repository", repo.packs + 1, MAX_PACKS)?;
+        Error::check_count("packs of one repository", repo.listed() + 1, MAX_PACKS)?;
         let new = NewPack { objects: new, ..NewPack::default() };
         let written = compute(|| pack::write(new)).map_err(Error::internal)?;
         let pack = hub.store.store_pack(&repo.id, written).await?;
         let change = Change {
             repo: &repo.id,
-            creates: repo.creates.as_ref(),
+            creates: repo.to_be_made.as_ref(),
             pack: Some(&pack),
             branch: None,
             by: &caller.user_id,
@@ -68,7 +68,7 @@ async fn push_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Er
         if hub.store.commit(&change).await? == Outcome::Landed {
             return call.respond(StatusCode::OK, &answer);
         }
-        (repo, view) = hub.open_for_push(&caller, &target, Need::RELIABLE_PACKS).await?;
+        (repo, view) = hub.open(Some(&caller), &target, Access::Push, Load::RELIABLE_PACKS).await?;
     }
     Err(Error::Unavailable("the repository is being made by other pushes".into()))
 }

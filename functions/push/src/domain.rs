@@ -3,9 +3,9 @@
 use common::id::CommitId;
 use common::wire::Error;
 use common::wire::domain::{ATTRIBUTES_PATH, Domain, MAX_ATTRIBUTES};
-use service::Destination;
 use service::Hub;
 use store::read::view::{ObjectPlace, View};
+use store::repo::Repo;
 
 use crate::judge::Checked;
 
@@ -16,12 +16,12 @@ use crate::judge::Checked;
 /// When a file that was pushed ahead cannot be read.
 pub async fn of_first_push(
     hub: &Hub,
-    repo: &Destination,
+    repo: &Repo,
     view: &View,
     bundle: &Checked<'_>,
     tip: Option<&CommitId>,
 ) -> Result<Option<Domain>, Error> {
-    if repo.was_pushed_to || repo.has_domain {
+    if repo.was_pushed_to() || !repo.meta.domain.is_empty() {
         return Ok(None);
     }
     let Some(commit) = bundle.commits.iter().find(|commit| Some(&commit.id) == tip) else {

@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use common::id::{CommitId, ObjectKey, SnapshotId};
-use service::Destination;
 use service::Hub;
 use store::read::view::{Commit, Place, Snapshot, View};
+use store::repo::Repo;
 
 use crate::judge::Checked;
 
@@ -26,7 +26,7 @@ impl Known {
     ///
     /// # Errors
     /// As [`Self::add_commits`].
-    pub async fn of(hub: &Hub, repo: &Destination, view: &View, bundle: &Checked<'_>) -> Result<Self, store::Error> {
+    pub async fn of(hub: &Hub, repo: &Repo, view: &View, bundle: &Checked<'_>) -> Result<Self, store::Error> {
         let mut known = Self::default();
         known.add_commits(view, bundle.named_commits(&repo.heads)).await?;
         known.add_snapshots(view, bundle.named_snapshots()).await?;

@@ -10,7 +10,7 @@ mod known;
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use common::answer_size::is_beyond_stock_clients;
+use common::answer_size::{Held, is_beyond_stock_clients};
 use common::id::Ids;
 use common::id::{CommitId, ObjectKey, RepoId};
 use common::pack::{self, NewCommit, NewObject, NewPack, NewSnapshot, PackedCommit, WrittenPack};
@@ -24,12 +24,12 @@ use known::Known;
 use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
 use service::Hub;
-use service::{AnswerBody, Call, Destination};
+use service::{Access, AnswerBody, Call};
 use store::bucket::packs::StoredPack;
 use store::change::{BranchMove, Change};
 use store::compute;
 use store::read::view::{Place, View};
-use store::repo::Need;
+use store::repo::{Load, Repo};
 use store::span;
 use store::table::items::Visibility;
 use store::table::places;
@@ -39,7 +39,7 @@ use store::table::transaction::Outcome;
 const ATTEMPTS: usize = 50;
 /// What there is too much of when a clone could not want every head.
 const TOO_MANY_BRANCHES: &str = "branches are more than a clone can want, so delete some of this repository's first";
-const NEED: Need = Need { uploads: true, ..Need::RELIABLE_HISTORY };
+const LOAD: Load = Load { uploads: true, ..Load::RELIABLE_HISTORY };
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
@@ -49,115 +49,150 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.user(hub).await?;
     let target = call.target()?;
-    let mut opened = hub.open_for_push(&caller, &target, NEED).await?;
+    let mut opened = Some(hub.open(Some(&caller), &target, Access::Push, LOAD).await?);
     let mut bundle = compute(|| check(call.decode()?, hub.settings.ids))?;
     complete(hub, &caller.user_id, &mut bundle).await?;
-    let (mut has_taken, mut has_listed_again) = (false, false);
-    let mut places: Vec<places::Place> = Vec::new();
+    let (mut has_adopted, mut has_listed_again) = (false, false);
+    let mut places = Vec::new();
+    let mut pack = None;
 
-    let (mut pack, mut packed_for): (Option<StoredPack>, Option<CommitId>) = (None, None);
     for _ in 0..ATTEMPTS {
-        let (repo, view) = &opened;
-        let is_new = !repo.heads.contains_key(bundle.branch.as_str());
-        if is_new {
+        let (repo, view) = match opened.take() {
+            Some(opened) => opened,
+            None => hub.open(Some(&caller), &target, Access::Push, LOAD).await?,
+        };
+        let before = repo.heads.get(bundle.branch.as_str());
+        if before.is_none() {
             check_beside(&bundle.branch, repo.heads.keys().map(String::as_str))?;
         }
         bundle.refuse_purged_objects(&repo.purged)?;
         bundle.forget_unpurged(&repo.purged);
-        let Some((view, known)) = look_up(hub, repo, view, &bundle).await? else {
+        let Some((view, known)) = look_up(hub, &repo, &view, &bundle).await? else {
             // A push that began before they were condemned has moved the branch to what they hold.
             hub.store.revive(&repo.id, &repo.condemned).await?;
-            opened = hub.open_for_push(&caller, &target, NEED).await?;
             continue;
         };
         bundle.refuse_purged_names(&known, &repo.purged)?;
-        if repo.has_uploads && !has_taken {
-            has_taken = true;
-            let absent = bundle.absent_objects(&known);
-            if !absent.is_empty() {
-                hub.store.take_uploads(&repo.id, repo.packs, absent, &caller.user_id).await?;
-                opened = hub.open_for_push(&caller, &target, NEED).await?;
-                continue;
-            }
+        if !has_adopted && adopt_uploads(hub, &repo, &caller.user_id, &bundle, &known).await? {
+            has_adopted = true;
+            continue;
         }
-        let mut seen = Seen::of(hub, repo, &view, known, &bundle).await?;
-        if needs_condemned(hub, repo, &seen, &bundle).await? {
+        let mut seen = Seen::of(hub, &repo, &view, known, &bundle).await?;
+        if needs_condemned(hub, &repo, &seen, &bundle).await? {
             hub.store.revive(&repo.id, &repo.condemned).await?;
-            opened = hub.open_for_push(&caller, &target, NEED).await?;
             continue;
         }
         let recalled = std::mem::take(&mut seen.recalled);
-        let Seen { known, reach, .. } = &seen;
-        let before = repo.heads.get(bundle.branch.as_str());
-        bundle.check_expected(reach, before)?;
-        check_annotations(hub, &repo.id, &seen.view, known, &bundle).await?;
-        let verdict = match bundle.judge(known, reach, recalled) {
+        bundle.check_expected(&seen.reach, before)?;
+        check_annotations(hub, &repo.id, &seen.view, &seen.known, &bundle).await?;
+        let verdict = match bundle.judge(&seen.known, &seen.reach, recalled) {
             Ok(verdict) => verdict,
             // A list of several pages may have been read while a pack came in behind the reader and another, which builds
             // upon that one, in front. So nothing is refused by the first list.
             Err(_) if !has_listed_again => {
                 has_listed_again = true;
-                opened.1 = hub.store.view_listed_again(&opened.0.id, &opened.0.condemned, &opened.0.purged).await?;
+                let view = hub.store.view_listed_again(&repo.id, &repo.condemned, &repo.purged).await?;
+                opened = Some((repo, view));
                 continue;
             }
             Err(refusal) => return Err(refusal),
         };
-        let after = reach.tip.as_ref().filter(|tip| before != Some(*tip));
-        if is_new && after.is_some() {
+        let tip = seen.reach.tip.as_ref();
+        let after = tip.filter(|tip| before != Some(*tip));
+        let is_new = before.is_none() && after.is_some();
+        if is_new {
             Error::check_count(TOO_MANY_BRANCHES, repo.heads.len() + 1, MAX_BRANCHES)?;
         }
-        let is_beside_others = is_new && repo.was_pushed_to;
+        let is_beside_others = before.is_none() && repo.was_pushed_to();
         if is_beside_others && places.is_empty() {
             places = places::Place::unmarked(&repo.id, &bundle.branch);
         }
-
-        // A pack of an earlier attempt serves again: what it holds is still pushed, whatever else landed meanwhile. What
-        // it says is reached was judged by the tip.
-        pack = pack.filter(|pack| pack.repo == repo.id && packed_for == reach.tip);
-        if pack.is_none() && verdict.brings_something() {
-            Error::check_count("packs of one repository", repo.packs + 1, MAX_PACKS)?;
-            let written = compute(|| write_pack(&verdict, reach, hub.settings.ids))?;
-            pack = Some(hub.store.store_pack(&repo.id, written).await?);
-            packed_for = reach.tip.clone();
-        }
-        let domain = domain::of_first_push(hub, repo, &view, &bundle, reach.tip.as_ref()).await?;
+        pack = pack_of(hub, &repo, &verdict, &seen.reach, pack).await?;
+        let domain = domain::of_first_push(hub, &repo, &view, &bundle, tip).await?;
 
         let change = Change {
             repo: &repo.id,
-            creates: repo.creates.as_ref(),
-            pack: pack.as_ref(),
+            creates: repo.to_be_made.as_ref(),
+            pack: pack.as_ref().map(|pack| &pack.stored),
             branch: after.map(|after| BranchMove {
                 name: &bundle.branch,
                 before,
                 after,
                 places: if is_beside_others { &places } else { &[] },
                 forced: bundle.force,
-                is_first: !repo.was_pushed_to,
-                becomes_default: !repo.has_default,
+                is_first: !repo.was_pushed_to(),
+                becomes_default: !repo.meta.default_is_chosen,
                 domain,
             }),
             by: &caller.user_id,
         };
         if hub.store.commit(&change).await? == Outcome::Landed {
-            let new = pack.as_ref().map_or(0, |pack| pack.written.summary.commits);
-            span::note(|seen| seen.commits = new);
-            let mut heads = repo.heads.clone();
-            if let Some(tip) = &reach.tip {
-                heads.insert(bundle.branch.to_string(), tip.clone());
-            }
-            let mut message = format!("pushed {} commit(s) to '{}'", bundle.sent_commits, bundle.branch);
-            let tip = reach.tip.as_ref().filter(|_| bundle.sent_commits > 0);
-            message.push_str(&made(repo, tip).unwrap_or_default());
-            message.push_str(&too_large_to_clone(hub, call, repo, pack.as_ref()).unwrap_or_default());
-            let answer = PushResponse { ok: true, message, branch_heads: &heads, remote_head: reach.tip.as_ref() };
-            return call.respond(StatusCode::OK, &answer);
+            return answer(hub, call, &repo, &bundle, tip, pack.as_ref().map(|pack| &pack.stored));
         }
         if is_beside_others {
             places = hub.store.places(&repo.id, &bundle.branch).await?;
         }
-        opened = hub.open_for_push(&caller, &target, NEED).await?;
     }
     Err(Error::Unavailable(format!("{ATTEMPTS} other pushes were faster").into()))
+}
+
+/// Takes in the objects that were uploaded for this push, if it lacks any. Whether it looked for some.
+async fn adopt_uploads(hub: &Hub, repo: &Repo, by: &str, bundle: &Checked<'_>, known: &Known) -> Result<bool, Error> {
+    if !repo.has_uploads {
+        return Ok(false);
+    }
+    let absent = bundle.absent_objects(known);
+    if absent.is_empty() {
+        return Ok(false);
+    }
+    hub.store.take_uploads(&repo.id, repo.listed(), absent, by).await?;
+    Ok(true)
+}
+
+/// A pack that is in S3 and that no repo lists yet.
+struct Pack {
+    stored: StoredPack,
+    repo: RepoId,
+    tip: Option<CommitId>,
+}
+
+/// The pack of what a push brings, if that is anything. One of an earlier attempt serves again: what it holds is still pushed,
+/// whatever else landed meanwhile, and what it says is reached was judged by the tip.
+async fn pack_of(
+    hub: &Hub,
+    repo: &Repo,
+    verdict: &Verdict<'_>,
+    reach: &Reach,
+    before: Option<Pack>,
+) -> Result<Option<Pack>, Error> {
+    let before = before.filter(|pack| pack.repo == repo.id && pack.tip == reach.tip);
+    if before.is_some() || !verdict.brings_something() {
+        return Ok(before);
+    }
+    Error::check_count("packs of one repository", repo.listed() + 1, MAX_PACKS)?;
+    let written = compute(|| write_pack(verdict, reach, hub.settings.ids))?;
+    let stored = hub.store.store_pack(&repo.id, written).await?;
+    Ok(Some(Pack { stored, repo: repo.id.clone(), tip: reach.tip.clone() }))
+}
+
+/// What a push that has landed is answered.
+fn answer(
+    hub: &Hub,
+    call: &Call,
+    repo: &Repo,
+    bundle: &Checked<'_>,
+    tip: Option<&CommitId>,
+    pack: Option<&StoredPack>,
+) -> Result<Response<AnswerBody>, Error> {
+    span::note(|seen| seen.commits = pack.map_or(0, |pack| pack.written.summary.commits));
+    let mut heads = repo.heads.clone();
+    if let Some(tip) = tip {
+        heads.insert(bundle.branch.to_string(), tip.clone());
+    }
+    let mut message = format!("pushed {} commit(s) to '{}'", bundle.sent_commits, bundle.branch);
+    message.push_str(&made(repo, tip.filter(|_| bundle.sent_commits > 0)).unwrap_or_default());
+    message.push_str(&too_large_to_clone(hub, call, repo, pack).unwrap_or_default());
+    call.respond(StatusCode::OK, &PushResponse { ok: true, message, branch_heads: &heads, remote_head: tip })
 }
 
 /// Refuses commits that the repo has with other reviews or test runs than are sent. A record is never replaced, so they would be
@@ -201,8 +236,8 @@ async fn check_annotations(
 
 /// What is said to who has made a repo by pushing to a name, perhaps a mistyped one: that it is there now, and who can read it.
 /// The same push sent again is told it again, for the answer to the first may have been lost.
-fn made(repo: &Destination, tip: Option<&CommitId>) -> Option<String> {
-    if !repo.meta.is_made_by_push || repo.was_pushed_to && (tip.is_none() || repo.meta.first_head.as_ref() != tip) {
+fn made(repo: &Repo, tip: Option<&CommitId>) -> Option<String> {
+    if !repo.meta.is_made_by_push || repo.was_pushed_to() && (tip.is_none() || repo.meta.first_head.as_ref() != tip) {
         return None;
     }
     let (readers, other) = match repo.meta.visibility {
@@ -215,8 +250,9 @@ fn made(repo: &Destination, tip: Option<&CommitId>) -> Option<String> {
 }
 
 /// What is said where a clone has more bytes than a stock client reads, in the encoding that this client asks for.
-fn too_large_to_clone(hub: &Hub, call: &Call, repo: &Destination, new: Option<&StoredPack>) -> Option<String> {
-    let held = new.map_or(repo.held, |new| repo.held.and(&new.written.summary));
+fn too_large_to_clone(hub: &Hub, call: &Call, repo: &Repo, new: Option<&StoredPack>) -> Option<String> {
+    let held = Held::by(repo.packs.iter().map(|(_, pack)| pack));
+    let held = new.map_or(held, |new| held.and(&new.written.summary));
     let bytes = held.clone_bytes(call.answer_encoding());
     is_beyond_stock_clients(bytes).then(|| {
         format!(
@@ -234,12 +270,7 @@ fn too_large_to_clone(hub: &Hub, call: &Call, repo: &Destination, new: Option<&S
 ///
 /// # Errors
 /// When the storage does not answer, or has a branch whose commit it lacks.
-async fn look_up(
-    hub: &Hub,
-    repo: &Destination,
-    view: &View,
-    bundle: &Checked<'_>,
-) -> Result<Option<(View, Known)>, Error> {
+async fn look_up(hub: &Hub, repo: &Repo, view: &View, bundle: &Checked<'_>) -> Result<Option<(View, Known)>, Error> {
     let known = Known::of(hub, repo, view, bundle).await?;
     let head = repo.heads.get(bundle.branch.as_str());
     let Some(head) = head.filter(|head| !known.has_commit(head)) else {
@@ -266,13 +297,7 @@ struct Seen {
 }
 
 impl Seen {
-    async fn of(
-        hub: &Hub,
-        repo: &Destination,
-        view: &View,
-        mut known: Known,
-        bundle: &Checked<'_>,
-    ) -> Result<Self, Error> {
+    async fn of(hub: &Hub, repo: &Repo, view: &View, mut known: Known, bundle: &Checked<'_>) -> Result<Self, Error> {
         let mut reach = bundle.reach(&known, &repo.heads);
         // What no branch reached when it came is mostly nothing.
         let mut unreached: Vec<CommitId> = reach.foundations.iter().cloned().collect();
@@ -300,7 +325,7 @@ impl Seen {
 }
 
 /// Whether a push needs what is condemned: the pusher may have been told that it is there before it was.
-async fn needs_condemned(hub: &Hub, repo: &Destination, reliable: &Seen, bundle: &Checked<'_>) -> Result<bool, Error> {
+async fn needs_condemned(hub: &Hub, repo: &Repo, reliable: &Seen, bundle: &Checked<'_>) -> Result<bool, Error> {
     if repo.condemned.is_empty() {
         return Ok(false);
     }

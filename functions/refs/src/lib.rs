@@ -9,8 +9,8 @@ use common::wire::request::RefsResponse;
 use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
 use service::Hub;
-use service::{AnswerBody, Call};
-use store::repo::Need;
+use service::{Access, AnswerBody, Call};
+use store::repo::Load;
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
@@ -19,7 +19,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 
 async fn refs(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.caller(hub).await?;
-    let repo = hub.open_for_reading(caller.as_ref(), &call.target()?, Need::HEADS).await?;
+    let (repo, _) = hub.open(caller.as_ref(), &call.target()?, Access::Read, Load::HEADS).await?;
     let answer = RefsResponse {
         repo_id: repo.id.as_str(),
         domain: Domain::told(&repo.meta.domain).as_str(),

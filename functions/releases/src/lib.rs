@@ -16,9 +16,9 @@ use common::wire::request::{ReleaseResponse, RetractedResponse};
 use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Request, Response};
 use service::Hub;
-use service::{AnswerBody, Call};
+use service::{Access, AnswerBody, Call};
 use store::compute;
-use store::repo::Need;
+use store::repo::Load;
 use store::table::transaction::Outcome;
 
 /// Answers one request.
@@ -35,7 +35,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 
 async fn publish(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.user(hub).await?;
-    let (repo, view) = hub.open_for_writing(&caller, &call.target()?, Need::RELIABLE_PACKS).await?;
+    let (repo, view) = hub.open(Some(&caller), &call.target()?, Access::Write, Load::RELIABLE_PACKS).await?;
     let ambient = hub.store.ambient();
     let release_id = ambient.ulid().to_string();
     let release = Release::check(call.decode()?, &release_id, repo.id.as_str(), &ambient.now_iso())?;
@@ -62,7 +62,7 @@ async fn publish(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> 
 
 async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.caller(hub).await?;
-    let repo = hub.open_for_reading(caller.as_ref(), &call.target()?, Need::NOTHING).await?;
+    let (repo, _) = hub.open(caller.as_ref(), &call.target()?, Access::Read, Load::NOTHING).await?;
     let (channel, drafts) = (call.query_parameter("channel"), call.query_parameter("include_drafts"));
     let mut filter = ReleaseFilter::parse(channel.as_deref(), drafts.as_deref())?;
     // Drafts are for those who make them.
@@ -89,10 +89,7 @@ async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
 
 async fn retract(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.user(hub).await?;
-    let repo = hub.open_for_reading(Some(&caller), &call.target()?, Need::NOTHING).await?;
-    if !repo.is_owned_by(&caller.user_id) {
-        return Err(Error::NotOwner("retract a release"));
-    }
+    let (repo, _) = hub.open(Some(&caller), &call.target()?, Access::Own("retract a release"), Load::NOTHING).await?;
     let tag = call.path_parameter("tag").unwrap_or_default();
     let tag: Label = tag.parse().map_err(|reason| Error::invalid("tag", reason))?;
     if !hub.store.delete_release(&repo.id, &tag).await? {

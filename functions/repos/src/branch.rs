@@ -6,8 +6,8 @@ use common::wire::request::BranchDeletedResponse;
 use lambda_http::Response;
 use lambda_http::http::StatusCode;
 use service::Hub;
-use service::{AnswerBody, Call};
-use store::repo::Need;
+use service::{Access, AnswerBody, Call};
+use store::repo::Load;
 use store::table::transaction::Outcome;
 
 /// How often a push may be faster while a branch is about to be deleted.
@@ -18,10 +18,7 @@ pub async fn delete(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Erro
     let caller = call.user(hub).await?;
     let target = call.target()?;
     for _ in 0..ATTEMPTS {
-        let repo = hub.open_for_reading(Some(&caller), &target, Need::HEADS).await?;
-        if !repo.is_writable_by(&caller.user_id) {
-            return Err(Error::NotAuthorized);
-        }
+        let (repo, _) = hub.open(Some(&caller), &target, Access::Write, Load::HEADS).await?;
         // Any that an older hub took: this is how such a branch goes.
         let branch: BranchName = call
             .path_parameter("branch")

@@ -10,8 +10,8 @@ use common::wire::request::RepoChanges;
 use lambda_http::Response;
 use lambda_http::http::StatusCode;
 use service::Hub;
-use service::{AnswerBody, Call};
-use store::repo::{Need, Repo};
+use service::{Access, AnswerBody, Call};
+use store::repo::{Load, Repo};
 use store::table::items::{ChangeItem, MetaItem, Visibility};
 use store::table::transaction::Outcome;
 
@@ -25,10 +25,7 @@ pub async fn change(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Erro
     let caller = call.user(hub).await?;
     let target = call.target()?;
     for _ in 0..ATTEMPTS {
-        let repo = hub.open_for_reading(Some(&caller), &target, Need::HEADS).await?;
-        if !repo.is_owned_by(&caller.user_id) {
-            return Err(Error::NotOwner("change what it is"));
-        }
+        let (repo, _) = hub.open(Some(&caller), &target, Access::Own("change what it is"), Load::HEADS).await?;
         // Before anything is changed.
         let url = call.hub_url(hub)?;
         let changes: RepoChanges<'_> = call.decode()?;

@@ -9,8 +9,8 @@ use common::wire::request::{PurgeRequest, PurgeResponse, PurgedObject};
 use lambda_http::Response;
 use lambda_http::http::StatusCode;
 use service::Hub;
-use service::{AnswerBody, Call};
-use store::repo::{Need, Repo};
+use service::{Access, AnswerBody, Call};
+use store::repo::{Load, Repo};
 use store::table::items::{PurgeItem, PurgedItem};
 use store::table::transaction::Outcome;
 
@@ -24,10 +24,7 @@ pub async fn purge(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error
     let caller = call.user(hub).await?;
     let target = call.target()?;
     for _ in 0..ATTEMPTS {
-        let repo = hub.open_for_reading(Some(&caller), &target, Need::NOTHING).await?;
-        if !repo.is_owned_by(&caller.user_id) {
-            return Err(Error::NotOwner(OWNERS_ONLY));
-        }
+        let (repo, _) = hub.open(Some(&caller), &target, Access::Own(OWNERS_ONLY), Load::NOTHING).await?;
         let PurgeRequest { objects, reason } = call.decode()?;
         let asked = objects.within("objects")?;
         if asked.is_empty() {
@@ -50,10 +47,7 @@ pub async fn purge(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error
 /// What was purged, and whether its bytes are gone.
 pub async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.user(hub).await?;
-    let repo = hub.open_for_reading(Some(&caller), &call.target()?, Need::NOTHING).await?;
-    if !repo.is_owned_by(&caller.user_id) {
-        return Err(Error::NotOwner(OWNERS_ONLY));
-    }
+    let (repo, _) = hub.open(Some(&caller), &call.target()?, Access::Own(OWNERS_ONLY), Load::NOTHING).await?;
     tell(hub, call, &repo, None).await
 }
 

@@ -7,8 +7,8 @@ use common::wire::Error;
 use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
 use service::Hub;
-use service::{AnswerBody, Call};
-use store::repo::Need;
+use service::{Access, AnswerBody, Call};
+use store::repo::Load;
 use store::upkeep::stats::PAGES_OF_A_REQUEST;
 
 /// Answers one request.
@@ -18,7 +18,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 
 async fn stats(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.caller(hub).await?;
-    let repo = hub.open_for_reading(caller.as_ref(), &call.target()?, Need::HISTORY).await?;
+    let (repo, _) = hub.open(caller.as_ref(), &call.target()?, Access::Read, Load::HISTORY).await?;
     let stats = hub.store.stats(&repo, PAGES_OF_A_REQUEST).await?;
     call.respond(StatusCode::OK, &stats)
 }

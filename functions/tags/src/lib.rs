@@ -15,8 +15,8 @@ use common::wire::{Error, Text};
 use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Request, Response};
 use service::Hub;
-use service::{AnswerBody, Call};
-use store::repo::Need;
+use service::{Access, AnswerBody, Call};
+use store::repo::Load;
 use store::table::items::TagItem;
 
 /// Answers one request.
@@ -33,7 +33,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 
 async fn store(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.user(hub).await?;
-    let (repo, view) = hub.open_for_writing(&caller, &call.target()?, Need::RELIABLE_PACKS).await?;
+    let (repo, view) = hub.open(Some(&caller), &call.target()?, Access::Write, Load::RELIABLE_PACKS).await?;
     let request: TagsRequest<'_> = call.decode()?;
     let posted = request.tags.within("tags")?;
     let stored = posted.len();
@@ -91,10 +91,7 @@ fn item(hub: &Hub, repo_id: &str, tag: &PostedTag<'_>, before: Option<&TagItem>)
 /// Deletes a tag, for those who may push to the repo. What only it named is garbage then.
 async fn delete(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.user(hub).await?;
-    let repo = hub.open_for_reading(Some(&caller), &call.target()?, Need::NOTHING).await?;
-    if !repo.is_writable_by(&caller.user_id) {
-        return Err(Error::NotAuthorized);
-    }
+    let (repo, _) = hub.open(Some(&caller), &call.target()?, Access::Write, Load::NOTHING).await?;
     let label = call.path_parameter("tag").unwrap_or_default();
     let label: Label = label.parse().map_err(|reason| Error::invalid("tag", reason))?;
     match hub.store.delete_tag(&repo.id, &label).await? {
@@ -105,7 +102,7 @@ async fn delete(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
 
 async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.caller(hub).await?;
-    let repo = hub.open_for_reading(caller.as_ref(), &call.target()?, Need::NOTHING).await?;
+    let (repo, _) = hub.open(caller.as_ref(), &call.target()?, Access::Read, Load::NOTHING).await?;
     let after = call.query_parameter("after").filter(|after| !after.is_empty());
     let after: Option<Label> =
         after.map(|after| after.parse()).transpose().map_err(|reason| Error::invalid("after", reason))?;

@@ -9,7 +9,8 @@ use common::wire::request::UploadResponse;
 use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
 use service::Hub;
-use service::{AnswerBody, Call};
+use service::{Access, AnswerBody, Call};
+use store::repo::Load;
 use store::uploads::{BODY_KEPT, BodyUpload};
 
 /// Answers one request.
@@ -20,7 +21,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 async fn make_room(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.user(hub).await?;
     let target = call.target()?;
-    hub.check_may_ask(&caller, &target).await?;
+    hub.open(Some(&caller), &target, Access::Ask, Load::NOTHING).await?;
     let endpoint = call.storage_url(hub)?;
     let upload = BodyUpload { user_id: caller.user_id, owner: target.owner, slug: target.slug };
     let upload_id = &hub.store.new_body_upload(&upload).await?;

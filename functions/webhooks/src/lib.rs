@@ -11,8 +11,8 @@ use common::wire::request::{WebhookDeletedResponse, WebhookListResponse, Webhook
 use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Request, Response};
 use service::Hub;
-use service::{AnswerBody, Call};
-use store::repo::{Need, Repo};
+use service::{Access, AnswerBody, Call};
+use store::repo::{Load, Repo};
 use store::table::events::Details;
 use store::table::items::HookItem;
 use store::table::webhooks::secret::{HookId, Secret};
@@ -32,10 +32,8 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 /// The repo that is asked about, and its owner, who asks.
 async fn owned(hub: &Hub, call: &Call) -> Result<(Repo, String), Error> {
     let caller = call.user(hub).await?;
-    let repo = hub.open_for_reading(Some(&caller), &call.target()?, Need::NOTHING).await?;
-    if !repo.is_owned_by(&caller.user_id) {
-        return Err(Error::NotOwner("see or change its webhooks"));
-    }
+    let (repo, _) =
+        hub.open(Some(&caller), &call.target()?, Access::Own("see or change its webhooks"), Load::NOTHING).await?;
     Ok((repo, caller.user_id))
 }
 

@@ -28,7 +28,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use indicatif::ProgressBar;
 use serde::de::{DeserializeSeed, Deserializer as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use store::repo::Need;
+use store::repo::Load;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
@@ -136,7 +136,7 @@ impl Clone {
             return Err(Error::Address(from.to_owned()));
         }
         let opened = OpenStores::open(Some(path)).await?;
-        let found = opened.store.find_repo(owner, slug, Need::NOTHING).await;
+        let found = opened.store.find_repo(owner, slug, Load::NOTHING).await;
         opened.close().await;
         let found = found?.ok_or_else(|| Error::NoRepo(format!("{owner}/{slug}")))?;
         let running = serve::start(Options {

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use service::Target;
 use store::Store;
 use store::ambient::Ambient;
-use store::repo::Need;
+use store::repo::Load;
 use store::upkeep::compact::Limits;
 use tests::client::Remote;
 use tests::history;
@@ -440,7 +440,7 @@ async fn a_hub_on_this_machine_is_backed_up_while_it_runs_and_pushes_land() {
     restored(folder.path(), &there).await.unwrap();
     assert_whole(&there, &folder.path().join("export")).await;
     let (owner, slug) = (remote.owner.parse().unwrap(), remote.slug.parse().unwrap());
-    let found = there.find_repo(&owner, &slug, Need::HEADS).await.unwrap().unwrap();
+    let found = there.find_repo(&owner, &slug, Load::HEADS).await.unwrap().unwrap();
     assert_eq!(found.heads["main"].to_string(), history.last());
 
     // What a process has left that was killed leads nowhere, and is not followed.

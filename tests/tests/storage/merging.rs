@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use store::change::Change;
 use store::read::view::{ObjectPlace, Place, View};
-use store::repo::Need;
+use store::repo::Load;
 use store::table::account::NewRepo;
 use store::table::items::Visibility;
 use store::table::transaction::Outcome;
@@ -149,7 +149,7 @@ enum HeldObject {
 
 async fn view(process: &Process, repo: &RepoId) -> View {
     let store = &process.hub.store;
-    store.view(&store.repo(repo, None, Need::PACKS).await.unwrap().expect("a repo"))
+    store.view(&store.repo(repo, None, Load::PACKS).await.unwrap().expect("a repo"))
 }
 
 async fn held(process: &Process, repo: &RepoId, packs: &[PackId]) -> Held {

@@ -21,7 +21,7 @@ use service::observe::RequestLog;
 use service::routes::Function;
 use service::{AnswerBody, CutOff, Settings};
 use store::ambient::Ambient;
-use store::repo::Need;
+use store::repo::Load;
 use store::span;
 use store::table::account::Claim;
 use store::table::items::Visibility;
@@ -232,7 +232,7 @@ impl Process {
     /// Compacts a repo.
     pub async fn compact(&self, slug: &str, limits: Limits) -> Result<Compaction, Error> {
         let (owner, name) = (OWNER.parse().unwrap(), slug.parse().unwrap());
-        let find = Box::pin(self.hub.store.find_repo(&owner, &name, Need::NOTHING));
+        let find = Box::pin(self.hub.store.find_repo(&owner, &name, Load::NOTHING));
         // For the test, which may be within a call of another run.
         let repo = span::run_as("none", self.hub.store.ambient(), find).await?.expect("a repo");
         // As the function does it.
@@ -290,7 +290,7 @@ impl Process {
     /// Collects the garbage of a repo.
     pub async fn collect(&self, slug: &str, limits: garbage::Limits) -> Result<Collection, Error> {
         let (owner, name) = (OWNER.parse().unwrap(), slug.parse().unwrap());
-        let find = Box::pin(self.hub.store.find_repo(&owner, &name, Need::NOTHING));
+        let find = Box::pin(self.hub.store.find_repo(&owner, &name, Load::NOTHING));
         let repo = span::run_as("none", self.hub.store.ambient(), find).await?.expect("a repo");
         let run = Box::pin(self.hub.store.collect(&repo.id, limits));
         span::run_as("compact", self.hub.store.ambient(), run).await
@@ -299,7 +299,7 @@ impl Process {
     /// Erases what was purged from a repo.
     pub async fn erase(&self, slug: &str) -> Result<Option<Erased>, Error> {
         let (owner, name) = (OWNER.parse().unwrap(), slug.parse().unwrap());
-        let find = Box::pin(self.hub.store.find_repo(&owner, &name, Need::NOTHING));
+        let find = Box::pin(self.hub.store.find_repo(&owner, &name, Load::NOTHING));
         let repo = span::run_as("none", self.hub.store.ambient(), find).await?.expect("a repo");
         let run = Box::pin(self.hub.store.erase(&repo.id));
         span::run_as("compact", self.hub.store.ambient(), run).await
