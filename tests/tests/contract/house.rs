@@ -52,7 +52,7 @@ fn floor(folder: &str) -> usize {
     let is_of = |name: &&str| *name == folder || name.strip_suffix('*').is_some_and(|names| folder.starts_with(names));
     FLOORS
         .iter()
-        .position(|floor| floor.iter().any(|name| is_of(&name)))
+        .position(|floor| floor.iter().any(|name| is_of(name)))
         .unwrap_or_else(|| panic!("{folder} has no floor"))
 }
 
