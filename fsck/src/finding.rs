@@ -1,4 +1,4 @@
-//! What a check finds, as data: what is wrong, how bad that is, what depends on it, what could mend it.
+//! What a check finds, as data: what is wrong, how bad that is, what depends on it, what could remedy it.
 
 use std::fmt;
 
@@ -17,8 +17,8 @@ pub struct Finding {
     pub problem: Problem,
     /// What depends on what is damaged.
     pub depends: Dependents,
-    /// What could mend it.
-    pub mend: Mend,
+    /// What could remedy it.
+    pub remedy: Remedy,
 }
 
 /// How bad a finding is.
@@ -31,10 +31,10 @@ pub enum Severity {
     Damage,
 }
 
-/// What could mend a damage.
+/// What could remedy a damage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Mend {
+pub enum Remedy {
     /// Nothing has to be done.
     Nothing,
     /// What else is stored says what has to be there: `--repair`.
@@ -45,7 +45,7 @@ pub enum Mend {
     Person,
 }
 
-impl Mend {
+impl Remedy {
     /// What to do, as a sentence's end.
     pub const fn advice(self) -> &'static str {
         match self {

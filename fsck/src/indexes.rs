@@ -1,7 +1,7 @@
 //! Indexes: each has to be what the tables of its packs give.
 
 use super::catalog::Touched;
-use super::finding::{Mend, Problem};
+use super::finding::{Problem, Remedy};
 use super::{Check, ListedBy, ListedPack};
 use common::pack::{PackId, PackSummary, TableExtent};
 use store::Error;
@@ -81,7 +81,7 @@ impl Check<'_> {
 
     pub(super) fn find_index(&mut self, index: PackId, summary: PackSummary, reason: String) {
         if self.diagnosis.damaged_indexes.insert(index, summary).is_none() {
-            self.find(Problem::IndexDamaged { index, reason }, Mend::Repair, Touched::everything());
+            self.find(Problem::IndexDamaged { index, reason }, Remedy::Repair, Touched::everything());
         }
     }
 

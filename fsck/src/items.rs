@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde::de::DeserializeOwned;
 
 use super::catalog::Touched;
-use super::finding::{Mend, Problem};
+use super::finding::{Problem, Remedy};
 use super::log::Log;
 use super::{Check, Fix, ListedBy, ListedPack};
 use common::id::{BranchName, CommitId, Id, Label, ObjectKey};
@@ -84,14 +84,14 @@ impl Check<'_> {
     }
 
     /// The record of an item, unless it is damaged.
-    fn read<T: DeserializeOwned>(&mut self, item: Item, mend: Mend) -> Option<T> {
+    fn read<T: DeserializeOwned>(&mut self, item: Item, remedy: Remedy) -> Option<T> {
         let keys = format!("{} / {}", text(&item, PK), text(&item, SK));
         match decode(item) {
             Ok(record) => Some(record),
             Err(error) => {
                 let reason = error.to_string();
                 let reason = reason.rsplit(": ").next().unwrap_or_default().to_owned();
-                self.find(Problem::ItemUnreadable { item: keys, reason }, mend, Touched::default());
+                self.find(Problem::ItemUnreadable { item: keys, reason }, remedy, Touched::default());
                 None
             }
         }
@@ -103,7 +103,7 @@ impl Check<'_> {
             Err(error) => {
                 let item = format!("{} / {prefix}{name}", repo_pk(&self.subject.id));
                 let problem = Problem::ItemUnreadable { item, reason: error.to_string() };
-                self.find(problem, Mend::Person, Touched::default());
+                self.find(problem, Remedy::Person, Touched::default());
                 false
             }
         }
@@ -112,7 +112,7 @@ impl Check<'_> {
     async fn read_branches(&mut self) -> Result<(), Error> {
         self.each(REF_PREFIX, |check, name, item| {
             if check.is_name::<BranchName>(REF_PREFIX, name)
-                && let Some(branch) = check.read::<RefItem>(item, Mend::Person)
+                && let Some(branch) = check.read::<RefItem>(item, Remedy::Person)
             {
                 check.names.push((format!("{REF_PREFIX}{name}"), branch.head.clone()));
                 check.heads.insert(name.to_owned(), branch.head);
@@ -124,7 +124,7 @@ impl Check<'_> {
     async fn read_tags(&mut self) -> Result<(), Error> {
         self.each(TAG_PREFIX, |check, name, item| {
             if check.is_name::<Label>(TAG_PREFIX, name)
-                && let Some(tag) = check.read::<TagItem>(item, Mend::Person)
+                && let Some(tag) = check.read::<TagItem>(item, Remedy::Person)
             {
                 check.names.push((format!("{TAG_PREFIX}{name}"), tag.commit_id));
             }
@@ -134,13 +134,13 @@ impl Check<'_> {
 
     async fn read_releases(&mut self) -> Result<(), Error> {
         self.each(RELEASE_PREFIX, |check, name, item| {
-            let Some(release) = check.read::<ReleaseItem>(item, Mend::Person) else {
+            let Some(release) = check.read::<ReleaseItem>(item, Remedy::Person) else {
                 return;
             };
             let name = format!("{RELEASE_PREFIX}{name}");
             if let Err(reason) = is_release(&name, &release) {
                 let item = format!("{} / {name}", repo_pk(&check.subject.id));
-                check.find(Problem::ItemContradicts { item, reason }, Mend::Person, Touched::default());
+                check.find(Problem::ItemContradicts { item, reason }, Remedy::Person, Touched::default());
             }
             check.names.push((name, release.commit_id));
         })
@@ -159,7 +159,7 @@ impl Check<'_> {
         let retained = self.store.ambient().now_ms().saturating_sub(retention);
         let retained = retained.max(collected.map_or(0, |item| item.log_kept_since));
         self.each(LOG_PREFIX, |check, name, item| {
-            let Some(line) = check.read::<LogItem>(item, Mend::Person) else {
+            let Some(line) = check.read::<LogItem>(item, Remedy::Person) else {
                 return;
             };
             log.add(&line);
@@ -185,9 +185,9 @@ impl Check<'_> {
             if head.as_ref() != self.heads.get(&branch) {
                 continue;
             }
-            let mut mend = Mend::Person;
+            let mut remedy = Remedy::Person;
             if let Problem::BranchMissing { head, .. } = &problem {
-                mend = Mend::Repair;
+                remedy = Remedy::Repair;
                 self.names.push((key.sk.clone(), head.clone()));
                 let again = RefItem {
                     head: head.clone(),
@@ -196,7 +196,7 @@ impl Check<'_> {
                 };
                 self.diagnosis.fixes.push(Fix { item: encode(&key, &again)?, seen: now });
             }
-            self.find(problem, mend, Touched::default());
+            self.find(problem, remedy, Touched::default());
         }
         Ok((commits, beginning))
     }
@@ -225,7 +225,7 @@ impl Check<'_> {
             match name {
                 META => {}
                 UPLOADS => {
-                    if check.read::<UploadsItem>(item.clone(), Mend::Repair).is_none() {
+                    if check.read::<UploadsItem>(item.clone(), Remedy::Repair).is_none() {
                         let key = Key::uploads(&check.subject.id);
                         // As if objects had been expected to come just now.
                         let until = check.store.ambient().now_ms() / 1_000 + KEPT.as_secs();
@@ -233,30 +233,30 @@ impl Check<'_> {
                         check.diagnosis.fixes.extend(right.map(|right| Fix { item: right, seen: Some(item) }));
                     }
                 }
-                _ if name.starts_with(MEMBER_PREFIX) => drop(check.read::<MemberItem>(item, Mend::Person)),
+                _ if name.starts_with(MEMBER_PREFIX) => drop(check.read::<MemberItem>(item, Remedy::Person)),
                 _ if let Some(hook) = name.strip_prefix(HOOK_PREFIX) => {
                     if check.is_name::<HookId>(HOOK_PREFIX, hook) {
-                        check.read::<HookItem>(item, Mend::Person);
+                        check.read::<HookItem>(item, Remedy::Person);
                     }
                 }
-                _ if name.starts_with(HOOKED_PREFIX) => drop(check.read::<HookedItem>(item, Mend::Person)),
+                _ if name.starts_with(HOOKED_PREFIX) => drop(check.read::<HookedItem>(item, Remedy::Person)),
                 _ if let Some(pack) = name.strip_prefix(SET_ASIDE_PREFIX) => {
                     if let Ok(pack) = PackId::from_string(pack) {
                         check.set_aside.push(pack);
-                        check.find(Problem::PackSetAside { pack }, Mend::Nothing, Touched::default());
+                        check.find(Problem::PackSetAside { pack }, Remedy::Nothing, Touched::default());
                     }
                 }
-                _ if name.starts_with(CHANGE_PREFIX) => drop(check.read::<ChangeItem>(item, Mend::Person)),
+                _ if name.starts_with(CHANGE_PREFIX) => drop(check.read::<ChangeItem>(item, Remedy::Person)),
                 _ if let Some(object) = name.strip_prefix(PURGED_PREFIX) => {
                     if check.is_name::<Id>(PURGED_PREFIX, object)
                         && let Ok(id) = object.parse::<Id>()
-                        && let Some(purged) = check.read::<PurgedItem>(item, Mend::Person)
+                        && let Some(purged) = check.read::<PurgedItem>(item, Remedy::Person)
                     {
                         check.purged.insert(ObjectKey::from(id), purged);
                     }
                 }
-                PURGE => check.is_being_erased = check.read::<PurgeItem>(item, Mend::Person).is_some(),
-                COLLECTED => drop(check.read::<CollectedItem>(item, Mend::Person)),
+                PURGE => check.is_being_erased = check.read::<PurgeItem>(item, Remedy::Person).is_some(),
+                COLLECTED => drop(check.read::<CollectedItem>(item, Remedy::Person)),
                 // What compaction has merged, and when to delete it; when to look for garbage.
                 SWEEP | GARBAGE => {}
                 _ if name.starts_with(RETIRED_PREFIX) => {
@@ -265,7 +265,7 @@ impl Check<'_> {
                 _ => {
                     let keys = format!("{} / {name}", repo_pk(&check.subject.id));
                     item.values().for_each(|value| texts(value, &mut check.said_elsewhere));
-                    check.find(Problem::ItemUnknown { item: keys }, Mend::Nothing, Touched::default());
+                    check.find(Problem::ItemUnknown { item: keys }, Remedy::Nothing, Touched::default());
                 }
             }
         })
@@ -277,7 +277,7 @@ impl Check<'_> {
     /// What was purged, and whether the repo's item about itself counts it right: with more than there is, no request is answered.
     async fn check_purged(&mut self, meta: &MetaItem) -> Result<(), Error> {
         for (object, PurgedItem { at, by, reason }) in self.purged.clone() {
-            self.find(Problem::ObjectPurged { object, at, by, reason }, Mend::Nothing, Touched::default());
+            self.find(Problem::ObjectPurged { object, at, by, reason }, Remedy::Nothing, Touched::default());
         }
         let count = self.purged.len() as u64;
         if meta.purged.unwrap_or_default() > count {
@@ -286,7 +286,7 @@ impl Check<'_> {
             let right = MetaItem { purged: Some(count).filter(|count| *count > 0), ..meta.clone() };
             let seen = self.store.item(&key).await?;
             self.diagnosis.fixes.push(Fix { item: encode(&key, &right)?, seen });
-            self.find(Problem::ItemContradicts { item: keys(&key), reason }, Mend::Repair, Touched::default());
+            self.find(Problem::ItemContradicts { item: keys(&key), reason }, Remedy::Repair, Touched::default());
         }
         Ok(())
     }
@@ -297,8 +297,8 @@ impl Check<'_> {
             objects.into_iter().filter(|object| self.purged.contains_key(object)).cloned().collect();
         for object in held {
             let (key, is_being_erased) = (key.to_owned(), self.is_being_erased);
-            let mend = if is_being_erased { Mend::Nothing } else { Mend::Person };
-            self.find(Problem::PurgedHeld { object, key, is_being_erased }, mend, Touched::default());
+            let remedy = if is_being_erased { Remedy::Nothing } else { Remedy::Person };
+            self.find(Problem::PurgedHeld { object, key, is_being_erased }, remedy, Touched::default());
         }
     }
 
@@ -308,13 +308,13 @@ impl Check<'_> {
         let seen = self.store.item(&key).await?;
         let is_there = seen.is_some();
         let meta = match seen.clone() {
-            Some(item) => self.read::<MetaItem>(item, Mend::Repair),
+            Some(item) => self.read::<MetaItem>(item, Remedy::Repair),
             None => None,
         };
         let Some(meta) = meta else {
             if !is_there {
                 let reason = "the name of the repository leads to it".to_owned();
-                self.find(Problem::ItemMissing { item: keys(&key), reason }, Mend::Repair, Touched::everything());
+                self.find(Problem::ItemMissing { item: keys(&key), reason }, Remedy::Repair, Touched::everything());
             }
             self.rebuild_meta(seen, beginning).await?;
             return Ok(None);
@@ -324,7 +324,7 @@ impl Check<'_> {
         {
             let reason = format!("it is called {}/{}, and the name {owner}/{slug} leads to it", meta.owner, meta.slug);
             let problem = Problem::ItemContradicts { item: keys(&key), reason };
-            self.find(problem, Mend::Person, Touched::everything());
+            self.find(problem, Remedy::Person, Touched::everything());
         }
         if meta.first_pushed_at.is_none()
             && let Some(beginning) = beginning
@@ -336,7 +336,7 @@ impl Check<'_> {
                 ..meta.clone()
             };
             self.diagnosis.fixes.push(Fix { item: encode(&key, &right)?, seen });
-            self.find(Problem::ItemContradicts { item: keys(&key), reason }, Mend::Repair, Touched::default());
+            self.find(Problem::ItemContradicts { item: keys(&key), reason }, Remedy::Repair, Touched::default());
         }
 
         let id = &self.subject.id.clone();
@@ -377,14 +377,14 @@ impl Check<'_> {
         match seen.clone() {
             None => {
                 let problem = Problem::ItemMissing { item: keys(key), reason: reason.to_owned() };
-                self.find(problem, Mend::Repair, Touched::default());
+                self.find(problem, Remedy::Repair, Touched::default());
             }
-            Some(item) => match self.read::<T>(item, Mend::Repair) {
+            Some(item) => match self.read::<T>(item, Remedy::Repair) {
                 None => {}
                 Some(found) => {
                     if let Some(reason) = wrong(&found) {
                         let problem = Problem::ItemContradicts { item: keys(key), reason };
-                        self.find(problem, Mend::Person, Touched::default());
+                        self.find(problem, Remedy::Person, Touched::default());
                     }
                     return Ok(());
                 }
@@ -434,7 +434,7 @@ impl Check<'_> {
         if has_to_be_there && !self.names.iter().any(|(name, _)| is_branch(name, &meta.default_branch)) {
             let reason = format!("its default branch {} is not there", meta.default_branch);
             let item = keys(&Key::meta(&self.subject.id));
-            self.find(Problem::ItemContradicts { item, reason }, Mend::Person, Touched::default());
+            self.find(Problem::ItemContradicts { item, reason }, Remedy::Person, Touched::default());
         }
     }
 }

@@ -42,7 +42,7 @@ use catalog::{Catalog, RecordId, Touched};
 use common::id::Ids;
 use common::id::{CommitId, ObjectKey, RepoId, Slug, SnapshotId};
 use common::pack::{PackId, PackSummary};
-use finding::{Finding, Mend, Problem, Severity};
+use finding::{Finding, Problem, Remedy, Severity};
 use store::table::items::{Item, Key, MetaItem, NameItem, PurgedItem, REF_PREFIX, decode};
 use store::upkeep::index::Index;
 use store::{Error, Store};
@@ -200,7 +200,7 @@ pub(crate) struct Fix {
 #[derive(Debug)]
 struct Pending {
     problem: Problem,
-    mend: Mend,
+    remedy: Remedy,
     touched: Touched,
 }
 
@@ -376,9 +376,9 @@ impl<'c> Check<'c> {
         self.stored_packs.keys().any(|pack| self.is_unlisted(pack))
     }
 
-    fn find(&mut self, problem: Problem, mend: Mend, touched: Touched) {
+    fn find(&mut self, problem: Problem, remedy: Remedy, touched: Touched) {
         if self.pending.len() < MAX_FINDINGS {
-            self.pending.push(Pending { problem, mend, touched });
+            self.pending.push(Pending { problem, remedy, touched });
         } else {
             self.more += u64::from(problem.severity() == Severity::Damage);
         }
@@ -412,12 +412,12 @@ impl<'c> Check<'c> {
         for (commit, child) in self.diagnosis.catalog.missing_parents() {
             let touched = Touched::records([RecordId::Commit(commit.clone())]);
             self.diagnosis.wanted.commits.insert(commit.clone());
-            self.find(Problem::CommitMissing { commit, child }, Mend::Clone, touched);
+            self.find(Problem::CommitMissing { commit, child }, Remedy::Clone, touched);
         }
         for (snapshot, commit) in self.diagnosis.catalog.missing_snapshots() {
             let touched = Touched::records([RecordId::Snapshot(snapshot.clone())]);
             self.diagnosis.wanted.snapshots.insert(snapshot.clone(), Some(commit.clone()));
-            self.find(Problem::SnapshotMissing { snapshot, commit }, Mend::Clone, touched);
+            self.find(Problem::SnapshotMissing { snapshot, commit }, Remedy::Clone, touched);
         }
     }
 
@@ -445,8 +445,8 @@ impl<'c> Check<'c> {
         let finding = |(pending, depends): (Pending, finding::Dependents)| {
             // What a pack held that cannot be opened is known from what is missing.
             let is_closed = matches!(pending.problem, Problem::PackMissing { .. } | Problem::PackSize { .. });
-            let mend = if is_closed && is_lost { Mend::Clone } else { pending.mend };
-            Finding { severity: pending.problem.severity(), problem: pending.problem, depends, mend }
+            let remedy = if is_closed && is_lost { Remedy::Clone } else { pending.remedy };
+            Finding { severity: pending.problem.severity(), problem: pending.problem, depends, remedy }
         };
         let mut findings: Vec<Finding> = self.pending.into_iter().zip(dependents).map(finding).collect();
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
@@ -496,7 +496,7 @@ impl<'c> Check<'c> {
             let record = RecordId::Commit(commit.clone());
             if self.diagnosis.catalog.copies(&record).is_none() {
                 self.diagnosis.wanted.commits.insert(commit.clone());
-                self.find(Problem::NameDangling { name, commit }, Mend::Clone, Touched::records([record]));
+                self.find(Problem::NameDangling { name, commit }, Remedy::Clone, Touched::records([record]));
             }
         }
     }

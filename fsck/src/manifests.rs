@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 
 use super::Check;
 use super::catalog::{RecordId, Touched, ids};
-use super::finding::{Mend, Problem};
+use super::finding::{Problem, Remedy};
 use super::frames::read;
 use super::packs::open_pack;
 use super::record::{Opened, open};
@@ -143,7 +143,7 @@ impl Check<'_> {
             if seen.insert(object.clone()) {
                 let touched = Touched::records([RecordId::Object(object.clone())]);
                 let problem = Problem::ObjectMissing { object, path, snapshot: snapshot.clone() };
-                self.find(problem, Mend::Clone, touched);
+                self.find(problem, Remedy::Clone, touched);
             }
         }
         for object in wrong.touched {
@@ -153,7 +153,7 @@ impl Check<'_> {
             if seen.insert(object.clone()) {
                 self.diagnosis.unseen.push(object.clone());
                 let problem = Problem::ObjectUnseen { object, snapshot: snapshot.clone() };
-                self.find(problem, Mend::Repair, Touched::default());
+                self.find(problem, Remedy::Repair, Touched::default());
             }
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 
 use super::catalog::{RecordId, Touched, ids, large_objects};
-use super::finding::{Mend, Problem};
+use super::finding::{Problem, Remedy};
 use super::frames::{Read, read, reason};
 use super::record::{Opened, open};
 use super::{Check, Fix, ListedBy, Look};
@@ -203,7 +203,7 @@ impl Check<'_> {
         }
         let Some(size) = self.stored_packs.get(&pack).copied() else {
             self.diagnosis.damaged.insert(pack, false);
-            self.find(Problem::PackMissing { pack }, Mend::Repair, Touched::everything());
+            self.find(Problem::PackMissing { pack }, Remedy::Repair, Touched::everything());
             return Ok(None);
         };
         self.counts.bytes += size;
@@ -219,7 +219,7 @@ impl Check<'_> {
                 self.find_contradiction(&item_name, &by, reason);
             } else {
                 let problem = Problem::PackSize { pack, stored: size, expected: said.size };
-                self.find(problem, Mend::Repair, Touched::everything());
+                self.find(problem, Remedy::Repair, Touched::everything());
             }
         } else if let Some(reason) = &opening.contradiction {
             self.find_contradiction(&item_name, &by, reason.clone());
@@ -228,7 +228,7 @@ impl Check<'_> {
             let problem = Problem::ItemUnreadable { item: item_name, reason: error.to_string() };
             self.find(
                 problem,
-                if opening.summary.is_some() { Mend::Repair } else { Mend::Clone },
+                if opening.summary.is_some() { Remedy::Repair } else { Remedy::Clone },
                 Touched::everything(),
             );
         }
@@ -246,12 +246,12 @@ impl Check<'_> {
         for (part, reason) in &opening.damage {
             self.diagnosis.damaged.insert(pack, opening.contents.is_some());
             let (part, reason) = (part.clone(), reason.clone());
-            let mend = if opening.contents.is_some() { Mend::Repair } else { Mend::Clone };
+            let remedy = if opening.contents.is_some() { Remedy::Repair } else { Remedy::Clone };
             let problem = Problem::PackDamaged { pack, part, reason, records: None, lost: Vec::new() };
             // A reader does not look at the footer; without its table it finds nothing in the pack.
             let is_footer = matches!(&problem, Problem::PackDamaged { part, .. } if part == "footer");
             let touched = if is_footer { Touched::default() } else { Touched::everything() };
-            self.find(problem, mend, touched);
+            self.find(problem, remedy, touched);
         }
         let Some(contents) = opening.contents else {
             return Ok(None);
@@ -273,7 +273,7 @@ impl Check<'_> {
             return summary.into_iter().for_each(|summary| self.find_index(*index, summary, reason.clone()));
         }
         let problem = Problem::ItemContradicts { item: item.to_owned(), reason };
-        self.find(problem, Mend::Repair, Touched::everything());
+        self.find(problem, Remedy::Repair, Touched::everything());
     }
 
     /// Reads the commits and objects of a pack.
@@ -328,8 +328,8 @@ impl Check<'_> {
         self.diagnosis.catalog.break_copy(&id);
         let is_elsewhere = self.diagnosis.catalog.copies(&id).is_some_and(super::catalog::Copies::any_whole);
         let problem = Problem::RecordWrong { pack, frame, id: id.to_string(), reason };
-        let mend = if is_elsewhere { Mend::Repair } else { Mend::Clone };
-        self.find(problem, mend, Touched::records([id]));
+        let remedy = if is_elsewhere { Remedy::Repair } else { Remedy::Clone };
+        self.find(problem, remedy, Touched::records([id]));
     }
 
     /// The bytes of a frame's records, unless it is damaged.
@@ -357,10 +357,10 @@ impl Check<'_> {
                     catalog.copies(id).is_none_or(|copies| !copies.any_whole() || copies.is_read_from(number))
                 });
                 let touched = Touched::records(affected);
-                let mend = if lost.is_empty() { Mend::Repair } else { Mend::Clone };
+                let remedy = if lost.is_empty() { Remedy::Repair } else { Remedy::Clone };
                 let part = format!("frame {}", frame.number);
                 let problem = Problem::PackDamaged { pack, part, reason: reason.clone(), records: Some(count), lost };
-                self.find(problem, mend, touched);
+                self.find(problem, remedy, touched);
                 None
             }
         }
@@ -399,7 +399,7 @@ impl Check<'_> {
             let is_elsewhere = copies.is_some_and(super::catalog::Copies::any_whole);
             let is_read = copies.is_none_or(|copies| !copies.any_whole() || copies.is_read_from(number));
             let touched = Touched::records(is_read.then_some(record));
-            self.find(problem, if is_elsewhere { Mend::Repair } else { Mend::Clone }, touched);
+            self.find(problem, if is_elsewhere { Remedy::Repair } else { Remedy::Clone }, touched);
         }
         Ok(())
     }

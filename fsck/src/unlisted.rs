@@ -2,7 +2,7 @@
 
 use super::Check;
 use super::catalog::{Touched, ids, large_objects};
-use super::finding::{Mend, Problem};
+use super::finding::{Problem, Remedy};
 use super::packs::open_pack;
 use common::id::{Id, ObjectKey};
 use common::pack::{PackId, PackSummary};
@@ -41,7 +41,7 @@ impl Check<'_> {
             // Where an index does not tell which packs it had, any may be one of those.
             if holds > 0 || self.has_unknown_packs() {
                 self.diagnosis.unlisted.push(pack);
-                self.find(Problem::PackUnlisted { pack, holds }, Mend::Repair, Touched::default());
+                self.find(Problem::PackUnlisted { pack, holds }, Remedy::Repair, Touched::default());
             } else {
                 self.find_garbage(packs::key(&self.subject.id, pack), size);
             }
@@ -137,6 +137,6 @@ impl Check<'_> {
     fn find_garbage(&mut self, key: String, bytes: u64) {
         self.counts.garbage += 1;
         self.counts.garbage_bytes += bytes;
-        self.find(Problem::Garbage { key, bytes }, Mend::Nothing, Touched::default());
+        self.find(Problem::Garbage { key, bytes }, Remedy::Nothing, Touched::default());
     }
 }

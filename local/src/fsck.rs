@@ -11,7 +11,7 @@ use common::id::Ids;
 use common::id::{RepoId, Slug};
 use common::wire::error::with_causes;
 use fsck::finding::{Finding, Severity};
-use fsck::repair::{Action, Bring, Repaired, prune, repair};
+use fsck::repair::{Action, Repaired, Restore, prune, repair};
 use fsck::{self, Counts, Options, Report, Step, Subject};
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use local::stores::OpenStores;
@@ -36,7 +36,7 @@ pub struct Fsck {
     /// Read every byte and recompute every hash
     #[arg(long)]
     deep: bool,
-    /// Mend what can be mended; reads every byte, and deletes nothing
+    /// Remedy what can be mended; reads every byte, and deletes nothing
     #[arg(long)]
     repair: bool,
     /// Where a repair brings back from what is nowhere else: the URL of the repository on another hub, or the data folder
@@ -105,8 +105,8 @@ async fn check_in(arguments: &Fsck, store: &Arc<Store>) -> Result<Verdict, Box<d
             Some(from) => Some(open_clone(store, from, &subject).await?),
             None => None,
         };
-        let ask = clone.as_ref().map(|clone| |wishes| clone.bring(wishes));
-        let bring: Option<Bring<'_>> = ask.as_ref().map(|ask| ask as Bring<'_>);
+        let ask = clone.as_ref().map(|clone| |wanted| clone.bring(wanted));
+        let bring: Option<Restore<'_>> = ask.as_ref().map(|ask| ask as Restore<'_>);
         let repaired = repair(store, &subject, arguments.ids, bring, &watch).await;
         if let Some(clone) = clone {
             clone.close().await;
@@ -191,7 +191,7 @@ fn print_finding(out: &mut impl Write, finding: &Finding) -> std::io::Result<()>
     }
     writeln!(out, "damage: {}", finding.problem)?;
     writeln!(out, "  on it depends {}", finding.depends)?;
-    writeln!(out, "  {}", finding.mend.advice())
+    writeln!(out, "  {}", finding.remedy.advice())
 }
 
 fn print_counts(out: &mut impl Write, report: &Report) -> std::io::Result<()> {

@@ -30,7 +30,7 @@ use service::log_filter;
 use store::ambient::Ambient;
 use store::table::items::Visibility;
 use store::upkeep::compact::{Compaction, Limits};
-use store::upkeep::garbage::{self, Collection, PutOff};
+use store::upkeep::garbage::{self, Collection, Deferred};
 use store::{Location, Store};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -461,13 +461,13 @@ async fn gc(arguments: Gc) -> Result<(), Box<dyn Error>> {
             "condemned packs: {packs_dropped} dropped, {packs_revived} needed after all, {packs_condemned} waiting"
         );
     }
-    match done.put_off {
+    match done.deferred {
         None => Ok(()),
-        Some(PutOff::Incomplete) => {
+        Some(Deferred::Incomplete) => {
             Err("something that is needed is missing, so nothing was collected: see musehub fsck".into())
         }
-        Some(PutOff::TooLarge) => Err("there is more to read than this run may".into()),
-        Some(PutOff::TooManyPacks) => Err("there is no room for another pack: musehub compact makes some".into()),
+        Some(Deferred::TooLarge) => Err("there is more to read than this run may".into()),
+        Some(Deferred::TooManyPacks) => Err("there is no room for another pack: musehub compact makes some".into()),
     }
 }
 

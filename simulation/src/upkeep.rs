@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::json;
 use service::routes::Function;
 use store::upkeep::compact::{self, ORPHANS_KEPT};
-use store::upkeep::garbage::{self, CONDEMNED, PutOff};
+use store::upkeep::garbage::{self, CONDEMNED, Deferred};
 use store::upkeep::purge::Erased;
 use store::upkeep::swap::GRACE;
 
@@ -172,7 +172,7 @@ pub async fn sweep(world: &World) -> Result<(), Violation> {
     tokio::time::sleep(world.profile.retention + hour).await;
     let done = collect(world, 0, limits).await?;
     // While packs come and go, a list of several pages may have a commit without its parent, and a collection waits.
-    if done.is_some_and(|done| done.put_off == Some(PutOff::Incomplete)) {
+    if done.is_some_and(|done| done.deferred == Some(Deferred::Incomplete)) {
         return Err("a collection finds that something is missing".to_owned());
     }
     tokio::time::sleep(CONDEMNED + hour).await;

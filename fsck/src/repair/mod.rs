@@ -7,23 +7,23 @@
 //! 2. list packs again that lie in S3 and hold something that is missing;
 //! 3. make damaged indexes anew, or take them off the list if it is not known of which packs they were: all packs in S3 are
 //!    listed by then;
-//! 4. bring what is missing from a clone ([`Bring`]): nothing is stored whose id is not its hash;
+//! 4. bring what is missing from a clone ([`Restore`]): nothing is stored whose id is not its hash;
 //! 5. list objects as reached that a reached snapshot names;
 //! 6. replace damaged packs (`replace`): what is whole in them goes into new packs, and then they leave the list.
 //!
 //! Everything is added before anything leaves, so a repair that is broken off has done no harm, and another goes on.
 //! Nothing is deleted but by [`prune`], and that only once the repo is whole.
 
-mod bring;
 mod builder;
 mod replace;
+mod restore;
 
 use std::sync::Arc;
 
 use futures_util::StreamExt;
 use serde::Serialize;
 
-pub use bring::{Bring, Brought, Wishes};
+pub use restore::{Restore, Restored, Wanted};
 
 use super::finding::{Problem, name};
 use super::items::text;
@@ -74,7 +74,7 @@ pub enum Action {
         index: PackId,
     },
     /// Stored what came from a clone.
-    Brought {
+    Restored {
         /// How many commits.
         commits: u64,
         /// How many snapshots.
@@ -114,8 +114,8 @@ impl std::fmt::Display for Action {
             Self::PackListed { pack } => write!(out, "listed the pack {pack} again"),
             Self::IndexMade { index } => write!(out, "made the damaged index {index} anew"),
             Self::IndexDropped { index } => write!(out, "took the damaged index {index} off the list"),
-            Self::Brought { commits, snapshots, objects, refused } => {
-                write!(out, "brought {commits} commits, {snapshots} snapshots and {objects} objects from the clone")?;
+            Self::Restored { commits, snapshots, objects, refused } => {
+                write!(out, "restored {commits} commits, {snapshots} snapshots and {objects} objects from the clone")?;
                 if *refused > 0 { write!(out, ", and refused {refused} records") } else { Ok(()) }
             }
             Self::Reached { objects } => write!(out, "listed {objects} objects as reached"),
@@ -145,7 +145,7 @@ pub async fn repair(
     store: &Arc<Store>,
     subject: &Subject,
     ids: Ids,
-    bring: Option<Bring<'_>>,
+    bring: Option<Restore<'_>>,
     watch: Watch<'_>,
 ) -> Result<Repaired, Error> {
     let options = Options { is_deep: true, ids };
@@ -171,7 +171,7 @@ async fn round(
     store: &Arc<Store>,
     report: &Report,
     ids: Ids,
-    bring: Option<Bring<'_>>,
+    bring: Option<Restore<'_>>,
     watch: Watch<'_>,
 ) -> Result<Vec<Action>, Error> {
     let mut done = write_items(store, report).await?;
@@ -184,7 +184,7 @@ async fn round(
     if done.is_empty()
         && let Some(bring) = bring
     {
-        done = bring::bring(store, report, bring, watch).await?;
+        done = restore::bring(store, report, bring, watch).await?;
     }
     if done.is_empty() {
         done = list_as_reached(store, report).await?;

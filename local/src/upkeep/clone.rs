@@ -1,4 +1,4 @@
-//! A clone that what is missing is brought back from: any hub that speaks the wire protocol, asked as a client asks it.
+//! A clone that what is missing is restored back from: any hub that speaks the wire protocol, asked as a client asks it.
 //!
 //! Answers go into temporary files before anything is read from them, so their size is bounded by the disk and not by
 //! the memory; a file is gone with the process, whatever ends it. Nothing that comes is believed: see `fsck`.
@@ -19,7 +19,7 @@ use common::wire::error::Cause;
 use common::wire::limits::FETCH_WANT_OF_ANY_HUB;
 use common::wire::record::{Object, Snapshot};
 use fsck::catalog::RecordId;
-use fsck::repair::{Brought, Wishes};
+use fsck::repair::{Restored, Wanted};
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
@@ -168,16 +168,16 @@ impl Clone {
     }
 
     /// Asks for what is wished. The stream ends with the first error.
-    pub fn bring(&self, wishes: Wishes) -> BoxStream<'static, Result<Brought, Cause>> {
+    pub fn bring(&self, wanted: Wanted) -> BoxStream<'static, Result<Restored, Cause>> {
         let (sender, receiver) = mpsc::channel(WAITING);
         let asked = Arc::clone(&self.asked);
         tokio::spawn(async move {
-            if let Err(error) = asked.bring(wishes, &sender).await {
+            if let Err(error) = asked.bring(wanted, &sender).await {
                 // Whoever asked has gone away, if nobody takes it.
                 let _ = sender.send(Err(error.into())).await;
             }
         });
-        stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|brought| (brought, receiver)) })
+        stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|restored| (restored, receiver)) })
             .boxed()
     }
 
@@ -189,17 +189,17 @@ impl Clone {
     }
 }
 
-type Sender = mpsc::Sender<Result<Brought, Cause>>;
+type Sender = mpsc::Sender<Result<Restored, Cause>>;
 
 impl Asked {
-    async fn bring(&self, wishes: Wishes, sender: &Sender) -> Result<(), Error> {
-        let mut brought: HashSet<ObjectKey> = HashSet::new();
+    async fn bring(&self, wanted: Wanted, sender: &Sender) -> Result<(), Error> {
+        let mut restored: HashSet<ObjectKey> = HashSet::new();
         // What the clone does not have is left out, which is found by asking for halves.
         let mut asking: Vec<Vec<CommitId>> =
-            wishes.commits.chunks(FETCH_WANT_OF_ANY_HUB).map(<[CommitId]>::to_vec).collect();
+            wanted.commits.chunks(FETCH_WANT_OF_ANY_HUB).map(<[CommitId]>::to_vec).collect();
         while let Some(mut want) = asking.pop() {
-            match self.fetch(&want, &wishes.have).await? {
-                Some(answer) => brought.extend(read_answer(answer, sender.clone()).await?),
+            match self.fetch(&want, &wanted.have).await? {
+                Some(answer) => restored.extend(read_answer(answer, sender.clone()).await?),
                 None if want.len() > 1 => {
                     let rest = want.split_off(want.len() / 2);
                     asking.extend([want, rest]);
@@ -207,7 +207,7 @@ impl Asked {
                 None => {}
             }
         }
-        let left: Vec<ObjectKey> = wishes.objects.into_iter().filter(|key| !brought.contains(key)).collect();
+        let left: Vec<ObjectKey> = wanted.objects.into_iter().filter(|key| !restored.contains(key)).collect();
         if left.is_empty() {
             return Ok(());
         }
@@ -279,7 +279,7 @@ impl Asked {
     }
 
     /// One object; none when the clone does not have it.
-    async fn object(&self, repo_id: &str, key: ObjectKey) -> Result<Option<Brought>, Error> {
+    async fn object(&self, repo_id: &str, key: ObjectKey) -> Result<Option<Restored>, Error> {
         let endpoint = format!("GET /o/{}", key.as_ref());
         let answer = self.send("GET", &format!("/o/{}?repo_id={repo_id}", key.as_ref()), Vec::new()).await?;
         if answer.status() == StatusCode::NOT_FOUND {
@@ -289,11 +289,11 @@ impl Asked {
         let path: PathBuf = self.folder.path().join(key.as_ref().to_string());
         let size = save(&endpoint, answer, &path).await?;
         if size > SMALL_OBJECT {
-            return Ok(Some(Brought::File { object: key, path }));
+            return Ok(Some(Restored::File { object: key, path }));
         }
         let record = Bytes::from(tokio::fs::read(&path).await?);
         tokio::fs::remove_file(&path).await?;
-        Ok(Some(Brought::Record { id: RecordId::Object(key), record }))
+        Ok(Some(Restored::Record { id: RecordId::Object(key), record }))
     }
 }
 
@@ -343,8 +343,8 @@ struct Answer {
 
 impl Answer {
     fn hand_on<E: serde::de::Error>(&self, id: RecordId, record: Vec<u8>) -> Result<(), E> {
-        let brought = Brought::Record { id, record: record.into() };
-        self.sender.blocking_send(Ok(brought)).map_err(|_| E::custom("nobody wants it any more"))
+        let restored = Restored::Record { id, record: record.into() };
+        self.sender.blocking_send(Ok(restored)).map_err(|_| E::custom("nobody wants it any more"))
     }
 }
 

@@ -50,10 +50,8 @@ fn crates() -> Vec<(String, PathBuf, Vec<String>)> {
 
 fn floor(folder: &str) -> usize {
     let is_of = |name: &&str| *name == folder || name.strip_suffix('*').is_some_and(|names| folder.starts_with(names));
-    FLOORS
-        .iter()
-        .position(|floor| floor.iter().any(|name| is_of(name)))
-        .unwrap_or_else(|| panic!("{folder} has no floor"))
+    let floor = FLOORS.iter().position(|floor| floor.iter().any(is_of));
+    floor.unwrap_or_else(|| panic!("{folder} has no floor"))
 }
 
 #[test]

@@ -11,7 +11,7 @@ use proptest::prelude::{Just, Strategy, prop_oneof};
 use serde_json::json;
 use store::table::items::GARBAGE;
 use store::upkeep::compact::{Limits as Compaction, ORPHANS_KEPT};
-use store::upkeep::garbage::{CONDEMNED, Collection, Limits, PutOff, RETENTION};
+use store::upkeep::garbage::{CONDEMNED, Collection, Deferred, Limits, RETENTION};
 use store::upkeep::swap::GRACE;
 use tests::client::Answer;
 use tests::history::{Builder, History, Pack};
@@ -118,7 +118,7 @@ async fn collect(process: &Process, slug: &str) -> Collection {
 async fn collect_all(cloud: &Cloud, slug: &str) {
     for later in [NOW, NEXT_DAY, LATER, AT_LAST, AT_LAST + NEXT_DAY, AT_LAST * 3, AT_LAST * 4] {
         let process = cloud.process_later(later);
-        assert_eq!(collect(&process, slug).await.put_off, None);
+        assert_eq!(collect(&process, slug).await.deferred, None);
         process.compact(slug, Compaction::ALL).await.expect("a run");
     }
 }
@@ -383,7 +383,7 @@ async fn a_push_that_reuses_what_is_condemned_or_dropped_at_any_point_of_a_run_l
                 let done = collect(&process, &slug).await;
                 process.tap.heal();
                 // A push while it looks may make it look again later.
-                assert!(matches!(done.put_off, None | Some(PutOff::Incomplete)), "{done:?}");
+                assert!(matches!(done.deferred, None | Some(Deferred::Incomplete)), "{done:?}");
                 assert_lasts(&cloud, &slug, reuse, &moved).await;
             }
         }
@@ -585,7 +585,7 @@ async fn where_something_is_missing_nothing_is_collected() {
     cloud.delete_item(&format!("REPO#{repo}"), &format!("PACK#{last}")).await;
     for later in [NOW, NEXT_DAY] {
         let done = collect(&cloud.process_later(later), "song").await;
-        assert_eq!(done, Collection { put_off: Some(PutOff::Incomplete), ..Collection::default() });
+        assert_eq!(done, Collection { deferred: Some(Deferred::Incomplete), ..Collection::default() });
     }
     assert_eq!(cloud.stored(&format!("packs/{repo}/")).await, stored);
 }
@@ -598,7 +598,7 @@ async fn a_run_keeps_its_limits() {
     let process = cloud.process_later(NOW);
     let little = Limits { manifests: 10, ..Limits::ALL };
     let done = process.collect("song", little).await.expect("a run");
-    assert_eq!(done, Collection { put_off: Some(PutOff::TooLarge), ..Collection::default() });
+    assert_eq!(done, Collection { deferred: Some(Deferred::TooLarge), ..Collection::default() });
     let none = process.collect("song", Limits { bytes: 0, ..Limits::ALL }).await.expect("a run");
     assert_eq!(none, Collection::default());
     assert_eq!(collect(&process, "song").await.packs_rewritten, 1);
@@ -795,7 +795,7 @@ fn for_every_history_what_is_reached_stays_and_nothing_else_does() {
                 Event::Collect { days } if !branches.is_empty() => {
                     now += Duration::from_secs(days * 24 * 60 * 60);
                     let process = cloud.process_later(now);
-                    assert_eq!(collect(&process, &slug).await.put_off, None);
+                    assert_eq!(collect(&process, &slug).await.deferred, None);
                     process.compact(&slug, Compaction::ALL).await.expect("a run");
                 }
                 Event::Compact | Event::Collect { .. } => {}
@@ -810,7 +810,7 @@ fn for_every_history_what_is_reached_stays_and_nothing_else_does() {
         for _ in 0..3 {
             now += RETENTION + NEXT_DAY;
             let process = cloud.process_later(now);
-            assert_eq!(collect(&process, &slug).await.put_off, None);
+            assert_eq!(collect(&process, &slug).await.deferred, None);
             process.compact(&slug, Compaction::ALL).await.expect("a run");
         }
         let reached = builder.history().reachable(&branches.values().collect::<Vec<_>>());

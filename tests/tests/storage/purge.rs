@@ -178,7 +178,7 @@ async fn purge_of(state: &str) {
         let process = cloud.process_later(later);
         process.compact(song.slug, Compaction::ALL).await.expect("a run");
         let collected = process.collect(song.slug, Limits::ALL).await.expect("a run");
-        assert_eq!(collected.put_off, None, "{state}");
+        assert_eq!(collected.deferred, None, "{state}");
     }
     assert_gone(&cloud, song.slug, &packed).await;
     let fetched =
@@ -562,7 +562,7 @@ async fn what_no_item_names_goes_as_soon_as_nobody_can_name_it() {
     assert_eq!(holders(&cloud, "other", &leak.secret).await, [] as [&str; 0]);
     for later in [CONDEMNED + LATER, CONDEMNED * 2 + LATER * 2] {
         let process = cloud.process_later(later);
-        assert_eq!(process.collect("other", Limits::ALL).await.expect("a run").put_off, None);
+        assert_eq!(process.collect("other", Limits::ALL).await.expect("a run").deferred, None);
         process.compact("other", Compaction::ALL).await.expect("a run");
     }
     assert_gone(&cloud, "other", &leak.secret).await;
@@ -678,7 +678,7 @@ fn for_every_order_what_was_purged_is_gone_and_nothing_else_is() {
                 Event::Merge => drop(process.compact(&slug, Compaction::ALL).await.expect("a run")),
                 Event::MergeTables => drop(process.compact(&slug, FULL).await.expect("a run")),
                 Event::Collect => {
-                    assert_eq!(process.collect(&slug, Limits::ALL).await.expect("a run").put_off, None);
+                    assert_eq!(process.collect(&slug, Limits::ALL).await.expect("a run").deferred, None);
                 }
                 Event::Purge(which) => {
                     let which = usize::from(which) % (pushed + 1);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::TransactWriteItem;
 
 use super::mark::{Reach, Role, Roots, Share};
-use super::{AGAIN, Collection, Limits, PutOff, millis};
+use super::{AGAIN, Collection, Deferred, Limits, millis};
 use crate::table::transaction::Outcome;
 use crate::upkeep::compact::garbage::Garbage;
 use crate::upkeep::compact::merge::split;
@@ -52,9 +52,9 @@ impl Store {
         let found = self.find_garbage(repo, &survey, &roots, kept_since, limits).await?;
         let (reach, mut shares, later) = match found {
             Ok(found) => found,
-            Err(put_off) => {
-                tracing::warn!(%repo, ?put_off, "no garbage was looked for");
-                done.put_off = Some(put_off);
+            Err(deferred) => {
+                tracing::warn!(%repo, ?deferred, "no garbage was looked for");
+                done.deferred = Some(deferred);
                 return Ok(None);
             }
         };
@@ -89,7 +89,7 @@ impl Store {
             }
             count += rewritten.len();
             if count > MAX_PACKS {
-                done.put_off = Some(PutOff::TooManyPacks);
+                done.deferred = Some(Deferred::TooManyPacks);
                 break;
             }
             replaced = index.map(|index| index.name).or(replaced);
@@ -168,10 +168,10 @@ impl Store {
         roots: &Roots,
         kept_since: u64,
         limits: Limits,
-    ) -> Result<Result<(Reach<'s>, Shares, bool), PutOff>, Error> {
+    ) -> Result<Result<(Reach<'s>, Shares, bool), Deferred>, Error> {
         let roles = survey.packs().iter().map(|pack| role(pack, kept_since)).collect();
         let Some(mut reach) = Reach::of(survey, roles, roots).await? else {
-            return Ok(Err(PutOff::Incomplete));
+            return Ok(Err(Deferred::Incomplete));
         };
         let later = reach.is_kept_for_now(roots);
         let shares = reach.history_shares().await?;
@@ -180,8 +180,8 @@ impl Store {
         if !is_likely && !limits.is_thorough {
             return Ok(Ok((reach, Vec::new(), later)));
         }
-        if let Err(put_off) = reach.read_manifests(self, repo, limits.manifests).await? {
-            return Ok(Err(put_off));
+        if let Err(deferred) = reach.read_manifests(self, repo, limits.manifests).await? {
+            return Ok(Err(deferred));
         }
         // The newest first, because they name what is older: what a run leaves needs nothing that it has condemned.
         let shares = (0..).zip(reach.with_objects(shares).await?).filter(|(_, share)| share.records() > 0);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fixedbitset::FixedBitSet;
 use serde::Deserialize;
 
-use super::PutOff;
+use super::Deferred;
 use crate::table::items::{LOG_PREFIX, REF_PREFIX, RELEASE_PREFIX, RefItem, TAG_PREFIX};
 use crate::upkeep::compact::garbage::Garbage;
 use crate::upkeep::survey::{AT_ONCE, Links, RecordCopy, Survey};
@@ -234,7 +234,7 @@ impl<'s> Reach<'s> {
         store: &Arc<Store>,
         repo: &RepoId,
         most: u64,
-    ) -> Result<Result<(), PutOff>, Error> {
+    ) -> Result<Result<(), Deferred>, Error> {
         // Manifests name it for ever, and it is missed by nobody.
         let purged = store.purged_now(repo).await?;
         let kept = &self.snapshots.own | &self.snapshots.needed;
@@ -245,7 +245,7 @@ impl<'s> Reach<'s> {
             bytes = bytes.saturating_add(read.map_or(0, |copy| copy.length));
         }
         if bytes > most {
-            return Ok(Err(PutOff::TooLarge));
+            return Ok(Err(Deferred::TooLarge));
         }
         let (mut behind, mut keys) = (None, HashSet::new());
         loop {
@@ -259,12 +259,12 @@ impl<'s> Reach<'s> {
                 let objects = snapshot.manifest.entries.iter().map(|(_, object)| object.key());
                 keys.extend(objects.filter(|key| !purged.has(key)).map(|key| Key::of(key.as_ref())));
                 if keys.len() >= AT_ONCE && !self.find_objects(&mut keys).await? {
-                    return Ok(Err(PutOff::Incomplete));
+                    return Ok(Err(Deferred::Incomplete));
                 }
             }
         }
         let are_all_there = self.find_objects(&mut keys).await?;
-        Ok(if are_all_there { Ok(()) } else { Err(PutOff::Incomplete) })
+        Ok(if are_all_there { Ok(()) } else { Err(Deferred::Incomplete) })
     }
 
     async fn find_objects(&mut self, keys: &mut HashSet<Key>) -> Result<bool, Error> {

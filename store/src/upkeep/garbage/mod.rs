@@ -89,13 +89,13 @@ pub struct Collection {
     /// Condemned packs that wait.
     pub packs_condemned: u64,
     /// Why nothing was done, if nothing could be.
-    pub put_off: Option<PutOff>,
+    pub deferred: Option<Deferred>,
 }
 
 /// Why a run does nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum PutOff {
+pub enum Deferred {
     /// Something is missing that a branch, a commit or a snapshot names.
     Incomplete,
     /// There are more bytes of manifests than it may read.
@@ -123,13 +123,13 @@ impl Store {
             self.schedule(repo, None, Some(RETENTION)).await?;
         }
         let mut next = self.drop_condemned(repo, limits, &mut done).boxed().await?;
-        if next.is_none() && done.put_off.is_none() {
+        if next.is_none() && done.deferred.is_none() {
             next = self.condemn(repo, limits, &mut done).boxed().await?;
         }
         let tables = self.tables(repo).await?;
         let condemned = tables.iter().filter_map(|(_, summary)| summary.condemned_at);
         done.packs_condemned = condemned.clone().count() as u64;
-        let is_stuck = matches!(done.put_off, Some(PutOff::Incomplete | PutOff::TooLarge));
+        let is_stuck = matches!(done.deferred, Some(Deferred::Incomplete | Deferred::TooLarge));
         let next = match condemned.min() {
             // Somebody has to see to it first.
             Some(_) if is_stuck => Some(limits.retention),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::mark::{Reach, Role, Roots};
-use super::{AGAIN, Collection, Limits, PutOff};
+use super::{AGAIN, Collection, Deferred, Limits};
 use crate::compute;
 use crate::table::transaction::Outcome;
 use crate::upkeep::survey::Survey;
@@ -41,9 +41,9 @@ impl Store {
         let survey = self.survey(repo, &listing).await?;
         let needed = match self.find_needed(repo, &survey, &roots, &due, limits).await? {
             Ok(needed) => needed,
-            Err(put_off) => {
-                tracing::warn!(%repo, ?put_off, "no condemned pack was dropped");
-                done.put_off = Some(put_off);
+            Err(deferred) => {
+                tracing::warn!(%repo, ?deferred, "no condemned pack was dropped");
+                done.deferred = Some(deferred);
                 return Ok(None);
             }
         };
@@ -88,16 +88,16 @@ impl Store {
         roots: &Roots,
         due: &BTreeSet<PackId>,
         limits: Limits,
-    ) -> Result<Result<BTreeSet<PackId>, PutOff>, Error> {
+    ) -> Result<Result<BTreeSet<PackId>, Deferred>, Error> {
         let role = |(pack, _): &(PackId, PackSummary)| if due.contains(pack) { Role::Judged } else { Role::Kept };
         let roles = survey.packs().iter().map(role).collect();
         let Some(mut reach) = Reach::of(survey, roles, roots).await? else {
-            return Ok(Err(PutOff::Incomplete));
+            return Ok(Err(Deferred::Incomplete));
         };
         if reach.has_judged_objects
-            && let Err(put_off) = reach.read_manifests(self, repo, limits.manifests).await?
+            && let Err(deferred) = reach.read_manifests(self, repo, limits.manifests).await?
         {
-            return Ok(Err(put_off));
+            return Ok(Err(deferred));
         }
         let shares = reach.with_objects(reach.history_shares().await?).await?;
         let needed = survey.packs().iter().zip(shares).filter(|(_, share)| share.is_needed);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use fsck::Report;
-use fsck::finding::{Mend, Problem, Severity};
+use fsck::finding::{Problem, Remedy, Severity};
 use proptest::prelude::*;
 
 use super::song::Song;
@@ -90,7 +90,7 @@ async fn it_says_what_depends_on_a_damaged_frame_and_what_could_mend_it() {
     let [finding] = report.findings.as_slice() else { panic!("{:?}", report.findings) };
     let Problem::PackDamaged { part, records, lost, .. } = &finding.problem else { panic!("{finding:?}") };
     assert_eq!((part.as_str(), *records, lost.len()), ("frame 0", Some(2), 2));
-    assert_eq!(finding.mend, Mend::Clone);
+    assert_eq!(finding.remedy, Remedy::Clone);
     assert_eq!(finding.depends.branches, ["away", "main", "side"]);
     assert_eq!(finding.depends.names, ["TAG#v2", "REL#v2"], "and not v1, which is older");
     let second = song.history.ids()[2].clone();
@@ -113,7 +113,7 @@ async fn a_pack_that_is_gone_is_followed_to_every_record_that_is_missed() {
     assert_eq!(missing(|problem| matches!(problem, Problem::PackMissing { .. })), 1);
     assert_eq!(missing(|problem| matches!(problem, Problem::CommitMissing { .. })), 1);
     assert!(missing(|problem| matches!(problem, Problem::ObjectMissing { .. })) >= 4);
-    assert!(report.findings.iter().all(|finding| finding.mend == Mend::Clone), "{:?}", report.findings);
+    assert!(report.findings.iter().all(|finding| finding.remedy == Remedy::Clone), "{:?}", report.findings);
     let gone = report.findings.iter().find(|finding| matches!(finding.problem, Problem::PackMissing { .. })).unwrap();
     assert!(gone.depends.everything, "without its index nothing of the repo can be read");
 }

@@ -8,7 +8,7 @@ pub mod song;
 mod written;
 
 use common::id::Ids;
-use fsck::finding::{Mend, Problem};
+use fsck::finding::{Problem, Remedy};
 use song::Song;
 
 use crate::process::Cloud;
@@ -61,7 +61,7 @@ async fn what_nothing_names_is_garbage_and_no_damage() {
         assert!(report.is_whole());
         let problems: Vec<&Problem> = report.findings.iter().map(|finding| &finding.problem).collect();
         assert_eq!(problems, [&Problem::Garbage { key: key.clone(), bytes: 9 }]);
-        assert_eq!(report.findings[0].mend, Mend::Nothing);
+        assert_eq!(report.findings[0].remedy, Remedy::Nothing);
         assert_eq!((report.counts.garbage, report.counts.garbage_bytes), (1, 9));
         cloud.delete(&key).await;
     }

@@ -8,7 +8,7 @@ use common::wire::commit::Commit;
 use common::wire::error::Cause;
 use fsck::catalog::RecordId;
 use fsck::finding::Problem;
-use fsck::repair::{Action, Bring, Brought, Repaired, Wishes, prune, repair};
+use fsck::repair::{Action, Repaired, Restore, Restored, Wanted, prune, repair};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use serde_json::{Value, json};
 use store::table::items::{Item, Key};
@@ -48,17 +48,17 @@ impl Copy {
         Copy { records, large: (key(&song.large.id), large) }
     }
 
-    fn bring(&self, wishes: Wishes) -> BoxStream<'static, Result<Brought, Cause>> {
+    fn bring(&self, wanted: Wanted) -> BoxStream<'static, Result<Restored, Cause>> {
         let RecordId::Object(object) = &self.large.0 else { panic!("it is an object") };
-        let mut brought: Vec<Brought> = self
+        let mut restored: Vec<Restored> = self
             .records
             .iter()
-            .map(|(id, record)| Brought::Record { id: id.clone(), record: record.clone() })
+            .map(|(id, record)| Restored::Record { id: id.clone(), record: record.clone() })
             .collect();
-        if wishes.objects.contains(object) {
-            brought.push(Brought::File { object: object.clone(), path: self.large.1.path().to_owned() });
+        if wanted.objects.contains(object) {
+            restored.push(Restored::File { object: object.clone(), path: self.large.1.path().to_owned() });
         }
-        stream::iter(brought.into_iter().map(Ok)).boxed()
+        stream::iter(restored.into_iter().map(Ok)).boxed()
     }
 }
 
@@ -68,19 +68,19 @@ async fn another_cloud() -> Cloud {
     Cloud::start().await
 }
 
-async fn mend(cloud: &Cloud, song: &Song, bring: Option<Bring<'_>>) -> Repaired {
+async fn remedy(cloud: &Cloud, song: &Song, bring: Option<Restore<'_>>) -> Repaired {
     let subject = subject(cloud, song.slug).await;
     repair(&store(cloud), &subject, cloud.ids(), bring, &|_| ()).await.expect("the stores answer")
 }
 
-async fn assert_repaired(cloud: &Cloud, song: &Song, bring: Option<Bring<'_>>) -> Vec<Action> {
+async fn assert_repaired(cloud: &Cloud, song: &Song, bring: Option<Restore<'_>>) -> Vec<Action> {
     let actions = assert_repaired_but_for_what_is_ahead(cloud, song, bring).await;
     assert_eq!(cloud.process().missing(song.slug, &[&song.ahead.id]).await, Vec::<String>::new());
     actions
 }
 
-async fn assert_repaired_but_for_what_is_ahead(cloud: &Cloud, song: &Song, bring: Option<Bring<'_>>) -> Vec<Action> {
-    let repaired = mend(cloud, song, bring).await;
+async fn assert_repaired_but_for_what_is_ahead(cloud: &Cloud, song: &Song, bring: Option<Restore<'_>>) -> Vec<Action> {
+    let repaired = remedy(cloud, song, bring).await;
     assert!(repaired.report.is_whole(), "{:?} left {:?}", repaired.actions, repaired.report.findings);
     assert!(!repaired.actions.is_empty());
     assert!(song.check(cloud, true).await.is_whole());
@@ -124,7 +124,7 @@ async fn whichever_file_is_damaged_a_clone_brings_back_what_was_in_it_and_nothin
             let copy = Copy::of(&song);
             // Nothing but its pack's index says that an object was pushed ahead. Whoever needs it sends it again.
             let holds_what_is_ahead = number + 1 == files.len();
-            let bring: Bring<'_> = &|wishes| copy.bring(wishes);
+            let bring: Restore<'_> = &|wanted| copy.bring(wanted);
             if holds_what_is_ahead && way < 2 {
                 assert_repaired_but_for_what_is_ahead(&cloud, &song, Some(bring)).await;
             } else {
@@ -146,7 +146,7 @@ async fn without_a_clone_what_is_nowhere_else_stays_lost_and_is_still_named() {
     let mut damaged = content.to_vec();
     damaged[20] ^= 1;
     cloud.put(&key, damaged.into()).await;
-    let repaired = mend(&cloud, &song, None).await;
+    let repaired = remedy(&cloud, &song, None).await;
     assert_eq!(repaired.actions, []);
     assert!(!repaired.report.is_whole());
 }
@@ -162,26 +162,26 @@ async fn what_a_clone_sends_is_believed_by_its_hash_and_by_nothing_else() {
     }
     cloud.put(&key, damaged.into()).await;
     let copy = Copy::of(&song);
-    let forge = |wishes| {
-        let forged = copy.bring(wishes).map(|brought| match brought {
-            Ok(Brought::Record { id, record }) => {
+    let forge = |wanted| {
+        let forged = copy.bring(wanted).map(|restored| match restored {
+            Ok(Restored::Record { id, record }) => {
                 let mut record = record.to_vec();
                 *record.last_mut().unwrap() ^= 1;
                 // What is not in a hash may be altered; of a commit that is its last field.
                 let record = if matches!(id, RecordId::Object(_)) { record } else { b"\x80".to_vec() };
-                Ok(Brought::Record { id, record: record.into() })
+                Ok(Restored::Record { id, record: record.into() })
             }
             other => other,
         });
         forged.boxed()
     };
-    let repaired = mend(&cloud, &song, Some(&forge)).await;
+    let repaired = remedy(&cloud, &song, Some(&forge)).await;
     assert_eq!(repaired.actions, []);
     assert!(!repaired.report.is_whole());
-    assert_repaired(&cloud, &song, Some(&|wishes| copy.bring(wishes))).await;
+    assert_repaired(&cloud, &song, Some(&|wanted| copy.bring(wanted))).await;
 }
 
-/// Lists the same pack under a second name, as when two pushes brought the same.
+/// Lists the same pack under a second name, as when two pushes restored the same.
 async fn double(cloud: &Cloud, song: &Song, key: &str, content: &Bytes) -> String {
     let pack = key.rsplit('/').next().unwrap().trim_end_matches(".pack");
     let second = "7ZZZZZZZZZZZZZZZZZZZZZZZZZ";
@@ -301,7 +301,7 @@ async fn a_repair_of_a_whole_repo_does_nothing() {
     let cloud = Cloud::start().await;
     let song = Song::push(&cloud).await;
     let (items, files) = (song.items(&cloud).await, song.files(&cloud).await);
-    let repaired = mend(&cloud, &song, None).await;
+    let repaired = remedy(&cloud, &song, None).await;
     assert_eq!(repaired.actions, []);
     assert!(repaired.report.is_whole());
     assert_eq!(song.items(&cloud).await, items);

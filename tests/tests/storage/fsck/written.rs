@@ -2,7 +2,7 @@
 
 use common::id::ObjectId;
 use common::pack::{NewObject, NewPack, NewSnapshot, write};
-use fsck::finding::{Mend, Problem};
+use fsck::finding::{Problem, Remedy};
 use fsck::repair::{Action, repair};
 use store::change::Change;
 use store::table::transaction::Outcome;
@@ -32,7 +32,7 @@ async fn a_record_that_is_not_what_its_id_says_is_named() {
         (id.as_str(), reason.as_str()),
         (format!("object {}", key.as_ref()).as_str(), "its id is not the hash of it")
     );
-    assert_eq!(finding.mend, Mend::Clone);
+    assert_eq!(finding.remedy, Remedy::Clone);
 }
 
 #[tokio::test]

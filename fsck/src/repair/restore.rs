@@ -1,5 +1,5 @@
-//! What is missing, brought from a clone. Where the clone is and how it is asked is the caller's: it gives a stream of
-//! records for a list of wishes, and nothing of it is believed.
+//! What is missing, restored from a clone. Where the clone is and how it is asked is the caller's: it gives a stream of
+//! records for a list of what is wanted, and nothing of it is believed.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ use store::{Error, Store};
 
 /// What a clone is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wishes {
+pub struct Wanted {
     /// Commits, with their snapshots and whatever of their history is not behind `have`.
     pub commits: Vec<CommitId>,
     /// Commits that are here with all their history, which none of `commits` is behind.
@@ -34,7 +34,7 @@ pub struct Wishes {
 
 /// A record as a clone sends it.
 #[derive(Debug)]
-pub enum Brought {
+pub enum Restored {
     /// A commit or a snapshot, as one msgpack map, or the bytes of an object.
     Record {
         /// What it is said to be.
@@ -52,9 +52,9 @@ pub enum Brought {
 }
 
 /// Asks a clone.
-pub type Bring<'b> = &'b (dyn Fn(Wishes) -> BoxStream<'static, Result<Brought, Cause>> + Send + Sync);
+pub type Restore<'b> = &'b (dyn Fn(Wanted) -> BoxStream<'static, Result<Restored, Cause>> + Send + Sync);
 
-fn wishes(report: &Report) -> Wishes {
+fn wanted(report: &Report) -> Wanted {
     let wanted = &report.diagnosis.wanted;
     let of_snapshots = wanted.snapshots.values().flatten().cloned();
     let mut commits: HashSet<CommitId> = wanted.commits.iter().cloned().chain(of_snapshots).collect();
@@ -64,49 +64,49 @@ fn wishes(report: &Report) -> Wishes {
         commits.extend(report.diagnosis.catalog.commits_of(&unnamed));
     }
     let have = report.diagnosis.catalog.frontier_below(&commits);
-    let mut wishes =
-        Wishes { commits: commits.into_iter().collect(), have, objects: wanted.objects.keys().cloned().collect() };
-    wishes.commits.sort_unstable();
-    wishes.objects.sort_unstable();
-    wishes
+    let mut wanted =
+        Wanted { commits: commits.into_iter().collect(), have, objects: wanted.objects.keys().cloned().collect() };
+    wanted.commits.sort_unstable();
+    wanted.objects.sort_unstable();
+    wanted
 }
 
 /// Asks for what is wanted and stores what comes of it.
 pub(super) async fn bring(
     store: &Arc<Store>,
     report: &Report,
-    bring: Bring<'_>,
+    bring: Restore<'_>,
     watch: Watch<'_>,
 ) -> Result<Vec<Action>, Error> {
-    let wishes = wishes(report);
-    if wishes.commits.is_empty() && wishes.objects.is_empty() {
+    let wanted = wanted(report);
+    if wanted.commits.is_empty() && wanted.objects.is_empty() {
         return Ok(Vec::new());
     }
-    let total = (wishes.commits.len() + wishes.objects.len()) as u64;
+    let total = (wanted.commits.len() + wanted.objects.len()) as u64;
     let (repo, diagnosis) = (&report.repo_id, &report.diagnosis);
     let mut builder = Builder::new(store, repo);
     let mut taken: HashSet<RecordId> = HashSet::new();
     let mut uploaded: HashSet<ObjectKey> = HashSet::new();
     let (mut commits, mut snapshots, mut objects, mut refused) = (0, 0, 0, 0);
-    let mut coming = bring(wishes);
-    while let Some(brought) = coming.next().await {
-        let brought = brought.map_err(Error::Unavailable)?;
+    let mut coming = bring(wanted);
+    while let Some(restored) = coming.next().await {
+        let restored = restored.map_err(Error::Unavailable)?;
         watch(Step { what: "from the clone", done: taken.len() as u64, total });
-        let id = match &brought {
-            Brought::Record { id, .. } => id.clone(),
-            Brought::File { object, .. } => RecordId::Object(object.clone()),
+        let id = match &restored {
+            Restored::Record { id, .. } => id.clone(),
+            Restored::File { object, .. } => RecordId::Object(object.clone()),
         };
         // What is here already is not stored twice.
         if diagnosis.catalog.copies(&id).is_some_and(Copies::any_whole) || taken.contains(&id) {
             continue;
         }
-        match brought {
-            Brought::File { object, path } => {
+        match restored {
+            Restored::File { object, path } => {
                 // It is proved where every upload is.
                 store.upload_file(repo, &object, &path).await?;
                 uploaded.insert(object);
             }
-            Brought::Record { record, .. } => {
+            Restored::Record { record, .. } => {
                 // A hub with opaque ids believes its pushers, and nobody else.
                 match compute(|| open(&id, &record, Ids::Strict)) {
                     Err(reason) => {
@@ -146,5 +146,5 @@ pub(super) async fn bring(
     if taken.is_empty() {
         return Ok(Vec::new());
     }
-    Ok(vec![Action::Brought { commits, snapshots, objects, refused }])
+    Ok(vec![Action::Restored { commits, snapshots, objects, refused }])
 }
