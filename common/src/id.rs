@@ -254,6 +254,15 @@ impl ObjectId {
     }
 
     /// What the object is stored under.
+    ///
+    /// ```
+    /// use common::id::ObjectId;
+    ///
+    /// let bare = ObjectId::of(b"tempo: 120");
+    /// let prefixed: ObjectId = format!("sha256:{bare}").parse().expect("an id");
+    /// assert_ne!(bare, prefixed, "ids are told as they were spelled");
+    /// assert_eq!(bare.key(), prefixed.key(), "and stored under one key");
+    /// ```
     pub fn key(&self) -> ObjectKey {
         ObjectKey(match self.0.digest() {
             Some(digest) => Id::from_digest(*digest),

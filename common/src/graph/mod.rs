@@ -20,6 +20,22 @@
 //! be filled in later, but no question is answered with it, and as a part of a question it is as unknown as any other
 //! absent id.
 //!
+//! ```
+//! use common::graph::{Graph, NewCommit};
+//!
+//! // a - b - d
+//! //   \\ c /
+//! let commit = |id, parents: &[&'static str]| NewCommit { id, parents: parents.to_vec(), payload: () };
+//! let mut graph = Graph::new();
+//! graph.extend([commit("a", &[]), commit("b", &["a"]), commit("c", &["a"]), commit("d", &["b", "c"])])?;
+//!
+//! assert!(graph.is_ancestor(&"b", &"d"), "a branch at b may be fast-forwarded to d");
+//! assert_eq!(graph.best_common_ancestors([&"b"], [&"c"]), [&"a"]);
+//! let lacks = graph.difference([&"d"], [&"b"]);
+//! assert_eq!((lacks.commits, lacks.boundary), (vec![&"c", &"d"], vec![&"a", &"b"]));
+//! # Ok::<_, common::graph::Cycle<&str>>(())
+//! ```
+//!
 //! The module is pure: no I/O, no clock, and no answer depends on a hash map's order. Nothing recurses, so the depth
 //! of a history never meets the depth of a stack. A graph holds fewer than 2³² commits and fewer than 2³² edges from
 //! a child to a parent; at 12 bytes an edge, the memory of a Lambda function (10 GB) ends first.

@@ -20,6 +20,15 @@ struct Sent<'c, Id> {
 /// Parents that were not sent are ignored. Where an id is sent more than once, the first stands for all: the
 /// positions of the others, and the parents they name, are left out.
 ///
+/// ```
+/// use common::graph::topological_order;
+///
+/// let sent: [(&str, &[&str]); 3] = [("child", &["parent"]), ("parent", &[]), ("other", &[])];
+/// let order = topological_order(sent.iter().map(|(id, parents)| (id, *parents)))?;
+/// assert_eq!(order, [1, 0, 2]);
+/// # Ok::<_, common::graph::Cycle<&str>>(())
+/// ```
+///
 /// # Errors
 ///
 /// If a commit would be its own ancestor.

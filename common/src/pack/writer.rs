@@ -91,6 +91,24 @@ pub struct WrittenPack {
 
 /// Writes a pack.
 ///
+/// ```
+/// use common::id::ObjectId;
+/// use common::pack::{self, NewObject, NewPack, PackId};
+///
+/// let content = b"tempo: 120";
+/// let object = NewObject {
+///     key: ObjectId::of(content).key(),
+///     path: "song.txt".into(),
+///     content,
+///     is_ahead: false,
+/// };
+/// let written = pack::write(NewPack { objects: vec![object], ..NewPack::default() })?;
+///
+/// assert_eq!(written.summary.objects, 1);
+/// let table = pack::index::decode_footer(PackId::nil(), &written.bytes)?;
+/// assert_eq!(table, written.summary.table, "the footer says where the table is");
+/// # Ok::<_, pack::Error>(())
+/// ```
 /// # Errors
 /// [`Error::Write`] when zstd refuses.
 pub fn write(new: NewPack<'_>) -> Result<WrittenPack, Error> {

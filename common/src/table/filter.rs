@@ -8,6 +8,14 @@ const BITS_SET: u64 = 7;
 const LEAST_KEYS: u64 = 1_024;
 
 /// The filter of a section.
+/// ```
+/// use common::table::{Filter, Key};
+///
+/// let mut filter = Filter::for_keys(100_000);
+/// let key = Key::of(&"abc".parse().expect("an id"));
+/// filter.insert(&key);
+/// assert!(filter.may_hold(&key), "what is there is never denied");
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Filter(Vec<u8>);
 

@@ -76,6 +76,13 @@ const PATH_RULES: [Rule; 6] = [
 
 /// Checks that a branch can be made of a name, as far as the name tells.
 ///
+/// ```
+/// use common::wire::names::check_branch;
+///
+/// assert!(check_branch("branch", "feature/drums").is_ok());
+/// assert!(check_branch("branch", "../../etc/passwd").is_err());
+/// assert!(check_branch("branch", "drums.lock").is_err(), "clients make such a file while they write a branch");
+/// ```
 /// # Errors
 /// [`Error::Invalid`] for `field`, with the reason and what to do.
 pub fn check_branch(field: &str, name: &str) -> Result<BranchName, Error> {
@@ -103,6 +110,12 @@ pub fn check_tag(name: &str) -> Result<Label, Error> {
 
 /// Why a branch cannot be made beside others, if it cannot.
 ///
+/// ```
+/// use common::wire::names::check_beside;
+///
+/// let name = "Main".parse().expect("a name");
+/// assert!(check_beside(&name, ["main"].into_iter()).is_err(), "one file on a Mac");
+/// ```
 /// # Errors
 /// [`Error::Invalid`], naming the other branch.
 pub fn check_beside<'h>(name: &BranchName, others: impl Iterator<Item = &'h str>) -> Result<(), Error> {

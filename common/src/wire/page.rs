@@ -23,6 +23,17 @@ pub struct Page {
 
 impl Page {
     /// An empty page of a list. It takes `most` encoded bytes, and the first item however large it is.
+    ///
+    /// ```
+    /// use common::wire::Encoding;
+    /// use common::wire::page::Page;
+    ///
+    /// let mut page = Page::new(Encoding::Json, "tags", 10);
+    /// assert!(page.push(&"a", "a")?.is_continue());
+    /// assert!(page.push(&"a long one", "a long one")?.is_break(), "it goes on the next page");
+    /// assert_eq!(page.finish()?, br#"{"tags":["a"],"next":"a"}"#);
+    /// # Ok::<_, common::wire::Error>(())
+    /// ```
     pub const fn new(encoding: Encoding, name: &'static str, most: usize) -> Self {
         Self { encoding, name, most, items: Vec::new(), count: 0, last: String::new(), goes_on: false }
     }

@@ -12,6 +12,13 @@ use super::value::Value;
 
 /// Appends a record that the hub has stored to a JSON text. It says what a [`Value`] of the same record says in JSON.
 ///
+/// ```
+/// let record = rmp_serde::to_vec_named(&serde_json::json!({"bpm": 120, "key": [1, 2]})).expect("msgpack");
+/// let mut json = Vec::new();
+/// common::wire::recode::to_json(&record, &mut json)?;
+/// assert_eq!(json, br#"{"bpm":120,"key":[1,2]}"#);
+/// # Ok::<_, common::wire::Error>(())
+/// ```
 /// # Errors
 /// [`Error::Internal`] when the record is no msgpack value.
 pub fn to_json(record: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
