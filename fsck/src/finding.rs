@@ -17,7 +17,8 @@ pub struct Finding {
     pub problem: Problem,
     /// What depends on what is damaged.
     pub depends: Dependents,
-    /// What could remedy it.
+    /// What could remedy it. Scripts know it by its first name.
+    #[serde(rename = "mend")]
     pub remedy: Remedy,
 }
 

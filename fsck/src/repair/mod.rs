@@ -74,6 +74,8 @@ pub enum Action {
         index: PackId,
     },
     /// Stored what came from a clone.
+    // Scripts know it by its first name.
+    #[serde(rename = "brought")]
     Restored {
         /// How many commits.
         commits: u64,

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use service::Hub;
 use service::auth::Tokens;
 use service::observe::RequestLog;
-use service::routes::Function;
+use service::routes::{Function, ROUTES};
 use service::{AnswerBody, CutOff, Settings};
 use store::ambient::Ambient;
 use store::repo::Load;
@@ -593,9 +593,18 @@ impl Process {
         parameters: &[(&str, &str)],
         body: Vec<u8>,
     ) -> Response<AnswerBody> {
-        let request = request.body(Body::Binary(body)).expect("a request");
-        let parameter = |(name, value): &(&str, &str)| ((*name).to_owned(), vec![(*value).to_owned()]);
-        let path: HashMap<String, Vec<String>> = parameters.iter().chain(&[("owner", OWNER)]).map(parameter).collect();
+        let mut request = request.body(Body::Binary(body)).expect("a request");
+        let parameters: Vec<_> = parameters.iter().chain(&[("owner", OWNER)]).collect();
+        let route = ROUTES.iter().find(|route| route.function == function && route.method == *request.method());
+        if let Some(route) = route.filter(|_| request.uri().path() == "/") {
+            let path = parameters
+                .iter()
+                .fold(route.path.to_owned(), |path, (name, value)| path.replace(&format!("{{{name}}}"), value));
+            let query = request.uri().query().map_or(String::new(), |query| format!("?{query}"));
+            *request.uri_mut() = (path + &query).parse().expect("a path");
+        }
+        let parameter = |(name, value): &&(&str, &str)| ((*name).to_owned(), vec![(*value).to_owned()]);
+        let path: HashMap<String, Vec<String>> = parameters.iter().map(parameter).collect();
         local::functions::call(function, &self.hub, request.with_path_parameters(path)).await
     }
 

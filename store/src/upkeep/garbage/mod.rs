@@ -89,6 +89,7 @@ pub struct Collection {
     /// Condemned packs that wait.
     pub packs_condemned: u64,
     /// Why nothing was done, if nothing could be.
+    #[serde(rename = "put_off")]
     pub deferred: Option<Deferred>,
 }
 
