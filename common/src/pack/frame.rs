@@ -81,6 +81,10 @@ impl Frame {
             return Err(Error::Checksum { pack, part: part() });
         }
         let malformed = |reason: String| Error::Malformed { pack, part: part(), reason };
+        // zstd would go on with what follows a frame.
+        if zstd::zstd_safe::find_frame_compressed_size(stored).ok() != Some(stored.len()) {
+            return Err(malformed("it is not one zstd frame".to_owned()));
+        }
         let raw =
             zstd::bulk::decompress(stored, self.raw_length as usize).map_err(|error| malformed(error.to_string()))?;
         if raw.len() != self.raw_length as usize {

@@ -29,6 +29,8 @@ pub struct OpeningFrame {
     made: u64,
     /// The last piece, made before the checksum was known.
     held: Option<Bytes>,
+    /// Whether zstd has seen the end of the frame.
+    is_ended: bool,
 }
 
 impl OpeningFrame {
@@ -39,7 +41,8 @@ impl OpeningFrame {
     pub fn new(pack: PackId, number: usize, frame: Frame) -> Result<Self, Error> {
         let decoder = Decoder::new().map_err(|error| malformed(pack, number, &error))?;
         let checksum = XxHash3_64::new();
-        Ok(Self { pack, number, frame, decoder, checksum, stored: Bytes::new(), taken: 0, made: 0, held: None })
+        let stored = Bytes::new();
+        Ok(Self { pack, number, frame, decoder, checksum, stored, taken: 0, made: 0, held: None, is_ended: false })
     }
 
     /// Takes the next stored bytes, once [`Self::piece`] has no more to give.
@@ -68,16 +71,34 @@ impl OpeningFrame {
     /// [`Error::Malformed`] when the bytes have their checksum and still are no such frame.
     pub fn piece(&mut self) -> Result<Option<Bytes>, Error> {
         let is_proved = self.taken == u64::from(self.frame.stored_length);
-        if self.held.is_some() && is_proved {
-            return Ok(self.held.take());
+        let left = u64::from(self.frame.raw_length).saturating_sub(self.made);
+        if left > 0 {
+            let piece = self.decompress(usize::try_from(left).unwrap_or(PIECE).min(PIECE))?;
+            self.made += piece.len() as u64;
+            if piece.is_empty() && is_proved {
+                return Err(self.another_length());
+            }
+            if (piece.len() as u64) < left {
+                return Ok(Some(piece).filter(|piece| !piece.is_empty()));
+            }
+            self.held = Some(piece);
         }
-        let raw_length = u64::from(self.frame.raw_length);
-        let mut piece = vec![0; usize::try_from(raw_length - self.made).unwrap_or(PIECE).clamp(1, PIECE)];
+        // All raw bytes are made: what is left of the stored ones is the end of the frame, and all of it.
+        if !self.decompress(1)?.is_empty() || !self.stored.is_empty() || (is_proved && !self.is_ended) {
+            return Err(self.another_length());
+        }
+        Ok(if is_proved { self.held.take() } else { None })
+    }
+
+    /// Decompresses what was taken into at most so many bytes.
+    fn decompress(&mut self, most: usize) -> Result<Bytes, Error> {
+        let mut piece = vec![0; most];
         let mut output = OutBuffer::around(&mut piece[..]);
-        while output.pos() < output.capacity() {
+        while output.pos() < output.capacity() && !self.is_ended {
             let before = output.pos();
             let mut input = InBuffer::around(&self.stored);
-            self.decoder.run(&mut input, &mut output).map_err(|error| malformed(self.pack, self.number, &error))?;
+            let outcome = self.decoder.run(&mut input, &mut output);
+            self.is_ended = outcome.map_err(|error| malformed(self.pack, self.number, &error))? == 0;
             let read = input.pos();
             drop(self.stored.split_to(read));
             if read == 0 && output.pos() == before {
@@ -86,20 +107,12 @@ impl OpeningFrame {
         }
         let made = output.pos();
         piece.truncate(made);
-        self.made += made as u64;
-        if self.made > raw_length || self.made < raw_length && made == 0 && is_proved {
-            let reason = format!("it does not decompress to {raw_length} bytes");
-            return Err(malformed(self.pack, self.number, &reason));
-        }
-        if made == 0 {
-            return Ok(None);
-        }
-        let piece = Bytes::from(piece);
-        if self.made == raw_length && !is_proved {
-            self.held = Some(piece);
-            return Ok(None);
-        }
-        Ok(Some(piece))
+        Ok(piece.into())
+    }
+
+    fn another_length(&self) -> Error {
+        let reason = format!("it does not decompress to {} bytes", self.frame.raw_length);
+        malformed(self.pack, self.number, &reason)
     }
 
     /// Whether all raw bytes were handed out.
@@ -200,6 +213,31 @@ mod tests {
             cuts.sort_unstable();
             let (out, _) = opened(frame, &stored, &cuts).unwrap_err();
             prop_assert!(out.len() < raw.len().max(1), "all {} bytes came out", raw.len());
+        }
+    }
+
+    #[test]
+    fn a_frame_with_anything_behind_it_or_without_its_end_is_malformed_however_it_is_opened() {
+        let (_, first) = frame(b"one");
+        let (_, second) = frame(b"");
+        let end = first.len() - 1;
+        for (stored, raw_length) in [
+            ([first.as_slice(), b"\0"].concat(), 3),
+            ([first.as_slice(), &second].concat(), 3),
+            ([first.as_slice(), &first].concat(), 6),
+            (first[..end].to_vec(), 3),
+            (first[..end].to_vec(), 2),
+            (second[..second.len() - 1].to_vec(), 0),
+        ] {
+            let stored_length = stored.len() as u32;
+            let frame =
+                Frame { kind: Kind::Objects, offset: 0, stored_length, raw_length, checksum: checksum(&stored) };
+            for cuts in [&[][..], &[4], &[stored.len() - 1]] {
+                let (_, error) = opened(frame, &stored, cuts).unwrap_err();
+                assert!(matches!(error, Error::Malformed { .. }), "{error}");
+            }
+            let error = frame.open(PackId::nil(), 0, &stored).unwrap_err();
+            assert!(matches!(error, Error::Malformed { .. }), "{error}");
         }
     }
 
