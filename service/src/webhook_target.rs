@@ -59,6 +59,10 @@ impl Reach {
         if url.as_str().len() > MAX_HOOK_URL {
             return Err(BadTarget("at most 2048 bytes"));
         }
+        // What sends is stricter than what parses: about the characters of a host, for example.
+        if url.as_str().parse::<http::Uri>().is_err() {
+            return Err(BadTarget("a URL such as https://example.com/hooks"));
+        }
         Ok(url.into())
     }
 
@@ -241,6 +245,7 @@ mod tests {
             "data:,x",
             "http://example.com",
             "https://",
+            "https://}.example.com",
             "https://me@example.com",
             "https://me:sesame@example.com",
             "https://example.com/#part",
