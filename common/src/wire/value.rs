@@ -71,8 +71,9 @@ impl<'de> Deserialize<'de> for Value {
     }
 }
 
-/// Values that a list or a map has room for from the start, if it says that it has as many.
-const MAX_FORESEEN: usize = 1_024;
+/// Values that a list or a map has room for from the start, if it says that it has as many. That it has them is not known yet,
+/// and lists may be nested: few, so that a small body takes little memory.
+const MAX_FORESEEN: usize = 64;
 
 /// Reads a value and counts its parts, so that a small body cannot make a large tree.
 #[derive(Clone, Copy)]
