@@ -1,0 +1,9 @@
+//! See `fuzz::archive`.
+
+#![cfg_attr(fuzzing, no_main)]
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|input: &[u8]| fuzz::archive::check(input));
+
+#[cfg(not(fuzzing))]
+fn main() {}

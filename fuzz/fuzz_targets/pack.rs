@@ -1,0 +1,9 @@
+//! See `fuzz::pack`.
+
+#![cfg_attr(fuzzing, no_main)]
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|input: &[u8]| fuzz::pack::check(input));
+
+#[cfg(not(fuzzing))]
+fn main() {}

@@ -1,0 +1,9 @@
+//! See `fuzz::page`.
+
+#![cfg_attr(fuzzing, no_main)]
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|input: &[u8]| fuzz::page::check(input));
+
+#[cfg(not(fuzzing))]
+fn main() {}

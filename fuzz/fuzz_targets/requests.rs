@@ -1,0 +1,9 @@
+//! See `fuzz::requests`.
+
+#![cfg_attr(fuzzing, no_main)]
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|input: &[u8]| fuzz::requests::check(input));
+
+#[cfg(not(fuzzing))]
+fn main() {}
