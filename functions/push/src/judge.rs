@@ -412,3 +412,6 @@ impl Checked<'_> {
         of_branch.or_else(|| childless().next()).map(|commit| &commit.id)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -117,3 +117,72 @@ impl Known {
         self.objects.get(key) == Some(&true)
     }
 }
+
+#[cfg(test)]
+impl Known {
+    /// A repo that has this and nothing else; of objects, whether a branch has reached them.
+    pub fn with(
+        commits: impl IntoIterator<Item = (CommitId, Commit)>,
+        snapshots: impl IntoIterator<Item = (SnapshotId, Snapshot)>,
+        objects: impl IntoIterator<Item = (ObjectKey, bool)>,
+    ) -> Self {
+        Self {
+            commits: commits.into_iter().collect(),
+            snapshots: snapshots.into_iter().collect(),
+            objects: objects.into_iter().collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::id::ObjectId;
+
+    const PLACE: Place = Place { table: 1, frame: 2, start: 3, length: 4 };
+
+    #[test]
+    fn what_was_not_looked_up_is_absent() {
+        let (commit, snapshot) = ("c".parse().unwrap(), "s".parse().unwrap());
+        let nothing = Known::default();
+        assert!(!nothing.has_commit(&commit) && nothing.commit(&commit).is_none());
+        assert!(!nothing.has_snapshot(&snapshot) && nothing.snapshot_ahead(&snapshot).is_none());
+        let object = ObjectId::of(b"o").key();
+        assert!(!nothing.has_object(&object) && !nothing.is_reached(&object));
+    }
+
+    #[test]
+    fn a_commit_is_known_with_what_the_repo_knows_of_it() {
+        let id: CommitId = "c".parse().unwrap();
+        let commit = Commit {
+            parents: vec!["p".parse().unwrap()],
+            generation: Some(2),
+            is_reached: true,
+            snapshot: None,
+            snapshot_place: None,
+            place: PLACE,
+        };
+        let known = Known::with([(id.clone(), commit.clone())], [], []);
+        assert!(known.has_commit(&id));
+        assert_eq!(known.commit(&id), Some(&commit));
+        assert!(!known.has_commit(&"p".parse().unwrap()), "a parent is not there because a child names it");
+    }
+
+    #[test]
+    fn only_a_snapshot_that_no_branch_has_reached_is_ahead() {
+        let ids: [SnapshotId; 2] = ["reached", "ahead"].map(|id| id.parse().unwrap());
+        let [reached, ahead] = &ids;
+        let snapshot = |is_reached| Snapshot { place: PLACE, is_reached };
+        let known = Known::with([], [(reached.clone(), snapshot(true)), (ahead.clone(), snapshot(false))], []);
+        assert!(ids.iter().all(|id| known.has_snapshot(id)));
+        assert_eq!((known.snapshot_ahead(reached), known.snapshot_ahead(ahead)), (None, Some(PLACE)));
+    }
+
+    #[test]
+    fn an_object_may_be_there_and_not_reached() {
+        let [reached, ahead] = [b"1", b"2"].map(|content| ObjectId::of(content).key());
+        let known = Known::with([], [], [(reached.clone(), true), (ahead.clone(), false)]);
+        assert!(known.has_object(&reached) && known.has_object(&ahead));
+        assert!(known.is_reached(&reached) && !known.is_reached(&ahead));
+    }
+}
