@@ -395,3 +395,6 @@ impl Missing {
         )))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,3 +21,42 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
     })
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Names of the parameters of an operation, or of a path.
+    fn parameters(of: &Value) -> String {
+        let listed = of["parameters"].as_array().into_iter().flatten();
+        let name = |parameter: &Value| {
+            let name = parameter["name"].as_str().or_else(|| parameter["$ref"].as_str()?.rsplit('/').next());
+            name.unwrap_or("?").to_owned()
+        };
+        listed.map(name).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The document is reviewed as it is; this says in a page what it offers.
+    #[test]
+    fn the_outline_is_as_it_was_reviewed() {
+        let document: Value = serde_json::from_slice(DESCRIPTION).unwrap();
+        let mut outline = String::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            outline.push_str(&format!("{path}  {}\n", parameters(item)).replace("  \n", "\n"));
+            for (method, operation) in item.as_object().unwrap().iter().filter(|(_, it)| it["responses"].is_object()) {
+                let statuses: Vec<&str> =
+                    operation["responses"].as_object().unwrap().keys().map(String::as_str).collect();
+                let body = if operation["requestBody"].is_object() { " with a body" } else { "" };
+                let parameters = parameters(operation);
+                let name = operation["operationId"].as_str().unwrap();
+                outline.push_str(&format!("    {method} {name}({parameters}){body}: {}\n", statuses.join(" ")));
+            }
+        }
+        let schemas: Vec<&str> =
+            document["components"]["schemas"].as_object().unwrap().keys().map(String::as_str).collect();
+        outline.push_str(&format!("schemas: {}\n", schemas.join(" ")));
+        insta::assert_snapshot!("outline", outline);
+    }
+}
