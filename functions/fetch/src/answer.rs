@@ -222,3 +222,70 @@ impl Objects {
         Ok(Located { packed, large, purged: self.left_out })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A snapshot whose paths hold objects: each a number, and whether its id has the prefix.
+    fn snapshot(entries: &[(u8, bool)]) -> Vec<u8> {
+        let manifest: std::collections::BTreeMap<String, ObjectId> = entries
+            .iter()
+            .enumerate()
+            .map(|(at, (number, prefixed))| (format!("{at}"), key(*number).spelled(*prefixed)))
+            .collect();
+        rmp_serde::to_vec_named(&serde_json::json!({"snapshot_id": "s", "manifest": manifest})).unwrap()
+    }
+
+    fn key(number: u8) -> ObjectKey {
+        ObjectId::of(&[number]).key()
+    }
+
+    fn entries() -> impl Strategy<Value = Vec<(u8, bool)>> {
+        prop::collection::vec((0_u8..8, any::<bool>()), 0..6)
+    }
+
+    proptest! {
+        /// An object is sent in each spelling that a snapshot sent has, if no snapshot that the client has names it in any, and
+        /// it was not purged; what was purged is told in its spellings.
+        #[test]
+        fn what_is_sent_is_what_snapshots_name_and_the_client_cannot_have(
+            had in prop::collection::vec(entries(), 0..3), sent in prop::collection::vec(entries(), 0..4),
+            purged in prop::collection::hash_set(0_u8..8, 0..3),
+        ) {
+            let purged_keys: Purged = purged.iter().map(|number| key(*number)).collect();
+            let mut objects = Objects { purged: Arc::new(purged_keys), ..Objects::default() };
+            had.iter().for_each(|entries| objects.exclude(&snapshot(entries)).unwrap());
+            sent.iter().for_each(|entries| objects.want(&snapshot(entries)).unwrap());
+
+            let has = |number: u8| had.iter().flatten().any(|(had, _)| *had == number);
+            let lacked: BTreeSet<(u8, bool)> = sent.iter().flatten().copied().filter(|(number, _)| !has(*number)).collect();
+            let spelled = |is_purged: bool| -> BTreeSet<ObjectId> {
+                let those = lacked.iter().filter(|(number, _)| purged.contains(number) == is_purged);
+                those.map(|(number, prefixed)| key(*number).spelled(*prefixed)).collect()
+            };
+            let wanted = objects.wanted.iter().flat_map(|(key, Wanted { bare, prefixed, .. })| {
+                let spellings = [bare.then_some(false), prefixed.then_some(true)];
+                spellings.into_iter().flatten().map(|spelling| key.spelled(spelling))
+            });
+            prop_assert_eq!(wanted.collect::<BTreeSet<_>>(), spelled(false));
+            prop_assert_eq!(objects.left_out, spelled(true));
+        }
+    }
+
+    #[test]
+    fn an_object_is_sent_with_a_path_that_holds_it() {
+        let mut objects = Objects::default();
+        objects.want(&snapshot(&[(1, false), (2, false), (1, true)])).unwrap();
+        assert_eq!((&*objects.wanted[&key(1)].path, &*objects.wanted[&key(2)].path), ("0", "1"));
+    }
+
+    #[test]
+    fn a_record_that_is_no_snapshot_is_a_fault_of_the_hubs() {
+        let mut objects = Objects::default();
+        assert_eq!(objects.want(b"\x01").unwrap_err().code(), "internal_error");
+        assert_eq!(objects.exclude(b"\x01").unwrap_err().code(), "internal_error");
+    }
+}

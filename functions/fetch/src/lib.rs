@@ -18,7 +18,7 @@ use common::id::Ids;
 use common::id::{CommitId, SnapshotId};
 use common::wire::Error;
 use common::wire::limits::{MAX_FETCH_DEPTH, MAX_FETCH_WANT};
-use common::wire::request::FetchRequest;
+use common::wire::request::{FetchRequest, Heads};
 use lambda_http::{Request, Response};
 use service::Hub;
 use service::{Access, AnswerBody, Call};
@@ -39,7 +39,7 @@ async fn fetch(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let (repo, view) = hub.open(caller.as_ref(), &call.target()?, Access::Read, Load::HISTORY).await?;
     let held = Held::by(repo.packs.iter().map(|(_, pack)| pack));
     hub.settings.anonymous_reads.check(caller.as_ref(), held.clone_bytes(call.answer_encoding()))?;
-    let Asked { want, have, depth, leaves_out_objects, branches } = Asked::read(call.decode()?, &repo)?;
+    let Asked { want, have, depth, leaves_out_objects, branches } = Asked::read(call.decode()?, &repo.heads)?;
     let view = holding(hub, &repo, as_asked(hub, view), &want).await?;
     refuse_condemned(hub, &repo, &view, &want).await?;
     let mut selection = select(hub, repo, view, &want, &have, depth).await?;
@@ -67,9 +67,9 @@ struct Asked {
 impl Asked {
     /// # Errors
     /// 422 for what is too much or no such value, 404 for a branch that is not there.
-    fn read(request: FetchRequest<'_>, repo: &Repo) -> Result<Self, Error> {
+    fn read(request: FetchRequest<'_>, heads: &Heads) -> Result<Self, Error> {
         let FetchRequest { want, have, branches, depth, filter } = request;
-        let most = MAX_FETCH_WANT.max(repo.heads.len());
+        let most = MAX_FETCH_WANT.max(heads.len());
         let mut want = match want {
             Some(want) => want.within("ids in want", most)?,
             None if branches.is_some() => Vec::new(),
@@ -91,7 +91,7 @@ impl Asked {
             None => None,
         };
         for name in branches.iter().flatten() {
-            match repo.heads.get(&**name) {
+            match heads.get(&**name) {
                 Some(head) => want.push(head.clone()),
                 None => return Err(unknown_branch(name)),
             }
@@ -224,4 +224,74 @@ async fn snapshots_of(view: &View, commits: &[(CommitId, Commit)], ids: Ids) -> 
     let mut places: Vec<Place> = places.into_values().flatten().collect();
     places.sort_unstable();
     Ok(places)
+}
+
+#[cfg(test)]
+mod tests {
+    use common::wire::Encoding;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn asked(request: &Value) -> Result<Asked, Error> {
+        let heads = [("main", "m"), ("side", "s")].map(|(name, head)| (name.to_owned(), head.parse().unwrap()));
+        Asked::read(Encoding::Json.decode(request.to_string().as_bytes())?, &Heads::from(heads))
+    }
+
+    fn refusal(request: &Value) -> (String, String) {
+        match asked(request) {
+            Ok(_) => panic!("{request} is taken"),
+            Err(error) => (error.code().to_owned(), error.to_string()),
+        }
+    }
+
+    #[test]
+    fn what_is_wanted_is_named_by_commits_or_by_branches_or_by_both() {
+        let want = |request: Value| asked(&request).unwrap().want.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(want(json!({"want": ["a", "b", "a"]})), ["a", "b"]);
+        assert_eq!(want(json!({"branches": ["side", "main"]})), ["s", "m"]);
+        assert_eq!(want(json!({"want": ["a"], "branches": ["main"]})), ["a", "m"]);
+        assert!(want(json!({"want": []})).is_empty());
+        assert_eq!(refusal(&json!({"have": ["a"]})).0, "malformed_body", "an empty answer would look like a full one");
+        assert_eq!(refusal(&json!({"branches": ["main", "gone"]})).0, "branch_not_found");
+        assert_eq!(refusal(&json!({"branches": ["a..b"]})).0, "invalid");
+    }
+
+    #[test]
+    fn only_branches_that_were_named_are_told_and_all_where_none_was() {
+        assert_eq!(asked(&json!({"want": ["a"]})).unwrap().branches, None);
+        let named = asked(&json!({"branches": ["main", "main"]})).unwrap().branches.unwrap();
+        assert_eq!(named, HashSet::from(["main".to_owned()]));
+    }
+
+    #[test]
+    fn ids_that_a_client_has_and_that_are_none_are_passed_over() {
+        let have = asked(&json!({"want": [], "have": ["a", "no id!", "", "b"]})).unwrap().have;
+        assert_eq!(have, HashSet::from(["a".parse().unwrap(), "b".parse().unwrap()]));
+    }
+
+    #[test]
+    fn a_depth_is_at_least_one_and_at_most_what_the_contract_says() {
+        let depth = |depth: Value| asked(&json!({"want": [], "depth": depth}));
+        assert_eq!(depth(Value::Null).unwrap().depth, None);
+        assert_eq!(depth(1.into()).unwrap().depth, Some(1));
+        assert_eq!(depth(MAX_FETCH_DEPTH.into()).unwrap().depth, Some(MAX_FETCH_DEPTH));
+        for depth in [0, -1, MAX_FETCH_DEPTH as i64 + 1, i64::MIN, i64::MAX] {
+            assert!(refusal(&json!({"want": [], "depth": depth})).1.starts_with("depth: it is from 1 to "), "{depth}");
+        }
+    }
+
+    #[test]
+    fn there_is_one_filter() {
+        let leaves_out = |filter: Value| asked(&json!({"want": [], "filter": filter})).unwrap().leaves_out_objects;
+        assert!(leaves_out(NO_OBJECTS.into()) && !leaves_out(Value::Null));
+        assert!(refusal(&json!({"want": [], "filter": "blob:none"})).1.contains(NO_OBJECTS));
+    }
+
+    #[test]
+    fn more_may_be_wanted_than_named_branches_have() {
+        let many: Vec<String> = (0..=MAX_FETCH_WANT).map(|number| number.to_string()).collect();
+        assert_eq!(refusal(&json!({"want": many})).0, "too_many");
+        assert!(asked(&json!({"want": many.get(1..)})).is_ok());
+    }
 }

@@ -82,7 +82,42 @@ fn is_strong(tag: &str, id: &ObjectId) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// Byte by byte, as RFC 9110 has it: a byte is asked for if its number is in the range, counted from the front or the end.
+        #[test]
+        fn a_range_has_the_bytes_that_it_names(
+            first in prop::option::of(0_u64..30), last in prop::option::of(0_u64..30), size in 0_u64..20,
+        ) {
+            let text = |number: Option<u64>| number.map_or(String::new(), |number| number.to_string());
+            let header = format!("bytes={}-{}", text(first), text(last));
+            let is_in = |byte: u64| match (first, last) {
+                (Some(first), Some(last)) => (first..=last).contains(&byte),
+                (Some(first), None) => byte >= first,
+                (None, Some(count)) => byte + count >= size,
+                (None, None) => true,
+            };
+            let bytes: Vec<u64> = (0..size).filter(|byte| is_in(*byte)).collect();
+            let is_none = first.is_none() && last.is_none() || first > last && last.is_some();
+            match asked(&header, size) {
+                Some(Asked::Whole(whole)) => prop_assert!(is_none && whole == size, "{}", header),
+                Some(Asked::Part(part)) => prop_assert_eq!(part.collect::<Vec<u64>>(), bytes, "{}", header),
+                None => prop_assert!(!is_none && bytes.is_empty(), "{}", header),
+            }
+        }
+
+        #[test]
+        fn any_header_is_read_as_a_part_of_the_object_or_as_all_of_it(text in "(bytes=)?[-0-9, a]{0,24}", size in any::<u64>()) {
+            if let Some(asked) = asked(&text, size) {
+                let range = asked.range();
+                prop_assert!(range.start <= range.end && range.end <= size);
+                prop_assert!(asked == Asked::Whole(size) || range.start < range.end);
+            }
+        }
+    }
 
     fn asked(header: &str, size: u64) -> Option<Asked> {
         Asked::of(Some(&HeaderValue::from_str(header).unwrap()), size).ok()

@@ -6,12 +6,12 @@ use common::id::{BranchName, Slug};
 use common::wire::Error;
 use common::wire::domain::Domain;
 use common::wire::limits::MAX_TEXT_LENGTH;
-use common::wire::request::RepoChanges;
+use common::wire::request::{Heads, RepoChanges};
 use lambda_http::Response;
 use lambda_http::http::StatusCode;
 use service::Hub;
 use service::{Access, AnswerBody, Call};
-use store::repo::{Load, Repo};
+use store::repo::Load;
 use store::table::items::{ChangeItem, MetaItem, Visibility};
 use store::table::transaction::Outcome;
 
@@ -29,7 +29,7 @@ pub async fn change(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Erro
         // Before anything is changed.
         let url = call.hub_url(hub)?;
         let changes: RepoChanges<'_> = call.decode()?;
-        let (after, branch) = changed(&repo, &changes)?;
+        let (after, branch) = changed(&repo.meta, &repo.heads, &changes)?;
         let change = ChangeItem {
             changed: differences(&repo.meta, &after),
             by: caller.user_id.clone(),
@@ -44,11 +44,15 @@ pub async fn change(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Erro
 }
 
 /// The repo as it is to be, and the branch that has to be there for it.
-fn changed(repo: &Repo, changes: &RepoChanges<'_>) -> Result<(MetaItem, Option<BranchName>), Error> {
-    let mut after = repo.meta.clone();
+fn changed(
+    before: &MetaItem,
+    heads: &Heads,
+    changes: &RepoChanges<'_>,
+) -> Result<(MetaItem, Option<BranchName>), Error> {
+    let mut after = before.clone();
     let mut branch = None;
     if let Some(name) = &changes.default_branch {
-        branch = default_branch(repo, name)?;
+        branch = default_branch(heads, name)?;
         after.default_branch = name.to_string();
         after.default_is_chosen = true;
     }
@@ -83,17 +87,16 @@ fn changed(repo: &Repo, changes: &RepoChanges<'_>) -> Result<(MetaItem, Option<B
 }
 
 /// Checks that a branch may be the default one. It has to be there, but in a repo that has none yet.
-fn default_branch(repo: &Repo, name: &str) -> Result<Option<BranchName>, Error> {
-    if repo.heads.is_empty() {
+fn default_branch(heads: &Heads, name: &str) -> Result<Option<BranchName>, Error> {
+    if heads.is_empty() {
         return common::wire::names::check_branch("default_branch", name).map(|_| None);
     }
     let refuse = |reason: &str| Err(Error::invalid("default_branch", format_args!("'{name}' {reason}")));
-    let shown: Option<BranchName> =
-        name.parse().ok().filter(|name: &BranchName| repo.heads.contains_key(name.as_str()));
+    let shown: Option<BranchName> = name.parse().ok().filter(|name: &BranchName| heads.contains_key(name.as_str()));
     let Some(branch) = shown else {
         return Err(Error::invalid("default_branch", "there is no such branch in the repository; push it first"));
     };
-    if name.contains('/') && repo.heads.keys().any(|other| !other.contains('/')) {
+    if name.contains('/') && heads.keys().any(|other| !other.contains('/')) {
         return refuse("has a '/', and clients cannot check it out; choose a branch without one, or push one first");
     }
     Ok(Some(branch))
@@ -114,3 +117,6 @@ fn differences(before: &MetaItem, after: &MetaItem) -> BTreeMap<String, (String,
     .map(|(field, was, is)| (field.to_owned(), (was, is)))
     .collect()
 }
+
+#[cfg(test)]
+mod tests;

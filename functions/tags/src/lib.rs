@@ -58,7 +58,8 @@ async fn store(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let mut changed = BTreeMap::new();
     for (label, tag) in labels.into_iter().zip(posted) {
         // Of a label that comes twice, the last one counts.
-        let item = item(hub, repo.id.as_str(), &tag, changed.get(&label).or_else(|| known.get(&label)))?;
+        let item =
+            item(hub.store.ambient(), repo.id.as_str(), &tag, changed.get(&label).or_else(|| known.get(&label)))?;
         changed.insert(label, item);
     }
     changed.retain(|label, item| known.get(label) != Some(item));
@@ -69,14 +70,13 @@ async fn store(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
 }
 
 /// The tag as it is kept. What the client left out stays as it was, if the tag stays at its commit.
-fn item(hub: &Hub, repo_id: &str, tag: &PostedTag<'_>, before: Option<&TagItem>) -> Result<TagItem, Error> {
+fn item(ambient: &Ambient, repo_id: &str, tag: &PostedTag<'_>, before: Option<&TagItem>) -> Result<TagItem, Error> {
     let before = before.filter(|before| before.commit_id == tag.commit_id);
     let field = |name, sent: &Option<Text<'_>>, before: Option<&String>, new: &dyn Fn() -> String| {
         let sent = sent.as_deref().filter(|text| !text.is_empty());
         Error::check_text(name, sent.unwrap_or_default(), MAX_LABEL_LENGTH)?;
         Ok::<_, Error>(sent.map(str::to_owned).or_else(|| before.cloned()).unwrap_or_else(new))
     };
-    let ambient = hub.store.ambient();
     Ok(TagItem {
         tag_id: field("tag_id", &tag.tag_id, before.map(|tag| &tag.tag_id), &|| ambient.ulid().to_string())?,
         repo_id: field("repo_id", &tag.repo_id, before.map(|tag| &tag.repo_id), &|| repo_id.to_owned())?,
@@ -114,4 +114,54 @@ async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
         })
         .await?;
     call.respond_with(page)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use common::wire::Encoding;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn item_of(tag: &Value, before: Option<&TagItem>) -> Result<TagItem, Error> {
+        let ambient = Ambient::replay(1, Duration::from_secs(1));
+        let body = tag.to_string();
+        item(&ambient, "repo", &Encoding::Json.decode(body.as_bytes()).unwrap(), before)
+    }
+
+    fn before() -> TagItem {
+        let sent = json!({"tag": "v1", "commit_id": "c", "tag_id": "id", "repo_id": "theirs", "created_at": "then"});
+        TagItem { write_id: Some("w".to_owned()), ..item_of(&sent, None).unwrap() }
+    }
+
+    #[test]
+    fn a_tag_is_kept_as_it_was_sent_and_what_was_not_is_filled_in() {
+        let TagItem { tag_id, repo_id, created_at, .. } = before();
+        assert_eq!([tag_id, repo_id, created_at], ["id", "theirs", "then"]);
+        let filled = item_of(&json!({"tag": "v1", "commit_id": "c", "tag_id": "", "created_at": null}), None).unwrap();
+        assert_eq!((filled.repo_id.as_str(), filled.created_at.as_str()), ("repo", "1970-01-01T00:00:01.000Z"));
+        assert_eq!(filled.tag_id.len(), 26);
+    }
+
+    #[test]
+    fn a_tag_that_stays_at_its_commit_stays_as_it_was_and_one_that_moves_is_new() {
+        let same = item_of(&json!({"tag": "v1", "commit_id": "c"}), Some(&before())).unwrap();
+        assert_eq!(same, before());
+        let moved = item_of(&json!({"tag": "v1", "commit_id": "d"}), Some(&before())).unwrap();
+        assert_ne!(moved.tag_id, "id");
+        assert_eq!((moved.repo_id.as_str(), moved.write_id), ("repo", None));
+        let renamed = item_of(&json!({"tag": "v1", "commit_id": "c", "tag_id": "other"}), Some(&before())).unwrap();
+        assert_eq!((renamed.tag_id.as_str(), renamed.created_at.as_str()), ("other", "then"));
+    }
+
+    #[test]
+    fn a_field_that_is_too_long_is_refused_by_its_name() {
+        for field in ["tag_id", "repo_id", "created_at"] {
+            let mut tag = json!({"tag": "v1", "commit_id": "c"});
+            tag[field] = "x".repeat(MAX_LABEL_LENGTH + 1).into();
+            assert!(item_of(&tag, None).unwrap_err().to_string().starts_with(field));
+        }
+    }
 }

@@ -103,3 +103,35 @@ fn told(id: HookId, item: &HookItem) -> WebhookResponse<'_> {
         secret: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_webhook_names_types_of_events_that_there_are_each_once_and_at_least_one() {
+        let [first, second, ..] = Details::KINDS;
+        let types = event_types([second, first, second].into_iter()).unwrap();
+        assert_eq!(types, BTreeSet::from([first, second].map(str::to_owned)));
+        assert!(event_types(std::iter::empty()).unwrap_err().to_string().starts_with("events: at least one"));
+        let refusal = event_types(["nothing"].into_iter()).unwrap_err().to_string();
+        assert!(Details::KINDS.iter().all(|kind| refusal.contains(kind)), "{refusal}");
+    }
+
+    #[test]
+    fn a_webhook_is_told_without_its_secret_and_why_it_is_not_active() {
+        let item = |inactive_because: Option<&str>| HookItem {
+            url: "https://example.com".to_owned(),
+            secret: Secret::draw(&common::ambient::Ambient::replay(1, std::time::Duration::ZERO)),
+            events: None,
+            inactive_because: inactive_because.map(str::to_owned),
+            created_at: "then".to_owned(),
+            created_by: "user-ada".to_owned(),
+        };
+        let (active, inactive) = (item(None), item(Some("it was gone")));
+        let (active, inactive) = (told(HookId::nil(), &active), told(HookId::nil(), &inactive));
+        assert!(active.active && !inactive.active);
+        assert_eq!((active.inactive_because, inactive.inactive_because), (None, Some("it was gone")));
+        assert!(active.secret.is_none() && active.events.is_none());
+    }
+}
