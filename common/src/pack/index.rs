@@ -259,7 +259,7 @@ pub fn decode_table(pack: PackId, extent: &TableExtent, stored: Bytes) -> Result
     let elsewhere: Vec<Key> =
         table.entries(Section::Parents).filter_map(|entry| entry.first_chunk().map(|key| Key::from(*key))).collect();
     let nodes: Vec<GraphEntry> = table.entries(Section::Graph).map(GraphEntry::read).collect();
-    let mut records: Vec<(Place, Key)> = Vec::with_capacity(nodes.len());
+    let mut records: Vec<(Place, Key, Section)> = Vec::with_capacity(nodes.len());
     for node in &nodes {
         let parents = node.parents.iter().flatten().map(|parent| {
             let key = match parent {
@@ -275,13 +275,13 @@ pub fn decode_table(pack: PackId, extent: &TableExtent, stored: Bytes) -> Result
             generation: node.generation,
             is_reached: node.is_reached,
         });
-        records.push((node.place, node.key));
+        records.push((node.place, node.key, Section::Graph));
     }
     let large: Vec<LargeEntry> = table.entries(Section::Large).map(LargeEntry::read).collect();
     for section in [Section::Snapshots, Section::Objects] {
         for entry in table.entries(section).map(RecordEntry::read) {
             match entry.location {
-                Location::Packed(place) => records.push((place, entry.key)),
+                Location::Packed(place) => records.push((place, entry.key, section)),
                 Location::Elsewhere => contents.reached.push(id(entry.key)?.into()),
                 Location::Large(position) => {
                     let of = large.get(position as usize);
@@ -300,11 +300,19 @@ pub fn decode_table(pack: PackId, extent: &TableExtent, stored: Bytes) -> Result
     records.sort_unstable();
     let mut rest = records.as_slice();
     for (number, frame) in (0_u32..).zip(&contents.frames) {
-        let here = rest.partition_point(|(place, _)| place.frame <= number);
+        let here = rest.partition_point(|(place, ..)| place.frame <= number);
         let (of_frame, others) = rest.split_at(here);
         rest = others;
+        let listed_in = match frame.kind {
+            Kind::Commits => Section::Graph,
+            Kind::Snapshots | Kind::SnapshotsAhead => Section::Snapshots,
+            Kind::Objects | Kind::ObjectsAhead => Section::Objects,
+        };
         let mut end = 0_u32;
-        for (place, _) in of_frame {
+        for (place, _, section) in of_frame {
+            if *section != listed_in {
+                return Err(table.malformed("a record in a frame of another kind"));
+            }
             if place.frame != number || place.start != end {
                 return Err(table.malformed("the records of a frame do not follow each other"));
             }
@@ -325,8 +333,11 @@ pub fn decode_table(pack: PackId, extent: &TableExtent, stored: Bytes) -> Result
     Ok((graph, contents))
 }
 
-fn typed<I: From<Id>>(records: &[(Place, Key)], id: impl Fn(Key) -> Result<Id, Error>) -> Result<Vec<(I, u32)>, Error> {
-    records.iter().map(|(place, key)| Ok((id(*key)?.into(), place.length))).collect()
+fn typed<I: From<Id>>(
+    records: &[(Place, Key, Section)],
+    id: impl Fn(Key) -> Result<Id, Error>,
+) -> Result<Vec<(I, u32)>, Error> {
+    records.iter().map(|(place, key, _)| Ok((id(*key)?.into(), place.length))).collect()
 }
 
 /// A table that is in memory as a whole.
