@@ -1,4 +1,31 @@
 //! What the table holds: one struct for each kind of item, and their keys.
+//!
+//! | partition key | sort key | what it holds |
+//! |---|---|---|
+//! | `NAME#<owner>/<slug>` | `NAME` | the id of the repo that has the name; claimed once |
+//! | `REPO#<repo_id>` | `META` | owner, slug, visibility, domain, default branch and whether it was chosen, when the repo was made and first pushed to, how many objects were purged |
+//! | | `REF#<branch>` | the branch's head, who moved it and when |
+//! | | `PACK#<ulid>` | of a pack: size and counts, what its records have as they are sent, where its table lies, how many packs were merged into it, and since when it is condemned, if it is; of an index: the same, and how many packs it stands for |
+//! | | `RETIRED#<ulid>` | the packs and indexes that gave way to the one of this name, and when, as long as they are in S3 |
+//! | | `SWEEP` | when there are retired packs to delete (TTL) |
+//! | | `GARBAGE` | when to look for garbage (TTL) |
+//! | | `COLLECTED` | how far back the push log names only commits that are certainly kept |
+//! | | `LOG#<ulid>` | a line of the push log: branch, before, after, forced or deleted, by whom, when |
+//! | | `PURGED#<object_id>` | an object that was purged: when, by whom, why |
+//! | | `PURGE` | since when bytes of purged objects may be left |
+//! | | `CHANGE#<ulid>` | what the owner changed of the repo itself: each field before and after, by whom, when |
+//! | | `TAG#<label>` | a tag: its commit, its own id, when it was made |
+//! | | `REL#<tag>` | a release: its channel, whether it is a draft, when it was made; the whole of it, compressed |
+//! | | `HOOK#<ulid>` | a webhook: its URL, its secret, the types of events that it gets |
+//! | | `HOOKED#<ulid>` | at `musehub serve`, the delivery cursor of a webhook |
+//! | | `MEMBER#<user_id>` | a collaborator and their role |
+//! | | `DAMAGED#<ulid>` | a pack that a repair has replaced, and whose file is kept |
+//! | | `UPLOADS` | until when objects may be waiting under `uploads/` (TTL) |
+//! | `PLACES#<repo_id>` | a hash of a branch's or a folder's name in one case | marks of pushes that made branches there (TTL) |
+//! | `USER#<user_id>` | `PROFILE`, `REPO#<slug>` | the user's handle; the user's repos |
+//! | `HANDLE#<handle>` | `HANDLE` | the user that has the handle; claimed once |
+//! | `RESTORE` | `RESTORE` | which backup is being restored, while it is |
+//! | `UPLOAD#<upload_id>` | `UPLOAD` | the uploaded body of a request: whose, for which repo, used by which request (TTL) |
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
