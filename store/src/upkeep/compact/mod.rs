@@ -1,14 +1,37 @@
-//! Keeps the packs of a repo few, and the tables that a request looks into fewer. A push leaves a pack; a clone would read
+//! Keeps the packs of a repo few, and the tables that a request looks into fewer. A push leaves a pack, and a clone would read
 //! them all.
 //!
-//! A run goes in steps, and each leaves the repo right: `choose` says which packs to merge, `merge` makes one pack of
-//! them, `swap` puts it in their place in one transaction. When no packs are left to merge, the tables of those that are
-//! full become one [`index`](crate::upkeep::index) in the same way. Whoever has listed the packs before reads the old ones, which
-//! stay in S3 for longer than any request lives; then `sweep` deletes them.
+//! A run goes in steps, and each leaves the repo right:
 //!
-//! The failure story: before the transaction nothing has happened that anybody sees, and what was written is garbage that
-//! a later sweep finds. Of two runs at once one meets packs that are gone, in the transaction, and ends. A push touches
-//! other items than a merge, and neither waits for the other. Nothing is deleted that an item names.
+//! 1. **Choose** (`choose`). Packs are kept geometric. Neighbours that are out of order are merged. After a push, six packs have to
+//!    be out of order before anything is done. When no packs are left to merge, the tables of all packs up to the last full one become
+//!    an [`index`](crate::upkeep::index), geometrically as well.
+//! 2. **Merge** (`merge`). One pack is written that holds exactly what its inputs held. What a branch has reached since becomes an
+//!    ordinary record, and the rest stays staged. A record that came twice is kept once. Large objects stay where they are: the merged
+//!    pack lists them with the name that their key has. Snapshots come in the order of their commits, and objects by the paths that
+//!    those snapshots give them (`order`), so that versions of a file are compressed together. Each pack is read from front to back,
+//!    so one frame of each is open.
+//! 3. **Swap** ([`swap`](crate::upkeep::swap)). One transaction puts the new item, deletes the old ones on the condition that they are
+//!    there, and puts `RETIRED#` and `SWEEP`.
+//! 4. **Sweep** (`sweep`). After the [grace](crate::upkeep::swap::GRACE), which is longer than a request lives, retired packs are
+//!    deleted from S3, unless an item names them. At the same time S3 is listed for files that no item has named for a day: what
+//!    cut-off pushes and runs left, 100,000 keys of each kind and no more. If the commit of a branch, or a parent, is in no pack, none of
+//!    those are deleted: one of them may be what is missing. What a repair has set aside stays until `musehub fsck --prune-damaged`.
+//!
+//! **Failure.** Before the swap nothing is visible, so a run may fail or die at any call, and what it wrote is garbage that a later
+//! sweep finds. Of two runs at once one meets packs that are gone, in its transaction. It deletes what it wrote, and ends. A damaged
+//! frame ends a run with an error that names pack and frame, and nothing is swapped. A run ends after 256 MiB of input, and the next
+//! one goes on. A push touches other items than a merge, and neither waits for the other.
+//!
+//! **Readers.** A request that listed the old packs reads the old packs. The name of a merged pack sorts behind those of its inputs. So
+//! a list that is read page by page while packs are swapped has the last input, or the merged pack, or both.
+//!
+//! **What wakes it.** In a deployment the table's stream, through a filter of Lambda's own: for a new `PACK#`, or a `SWEEP` that
+//! DynamoDB's TTL has ended. Pushes within a minute are one batch, in which each repo is compacted once. A batch may come again whole,
+//! since a repo that is in order has nothing to do. What fails is named to Lambda (`ReportBatchItemFailures`), tried four times more,
+//! and then the batch is a dead letter. The next push to the repo wakes its compaction all the same. The `PACK#` of a run wakes one more
+//! run, which finds what the first left over, most often nothing. In `musehub serve` a bounded queue does the same in the background,
+//! each repo once however often it is pushed to. `musehub compact` does all there is to do at once.
 
 mod catalog;
 mod choose;

@@ -1,21 +1,35 @@
-//! Deletes what nobody reaches any more: what force pushes and abandoned uploads leave. In two phases, without a lock, and
-//! at no cost to a push.
+//! Deletes unreachable records: what force pushes and abandoned uploads leave. It works in two phases, without a lock, and at no cost
+//! to a push.
 //!
-//! 1. **Condemn.** What no branch, tag, release or line of the push log that is younger than the retention reaches, and no
-//!    pack that is younger, goes out of its pack into one of its own, which is condemned (`condemn`). Whoever reads finds
-//!    it there as before; pushes and `filter-objects` do not rely on it any more.
-//! 2. **Sweep**, a day later. Every request that relied on it has ended by then, and what it wrote is there to be seen. A
-//!    condemned pack of which anything is reached is revived as a whole, and the others are taken off the list (`sweep`).
-//!    [`compact`](crate::upkeep::compact) deletes them from S3 another hour later.
+//! 1. **Condemn** (`condemn`). A record is garbage if none of these reaches it: a branch, a tag, a release, a line of the push log
+//!    within the retention, a pack within the retention (which may hold what a later push names). If an eighth of the packs that hold
+//!    garbage is garbage, each of them is written again as two: one without its garbage, and one of the garbage alone. The second is
+//!    *condemned*: its item says since when. One transaction puts both in its place. If the pack is one of an index, a new index takes
+//!    the place of the old one. Readers find a condemned pack as before; pushes and `filter-objects` do not rely on it any more. A run
+//!    goes from the newest pack to the oldest, 256 MiB a run, so that what it leaves for the next run names nothing that it condemned.
+//! 2. **Sweep** (`sweep`), a day later. If anything needs one of the condemned packs, that pack is revived as a whole: the note goes
+//!    off its item. An hour later the others are looked at again, because the hub relies on all of a revived pack. If nothing needs
+//!    them, one transaction takes them all off the list, and [`compact`](crate::upkeep::compact) deletes their files another hour later.
 //!
-//! Why that is enough: a push that begins after a pack is condemned does not rely on it. So what the sweep has to keep is
-//! reached by what the repo has without the packs that it is about to drop, whatever lands while it looks: it takes each
-//! record outside of them as one that pushes rely on. If a push needs what is condemned all the same, because the pusher
-//! was told before that it is there, it [revives](Store::revive) the pack first. Reviving and dropping are one conditional
-//! write each of the pack's item, and the second of the two fails.
+//! **Why nothing is lost.** A request that listed a pack before it was condemned may rely on it, and ends within minutes. A request that
+//! lists it afterwards does not rely on it. So a day later all that relies on a condemned pack has been written, and the sweep finds it.
+//! The sweep keeps what is reached from every name *and from every record outside of the packs that it is about to drop*, reached or not,
+//! since a later push may build upon that record. What lands while the sweep looks relies on nothing but those. The lines of the push log
+//! that count are fixed when a pack is condemned; the sweep adds the newer ones. Branches are read before the packs that they lead into.
 //!
-//! What the first phase does is never wrong, only more or less useful: nothing is lost by being condemned. Where a commit, a
-//! snapshot or an object is missing, neither phase does anything, for then nobody knows what is reached.
+//! **A push that needs what is condemned**, because its client learned earlier that the hub has it, finds that out before it is judged:
+//! what it names, builds upon or moves a branch to is absent in one view and present in the other. It [revives](Store::revive) the packs.
+//! Reviving and dropping are conditional writes of the same item, so only the first of the two lands. If that was the drop, the push is
+//! refused. If such a push has moved a branch meanwhile, the next push revives what the branch leads to.
+//!
+//! **Gaps.** The first phase is never wrong, only more or less useful: nothing is lost by being condemned. If a commit, a snapshot or an
+//! object is missing, neither phase does anything, because then reachability is unknown.
+//!
+//! **What wakes it.** After a push, compaction puts an item `GARBAGE` that expires 30 days later, if there is none. Its end wakes the
+//! collection, through the same stream. So a repo that gets no more pushes is looked at once, and then left alone. While packs are
+//! condemned, or something will be garbage later, the item is put again. `musehub serve` looks for expired items every hour.
+//!
+//! **Memory.** Eight bytes for each commit, a few bits for each record, and the keys of half a million records at a time.
 
 pub(crate) mod condemn;
 mod mark;
