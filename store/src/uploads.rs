@@ -1,15 +1,15 @@
-//! What clients PUT straight into S3, through URLs that are presigned for them.
+//! Uploads: what clients PUT straight into S3, through URLs that are presigned for them.
 //!
-//! Everything that comes so lies under `uploads/`, from where nothing is served, and a lifecycle rule ends it after a
-//! day. Nobody tells the hub that a PUT has ended: whoever misses an object looks for it there. An object counts once
-//! its SHA-256 is proved, and then as a [`large`] object:
+//! Uploads lie under `uploads/`, from where nothing is served, and a lifecycle rule deletes them after a day. S3 does
+//! not notify the hub of a PUT. A request that misses an object looks for it there. An object counts once its SHA-256
+//! is proved, and then as a [`large`] object:
 //!
-//! 1. S3 copies what was uploaded, this version and no other, to a name that is drawn for it and that no URL was ever
-//!    given out for; on the way it computes the SHA-256. Whatever is uploaded later cannot change the copy.
+//! 1. S3 copies exactly the version that was listed to a name that is drawn for it. No URL was ever given out for that
+//!    name, so a later upload cannot change the copy. S3 computes the SHA-256 while it copies.
 //! 2. If the hash is not the object's id, the copy and the upload are deleted, and the object is as missing as before.
-//! 3. Else the copy is registered by a pack that lists it, pushed ahead like any object of `/push/objects`.
+//! 3. Else a pack that lists the copy is registered. The object is staged, like any object of `/push/objects`.
 //!
-//! A request's body may come the same way: see [`BodyUpload`].
+//! The body of a request may come the same way: see [`BodyUpload`].
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -42,38 +42,40 @@ use common::id::{ObjectKey, RepoId, Slug};
 use common::pack::{NewPack, PackId, write};
 use common::wire::limits::MAX_PACKS;
 
-/// How long what was uploaded is kept for somebody to ask for it: as long as the lifecycle rule leaves it there.
+/// How long an upload is kept until a request asks for it: as long as the lifecycle rule leaves it there.
 pub const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long an uploaded body may be referred to.
 pub const BODY_KEPT: Duration = Duration::from_secs(60 * 60);
-/// What the keys of everything uploaded begin with.
+/// The prefix of the keys of all uploads.
 pub const PREFIX: &str = "uploads/";
 
-/// Uploads of one repo that are looked through: the excess is not found, and so is as missing as it was before.
+/// The most uploads of one repo that are looked through. The rest is not found, and stays as missing as before.
 const MAX_LISTED: usize = 100_000;
-/// Uploads that are verified before what was proved is registered, so that a request which is cut off loses little.
+/// How many uploads are verified before the proved ones are registered. So a request that is cut off loses little.
 const BATCH: usize = 500;
-/// Uploads that are verified at the same time.
+/// How many uploads are verified at the same time.
 const PARALLEL: usize = 32;
-/// Mebibytes of all bodies that are in memory at the same time; whoever comes then waits so long.
+/// How many mebibytes of bodies are in memory at the same time, over all requests. Further bodies wait.
 pub(super) const BODIES_MEBIBYTES: u32 = 1024;
-/// Bodies that are in memory at the same time, and those of one user: two are at most half of the mebibytes.
+/// How many bodies are in memory at the same time, and how many of one user. Two bodies are at most half of the
+/// mebibytes.
 pub(super) const BODIES: usize = 256;
 pub(super) const BODIES_OF_USER: usize = 2;
 const BODY_TURN_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long S3 may take to copy an object before it is asked again: so long, and a second for each so many bytes.
+/// How long S3 may take to copy an object before the hub asks again: this long, and the time for its size at this many
+/// bytes a second.
 const COPY_TIMEOUT: Duration = Duration::from_secs(8);
 const COPIED_A_SECOND: u64 = 32 << 20;
-/// The same for what is sent to it.
+/// The bytes a second for what is sent to S3.
 const UPLOADED_A_SECOND: u64 = 1 << 20;
-/// How much longer all attempts may take together.
+/// How many times as long all attempts may take together.
 const COPY_ATTEMPTS: u32 = 3;
 /// Attempts at a copy that S3 calls concurrent with another.
 const CONFLICT_ATTEMPTS: u32 = 4;
-/// Bytes that are read at once where S3 does not tell the hash of a copy.
+/// How many bytes are read at once if S3 does not return the hash of a copy.
 const READ_BYTES: u64 = 8 << 20;
 
-/// Something that was PUT.
+/// An upload that was listed.
 struct Uploaded {
     object: ObjectKey,
     size: u64,
@@ -83,7 +85,7 @@ struct Uploaded {
 /// The body of a request that is sent by reference. It belongs to one user and one repo, and is used once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BodyUpload {
-    /// Who may use it.
+    /// The user who may use it.
     pub user_id: String,
     /// The handle of the owner of the repo that it was made for.
     pub owner: Slug,
@@ -95,7 +97,7 @@ fn upload_key(repo: &RepoId, object: &ObjectKey) -> String {
     format!("{}{}", prefix(repo), object.as_ref())
 }
 
-/// What the keys of objects begin with that were uploaded for a repo.
+/// The prefix of the keys of a repo's uploads.
 pub(super) fn prefix(repo: &RepoId) -> String {
     format!("{PREFIX}{repo}/")
 }
@@ -104,7 +106,7 @@ fn body_key(id: &str) -> String {
     format!("{PREFIX}bodies/{id}")
 }
 
-/// Makes URLs that are good for a while without a token.
+/// Makes URLs that are valid for a while without a token.
 pub struct Presigner<'a> {
     s3: aws_sdk_s3::Client,
     store: &'a Store,
@@ -112,7 +114,7 @@ pub struct Presigner<'a> {
 }
 
 impl Store {
-    /// Makes URLs that are good for `ttl`. They lead to `endpoint`, where clients do not reach S3 under its own name.
+    /// Makes URLs that are valid for `ttl`. They lead to `endpoint`, if clients do not reach S3 under its own name.
     ///
     /// # Errors
     /// Never, for a time of less than a week.
@@ -130,7 +132,7 @@ impl Store {
         })
     }
 
-    /// Notes that objects may be uploaded to a repo from now on, so that they are looked for.
+    /// Notes that objects may be uploaded to a repo from now on, so that requests look for them.
     ///
     /// # Errors
     /// When the table does not answer.
@@ -139,11 +141,11 @@ impl Store {
         self.put_item(&Key::uploads(repo), &UploadsItem { expires_at: until }).await
     }
 
-    /// Looks whether any of these objects were uploaded, verifies those, and makes them the repo's, as yet unseen by
-    /// anybody. The repo's index is to be read again then: another request may have been faster. A repo that has
-    /// `packs` packs already takes no more than it has room for.
+    /// Adopts those of these objects that were uploaded: verifies them and makes them the repo's, staged. The repo has
+    /// to be listed again then, because another request may have been faster. A repo that has `packs` packs already
+    /// takes no more than it has room for.
     ///
-    /// It goes on when nobody waits for it any more: whoever asks again then finds what was proved meanwhile.
+    /// It goes on if the request that asked has ended. The next request finds what was proved meanwhile.
     ///
     /// # Errors
     /// When the stores do not answer. What could be proved all the same is the repo's.
@@ -192,11 +194,11 @@ impl Store {
             let written = compute(|| write(NewPack { large, ..NewPack::default() }))?;
             let stored = self.store_pack_as(pack, repo, written).await?;
             let change = Change { repo, creates: None, pack: Some(&stored), branch: None, by };
-            // The pack's name is its own, so nothing can be in its way.
+            // The name is drawn for this pack, so no other file can have it.
             if self.commit(&change).await? == Outcome::Conflict {
                 return Err(Error::Damaged(format!("repo {repo}: the pack {pack} is there twice")));
             }
-            // What is left over is of no use and does no harm until it expires.
+            // A leftover is of no use and does no harm until it expires.
             stream::iter(&proved)
                 .for_each_concurrent(PARALLEL, |upload| async {
                     self.delete_quietly(&upload_key(repo, &upload.object), Some(&upload.etag)).await;
@@ -206,7 +208,7 @@ impl Store {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Puts a file where a client would have uploaded this object. It counts once it is taken.
+    /// Puts a file where a client would have uploaded this object. It counts once it is adopted.
     ///
     /// # Errors
     /// When the file cannot be read, or S3 does not take it.
@@ -223,7 +225,7 @@ impl Store {
         put.customize().config_override(config).send().await.map(drop).map_err(Error::from_sdk)
     }
 
-    /// Copies a large object to where a client would have uploaded it. It counts once it is taken.
+    /// Copies a large object to where a client would have uploaded it. It counts once it is adopted.
     ///
     /// # Errors
     /// When S3 does not copy it.
@@ -240,7 +242,7 @@ impl Store {
         copy.customize().config_override(config).send().await.map(drop).map_err(Error::from_sdk)
     }
 
-    /// What lies there for a repo.
+    /// The uploads of a repo.
     async fn uploaded(&self, repo: &RepoId) -> Result<Vec<Uploaded>, Error> {
         let prefix = prefix(repo);
         let list = self.s3.list_objects_v2().bucket(&self.location.bucket).prefix(&prefix);
@@ -262,7 +264,8 @@ impl Store {
         Ok(found)
     }
 
-    /// Copies what was uploaded to where nobody can change it, if it is the object that it is said to be.
+    /// Copies an upload to a name that no client can write to, if it is the object that its key says. None if it is
+    /// not.
     async fn prove(&self, repo: &RepoId, pack: PackId, upload: Uploaded) -> Result<Option<Uploaded>, Error> {
         let bucket = &self.location.bucket;
         let (from, to) = (upload_key(repo, &upload.object), large::key(repo, pack, &upload.object));
@@ -281,7 +284,7 @@ impl Store {
                 .key(&to)
                 .if_none_match("*")
                 .checksum_algorithm(ChecksumAlgorithm::Sha256)
-                // Whatever the uploader called it, it is bytes.
+                // It is bytes, whatever type the client gave it.
                 .metadata_directive(MetadataDirective::Replace)
                 .content_type("application/octet-stream");
             let config = aws_sdk_s3::config::Builder::new().timeout_config(timeouts.clone());
@@ -302,11 +305,11 @@ impl Store {
                 .copy_object_result
                 .and_then(|result| of_the_whole(result.checksum_sha256, result.checksum_type.as_ref())),
             Err(error) => match error.code() {
-                // Taken by another request since it was listed.
+                // Another request has taken it since it was listed.
                 Some("NoSuchKey") => return Ok(None),
-                // Only an attempt of ours can be busy with the same name: the upload stays for the next request.
+                // Only an attempt of ours can use the same name. The upload stays for the next request.
                 Some("ConditionalRequestConflict") => return Err(Error::Unavailable(error.into())),
-                // Overwritten since it was listed; or copied, by an attempt whose answer was lost.
+                // It was overwritten since it was listed; or it was copied, by an attempt whose answer was lost.
                 Some("PreconditionFailed") => {
                     let head = self.s3.head_object().bucket(bucket).key(&to).checksum_mode(ChecksumMode::Enabled);
                     match head.send().await {
@@ -333,7 +336,7 @@ impl Store {
         Ok(None)
     }
 
-    /// Deletes what is of no more use. If that does not succeed, the lifecycle rule or the garbage collection will.
+    /// Deletes a file that is of no more use. If that fails, the lifecycle rule or the garbage collection deletes it.
     pub(super) async fn delete_quietly(&self, key: &str, etag: Option<&str>) {
         let delete = self.s3.delete_object().bucket(&self.location.bucket).key(key);
         if let Err(error) = delete.set_if_match(etag.map(str::to_owned)).send().await {
@@ -341,7 +344,7 @@ impl Store {
         }
     }
 
-    /// Makes room for the body of a request.
+    /// Makes an upload for the body of a request, and returns its id.
     ///
     /// # Errors
     /// When the table does not answer.
@@ -360,7 +363,8 @@ impl Store {
         Ok(id)
     }
 
-    /// The body that was uploaded under an id, for once: who asks for it again finds nothing, unless it is given back.
+    /// Takes the body that was uploaded under an id, once. A second request finds nothing, unless the first gives the
+    /// body back.
     ///
     /// # Errors
     /// When the stores do not answer.
@@ -387,7 +391,7 @@ impl Store {
         if size > limit as u64 {
             return Ok(TakenBody::TooLarge(size));
         }
-        // One for each mebibyte, so that large bodies wait for each other.
+        // One permit for each mebibyte, so that large bodies wait for each other.
         let mebibytes = u32::try_from(size.div_ceil(1 << 20)).unwrap_or(BODIES_MEBIBYTES).clamp(1, BODIES_MEBIBYTES);
         let room = async {
             let turn = self.body_turns.take(upload.user_id.clone()).await;
@@ -398,8 +402,8 @@ impl Store {
         let room = room.map_err(|elapsed| Error::Unavailable(elapsed.into()))??;
         let me = self.ambient.ulid().to_string();
         let used = UsedBody { id: id.to_owned(), by: me.clone() };
-        // Of two requests with one id, one is the first. That it marks the item with a name of its own makes a further
-        // attempt of the SDK harmless.
+        // If two requests have one id, one of them is the first. It marks the item with a name of its own, so a further
+        // attempt of the SDK is harmless.
         let marked = self
             .dynamodb
             .update_item()
@@ -414,7 +418,7 @@ impl Store {
             if error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception()) {
                 return Ok(TakenBody::Unknown);
             }
-            // It may be marked all the same.
+            // The mark may have landed all the same.
             self.give_back_body(used).await;
             return Err(Error::from_sdk(error));
         }
@@ -427,13 +431,13 @@ impl Store {
         }
     }
 
-    /// Ends a body that was used.
+    /// Deletes a body that was used.
     pub async fn drop_body(&self, used: UsedBody) {
         self.delete_quietly(&body_key(&used.id), None).await;
     }
 
-    /// Lets a body be used again, because the request that used it came to nothing. If this fails too, the client has to
-    /// upload it once more.
+    /// Lets a body be used again, because the request that used it failed. If this fails too, the client has to upload
+    /// it once more.
     pub async fn give_back_body(&self, used: UsedBody) {
         let key = Key::body_upload(&used.id);
         let unmark = self.dynamodb.update_item().table_name(&self.location.table).set_key(Some(key.item()));
@@ -465,11 +469,11 @@ pub struct ReferencedBody {
     pub body: Bytes,
     /// What has to be dropped or given back when the request is answered.
     pub used: UsedBody,
-    /// The room that it takes among other requests' bodies.
+    /// The permits that it holds.
     pub room: BodyRoom,
 }
 
-/// The room that a body takes. It goes back with this.
+/// The permits that a body holds. They go back when this is dropped.
 #[derive(Debug)]
 pub struct BodyRoom {
     _room: OwnedSemaphorePermit,
@@ -488,11 +492,11 @@ pub struct UsedBody {
 pub enum TakenBody {
     /// Here it is.
     Taken(ReferencedBody),
-    /// There is no such upload, or it is used, expired, or somebody else's.
+    /// There is no such upload, or it is used, expired, or another user's.
     Unknown,
     /// Nothing was uploaded yet.
     NotThere,
-    /// It has so many bytes, which are too many. It may still be used.
+    /// It has this many bytes, which are too many. It may still be used.
     TooLarge(u64),
 }
 
@@ -528,7 +532,7 @@ impl Presigner<'_> {
     }
 }
 
-/// A checksum, if it is that of all bytes and not one of parts' checksums.
+/// A checksum, if it is that of all bytes, and not a checksum of the checksums of parts.
 fn of_the_whole(checksum: Option<String>, kind: Option<&ChecksumType>) -> Option<String> {
     checksum.filter(|_| kind.is_none_or(|kind| *kind == ChecksumType::FullObject))
 }

@@ -1,4 +1,4 @@
-//! Where events go: to the event bus, and to the queue that webhooks are delivered from.
+//! Publishes events: on the event bus, and into the queue that webhooks are delivered from.
 
 use std::time::Duration;
 
@@ -17,24 +17,25 @@ use store::table::events::Event;
 use store::table::webhooks::Message;
 use ulid::Ulid;
 
-/// What the hub's events say in EventBridge of where they are from.
+/// The `source` of the hub's events in EventBridge.
 pub const SOURCE: &str = "musehub";
-/// What one call takes, of both services.
+/// The most entries that one call takes, at both services.
 /// <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html>,
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html>
 pub(crate) const ENTRIES: usize = 10;
-/// Bytes of the events in one call, so that with everything around them they stay below the 256 KB that each service takes.
+/// The most bytes of events in one call. With everything around them they stay below the 256 KB that each service
+/// takes.
 pub(crate) const BYTES: usize = 200_000;
-/// Attempts at one call, the SDK's own.
+/// The SDK's own attempts at one call.
 const CALL_ATTEMPTS: u32 = 3;
 /// How long one attempt at a call may take, and the call with all its attempts.
 const TIMEOUTS: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(12));
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// How often an entry is sent that a service took no part of a call of.
+/// How often an entry is sent, if a service takes the call and refuses the entry.
 const ENTRY_ATTEMPTS: u32 = 3;
-/// What is said of an entry that the answer says nothing of.
+/// The error of an entry that the answer does not mention.
 const UNSAID: &str = "the answer does not mention it";
-/// The pause before the second attempt at an entry is random below this, before the third below twice as much.
+/// The pause before the second attempt at an entry is random below this, and before the third below twice this.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// The bus and the queue, through the AWS clients.
@@ -47,7 +48,7 @@ pub struct Outlets {
 }
 
 impl Outlets {
-    /// The bus of this name or ARN and the FIFO queue of this URL.
+    /// Publishes on the bus of this name or ARN, and into the FIFO queue of this URL.
     pub fn new(eventbridge: &SdkConfig, sqs: &SdkConfig, bus: String, queue: String, ambient: Ambient) -> Self {
         let retry = RetryConfig::standard().with_max_attempts(CALL_ATTEMPTS);
         let (attempt, call) = TIMEOUTS;
@@ -75,7 +76,7 @@ impl Outlets {
         }
     }
 
-    /// As `MUSEHUB_EVENT_BUS` and `MUSEHUB_WEBHOOK_QUEUE` name them.
+    /// The bus and the queue that `MUSEHUB_EVENT_BUS` and `MUSEHUB_WEBHOOK_QUEUE` name.
     ///
     /// # Errors
     /// When one of them is not set.
@@ -83,7 +84,7 @@ impl Outlets {
         Self::from_environment_at(&aws::config("EVENTBRIDGE"), &aws::config("SQS"), ambient)
     }
 
-    /// The same, with the two services reached otherwise.
+    /// The same, with another way to reach the two services.
     ///
     /// # Errors
     /// When a variable is missing.
@@ -96,8 +97,8 @@ impl Outlets {
         Ok(Self::new(eventbridge, sqs, bus, queue, ambient.clone()))
     }
 
-    /// Publishes events, given with their JSON, at most [`ENTRIES`] and [`BYTES`]. Why the bus did not take them, one by one;
-    /// nothing for those that it took.
+    /// Publishes events, each with its JSON: at most [`ENTRIES`] and [`BYTES`]. Returns for each event the error of the
+    /// bus, or none if the bus took it.
     pub(crate) async fn publish(&self, events: &[(&Event, String)]) -> Vec<Option<String>> {
         let entry = |position: &usize| {
             let (event, detail) = events.get(*position)?;
@@ -114,7 +115,7 @@ impl Outlets {
             let entries = left.iter().filter_map(entry).collect();
             let answer = self.eventbridge.put_events().set_entries(Some(entries)).send().await?;
             let mut said = answer.entries().iter();
-            // An answer for each entry, in their order.
+            // One answer for each entry, in their order.
             let why = |answered: &PutEventsResultEntry| {
                 let code = answered.error_code()?;
                 Some(format!("{code}: {}", answered.error_message().unwrap_or_default()))
@@ -124,8 +125,8 @@ impl Outlets {
         self.until_taken(events.len(), send).await
     }
 
-    /// Sends messages to the queue, given with their JSON, at most [`ENTRIES`] and [`BYTES`]. Why the queue did not take them,
-    /// one by one; nothing for those that it took.
+    /// Sends messages to the queue, each with its JSON: at most [`ENTRIES`] and [`BYTES`]. Returns for each message the
+    /// error of the queue, or none if the queue took it.
     pub(crate) async fn send(&self, messages: &[(Message, String)]) -> Vec<Option<String>> {
         let entry = |position: &usize| {
             let (message, text) = messages.get(*position)?;
@@ -155,7 +156,7 @@ impl Outlets {
         self.until_taken(messages.len(), send).await
     }
 
-    /// Sends so many entries, by their positions, and again those that were refused, which may be for a moment only.
+    /// Sends `count` entries, by their positions. Sends those again that were refused, since a refusal may pass.
     async fn until_taken(
         &self,
         count: usize,
@@ -166,7 +167,7 @@ impl Outlets {
         let mut pause = PAUSE;
         for attempt in 1..=ENTRY_ATTEMPTS {
             let said = send(&left).await;
-            // A call that failed was tried again by the SDK.
+            // The SDK has already retried a call that failed.
             let is_last = attempt == ENTRY_ATTEMPTS || said.is_err();
             let said = said.unwrap_or_else(|cause| vec![Some(with_causes(&*cause)); left.len()]);
             for (position, why) in left.iter().zip(said) {

@@ -15,25 +15,25 @@ use common::pack::{PackId, PackSummary};
 /// How long packs stay in S3 after they were merged, for requests that listed them before: Lambda ends a request after
 /// 15 minutes.
 pub const GRACE: Duration = Duration::from_secs(60 * 60);
-/// Who is said to have made a pack of others. No user's id is empty.
+/// The author of a pack that was made of others. No user's id is empty.
 const NOBODY: &str = "";
 
 /// Tables that are put in the place of others.
 pub(crate) struct Swap<'s> {
     /// The packs and indexes that leave the list.
     pub(crate) inputs: &'s [(PackId, PackSummary)],
-    /// Those that come there. They are stored already.
+    /// Those that take their place. Their files are stored already.
     pub(crate) outputs: Vec<(PackId, PackSummary)>,
-    /// The packs whose files nothing names afterwards.
+    /// The packs whose files no item names afterwards.
     pub(crate) gone: Vec<PackId>,
-    /// What else is written with it.
+    /// Items that are written in the same transaction.
     pub(crate) also: Vec<TransactWriteItem>,
-    /// Whether packs that are gone list large objects which no other does.
+    /// Whether packs that are gone list large objects that no other pack lists.
     pub(crate) has_large: bool,
 }
 
 impl Store {
-    /// A name for a pack that takes the place of the `last` of some, before the `next`.
+    /// A name for a pack that takes the place of several: behind the `last` of them, and before the `next` pack.
     ///
     /// # Errors
     /// When there is none.
@@ -43,12 +43,12 @@ impl Store {
         name.ok_or_else(|| Error::Damaged(format!("repo {repo}: no name is left before the pack {next:?}")))
     }
 
-    /// Puts tables in the place of others, in one transaction. On a conflict one of those is gone, or no longer condemned if it
-    /// was, and nothing has changed; then the files of the new ones are deleted.
+    /// Puts tables in the place of others, in one transaction. On a conflict one of the inputs has left the list, or is
+    /// no longer condemned if it was. Then nothing has changed, and the new files are deleted.
     pub(crate) async fn swap(&self, repo: &RepoId, swap: Swap<'_>) -> Result<Outcome, Error> {
         let Swap { inputs, outputs, gone, also, has_large } = swap;
         let table = &self.location.table;
-        // Only now that all is stored: what is counted from then on has not begun before.
+        // The time is read only now that all is stored, so what is counted from it has not begun before.
         let now = self.ambient.now_ms();
         let indexes = inputs.iter().filter(|(_, summary)| summary.is_index());
         let retired = RetiredItem {
@@ -57,10 +57,11 @@ impl Store {
             retired_at: now,
             has_large,
         };
-        // The seconds are rounded up, so that what it ends for is due then.
+        // The seconds are rounded up, so that a sweep is due when its item ends.
         let sweep = SweepItem { expires_at: now.div_ceil(1_000) + GRACE.as_secs() };
         let first = outputs.first().map_or_else(|| self.ambient.ulid(), |(name, _)| *name);
-        // Not a table's own item: by the time that it is read back, another merge may have taken that away.
+        // The item of a table would not do as a marker: by the time that it is read back, another merge may have
+        // deleted it.
         let marker = Key::retired(repo, first);
         let mut items = also;
         items.push(put_new(table, encode(&marker, &retired)?)?);
@@ -82,10 +83,10 @@ impl Store {
             };
             items.push(TransactWriteItem::builder().delete(delete.build().map_err(Error::fault)?).build());
         }
-        // Without an answer it may have landed, and then the tables are the repo's. A sweep tells.
+        // Without an answer the transaction may have landed, and then the new tables are the repo's. A sweep finds out.
         let outcome = self.transact(items, &marker, |_: IgnoredAny| true).await?;
         if outcome == Outcome::Conflict {
-            // What is gone does not come back, so no attempt at this can land any more.
+            // A pack that has left the list does not come back, so no attempt at this can land any more.
             for (name, summary) in outputs {
                 self.delete_quietly(&packs::table_key(repo, name, &summary), None).await;
             }
@@ -96,8 +97,8 @@ impl Store {
 
 /// A name for what neighbours are merged into: right behind the `last` of them, and before the `next` pack.
 ///
-/// Lists are read from front to back and not in one moment. So that one which is read while packs are swapped has
-/// either the last of them or what they became, that has to be behind them all.
+/// A list is read from front to back, and not in one moment. A list that is read during a swap has to have the last
+/// input or the merged pack, so the name of the merged pack sorts behind all its inputs.
 fn name(last: PackId, next: Option<PackId>, random: u64) -> Option<PackId> {
     let gap = next.map_or(u128::MAX, |next| next.0).saturating_sub(last.0);
     // At least one behind the last, and before the next.

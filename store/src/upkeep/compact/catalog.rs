@@ -1,4 +1,4 @@
-//! What packs hold that are merged, all of it in memory: [`choose`](super::choose) bounds how many records those have.
+//! What the packs of one merge hold, all of it in memory. [`choose`](super::choose) bounds how many records they have.
 
 use std::collections::{HashMap, HashSet};
 
@@ -18,7 +18,7 @@ pub struct Catalog {
     snapshots: HashMap<SnapshotId, SnapshotEntry>,
     objects: HashMap<ObjectKey, ObjectEntry>,
     large: Vec<LargeObject>,
-    /// Objects that are reached and whose pack is not in the index yet.
+    /// Objects that these packs list as reached, and that lie in a pack which is not added yet.
     reached_elsewhere: HashSet<ObjectKey>,
 }
 
@@ -36,7 +36,7 @@ struct ObjectEntry {
     is_reached: bool,
 }
 
-/// [`ObjectPlace`], made small: there are many.
+/// [`ObjectPlace`], made small, because there are many.
 #[derive(Debug, Clone, Copy)]
 enum EntryPlace {
     Packed(Place),
@@ -45,7 +45,7 @@ enum EntryPlace {
 }
 
 impl Catalog {
-    /// The index of these packs.
+    /// What these packs hold.
     pub(super) fn of<'p>(
         packs: impl IntoIterator<Item = (PackId, &'p GraphSection, &'p Contents)>,
     ) -> Result<Self, Error> {
@@ -54,12 +54,12 @@ impl Catalog {
         Ok(index)
     }
 
-    /// Objects that are reached and lie in other packs.
+    /// Objects that these packs list as reached, and that lie in other packs.
     pub(super) fn reached_elsewhere(&self) -> impl Iterator<Item = &ObjectKey> {
         self.reached_elsewhere.iter()
     }
 
-    /// Their commits, with where each lies.
+    /// The commits, and where each lies.
     pub const fn graph(&self) -> &Graph<CommitId, Place> {
         &self.graph
     }
@@ -69,17 +69,17 @@ impl Catalog {
         self.snapshots.get(id).map(|entry| entry.place)
     }
 
-    /// Where a snapshot lies that was stored before any branch reached it: its objects may still be unseen.
+    /// Where a snapshot lies, if it was stored before any branch reached it. Its objects may still be staged.
     pub fn snapshot_ahead(&self, id: &SnapshotId) -> Option<Place> {
         self.snapshots.get(id).filter(|entry| !entry.is_reached).map(|entry| entry.place)
     }
 
-    /// Whether the repo has an object, be it that a branch has reached it or that it was pushed ahead.
+    /// Whether these packs hold an object, reached or staged.
     pub fn has_object(&self, key: &ObjectKey) -> bool {
         self.objects.contains_key(key)
     }
 
-    /// Whether some branch has reached an object: until then nobody sees it.
+    /// Whether a branch has reached an object. Until then readers do not see it.
     pub fn is_reached(&self, key: &ObjectKey) -> bool {
         self.objects.get(key).is_some_and(|entry| entry.is_reached)
     }
@@ -102,7 +102,8 @@ impl Catalog {
         self.frames.get(place.frame as usize).copied()
     }
 
-    /// Adds packs. What is in the index already stays as it is: a record that lies in two packs is read from the first.
+    /// Adds packs. A record that is there already stays as it is: if two packs hold a record, it is read from the
+    /// first.
     fn add<'p>(
         &mut self,
         packs: impl IntoIterator<Item = (PackId, &'p GraphSection, &'p Contents)>,
@@ -169,9 +170,9 @@ impl Catalog {
         Ok(())
     }
 
-    /// Adds commits to the graph. Ids that nobody checked may name each other as ancestors, in pushes that raced and
-    /// could not know of each other: a commit that would close such a cycle is not linked to the parent that it would
-    /// close it through, so that the rest of the history stays whole.
+    /// Adds commits to the graph. With lenient ids, two pushes that race may name each other's commits as ancestors. A
+    /// commit that would close such a cycle is not linked to the parent that it would close it through, so that the
+    /// rest of the history stays usable.
     fn link(&mut self, commits: Vec<NewCommit<CommitId, Place>>) {
         if self.graph.extend(commits.iter().cloned()).is_ok() {
             return;

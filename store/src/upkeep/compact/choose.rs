@@ -1,28 +1,29 @@
-//! Which packs to merge. Pure: it knows the packs of a repo by their sizes, in the order of their names.
+//! Chooses the packs to merge. Pure: it knows the packs of a repo by their sizes, in the order of their names.
 //!
-//! The packs are kept *geometric*: each is at least twice as large as all newer ones together. So there are few, and a
-//! byte is written again only when the repo has grown by half since it was written last. Where that does not hold, the
-//! packs from the first that is too small are merged, or as many of them as one step may take.
+//! The packs are kept *geometric*: each is at least twice as large as all newer ones together. So there are few of
+//! them. A byte is written again only if the repo has grown by half since it was written last. Where the packs are not
+//! geometric, those from the first that is too small are merged, or as many of them as one step may take.
 //!
-//! Packs are only merged with their neighbours, and the merged pack takes their place in the order: of a record that
-//! lies in two packs the first counts, and so it stays the first. A pack that is *full* is left alone.
+//! Packs are merged with their neighbours only, and the merged pack takes their place in the order. If two packs hold a
+//! record, the first of them counts, and so it stays the first. A pack that is *full* is left alone.
 //!
-//! Its table is not. Tables are small beside what they tell of, so those of full packs, and of whatever lies between two of
-//! them, are merged into indexes, which are kept geometric as well, by the bytes of their tables.
+//! The table of a full pack is merged all the same, because tables are small. The tables of full packs, and of the
+//! packs between them, are merged into indexes. Those are kept geometric as well, by the bytes of their tables.
 
 use std::ops::Range;
 
 use common::pack::PackSummary;
 
-/// Packs that one step merges: the transaction has an item for each of them and up to five more, and takes 100.
+/// The most packs that one step merges. The transaction takes 100 items: one for each of the packs, and up to five
+/// more.
 pub(crate) const MAX_INPUTS: usize = 90;
-/// Bytes that one step merges. The merged pack is in memory as a whole, and one PUT stores it.
+/// The most bytes that one step merges. The merged pack is in memory as a whole, and one PUT stores it.
 pub(super) const MAX_BYTES: u64 = 32 << 20;
-/// Tables that are merged into one index at a time, at least: few writes, and few tables to look into.
+/// The fewest tables that are merged into one index: so that there are few writes, and few tables to look into.
 const LEAST_TABLES: usize = 2;
-/// Records that one step merges: what is known of each is in memory.
+/// The most records that one step merges: something of each is in memory.
 pub(super) const MAX_RECORDS: u64 = 100_000;
-/// By how much a pack has to be larger than all newer ones together.
+/// How many times as large as all newer packs together a pack has to be.
 const RATIO: u64 = 2;
 
 /// How large a pack is.
@@ -41,14 +42,14 @@ impl Size {
         Self { bytes: summary.size, records, table: summary.table.length, is_index: summary.is_index() }
     }
 
-    /// Any two packs that are not full may be merged into one of `most` bytes.
+    /// A limit of half of `most`: any two packs that are not full fit into one of `most` bytes.
     const fn is_full(&self, most: u64) -> bool {
         self.is_index || self.bytes > most / 2 || self.records > MAX_RECORDS / 2
     }
 }
 
-/// The neighbours to merge next into a pack of `most` bytes, or none when the packs are as they should be. Fewer than `least`
-/// packs that are out of order, which is 2 or more, are not worth a merge.
+/// The neighbours to merge next into a pack of `most` bytes; none if the packs are in order. Fewer than `least` packs
+/// that are out of order are not worth a merge. `least` is 2 or more.
 pub(super) fn choose(packs: &[Size], least: usize, most: u64) -> Option<Range<usize>> {
     let mut end = packs.len();
     while end > 0 {
@@ -63,18 +64,18 @@ pub(super) fn choose(packs: &[Size], least: usize, most: u64) -> Option<Range<us
     None
 }
 
-/// The neighbours whose tables to merge into an index next, once there are no packs to merge: those up to the last that is
-/// full, as far as they are not geometric, or all of them if they are `all` to be one.
+/// The neighbours whose tables to merge into an index next, if there are no packs to merge. They end with the last full
+/// pack. They begin where the tables are no longer geometric; or, with `all`, at the first.
 pub(super) fn choose_tables(packs: &[Size], most: u64, all: bool) -> Option<Range<usize>> {
     let end = packs.iter().rposition(|pack| pack.is_full(most))? + 1;
     let settled = packs.get(..end)?;
     let start = if all { 0 } else { disordered(settled, |pack| pack.table) };
-    // As many as one step may take, the last of them, which are the smallest.
+    // As many as one step may take: the last ones, which are the smallest.
     let start = start.max(end.saturating_sub(MAX_INPUTS));
     (end - start >= LEAST_TABLES).then_some(start..end)
 }
 
-/// From where on packs have to be merged to be geometric again.
+/// The position from which packs have to be merged to be geometric again.
 fn disordered(packs: &[Size], bytes: impl Fn(&Size) -> u64) -> usize {
     let mut start = packs.len();
     let mut newer = 0_u64;
@@ -87,8 +88,8 @@ fn disordered(packs: &[Size], bytes: impl Fn(&Size) -> u64) -> usize {
     start
 }
 
-/// The neighbours among these that one step may take: as many as possible, and of those the smallest, so that what is
-/// merged already waits until the rest is.
+/// Those of these neighbours that one step may take: as many as possible, and of those the smallest. So what is merged
+/// already waits until the rest is.
 fn window(packs: &[Size], range: Range<usize>, most: u64) -> Option<Range<usize>> {
     let mut best: Option<(usize, u64, Range<usize>)> = None;
     let (mut start, mut bytes, mut records) = (range.start, 0_u64, 0_u64);
@@ -119,7 +120,7 @@ mod tests {
         bytes.into_iter().map(|bytes| Size { bytes, records: 1, table: bytes / 8, is_index: false }).collect()
     }
 
-    /// What is left when merges are made until there is nothing to do, and how many bytes they read.
+    /// Merges until there is nothing to do. Returns how many bytes that reads.
     fn settle(packs: &mut Vec<Size>, least: usize) -> u64 {
         let mut read = 0;
         while let Some(range) = choose(packs, least, MAX_BYTES) {

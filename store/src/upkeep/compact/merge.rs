@@ -1,9 +1,9 @@
-//! Makes one pack of several, or two of one. What it makes holds exactly what they held: what an index of them knows of a
-//! record, it knows of it from what was made alone.
+//! Makes one pack of several, or two of one. The result holds exactly what its inputs held, and its table alone says
+//! what their tables said.
 //!
-//! Memory is bounded: by what [`choose`](super::choose) allows, for the merged pack, compressed, and for what is known of
-//! each record; and by [`OPEN_BYTES`] for the one frame of each input that is open. Beside that, an input has half a
-//! mebibyte that was read ahead. Every frame is held against its checksum when it is opened.
+//! Memory is bounded: [`choose`](super::choose) bounds the merged pack, compressed, and what is known of each record;
+//! [`OPEN_BYTES`] bounds the open frames, one of each input. Besides, half a mebibyte of each input is read ahead.
+//! Every frame is held against its checksum when it is opened.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -27,23 +27,23 @@ use common::pack::{
 };
 use common::wire::record::Snapshot;
 
-/// A pack of so many bytes is read as a whole.
+/// A pack of at most this many bytes is read as a whole.
 const WHOLE_BYTES: u64 = 128 << 10;
-/// Of a larger one so many are read at once.
+/// How many bytes of a larger pack are read at once.
 const READ_BYTES: u64 = 512 << 10;
 /// Packs that are read at the same time.
 const PARALLEL_READS: usize = 16;
-/// Raw bytes of snapshots whose manifests are asked for the paths of objects. What is not found so is left in its order.
+/// How many raw bytes of snapshots are searched for the paths of objects. Objects beyond stay in their order.
 const MANIFEST_BYTES: usize = 256 << 20;
 /// Bytes of those paths.
 const PATH_BYTES: usize = 16 << 20;
 
-/// Raw bytes of frames that may be open at the same time. One that holds a single record is only open while that is
+/// How many raw bytes of frames may be open at the same time. A frame of a single record is open only while that is
 /// copied, and does not count.
 const OPEN_BYTES: u64 = 32 << 20;
 
-/// Reads these packs, in the order of their names, and writes what they hold as one: of all of them, or of the first so
-/// many, which are two at least, if the frames of all are too large to be open at the same time.
+/// Reads these packs, in the order of their names, and writes all that they hold as one pack. If their frames are too
+/// large to be open at the same time, it takes only the first of them, at least two.
 ///
 /// # Errors
 /// When one cannot be read or is damaged.
@@ -67,7 +67,7 @@ pub(super) async fn merge(
     Ok((written, merged))
 }
 
-/// Reads a pack and writes what it holds as two: what is no garbage, and what is.
+/// Reads a pack and writes its records as two packs: one without the garbage, and one of the garbage.
 ///
 /// # Errors
 /// When it cannot be read or is damaged.
@@ -95,7 +95,7 @@ fn open<'s>(store: &'s Store, repo: &'s RepoId, inputs: Vec<Input>) -> Result<(R
     Ok((Reader { store, repo, index, sources, frames: HashMap::new() }, records))
 }
 
-/// Writes a pack of these records. `reached` lie in packs that are not read.
+/// Writes a pack of these records. The objects in `reached` lie in packs that are not read.
 async fn write(reader: &mut Reader<'_>, records: Records, mut reached: Vec<ObjectKey>) -> Result<WrittenPack, Error> {
     let mut writer = PackWriter::new()?;
 
@@ -112,7 +112,7 @@ async fn write(reader: &mut Reader<'_>, records: Records, mut reached: Vec<Objec
         add(&mut writer, record.len(), |writer| writer.commit(commit, &record))?;
     }
 
-    // Snapshots that no commit names come last, as they lay.
+    // Snapshots that no commit names come last, in the order in which they lay.
     let near = |queue: Vec<(SnapshotId, Place)>| {
         let key = |(id, place): (SnapshotId, Place)| (neighbours.get(&id).copied().unwrap_or(usize::MAX), (id, place));
         queue.into_iter().map(key).collect::<Vec<_>>()
@@ -149,7 +149,7 @@ async fn write(reader: &mut Reader<'_>, records: Records, mut reached: Vec<Objec
     Ok(compute(|| writer.finish(elsewhere))?)
 }
 
-/// Nothing was lost or made up on the way.
+/// Checks that nothing was lost or made up on the way.
 fn check_counts<const N: usize>(reader: &Reader<'_>, written: [&WrittenPack; N]) -> Result<(), Error> {
     let (commits, snapshots, objects) = reader.index.counts();
     let held = [commits as u64, snapshots as u64, objects as u64];
@@ -188,7 +188,7 @@ fn largest_frame(contents: &Contents) -> u64 {
     frames.map(|(frame, _)| frame.raw_length.into()).max().unwrap_or(0)
 }
 
-/// Adds a record. Only one that closes a frame takes a while, and many records are small.
+/// Adds a record. Only a record that closes a frame takes a while, and many records are small.
 fn add(
     writer: &mut PackWriter,
     length: usize,
@@ -198,7 +198,7 @@ fn add(
     Ok(added?)
 }
 
-/// A pack that is merged.
+/// One of the packs that are merged.
 struct Input {
     pack: PackId,
     graph: GraphSection,
@@ -214,7 +214,7 @@ impl Input {
         let offset = usize::try_from(table.offset.saturating_sub(start)).map_err(Error::fault)?;
         let stored = read.slice(offset.min(read.len())..);
         let (graph, contents) = compute(|| decode_table(pack, &table, stored))?;
-        // Of a large one nothing of this is needed again.
+        // A large pack needs nothing of this again.
         let read = if start == 0 { Read { start, bytes: read } } else { Read::default() };
         Ok(Self { pack, graph, contents, source: Source { end: table.offset, read } })
     }
@@ -224,7 +224,7 @@ impl Input {
     }
 }
 
-/// The records that count, of each pack in its own order: those that lie first.
+/// The records that count, of each pack in its own order. If several packs hold a record, the first one's counts.
 struct Records {
     commits: Vec<Vec<(PackedCommit, Place)>>,
     snapshots: Vec<Vec<(SnapshotId, Place)>>,
@@ -305,7 +305,7 @@ impl Records {
 
 /// Where the frames of a pack come from.
 struct Source {
-    /// Where its frames end.
+    /// Where the frames end.
     end: u64,
     /// What was read last.
     read: Read,
@@ -326,7 +326,7 @@ impl Read {
 }
 
 impl Records {
-    /// Those that are no garbage, and those that are.
+    /// Splits records into those that are kept and those that are garbage.
     fn split(self, garbage: &Garbage) -> (Self, Self) {
         fn split<T>(queues: Vec<Vec<T>>, is_garbage: impl Fn(&T) -> bool) -> (Vec<Vec<T>>, Vec<Vec<T>>) {
             let split = |queue: Vec<T>| queue.into_iter().partition::<Vec<T>, _>(|record| !is_garbage(record));
@@ -360,7 +360,7 @@ impl Records {
     }
 }
 
-/// Hands out records. A frame is opened for the first of its records that are expected, and closed after the last.
+/// Hands out records. It opens a frame for the first of its expected records, and closes it after the last.
 struct Reader<'s> {
     store: &'s Store,
     repo: &'s RepoId,
@@ -376,7 +376,7 @@ struct OpenFrame {
 }
 
 impl Reader<'_> {
-    /// Says which records will be asked for.
+    /// Notes which records will be asked for.
     fn expect(&mut self, places: impl Iterator<Item = Place>) {
         for place in places {
             self.frames.entry(place.frame).or_default().records_left += 1;
@@ -436,7 +436,7 @@ struct Paths {
 }
 
 impl Paths {
-    /// Takes the paths of a snapshot's objects, of those that have none yet.
+    /// Notes the paths of a snapshot's objects, except for objects that have a path already.
     fn learn(&mut self, index: &Catalog, record: &[u8]) -> Result<(), Error> {
         self.manifest_bytes = self.manifest_bytes.saturating_add(record.len());
         if self.manifest_bytes > MANIFEST_BYTES {

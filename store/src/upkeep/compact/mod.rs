@@ -51,26 +51,26 @@ use crate::{Error, Store};
 use common::id::RepoId;
 use common::pack::{PackId, PackSummary};
 
-/// How long what no item names stays in S3: a push may be about to name it.
+/// How long a file without an item stays in S3: a push may be about to name it.
 pub const ORPHANS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How far a run goes.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Bytes of packs that it reads to merge them; the step that is under way is ended.
+    /// How many bytes of packs it reads to merge them. It finishes the step at which it reaches this.
     pub bytes: u64,
     /// How many packs have to be out of order before they are merged, 2 or more.
     pub least: usize,
-    /// Bytes of a merged pack, at most. A pack of more than half as many is full.
+    /// How many bytes a merged pack has at most. A pack of more than half of that is full.
     pub pack_bytes: u64,
-    /// Whether all indexes become one, even where that writes a large one again for a small one.
+    /// Whether all indexes become one, even if that writes a large one again for a small one.
     pub one_index: bool,
 }
 
 impl Limits {
-    /// After a push. Six at a time are a third of the merges that two would be, for three packs more.
+    /// After a push. Six at a time make a third of the merges that two at a time would make, for three packs more.
     pub const IN_PASSING: Self = Self { bytes: 256 << 20, least: 6, pack_bytes: choose::MAX_BYTES, one_index: false };
-    /// When somebody asks for it: whatever there is to do.
+    /// For a run that an operator starts: all there is to do.
     pub const ALL: Self = Self { bytes: u64::MAX, least: 2, pack_bytes: choose::MAX_BYTES, one_index: true };
 }
 
@@ -79,37 +79,38 @@ impl Limits {
 pub struct Compaction {
     /// Packs that the repo had.
     pub packs_before: u64,
-    /// Packs that it has now, those aside that were pushed meanwhile.
+    /// Packs that it has now, without those that were pushed meanwhile.
     pub packs_after: u64,
     /// Bytes of the packs that it had.
     pub bytes_before: u64,
     /// Bytes of those that it has now.
     pub bytes_after: u64,
-    /// Packs that were merged, those among them that were merged before in this run.
+    /// Packs that were merged. One that was made in this run and merged again counts too.
     pub packs_merged: u64,
-    /// Bytes of those.
+    /// Bytes of the merged packs.
     pub bytes_merged: u64,
     /// Tables of packs and indexes that were merged into indexes.
     pub tables_merged: u64,
     /// Tables that a request looks into now.
     pub tables_after: u64,
-    /// S3 objects deleted: packs merged long ago, and what no item names.
+    /// S3 objects that were deleted: packs that were merged long ago, and files without an item.
     pub deleted: u64,
-    /// Packs that were merged and not deleted yet, because somebody may be reading them.
+    /// Packs that were merged and are not deleted yet, because requests may be reading them.
     pub retired: u64,
     /// Whether nothing is left to merge.
     pub is_done: bool,
 }
 
 impl Store {
-    /// Merges packs of a repo as far as the limits go, and deletes what nobody reads any more. A repo that nothing is to be
-    /// done for costs two reads of the table.
+    /// Merges packs of a repo as far as the limits go, and deletes files that no request reads any more. If there is
+    /// nothing to do, a run costs two reads of the table.
     ///
     /// # Errors
-    /// When the stores do not answer, or a pack is damaged, which is then still the repo's. What was merged before stays.
+    /// When the stores do not answer, or a pack is damaged, which is then still the repo's. What was merged before
+    /// stays.
     pub async fn compact(&self, repo: &RepoId, limits: Limits) -> Result<Compaction, Error> {
         let (mut tables, retired) = tokio::try_join!(self.tables(repo), self.retired(repo))?;
-        // What is condemned is no record's only place, for whoever writes, so that it need not keep its place in the order.
+        // Pushes never rely on a condemned pack, so it need not keep its place in the order.
         tables.retain(|(_, summary)| summary.condemned_at.is_none());
         let mut done = Compaction {
             packs_before: packs_of(&tables),
@@ -183,7 +184,8 @@ impl Store {
 }
 
 impl Store {
-    /// What was made of these, or nothing if one of them is listed no more and so may be deleted: a purge deletes at once.
+    /// Returns what was made of these tables; nothing if one of them has left the list and so may be deleted: a purge
+    /// deletes at once.
     async fn unless_replaced<T>(
         &self,
         repo: &RepoId,
@@ -199,7 +201,7 @@ impl Store {
         }
     }
 
-    /// Whether one of these packs and indexes is listed no more.
+    /// Whether one of these packs and indexes has left the list.
     pub(crate) async fn was_replaced(&self, repo: &RepoId, tables: &[(PackId, PackSummary)]) -> Result<bool, Error> {
         let listed = self.tables(repo).await?;
         Ok(tables.iter().any(|(table, _)| listed.iter().all(|(name, _)| name != table)))
@@ -211,7 +213,7 @@ fn packs_of(tables: &[(PackId, PackSummary)]) -> u64 {
     tables.iter().map(|(_, summary)| summary.packs.max(1)).sum()
 }
 
-/// Bytes of those packs.
+/// How many bytes those packs have.
 fn bytes_of(tables: &[(PackId, PackSummary)]) -> u64 {
     tables.iter().map(|(_, summary)| summary.size).sum()
 }

@@ -1,6 +1,6 @@
-//! In which order the records of packs become those of one. Each pack is read from front to back, so that of each no
-//! more than one frame is open at a time; the order is as good as that allows, and packs that are in order themselves
-//! come out in order.
+//! The order in which the records of several packs go into one. Each pack is read from front to back, so that at most
+//! one frame of each is open. The order is as good as that allows. Packs that are in order themselves come out in
+//! order.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet, VecDeque};
@@ -8,8 +8,8 @@ use std::collections::{BinaryHeap, HashSet, VecDeque};
 use common::id::CommitId;
 use common::pack::PackedCommit;
 
-/// Merges queues of records by their keys: always the least of those in front is next, and of equal ones that of the
-/// first queue.
+/// Merges queues of records by their keys. The smallest key in front is next; of equal keys, the one of the first
+/// queue.
 pub(super) fn by_key<K: Ord, T>(queues: Vec<Vec<(K, T)>>) -> Vec<T> {
     let mut merged = Vec::with_capacity(queues.iter().map(Vec::len).sum());
     let mut queues: Vec<_> = queues.into_iter().map(Vec::into_iter).collect();
@@ -35,9 +35,9 @@ pub(super) fn by_key<K: Ord, T>(queues: Vec<Vec<(K, T)>>) -> Vec<T> {
     merged
 }
 
-/// Merges queues of commits so that parents come first. Where that cannot be, because of two packs each has a commit
-/// whose parent is in the other (which takes pushes that raced, and clocks that disagree), one of these commits is next
-/// all the same: a pack says so of each parent, and whoever links commits takes them in any order.
+/// Merges queues of commits, parents first. That is impossible if each of two packs has a commit whose parent is in the
+/// other. (It takes pushes that raced, and clocks that disagree.) Then one of these commits is next all the same. A
+/// pack says so of each parent, and readers link commits in any order.
 pub(super) fn parents_first<T>(queues: Vec<Vec<(PackedCommit, T)>>) -> Vec<(PackedCommit, T)> {
     let mut left: HashSet<CommitId> = queues.iter().flatten().map(|(commit, _)| commit.id.clone()).collect();
     let mut merged = Vec::with_capacity(left.len());

@@ -1,4 +1,4 @@
-//! Deletes packs that were merged long enough ago, and what no item names.
+//! Deletes packs that were merged long enough ago, and files without an item.
 
 use std::collections::{HashMap, HashSet};
 
@@ -22,7 +22,7 @@ use common::pack::PackId;
 use common::table::{self, Section};
 use common::wire::limits::{MAX_BRANCHES, MAX_PACKS};
 
-/// S3 objects of each kind that one sweep looks at. What is behind them in the order of their names is not found.
+/// How many S3 objects of each kind one sweep looks at. Those behind them in the order of their names are not found.
 const MAX_LISTED: usize = 100_000;
 /// The attribute that says when a sweep is due.
 const UNTIL: &str = "expires_at";
@@ -43,17 +43,17 @@ impl Store {
         self.query(repo, RETIRED_PREFIX, MAX_PACKS).await
     }
 
-    /// Whether some of these are not read by anybody any more.
+    /// Whether no request reads some of these any more.
     pub(super) fn is_due(&self, retired: &[(String, RetiredItem)]) -> bool {
         let now = self.ambient.now_ms();
         retired.iter().any(|(_, item)| is_over(item, now))
     }
 
-    /// Deletes packs whose time is over, and then what no item names and has not for long.
+    /// Deletes packs whose time is over, and then files that no item has named for long.
     pub(super) async fn sweep(&self, repo: &RepoId) -> Result<Swept, Error> {
         let now = self.ambient.now_ms();
-        // In this order: what is in S3, then what is named, then what was. A pack that is merged in between is found
-        // among the last.
+        // In this order: what is in S3, then what is named, then what was named. A pack that is merged in between is
+        // found among the last.
         let (of_packs, of_objects) = (packs::prefix(repo), large::prefix(repo));
         let (old_packs, old_objects) =
             tokio::try_join!(self.listed_before(&of_packs, now), self.listed_before(&of_objects, now))?;
@@ -85,7 +85,8 @@ impl Store {
         let retired_keys: HashSet<String> = retired_keys.filter(|key| !named_keys.contains(*key)).cloned().collect();
         let mut unnamed: HashSet<String> = old_packs.into_iter().collect();
         unnamed.retain(|key| !named_keys.contains(key) && !waiting.contains(key) && !retired_keys.contains(key));
-        // What a request lists that began before its pack was dropped is read for as long as that.
+        // A request that began before a pack was dropped may list its large objects, so they stay as long as such a
+        // request may live.
         let is_read = retired.iter().any(|(_, item)| item.has_large && !is_over(item, now));
         let old_objects = if is_read { HashSet::new() } else { old_objects.into_iter().collect() };
         let orphans = self.orphans(repo, &listing, unnamed, old_objects).await?;
@@ -97,7 +98,7 @@ impl Store {
             .buffer_unordered(PARALLEL)
             .try_collect::<()>()
             .await?;
-        // Last, so that whoever is cut off before finds them again.
+        // Last, so that a sweep that follows one which was cut off finds them again.
         stream::iter(over)
             .map(|(item, _)| async move { self.delete_item(&item).await })
             .buffer_unordered(PARALLEL)
@@ -107,8 +108,8 @@ impl Store {
         Ok(Swept { deleted, packs })
     }
 
-    /// The repos that there is something to sweep or to collect in by now. It reads the whole table: in a deployment,
-    /// DynamoDB's TTL ends the items instead, and its stream tells.
+    /// The repos in which a sweep or a collection is due. It reads the whole table. In a deployment DynamoDB's TTL ends
+    /// the items instead, and the table's stream wakes the function.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -137,7 +138,8 @@ impl Store {
         Ok(repos)
     }
 
-    /// Takes away an item that expires, unless it was put again and expires later than this, in seconds since the Unix epoch.
+    /// Deletes an item that expires, unless it was put again and expires later than this, in seconds since the Unix
+    /// epoch.
     pub async fn end_at(&self, key: &Key, seconds: u64) -> Result<(), Error> {
         let deleted = self
             .dynamodb
@@ -163,7 +165,7 @@ impl Store {
         AttributeValue::N((self.ambient.now_ms() / 1_000).to_string())
     }
 
-    /// The keys with a prefix of what has been in S3 for longer than anybody takes to name it.
+    /// The keys with this prefix that have been in S3 for longer than a push takes to name its pack.
     async fn listed_before(&self, prefix: &str, now: u64) -> Result<Vec<String>, Error> {
         let kept = u64::try_from(ORPHANS_KEPT.as_millis()).unwrap_or(u64::MAX);
         let mut pages = self.s3.list_objects_v2().bucket(&self.location.bucket).prefix(prefix).into_paginator().send();
@@ -184,8 +186,9 @@ impl Store {
         Ok(found)
     }
 
-    /// What may be deleted of these old packs that no item names and these old large objects. Nothing where the packs of
-    /// the repo lack a branch's commit, or a parent: it may be what is missing. And nothing that a repair has set aside.
+    /// Which of these old packs and old large objects, all without an item, may be deleted. If the packs of the repo
+    /// lack the commit of a branch, or a parent, the answer is none, because one of the files may be what is missing.
+    /// What a repair has set aside stays.
     async fn orphans(
         &self,
         repo: &RepoId,
@@ -193,7 +196,7 @@ impl Store {
         unnamed: HashSet<String>,
         mut objects: HashSet<String>,
     ) -> Result<HashSet<String>, Error> {
-        // A push that has landed since the packs were listed puts it off to the next sweep.
+        // A push that has landed since the packs were listed defers this to the next sweep.
         let heads = self.query::<RefItem>(repo, REF_PREFIX, MAX_BRANCHES).await?;
         let aside = self.set_aside(repo).await?;
         let survey = self.survey(repo, listing).await?;
@@ -215,7 +218,7 @@ impl Store {
         Ok(aside.into_iter().map(|(pack, _)| pack).collect())
     }
 
-    /// The keys among these that are no pack's large objects.
+    /// Those of these keys that are no pack's large objects.
     ///
     /// # Errors
     /// When the stores do not answer, or a table is damaged.
@@ -229,7 +232,7 @@ impl Store {
     }
 }
 
-/// Takes the S3 keys of the large objects that packs list out of these.
+/// Removes from these keys those of large objects that packs list.
 async fn forget_listed(keys: &mut HashSet<String>, repo: &RepoId, survey: &Survey<'_>) -> Result<(), Error> {
     if keys.is_empty() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! The first phase: what nobody reaches goes into packs that are condemned.
+//! The first phase: garbage goes into packs of its own, which are condemned.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,12 +19,12 @@ use common::id::RepoId;
 use common::pack::{PackId, PackSummary};
 use common::wire::limits::MAX_PACKS;
 
-/// Packs of an index that are written again at once: the transaction has an item for each of them, and some more.
+/// How many packs of an index are written again at once. The transaction has an item for each of them, and some more.
 pub(crate) const REWRITTEN_AT_ONCE: usize = 60;
-/// Records that are garbage in those, or in one of them: their keys are in memory.
+/// How many garbage records those packs may have together, or one of them alone: their keys are in memory.
 const GARBAGE_AT_ONCE: u64 = 500_000;
 
-/// What becomes of what goes out of packs.
+/// What becomes of the garbage that goes out of packs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rest {
     /// It goes into packs that are condemned.
@@ -37,7 +37,7 @@ pub(crate) enum Rest {
 type Shares = Vec<(u32, Share)>;
 
 impl Store {
-    /// Condemns what nobody reaches. When there may be more, if ever.
+    /// Condemns garbage. Returns when there may be more, if ever.
     pub(super) async fn condemn(
         self: &Arc<Self>,
         repo: &RepoId,
@@ -45,7 +45,7 @@ impl Store {
         done: &mut Collection,
     ) -> Result<Option<Duration>, Error> {
         let kept_since = self.ambient.now_ms().saturating_sub(millis(limits.retention));
-        // In this order: what branches lead to is in packs that are listed afterwards.
+        // In this order: the branches first, so that what they lead to is in packs that are listed afterwards.
         let roots = self.roots(repo, kept_since).await?;
         let listing = self.listing(repo).await?;
         let survey = self.survey(repo, &listing).await?;
@@ -67,7 +67,7 @@ impl Store {
         let mut replaced: Option<PackId> = None;
         while let Some((first, _)) = shares.first() {
             let index = listing.index_of(pack(*first)?.0);
-            // An index is replaced once in a run: of what took its place the list says nothing.
+            // An index is replaced once in a run, because the list was read before its successor came.
             let is_replaced = index.is_some_and(|index| replaced == Some(index.name));
             if bytes >= limits.bytes || is_replaced {
                 return Ok(Some(AGAIN));
@@ -114,8 +114,8 @@ impl Store {
         Ok(later.then_some(limits.retention))
     }
 
-    /// Writes packs again without what is garbage, which goes into packs that are condemned, or nowhere. They are one that is
-    /// listed, or several of an index, which gives way to another.
+    /// Writes packs again without their garbage. The garbage goes into packs that are condemned, or is dropped. The
+    /// packs are a single listed one, or several of one index, which gives way to another index.
     #[expect(clippy::too_many_arguments, reason = "what is written again, where it is listed, and what becomes of it")]
     pub(crate) async fn rewrite(
         &self,
@@ -133,7 +133,7 @@ impl Store {
             let (mut without, mut of_garbage) = Box::pin(split(self, repo, (pack, summary), garbage)).await?;
             without.summary.condemned_at = summary.condemned_at;
             of_garbage.summary.condemned_at = Some(now);
-            // Behind it and before the next, as a merged pack is.
+            // Its name lies behind the old one and before the next, as that of a merged pack does.
             let name = self.name_behind(repo, pack, listing.next(pack))?;
             kept.insert(pack, (name, without.summary));
             self.store_pack_as(name, repo, without).await?;
@@ -160,7 +160,7 @@ impl Store {
         Box::pin(self.swap(repo, Swap { inputs: &inputs, outputs, gone, also, has_large: false })).await
     }
 
-    /// What is needed, the packs that have what is not, and whether there is anything that will be garbage later.
+    /// What is needed, which packs hold garbage, and whether anything will be garbage later.
     async fn find_garbage<'s>(
         self: &Arc<Self>,
         repo: &RepoId,
@@ -175,7 +175,8 @@ impl Store {
         };
         let later = reach.is_kept_for_now(roots);
         let shares = reach.history_shares().await?;
-        // Where each object was reached with a commit that still is, all manifests need not be read to know that.
+        // If each object was reached through a commit that is still kept, this is known without a look into all
+        // manifests.
         let is_likely = reach.has_judged_ahead || shares.iter().any(|share| share.records() > 0);
         if !is_likely && !limits.is_thorough {
             return Ok(Ok((reach, Vec::new(), later)));
@@ -183,7 +184,8 @@ impl Store {
         if let Err(deferred) = reach.read_manifests(self, repo, limits.manifests).await? {
             return Ok(Err(deferred));
         }
-        // The newest first, because they name what is older: what a run leaves needs nothing that it has condemned.
+        // The newest first, because they name what is older. So what a run leaves for the next one needs nothing that
+        // it has condemned.
         let shares = (0..).zip(reach.with_objects(shares).await?).filter(|(_, share)| share.records() > 0);
         let mut shares: Shares = shares.collect();
         shares.reverse();
@@ -191,7 +193,7 @@ impl Store {
     }
 }
 
-/// What was pushed long ago and nothing names yet, nothing will name. Younger packs are kept as they are.
+/// What is that old and has no name yet will not get one. Younger packs are kept as they are.
 const fn role((pack, summary): &(PackId, PackSummary), kept_since: u64) -> Role {
     match summary.condemned_at {
         Some(_) => Role::Beside,

@@ -1,4 +1,4 @@
-//! What a repo holds, and what of it is needed.
+//! What a repo holds, and which of it is needed.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,9 +16,9 @@ use common::table::{Key, Section};
 use common::wire::limits::{MAX_BRANCHES, MAX_RELEASES_OF_REPO, MAX_TAGS_OF_REPO};
 use common::wire::record::Snapshot;
 
-/// Lines of the push log within the retention. With more, the repo has been pushed to once a second for all of it.
+/// The most lines of the push log within the retention. A repo with more was pushed to once a second for all of it.
 const MAX_LINES: usize = 2_600_000;
-/// By how much the clocks of those who name things may differ, in milliseconds.
+/// By how much the clocks of processes that draw names may differ, in milliseconds.
 const CLOCKS_DIFFER_MS: u64 = 60 * 60 * 1_000;
 
 /// What a pack is in a run.
@@ -26,58 +26,58 @@ const CLOCKS_DIFFER_MS: u64 = 60 * 60 * 1_000;
 pub(super) enum Role {
     /// All of it is kept.
     Kept,
-    /// What nothing needs may go out of it.
+    /// Records that are not needed may go out of it.
     Judged,
-    /// Readers have it, and it is neither.
+    /// Neither: readers have it, and it is left alone.
     Beside,
 }
 
-/// What of a repo is needed: by commits that have names, and by all that is in packs which are kept.
+/// Which records are needed: by commits that have names, and by all records in packs that are kept.
 pub(super) struct Reach<'s> {
     survey: &'s Survey<'s>,
     roles: Vec<Role>,
     links: Links,
     commits: Marks,
     snapshots: Marks,
-    /// Without those that manifests name, until the manifests are read.
+    /// Without the objects that manifests name, until the manifests are read.
     objects: Marks,
-    /// Whether a pack that is judged has an object that is not kept yet.
+    /// Whether a judged pack has an object that is not marked as kept yet.
     pub(super) has_judged_objects: bool,
-    /// Whether there is one of those that no branch has reached.
+    /// Whether a judged pack has a staged object that is not marked as kept yet.
     pub(super) has_judged_ahead: bool,
-    /// Whether a pack that is kept has an object that no branch has reached.
+    /// Whether a kept pack has an object that no branch has reached.
     has_kept_ahead: bool,
 }
 
-/// What is known of the commits, the snapshots or the objects.
+/// Marks of all commits, all snapshots or all objects.
 struct Marks {
-    /// Those that packs hold which are kept.
+    /// Those in packs that are kept.
     own: FixedBitSet,
     /// Those that are needed.
     needed: FixedBitSet,
 }
 
-/// What of a pack is garbage.
+/// How much of a pack is garbage.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Share {
     pub(super) commits: u64,
     pub(super) snapshots: u64,
     pub(super) objects: u64,
-    /// Raw bytes of those.
+    /// Raw bytes of the garbage.
     pub(super) bytes: u64,
     /// Raw bytes of the pack.
     pub(super) of: u64,
-    /// Whether the pack holds what is needed and no pack has that is kept.
+    /// Whether the pack holds a needed record that no kept pack has.
     pub(super) is_needed: bool,
 }
 
 /// The commits that have names.
 pub(super) struct Roots {
-    /// Where the branches are.
+    /// The heads of branches.
     pub(super) heads: Vec<CommitId>,
-    /// Those of tags and releases. They need not be there: with ids that are not hashes, nobody looks.
+    /// The commits of tags and releases. They may be missing: with lenient ids that is not checked.
     pub(super) labels: Vec<CommitId>,
-    /// Those of the push log, as far back as is kept.
+    /// The commits of the push log, within the retention.
     pub(super) log: Vec<CommitId>,
 }
 
@@ -97,7 +97,7 @@ impl Marks {
         self.own.contains(number) || self.needed.contains(number)
     }
 
-    /// Whether it would be missed without the packs that are judged.
+    /// Whether it would be missing without the judged packs.
     fn is_missed(&self, number: usize) -> bool {
         self.needed.contains(number) && !self.own.contains(number)
     }
@@ -120,7 +120,7 @@ impl Share {
 }
 
 impl<'s> Reach<'s> {
-    /// What is needed, manifests aside. None when something is missing that is named.
+    /// What is needed, manifests aside. None if something that is named is missing.
     pub(super) async fn of(survey: &'s Survey<'s>, roles: Vec<Role>, roots: &Roots) -> Result<Option<Self>, Error> {
         let named = || roots.heads.iter().chain(&roots.labels).chain(&roots.log);
         let links = survey.links(named()).await?;
@@ -153,14 +153,14 @@ impl<'s> Reach<'s> {
         pack.and_then(|pack| self.roles.get(pack as usize)) == Some(&role)
     }
 
-    /// Marks the commits that are needed. Whether they, and their parents, are all there.
+    /// Marks the commits that are needed. Returns whether all of them, and their parents, are there.
     async fn find_commits(&mut self, mut from: Vec<u32>) -> Result<bool, Error> {
         let mut commits = self.survey.commits().await?;
         while let Some(copy) = commits.next().await? {
             if self.is(Role::Kept, Some(copy.pack)) {
                 let first = self.links.first(copy.position);
                 self.commits.own.insert(first as usize);
-                // Where ids are not hashes, a copy may name others than the one that counts today.
+                // With lenient ids, a copy of a commit may name other parents than the one that counts today.
                 if first != copy.position {
                     let Some(parents) = self.links.parents(copy.position) else { return Ok(false) };
                     from.extend(parents);
@@ -171,7 +171,7 @@ impl<'s> Reach<'s> {
         Ok(self.links.reach(from.into_iter().chain(own), &mut self.commits.needed))
     }
 
-    /// Marks the snapshots that those commits name. Whether they are all there.
+    /// Marks the snapshots that those commits name. Returns whether all of them are there.
     async fn find_snapshots(&mut self) -> Result<bool, Error> {
         let mut records = self.survey.records(Section::Snapshots).await?;
         while let Some((_, record)) = records.next().await? {
@@ -201,7 +201,8 @@ impl<'s> Reach<'s> {
             let is_reached = record.is_reached();
             let is_in = |role| record.held().any(|copy| self.is(role, copy.pack));
             let (is_in_kept, is_in_judged) = (is_in(Role::Kept), is_in(Role::Judged));
-            // What was pushed ahead once more, and what a branch reached only by a pack that may go, would be hidden again.
+            // Else a record would be hidden again: one that was staged a second time, or that only a pack which may go
+            // lists as reached.
             let is_reached_without =
                 record.copies.iter().any(|copy| copy.is_reached && !self.is(Role::Judged, copy.pack));
             let is_own = is_in_kept && (is_reached_without || !is_reached);
@@ -216,8 +217,8 @@ impl<'s> Reach<'s> {
         Ok(())
     }
 
-    /// Whether anything is kept that no branch, tag or release reaches, and that will be garbage: by the tables, without a
-    /// look into manifests.
+    /// Whether anything is kept that no branch, tag or release reaches, and that will be garbage later. It asks the
+    /// tables alone, and no manifests.
     pub(super) fn is_kept_for_now(&self, roots: &Roots) -> bool {
         let named = roots.heads.iter().chain(&roots.labels).filter_map(|id| self.links.position(id));
         let mut reached = self.survey.no_commits();
@@ -228,14 +229,14 @@ impl<'s> Reach<'s> {
             || self.has_kept_ahead
     }
 
-    /// Marks the objects that the manifests name of snapshots that are kept. It reads `most` raw bytes of those at most.
+    /// Marks the objects that the manifests of kept snapshots name. Reads at most `most` raw bytes of manifests.
     pub(super) async fn read_manifests(
         &mut self,
         store: &Arc<Store>,
         repo: &RepoId,
         most: u64,
     ) -> Result<Result<(), Deferred>, Error> {
-        // Manifests name it for ever, and it is missed by nobody.
+        // Manifests name a purged object for ever, and it counts as present.
         let purged = store.purged_now(repo).await?;
         let kept = &self.snapshots.own | &self.snapshots.needed;
         let mut bytes = 0_u64;
@@ -271,8 +272,8 @@ impl<'s> Reach<'s> {
         self.survey.find(Section::Objects, keys, &mut self.objects.needed).await
     }
 
-    /// What of the commits and snapshots of each pack that is judged is garbage, by the packs' numbers. Manifests say
-    /// nothing of those.
+    /// How many commits and snapshots of each judged pack are garbage, in the order of the packs. This needs no
+    /// manifests.
     pub(super) async fn history_shares(&self) -> Result<Vec<Share>, Error> {
         let mut shares = vec![Share::default(); self.roles.len()];
         let mut commits = self.survey.commits().await?;
@@ -286,7 +287,7 @@ impl<'s> Reach<'s> {
         Ok(shares)
     }
 
-    /// The same of the objects too, once the manifests are read.
+    /// The same with objects, once the manifests are read.
     pub(super) async fn with_objects(&self, mut shares: Vec<Share>) -> Result<Vec<Share>, Error> {
         self.add_records(&mut shares, Section::Objects, &self.objects, |share| &mut share.objects).await?;
         Ok(shares)
@@ -342,7 +343,8 @@ impl<'s> Reach<'s> {
 }
 
 impl Store {
-    /// The commits that have names, and those of the push log from a time on, in milliseconds since the Unix epoch.
+    /// The commits that have names, and the commits that the push log has named since a time, in milliseconds since the
+    /// Unix epoch.
     pub(super) async fn roots(&self, repo: &RepoId, log_since: u64) -> Result<Roots, Error> {
         let labels = async |prefix, limit| self.query_for::<Labeled>(repo, prefix, limit, Some(&["commit_id"])).await;
         let (heads, tags, releases, log) = tokio::try_join!(

@@ -51,34 +51,34 @@ use common::id::RepoId;
 use common::pack::{PackId, PackSummary};
 use common::wire::limits::MAX_PACKS;
 
-/// How long what nobody reaches is kept. Until then a branch that was moved away by force can be moved back.
+/// How long unreachable records are kept. Until then a branch that was moved away by force can be moved back.
 pub const RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// How long packs are condemned before they are dropped. No request lives so long.
+/// How long packs are condemned before they are dropped. No request lives that long.
 pub const CONDEMNED: Duration = Duration::from_secs(24 * 60 * 60);
-/// When to go on with what a run has left.
+/// When the next run goes on with what this one has left.
 const AGAIN: Duration = Duration::from_secs(60 * 60);
 
 /// How far a run goes.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// How long what nobody reaches is kept.
+    /// How long unreachable records are kept.
     pub retention: Duration,
-    /// Where less than one byte in so many of the packs that have garbage is garbage, nothing is condemned: that is not worth
-    /// writing them again.
+    /// If less than one byte in `one_in` of the packs that hold garbage is garbage, nothing is condemned: it is not
+    /// worth writing those packs again.
     pub one_in: u64,
-    /// Bytes of packs that it writes again; the one that is under way is ended.
+    /// How many bytes of packs it writes again. It finishes the pack at which it reaches this.
     pub bytes: u64,
-    /// Raw bytes of manifests that it reads. With more than that, it does nothing.
+    /// How many raw bytes of manifests it reads. If there are more, it does nothing.
     pub manifests: u64,
-    /// Whether manifests are read even where nothing says that there is garbage.
+    /// Whether manifests are read even if nothing suggests that there is garbage.
     pub is_thorough: bool,
 }
 
 impl Limits {
-    /// By itself: as much as a function can do in its time, and where it is worth it.
+    /// For a run that the hub starts itself: as much as a function can do in its time, and only if it is worth it.
     pub const IN_PASSING: Self =
         Self { retention: RETENTION, one_in: 8, bytes: 256 << 20, manifests: 4 << 30, is_thorough: false };
-    /// When somebody asks for it: whatever there is to do.
+    /// For a run that an operator starts: all there is to do.
     pub const ALL: Self =
         Self { retention: RETENTION, one_in: u64::MAX, bytes: u64::MAX, manifests: u64::MAX, is_thorough: true };
 }
@@ -92,7 +92,7 @@ pub struct Collection {
     pub snapshots: u64,
     /// Objects that were condemned.
     pub objects: u64,
-    /// Raw bytes of all of those.
+    /// Raw bytes of all of them.
     pub bytes: u64,
     /// Packs that were written again without them.
     pub packs_rewritten: u64,
@@ -100,9 +100,9 @@ pub struct Collection {
     pub packs_revived: u64,
     /// Condemned packs that were taken off the repo's list.
     pub packs_dropped: u64,
-    /// Condemned packs that wait.
+    /// Packs that are condemned and not dropped yet.
     pub packs_condemned: u64,
-    /// Why nothing was done, if nothing could be.
+    /// Why nothing was done, if the run was deferred.
     #[serde(rename = "put_off")]
     pub deferred: Option<Deferred>,
 }
@@ -111,7 +111,7 @@ pub struct Collection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Deferred {
-    /// Something is missing that a branch, a commit or a snapshot names.
+    /// A branch, a commit or a snapshot names something that is missing.
     Incomplete,
     /// There are more bytes of manifests than it may read.
     TooLarge,
@@ -119,7 +119,7 @@ pub enum Deferred {
     TooManyPacks,
 }
 
-/// As much of a pack's item as says whether it is condemned.
+/// The part of a pack's item that says whether it is condemned.
 #[derive(Deserialize)]
 struct NotedOnly {
     condemned_at: Option<IgnoredAny>,
@@ -134,7 +134,7 @@ impl Store {
         let mut done = Collection::default();
         let seen = self.scheduled(repo).await?;
         if seen.is_none() {
-            // For the case that this run does not get to its end.
+            // In case this run does not reach its end.
             self.schedule(repo, None, Some(RETENTION)).await?;
         }
         let mut next = self.drop_condemned(repo, limits, &mut done).boxed().await?;
@@ -146,7 +146,7 @@ impl Store {
         done.packs_condemned = condemned.clone().count() as u64;
         let is_stuck = matches!(done.deferred, Some(Deferred::Incomplete | Deferred::TooLarge));
         let next = match condemned.min() {
-            // Somebody has to see to it first.
+            // An operator has to look at it first.
             Some(_) if is_stuck => Some(limits.retention),
             None if is_stuck => None,
             Some(oldest) => {
@@ -160,7 +160,7 @@ impl Store {
         Ok(done)
     }
 
-    /// Makes packs that were condemned ones that pushes may rely on again.
+    /// Revives condemned packs, so that pushes may rely on them again.
     ///
     /// # Errors
     /// When the table does not answer.
@@ -178,7 +178,7 @@ impl Store {
                 .send()
                 .await;
             match revived {
-                // It was dropped first: whoever needs it finds that out.
+                // It was dropped first. The push that needs it finds that out.
                 Err(error)
                     if error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception()) => {}
                 revived => drop(revived.map_err(Error::from_sdk)?),
@@ -188,8 +188,8 @@ impl Store {
         Ok(())
     }
 
-    /// Collects garbage in a repo if that is due: by its item, or because the item `has_expired`. Else it sees to it that it
-    /// is due some day, since somebody has pushed.
+    /// Collects garbage in a repo if that is due: by its item, or because the item `has_expired`. Else it makes sure
+    /// that the item is there, since there was a push.
     ///
     /// # Errors
     /// As [`Self::collect`].
@@ -208,20 +208,21 @@ impl Store {
         Ok(None)
     }
 
-    /// The same with all that are condemned.
+    /// Revives all condemned packs of a repo.
     ///
     /// # Errors
     /// When the table does not answer.
     pub async fn revive_all(&self, repo: &RepoId) -> Result<(), Error> {
-        // Nothing else of the items is read, which may be what is to be repaired.
+        // Nothing else of the items is read: a repair calls this, and the rest of an item may be damaged.
         let packs = self.query_for::<NotedOnly>(repo, PACK_PREFIX, MAX_PACKS, Some(&[CONDEMNED_AT])).await?;
         let condemned = packs.into_iter().filter(|(_, item)| item.condemned_at.is_some());
         let condemned = condemned.filter_map(|(name, _)| PackId::from_string(&name).ok());
         self.revive(repo, &condemned.collect::<Vec<_>>()).await
     }
 
-    /// The condemned packs whose time is over, or the last of them, if they are many: what may need each other is dropped in
-    /// one transaction, and what was pushed later is more likely to need what was there before than the other way round.
+    /// The condemned packs whose time is over. Packs that may need each other are dropped in one transaction. If there
+    /// are too many for one, the last of them go first: what was pushed later is more likely to need what was there
+    /// before than the other way round.
     fn due(&self, packs: &[(PackId, PackSummary)]) -> BTreeSet<PackId> {
         let over = self.ambient.now_ms().saturating_sub(millis(CONDEMNED));
         let is_due = |(_, summary): &&(_, PackSummary)| summary.condemned_at.is_some_and(|at| at <= over);
@@ -233,8 +234,8 @@ impl Store {
         Ok(self.get_item::<GarbageItem>(&Key::garbage(repo)).await?.map(|item| item.expires_at))
     }
 
-    /// Has garbage looked for in so long, or not until somebody pushes again, unless somebody has pushed since it was `seen`
-    /// when that was to be.
+    /// Schedules the next look for garbage after `next`. Without `next` the item is deleted, and the next push puts it
+    /// again. If a push has put it since, it expires later than `seen` and stays.
     async fn schedule(&self, repo: &RepoId, seen: Option<u64>, next: Option<Duration>) -> Result<(), Error> {
         let key = Key::garbage(repo);
         let Some(next) = next else {

@@ -1,4 +1,4 @@
-//! The second phase: condemned packs that nobody has needed for a day are dropped, and the others revived.
+//! The second phase: condemned packs that nothing has needed for a day are dropped, and the others revived.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,8 +15,9 @@ use common::id::RepoId;
 use common::pack::{self, NewPack, PackId, PackSummary};
 
 impl Store {
-    /// Drops the condemned packs that are due, or revives those that are needed. Then the others are looked at again later,
-    /// and it says when: what is revived is relied upon as a whole, and so is what any of it needs.
+    /// Drops the condemned packs that are due, if nothing needs any of them. Else it revives those that are needed, and
+    /// returns when the others are to be looked at again: a push relies on all of a revived pack, and so on all that
+    /// this pack needs.
     pub(super) async fn drop_condemned(
         self: &Arc<Self>,
         repo: &RepoId,
@@ -25,16 +26,16 @@ impl Store {
     ) -> Result<Option<Duration>, Error> {
         let packs = self.tables(repo).await?;
         let mut due = self.due(&packs);
-        // What the push log led to before was judged when they were condemned.
+        // What older lines of the push log lead to was judged when the packs were condemned.
         let condemned = packs.iter().filter(|(pack, _)| due.contains(pack));
         let Some(condemned_at) = condemned.filter_map(|(_, summary)| summary.condemned_at).min() else {
             return Ok(None);
         };
-        // In this order: what branches lead to is in packs that are listed afterwards.
+        // In this order: the branches first, so that what they lead to is in packs that are listed afterwards.
         let roots = self.roots(repo, condemned_at).await?;
         let listing = self.listing(repo).await?;
         let packs = listing.packs();
-        // One that was revived meanwhile is relied upon like any other.
+        // A pack that was revived meanwhile counts like any other.
         let condemned = packs.iter().filter(|(_, summary)| summary.condemned_at.is_some()).map(|(pack, _)| *pack);
         let condemned: BTreeSet<PackId> = condemned.collect();
         due.retain(|pack| condemned.contains(pack));
@@ -60,7 +61,8 @@ impl Store {
             return Ok(None);
         };
         let name = self.name_behind(repo, last, listing.next(last))?;
-        // Packs go in one way only: they become one that is new. So whoever knows them looks anew.
+        // Packs never just leave the list: they become a new one. So a process that knows them sees that the list has
+        // changed.
         let mut nothing = compute(|| pack::write(NewPack::default()))?;
         nothing.summary.merged = inputs.len() as u64;
         let lists_large =
@@ -79,8 +81,8 @@ impl Store {
         Ok(None)
     }
 
-    /// Those of the packs that are due which hold what something else needs, and nothing else holds. All that lies outside
-    /// of them may be relied upon, or may have been until it was condemned.
+    /// The due packs that hold something which is needed and which no other pack holds. All records outside of the due
+    /// packs count as relied upon, since a push may have relied on them until these were condemned.
     async fn find_needed(
         self: &Arc<Self>,
         repo: &RepoId,

@@ -1,5 +1,5 @@
-//! Reading tables from front to back, a section at a time: of one, of several one after the other, or of several sorted
-//! into each other. Some pages of each are in memory, and nothing else.
+//! Reads tables from front to back, one section at a time: the section of one table, of several one after the other, or
+//! of several in the order of their keys. Only some pages of each are in memory.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -14,13 +14,13 @@ use common::pack::index::of_pack;
 use common::pack::{PackId, PackSummary, TableExtent};
 use common::table::{self, Head, Key, Section, page_checksum_holds};
 
-/// Bytes of pages that the cursors of one merge have read ahead, together.
+/// The most bytes of pages that the cursors of one merge read ahead, together.
 const AHEAD_BYTES: u64 = 16 << 20;
-/// Pages that a cursor reads at once, at least and at most.
+/// The fewest and the most pages that a cursor reads at once.
 const PAGES_A_READ: (u64, u64) = (8, 128);
 const PAGE_BYTES: u64 = 8 << 10;
 
-/// A table, wherever its file is.
+/// A table, in a pack or in an index.
 pub(crate) struct TableFile<'s> {
     bucket: &'s Bucket,
     key: String,
@@ -33,7 +33,7 @@ pub(crate) struct TableFile<'s> {
 }
 
 impl<'s> TableFile<'s> {
-    /// Opens the table of a file, which is one of so many that are read at the same time.
+    /// Opens the table of a file. `beside` is how many tables are read at the same time.
     pub(super) async fn open(
         bucket: &'s Bucket,
         key: String,
@@ -74,7 +74,7 @@ impl<'s> TableFile<'s> {
         of_pack(self.file, table::Error::Malformed(reason.to_owned())).into()
     }
 
-    /// The entries of some pages of a section, checked.
+    /// Reads some pages of a section, and returns the entries of each under a checksum that holds.
     async fn pages(&self, section: Section, first: u64, end: u64) -> Result<VecDeque<Bytes>, Error> {
         let range = |page| self.head.page_range(section, page);
         let start = range(first).start;
@@ -99,7 +99,7 @@ impl<'s> TableFile<'s> {
     }
 }
 
-/// Where a section is read.
+/// A position in a section.
 pub(crate) struct Cursor<'t> {
     table: &'t TableFile<'t>,
     section: Section,
@@ -111,7 +111,7 @@ pub(crate) struct Cursor<'t> {
 }
 
 impl Cursor<'_> {
-    /// The entry that it is at, until there are no more.
+    /// The entry at this position; none at the end.
     pub(super) fn entry(&self) -> Option<&[u8]> {
         self.page.get(self.at..self.at + self.section.width())
     }
@@ -136,15 +136,15 @@ impl Cursor<'_> {
     }
 }
 
-/// A table among several that are read together.
+/// One of several tables that are read together.
 pub(crate) struct Input<'s> {
     pub(crate) table: TableFile<'s>,
-    /// The pack that it is the table of; none for the table of an index.
+    /// The pack that has this table; none for the table of an index.
     pub(crate) pack: Option<(PackId, PackSummary)>,
 }
 
 impl Input<'_> {
-    /// How many packs it is of.
+    /// How many packs the table covers.
     pub(super) fn packs(&self) -> u64 {
         if self.pack.is_some() { 1 } else { self.table.count(Section::Packs) }
     }
@@ -191,7 +191,7 @@ impl<'t> InOrder<'t> {
         Ok(())
     }
 
-    /// Opens the table that it is at, or the first behind it that has an entry.
+    /// Opens the current table, or the first one behind it that has an entry.
     async fn open_table(&mut self) -> Result<(), Error> {
         self.cursor = None;
         while let Some(input) = self.inputs.get(self.input) {
@@ -206,14 +206,15 @@ impl<'t> InOrder<'t> {
     }
 }
 
-/// The entries of a section of several tables, by their keys; of the same key, in the order of the tables.
+/// The entries of a section of several tables, in the order of their keys. Entries of one key come in the order of the
+/// tables.
 pub(crate) struct Sorted<'t> {
     cursors: Vec<Cursor<'t>>,
     waiting: BinaryHeap<Reverse<(Key, usize)>>,
 }
 
 impl<'t> Sorted<'t> {
-    /// Begins with the entry of the least key.
+    /// Begins with the entry of the smallest key.
     pub(crate) async fn open(inputs: &'t [Input<'t>], section: Section) -> Result<Self, Error> {
         let mut sorted = Self { cursors: Vec::with_capacity(inputs.len()), waiting: BinaryHeap::new() };
         for (number, input) in inputs.iter().enumerate() {

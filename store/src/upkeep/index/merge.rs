@@ -1,7 +1,7 @@
-//! Makes one table of many, entry by entry: nothing of them is in memory but some pages of each, and the keys of parents
-//! that are in other tables.
+//! Makes one table of many, entry by entry. Only some pages of each are in memory, and the keys of parents that are in
+//! other tables.
 //!
-//! What comes out depends on the packs alone and on their order, not on the steps in which their tables were merged. So an
+//! The result depends on the packs and their order alone, and not on the steps in which their tables were merged. So an
 //! index is right if it is, byte for byte, what the tables of its packs give ([`super`]).
 
 use std::collections::HashMap;
@@ -17,12 +17,12 @@ use common::table::{
     ParentEntry, Place, RecordEntry, Section,
 };
 
-/// Bytes that go out together, at least.
+/// The fewest bytes that go out together.
 const CHUNK_BYTES: usize = 256 << 10;
-/// Entries of the graph, of the parents and of the frames that a table may have.
+/// The most entries of the graph, of the parents and of the frames that a table may have.
 const MOST_ENTRIES: u64 = (1 << 31) - 1;
 
-/// What the numbers in a table are raised by, because other tables come first.
+/// What is added to the numbers in a table, because other tables come before it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Base {
     pub(crate) commits: u32,
@@ -54,7 +54,7 @@ pub(crate) fn bases(inputs: &[Input<'_>]) -> Vec<Base> {
     bases
 }
 
-/// How many entries each section of the merged table has, in their order, and bytes it has as a whole.
+/// The length in bytes of the merged table. It follows from how many entries each section has.
 pub(super) fn shape(inputs: &[Input<'_>]) -> Result<u64, Error> {
     let counts = Section::ALL.map(|section| match (section, section.filtered()) {
         (_, Some(keyed)) => table::Filter::bytes_for(count(inputs, keyed)),
@@ -72,7 +72,7 @@ fn count(inputs: &[Input<'_>], section: Section) -> u64 {
     inputs.iter().map(|input| input.table.count(section)).sum()
 }
 
-/// Where the bytes of a table go as they come up.
+/// Where the bytes of a table go as they become ready.
 struct Sink {
     builder: Builder,
     out: Sender<Bytes>,
@@ -80,7 +80,7 @@ struct Sink {
 
 /// Why a merge ends early.
 enum Stop {
-    /// The bytes are not wanted any more.
+    /// The receiver has gone.
     Unwanted,
     /// A table cannot be read.
     Failed(Error),
@@ -93,7 +93,7 @@ impl From<Error> for Stop {
 }
 
 impl Sink {
-    /// Adds an entry, and sends out what is ready if that is enough.
+    /// Adds an entry. Sends out the ready bytes if they are enough.
     async fn add(&mut self, section: Section, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), Stop> {
         self.builder.add(section, write);
         if self.builder.ready() >= CHUNK_BYTES {
@@ -103,8 +103,7 @@ impl Sink {
     }
 }
 
-/// Merges tables, in this order, and sends out the bytes of the one that they make. None when those are not wanted any
-/// more.
+/// Merges tables, in this order, and sends out the bytes of the result. None if the receiver has gone.
 pub(super) async fn merge(inputs: &[Input<'_>], out: Sender<Bytes>) -> Result<Option<TableExtent>, Error> {
     match merge_into(inputs, out).await {
         Ok(table) => Ok(Some(table)),
@@ -123,10 +122,10 @@ async fn merge_into(inputs: &[Input<'_>], out: Sender<Bytes>) -> Result<TableExt
     };
     let mut sink = Sink { builder: Builder::new(keys), out };
 
-    // The keys of parents that are in other tables, in their order; and where they turn out to be.
+    // The keys of parents that are in other tables, in their order, and where those parents are found.
     let parents = parent_keys(inputs).await?;
     let mut found: HashMap<Key, Option<u32>> = parents.iter().map(|key| (*key, None)).collect();
-    // The positions of commits that an earlier pack has too, and theirs there.
+    // The positions of commits that an earlier pack has too, and their positions in that pack.
     let mut first: HashMap<u32, u32> = HashMap::new();
     let mut latest: Option<(Key, u32)> = None;
     let mut commits = Sorted::open(inputs, Section::Commits).await?;

@@ -1,9 +1,10 @@
-//! Indexes: tables by themselves, each of many packs, so that a request looks into one table instead of many. Data and
-//! tables are merged apart: a pack that is full is never written again, but its table is merged with those of others.
+//! Indexes: files that are a table and nothing else. An index covers many packs, so that a request looks into one table
+//! instead of many. Tables are merged apart from the data: a full pack is never written again, but its table is merged
+//! with others.
 //!
-//! An index is the S3 object `packs/<repo_id>/<ulid>.index`. Its item stands among those of the packs, in the place of the
-//! items of its packs: the index itself names those, so that no request needs to list them. Each pack keeps its own table,
-//! and an index is what those give, byte for byte: it can be made again, and the check of a repo holds it against them.
+//! An index is the S3 object `packs/<repo_id>/<ulid>.index`. Its item takes the place of the items of its packs. The
+//! index itself names those packs, so no request needs to list them. Each pack keeps its own table, and an index is
+//! what those tables give, byte for byte. So it can be made again, and fsck compares it with them.
 
 pub(crate) mod cursor;
 pub(crate) mod merge;
@@ -32,15 +33,15 @@ use common::table::{PackEntry, Section};
 use cursor::{Input, TableFile};
 use merge::{merge, shape};
 
-/// Tables that are opened, and indexes whose packs are listed, at the same time.
+/// How many tables are opened, and how many indexes are listed, at the same time.
 const PARALLEL_READS: usize = 16;
-/// Tables that are merged at once where packs of an index are replaced.
+/// How many tables are merged at once if packs of an index are replaced.
 const TABLES_AT_ONCE: usize = 400;
 /// Attempts at writing an index. Its bytes are not kept, so each attempt merges again.
 const ATTEMPTS: usize = 3;
-/// How long one may take, and bytes that are written in a second beside that.
+/// How long one attempt may take: a fixed time, and the time for its length at this many bytes a second.
 const PUT_TIMEOUT: (Duration, u64) = (Duration::from_secs(60), 4 << 20);
-/// Bytes of an index that are compared at once.
+/// How many bytes of an index are compared at once.
 const COMPARED_BYTES: u64 = 1 << 20;
 
 /// An index and its packs.
@@ -54,7 +55,7 @@ pub struct Index {
     pub packs: Vec<(PackId, PackSummary)>,
 }
 
-/// What the items of a repo list: packs, and indexes with theirs.
+/// What the items of a repo list: packs, and indexes with their packs.
 #[derive(Debug, Clone, Default)]
 pub struct Listing {
     /// Packs and indexes, in the order of their names.
@@ -64,7 +65,7 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// All packs: each index gives way to its own.
+    /// All packs; in the place of each index, its packs.
     pub fn packs(&self) -> Vec<(PackId, PackSummary)> {
         let mut indexes = self.indexes.iter();
         let mut packs = Vec::new();
@@ -78,12 +79,12 @@ impl Listing {
         packs
     }
 
-    /// The index that has a pack.
+    /// The index that covers a pack.
     pub fn index_of(&self, pack: PackId) -> Option<&Index> {
         self.indexes.iter().find(|index| index.packs.iter().any(|(of_index, _)| *of_index == pack))
     }
 
-    /// The name that follows another in the list.
+    /// The next name in the list.
     pub fn next(&self, name: PackId) -> Option<PackId> {
         self.tables.iter().map(|(table, _)| *table).find(|table| *table > name)
     }
@@ -99,7 +100,7 @@ impl Store {
         self.listing_of(repo, tables).await
     }
 
-    /// The same of packs and indexes that were listed before.
+    /// The same, of packs and indexes that were listed before.
     pub async fn listing_of(&self, repo: &RepoId, tables: Vec<(PackId, PackSummary)>) -> Result<Listing, Error> {
         let indexes: Vec<_> = tables.iter().filter(|(_, summary)| summary.is_index()).copied().collect();
         let indexes = stream::iter(indexes).map(|(name, summary)| async move {
@@ -110,7 +111,7 @@ impl Store {
         Ok(Listing { tables, indexes })
     }
 
-    /// The packs of a repo, those of its indexes among them, in the order in which a record of several is looked for.
+    /// The packs of a repo, those of its indexes among them. If several packs hold a record, the first of them counts.
     ///
     /// # Errors
     /// As [`Self::listing`].
@@ -140,7 +141,7 @@ impl Store {
         Ok(packs)
     }
 
-    /// Writes an index of the packs of these, which are packs and indexes in their order. Nothing refers to it yet.
+    /// Writes an index of the packs that these tables cover: packs and indexes, in their order. No item names it yet.
     ///
     /// # Errors
     /// When one cannot be read, or S3 does not take it.
@@ -156,11 +157,11 @@ impl Store {
         let table = loop {
             attempts_left -= 1;
             let (out, body) = channel(1);
-            // What goes wrong with the merge ends the body too soon: the merge says why.
+            // If the merge fails, the body ends too soon, and the merge returns the reason.
             let (merged, put) = tokio::join!(merge(&inputs, out), self.put_index(repo, name, length, body));
             match (merged?, put) {
                 (Some(table), Ok(())) => break table,
-                // An earlier attempt has landed unheard, and S3 did not wait for the rest of this one.
+                // An earlier attempt has landed and its answer was lost. S3 did not wait for the rest of this one.
                 (None, Ok(())) => {
                     let (out, mut body) = channel(1);
                     let (merged, ()) =
@@ -185,7 +186,8 @@ impl Store {
         })
     }
 
-    /// Writes indexes of these packs, behind a table of the list and before the next: one, or a few where they are very many.
+    /// Writes indexes of these packs: one, or a few if there are very many packs. Their names lie behind a table of the
+    /// list and before the next one.
     ///
     /// # Errors
     /// As [`Self::write_index`].
@@ -205,7 +207,8 @@ impl Store {
         Ok(written)
     }
 
-    /// Puts an index of other packs in the place of one, together with what `also` writes; nothing, if there are none.
+    /// Puts an index of other packs in the place of one, together with the items in `also`. If there are no packs, the
+    /// index goes and nothing takes its place.
     ///
     /// # Errors
     /// When the stores do not answer, or the table of a pack is damaged.
@@ -223,7 +226,7 @@ impl Store {
         Box::pin(self.swap(repo, swap)).await
     }
 
-    /// What is wrong with an index, if anything is: it has to be what the tables of its packs give, byte for byte.
+    /// What is wrong with an index, if anything is. It has to be what the tables of its packs give, byte for byte.
     ///
     /// # Errors
     /// When S3 does not answer, or a table of a pack is damaged.
@@ -238,7 +241,7 @@ impl Store {
         Ok((merged? != Some(index.summary.table)).then(|| "its item says something else of its head".to_owned()))
     }
 
-    /// Where what S3 has differs from what comes.
+    /// The first difference between the stored file and the bytes that come.
     async fn differs(&self, key: &str, mut body: Receiver<Bytes>) -> Result<Option<String>, Error> {
         let mut offset = 0_u64;
         while let Some(mut expected) = body.recv().await {
@@ -256,7 +259,7 @@ impl Store {
         Ok(None)
     }
 
-    /// Opens tables, to read them together.
+    /// Opens tables that are read together.
     pub(crate) async fn inputs(
         &self,
         repo: &RepoId,
@@ -281,7 +284,8 @@ impl Store {
         let put = put.content_length(i64::try_from(length).map_err(Error::fault)?).body(ByteStream::new(body));
         let config = aws_sdk_s3::config::Builder::new().timeout_config(timeouts);
         match put.customize().config_override(config).send().await {
-            // The name is ours alone, so what is there already is this index: an earlier attempt whose answer was lost.
+            // The name is drawn for this index alone, so a file under it is this index: an earlier attempt whose answer
+            // was lost.
             Err(error) if error.code() == Some("PreconditionFailed") => self.check_stored(&key, length).await,
             Err(error) if error.code() == Some("ConditionalRequestConflict") => Err(Error::Unavailable(error.into())),
             put => put.map(drop).map_err(Error::from_sdk),
