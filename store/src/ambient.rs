@@ -22,7 +22,7 @@ enum Source {
 
 impl fmt::Debug for Ambient {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the state of the random numbers, from which the next secret could be told.
+        // Not the state of the random numbers, from which the next secret could be computed.
         formatter.write_str("Ambient")
     }
 }

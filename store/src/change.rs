@@ -42,13 +42,13 @@ pub struct BranchMove<'a> {
     /// Where a new branch lies, as that was before the branches were listed that it was judged beside. None for one that
     /// moves, and none for the first.
     pub places: &'a [Place],
-    /// Whether the pusher asked for the move to be made whatever the head was.
+    /// Whether the pusher forced the move.
     pub forced: bool,
     /// Whether no branch was ever pushed to the repo.
     pub is_first: bool,
-    /// Whether this branch is the repo's default branch then: if nobody has chosen one.
+    /// Whether this branch becomes the repo's default branch, because none was chosen.
     pub becomes_default: bool,
-    /// What kind of content the repo holds, if this is the first, says so, and nobody has chosen.
+    /// What kind of content the repo holds, if this is the first push, it says so, and none was chosen.
     pub domain: Option<Domain>,
 }
 
@@ -133,7 +133,7 @@ impl Store {
             }
             if let Some(StoredPack { id, written, .. }) = change.pack {
                 remember_pack(&self.bucket, *id, &written.summary, &written.bytes);
-                // Nobody may be listening.
+                // There may be no receiver.
                 let _ = self.landed.send(change.repo.clone());
             }
             self.tell(meta.into_iter().chain(line));
@@ -178,7 +178,8 @@ impl Store {
         let told = self.to_tell(&line);
         let default = AttributeValue::S(meta.default_branch.clone());
         let same_default = if meta.default_branch == branch.as_str() {
-            // It was kept as the default and is not told as that: what is kept is to be there.
+            // It is stored as the default branch, although clients get another. The stored one has to be there, so it
+            // becomes the one that clients get.
             let update = Update::builder()
                 .table_name(table)
                 .set_key(Some(Key::meta(repo).item()))

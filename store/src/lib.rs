@@ -1,19 +1,21 @@
 //! How a repo is kept: a handful of small items in one DynamoDB table, its packs in one S3 bucket.
 //!
-//! The failure story, in five lines. Packs are written once under a name that nobody else draws, so writing one again
-//! is harmless. A push becomes visible in one transaction ([`change`]), conditional on the head that it was judged
-//! against; whatever happens before it is invisible. When the answer to that transaction is lost, its marker is read
-//! back before anything is called a conflict. Throttles and transaction conflicts are retried with jitter and then
-//! become [`Error::Unavailable`], never a verdict on the push. What a pack says is believed only under its checksum.
+//! The failure story, in six lines. A pack is written once, under a name that is drawn for it, so writing it again is
+//! harmless. A push becomes visible in one transaction ([`change`]), on the condition that the head is the one that it
+//! was judged against. Everything before that is invisible. If the answer to that transaction is lost, its marker is
+//! read back before it is called a conflict. Throttles and transaction conflicts are retried with jitter and then
+//! become [`Error::Unavailable`], never a verdict on the push. The bytes of a pack are believed only under their
+//! checksum.
 //!
-//! From below, each upon those before it:
+//! The modules, each above those that it needs:
 //!
-//! - [`ambient`] is where time and randomness come from, [`span`] what is noted of a request, [`turns`] who comes next.
-//! - [`table`] is what DynamoDB holds, and one way to write several items at once; [`bucket`] is what S3 holds.
-//! - [`change`] is the one commit point. [`read`] finds records in packs and streams them. [`uploads`] are what clients PUT
-//!   straight into S3.
+//! - [`ambient`] is where time and randomness come from. [`span`] is what is noted of a request. [`turns`] hands out
+//!   permits fairly.
+//! - [`table`] is what DynamoDB holds, and the one way to write several items at once. [`bucket`] is what S3 holds.
+//! - [`change`] is the one commit point. [`read`] finds records in packs and streams them. [`uploads`] are what clients
+//!   PUT straight into S3.
 //! - [`repo`] opens a repo: what it is, who may know of it, and what it lists.
-//! - [`upkeep`] keeps packs few, and takes away what nothing reaches or what was purged.
+//! - [`upkeep`] keeps packs few, and deletes what is unreachable or purged.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -70,9 +72,9 @@ const REMEMBERED_NAMES: usize = 10_000;
 const REMEMBERED_PROFILES: usize = 10_000;
 /// Of how many repos a process remembers what was purged.
 const REMEMBERED_PURGES: usize = 1_000;
-/// How many landed packs wait for a receiver that is slow to hear of them.
+/// How many notices of landed packs wait for a slow receiver.
 const REMEMBERED_LANDINGS: usize = 1_024;
-/// How much of what happened waits for a receiver that is slow to hear of it.
+/// How many published items wait for a slow receiver.
 const REMEMBERED_OCCURRENCES: usize = 4_096;
 
 /// Where everything is kept.
@@ -146,8 +148,8 @@ impl Store {
         }
     }
 
-    /// The repos that packs land in, from now on and through this process, as the table's stream tells them in a
-    /// deployment. Whoever falls far behind misses the oldest.
+    /// The repos in which packs land from now on, through this process. It is what the table's stream is in a
+    /// deployment. A receiver that falls far behind misses the oldest.
     pub fn landed(&self) -> broadcast::Receiver<RepoId> {
         self.landed.subscribe()
     }
@@ -176,7 +178,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Tells a fault that passes from one that stays, by what the SDK says of a call that failed for good.
+    /// Separates a fault that passes from one that stays, by the SDK's error of a call that failed for good.
     fn from_sdk<E>(error: SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,

@@ -30,7 +30,7 @@ pub struct Repo {
     pub packs: Vec<(PackId, PackSummary)>,
     /// Its packs that are condemned, if only those were asked for that are not.
     pub condemned: Vec<PackId>,
-    /// Whether objects may have been uploaded that nobody has looked at; false unless asked for.
+    /// Whether uploads may be waiting that no request has looked at; false unless asked for.
     pub has_uploads: bool,
     /// The objects that were purged; none unless packs were asked for.
     pub purged: Arc<Purged>,
@@ -72,7 +72,7 @@ impl Load {
     pub const RELIABLE_PACKS: Self = Self { packs: Packs::Reliable, ..Self::NOTHING };
     /// The branches and all that they reach.
     pub const HISTORY: Self = Self { heads: true, ..Self::PACKS };
-    /// The branches, and what the next commits of those may rely on.
+    /// The branches, and what the next commits on them may rely on.
     pub const RELIABLE_HISTORY: Self = Self { heads: true, ..Self::RELIABLE_PACKS };
 }
 
@@ -195,8 +195,8 @@ impl Store {
         Ok(Ok(repo))
     }
 
-    /// Makes the reads of a repo that is not for a user, where there is none: the time is not to tell the one from the
-    /// other.
+    /// If there is no repo, makes the reads of a repo that the user may not read, so that the time is the same for
+    /// both.
     ///
     /// # Errors
     /// When the table cannot be read.

@@ -1,5 +1,5 @@
-//! Turns at something that few can do at a time, given out fairly: who has the fewest comes first, and nobody has more than a
-//! share, so that what one owner keeps others waiting with is that owner's own.
+//! Permits for something that few may do at a time, handed out fairly. The holder with the fewest permits comes first,
+//! and a holder has no more than a share. So an owner whose work takes long keeps only that owner's own work waiting.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-/// Who has a turn, and who waits for one.
+/// The holders of permits, and those that wait for one.
 pub struct Turns<K: Eq + Hash + Clone> {
     share: usize,
     given: Mutex<Given<K>>,
@@ -38,7 +38,7 @@ impl<K: Eq + Hash + Clone> fmt::Debug for Turn<K> {
 }
 
 impl<K: Eq + Hash + Clone> Turns<K> {
-    /// `count` turns at a time, of which one holder has at most `share`.
+    /// `count` permits, of which one holder has at most `share`.
     pub fn new(count: usize, share: usize) -> Arc<Self> {
         let given = Given { free: count, has: HashMap::new(), waiting: HashMap::new(), asked: 0 };
         Arc::new(Self { share, given: Mutex::new(given) })
@@ -89,7 +89,7 @@ impl<K: Eq + Hash + Clone> Turns<K> {
             given.next(self.share).map(|(holder, sender)| (given.give(self, holder), sender))
         };
         if let Some((turn, sender)) = next {
-            // Who waits no longer drops it, and it goes on to the next.
+            // A waiter that has gone drops it, and it goes on to the next.
             let _ = sender.send(turn);
         }
     }
@@ -106,7 +106,8 @@ impl<K: Eq + Hash + Clone> Given<K> {
         Turn { turns: Arc::clone(turns), holder }
     }
 
-    /// Who comes next: of those who have not their share, one with the fewest turns, and of these who has waited longest.
+    /// The next holder: of those below their share, one with the fewest permits, and of these the one that has waited
+    /// longest.
     fn next(&mut self, share: usize) -> Option<(K, Waiter<K>)> {
         self.waiting.retain(|_, waiting| {
             waiting.retain(|(_, sender)| !sender.is_closed());
@@ -145,7 +146,7 @@ mod tests {
         let other = turns.take("other").now_or_never().expect("a turn that is free");
         let third = turns.take("third").now_or_never().expect("another");
 
-        // When none is free, who has the fewest comes first, though others have waited longer.
+        // If no permit is free, the holder with the fewest comes first, even if others have waited longer.
         let mut other_again = Box::pin(turns.take("other"));
         let mut fourth = Box::pin(turns.take("fourth"));
         assert!((&mut other_again).now_or_never().is_none() && (&mut fourth).now_or_never().is_none());

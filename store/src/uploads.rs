@@ -284,7 +284,7 @@ impl Store {
                 .key(&to)
                 .if_none_match("*")
                 .checksum_algorithm(ChecksumAlgorithm::Sha256)
-                // It is bytes, whatever type the client gave it.
+                // It is bytes, and keeps no type that the client gave it.
                 .metadata_directive(MetadataDirective::Replace)
                 .content_type("application/octet-stream");
             let config = aws_sdk_s3::config::Builder::new().timeout_config(timeouts.clone());

@@ -4,7 +4,7 @@ use crate::uploads::PREFIX;
 use crate::{Error, Store};
 
 impl Store {
-    /// Lists the bucket, as far as one upload.
+    /// Lists the bucket, at most one upload.
     ///
     /// # Errors
     /// When S3 does not answer, or there is no such bucket.

@@ -1,8 +1,8 @@
-//! Reading S3: ranges of files that never change, and what a process remembers of them.
+//! Reads S3: ranges of files that never change, and what a process caches of them.
 //!
-//! Everything that is remembered goes by the name of a file that was written once, and by the part of the file, and is
-//! kept only after its checksum was seen to hold. So it is right for ever, whoever reads it, and two requests share
-//! nothing that changes. The least used parts go when they are too many.
+//! A cached part goes by the name of its file, which was written once, and by its position there. It is cached only
+//! after its checksum was seen to hold. So it is right for every later request, and two requests share nothing that
+//! changes. The least used parts go when there are too many.
 
 pub(crate) mod ahead;
 pub mod health;

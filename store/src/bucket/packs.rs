@@ -1,4 +1,4 @@
-//! Packs in S3: written once under a name that nobody else has, read by ranges.
+//! Packs in S3: written once, under a name that is drawn for them, and read by ranges.
 
 use std::ops::Range;
 

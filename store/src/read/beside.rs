@@ -1,6 +1,6 @@
-//! A short cut for who asks for the objects of a whole snapshot, as clients do with each push: nearly all of them are in the
-//! snapshot that the new one follows. To read that one manifest takes a few reads, and to look each object up takes as many as
-//! there are pages that it may be on.
+//! A short cut for requests that name the objects of a whole snapshot, as clients do with each push. Nearly all of
+//! those objects are in the snapshot that the new one follows. To read that one manifest takes a few reads. To look
+//! each object up takes as many reads as there are pages that it may be on.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use common::wire::record::Snapshot;
 
 /// As many pages may be read one by one.
 const FEW_PAGES: usize = 8;
-/// The manifests that are read instead have so many bytes together at most, uncompressed.
+/// How many bytes the manifests that are read instead may have together, uncompressed.
 const MANIFEST_BYTES: u64 = 8 << 20;
 
 impl Store {

@@ -60,11 +60,12 @@ impl View {
 }
 
 impl History<'_> {
-    /// The commits that can be reached from `want` and not from `have`. Both are ignored where they are not there.
+    /// The commits that can be reached from `want` and not from `have`. Ids that the repo lacks are ignored in both.
     ///
-    /// Clients name all commits that they have, many thousands, with all the ancestors of those. Such a list is not looked
-    /// up: a commit counts as had when the walk meets it, which comes to the same. A client that leaves ancestors out and
-    /// names more than 256 commits of a repo of more than 10,000 may get up to 64 commits that it could have been spared.
+    /// Clients name all commits that they have, many thousands, with all the ancestors of those. Such a list is not
+    /// looked up: a commit counts as had when the walk meets it, and the result is the same. A client that leaves
+    /// ancestors out and names more than 256 commits of a repo of more than 10,000 may get up to 64 commits that it has
+    /// already.
     ///
     /// # Errors
     /// When S3 does not answer, or a table is damaged, as all of these.
@@ -72,8 +73,8 @@ impl History<'_> {
         self.difference_within(want, have, None).await
     }
 
-    /// The same, with only those commits that are fewer than `depth` steps to a parent away from one that is wanted. No more
-    /// of the history is loaded than that, and what tells whether it is had.
+    /// The same, with only those commits that are fewer than `depth` steps to a parent away from a wanted one. No more
+    /// of the history is loaded than that, and than what decides whether the client has it.
     ///
     /// # Errors
     /// As [`Self::difference`].
@@ -385,7 +386,7 @@ mod tests {
                     assert!(first, "parents come first");
                     sent.insert(id);
                 }
-                // A client that has whole histories, and so many commits that they are not looked up.
+                // A client that has whole histories, and more commits than are looked up.
                 let closed: HashSet<CommitId> = graph.difference(&have, []).commits.into_iter().cloned().collect();
                 let mut history = view.history();
                 history.load(&want).await.unwrap();

@@ -1,5 +1,6 @@
-//! Large objects: S3 objects of their own, at `objects/<repo_id>/<pack>/<object_id>`. They belong to the pack that lists
-//! them, whose name they keep when it is merged into another, and were verified before it did; nobody but the hub has ever had the right to write there.
+//! Large objects: S3 objects of their own, at `objects/<repo_id>/<pack>/<object_id>`. They belong to the pack that
+//! lists them, and keep its name when it is merged into another. They were verified before it listed them. Only the hub
+//! has ever had the right to write there.
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -1,7 +1,8 @@
-//! Reading what packs hold: records are found by the pages of tables, and streamed by the frames of packs.
+//! Reads what packs hold. Records are found by the pages of tables, and streamed by the frames of packs.
 //!
-//! [`view`] finds records in the tables that a request has listed, a page at a time; `beside` spares most lookups of who pushes.
-//! [`history`] walks from commit to commit. [`reader`] streams records, in [`turn`]s, and [`large`] opens what lies beside packs.
+//! [`view`] finds records in the tables that a request has listed, a page at a time. `beside` spares a push most
+//! lookups. [`history`] walks from commit to commit. [`reader`] streams records, with a permit of [`turn`], and
+//! [`large`] opens large objects.
 
 mod beside;
 pub mod history;

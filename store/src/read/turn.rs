@@ -1,9 +1,10 @@
-//! Turns at reading packs: not too many answers read at the same time, because each holds some of what it has read. A
-//! user, or an address without a token, has no more than a share of them, so that nobody's clients keep others waiting.
+//! Permits to read packs. Few answers read at the same time, because each holds some of what it has read. A user, or an
+//! address without a token, has no more than a share of the permits, so that one user's clients do not keep others
+//! waiting.
 //!
-//! An answer whose client reads slowly gives its turn to others, and takes one again before it reads on. Meanwhile it holds
-//! little. If those that wait like this hold too much together, the ones that have waited longest are cut off: a client that
-//! pauses for a moment outlasts any number of clients that hardly read.
+//! An answer whose client reads slowly gives its permit to another, and takes one again before it reads on. Meanwhile
+//! it holds little. If such answers hold too much together, those that have waited longest are cut off. So a client
+//! that pauses for a moment outlasts any number of clients that hardly read.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +18,7 @@ use crate::{Error, Store};
 
 /// Answers that read packs at the same time. Each holds some 20 MiB of them.
 const PARALLEL_READERS: usize = 32;
-/// Those of one who asks.
+/// How many one user or address may have.
 const OF_ONE: usize = 24;
 /// Bytes that answers hold which wait for clients that read slowly.
 const SLOW_BYTES: u64 = 256 << 20;

@@ -1,12 +1,12 @@
-//! A request's view of a repo: the list of tables that it read from the items, and nothing else. What a lookup needs of
-//! them is read when it is needed.
+//! A request's view of a repo: the list of tables that it read from the items, and nothing else. A lookup reads what it
+//! needs of them when it needs it.
 //!
-//! A lookup goes in steps, each of which reads what it needs at the same time: the tables' heads, which the first lookup
-//! reads and the others find; the pages that may hold the ids; and for commits the pages of the graph that those lead to. A
-//! small table is read whole with its head, and a small pack whole with its table. An id that a table in memory holds is
-//! not looked for in others. Many ids are held against a table's filter first, so that those which are not there cost
-//! next to nothing. Who expects that ids are there, and most likely among what came last, has the newest tables asked
-//! before any other is opened ([`View::newest_first`]).
+//! A lookup goes in steps, and each reads what it needs at the same time: the heads of tables, which only the first
+//! lookup reads; the pages that may hold the ids; and for commits the pages of the graph that those lead to. A small
+//! table is read whole with its head, and a small pack whole with its table. An id that a cached table holds is not
+//! looked for in others. Many ids are held against a table's filter first, so that missing ids cost next to nothing. A
+//! caller that expects its ids to be there, most likely among the newest, has the newest tables asked before any other
+//! is opened ([`View::newest_first`]).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Range;
@@ -29,9 +29,9 @@ use common::table::{
     Section, entries, entries_of, entry_at, page_checksum_holds, read_name,
 };
 
-/// A table of at most so many bytes is read whole, and so is a pack.
+/// A table of at most this many bytes is read whole, and so is a pack.
 pub const WHOLE_BYTES: u64 = 64 << 10;
-/// All pages of a new table of at most so many bytes are remembered.
+/// All pages of a new table of at most this many bytes are cached.
 const REMEMBERED_BYTES: u64 = 2 << 20;
 /// Reads at the same time.
 const PARALLEL_READS: usize = 64;
@@ -43,7 +43,7 @@ const PAGES_A_READ: u64 = 128;
 const PAGES_AT_ONCE: usize = 1_024;
 /// Looking for more keys than this, times tables, takes the processor for a while.
 const MUCH_TO_FIND: usize = 2_000;
-/// A filter is read first where it has fewer bytes than so many for each id that is looked for.
+/// A filter is read first if it has fewer bytes than this for each id that is looked for.
 const FILTER_BYTES_AN_ID: u64 = 16 << 10;
 
 /// Where a record lies.
@@ -131,7 +131,7 @@ pub struct Snapshot {
 pub struct Object {
     /// Where it lies.
     pub place: ObjectPlace,
-    /// Whether a branch has reached it: until then nobody sees it.
+    /// Whether a branch has reached it. Until then readers do not see it.
     pub is_reached: bool,
 }
 
@@ -193,7 +193,7 @@ struct Inner {
     repo: RepoId,
     tables: Vec<Listed>,
     opened: Vec<OnceCell<Opened>>,
-    /// Objects that are not there, whatever tables say.
+    /// Objects that were purged: they count as missing, even if tables have them.
     purged: Arc<Purged>,
 }
 
@@ -210,7 +210,7 @@ impl View {
         Self { inner: Arc::new(Inner { bucket, repo, tables, opened, purged }), newest_first: false }
     }
 
-    /// What is not there, whatever tables say.
+    /// Records that count as missing, even if tables have them.
     pub fn purged(&self) -> &Purged {
         &self.inner.purged
     }
@@ -245,7 +245,7 @@ impl View {
         Ok(ids.into_iter().zip(found).filter(|(_, found)| !found.is_empty()).map(|(id, _)| id.clone()).collect())
     }
 
-    /// What is known of those of these commits that are there.
+    /// What is known of these commits, without those that are missing.
     ///
     /// # Errors
     /// As [`Self::commit_count`].
@@ -336,7 +336,7 @@ impl View {
         Ok(found)
     }
 
-    /// What is known of those of these snapshots that are there.
+    /// What is known of these snapshots, without those that are missing.
     ///
     /// # Errors
     /// As [`Self::commit_count`].
@@ -357,7 +357,7 @@ impl View {
         Ok(known.collect())
     }
 
-    /// What is known of those of these objects that are there.
+    /// What is known of these objects, without those that are missing.
     ///
     /// # Errors
     /// As [`Self::commit_count`].
@@ -396,7 +396,7 @@ impl View {
         Ok(known)
     }
 
-    /// The packs that hold any of these objects, or list one as a large object, whatever was purged.
+    /// The packs that hold any of these objects, or list one as a large object, purged or not.
     ///
     /// # Errors
     /// As [`Self::commit_count`].
@@ -480,7 +480,7 @@ impl View {
         of_pack(pack, table::Error::Malformed(reason.to_owned())).into()
     }
 
-    /// The texts of those of these keys that stand for no hash.
+    /// The texts of those of these keys that are not hashes.
     async fn names(&self, opaque: BTreeSet<Key>) -> Result<HashMap<Key, Id>, Error> {
         let opaque: Vec<Key> = opaque.into_iter().collect();
         if opaque.is_empty() {
@@ -518,7 +518,7 @@ impl View {
         Ok(found)
     }
 
-    /// Adds what some tables have of those of these keys that are `open`.
+    /// Adds what some tables have of the keys that are still `open`.
     #[expect(clippy::too_many_arguments, reason = "a part of `find`, for whose loop it has a name of its own")]
     async fn find_in<E>(
         &self,
@@ -588,8 +588,8 @@ impl View {
         wanted
     }
 
-    /// Takes the pages out of what is wanted that the filters of their tables tell not to hold what is looked for. A filter
-    /// that is not in memory is read where that is less work than looking.
+    /// Removes wanted pages that cannot hold what is looked for, by the filters of their tables. A filter that is not
+    /// cached is read if that is less work than a look into the pages.
     async fn filter(
         &self,
         opened: &[(usize, &Opened)],
@@ -781,8 +781,8 @@ impl View {
     }
 }
 
-/// The tables in the steps in which they are asked: all of so many at once; or first those that are small, each of which is one
-/// read, and the newest of the others, and then four times as many in each step.
+/// The steps in which tables are asked: all at once; or, with `newest_first`, the small ones, each of which is one read,
+/// and the newest of the others, and then four times as many in each step.
 fn stages(small: &[bool], newest_first: bool) -> Vec<Vec<usize>> {
     let (first, mut large): (Vec<usize>, Vec<usize>) =
         (0..small.len()).partition(|table| !newest_first || small.get(*table) == Some(&true));
@@ -830,7 +830,8 @@ fn id_of(names: &HashMap<Key, Id>, key: Key) -> Option<Id> {
     key.id().or_else(|| names.get(&key).cloned())
 }
 
-/// The head of a larger table, and its pages, if those are not so many that they would drive out all others.
+/// The head of a larger table; and its pages, unless they are so many that they would drive all others out of the
+/// cache.
 fn remember_pages(bucket: &Bucket, pack: PackId, summary: &PackSummary, slice: impl Fn(Range<u64>) -> Option<Bytes>) {
     let extent = &summary.table;
     let Some(bytes) = slice(extent.head_range()) else {
@@ -854,7 +855,7 @@ fn remember_pages(bucket: &Bucket, pack: PackId, summary: &PackSummary, slice: i
     }
 }
 
-/// What a process tells its cache of a pack that it has just made visible, which spares the next request a read.
+/// Puts a pack that has just become visible into the cache of the process, which spares the next request a read.
 pub(crate) fn remember_pack(bucket: &Bucket, pack: PackId, summary: &PackSummary, file: &Bytes) {
     let slice = |range: Range<u64>| {
         let (start, end) = (usize::try_from(range.start).ok()?, usize::try_from(range.end).ok()?);

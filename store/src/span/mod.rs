@@ -1,8 +1,8 @@
-//! What is seen of a request from outside: a line in the log, metrics, and the header `Server-Timing`.
+//! What is noted of a request: a line in the log, metrics, and the header `Server-Timing`.
 //!
-//! A [`RequestSpan`] goes with each request from the moment it comes in until the last byte of its answer has gone. It is bound
-//! to the request's task, and [`spawn`] takes it along into others, so that whoever learns something worth seeing notes
-//! it here without being handed anything: the SDK's calls ([`storage`]), who asks, which repo, how many commits.
+//! A [`RequestSpan`] goes with each request from its beginning to the last byte of its answer. It is bound to the
+//! request's task, and [`spawn`] passes it on to others. So every part of the code can note something without an
+//! argument for it: the SDK's calls ([`storage`]), the user, the repo, the number of commits.
 //!
 //! - [`storage`] counts the calls to DynamoDB and S3, and logs each one at the level `debug`.
 //! - [`RequestLog`] writes the line, with the metrics in it, when the answer's body has come to its end.
@@ -87,8 +87,8 @@ impl RequestSpan {
         &self.id
     }
 
-    /// Who asks: the user, or else the address, so that what all share can be divided among them. Where neither is known, all
-    /// are one.
+    /// The user, or else the address, so that what all share can be divided among them. If neither is known, all are
+    /// one.
     pub fn asker(&self) -> String {
         let seen = self.stats();
         seen.user.or_else(|| seen.from.map(|from| from.to_string())).unwrap_or_default()
@@ -135,14 +135,14 @@ impl RequestSpan {
     }
 }
 
-/// Does something that is no request, whose calls are seen as those of `function`.
+/// Runs something that is not a request. Its calls are noted as those of `function`.
 pub async fn run_as<F: Future>(function: &'static str, ambient: &Ambient, work: F) -> F::Output {
     RequestSpan::new(function, ambient.ulid().to_string(), ambient).over(work).await
 }
 
 /// Notes something of the request that is under way; nothing outside of one.
 pub fn note(note: impl FnOnce(&mut RequestStats)) {
-    // Outside of a request there is nobody to note it for.
+    // Outside of a request there is no span.
     let _ = CURRENT.try_with(|watch| watch.note(note));
 }
 

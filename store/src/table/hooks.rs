@@ -1,4 +1,4 @@
-//! Webhooks: who wants to hear of what happens in a repo, an item each.
+//! The webhooks of repos: an item for each URL that gets the events of a repo.
 
 use std::ops::ControlFlow;
 
@@ -12,8 +12,8 @@ use common::id::RepoId;
 use common::wire;
 use common::wire::limits::MAX_HOOKS_OF_REPO;
 
-/// The limit is kept by whoever makes webhooks, and racing requests may go past it a little. Of a list that is twice as
-/// long the rest is as if it were not there.
+/// The limit is kept when a webhook is made, and racing requests may go past it a little. Of a list that is twice as
+/// long the rest is ignored.
 const MOST_READ: usize = 2 * MAX_HOOKS_OF_REPO;
 
 impl Store {
@@ -35,7 +35,7 @@ impl Store {
     }
 
     /// The ids of the webhooks of a repo, at most 40, also of those that cannot be read: for `musehub serve`, when
-    /// [`Self::hooks`] fails. What has no ULID is left out. Strongly consistent.
+    /// [`Self::hooks`] fails. A key that is not a ULID is left out. Strongly consistent.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -146,7 +146,7 @@ impl Store {
         self.get_item(&Key::hooked(repo, hook)).await
     }
 
-    /// Notes how far the deliveries to a webhook have come, whatever was noted before. One process does so at a time.
+    /// Notes how far the deliveries to a webhook have come, without a condition. One process does so at a time.
     ///
     /// # Errors
     /// When the table does not answer.

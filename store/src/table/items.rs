@@ -62,8 +62,8 @@ pub const CHANGE_PREFIX: &str = "CHANGE#";
 pub const PACK_PREFIX: &str = "PACK#";
 /// What the sort keys of the packs that a repo no longer has begin with, as long as they are in S3.
 pub const RETIRED_PREFIX: &str = "RETIRED#";
-/// What the sort keys of the damaged packs begin with that a repair has taken off a repo's list, and that nobody deletes
-/// unasked.
+/// The prefix of the sort keys of damaged packs that a repair has taken off a repo's list. Only an operator deletes
+/// them.
 pub const SET_ASIDE_PREFIX: &str = "DAMAGED#";
 /// What the sort keys of a repo's webhooks begin with.
 pub const HOOK_PREFIX: &str = "HOOK#";
@@ -204,7 +204,7 @@ impl Key {
         Self::new(repo_pk(repo), format!("MEMBER#{user_id}"))
     }
 
-    /// Who has a handle: claimed once.
+    /// The user who has a handle: claimed once.
     pub fn handle(handle: &Slug) -> Self {
         Self::new(format!("HANDLE#{handle}"), "HANDLE")
     }
@@ -243,7 +243,7 @@ pub fn repo_pk(repo: &RepoId) -> String {
     format!("REPO#{repo}")
 }
 
-/// The repo whose items have a partition key, if it is one of those.
+/// The repo whose items have this partition key, if it is a repo's.
 pub fn repo_of(pk: &str) -> Option<RepoId> {
     pk.strip_prefix("REPO#")?.parse().ok()
 }
@@ -320,29 +320,30 @@ pub struct MetaItem {
     pub owner_user_id: String,
     /// Who may know of it.
     pub visibility: Visibility,
-    /// What kind of content it holds, as somebody has chosen or the first push has said; else empty. Clients are told
+    /// What kind of content it holds, as the owner has chosen or the first push has said; else empty. Clients get
     /// [`Domain::told`](common::wire::domain::Domain::told).
     pub domain: String,
     /// A sentence about it.
     pub description: String,
-    /// The branch that somebody has chosen to be checked out by a clone, or else the first ever pushed. Clients are told
-    /// [`Self::told_default`].
+    /// The branch that a clone checks out, as the owner has chosen it, or else the first that was ever pushed. Clients
+    /// get [`Self::told_default`].
     pub default_branch: String,
-    /// Whether somebody has chosen it. Older hubs did not note it.
+    /// Whether the owner has chosen it. Older hubs did not note it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub default_is_chosen: bool,
     /// ISO 8601.
     pub created_at: String,
-    /// ISO 8601; absent until a branch was pushed. Whoever sets it sets `default_branch`, unless that was chosen.
+    /// ISO 8601; absent until a branch was pushed. The write that sets it sets `default_branch` too, unless that was
+    /// chosen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_pushed_at: Option<String>,
-    /// Whether a push made it, and nobody asked for it by its name.
+    /// Whether a push made it, and not a request for a repo of this name.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_made_by_push: bool,
     /// Where the first push put its branch; absent until then, and where older hubs took it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_head: Option<CommitId>,
-    /// How many objects were purged, each of which has an item of its own; absent until one was.
+    /// How many objects were purged; absent until one was. Each of them has an item of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purged: Option<u64>,
     /// ISO 8601; a repo that has it is not there.
@@ -351,10 +352,10 @@ pub struct MetaItem {
 }
 
 impl MetaItem {
-    /// The branch that clients are told to check out, in a repo that has these. They check out nothing that is not there or
-    /// has a `/` in its name: so it is the one that was chosen; else `main`; else the first ever pushed; else, where that cannot be
-    /// checked out, the first by name of those that can. It is found anew each time, so no push has to write it down, and
-    /// repos whose first branch could not be checked out need no mending.
+    /// The branch that clients get as the default, in a repo that has these. They cannot check out a branch that is
+    /// missing or has a `/` in its name. So it is the one that was chosen; else `main`; else the first that was ever
+    /// pushed; else, if that cannot be checked out, the first by name of those that can. It is worked out each time, so
+    /// no push has to write it down, and repos whose first branch could not be checked out need no mending.
     pub fn told_default<'m>(&'m self, heads: &'m BTreeMap<String, CommitId>) -> &'m str {
         let kept = self.default_branch.as_str();
         let there = |name: &&str| heads.contains_key(*name);
@@ -420,7 +421,7 @@ pub struct TagItem {
 /// `REPO#<repo_id>` | `REL#<tag>`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ReleaseItem {
-    /// A ULID, drawn by whoever wrote the item, who knows it again by this.
+    /// A ULID, drawn by the writer of the item, who recognizes it by this.
     pub write_id: String,
     /// The commit that it is.
     pub commit_id: CommitId,
@@ -540,14 +541,14 @@ pub struct GarbageItem {
     pub expires_at: u64,
 }
 
-/// `REPO#<repo_id>` | `COLLECTED`: what nobody reached was deleted.
+/// `REPO#<repo_id>` | `COLLECTED`: unreachable records were deleted.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CollectedItem {
     /// Lines of the push log that are older, in milliseconds since the Unix epoch, may name commits that are gone.
     pub log_kept_since: u64,
 }
 
-/// `REPO#<repo_id>` | `PURGED#<object_id>`: an object that nobody is served any more, and that no push may bring.
+/// `REPO#<repo_id>` | `PURGED#<object_id>`: an object that no request is served any more, and that no push may bring.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PurgedItem {
     /// ISO 8601.
@@ -605,7 +606,7 @@ pub struct LogItem {
     /// Whether the branch is gone from then on.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deleted: bool,
-    /// Whether the pusher asked for the move to be made whatever the head was.
+    /// Whether the pusher forced the move.
     pub forced: bool,
     /// The user that pushed.
     pub by: String,
@@ -657,7 +658,7 @@ pub struct HookedItem {
     /// How far the table was read and everything in it is done: milliseconds since the Unix epoch. Older events are done too,
     /// but for what the table got late.
     pub until: u64,
-    /// The ids of the newest events that are done, by which those others are told.
+    /// The ids of the newest events that are done. They separate those from events that the table got late.
     pub done: Vec<String>,
 }
 
@@ -736,7 +737,7 @@ mod tests {
             ("trunk", true, &[], "trunk"),
             ("trunk", false, &["trunk"], "trunk"),
             ("trunk", false, &["a", "trunk"], "trunk"),
-            // Nobody has chosen, and `main` is there.
+            // None was chosen, and `main` is there.
             ("trunk", false, &["a", "main", "trunk"], "main"),
             ("trunk", true, &["a", "main", "trunk"], "trunk"),
             // What was chosen is not there yet.

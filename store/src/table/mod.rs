@@ -1,10 +1,10 @@
 //! What DynamoDB holds: a handful of small items for each repo, user and name.
 //!
-//! - [`items`] says which there are. `query` reads them, [`transaction`] writes several at once.
-//! - [`account`] makes users and repos. [`tags`] and [`releases`] are names for commits, an item each. [`places`] keep branches
-//!   apart that no clone could keep side by side. [`purged`] is what no reader is served.
-//! - [`hooks`] are the URLs that want to hear of what happens in a repo, [`events`] is what happened, read back from the items,
-//!   and [`webhooks`] are the one on the way to the other.
+//! - [`items`] lists them. `query` reads them, and [`transaction`] writes several at once.
+//! - [`account`] makes users and repos. [`tags`] and [`releases`] are names for commits, an item each. [`places`] keep
+//!   branches apart that no clone could keep side by side. [`purged`] is what no reader is served.
+//! - [`hooks`] are the URLs that get the events of a repo. [`events`] are read back from the items. [`webhooks`] are
+//!   the messages on the way from one to the other.
 
 pub mod account;
 pub mod events;

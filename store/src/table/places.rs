@@ -33,7 +33,7 @@ pub struct Place {
 }
 
 impl Store {
-    /// The places of a branch that is to be made, as they are now. Whoever asks lists the branches afterwards.
+    /// The places of a branch that is to be made, as they are now. The caller lists the branches afterwards.
     ///
     /// # Errors
     /// When the table cannot be read.

@@ -43,7 +43,7 @@ impl Store {
         got.item.map(decode).transpose()
     }
 
-    /// Writes one item, whatever was there before.
+    /// Writes one item, without a condition.
     pub(crate) async fn put_item(&self, key: &Key, record: &impl Serialize) -> Result<(), Error> {
         let put = self.dynamodb.put_item().table_name(&self.location.table).set_item(Some(encode(key, record)?));
         put.send().await.map(drop).map_err(Error::from_sdk)

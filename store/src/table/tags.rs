@@ -21,7 +21,7 @@ use common::wire::limits::{MAX_RELEASES_OF_REPO, MAX_TAGS_OF_REPO};
 const PARALLEL_PUTS: usize = 64;
 /// How often a tag may be written while it is about to be deleted.
 const DELETE_ATTEMPTS: usize = 20;
-/// The attribute that tells one write of a tag from another.
+/// The attribute that distinguishes one write of a tag from another.
 const WRITE_ID: &str = "write_id";
 
 impl Store {
@@ -97,12 +97,12 @@ impl Store {
         again.present_commits(commits.iter().copied()).await
     }
 
-    /// Writes tags in the place of what was `seen` of them. When it fails some of them may be written; writing them all again is
-    /// harmless. Each is given a `write_id`, and is `written_by` this user.
+    /// Writes tags in the place of those that were `seen`. If it fails, some of them may be written; writing them all
+    /// again is harmless. Each gets a `write_id`, and is `written_by` this user.
     ///
-    /// A tag that somebody else has written since it was seen stays theirs: both wrote at the same time, and so it is as if
-    /// this one had come first. Without the condition, an attempt that arrives late, long after another was answered,
-    /// would take back what somebody has written since.
+    /// If another request has written a tag since it was seen, that write stays: both wrote at the same time, and the
+    /// result is as if this one had come first. Without the condition, an attempt that arrives late, long after another
+    /// was answered, would take back a later write.
     ///
     /// # Errors
     /// When the table does not take them.
@@ -151,8 +151,8 @@ impl Store {
         stream::iter(tags.into_iter().map(Ok)).try_for_each_concurrent(PARALLEL_PUTS, put).await
     }
 
-    /// Deletes a tag, and tells what it was; none if there is none. It goes as it was seen, so that an attempt that arrives late
-    /// takes nothing away that somebody has written since.
+    /// Deletes a tag, and returns what it was; none if there is none. It deletes the tag only as it was seen, so an
+    /// attempt that arrives late deletes no later write.
     ///
     /// # Errors
     /// When the table does not answer, or the tag is written all the time.

@@ -41,8 +41,8 @@ enum Answer {
 }
 
 impl Store {
-    /// Writes items in one transaction. `marker` is one of them, and `is_ours` tells whether what is there is what this
-    /// transaction would have put there.
+    /// Writes items in one transaction. `marker` is one of them, and `is_ours` decides whether the item that is there
+    /// is the one that this transaction would have put.
     pub(crate) async fn transact<T: DeserializeOwned>(
         &self,
         items: Vec<TransactWriteItem>,
@@ -101,7 +101,7 @@ impl Store {
     }
 }
 
-/// Tells what an error of `TransactWriteItems` means, from its cancellation reasons where it has some.
+/// What an error of `TransactWriteItems` means, by its cancellation reasons if it has any.
 fn classify(error: &SdkError<TransactWriteItemsError, HttpResponse>) -> Answer {
     const BUSY: [&str; 3] = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
     if let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) = error.as_service_error() {

@@ -23,7 +23,7 @@ const BATCH: usize = 25;
 const PARALLEL_BATCHES: usize = 8;
 /// Attempts at what DynamoDB leaves unprocessed of a batch.
 const BATCH_ATTEMPTS: u32 = 10;
-/// How long S3 may take to be given a file: so long, and a second for each so many bytes.
+/// How long S3 may take to store a file: this long, and the time for its size at this many bytes a second.
 const PUT_TIMEOUT: Duration = Duration::from_secs(60);
 const PUT_A_SECOND: u64 = 1 << 20;
 
@@ -38,7 +38,7 @@ impl Store {
         Ok(Page { entries: page.items.unwrap_or_default(), next: page.last_evaluated_key })
     }
 
-    /// Writes items as they are, whatever was there before. When it fails some of them may be written.
+    /// Writes items as they are, without a condition. If it fails, some of them may be written.
     ///
     /// # Errors
     /// When the table does not take them.
@@ -63,7 +63,7 @@ impl Store {
         self.get_range(key, None, range).await
     }
 
-    /// Stores a file under a key, whatever was there before.
+    /// Stores a file under a key, without a condition.
     ///
     /// # Errors
     /// When the file cannot be read, or S3 does not confirm it.
@@ -77,7 +77,7 @@ impl Store {
         put.customize().config_override(config).send().await.map(drop).map_err(Error::from_sdk)
     }
 
-    /// Writes up to 25 items, whatever was there before.
+    /// Writes up to 25 items, without a condition.
     async fn write_batch(&self, mut batch: Vec<WriteRequest>) -> Result<(), Error> {
         let table = &self.location.table;
         let mut pause = FIRST_PAUSE;

@@ -77,7 +77,7 @@ impl Store {
     }
 
     /// Puts an item in the place of one that is still as it was seen, attribute by attribute, or where there was none.
-    /// A conflict may be with an attempt of its own whose answer was lost: whoever looks again sees that.
+    /// A conflict may be with an attempt of its own whose answer was lost; a second look shows that.
     ///
     /// # Errors
     /// When the table does not answer.
@@ -104,8 +104,8 @@ impl Store {
         }
     }
 
-    /// Takes an item out of the table and puts others in that are new, in one transaction. `key` is that of one of those,
-    /// which nobody else would put there.
+    /// Deletes an item and puts new ones, in one transaction. `key` is that of one of the new ones, and is drawn for
+    /// it.
     ///
     /// # Errors
     /// When the table does not answer.
@@ -130,7 +130,7 @@ impl Store {
         items.into_iter().map(|item| put_new(&self.location.table, item)).collect()
     }
 
-    /// Deletes an item, whatever it is.
+    /// Deletes an item of any kind.
     ///
     /// # Errors
     /// When the table does not answer.

@@ -1,9 +1,10 @@
-//! What keeps a repo in order while nobody asks for it.
+//! Keeps a repo in order, beside requests.
 //!
-//! - [`compact`] merges packs, so that they stay few, and makes an [`index`] of the tables of those that are full.
-//! - [`garbage`] takes out of packs what nothing reaches. [`purge`] takes an object out of everything that there is.
-//! - [`survey`] looks at all records of a repo from front to back; [`stats`] and fsck stand on it too.
-//! - [`swap`] puts packs in the place of others. [`inspect`] lists what the stores hold, whatever it means, and [`backup`] copies it.
+//! - [`compact`] merges packs, so that they stay few, and makes an [`index`] of the tables of full ones.
+//! - [`garbage`] takes unreachable records out of packs. [`purge`] takes an object out of everything that there is.
+//! - [`survey`] looks at all records of a repo from front to back. [`stats`] and fsck use it too.
+//! - [`swap`] puts packs in the place of others. [`inspect`] lists what the stores hold, without a look at what it
+//!   means, and [`backup`] copies it.
 
 pub mod backup;
 pub mod compact;

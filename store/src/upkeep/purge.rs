@@ -1,19 +1,22 @@
-//! Purging: an object that has leaked is kept from everybody at once, and its bytes go from all that the hub has.
+//! Purges objects that have leaked: no request is served them from then on, and their bytes are erased from all that
+//! the hub has.
 //!
-//! 1. **Mark** ([`Store::mark_purged`]). One transaction puts an item for each object and counts them in the repo's item about
-//!    itself, which every request reads. From then on no view has the objects, whatever packs hold, and no push may bring them.
-//! 2. **Erase** ([`Store::erase`]). Packs that hold one are written again without it and swapped, as by a merge, and the old files
-//!    are deleted at once, with all their versions; large objects, uploads, and packs that nothing names go too.
+//! 1. **Mark** ([`Store::mark_purged`]). One transaction puts an item for each object and counts them in the repo's
+//!    item about itself, which every request reads. From then on no view has the objects, even if packs do, and no push
+//!    may bring them.
+//! 2. **Erase** ([`Store::erase`]). Packs that hold one are written again without it and swapped, as by a merge. The
+//!    old files are deleted at once, with all their versions. Large objects, uploads, and packs without an item go too.
 //!
-//! Why no lock is needed, and no further condition of a push: a request that reads the repo after the mark does not see the objects, so a
-//! push that began before and lands after it is as good as one that landed before. Only its bytes are left to take away. Its pack
-//! wakes the compaction like any other, which erases as long as the item [`PurgeItem`] is there. That is for [`GRACE`] after the
-//! mark, which no request outlives, and then until a look has found nothing. A merge that has read an old pack cannot land: that pack
-//! is gone from the list, and so the swap fails.
+//! **Why no lock is needed**, and no further condition of a push. A request that reads the repo after the mark does not
+//! see the objects. So a push that began before the mark and lands after it is as good as one that landed before. Only
+//! its bytes are left to erase. Its pack wakes the compaction like any other, which erases as long as the item
+//! [`PurgeItem`] is there. It is there for [`GRACE`] after the mark, which no request outlives, and then until a look
+//! has found nothing. A merge that has read an old pack cannot land: that pack has left the list, and so the swap
+//! fails.
 //!
-//! A file that nothing names may be the pack of a push that is about to name it, if it holds what is purged and the mark is
-//! younger than [`GRACE`]. It is left to the next look then. Packs that gave way to others, and older versions, are named by nothing
-//! that could come, and go at once.
+//! **A file without an item** may be the pack of a push that is about to land, if it holds a purged object and the mark
+//! is younger than [`GRACE`]. It is left to the next look. Packs that gave way to others, and older versions, get no
+//! item any more, and go at once.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Range;
@@ -142,8 +145,8 @@ impl Store {
         self.get_item(&Key::purge(repo)).await
     }
 
-    /// Purges objects that are not purged yet, in a repo that has purged as many as `meta` says. From when this has landed nobody
-    /// is served them and no push brings them.
+    /// Purges objects that are not purged yet, in a repo that has purged as many as `meta` says. Once this has landed,
+    /// no request is served them and no push brings them.
     ///
     /// # Errors
     /// As [`Self::commit`].
@@ -189,7 +192,7 @@ impl Store {
         let outcome = self.transact(items, &marker, |_: IgnoredAny| true).await?;
         if outcome == Outcome::Landed {
             tracing::info!(%repo, by, objects = ids.join(" "), "objects were purged");
-            // As the stream does it. Nobody may be listening.
+            // As the stream does it. There may be no receiver.
             let _ = self.landed.send(repo.clone());
         }
         Ok(outcome)
@@ -217,7 +220,7 @@ impl Store {
         let keys: HashSet<table::Key> = purged.keys().map(|key| table::Key::of(key.as_ref())).collect();
         let mut done = Erased::default();
         let grace = u64::try_from(GRACE.as_millis()).unwrap_or(u64::MAX);
-        // Whatever began before the mark has ended.
+        // All requests that began before the mark have ended.
         let is_last = purge.since.saturating_add(grace) <= self.ambient.now_ms();
         Box::pin(self.rewrite_holders(repo, &keys, &mut done)).await?;
         Box::pin(self.delete_holders(repo, &purged, is_last, &mut done)).await?;
@@ -279,8 +282,8 @@ impl Store {
         Err(Error::Unavailable("the packs of the repository were replaced all the time".into()))
     }
 
-    /// Writes some of those packs again: those that have given way, which are none if a merge was faster; nothing when there are no
-    /// such packs.
+    /// Writes some of those packs again. Returns those that have given way: none if a merge was faster, and nothing if
+    /// there are no such packs.
     async fn rewrite_some(
         &self,
         repo: &RepoId,

@@ -39,7 +39,7 @@ const NAME_BYTES: u64 = 120;
 const META_BYTES: u64 = 400;
 const REF_BYTES: u64 = 220;
 const PACK_BYTES: u64 = 320;
-/// Bytes of a table that one GET gets, of those that are not read whole.
+/// How many bytes of a table one GET reads, if the table is not read whole.
 const TABLE_READ: u64 = 1 << 20;
 
 /// What a repo is made of, and what a clone of it costs.
@@ -199,7 +199,7 @@ impl Frames {
         self.0.insert(place.frame_id());
     }
 
-    /// One place in each of them, of those that are not read with their table.
+    /// One place in each frame that is not read with its table.
     fn places<'f>(&'f self, is_read: &'f dyn Fn(Place) -> bool) -> impl Iterator<Item = Place> + 'f {
         let places = self.0.iter().map(|(table, frame)| Place { table: *table, frame: *frame, start: 0, length: 0 });
         places.filter(|place| is_read(*place))

@@ -1,8 +1,9 @@
-//! What happened in a repo, as it is told to others: over EventBridge and to webhooks. `docs/events.md` is for those.
+//! Events: what happened in a repo, as EventBridge and webhooks get it. `docs/events.md` is for their receivers.
 //!
-//! An event is made from an item of the table and from nothing else ([`Occurrence::of`]): from the image that the table's
-//! stream has of it, in a deployment; from what was just written, in `musehub serve`; and from what a query finds
-//! ([`Store::events_since`](crate::Store::events_since)). So it has the same id each time it is told.
+//! An event is made from an item of the table and from nothing else ([`Occurrence::of`]): in a deployment, from the
+//! image of the item in the table's stream; in `musehub serve`, from the item that was just written; after a restart,
+//! from what a query finds ([`Store::events_since`](crate::Store::events_since)). So an event that is published again
+//! has the same id.
 
 mod since;
 
@@ -27,7 +28,7 @@ pub const SEQUENCE_LENGTH: usize = 40;
 pub struct Event {
     /// [`VERSION`].
     pub version: u32,
-    /// A ULID, drawn for what happened: the same each time that it is told.
+    /// A ULID, drawn for what happened. It is the same each time that the event is published.
     pub id: String,
     /// What happened: `type`, which is also the detail type in EventBridge, and `data`.
     #[serde(flatten)]
@@ -51,7 +52,7 @@ impl Event {
     }
 }
 
-/// The repo that an event is about, as it is called when the event is told.
+/// The repo that an event is about, with the name that it has when the event is published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventRepo {
     /// Its id, which it has for ever.
@@ -76,7 +77,7 @@ pub enum Details {
         before: Option<CommitId>,
         /// Its head after.
         after: CommitId,
-        /// Whether the pusher asked for the move to be made whatever the head was.
+        /// Whether the pusher forced the move.
         forced: bool,
     },
     /// A branch was deleted.
@@ -200,7 +201,7 @@ impl Occurrence {
         Ok(None)
     }
 
-    /// The event, in a repo of which this is known.
+    /// The event, with what is known of its repo.
     pub fn event(self, meta: &MetaItem, sequence: String) -> Event {
         Event {
             version: VERSION,
@@ -218,7 +219,7 @@ impl Occurrence {
         }
     }
 
-    /// The event as `musehub serve` tells it, where there is no stream with numbers: its id says what came first.
+    /// The event as `musehub serve` publishes it. There is no stream with numbers, so the id gives the order.
     pub fn numbered_by_id(self, meta: &MetaItem) -> Event {
         let sequence = self.id.to_string();
         self.event(meta, sequence)

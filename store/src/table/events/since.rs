@@ -1,4 +1,4 @@
-//! What happened in the repos of this store, for those who tell it to others: see [`crate::table::events`].
+//! What happened in the repos of this store, for those who publish it: see [`crate::table::events`].
 
 use std::ops::ControlFlow;
 
@@ -13,8 +13,8 @@ use common::id::RepoId;
 use common::wire::error::with_causes;
 
 impl Store {
-    /// What happens from now on and through this process, once the table has it, as its stream tells it in a deployment.
-    /// Whoever falls far behind misses the oldest, and finds it with [`Self::events_since`].
+    /// What happens from now on, through this process, once the table has it. It is what the table's stream is in a
+    /// deployment. A receiver that falls far behind misses the oldest, and finds it with [`Self::events_since`].
     pub fn happened(&self) -> broadcast::Receiver<Occurrence> {
         self.happened.subscribe()
     }
@@ -28,15 +28,15 @@ impl Store {
         Ok(meta.filter(|meta| meta.deleted_at.is_none()))
     }
 
-    /// The oldest `limit` events of a repo whose ids are not before `since`, in the order of their ids; fewer when there
-    /// are no more. Of a tag that was written several times there is the last event alone, and none of a release that
-    /// was taken back.
+    /// The oldest `limit` events of a repo whose ids are not before `since`, in the order of their ids. Of a tag that
+    /// was written several times there is only the last event, and none of a release that was taken back.
     ///
     /// An id is drawn before the table has its event, by at most a request's length: 20 seconds for a push, but seven
-    /// minutes for a repo that a push makes. Whoever goes on from the last event that they know has to look back that far.
+    /// minutes for a repo that a push makes. A caller that goes on from the last event that it knows has to look back
+    /// that far.
     ///
-    /// What cannot be read of these items is logged and left out: nobody could ever be told of it. That is not so of what the
-    /// repo is called, without which there is no event.
+    /// Items that cannot be read are logged and left out, because they can never be published. The repo's own item is
+    /// the exception: without it there is no event.
     ///
     /// # Errors
     /// When the table cannot be read, or what it has of the repo itself.
@@ -88,17 +88,17 @@ impl Store {
         Ok(found)
     }
 
-    /// Tells those who listen what the table now has.
+    /// Sends what the table now has to all receivers.
     pub(crate) fn tell(&self, items: impl IntoIterator<Item = Item>) {
         for item in items {
-            // What was just written can be read; and whoever listened may have left.
+            // What was just written can be read, and a receiver may have left.
             if let Ok(Some(occurrence)) = Occurrence::of(item) {
                 let _ = self.happened.send(occurrence);
             }
         }
     }
 
-    /// A copy of an item for [`Self::tell`], if anybody listens.
+    /// A copy of an item for [`Self::tell`], if there are receivers.
     pub(crate) fn to_tell(&self, item: &Item) -> Option<Item> {
         (self.happened.receiver_count() > 0).then(|| item.clone())
     }

@@ -1,8 +1,9 @@
-//! Webhooks: URLs that hear of what happens in a repo, as the [Standard Webhooks](https://www.standardwebhooks.com)
+//! Webhooks: URLs that get the events of a repo, as the [Standard Webhooks](https://www.standardwebhooks.com)
 //! specification has it.
 //!
-//! [`store::hooks`](crate::table::hooks) keeps them. For each event and each webhook of its repo there is a [`Message`], which
-//! waits in a queue until it is delivered. The function `webhook` delivers, to what [`Reach`] allows.
+//! [`store::hooks`](crate::table::hooks) keeps them. For each event and each webhook of its repo there is a
+//! [`Message`], which waits in a queue until it is delivered. The function `webhook` delivers it, to what [`Reach`]
+//! allows.
 
 pub mod secret;
 
@@ -21,7 +22,7 @@ pub struct Message {
     /// The webhook of that repo.
     #[serde(with = "hook_id")]
     pub hook: HookId,
-    /// The event's id: the same whenever the same thing is told. Receivers know duplicates by it.
+    /// The event's id. It is the same each time that the event is published, so receivers recognize duplicates by it.
     pub id: String,
     /// The event's type.
     #[serde(rename = "type")]

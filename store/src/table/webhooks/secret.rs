@@ -36,7 +36,7 @@ impl Secret {
         Self(ambient.secret().to_vec())
     }
 
-    /// The secret as it is told to the one who makes the webhook.
+    /// The secret as text, for the answer that makes the webhook.
     pub fn reveal(&self) -> String {
         format!("{SECRET_PREFIX}{}", BASE64.encode(&self.0))
     }
