@@ -179,16 +179,16 @@ names! {
     SnapshotId(Id);
     /// Names one object, as a client spelled it: with or without the `sha256:` prefix.
     ObjectId(Id);
-    /// A branch: 1 to 1,020 bytes, with no `..`, `\`, control character, leading, trailing or doubled `/`,
-    /// leading or trailing `.`. Older hubs made branches of any such name; of which names one is made now,
-    /// [`check_branch`](crate::wire::names::check_branch) says.
+    /// A branch: 1 to 1,020 bytes, with no `..`, `\`, control character, leading, trailing or doubled `/`, leading or
+    /// trailing `.`. Older hubs made branches of any such name. [`check_branch`](crate::wire::names::check_branch) says
+    /// of which names a branch is made now.
     BranchName(Box<str>);
     /// What a tag or a release is called: 1 to 255 characters, whichever.
     Label(Box<str>);
     /// A repo's name under its owner, or a user's handle: 1 to 64 characters of `a-z 0-9 -`, not beginning or ending
     /// with `-`.
     Slug(Box<str>);
-    /// Names one repo for ever, whatever it is called: a ULID.
+    /// Names one repo, also when it gets another name: a ULID.
     RepoId(Box<str>);
 }
 
@@ -394,7 +394,7 @@ impl From<ulid::Ulid> for RepoId {
 /// What commit, snapshot and object ids are to this deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Ids {
-    /// Hashes, which are recomputed; whatever is named has to be there.
+    /// Hashes, which are recomputed. Everything that is named has to be there.
     #[default]
     Strict,
     /// Opaque strings, which are believed, and which may name parents and snapshots that are not there: as older hubs

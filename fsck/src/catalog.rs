@@ -253,7 +253,7 @@ impl Catalog {
         missing.map(|(snapshot, commit)| (snapshot.clone(), commit.clone())).collect()
     }
 
-    /// Every record of which no copy is whole.
+    /// Every record without a whole copy.
     pub fn lost(&self) -> impl Iterator<Item = RecordId> + '_ {
         let lost = |copies: &Copies| !copies.any_whole();
         let commits = self.commits.iter().filter(move |(_, facts)| lost(&facts.copies));
@@ -280,8 +280,8 @@ impl Catalog {
         }
     }
 
-    /// Commits that lie below or beside all of `wanted` and that together reach every commit which does: a clone that is
-    /// told that we have these sends little beside `wanted` and what is missing below it.
+    /// Commits that lie below or beside all of `wanted` and that together reach every commit that does. If these are
+    /// named as had, the answer of a clone has little beside `wanted` and what is missing below it.
     pub fn frontier_below(&self, wanted: &HashSet<CommitId>) -> Vec<CommitId> {
         let above = self.closure(wanted);
         let beside: Vec<(&CommitId, &CommitFacts)> =

@@ -26,7 +26,7 @@ pub struct Finding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// Something to know; the repo is whole all the same.
+    /// A note. The repo is whole.
     Note,
     /// Something is lost, or wrong, or cannot be read.
     Damage,
@@ -40,7 +40,7 @@ pub enum Remedy {
     Nothing,
     /// What else is stored says what has to be there: `--repair`.
     Repair,
-    /// A clone that has it, a backup, or a push from somebody who still has it: `--repair --from`.
+    /// A clone that has it, a backup, or a push from a user who still has it: `--repair --from`.
     Clone,
     /// Only a person can know what is right.
     Person,
@@ -65,7 +65,7 @@ pub struct Dependents {
     pub everything: bool,
     /// How many commits cannot be checked out, or not with their whole history.
     pub commits: u64,
-    /// The first of those commits, in the order of history.
+    /// The first of these commits, in the order of history.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_commit: Option<CommitId>,
     /// The branches that reach one of those, the first hundred.
@@ -168,7 +168,7 @@ pub enum Problem {
         /// How many records are in that part; none where that is not known.
         #[serde(skip_serializing_if = "Option::is_none")]
         records: Option<u64>,
-        /// The first twenty of those of which no other copy is whole.
+        /// The first twenty of these records that have no whole copy elsewhere.
         lost: Vec<String>,
     },
     /// A pack that no item names lies in S3 and holds something that is missing: its item is lost.

@@ -62,7 +62,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Holds indexes against the tables of their packs. Where one of those is damaged, that comes first.
+    /// Compares indexes with the tables of their packs. If one of those tables is damaged, that is found first.
     pub(super) async fn check_indexes(&mut self) -> Result<(), Error> {
         let total = self.diagnosis.indexes.len() as u64;
         for (number, index) in self.diagnosis.indexes.clone().into_iter().enumerate() {

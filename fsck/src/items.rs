@@ -364,7 +364,7 @@ impl Check<'_> {
         Ok(Some(meta))
     }
 
-    /// Checks an item of which it is known what has to be in it.
+    /// Checks an item whose content is known.
     async fn check_item<T: DeserializeOwned + serde::Serialize>(
         &mut self,
         key: &Key,
@@ -394,7 +394,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// What the repo's item about itself most probably said. Nobody but its owner is to see it until they say so.
+    /// What the repo's item about itself most probably said. Only its owner can see the repo until they say otherwise.
     async fn rebuild_meta(&mut self, seen: Option<Item>, beginning: Option<&Beginning>) -> Result<(), Error> {
         let Some((owner, slug)) = self.subject.name.clone() else {
             return Ok(());

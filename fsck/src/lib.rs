@@ -4,9 +4,9 @@
 //! releases and the push log; the list of packs; what S3 lists; then the packs one by one, and at last the manifests of
 //! snapshots. It reads as a stream, and holds what one pack lists and a few mebibytes of frames.
 //!
-//! A first look ends at the first damage. What names what it finds in the tables (`references`), so its memory hardly
-//! depends on how many records there are. Only where something is damaged does a second look begin, which knows the ids of
-//! all records ([`catalog`]) and so can say what depends on what.
+//! A first look ends at the first damage. It finds references in the tables (`references`), so its memory hardly
+//! depends on how many records there are. Only if something is damaged does a second look begin. It knows the ids of
+//! all records ([`catalog`]), and so can say what depends on what.
 //!
 //! - [`finding`] is what it finds, as data.
 //! - `items` checks the table, [`log`] what the push log says of branches.
@@ -72,7 +72,7 @@ pub struct Step {
     pub total: u64,
 }
 
-/// Who is told how far a check is.
+/// Where the progress of a check goes.
 pub type Watch<'w> = &'w (dyn Fn(Step) + Send + Sync);
 
 /// A repo that is to be checked: its id, and its name if it was found by that.
@@ -242,7 +242,7 @@ struct Check<'c> {
     purged: BTreeMap<ObjectKey, PurgedItem>,
     /// Whether its bytes are being erased.
     is_being_erased: bool,
-    /// What items of unknown kinds say: whatever they name is nobody's garbage.
+    /// What items of unknown kinds name. None of it counts as garbage.
     said_elsewhere: Vec<String>,
     /// Packs that S3 has, with their sizes.
     stored_packs: BTreeMap<PackId, u64>,
@@ -421,7 +421,7 @@ impl<'c> Check<'c> {
         }
     }
 
-    /// Wants every record of which all copies were found damaged.
+    /// Wants every record all of whose copies were found damaged.
     fn want_what_is_lost(&mut self) {
         let Diagnosis { catalog, wanted, .. } = &mut self.diagnosis;
         for record in catalog.lost() {

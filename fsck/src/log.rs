@@ -1,6 +1,6 @@
-//! Whether the push log tells how each branch came to where it is. Each line leads a branch from one commit to another,
-//! so the lines of a branch are one path, whatever the order in which they are read: what arrives at a commit leaves it
-//! again, but for the one that the branch is at.
+//! Whether the push log leads each branch to where it is. Each line leads a branch from one commit to another, so the
+//! lines of a branch are one path, in any order of reading: each commit that a line arrives at needs a line that leaves
+//! it, except the head of the branch.
 
 use std::collections::{BTreeMap, HashMap};
 

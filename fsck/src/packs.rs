@@ -51,7 +51,7 @@ pub(super) async fn open_pack(
 ) -> Result<Opening, Error> {
     let mut opening = Opening::default();
     let key = packs::key(repo, pack);
-    // A little more, which tells a pack of an older version.
+    // A little more, which shows whether the pack is of an older version.
     let tail_start = size.saturating_sub(2 * FOOTER_LENGTH as u64);
     let footer = match store.get_range(&key, None, tail_start..size).await {
         Ok(footer) => decode_footer(pack, &footer).map_err(|error| reason(&error)),
@@ -181,8 +181,8 @@ impl Check<'_> {
                 Look::Whole => reached.extend(contents.into_iter().flat_map(|contents| contents.reached)),
             }
         }
-        // A note of an object that was dropped as garbage stays in its pack and harms nobody. What a manifest names and no
-        // pack has is found where manifests are read.
+        // A note of an object that was dropped as garbage stays in its pack and does no harm. An object that a manifest
+        // names and no pack has is found when manifests are read.
         for object in reached {
             self.diagnosis.catalog.reach(&object);
         }

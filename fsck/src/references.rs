@@ -17,7 +17,7 @@ pub(super) struct Named<'a, 's> {
     reached: HashSet<Key>,
     /// Named by others.
     ahead: HashSet<Key>,
-    /// What is missed by nobody.
+    /// Purged objects, which may be missing.
     purged: HashSet<Key>,
     is_whole: bool,
 }

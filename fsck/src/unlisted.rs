@@ -38,7 +38,7 @@ impl Check<'_> {
             }
             self.look_for_purged(pack, size).await?;
             let holds = if self.diagnosis.wanted.is_empty() { 0 } else { self.wanted_in(pack, size).await? };
-            // Where an index does not tell which packs it had, any may be one of those.
+            // If an index does not show which packs it had, any pack may be one of those.
             if holds > 0 || self.has_unknown_packs() {
                 self.diagnosis.unlisted.push(pack);
                 self.find(Problem::PackUnlisted { pack, holds }, Remedy::Repair, Touched::default());

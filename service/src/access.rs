@@ -119,7 +119,7 @@ impl Hub {
         Ok((repo, view))
     }
 
-    /// Refuses whom a function would refuse whatever the body of the request says.
+    /// Refuses a caller whom the function would refuse for any body of the request.
     ///
     /// # Errors
     /// As the function does.

@@ -1,4 +1,4 @@
-//! Answers a request, whatever happens in it.
+//! Answers a request, even if it fails or panics.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use store::span;
 const MAX_WHOLE_ANSWER: u64 = 1 << 20;
 
 impl Hub {
-    /// Answers one request as `handle` says, whatever happens in it. `function` is the name under which it is seen.
+    /// Answers one request as `handle` says, even if that fails or panics. `function` is the name in its span.
     ///
     /// As it is deployed nothing unwinds: there a panic ends the process, API Gateway answers 502 in the hub's words (its
     /// `DEFAULT_5XX` in template.yaml), and Lambda starts another process for the next request.

@@ -23,7 +23,7 @@ const MAX_USER_ID: usize = 256;
 const ACCESS: &str = "access";
 const ADMIN: &str = "admin";
 
-/// Whoever sent a good token.
+/// The user of a good token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     /// The user, as the token's `sub` says.
@@ -49,7 +49,7 @@ struct Claims {
     /// Seconds since the Unix epoch, with or without a fraction.
     iat: f64,
     exp: f64,
-    /// Whatever it is, only `admin` means something here.
+    /// The role. Only `admin` means something here.
     #[serde(default)]
     role: serde_json::Value,
 }
@@ -66,13 +66,14 @@ struct NewClaims<'a> {
     role: Option<&'a str>,
 }
 
-/// The secret is empty, so that anybody could sign.
+/// The secret is empty, so that every client could sign.
 #[derive(Debug, thiserror::Error)]
 #[error("the token secret is empty; it needs {GOOD_SECRET_LENGTH} bytes that nobody can guess")]
 pub struct EmptySecret;
 
 impl Tokens {
-    /// Tokens under `secret`, without the line break that a file ends with: whoever puts a file into a variable has it there too.
+    /// Tokens under `secret`, without the line break that a file ends with: a variable that was filled from a file has
+    /// it too.
     ///
     /// # Errors
     /// When the secret is empty.

@@ -46,7 +46,7 @@ fn is_port(text: &str) -> bool {
 pub struct Call {
     pub(crate) parts: http::request::Parts,
     pub(crate) body: Body,
-    /// None where there is no such route.
+    /// None if there is no such route.
     pub(crate) route: Option<&'static Route>,
 }
 
@@ -85,7 +85,7 @@ impl Call {
         form_urlencoded::parse(query).filter(|(key, _)| key == name).last().map(|(_, value)| value.into_owned())
     }
 
-    /// Who asks; nobody without a token.
+    /// The user of the request's token; none without a token.
     ///
     /// # Errors
     /// [`Error::Unauthorized`] for a token that is not good, and without one where nothing is read without.
@@ -103,7 +103,7 @@ impl Call {
         }
     }
 
-    /// Who asks.
+    /// The user of the request's token.
     ///
     /// # Errors
     /// [`Error::Unauthorized`] without a good token.

@@ -1,9 +1,10 @@
 //! On Lambda, an answer that is cut off has to be cut off for the client too.
 //!
-//! `lambda_runtime` 1.5.0 makes bytes of the answer out of an error of a streamed body (`to_tailer` in its `src/requests.rs`)
-//! and ends the answer well. A client would take it for whole, with garbage at its end, and a cache might keep it for a
-//! year. There is no call to say that an answer has failed. But when the process ends in the middle of one, Lambda knows that
-//! it has, so that is what happens here. The next request gets a new process, at the price of a cold start; it is rare.
+//! `lambda_runtime` 1.5.0 makes bytes of the answer out of an error of a streamed body (`to_tailer` in its
+//! `src/requests.rs`) and ends the answer well. A client would take it for whole, with garbage at its end, and a cache
+//! might keep it for a year. There is no call that says that an answer has failed. But if the process ends in the
+//! middle of an answer, Lambda knows that it has failed. So the process ends here. The next request gets a new process,
+//! at the price of a cold start; this is rare.
 
 use std::io::Write;
 use std::pin::Pin;

@@ -66,7 +66,8 @@ impl Record {
 
     /// When the item was written, to the second, in milliseconds since the Unix epoch; nothing where the stream does not say.
     pub fn written_at(&self) -> Option<u64> {
-        // A time of this or any near century is exact in a double, and what is no time becomes one of long ago or far ahead.
+        // A time of this or any near century is exact in a double. A number that is not a time becomes one of long ago
+        // or far ahead.
         self.dynamodb.approximate_creation_date_time.map(|seconds| (seconds * 1_000.0) as u64)
     }
 

@@ -1,13 +1,14 @@
-//! From the door to an answer: what every function does around its own sentence.
+//! From the door to an answer: what every function does around its own work.
 //!
 //! A function's handler is called with the [`Hub`] and an HTTP request, as `lambda_http` or the local router made it,
 //! and always gives a response: errors become the contract's bodies here, a panic becomes a 500, and a 5xx is logged
 //! here, once, with its causes.
 //!
-//! - [`routes`] is the one table of what can be asked, and of what it takes. [`settings`] is what the operator decides.
-//! - `call` reads a request, [`by_reference`] its body where that was uploaded; [`auth`] says who asks, `access` opens the repo.
-//! - `answer` goes around all of it, with `respond` for headers and refusals. A body is whole or made while it is sent
-//!   ([`streaming`]); [`buffered`] and [`cut_off`] are what Lambda makes of it. [`observe`] is the line in the log.
+//! - [`routes`] is the one table of routes. [`settings`] is what the operator decides.
+//! - `call` reads a request, and [`by_reference`] its body if that was uploaded. [`auth`] checks tokens, and `access`
+//!   opens the repo.
+//! - `answer` goes around all of it, with `respond` for headers and refusals. A body is whole, or made while it is sent
+//!   ([`streaming`]). [`buffered`] and [`cut_off`] are what Lambda makes of it. [`observe`] is the line in the log.
 //! - [`item_stream`] reads the stream of the table, and [`webhook_target`] says where webhooks may lead.
 
 #![forbid(unsafe_code)]

@@ -39,8 +39,8 @@ impl OpenSpan {
         &self.watch
     }
 
-    /// Tells the client how long it took until now, and goes on to watch the answer until it has gone. A client that may not
-    /// know of something does not learn either what it took to find that out.
+    /// Puts the time until now into the answer's headers, and goes on to watch the answer until it has gone. A client
+    /// that may not know of something does not learn either how long it took to find that out.
     pub(crate) fn follow(self, mut response: Response<AnswerBody>) -> Response<AnswerBody> {
         let may_know =
             !matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND);
@@ -51,7 +51,7 @@ impl OpenSpan {
             status: response.status(),
             code: response.extensions().get::<ErrorCode>().map(|ErrorCode(code)| *code),
             is_streamed: response.body().is_streamed(),
-            // Until its end is seen. Nobody looks for the end of what is empty.
+            // Until its end is seen. The end of an empty body is never asked for.
             is_cut_off: !response.body().is_empty(),
             bytes_out: 0,
         };

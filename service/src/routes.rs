@@ -78,7 +78,8 @@ pub struct Route {
     pub right: Right,
     /// Whether it changes nothing, so that any page of the web may ask it without a token.
     pub reads: bool,
-    /// Whether its body may have been uploaded before. Nobody has a webhook or a purge of 6 MB, and who asks for an upload has none.
+    /// Whether its body may have been uploaded before. No webhook and no purge has 6 MB, and a request for an upload
+    /// has no body.
     pub by_reference: bool,
 }
 

@@ -27,7 +27,7 @@ pub struct Settings {
     pub anonymous_reads: AnonymousReads,
 }
 
-/// What clients without a token may read of public repos. Whatever they read, the operator of a deployment pays for.
+/// What clients without a token may read of public repos. The operator of a deployment pays for all that they read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AnonymousReads {
     /// Everything.

@@ -18,7 +18,7 @@ pub const CHUNK: usize = 128 << 10;
 
 /// Chunks that wait for a client which reads slowly; then nothing more is read from S3.
 const CHUNKS_WAITING: usize = 4;
-/// Bytes of those.
+/// Bytes of these chunks.
 const WAITING_BYTES: u64 = (CHUNKS_WAITING * CHUNK) as u64;
 /// How long a client may take for one chunk.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -91,10 +91,10 @@ pub async fn whole(store: &Store, answer: Bytes) -> Result<AnswerBody, Error> {
     stream(store, "a large answer", make).await
 }
 
-/// Begins an answer, when not too many others are being made. `route` is for the log.
+/// Begins an answer once it has a permit. `route` is for the log.
 ///
 /// # Errors
-/// Whatever goes wrong before the first bytes are there: it can still be told with a status.
+/// Errors before the first bytes are there, which can still be a status.
 pub async fn stream<F>(store: &Store, route: &'static str, make: impl FnOnce(Sender) -> F) -> Result<AnswerBody, Error>
 where
     F: Future<Output = Result<(), Error>> + Send + 'static,
@@ -109,7 +109,7 @@ where
             Ok(()) => Ok(Piece::End),
             Err(error) => Err(error),
         };
-        // The client may have gone away, and then nobody is told.
+        // The client may have gone away, and then there is no receiver.
         let _ = tokio::time::timeout(CLIENT_TIMEOUT, end.send(last)).await;
     });
     let first = match receiver.recv().await {

@@ -1,5 +1,5 @@
-//! Where a webhook may lead: nowhere inside of the network that the hub is in. Whoever owns a repo names the URL, and the hub
-//! calls it from its own place.
+//! Where a webhook may lead: never inside the network that the hub is in. The owner of a repo names the URL, and the
+//! hub calls it from its own network.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -103,7 +103,7 @@ const SPECIAL_V4: [(Ipv4Addr, u32); 15] = [
     (Ipv4Addr::new(100, 64, 0, 0), 10),
     // Loopback, where Lambda's runtime API is too.
     (Ipv4Addr::new(127, 0, 0, 0), 8),
-    // Link-local, where clouds tell machines their credentials.
+    // Link-local, where clouds give machines their credentials.
     (Ipv4Addr::new(169, 254, 0, 0), 16),
     // Protocols, and what was once relayed to IPv6.
     (Ipv4Addr::new(192, 0, 0, 0), 24),

@@ -29,8 +29,8 @@ impl<Id: Clone + Eq + Hash, T> Graph<Id, T> {
         self.link_and_number(commits.into_iter().map(|commit| (commit, None))).map(|_numbered| ())
     }
 
-    /// The same with commits whose generation numbers are known, as far as they are: those stand whatever the graph knows
-    /// of their ancestors, and adding a parent later costs nothing.
+    /// The same with commits whose generation numbers are known, as far as they are. Such a number stands, even if the
+    /// graph lacks ancestors, and adding a parent later costs nothing.
     ///
     /// # Errors
     ///
@@ -42,9 +42,9 @@ impl<Id: Clone + Eq + Hash, T> Graph<Id, T> {
         self.link_and_number(commits).map(|_numbered| ())
     }
 
-    /// Adds a commit, with its generation number if that is known. One that would be its own ancestor is not linked to the
-    /// parent through which it would be, so that the rest of the history stays whole: ids that are no hashes may name each
-    /// other so, in pushes that raced. Whether it was linked to all of its parents.
+    /// Adds a commit, with its generation number if that is known. A commit that would be its own ancestor is not
+    /// linked to the parent through which it would be, so that the rest of the history stays usable: ids that are not
+    /// hashes may name each other like this, in pushes that raced. Returns whether it was linked to all of its parents.
     pub fn link_without_cycle(&mut self, commit: &NewCommit<Id, T>, generation: Option<u32>) -> bool
     where
         T: Clone,
@@ -124,7 +124,7 @@ impl<Id: Clone + Eq + Hash, T> Graph<Id, T> {
         Some(node)
     }
 
-    /// Undoes every [`link`](Self::link) since there were so many nodes and edges.
+    /// Undoes every [`link`](Self::link) since the graph had this many nodes and edges.
     fn unlink(&mut self, added: &[NodeIndex], nodes_before: usize, edges_before: usize) {
         let newest_first = self.parents.drain(edges_before..).zip(self.siblings.drain(edges_before..)).rev();
         for (parent, sibling) in newest_first {

@@ -74,8 +74,8 @@ const NO_EDGE: EdgeIndex = EdgeIndex::MAX;
 /// Besides `Id` and `T`, a commit costs some 50 bytes, and 12 for each of its parents.
 #[derive(Clone, Debug)]
 pub struct Graph<Id, T> {
-    /// In the order in which the ids were first named, be it as a commit or as a parent. Nothing is ever removed, so
-    /// an index stands.
+    /// In the order in which the ids were first named, as a commit or as a parent. Nothing is ever removed, so an index
+    /// stands.
     nodes: IndexMap<Id, Node<T>>,
     /// The parent at the end of each edge. The edges of one commit lie together, in the order its parents were given.
     parents: Vec<NodeIndex>,
@@ -122,8 +122,8 @@ pub struct NewCommit<Id, T> {
     pub payload: T,
 }
 
-/// Commits that would be their own ancestors. Ids that are hashes of contents cannot form a cycle, so somebody made
-/// these up.
+/// Commits that would be their own ancestors. Ids that are hashes of contents cannot form a cycle, so these ids were
+/// made up.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("commit {commit} is its own ancestor")]
 pub struct Cycle<Id> {

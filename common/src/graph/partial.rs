@@ -1,12 +1,12 @@
 //! A graph that is loaded on demand: a walk asks for the commits that it lacks.
 //!
-//! Whoever asks a question loads the commits that it starts from, asks, is told what is lacking, loads that, and asks
-//! again. A question is asked from its beginning each time, so whoever loads takes more each time than it was asked for:
-//! twice as much as before, and the walks together cost no more than twice the last.
+//! A caller loads the commits that its question starts from, asks, learns what is lacking, loads that, and asks again.
+//! A question is asked from its beginning each time. So a caller loads more each time than it was asked for, twice as
+//! much as before, and all walks together cost no more than twice the last.
 //!
-//! The generation numbers of commits come with them, so that a walk can stop early. Where a number is not known, because
-//! some ancestor was never pushed, no walk may stop at the commit: all its ancestors are asked for, down to those that
-//! have numbers, and its number follows from theirs.
+//! The generation numbers of commits come with them, so that a walk can stop early. If some ancestor of a commit was
+//! never pushed, its number is not known, and no walk may stop at it. All its ancestors are asked for, down to those
+//! that have numbers, and its number follows from theirs.
 
 use std::collections::HashSet;
 use std::hash::Hash;

@@ -14,7 +14,7 @@ pub enum Kind {
     Snapshots,
     /// Objects, their bytes.
     Objects,
-    /// Objects that no branch reached when they were pushed: nobody sees them before a later pack reaches them.
+    /// Objects that no branch reached when they were pushed. Readers do not see them before a later pack reaches them.
     ObjectsAhead,
     /// Snapshots that no branch reached when they were pushed: what they name is not reached by them.
     SnapshotsAhead,
@@ -45,7 +45,7 @@ impl Kind {
     }
 }
 
-/// Where a data frame lies in its pack and how to tell that it is whole.
+/// Where a data frame lies in its pack, and the checksum that shows that it is whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame {
     /// What its records are.
@@ -66,7 +66,7 @@ pub(super) fn checksum(bytes: &[u8]) -> u64 {
 }
 
 impl Frame {
-    /// Whether these are its stored bytes, as far as its checksum tells.
+    /// Whether these are its stored bytes, by the checksum.
     pub fn is_whole(&self, stored: &[u8]) -> bool {
         stored.len() == self.stored_length as usize && checksum(stored) == self.checksum
     }

@@ -52,7 +52,7 @@ pub enum Error {
         /// The part of it.
         part: String,
     },
-    /// The bytes have their checksum and still cannot be read: a fault of whoever wrote them.
+    /// The bytes have their checksum and still cannot be read: their writer made a mistake.
     #[error("pack {pack}: {part}: {reason}")]
     Malformed {
         /// The pack.

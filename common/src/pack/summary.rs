@@ -5,14 +5,14 @@ use std::ops::Range;
 /// The name of a pack: a ULID, unique over all repos.
 pub type PackId = ulid::Ulid;
 
-/// Where a table lies in its file, and how to tell that its head is whole.
+/// Where a table lies in its file, and the checksum that shows that its head is whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TableExtent {
     /// Where it begins, in bytes from the beginning of the file.
     pub offset: u64,
     /// How many bytes it has there, its head included.
     pub length: u64,
-    /// How many of those, at its end, are its head.
+    /// How many of these bytes, at the end, are its head.
     pub head_length: u64,
     /// The checksum of the head.
     pub head_checksum: u64,

@@ -165,7 +165,7 @@ proptest! {
             let mut contents = contents.clone();
             contents.large.sort();
             contents.reached.sort();
-            // Of records without bytes nobody can tell which was first.
+            // If records have no bytes, it cannot be known which was first.
             for records in &mut contents.records {
                 match records {
                     FrameRecords::Commits(list) => list.sort(),

@@ -21,11 +21,11 @@ const LEVEL: i32 = 3;
 /// Neighbouring commits have little in common, and so gain little from a large frame.
 const COMMITS: usize = 256 << 10;
 const SNAPSHOTS: usize = 4 << 20;
-/// Of objects, if those compress well. Objects that do not compress gain nothing from neighbours: then a frame has about
-/// so many stored bytes.
+/// Of objects, if they compress well. Objects that do not compress gain nothing from neighbours: then a frame has about
+/// this many stored bytes.
 const OBJECTS: usize = 2 << 20;
 const STORED_OBJECTS: usize = 256 << 10;
-/// Of the first objects, of which it is not known yet.
+/// Of the first objects. Whether they compress well is not known yet.
 const FIRST_OBJECTS: usize = 512 << 10;
 
 /// A commit to be packed.
@@ -137,7 +137,7 @@ pub fn write(new: NewPack<'_>) -> Result<WrittenPack, Error> {
 pub struct Elsewhere {
     /// Large objects that belong to the pack, with their sizes.
     pub large: Vec<(ObjectKey, u64)>,
-    /// Large objects that belong to packs which were merged into this one, with the names of those and their sizes.
+    /// Large objects that belong to packs that were merged into this one: the names of those packs, and the sizes.
     pub inherited: Vec<(PackId, ObjectKey, u64)>,
     /// Objects pushed ahead in other packs that a branch reaches with this one.
     pub reached: Vec<ObjectKey>,
@@ -256,7 +256,7 @@ impl PackWriter {
         })
     }
 
-    /// Whether the open frame has room for a record of its kind with so many bytes; else the next one closes it.
+    /// Whether the open frame has room for a record of its kind of this length. Else the next record closes it.
     pub fn has_room(&self, length: usize) -> bool {
         let target = |kind: Kind| match kind {
             Kind::Commits => COMMITS,

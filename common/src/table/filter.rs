@@ -20,12 +20,12 @@ const LEAST_KEYS: u64 = 1_024;
 pub struct Filter(Vec<u8>);
 
 impl Filter {
-    /// A filter for so many keys, which holds none yet; empty where a section of so many has none.
+    /// A filter for this many keys, without any key yet. It is empty if a section of this many keys has no filter.
     pub fn for_keys(keys: u64) -> Self {
         Self(vec![0; usize::try_from(Self::bytes_for(keys)).unwrap_or(0)])
     }
 
-    /// How many bytes a filter for so many keys has.
+    /// How many bytes a filter for this many keys has.
     pub const fn bytes_for(keys: u64) -> u64 {
         if keys < LEAST_KEYS { 0 } else { keys.saturating_mul(BITS_A_KEY).div_ceil(8) }
     }

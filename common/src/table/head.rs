@@ -57,7 +57,7 @@ impl Head {
         Ok(head)
     }
 
-    /// Bytes of a whole table whose sections have so many entries.
+    /// Bytes of a whole table whose sections have these numbers of entries.
     pub fn table_length(counts: &[u64; COUNTS]) -> u64 {
         let sections = || Section::ALL.into_iter().zip(counts.iter().copied());
         let directories = sections().filter(|(section, _)| section.is_keyed());

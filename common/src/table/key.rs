@@ -1,4 +1,4 @@
-//! What ids are in a table: of one width, whatever they look like.
+//! What ids are in a table: keys of one width.
 
 use sha2::{Digest, Sha256};
 

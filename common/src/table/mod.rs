@@ -1,8 +1,8 @@
 //! Tables: where the records of packs lie, sorted and paged, read in place.
 //!
-//! A request asks a table for a few ids. It reads the table's head once, then the one page that may hold each id. Nothing
-//! is parsed or copied when a table is opened, and no request reads a whole table. Tables never change, so what is cached
-//! of them is right for ever.
+//! A request asks a table for a few ids. It reads the table's head once, then the one page that may hold each id.
+//! Nothing is parsed or copied when a table is opened, and no request reads a whole table. Tables never change, so a
+//! cached page stays right.
 //!
 //! A pack carries the table of its own records. An *index* is a file that is a table and nothing else, merged from the
 //! tables of many packs, so that one lookup answers for all of them. Both have one format, version 2. The design is that of Git's
@@ -163,12 +163,12 @@ impl Section {
         Self::ALL.into_iter().find(|section| section.filter() == Some(self))
     }
 
-    /// How many pages so many entries take.
+    /// How many pages this many entries take.
     pub const fn pages(self, entries: u64) -> u64 {
         entries.div_ceil(self.entries_a_page())
     }
 
-    /// How many bytes so many entries take, checksums included.
+    /// How many bytes this many entries take, checksums included.
     pub const fn bytes(self, entries: u64) -> u64 {
         entries.saturating_mul(self.width() as u64).saturating_add(self.pages(entries) * CHECKSUM_BYTES as u64)
     }

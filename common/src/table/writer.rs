@@ -43,7 +43,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// A table that will have so many keys.
+    /// A table that will have these numbers of keys.
     pub fn new(keys: Keys) -> Self {
         Self {
             out: Vec::new(),

@@ -76,8 +76,8 @@ impl Commit {
         self.is_proved_as_stored
     }
 
-    /// The commit as it has to be pushed for its id to be its hash, where that is not as it is: with its time empty. The
-    /// hub that takes it fills in the time anew.
+    /// The commit as it has to be pushed for its id to be its hash, if that is not as it is: with its time empty. The
+    /// hub that takes it fills in the time again.
     pub fn unfilled(&self) -> Option<Vec<u8>> {
         if self.is_proved || !self.is_proved_as_stored {
             return None;

@@ -47,7 +47,7 @@ impl Domain {
         }
     }
 
-    /// What clients are told of what is stored: `code` where nobody has said anything, or anything that clients know.
+    /// What clients get for what is stored: `code` if no domain was chosen, or one that clients do not know.
     pub fn told(stored: &str) -> Self {
         stored.parse().unwrap_or_default()
     }

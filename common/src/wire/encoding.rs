@@ -147,7 +147,7 @@ pub(crate) fn decode_msgpack<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Resul
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(body);
     deserializer.set_max_depth(MAX_DEPTH);
     let value = T::deserialize(&mut deserializer)?;
-    // At the end there is no further marker to read; whatever else is met is refused before any of it is read on.
+    // At the end there is no further marker to read. Anything else is refused before any of it is read on.
     match serde::Deserializer::deserialize_any(&mut deserializer, NothingMore) {
         Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(value),
         _ => Err(rmp_serde::decode::Error::Syntax("something follows the end of the msgpack value".to_owned())),

@@ -44,7 +44,7 @@ pub enum Error {
     /// 403: the caller is no operator of the hub.
     #[error("this needs a token whose role is 'admin': 'musehub token --admin' makes one")]
     NotAdmin,
-    /// 404: there is no such repo, or none that the caller may know of; the two are told apart by nobody.
+    /// 404: there is no such repo, or none that the caller may know of. No client can distinguish the two.
     #[error("there is no such repository, or you may not read it")]
     RepoNotFound,
     /// The same to who sent no token: `muse clone` sends none, and what to do instead is the same whether there is a repo or not.
@@ -65,7 +65,7 @@ pub enum Error {
         "there is nothing at this path: a repository's endpoints are /<owner>/<slug>/refs, push, push/objects, fetch, filter-objects, presign, negotiate, tags, releases and uploads"
     )]
     UnknownRoute,
-    /// 404: what the hub does not keep, and says so to whoever wants to publish it.
+    /// 404: what the hub does not keep, for a client that wants to publish it.
     #[error(
         "this hub keeps repositories and no register of domain plugins, so 'muse domains publish' has nothing to publish to here: push the plugin's own repository, and tell its URL to those who want it"
     )]
@@ -110,7 +110,7 @@ pub enum Error {
         /// Where it is; none if there is no such branch.
         head: Option<CommitId>,
     },
-    /// 409: somebody has this handle, or the caller has one.
+    /// 409: another user has this handle, or the caller has one.
     #[error("{0}")]
     HandleTaken(String),
     /// 409: the owner has a repo of this slug.
@@ -291,7 +291,7 @@ impl Error {
         serde_json::to_vec(&body).unwrap_or_default()
     }
 
-    /// A fault of the hub's own, from whatever caused it.
+    /// A fault of the hub's own, with its cause.
     pub fn internal(cause: impl Into<Cause>) -> Self {
         Self::Internal(cause.into())
     }

@@ -119,7 +119,7 @@ impl Fields {
         Ok(())
     }
 
-    /// Puts a text where the pusher left one empty, and tells what is there now.
+    /// Puts a text where the pusher left one empty, and returns what is there now.
     pub(super) fn fill(&mut self, name: &str, filling: &str) {
         let value = self.0.iter_mut().find(|(key, _)| key.as_text() == Some(name)).map(|(_, value)| value);
         if let Some(value) = value

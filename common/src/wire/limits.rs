@@ -6,8 +6,8 @@ pub const MAX_COMMITS: usize = 10_000;
 pub const MAX_SNAPSHOTS: usize = 10_000;
 /// Objects in one push or one `/push/objects`.
 pub const MAX_OBJECTS: usize = 1_000;
-/// Different ids in the `want` of a fetch: a clone wants the head of every branch. A repo that has more branches all the same, for
-/// pushes raced, may be asked for as many.
+/// Different ids in the `want` of a fetch: a clone wants the head of every branch. A repo that has more branches,
+/// because pushes raced, may be asked for as many.
 pub const MAX_FETCH_WANT: usize = MAX_BRANCHES;
 /// Different ids in the `want` of a fetch that are held while the repo is looked up.
 pub const MAX_WANT_HELD: usize = 2 * MAX_BRANCHES;
@@ -37,7 +37,7 @@ pub const MAX_RELEASES_OF_REPO: usize = 1_000;
 pub const MAX_RELEASE: usize = 380_000;
 /// Bytes of one release in either encoding. A page of a list has one at least.
 pub const MAX_RELEASE_ENCODED: usize = 4 << 20;
-/// Bytes of all releases of one repo: they are read for their list, whatever part of it is asked for.
+/// Bytes of all releases of one repo: a request for any part of their list reads them all.
 pub const MAX_RELEASES_BYTES: usize = 32 << 20;
 /// Bytes of one page of a list of tags or releases.
 pub const MAX_PAGE: usize = 16 << 20;

@@ -1,13 +1,14 @@
-//! Which branches and paths are taken: the names that every client can keep as files, and that stay in its folder.
+//! Which names of branches and paths are accepted: those that every client can keep as files, and that stay in its
+//! folder.
 //!
-//! Tags are no files of a client's, and have characters that some files cannot have: `emotion:joyful` is one that clients make. So of
-//! the table of branches they follow the one row that is about what people see.
+//! Clients do not keep tags as files, and tags have characters that some files cannot have, such as `emotion:joyful`.
+//! So of the table of branches they follow only the row about what people see.
 //!
-//! One table for each, a sentence a row. That of branches is Git's `check-ref-format`
-//! (<https://git-scm.com/docs/git-check-ref-format>) and what some system's files cannot be called
-//! (<https://learn.microsoft.com/en-us/windows/win32/fileio/naming-a-file>), because a client keeps each branch as a file, on
-//! whatever system. That of paths has only what would leave the clone's folder, or reach into the client's own, or be no
-//! file anywhere: real projects have names that only some systems dislike, `aux.c` for example.
+//! There is one table for each, with a sentence in each row. That of branches is Git's `check-ref-format`
+//! (<https://git-scm.com/docs/git-check-ref-format>), and what a file of some system cannot be called
+//! (<https://learn.microsoft.com/en-us/windows/win32/fileio/naming-a-file>), because a client of any system keeps each
+//! branch as a file. That of paths has only what would leave the clone's folder, reach into the client's own, or be a
+//! file nowhere: real projects have names that only some systems dislike, `aux.c` for example.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -74,7 +75,7 @@ const PATH_RULES: [Rule; 6] = [
     (|path| parts(path).any(|part| part.len() > MAX_PART_LENGTH), "has a part of more than 255 bytes"),
 ];
 
-/// Checks that a branch can be made of a name, as far as the name tells.
+/// Checks that a branch can be made of a name, by the name alone.
 ///
 /// ```
 /// use common::wire::names::check_branch;
@@ -148,7 +149,7 @@ pub fn folders(name: &str) -> impl Iterator<Item = &str> {
     name.match_indices('/').filter_map(|(at, _)| name.get(..at))
 }
 
-/// A name as file systems compare it that do not tell upper case from lower.
+/// A name as file systems compare it that ignore the case.
 pub fn folded(name: &str) -> String {
     let fold = |character: char| {
         let upper = only(character.to_uppercase(), character);
@@ -194,7 +195,7 @@ pub fn check_paths(paths: &[&str]) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks what is wrong with a path whatever else there is.
+/// Checks a path by itself, without the others.
 ///
 /// # Errors
 /// What it is.
@@ -219,7 +220,7 @@ fn shown(name: &str) -> String {
     format!("'{}{dots}'", cut.escape_debug().to_string().replace("\\'", "'").replace("\\\"", "\""))
 }
 
-/// Whether a character is one that nobody sees and that acts all the same: on a terminal, or on the text around it.
+/// Whether a character is invisible and has an effect: on a terminal, or on the text around it.
 /// <https://www.unicode.org/reports/tr9/>
 fn is_unseen(character: char) -> bool {
     character.is_control()
@@ -229,7 +230,7 @@ fn is_unseen(character: char) -> bool {
         )
 }
 
-/// Whether Windows takes a file of this name for a device, whatever its extension.
+/// Whether Windows takes a file of this name for a device, with any extension.
 fn is_device(part: &str) -> bool {
     const DEVICES: [&str; 6] = ["con", "prn", "aux", "nul", "conin$", "conout$"];
     let stem = folded(part.split('.').next().unwrap_or_default());

@@ -212,7 +212,7 @@ pub fn check_objects(objects: Vec<Object<'_>>, are_checked: bool) -> Result<Hash
             Entry::Vacant(new) => {
                 new.insert(object);
             }
-            // Only an id that is not checked can be that of two things.
+            // Only a lenient id can be that of two things.
             Entry::Occupied(known) if known.get().content == object.content => {}
             Entry::Occupied(_) => {
                 let id = &object.object_id;

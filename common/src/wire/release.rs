@@ -26,7 +26,7 @@ pub struct Release {
 /// Who a release is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Channel {
-    /// Everybody.
+    /// All users.
     Stable,
     /// Those who try what is nearly done.
     Beta,

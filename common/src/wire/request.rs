@@ -24,7 +24,7 @@ wire_map! {
         force: bool = false,
         /// Where the branch has to be before it moves; empty if it must not be there.
         expected_head: Sent<Text<'a>> = Sent(None),
-        /// Objects of which the pusher knows that they were purged from the repo, so that new snapshots may name them.
+        /// Objects that were purged from the repo, as the pusher knows, so that new snapshots may name them.
         purged: Option<Bounded<ObjectId, MAX_PURGED>> = None,
     }
 }
@@ -240,7 +240,7 @@ wire_map! {
     }
 }
 
-/// A webhook, as it is told to the owner of its repo.
+/// A webhook, as the owner of its repo gets it.
 #[derive(Debug, Serialize)]
 pub struct WebhookResponse<'a> {
     /// Its id.
@@ -366,7 +366,7 @@ wire_map! {
 wire_map! {
     /// `POST /api/repos/{owner}/{slug}/purge`.
     pub struct PurgeRequest<'a> {
-        /// The objects that nobody is to be served any more.
+        /// The objects that no request is to be served any more.
         objects: Bounded<ObjectId, MAX_PURGED_AT_ONCE>,
         /// Why, for those who look later.
         reason: Option<Text<'a>> = None,

@@ -64,8 +64,8 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Sent<T> {
     }
 }
 
-/// A list of which at most `MAX` elements are kept. The rest is skipped and counted, so that the answer can name the
-/// number sent, and no declared length is ever allocated for.
+/// A list that keeps at most `MAX` elements. The rest is skipped and counted, so that the answer can name the number
+/// sent, and no declared length is ever allocated for.
 #[derive(Debug)]
 pub struct Bounded<T, const MAX: usize> {
     /// The elements, the first `MAX` at most.
@@ -120,7 +120,7 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for Bounded<T,
     }
 }
 
-/// A map of which at most `MAX` entries are kept. The rest is skipped and counted.
+/// A map that keeps at most `MAX` entries. The rest is skipped and counted.
 #[derive(Debug)]
 pub struct BoundedMap<K, V, const MAX: usize> {
     entries: HashMap<K, V>,
@@ -181,12 +181,12 @@ where
     }
 }
 
-/// A list in which what comes twice counts once, and of which at most `MAX` elements are kept.
+/// A list that counts equal elements once and keeps at most `MAX` elements.
 #[derive(Debug)]
 pub struct Distinct<T, const MAX: usize> {
     /// The elements, each once, in the order sent; the first `MAX` at most.
     items: Vec<T>,
-    /// How many there were beside those, not told apart.
+    /// How many there were beside those, equal ones among them.
     others: usize,
 }
 

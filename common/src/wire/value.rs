@@ -20,12 +20,12 @@ const BEYOND_U64: f64 = 18_446_744_073_709_551_616.0;
 /// The least signed integer, -2^63, and what a smaller one is rounded to.
 const BELOW_I64: f64 = -9_223_372_036_854_775_808.0;
 
-/// A value as it came, whatever its field means.
+/// A value as it came, of a field that the hub does not interpret.
 ///
-/// What clients send is read strictly, so that each value comes back as it was pushed, in either encoding and to decoders
-/// that take nothing but text for a key: see `ValueSeed`. Older hubs took more, and what they stored is still read and given
-/// out. What JSON cannot say of it, it says in its own way: bytes as base64, a key that is no string as its JSON text, a
-/// number that is not finite as null.
+/// What clients send is read strictly, so that each value comes back as it was pushed, in either encoding, and to
+/// decoders that take only text for a key: see `ValueSeed`. Older hubs took more, and what they stored is still read
+/// and given out. JSON has its own way for what it cannot say: bytes are base64, a key that is not a string is its JSON
+/// text, a number that is not finite is null.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     /// null
@@ -84,8 +84,8 @@ pub(super) struct ValueSeed<'a> {
     pub is_strict: bool,
 }
 
-/// What is known of integers that a JSON body has and 64 bits do not hold. Its decoder makes floats of them and shows no
-/// digits, so one that is met may be such an integer or a float by its own right; which, only the text tells.
+/// What is known of integers in a JSON body that do not fit into 64 bits. Its decoder makes floats of them and shows no
+/// digits. So a float may be such an integer, or a float by its own right; only the text shows which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rounded {
     /// No float was met that may have been one.

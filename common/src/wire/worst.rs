@@ -1,4 +1,4 @@
-//! What the worst body costs: how much memory decoding takes that puts into one field whatever is large when decoded.
+//! What the worst body costs: how much memory decoding takes if one field holds the value that is largest when decoded.
 
 use super::Encoding;
 use super::release::PostedRelease;

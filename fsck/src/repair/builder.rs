@@ -66,10 +66,11 @@ impl<'b> Builder<'b> {
         if self.bytes < PACK_BYTES { Ok(()) } else { self.flush().await }
     }
 
-    /// Stores what is left, be it nothing, without listing it.
+    /// Stores what is left, even an empty pack, without listing it.
     pub(super) async fn finish(mut self) -> Result<StoredPack, Error> {
         let mut written = self.take()?;
-        // It takes the place of another, as a merged pack does: a process that knows that one looks anew.
+        // It takes the place of another pack, as a merged one does. So a process that knows the old one sees that the
+        // list has changed.
         written.summary.merged = 1;
         self.store.store_pack(self.repo, written).await
     }
@@ -92,7 +93,7 @@ impl<'b> Builder<'b> {
             id: commit.id.clone(),
             parents: commit.parents.clone(),
             snapshot: commit.snapshot.clone(),
-            // It follows from the ancestors, whoever walks there.
+            // It follows from the ancestors, for every walk.
             generation: UNKNOWN_GENERATION,
             is_reached: false,
         };

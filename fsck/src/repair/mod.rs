@@ -5,8 +5,8 @@
 //!
 //! 1. write the items again whose content follows from what else is stored;
 //! 2. list packs again that lie in S3 and hold something that is missing;
-//! 3. make damaged indexes anew, or take them off the list if it is not known of which packs they were: all packs in S3 are
-//!    listed by then;
+//! 3. make damaged indexes again; or take them off the list if it is not known of which packs they were: all packs in
+//!    S3 are listed by then;
 //! 4. bring what is missing from a clone ([`Restore`]): nothing is stored whose id is not its hash;
 //! 5. list objects as reached that a reached snapshot names;
 //! 6. replace damaged packs (`replace`): what is whole in them goes into new packs, and then they leave the list.
@@ -61,7 +61,7 @@ pub enum Action {
         #[serde(serialize_with = "name")]
         pack: PackId,
     },
-    /// Made an index anew.
+    /// Made an index again.
     IndexMade {
         /// The index that it has replaced.
         #[serde(serialize_with = "name")]
@@ -201,7 +201,7 @@ async fn write_items(store: &Store, report: &Report) -> Result<Vec<Action>, Erro
     let mut done = Vec::new();
     for fix in &report.diagnosis.fixes {
         let item = format!("{} / {}", text(&fix.item, PK), text(&fix.item, SK));
-        // A conflict is somebody's who wrote it meanwhile: the next round looks at that.
+        // A conflict means that another process wrote it meanwhile. The next round looks at that.
         if store.put_item_if(fix.item.clone(), fix.seen.clone()).await? == Outcome::Landed {
             done.push(Action::ItemWritten { item });
         }
@@ -233,7 +233,7 @@ async fn list_again(store: &Arc<Store>, report: &Report) -> Result<Vec<Action>, 
     Ok(done)
 }
 
-/// Makes damaged indexes anew from the tables of their packs.
+/// Makes damaged indexes again from the tables of their packs.
 async fn make_indexes(store: &Store, report: &Report) -> Result<Vec<Action>, Error> {
     let (repo, diagnosis) = (&report.repo_id, &report.diagnosis);
     let mut done = Vec::new();

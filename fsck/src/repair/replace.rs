@@ -37,7 +37,7 @@ pub(super) async fn replace(
     watch: Watch<'_>,
 ) -> Result<Vec<Action>, Error> {
     let (repo, diagnosis) = (&report.repo_id, &report.diagnosis);
-    // Where ids are opaque nobody can tell what is missing without a pack.
+    // With lenient ids it cannot be known what is missing without a pack.
     let may_do_without = diagnosis.wanted.is_empty() && ids.are_checked();
     let mut replaceable: BTreeMap<PackId, Option<Contents>> = BTreeMap::new();
     for (pack, is_open) in &diagnosis.damaged {
@@ -99,7 +99,7 @@ struct Replaced {
     rescued: u64,
 }
 
-/// Puts the successors of packs into an index in the place of those, whose names are kept.
+/// Puts the successors of packs into an index in the place of those packs, whose names are kept.
 async fn swap_in_index(store: &Store, report: &Report, index: &Index, replaced: &[Replaced]) -> Result<Outcome, Error> {
     let (repo, listed) = (&report.repo_id, &report.diagnosis.listed);
     let right = |(pack, said): &(PackId, PackSummary)| match replaced.iter().find(|replaced| replaced.pack == *pack) {
@@ -221,8 +221,8 @@ async fn rescue_large(
 }
 
 /// Takes a pack off the list and puts its successor there, in one transaction, which also keeps the name of the first.
-/// Where nothing was left to be written anew the successor is empty: that something new is listed makes every process
-/// look at the list.
+/// If no record was left to write again, the successor is empty. A new name in the list makes every process look at the
+/// list.
 async fn swap(store: &Store, report: &Report, pack: PackId, successor: &StoredPack) -> Result<Outcome, Error> {
     let repo = &report.repo_id;
     let key = set_aside_key(repo, pack);

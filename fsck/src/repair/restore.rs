@@ -24,7 +24,7 @@ use store::{Error, Store};
 /// What a clone is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wanted {
-    /// Commits, with their snapshots and whatever of their history is not behind `have`.
+    /// Commits, with their snapshots, and with the part of their history that is not behind `have`.
     pub commits: Vec<CommitId>,
     /// Commits that are here with all their history, which none of `commits` is behind.
     pub have: Vec<CommitId>,
@@ -107,7 +107,7 @@ pub(super) async fn bring(
                 uploaded.insert(object);
             }
             Restored::Record { record, .. } => {
-                // A hub with opaque ids believes its pushers, and nobody else.
+                // A hub with lenient ids believes its pushers, and no clone.
                 match compute(|| open(&id, &record, Ids::Strict)) {
                     Err(reason) => {
                         tracing::warn!(%id, reason, "the clone sent something else");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::line::{Head, RequestLog, Tail};
 use store::span::RequestSpan;
 
-/// The stable code of the error that a response tells of, among its extensions.
+/// The stable code of the error in a response, among its extensions.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ErrorCode(pub(crate) &'static str);
 

@@ -44,7 +44,7 @@ impl RequestLog {
     /// known; else only those of the calls that it makes.
     pub fn to_stdout(namespace: Option<String>, memory_mb: Option<u64>) -> Self {
         let sink = |line: &str| {
-            // A log that nobody takes is no reason to fail a request.
+            // A log that cannot be written is no reason to fail a request.
             let _ = writeln!(std::io::stdout().lock(), "{line}");
         };
         Self { namespace: namespace.map(Into::into), memory_mb, ..Self::to(sink) }
