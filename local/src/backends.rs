@@ -159,7 +159,8 @@ pub struct Backends {
 
 impl Backends {
     /// Starts the stores: in a data folder, or else in memory. `secret_key` keeps other processes of the machine out of
-    /// the S3; nobody can be kept out of the DynamoDB, which checks no signatures, but by not knowing its port.
+    /// the S3. Nothing keeps them out of the DynamoDB, which checks no signatures, except that they do not know its
+    /// port.
     ///
     /// # Errors
     /// When a store cannot be opened, or another process has it.

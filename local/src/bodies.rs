@@ -1,11 +1,11 @@
 //! Bodies of requests, as they arrive: how much room they may take, whose they may be, and how fast they have to come.
 //!
-//! A body is held whole until its request is answered. So that nobody's bodies keep out those of others:
+//! A body is held whole until its request is answered. So that one client's bodies do not keep out those of others:
 //!
 //! - a small body needs no room: its first 64 KiB are free;
-//! - what is longer takes of the room that all have together, of which one user has no more than a share. Who has no token has
-//!   room of another kind, and each address a share of that;
-//! - before more than a mebibyte is read, who sends it has to have the right that the function will ask for;
+//! - a longer body takes of the room that all have together, of which one user has no more than a share. Clients
+//!   without a token have a room of their own, and each address a share of that;
+//! - before more than a mebibyte is read, its sender has to have the right that the function will ask for;
 //! - what comes more slowly than 64 KiB in 30 seconds, and a large body more slowly than eight times that, is broken off.
 
 use std::hash::Hash;
@@ -104,7 +104,7 @@ pub(crate) struct Gate<'a> {
 }
 
 impl Gate<'_> {
-    /// Room for a body that is not small, of whoever the token names, or else of the address that it comes from.
+    /// Room for a body that is not small: of the user of the token, or else of the address that it comes from.
     async fn room(&self) -> Result<Room, Error> {
         let caller = Call::new((self.head)()).caller(self.hub).await?;
         Ok(match caller {
@@ -116,7 +116,7 @@ impl Gate<'_> {
         })
     }
 
-    /// Refuses whom the function would refuse whatever the body says.
+    /// Refuses a caller whom the function would refuse for any body.
     async fn check_rights(&self) -> Result<(), Error> {
         let (hub, call) = (self.hub, Call::new((self.head)()));
         if *call.method() != Method::POST {
@@ -217,7 +217,7 @@ impl<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> ArrivingBody<B> {
         }
     }
 
-    /// Reads on to the end of a body that nobody wants, because a client that is still sending does not listen.
+    /// Reads on to the end of an unwanted body, because a client that is still sending does not listen.
     pub(crate) async fn discard(&mut self) {
         if self.is_waiting {
             return;

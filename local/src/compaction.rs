@@ -19,7 +19,7 @@ const INTERVAL: Duration = Duration::from_secs(60 * 60);
 const MAX_WAITING: usize = 10_000;
 const MAX_OF_OWNER: usize = MAX_WAITING / 4;
 
-/// Compacts repos until it is told to stop. A run that is under way then is left where it is: each of its steps is whole.
+/// Compacts repos until it is stopped. A run that is under way then is left where it is: each of its steps is whole.
 pub(crate) async fn run(store: Arc<Store>, mut stopped: watch::Receiver<bool>) {
     tokio::select! {
         () = keep_compact(&store) => {}
@@ -84,8 +84,8 @@ async fn owner(store: &Store, repo: &RepoId) -> String {
     }
 }
 
-/// Repos that wait, each once however many packs landed in it: of each owner in turn the one that came first, so that one who
-/// pushes to very many holds up only their own.
+/// Repos that wait, each once for any number of packs that landed in it. The owners take turns, and of each the repo
+/// that came first is next. So an owner who pushes to very many repos holds up only their own.
 #[derive(Default)]
 struct Waiting {
     /// Those whose turn comes next.

@@ -1,8 +1,8 @@
 //! Connections of clients: how many there are at a time, and how long one may keep what it holds.
 //!
-//! No more are taken than the process can serve, and from one address no more than a share of them, so that another client
-//! gets in whatever that address does. Behind a reverse proxy all clients have one address, so the share is large. Who comes
-//! when there is no place is answered with 503 and `Retry-After`.
+//! No more are taken than the process can serve, and from one address no more than a share of them, so that another
+//! client always gets in. Behind a reverse proxy all clients have one address, so the share is large. A client that
+//! finds no place gets a 503 with `Retry-After`.
 //!
 //! A client that stops reading, or reads so slowly that it might as well have, is hung up on: see [`Paced`].
 

@@ -87,7 +87,7 @@ impl DataFolder {
         }
     }
 
-    /// Gives this hub a secret, whatever it had.
+    /// Gives this hub a secret, in the place of any other.
     ///
     /// # Errors
     /// What the file system answers.
@@ -105,7 +105,7 @@ pub fn given_secret() -> Option<String> {
     std::env::var(SECRET_VARIABLE).ok().filter(|secret| !secret.is_empty())
 }
 
-/// A secret that nobody can guess: 64 hex digits.
+/// A random secret: 64 hex digits.
 pub fn new_secret(ambient: &Ambient) -> String {
     hex::encode(ambient.secret())
 }

@@ -1,9 +1,9 @@
-//! By what names the hub knows itself.
+//! The hosts that the hub knows as its own.
 //!
-//! The URLs that it hands out begin with the host that the request names, because that is where the client reaches it. But
-//! whoever can have somebody else's request name another host would have that one sent there, tokens and uploads and all. So
-//! it has to be a host that is the hub's beyond doubt: this machine, the address that the request came to, or a name that the
-//! operator gave.
+//! The URLs that it hands out begin with the host that the request names, because that is where the client reaches it.
+//! But an attacker who can make another client's request name another host would have that client sent there, with its
+//! tokens and uploads. So the host has to be one that is certainly the hub's: this machine, the address that the
+//! request came to, or a name that the operator gave.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

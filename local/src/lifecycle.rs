@@ -1,4 +1,4 @@
-//! What the bucket's lifecycle rule does in a deployment: uploads that nobody has asked for end after a day.
+//! What the bucket's lifecycle rule does in a deployment: uploads that no request has asked for end after a day.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::backends::Backends;
 /// How often it is looked for what has expired.
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// Deletes what was uploaded too long ago, now and every hour, until it is told to stop.
+/// Deletes uploads that are too old, now and every hour, until it is stopped.
 pub(crate) async fn run(backends: Storage, ambient: Ambient, mut stopped: watch::Receiver<bool>) {
     let mut interval = tokio::time::interval(INTERVAL);
     loop {

@@ -4,8 +4,8 @@ use std::fs::{File, TryLockError};
 use std::thread;
 use std::time::Duration;
 
-/// How often a lock is tried for, and how long the pause between is: a second in all. Whoever had it before may still be
-/// ending, and a program that another thread starts shares every lock of this process for a moment, until it runs.
+/// How often a lock is tried for, and how long the pause between is: a second in all. Its last holder may still be
+/// ending. And a program that another thread starts shares every lock of this process for a moment, until it runs.
 const TRIES: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(20);
 

@@ -1,7 +1,7 @@
 //! How many files the process may have open, connections among them, and what they are for.
 //!
-//! Most systems begin a process with 1,024 and let it have many more. What there is, is divided at the start, so that no number
-//! of clients takes what the stores need: those who are too many are refused, and the others are served.
+//! Most systems begin a process with 1,024 and let it have many more. The files are divided at the start, so that
+//! clients cannot take what the stores need. Clients beyond their part are refused, and the others are served.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 

@@ -52,7 +52,7 @@ pub enum Error {
 pub enum Function {
     /// It merges packs.
     Compact,
-    /// It tells what happened.
+    /// It publishes events.
     Events,
 }
 
@@ -68,11 +68,11 @@ impl fmt::Display for Function {
 /// What became of a letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
-    /// It can be replayed, and was not: nobody asked for it.
+    /// It can be replayed, and was not, as that was not asked for.
     Listed,
     /// Everything in it was done, and it is deleted.
     Replayed,
-    /// So many changes failed again. It stays.
+    /// This many changes failed again. It stays.
     Failed(usize),
     /// It was not tried, because an earlier letter about one of its repos stays.
     Waits,
@@ -85,7 +85,7 @@ pub enum Fate {
 pub struct Line {
     /// Its key in the bucket.
     pub key: String,
-    /// Which function it is for, if that can be told.
+    /// Which function it is for, if that is known.
     pub function: Option<Function>,
     /// Changes in it.
     pub changes: usize,
@@ -117,7 +117,7 @@ pub struct Summary {
     pub good: usize,
     /// Letters that stay though they were to be replayed.
     pub kept: usize,
-    /// Letters beyond [`MAX_LETTERS`], which nobody has looked at.
+    /// Dead letters beyond [`MAX_LETTERS`], which were not looked at.
     pub more: usize,
 }
 
@@ -143,7 +143,7 @@ impl Letters {
         Self { s3, bucket }
     }
 
-    /// Replays all letters, oldest first, or only looks at them. Tells of each what became of it.
+    /// Replays all dead letters, oldest first, or only looks at them. Reports of each what became of it.
     ///
     /// `outlets` is asked when a letter is the first that needs them.
     ///
@@ -160,7 +160,7 @@ impl Letters {
         let mut summary = Summary { more: keys.len().saturating_sub(MAX_LETTERS), ..Summary::default() };
         keys.truncate(MAX_LETTERS);
         let mut open: Option<Outlets> = None;
-        // Repos of which something stays, by the function that it is for: what came later is not to be told before.
+        // Repos of which something stays, by the function that it is for: what came later is not to be published before.
         let mut held: BTreeSet<(bool, String)> = BTreeSet::new();
         for key in keys {
             let mut line = Line { key, function: None, changes: 0, fate: Fate::Listed };
@@ -201,7 +201,7 @@ impl Letters {
         function: Function,
         batch: Batch,
     ) -> Result<Fate, Error> {
-        // On Lambda a run has to end in time. Here nobody waits.
+        // On Lambda a run has to end in time. Here there is no such limit.
         let answer = match function {
             Function::Compact => compact::handle(store, batch, u64::MAX).await,
             Function::Events => {
@@ -234,7 +234,7 @@ impl Letters {
         Ok(keys)
     }
 
-    /// The batch in a letter and the function that it was for, or why that cannot be told.
+    /// The batch in a dead letter, and the function that it was for, or why that is not known.
     async fn read(&self, key: &str) -> Result<Result<(Function, Batch), String>, Error> {
         let got = match self.s3.get_object().bucket(&self.bucket).key(key).send().await {
             Ok(got) => got,

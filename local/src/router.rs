@@ -138,7 +138,7 @@ impl Router {
         })
     }
 
-    /// What a browser asks before a page may read what anybody may.
+    /// What a browser asks before a page may read what is public.
     fn preflight(&self, request: &Request<Incoming>) -> Option<Response<AnswerBody>> {
         let routes = self.paths.at(request.uri().path()).ok()?.value;
         if !request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD) || !routes.iter().any(|route| route.reads) {

@@ -93,7 +93,7 @@ pub struct Webhooks {
 pub enum Storage {
     /// In memory, and gone at the end.
     Memory,
-    /// In a data folder, where what was acknowledged survives whatever becomes of the process.
+    /// In a data folder. What was acknowledged survives the death of the process.
     Directory(PathBuf),
 }
 
@@ -323,8 +323,8 @@ async fn make_first_user(store: &Store) -> Result<(), Error> {
     }
 }
 
-/// Answers the requests of every connection, until it is told to stop and those under way are answered. A request that has
-/// begun is worked to its end though its client hangs up, as Lambda does: what comes after a commit is done with it.
+/// Answers the requests of every connection, until it is stopped and those under way are answered. A request that has
+/// begun is worked to its end though its client hangs up, as on Lambda: what comes after a commit is done with it.
 ///
 /// A request knows its [`Peer`].
 pub(crate) async fn accept<A, F, B>(

@@ -1,11 +1,11 @@
-//! A bounded number of something of which everybody has no more than a share: connections, places, room in memory.
+//! A bounded number of something of which each holder has no more than a share: connections, places, room in memory.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How many there are, and who has them.
+/// How many there are, and how many each holder has.
 pub(crate) struct Shares<K> {
     total: usize,
     share: usize,

@@ -3,8 +3,8 @@
 //! Each call has a connection to itself, whose two ends are open files of the same process. Without a bound a few hundred
 //! clients would use up what a process may open, and then each call could fail. Here a call waits until another is done.
 //!
-//! A call is made in a task of its own and its answer is read to the end there, so that it does not keep its place while
-//! somebody thinks about what to do with it. A long answer is the exception: it is read as it is used, and has no place.
+//! A call is made in a task of its own and its answer is read to the end there, so that it does not keep its place
+//! while the caller works with the answer. A long answer is the exception: it is read as it is used, and has no place.
 
 use std::fmt;
 use std::sync::Arc;

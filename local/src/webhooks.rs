@@ -1,13 +1,13 @@
-//! What the function `events`, a queue and the function `webhook` do in a deployment: each thing that happens in a repo is
-//! delivered to its webhooks, in order for each, and at least once, also when the hub is stopped or killed in between.
+//! What the function `events`, a queue and the function `webhook` do in a deployment: each event of a repo is delivered
+//! to its webhooks, in order for each, and at least once, also if the hub is stopped or killed in between.
 //!
-//! What happens is taken from [`Store::happened`] into a line of messages for each webhook. The lines are bounded; what has no
-//! room in one is read from the table again when the line is at its end, and so is what could not be told because something of
-//! the repo could not be read. For each webhook the table keeps which events were done last ([`HookedItem`]), so that after a
-//! start the rest is found there.
+//! Events are taken from [`Store::happened`] into a line of messages for each webhook. The lines are bounded. What has
+//! no room in one is read from the table again when the line is at its end, and so is an event that could not be taken
+//! because something of the repo could not be read. For each webhook the table keeps which events were done last
+//! ([`HookedItem`]), so that after a start the rest is found there.
 //!
-//! Deliveries are made a few at a time, and of these one owner has a share: receivers that do not answer hold up their owner's
-//! other webhooks at most.
+//! Deliveries are made a few at a time, and one owner has a share of them. So receivers that do not answer hold up only
+//! their owner's other webhooks.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,19 +46,19 @@ const MAX_WAITING: usize = 20_000;
 const PAGE: usize = 500;
 /// How long before an event is in the table its id may have been drawn: [`Store::events_since`].
 const LATE: Duration = Duration::from_secs(10 * 60);
-/// The ids of events that are remembered as done: all tags of one request and some, in an item of 330 KB, of the 400 KB that
-/// one may have. Of a webhook that hears of more between two readings of the table, or within [`LATE`] before one, the oldest are
-/// delivered again at the next, and then no more.
+/// The ids of events that are remembered as done: all tags of one request and some more, in an item of 330 KB, of the
+/// 400 KB that one may have. If a webhook gets more between two readings of the table, or within [`LATE`] before one,
+/// the oldest are delivered again at the next, and then no more.
 const MAX_DONE: usize = 12_000;
-/// So far ahead of the clock a time may be that was taken from it, which is set now and then. What is further ahead is of a
-/// clock that was wrong. [`LATE`] has more to spare.
+/// How far ahead of the clock a time may be that was taken from it, as clocks are set now and then. What is further
+/// ahead is of a clock that was wrong. [`LATE`] has more to spare.
 const CLOCK_SLACK: u64 = 60 * 1_000;
 /// How far back is gone for what a wrong clock may have hidden.
 const A_DAY: u64 = 24 * 60 * 60 * 1_000;
 /// How often it is noted in the table what was done.
 const NOTED_EVERY: Duration = Duration::from_secs(1);
 
-/// Delivers until it is told to stop. What is under way then is left, and made again after the next start.
+/// Delivers until it is stopped. What is under way then is left, and made again after the next start.
 pub(crate) async fn run(
     store: Arc<Store>,
     sender: Sender,
@@ -98,7 +98,7 @@ async fn take(happened: &mut Receiver<Occurrence>) -> Option<Vec<Occurrence>> {
     let mut taken = match happened.recv().await {
         Ok(occurrence) => vec![occurrence],
         Err(RecvError::Lagged(_)) => return None,
-        // Nothing can happen without the store, which is kept by whoever listens here.
+        // Nothing can happen without the store, and this receiver keeps it.
         Err(RecvError::Closed) => std::future::pending().await,
     };
     while taken.len() < MAX_TAKEN {
@@ -173,7 +173,7 @@ impl Post {
         }
     }
 
-    /// Puts what happened into the lines of those who want to hear of it.
+    /// Puts what happened into the lines of the webhooks that want it.
     async fn tell(self: &Arc<Self>, happened: Vec<Occurrence>, workers: &mut JoinSet<()>) {
         let mut of_repo: HashMap<RepoId, Vec<Occurrence>> = HashMap::new();
         for occurrence in happened {
@@ -189,7 +189,7 @@ impl Post {
                     hooks.into_iter().for_each(|hook| self.put_in_line((repo.clone(), hook), None, workers));
                     break;
                 }
-                // Nothing may come before it, and nobody else fares better.
+                // Nothing may come before it, and for other webhooks it would fail too.
                 tokio::time::sleep(self.first_pause).await;
             }
         }
@@ -374,7 +374,7 @@ impl Post {
             let pause = if matches!(error, store::Error::Unavailable(_)) {
                 self.first_pause
             } else {
-                // Somebody has to mend it, and then it is not to take too long.
+                // An operator has to mend it, and then it is not to take too long.
                 unreadable += 1;
                 webhook::pause(self.first_pause, unreadable, self.store.ambient()).min(INTERVAL)
             };
@@ -454,8 +454,8 @@ impl Progress {
         self.done.contains(event)
     }
 
-    /// Notes that an event is done. It says nothing of those before it, for one that the table took without saying so is not in
-    /// a line.
+    /// Notes that an event is done. That says nothing of those before it, because an event that the table took without
+    /// an answer is not in a line.
     fn done(&mut self, event: String) {
         self.is_noted = false;
         self.done.insert(event);
@@ -606,7 +606,7 @@ mod tests {
         // Nothing that was drawn then leads into the future again.
         progress.caught_up(time_of(&event(ahead, 2)), NOW);
         assert_eq!(progress.item().until, NOW);
-        // A webhook that was made then hears of the last day, and one of before of nothing older than itself.
+        // A webhook that was made then gets the last day, and an older webhook nothing older than itself.
         let mut made_then = Progress::new(HookId::from_parts(ahead, 0), OWNER.to_owned(), None, NOW);
         assert_eq!(made_then.since(NOW).timestamp_ms(), NOW - A_DAY);
         assert_eq!(Progress::new(MADE, OWNER.to_owned(), None, NOW).since(NOW), MADE);

@@ -1,11 +1,11 @@
-//! Tells others what happens in repos. The table's stream wakes it, for a line of a push log, a tag, a release and a new
-//! repo; each becomes an event on the bus, and a message to each webhook of the repo in the queue that those are delivered
-//! from. `docs/events.md` says what is in it.
+//! Publishes what happens in repos. The table's stream wakes it, for a line of a push log, a tag, a release and a new
+//! repo. Each becomes an event on the bus, and a message for each webhook of the repo in the queue that those are
+//! delivered from. `docs/events.md` says what is in it.
 //!
-//! Of one repo nothing is told before all that came earlier was: where one event is not taken, those behind it wait, and
-//! only those of the same repo. The change is named to Lambda, which sends it again with everything behind it. So
-//! what was told may be told again, with the same id. A change that fails for good is a dead letter, for which
-//! `musehub replay` calls this function.
+//! No event of a repo is published before all earlier ones were. If one is refused, those behind it wait, and only
+//! those of the same repo. The change is named to Lambda, which sends it again with everything behind it. So an event
+//! may be published again, with the same id. A change that fails for good is a dead letter, for which `musehub replay`
+//! calls this function.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -35,14 +35,14 @@ const A_ROUND_TAKES: u64 = 150_000;
 const PARALLEL_CALLS: usize = 16;
 /// Repos that are looked up at the same time.
 const PARALLEL_READS: usize = 8;
-/// An item that was written so much later than its id was drawn, in milliseconds, is a copy, such as a restored backup makes:
-/// what it says was told when it happened. No request takes a tenth of this.
+/// An item that was written this much later than its id was drawn, in milliseconds, is a copy, such as a restored
+/// backup makes. Its event was published when it happened. No request takes a tenth of this.
 const LATE: u64 = 60 * 60 * 1_000;
-/// A webhook whose id was drawn so much later than that of an event, in milliseconds, was made after it and is not told of it.
-/// Less may be the difference of two clocks, or of an event's id and its item.
+/// A webhook whose id was drawn this much later than that of an event, in milliseconds, was made after it and does not
+/// get it. A smaller difference may be that of two clocks, or of an event's id and its item.
 const MADE_LATER: u64 = 60 * 1_000;
 
-/// Tells what the changes of a batch say has happened, until `deadline`, in milliseconds since the Unix epoch.
+/// Publishes the events of a batch of changes, until `deadline`, in milliseconds since the Unix epoch.
 pub async fn handle(store: &Store, outlets: &Outlets, batch: Batch, deadline: u64) -> Answer {
     let run = Box::pin(tell(store, outlets, batch, deadline));
     span::run_as(env!("CARGO_PKG_NAME"), store.ambient(), run).await
@@ -69,7 +69,7 @@ struct Change {
     record: Record,
 }
 
-/// What is to be told of one repo, oldest first.
+/// What is to be published of one repo, oldest first.
 struct Queue {
     repo: RepoId,
     changes: VecDeque<Change>,
@@ -82,7 +82,7 @@ struct Known {
     hooks: Vec<(HookId, HookItem)>,
 }
 
-/// An event that is to be told now.
+/// An event that is to be published now.
 struct Next {
     /// The place of its queue.
     queue: usize,
@@ -147,7 +147,7 @@ fn queues(batch: Batch) -> Vec<Queue> {
     queues
 }
 
-/// Reads what each repo is called and which webhooks it has. Of one that is gone there is nothing to tell.
+/// Reads the name and the webhooks of each repo. There is nothing to publish of a repo that is gone.
 async fn look_up(store: &Store, queues: &mut [Queue], failed: &mut Vec<(usize, String)>) {
     let read = async |repo: RepoId| {
         let (meta, hooks) = tokio::try_join!(store.known_by(&repo), store.hooks(&repo))?;
@@ -172,7 +172,7 @@ async fn look_up(store: &Store, queues: &mut [Queue], failed: &mut Vec<(usize, S
     }
 }
 
-/// Nothing more is told of a repo in this run, from its first change on.
+/// No more events of a repo are published in this run, from its first change on.
 fn stop(queue: &mut Queue, failed: &mut Vec<(usize, String)>) {
     if let Some(first) = queue.changes.pop_front() {
         failed.push((first.position, first.sequence_number));
@@ -180,8 +180,8 @@ fn stop(queue: &mut Queue, failed: &mut Vec<(usize, String)>) {
     queue.changes.clear();
 }
 
-/// The next event of each of some repos, as many as one call takes: never two of one repo, of which the second might be
-/// taken and the first not. What is no event is dropped on the way.
+/// The next event of each of some repos, as many as one call takes. There are never two of one repo: the second might
+/// be taken and the first refused. Changes that are not events are dropped on the way.
 fn next_round(queues: &mut [Queue], failed: &mut Vec<(usize, String)>) -> Vec<Next> {
     let mut round: Vec<Next> = Vec::new();
     let mut bytes = 0;
@@ -235,10 +235,10 @@ fn json(value: &impl serde::Serialize) -> Result<String, store::Error> {
     Ok(text.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff"))
 }
 
-/// A call to the queue: messages with their JSON, and which event of the round each one tells.
+/// A call to the queue: messages with their JSON, and for each the event of the round.
 type Call = (Vec<usize>, Vec<(Message, String)>);
 
-/// Tells events of different repos. Why one was not told, one by one; nothing for those that were.
+/// Publishes events of different repos. Returns for each event why it was refused; none if it was not.
 async fn round_of<'k>(
     outlets: &Outlets,
     round: &[Next],

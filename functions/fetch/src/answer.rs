@@ -22,7 +22,7 @@ use crate::{Had, Selection};
 /// Begins the answer.
 ///
 /// # Errors
-/// Whatever goes wrong before the first bytes are there: it can still be told with a status.
+/// Errors before the first bytes are there, which can still be a status.
 pub async fn stream(store: Arc<Store>, selection: Selection, encoding: Encoding) -> Result<AnswerBody, Error> {
     let readers = Arc::clone(&store);
     let make = |sender| async move {
@@ -136,7 +136,7 @@ fn too_early() -> Error {
 struct Objects {
     had: HashSet<ObjectKey>,
     wanted: HashMap<ObjectKey, Wanted>,
-    /// What nobody is sent.
+    /// What no client is sent.
     purged: Arc<Purged>,
     /// What would be sent otherwise, as manifests spell it.
     left_out: BTreeSet<ObjectId>,

@@ -47,7 +47,7 @@ async fn filter_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, 
 /// Those of these objects that are not there.
 async fn missing(hub: &Hub, repo: &Repo, view: &View, asked: &[ObjectId]) -> Result<HashSet<ObjectKey>, Error> {
     let mut missing: HashSet<ObjectKey> = asked.iter().map(ObjectId::key).collect();
-    // Nobody is to send what was purged. The push that names it says so.
+    // No client is to send what was purged. The push that names it is refused.
     missing.retain(|key| !repo.purged.has(key));
     // Where ids are opaque, a snapshot may name what never came.
     let head = repo.heads.get(repo.meta.told_default(&repo.heads)).filter(|_| hub.settings.ids.are_checked());

@@ -48,7 +48,7 @@ async fn look(hub: &Hub) -> Result<HealthChecks, Error> {
     Err(Error::Unhealthy(format!("table: {table}; bucket: {bucket}; secret: {secret}")))
 }
 
-/// What an operator is told of a check. Whoever may ask may know why.
+/// What an operator gets of a check. A caller who may ask may know why.
 fn told<T>(check: &Result<T, store::Error>) -> String {
     match check {
         Ok(_) => OK.to_owned(),

@@ -38,8 +38,8 @@ async fn claim(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     }
 }
 
-/// First segments of the hub's own paths, and of those that it or what stands in front of it may have one day. The greater part
-/// cannot be told from a person's by who reads a URL.
+/// First segments of the hub's own paths, and of those that it or a server in front of it may have one day. A reader of
+/// a URL could not distinguish most of them from a person's handle.
 const RESERVED_HANDLES: [&str; 44] = [
     "about",
     "account",

@@ -53,10 +53,10 @@ async fn judge(view: &View, want: &[CommitId], have: &[&str]) -> Result<Negotiat
     Ok(NegotiateResponse { ack, common_base, ready })
 }
 
-/// Whether a client that sent so many ids, of which some were acknowledged, should fetch now. `distance` is how many commits
-/// a fetch would send with those acknowledgements, if that was found out.
+/// Whether a client that sent this many ids, of which some were acknowledged, should fetch now. `distance` is how many
+/// commits a fetch would send with those acknowledgements, if that is known.
 fn is_ready(sent: usize, distance: Option<usize>) -> bool {
-    // Whatever the client has beside what was acknowledged, it can only spare the fetch some of these.
+    // What the client has besides can only reduce what the fetch sends.
     sent < ROUND || distance.is_some_and(|commits| commits <= GOOD_ENOUGH)
 }
 

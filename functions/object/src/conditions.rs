@@ -9,15 +9,15 @@ use lambda_http::http::HeaderValue;
 /// How much of an object is asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// All of it: so many bytes.
+    /// All of it, and its length in bytes.
     Whole(u64),
     /// This part of it, which is not empty.
     Part(Range<u64>),
 }
 
 impl Asked {
-    /// Reads the header `Range` of a request for an object of `size` bytes. What cannot be read, or asks for several
-    /// parts, is as good as none: [RFC 9110, section 14.2](https://www.rfc-editor.org/rfc/rfc9110#section-14.2).
+    /// Reads the header `Range` of a request for an object of `size` bytes. A header that cannot be read, or asks for
+    /// several parts, is ignored: [RFC 9110, section 14.2](https://www.rfc-editor.org/rfc/rfc9110#section-14.2).
     ///
     /// # Errors
     /// [`Error::RangeNotSatisfiable`] for a part that the object does not have.
@@ -52,8 +52,8 @@ fn number(text: &str) -> Option<u64> {
     is_number.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
-/// Whether a header `If-None-Match` names the object, which is there: it never changes, so its id is its ETag, and a weak one is
-/// as good. `*` names whatever is there.
+/// Whether a header `If-None-Match` names the object, which is there. The object never changes, so its id is its ETag,
+/// and a weak ETag counts too. `*` names any object.
 pub fn is_known(header: &HeaderValue, id: &ObjectId) -> bool {
     tags(header).any(|tag| tag == "*" || is_strong(tag.strip_prefix("W/").unwrap_or(tag), id))
 }

@@ -26,7 +26,7 @@ use store::read::view::{LargeObject, ObjectPlace, Place, View};
 use store::repo::{Load, Repo};
 use store::table::items::Visibility;
 
-/// What is immutable and anybody's may be kept for ever, here for a year.
+/// What is immutable and public may be cached without end, here for a year.
 const PUBLIC: &str = "public, max-age=31536000, immutable";
 const PRIVATE: &str = "private, no-store";
 /// Bytes of an answer that is made as a whole; a larger one is made while it is sent.
@@ -47,7 +47,7 @@ async fn object(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     if repo.purged.has(&id.key()) {
         return Err(Error::ObjectGone(id));
     }
-    // What was only pushed ahead is nobody's to see.
+    // Readers do not see staged objects.
     let known = view.objects([&id.key()]).await?;
     let object = known.get(&id.key()).filter(|object| object.is_reached);
     let place = object.ok_or_else(|| Error::UnknownObject(id.clone()))?.place;
@@ -78,7 +78,7 @@ async fn object(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
         let headers = response.headers_mut();
         headers.insert(CONTENT_LENGTH, (asked.range().end - asked.range().start).into());
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-        // Whoever pushed it may have pushed a page.
+        // The pusher may have pushed a web page.
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         if let Asked::Part(part) = &asked {

@@ -18,7 +18,7 @@ use store::read::view::ObjectPlace;
 use store::repo::Load;
 use store::table::transaction::Outcome;
 
-/// How often the repo may be made by somebody else while this request is about to make it.
+/// How often another request may make the repo while this one is about to make it.
 const ATTEMPTS: usize = 3;
 /// Seconds that a URL is good for unless the client says: a client asks for all of them at once, and uploads a few at a time.
 const DEFAULT_TTL: u64 = 3_600;
@@ -35,7 +35,7 @@ async fn presign(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> 
     let target = call.target()?;
     let asked = match Asked::read(call) {
         Ok(asked) => asked,
-        // Which rights are needed, only the body tells; and whoever may not know of the repo is told nothing of it.
+        // Only the body shows which rights are needed. A caller who may not know of the repo learns nothing of it.
         Err(error) => {
             let access = if caller.is_some() { Access::Ask } else { Access::Read };
             hub.open(caller.as_ref(), &target, access, Load::NOTHING).await?;

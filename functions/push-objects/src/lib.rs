@@ -1,5 +1,5 @@
-//! `POST /push/objects`: objects pushed ahead, which later pushes may rely on and nobody sees before a branch reaches
-//! them.
+//! `POST /push/objects`: stages objects. Later pushes may rely on them, and readers do not see them before a branch
+//! reaches them.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -18,7 +18,7 @@ use store::compute;
 use store::repo::Load;
 use store::table::transaction::Outcome;
 
-/// How often the repo may be made by somebody else while this request is about to make it.
+/// How often another request may make the repo while this one is about to make it.
 const ATTEMPTS: usize = 3;
 
 /// Answers one request.

@@ -9,8 +9,8 @@ use store::repo::Repo;
 
 use crate::judge::Checked;
 
-/// What the tip of a first push says that the repo holds: its delta, or the `.museattributes` of its snapshot, which may have
-/// been pushed ahead. None where nothing says it, or somebody has chosen before.
+/// What the tip of a first push says that the repo holds: by its delta, or by the `.museattributes` of its snapshot,
+/// which may be staged. None if neither says it, or if a domain was chosen before.
 ///
 /// # Errors
 /// When a file that was pushed ahead cannot be read.

@@ -38,7 +38,7 @@ pub struct Checked<'a> {
     pub force: bool,
     /// Where the branch has to be, if the pusher says so; none in it if it must not be there.
     expected_head: Option<Option<CommitId>>,
-    /// Objects that the pusher says were purged from the repo. Of those that were, new snapshots may name them.
+    /// Objects that the pusher says were purged from the repo. New snapshots may name those that really were.
     known_as_purged: HashSet<ObjectKey>,
     /// Whether parents and snapshots have to be there.
     ids: Ids,
@@ -135,7 +135,7 @@ pub fn check(request: PushRequest<'_>, ids: Ids) -> Result<Checked<'_>, Error> {
 }
 
 impl Verdict<'_> {
-    /// Whether there is anything to store, be it only that something is reached.
+    /// Whether there is anything to store, even if it is only that something is reached.
     pub fn brings_something(&self) -> bool {
         !(self.commits.is_empty() && self.snapshots.is_empty() && self.objects.is_empty() && self.reached.is_empty())
     }
@@ -191,8 +191,8 @@ impl Checked<'_> {
         reach
     }
 
-    /// The snapshots that a branch reaches for the first time and that are not in the bundle: only their records tell what
-    /// they name.
+    /// The snapshots that a branch reaches for the first time and that are not in the bundle. Only their records show
+    /// what they name.
     pub fn to_recall(&self, known: &Known, reach: &Reach) -> Vec<Place> {
         let others = reach.snapshots.iter().filter(|id| !self.snapshots.contains_key(*id));
         let mut places: Vec<Place> = others.filter_map(|id| known.snapshot_ahead(id)).collect();
@@ -223,9 +223,9 @@ impl Checked<'_> {
         })
     }
 
-    /// Refuses a push that expects its branch elsewhere than it is. The head that is judged here is a condition of the
-    /// transaction that moves the branch. A branch that is already where the push would have it is no surprise: the same push
-    /// sent again gets the same answer.
+    /// Refuses a push that expects another head of its branch. The head that is judged here is a condition of the
+    /// transaction that moves the branch. A branch that is already where the push would move it is accepted, so the
+    /// same push sent again gets the same answer.
     ///
     /// # Errors
     /// 409, with where the branch is.
@@ -394,7 +394,7 @@ impl Checked<'_> {
         Ok(Connected { snapshots: stored, reached_snapshots, named })
     }
 
-    /// Whether an object is in the bundle or in the repo, or missed by nobody.
+    /// Whether an object is in the bundle or in the repo, or was purged.
     pub fn has_object(&self, known: &Known, key: &ObjectKey) -> bool {
         self.objects.contains_key(key) || known.has_object(key) || self.known_as_purged.contains(key)
     }

@@ -32,7 +32,7 @@ impl Known {
         known.add_snapshots(view, bundle.named_snapshots()).await?;
         let objects = bundle.named_objects();
         if hub.settings.ids.are_checked() {
-            // What is sent all the same is looked up: it may be what was lost.
+            // An object that is sent is looked up: it may be one that was lost.
             let mut not_sent = objects.clone();
             not_sent.retain(|key| !bundle.brings_object(key));
             let mut parents: Vec<CommitId> = bundle.parents().filter(|id| known.has_commit(id)).cloned().collect();

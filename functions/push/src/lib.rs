@@ -35,7 +35,7 @@ use store::table::items::Visibility;
 use store::table::places;
 use store::table::transaction::Outcome;
 
-/// How often a push is judged again because another was faster. Each time somebody else's push landed.
+/// How often a push is judged again because another one was faster. Each time another push landed.
 const ATTEMPTS: usize = 50;
 /// What there is too much of when a clone could not want every head.
 const TOO_MANY_BRANCHES: &str = "branches are more than a clone can want, so delete some of this repository's first";
@@ -156,8 +156,8 @@ struct Pack {
     tip: Option<CommitId>,
 }
 
-/// The pack of what a push brings, if that is anything. One of an earlier attempt serves again: what it holds is still pushed,
-/// whatever else landed meanwhile, and what it says is reached was judged by the tip.
+/// The pack of what a push brings, if it brings anything. The pack of an earlier attempt serves again: what it holds is
+/// still pushed, even if other pushes landed meanwhile, and what it lists as reached was judged by the tip.
 async fn pack_of(
     hub: &Hub,
     repo: &Repo,
@@ -195,8 +195,9 @@ fn answer(
     call.respond(StatusCode::OK, &PushResponse { ok: true, message, branch_heads: &heads, remote_head: tip })
 }
 
-/// Refuses commits that the repo has with other reviews or test runs than are sent. A record is never replaced, so they would be
-/// dropped without a word; and clients keep the record that they have when they pull, so nobody else would ever get them.
+/// Refuses commits that the repo has with other reviews or test runs than are sent. A record is never replaced, so they
+/// would be dropped without a word. And clients keep the record that they have when they pull, so no other client would
+/// ever get them.
 async fn check_annotations(
     hub: &Hub,
     repo: &RepoId,
@@ -234,8 +235,8 @@ async fn check_annotations(
     Ok(())
 }
 
-/// What is said to who has made a repo by pushing to a name, perhaps a mistyped one: that it is there now, and who can read it.
-/// The same push sent again is told it again, for the answer to the first may have been lost.
+/// The message to a user who has made a repo by pushing to a name, perhaps a mistyped one: that it is there now, and
+/// who can read it. The same push sent again gets it again, because the answer to the first may have been lost.
 fn made(repo: &Repo, tip: Option<&CommitId>) -> Option<String> {
     if !repo.meta.is_made_by_push || repo.was_pushed_to() && (tip.is_none() || repo.meta.first_head.as_ref() != tip) {
         return None;
@@ -324,7 +325,7 @@ impl Seen {
     }
 }
 
-/// Whether a push needs what is condemned: the pusher may have been told that it is there before it was.
+/// Whether a push needs what is condemned. Its client may have learned that it is there before it was condemned.
 async fn needs_condemned(hub: &Hub, repo: &Repo, reliable: &Seen, bundle: &Checked<'_>) -> Result<bool, Error> {
     if repo.condemned.is_empty() {
         return Ok(false);

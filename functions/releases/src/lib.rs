@@ -47,7 +47,7 @@ async fn publish(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> 
         missing.refuse()?;
     }
     if hub.store.put_release(&repo.id, &release, &caller.user_id).await? == Outcome::Conflict {
-        // Whoever did not hear that it was published sends it again.
+        // A client that got no answer sends it again.
         let published = match release.has_own_id() {
             true => hub.store.release(&repo.id, &release.tag).await?,
             false => None,

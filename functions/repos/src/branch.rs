@@ -13,7 +13,7 @@ use store::table::transaction::Outcome;
 /// How often a push may be faster while a branch is about to be deleted.
 const ATTEMPTS: usize = 20;
 
-/// Deletes a branch, for whoever may push to it. Its commits stay as long as the push log names them.
+/// Deletes a branch, for every writer. Its commits stay as long as the push log names them.
 pub async fn delete(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.user(hub).await?;
     let target = call.target()?;

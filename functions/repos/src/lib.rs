@@ -1,6 +1,7 @@
-//! Repos themselves: `POST /api/repos` makes one under the handle of the token's user, `PATCH /api/repos/{owner}/{slug}` changes
-//! what is said of one and who may know of it, `DELETE /api/repos/{owner}/{slug}/branches/{branch}` deletes a branch,
-//! `POST /api/repos/{owner}/{slug}/purge` keeps objects from everybody.
+//! Repos themselves: `POST /api/repos` makes one under the handle of the token's user, `PATCH
+//! /api/repos/{owner}/{slug}` changes what is said of one and who may know of it, `DELETE
+//! /api/repos/{owner}/{slug}/branches/{branch}` deletes a branch, `POST /api/repos/{owner}/{slug}/purge` hides objects
+//! from all requests.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -31,7 +32,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
             Method::DELETE => branch::delete(hub, &call).await,
             Method::GET => purge::list(hub, &call).await,
             _ if call.path().ends_with("/purge") => purge::purge(hub, &call).await,
-            // `muse domains publish`, which would otherwise be told nothing that a person understands.
+            // `muse domains publish`, which would otherwise get no answer that a person understands.
             _ if call.path().ends_with("/api/v1/domains") => Err(Error::NoDomains),
             _ => create(hub, &call).await,
         }
@@ -73,7 +74,7 @@ async fn create(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     tell(&url, call, StatusCode::CREATED, repo.id.as_str(), &repo.meta, default_branch)
 }
 
-/// What kind of content somebody says that a repo holds; none where nobody says anything.
+/// What kind of content a request says that a repo holds; none if it says nothing.
 fn chosen_domain(given: Option<&Text<'_>>) -> Result<Option<Domain>, Error> {
     let given = given.map(|domain| &**domain).filter(|domain| !domain.is_empty());
     given.map(str::parse).transpose().map_err(|reason| Error::invalid("domain", reason))

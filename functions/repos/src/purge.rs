@@ -18,8 +18,8 @@ use store::table::transaction::Outcome;
 const ATTEMPTS: usize = 20;
 const OWNERS_ONLY: &str = "purge objects and see what was purged";
 
-/// Keeps objects from everybody from now on, and has their bytes erased. They need not be there: a push that brings one later is
-/// refused then.
+/// Hides objects from all requests from now on, and has their bytes erased. They need not be there: a push that brings
+/// one later is refused then.
 pub async fn purge(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.user(hub).await?;
     let target = call.target()?;

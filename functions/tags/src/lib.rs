@@ -82,7 +82,7 @@ fn item(ambient: &Ambient, repo_id: &str, tag: &PostedTag<'_>, before: Option<&T
         repo_id: field("repo_id", &tag.repo_id, before.map(|tag| &tag.repo_id), &|| repo_id.to_owned())?,
         commit_id: tag.commit_id.clone(),
         created_at: field("created_at", &tag.created_at, before.map(|tag| &tag.created_at), &|| ambient.now_iso())?,
-        // Drawn anew when it is written; until then these tell what has changed from what has not.
+        // Drawn again when it is written. Until then it shows which tags have changed.
         write_id: before.and_then(|tag| tag.write_id.clone()),
         written_by: before.and_then(|tag| tag.written_by.clone()),
     })

@@ -1,10 +1,11 @@
-//! Delivers what happened in a repo to its webhooks, as the [Standard Webhooks](https://www.standardwebhooks.com)
+//! Delivers the events of a repo to its webhooks, as the [Standard Webhooks](https://www.standardwebhooks.com)
 //! specification has it: at least once, in order for each webhook, and again and again as long as it fails.
 //!
-//! In a deployment a FIFO queue wakes it, in which the messages for one webhook are a group: as long as the first of them
-//! fails the others wait, and nobody else does. `musehub serve` keeps a queue of its own and calls [`deliver`] too.
+//! In a deployment a FIFO queue wakes it, in which the messages for one webhook are a group. As long as the first of a
+//! group fails the others of that group wait, and no other messages do. `musehub serve` keeps a queue of its own and
+//! calls [`deliver`] too.
 //!
-//! - [`sender`] makes the request, and sees to it that it goes nowhere but to the public internet.
+//! - [`sender`] makes the request, and makes sure that it goes only to the public internet.
 //! - [`queue`] is what SQS hands over and takes back.
 
 #![forbid(unsafe_code)]
@@ -44,7 +45,7 @@ const A_TURN: Duration = Duration::from_secs(20);
 /// What became of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Attempt {
-    /// It was delivered, or nobody wants it any more.
+    /// It was delivered, or it is not wanted any more.
     Done,
     /// It has to be tried again, because of this. Nothing of the URL is in it.
     Failed(String),
@@ -70,8 +71,8 @@ pub async fn handle(store: &Store, sender: &Sender, queue: &Queue, event: Event,
     Answer { failures: left.into_iter().flatten().map(|message_id| Failure { message_id }).collect() }
 }
 
-/// Delivers the messages of one webhook, up to the first that fails. Gives the ids of that and of those behind it, which must
-/// not come before it.
+/// Delivers the messages of one webhook, up to the first that fails. Returns the ids of that and of those behind it,
+/// which must not come before it.
 async fn deliver_in_order(
     store: &Store,
     sender: &Sender,
@@ -113,9 +114,9 @@ async fn deliver_record(store: &Store, sender: &Sender, record: &Record) -> Atte
     attempt(store, sender, &message, record.attributes.sent_timestamp.parse().unwrap_or(now)).await
 }
 
-/// Makes one attempt at a delivery that has waited since so many milliseconds after the Unix epoch. Where nobody wants it any
-/// more, because the webhook is gone, turned off, or never asked for such events, it is done. An answer of 410, or
-/// [`PATIENCE`] without success, turns the webhook off.
+/// Makes one attempt at a delivery that has waited since a time, in milliseconds after the Unix epoch. It is done
+/// without an attempt if it is not wanted any more: because the webhook is gone, turned off, or never asked for such
+/// events. An answer of 410, or [`PATIENCE`] without success, turns the webhook off.
 pub async fn deliver(store: &Store, sender: &Sender, message: &Message, waiting_since: u64) -> Attempt {
     let attempt = attempt(store, sender, message, waiting_since);
     span::run_as(env!("CARGO_PKG_NAME"), store.ambient(), attempt).await

@@ -81,14 +81,14 @@ impl Sender {
     }
 }
 
-/// Reads an answer as far as it is read. However it ends, its status has been told.
+/// Reads the body of an answer, up to a bound. Its status is known already, even if this fails.
 async fn read(body: Incoming) {
     let mut body = Limited::new(body, MAX_ANSWER);
     while let Some(Ok(_)) = body.frame().await {}
 }
 
-/// Makes connections. What a name leads to is looked up here, once, and what was looked at is what is connected to: a second
-/// look-up could be told something else.
+/// Makes connections. A name is looked up here, once, and the connection goes to the address that was checked. A second
+/// look-up could give another.
 #[derive(Clone)]
 struct Connector {
     reach: Reach,

@@ -1,5 +1,5 @@
-//! `POST /webhooks` has a URL hear of what happens in a repo, `GET /webhooks` lists those that do, and
-//! `DELETE /webhooks/{id}` ends it. All three are for the repo's owner alone.
+//! `POST /webhooks` makes a URL get the events of a repo, `GET /webhooks` lists those URLs, and `DELETE /webhooks/{id}`
+//! ends one. All three are for the repo's owner alone.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -29,7 +29,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
     .await
 }
 
-/// The repo that is asked about, and its owner, who asks.
+/// The repo of the request, and its owner, who sent it.
 async fn owned(hub: &Hub, call: &Call) -> Result<(Repo, String), Error> {
     let caller = call.user(hub).await?;
     let (repo, _) =

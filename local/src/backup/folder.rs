@@ -75,7 +75,7 @@ pub struct StoredFile {
     pub sha256: String,
 }
 
-/// A folder for backups, which nobody else writes to.
+/// A folder for backups, which no other process writes to.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,

@@ -11,8 +11,8 @@
 //! | `backup.lock` | says that this folder is for backups, and keeps other processes out of it |
 //! | `secret` | what tokens are signed with, of a hub on one machine; elsewhere it is among the items |
 //!
-//! What lies in S3 is written once and never changed, so a later backup into the same folder copies only what is new; and
-//! what it no longer needs is deleted once the new manifest is there. Until then the old one holds, whatever happens.
+//! What lies in S3 is written once and never changed, so a later backup into the same folder copies only what is new.
+//! Files that it no longer needs are deleted once the new manifest is there. Until then the old one holds.
 //!
 //! # What is consistent
 //!

@@ -1,8 +1,8 @@
 //! `musehub restore`: a hub out of a backup.
 //!
-//! Only into stores that are empty. First comes a mark, then what belongs into the bucket, then the items, those that give
-//! repos their names last; then the mark goes. So whoever looks meanwhile sees no half of a repo, and a restore that was
-//! interrupted is known again and goes on.
+//! Only into empty stores. First comes a mark, then what belongs into the bucket, then the items, those that give repos
+//! their names last. Then the mark goes. So a reader sees no half of a repo meanwhile, and an interrupted restore is
+//! recognized and goes on.
 
 use std::collections::HashSet;
 use std::path::Path;

@@ -139,7 +139,7 @@ impl Saving<'_> {
         Ok((items, self.files.finish()?, self.kept, self.saved))
     }
 
-    /// Writes an item that belongs to no repo. Of those that do, it notes the repo: it is read as a whole later.
+    /// Writes an item that belongs to no repo. If it belongs to one, it notes the repo, which is read as a whole later.
     async fn beside_repos(&mut self, item: Item, repos: &mut BTreeSet<RepoId>) -> Result<(), Error> {
         let (pk, sk) = (text(&item, PK), text(&item, SK));
         let (kind, name) = pk.split_once('#').unwrap_or((pk, ""));
@@ -150,7 +150,7 @@ impl Saving<'_> {
             "UPLOAD" => {}
             "USER" if sk.starts_with("REPO#") => {}
             "USER" if sk == PROFILE => self.user(name).await?,
-            // Whoever gets a handle gets both items at once, and only one of the two may have been passed already.
+            // A user gets both items of a handle at once, and the scan may have passed only one of the two.
             "HANDLE" => self.user(&read::<HandleItem>(&item)?.user_id).await?,
             _ => self.write(&item)?,
         }

@@ -34,7 +34,7 @@ pub(super) enum Body {
     Large(Spool),
 }
 
-/// A body in a file that has no name, so that it is gone with the process, whatever ends it.
+/// A body in a file that has no name, so that it is gone with the process in every case.
 pub(super) struct Spool {
     file: File,
     bytes: u64,
@@ -130,7 +130,7 @@ impl Arriving {
         }
     }
 
-    /// Reads on to the end of a body that nobody wants, because a client that is still sending does not listen.
+    /// Reads on to the end of an unwanted body, because a client that is still sending does not listen.
     async fn discard(&mut self) {
         let mut discarded = 0;
         while let Ok(Some(bytes)) = self.next().await {

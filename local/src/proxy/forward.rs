@@ -179,8 +179,8 @@ impl Forwarder {
         Ok(Asked::Upload { id, url })
     }
 
-    /// Puts a body into the storage. Neither the token nor anything else of the request goes there, and nothing of the
-    /// URL but its host is ever shown: who has it may write.
+    /// Puts a body into the storage. Neither the token nor anything else of the request goes there. Of the URL only its
+    /// host is ever shown, because the URL is a right to write.
     async fn upload(&self, url: Uri, spool: Spool, sent: ProgressBar) -> Result<(), Refusal> {
         let storage = url.host().unwrap_or_default().to_owned();
         let mut headers = HeaderMap::new();

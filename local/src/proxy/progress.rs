@@ -21,7 +21,7 @@ pub(super) struct Sending<'a> {
 }
 
 impl Progress {
-    /// Shows a request. Its `route` is its method and its path, and no query: that may hold what is nobody's business.
+    /// Shows a request. Its `route` is its method and its path, and no query, which may hold a secret.
     pub(super) fn begin(&self, route: &str, bytes: u64) -> Sending<'_> {
         let style = ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = self.bars.add(ProgressBar::new(bytes).with_style(style).with_message(route.to_owned()));

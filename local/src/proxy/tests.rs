@@ -399,7 +399,7 @@ async fn a_client_that_asks_first_is_told_to_go_on() {
     assert_eq!(Answer::of(&read_to_end(&mut stream).await).body, "done");
     assert!(hub.seen().iter().all(|request| request.header("expect").is_none()));
 
-    // Who would send too much is told so before it sends anything.
+    // A client that would send too much learns it before it sends anything.
     let mut stream = connect(&proxy).await;
     stream.write_all(format!("{head}Content-Length: 101\r\n\r\n").as_bytes()).await.unwrap();
     assert_eq!(Answer::of(&read_to_end(&mut stream).await).status, 413);
@@ -488,7 +488,7 @@ async fn a_storage_that_does_not_take_the_upload_is_a_502_that_gives_nothing_awa
     }
 }
 
-/// An address where nobody listens.
+/// An address without a listener.
 fn free_address() -> String {
     StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
@@ -522,7 +522,7 @@ async fn a_hub_that_hangs_up_is_a_502() {
 
 #[tokio::test]
 async fn a_hub_that_is_silent_is_a_504() {
-    // Connections come about as long as there is a listener, and nobody answers.
+    // Connections come about as long as there is a listener, and no answer comes.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let limits = Limits { hub_pause: SHORT, ..FEW };
     let proxy = proxy(&listener.local_addr().unwrap().to_string(), limits).await;
@@ -573,7 +573,7 @@ async fn a_target_that_is_no_path_goes_nowhere() {
     let (status, code, _) =
         exchange(&proxy, "OPTIONS * HTTP/1.1\nHost: proxy\nConnection: close\n\n", b"").await.error();
     assert_eq!((status, code.as_str()), (400, "invalid"));
-    // An absolute target names the proxy or anybody else; the request goes to the hub.
+    // An absolute target names the proxy or any other host. The request goes to the hub.
     assert_eq!(get(&proxy, "http://elsewhere/dev/song/refs?x").await.body, "done");
     assert_eq!(hub.lines(), ["GET /dev/song/refs?x"]);
 }

@@ -1,7 +1,7 @@
 //! What a signature gives a right to.
 //!
-//! s3s checks that the headers which were signed are as they were, and lets others pass. S3 does not: an unsigned
-//! `x-amz-copy-source` would make a PUT that anybody was given a URL for into a copy of whatever the signer may read.
+//! s3s checks that signed headers are as they were, and lets others pass. S3 does not: with an unsigned
+//! `x-amz-copy-source`, any holder of a URL for a PUT could copy all that the signer may read.
 
 use async_trait::async_trait;
 use s3s::access::{S3Access, S3AccessContext};

@@ -9,8 +9,8 @@
 //! A put writes a file in `incoming`, verifies the body, appends the footer, syncs the file, and then publishes it:
 //! under one lock it checks the condition, renames the file to its place and syncs the directory. So a file in a
 //! bucket is always whole, whenever the process dies. Readers take the lock as well, shared, while they open a file:
-//! an object that anybody has seen, or been refused a put for, is then one that a power cut cannot take back. A reader
-//! that has opened a file keeps that file, whatever is renamed over it.
+//! an object that a client has seen, or been refused a put for, is then one that a power cut cannot take back. A reader
+//! that has opened a file keeps that file, even if another is renamed over it.
 //!
 //! There is no index: the file system is the truth, and a bucket is listed by reading its directory. The last
 //! modification is the file's own.
@@ -70,7 +70,7 @@ impl Disk {
         for leftover in fs::read_dir(&incoming)? {
             fs::remove_file(leftover?.path())?;
         }
-        // A process that was killed may have published an object and not synced it. Nobody has seen it yet.
+        // A process that was killed may have published an object and not synced it. No request has seen it yet.
         for bucket in fs::read_dir(&buckets)? {
             sync_directory(&bucket?.path())?;
         }

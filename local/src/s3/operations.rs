@@ -143,7 +143,7 @@ impl S3 for Operations {
         let size = digest.size;
         let range = match input.range {
             None => 0..size,
-            // A suffix of an empty object passes the check and satisfies nobody.
+            // A suffix of an empty object passes the check and cannot be satisfied.
             Some(wanted) => {
                 Some(wanted.check(size)?).filter(|range| !range.is_empty()).ok_or_else(|| s3_error!(InvalidRange))?
             }
@@ -298,7 +298,7 @@ fn check_read(current: &ETag, if_match: Option<&ETagCondition>, if_none_match: O
     Ok(())
 }
 
-/// The checksum of the whole object, if the client asks for one, as the SDK does unless it is told otherwise.
+/// The checksum of the whole object, if the client asks for one, as the SDK does by default.
 fn checksum_asked_for(digest: &Digest, mode: Option<&ChecksumMode>) -> Option<String> {
     mode.filter(|mode| mode.as_str() == ChecksumMode::ENABLED).map(|_| BASE64_STANDARD.encode(digest.crc32))
 }

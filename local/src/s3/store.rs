@@ -23,11 +23,11 @@ pub(super) trait Store: Send + Sync + 'static {
     /// Succeeds if the bucket is there.
     async fn head_bucket(&self, bucket: &str) -> S3Result<()>;
 
-    /// Takes the whole body, verifies it, and only then checks `condition` and makes it the object at `key`: these
-    /// two in one step, so that nobody sees a state between.
+    /// Takes the whole body, verifies it, and only then checks `condition` and makes it the object at `key`: these two
+    /// in one step, so that no request sees a state between.
     async fn put(&self, bucket: &str, key: Key, body: Upload, condition: Condition) -> S3Result<Digest>;
 
-    /// The object at `key` as it is now, whatever is put there later; `NoSuchKey` if there is none.
+    /// The object at `key` as it is now, even if another is put there later; `NoSuchKey` if there is none.
     async fn get(&self, bucket: &str, key: Key) -> S3Result<Object>;
 
     /// Removes the object at `key`, if there is one and `condition` holds of it.

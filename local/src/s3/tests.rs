@@ -107,8 +107,7 @@ impl Running {
         url.strip_prefix(&format!("http://{}", self.address)).unwrap().to_owned()
     }
 
-    /// Sends a request with these headers and whatever `host` and `connection: close` add. Gives the status and all
-    /// that follows.
+    /// Sends a request with these headers, `host` and `connection: close`. Returns the status and all that follows.
     async fn bare(&self, request_line: &str, headers: &str, body: &[u8]) -> (u16, String) {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let head = self.head(request_line, headers);

@@ -1,4 +1,4 @@
-//! Reads the answer to a fetch while it comes, in bounded memory: whatever its length, and that of the objects in it.
+//! Reads the answer to a fetch while it comes, in bounded memory for any length of the answer and of its objects.
 
 use bytes::{Buf, Bytes, BytesMut};
 use common::id::{CommitId, ObjectId};

@@ -563,7 +563,7 @@ fn check_out(folder: &Path, muse: &Path, head: &CommitId) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether a path leads into the folder that the clone is in, in whatever way some system takes for its name.
+/// Whether a path leads into the folder that the clone is in, for any system's way to compare names.
 fn is_partial(path: &str) -> bool {
     let first = path.split(['/', '\\']).next().unwrap_or_default();
     let letters = first.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase());

@@ -1,10 +1,10 @@
 //! Brings records into a repo by pushing them, as any client does: so the hub checks every id and every reference, and a
 //! branch moves at its one commit point.
 //!
-//! Records come so that nothing names what comes later. Objects go ahead, those that the repo lacks; commits go with
-//! their snapshots, some thousand at a time. On the way a branch is moved along the first parents of its head to be, so
-//! whoever looks sees an older state of it and never half of one. What is delivered stays delivered: when it breaks off,
-//! doing it all again sends what is missing.
+//! Records come so that nothing names what comes later. Objects that the repo lacks go first; commits go with their
+//! snapshots, some thousand at a time. On the way a branch is moved along the first parents of its head to be. So a
+//! reader sees an older state of it and never half of one. What is delivered stays delivered: if it breaks off, doing
+//! it all again sends what is missing.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -83,7 +83,7 @@ pub struct Delivered {
     pub tags: usize,
     /// How many releases were made or replaced.
     pub releases: usize,
-    /// Commits whose time the hub has filled in anew, because they were made without one.
+    /// Commits whose time the hub has filled in again, because they were made without one.
     pub redated: u64,
 }
 

@@ -1,8 +1,8 @@
 //! `musehub export`: a repo, as it is at one moment, into one file.
 //!
-//! What the repo names is read first, and then all that it reaches: commits never change, so whatever is pushed meanwhile
-//! does not get in. An export that was interrupted goes on with the names that it began with, behind the last thing that
-//! is whole in its file.
+//! What the repo names is read first, and then all that it reaches. Commits never change, so later pushes do not get
+//! in. An export that was interrupted goes on with the names that it began with, behind the last thing that is whole in
+//! its file.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;

@@ -147,7 +147,7 @@ impl OnlyThere {
     }
 }
 
-/// Deletes what may be gone already: by an earlier attempt, or by somebody else.
+/// Deletes what may be gone already: by an earlier attempt, or by another client.
 async fn delete(to: &Remote, endpoint: Endpoint<'_>) -> Result<(), Error> {
     match to.send(endpoint, Bytes::new()).await {
         Err(error) if !is_missing(&error) => Err(error),
@@ -209,7 +209,7 @@ async fn is_ahead(from: &Remote, head: &CommitId, now: &CommitId) -> Result<bool
     match from.ask::<Answer>(Endpoint::Negotiate, post::body(&Body { want: [head], have: [now] })?).await {
         // The only best common ancestor of a commit and one that it builds on is the latter.
         Ok(answer) => Ok(answer.common_base.as_ref() == Some(now)),
-        // Then the push that moves the branch will tell.
+        // Then the push that moves the branch will show it.
         Err(error) if is_missing(&error) => Ok(true),
         Err(error) => Err(error),
     }

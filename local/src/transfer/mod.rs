@@ -122,7 +122,7 @@ pub struct Release {
 /// What a repo names: everything else is reached from here.
 #[derive(Debug, Clone, Default)]
 pub struct Names {
-    /// What kind of content it holds, as clients are told; empty if the hub does not say.
+    /// What kind of content it holds, as clients get it; empty if the hub does not say.
     pub domain: String,
     /// The branch that a clone checks out.
     pub default_branch: String,

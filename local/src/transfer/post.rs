@@ -34,7 +34,7 @@ pub(super) fn fetch(want: &[CommitId], have: &[CommitId], depth: Option<u32>) ->
     body(&Body { want, have, depth })
 }
 
-/// A push of `branch` to `head`, by somebody who knows what was `purged` there.
+/// A push of `branch` to `head`, by a client that knows what was `purged` there.
 pub(super) fn push(
     branch: &str,
     head: &CommitId,

@@ -8,7 +8,7 @@ const STEADY: &str = "{spinner} {msg} {decimal_bytes} {decimal_bytes_per_sec}";
 const TO_AN_END: &str = "{msg} {decimal_bytes} of {decimal_total_bytes} {bar:24} {eta} to go";
 const TICK: Duration = Duration::from_millis(120);
 
-/// A line that counts bytes towards an end that nobody knows.
+/// A line that counts bytes towards an unknown end.
 pub fn counting(message: impl Into<String>) -> ProgressBar {
     let style = ProgressStyle::with_template(STEADY).unwrap_or_else(|_| ProgressStyle::default_spinner());
     let bar = ProgressBar::new_spinner().with_style(style).with_message(message.into());
@@ -16,7 +16,7 @@ pub fn counting(message: impl Into<String>) -> ProgressBar {
     bar
 }
 
-/// A bar over so many bytes.
+/// A bar over this many bytes.
 pub fn of_bytes(message: impl Into<String>, bytes: u64) -> ProgressBar {
     let style = ProgressStyle::with_template(TO_AN_END).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(bytes).with_style(style).with_message(message.into())

@@ -113,7 +113,7 @@ impl Remote {
         &self.target
     }
 
-    /// A repo of a hub elsewhere. The token, if there is one, is shown to nobody but the hub.
+    /// A repo of a hub elsewhere. The token, if there is one, is shown to the hub only.
     ///
     /// # Errors
     /// When the token cannot be in a header, or the system has no certificates.
@@ -125,7 +125,7 @@ impl Remote {
     /// A repo of a hub whose stores are at hand, as its owner sees it.
     ///
     /// # Errors
-    /// When nobody has the owner's handle.
+    /// When no user has the owner's handle.
     pub async fn over(hub: &Hub, target: Target) -> Result<Self, Error> {
         let user = hub.store.user_of_handle(&target.owner).await?.ok_or_else(|| {
             Error::Refused(format!("there is no user '{}' on this hub: make one, or take another owner", target.owner))
@@ -140,7 +140,7 @@ impl Remote {
         })
     }
 
-    /// Whether it is known to take only ids that are hashes: a hub elsewhere does not tell.
+    /// Whether it is known to take only ids that are hashes. A hub elsewhere does not say.
     pub fn checks_ids(&self) -> bool {
         matches!(&self.to, To::Stores(hub) if hub.settings.ids.are_checked())
     }

@@ -63,7 +63,7 @@ pub(super) trait Destination {
 /// A repo that commits are fetched from.
 pub(super) struct Source<'a> {
     pub(super) from: &'a Remote,
-    /// Commits that are at the destination, with all that they reach: enough of them to tell what it lacks.
+    /// Commits that are at the destination, with all that they reach: enough of them to find what it lacks.
     pub(super) have: Vec<CommitId>,
     pub(super) fetched: Moved,
     pub(super) progress: &'a ProgressBar,

@@ -61,7 +61,7 @@ impl Which {
     }
 }
 
-/// The stores, open. Nobody is asked for a token: who reaches the stores may do everything.
+/// The stores, open. No token is asked for: a process that reaches the stores may do everything.
 pub struct Stores {
     /// The functions over them, which take the tokens that [`Tokens`] of it make and no others.
     pub hub: Hub,

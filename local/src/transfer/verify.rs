@@ -93,7 +93,7 @@ struct Check {
     /// The objects of snapshots that no commit has named yet, as far as they were not there when the snapshot came.
     waiting: HashMap<SnapshotId, Vec<ObjectKey>>,
     objects: HashSet<ObjectKey>,
-    /// What is missed by nobody.
+    /// Purged objects, which may be missing.
     purged: HashSet<ObjectKey>,
     bytes: u64,
 }

@@ -1,7 +1,7 @@
-//! A clone that what is missing is restored back from: any hub that speaks the wire protocol, asked as a client asks it.
+//! A clone that missing records are restored from: any hub that speaks the wire protocol, asked as a client asks it.
 //!
 //! Answers go into temporary files before anything is read from them, so their size is bounded by the disk and not by
-//! the memory; a file is gone with the process, whatever ends it. Nothing that comes is believed: see `fsck`.
+//! the memory. A file is gone with the process, in every case. Nothing that comes is believed: see `fsck`.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -151,7 +151,7 @@ impl Clone {
             anonymous_reads: AnonymousReads::Full,
             secret: None,
             log: RequestLog::default(),
-            // Nobody is to hear of upkeep.
+            // Upkeep is no event.
             webhooks: None,
         })
         .await?;
@@ -173,7 +173,7 @@ impl Clone {
         let asked = Arc::clone(&self.asked);
         tokio::spawn(async move {
             if let Err(error) = asked.bring(wanted, &sender).await {
-                // Whoever asked has gone away, if nobody takes it.
+                // If there is no receiver, the caller has gone away.
                 let _ = sender.send(Err(error.into())).await;
             }
         });

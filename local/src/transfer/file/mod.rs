@@ -105,7 +105,7 @@ pub struct Contents {
 pub enum WrittenIds {
     /// They are.
     Strict,
-    /// They are whatever clients said: the export is of a lenient hub.
+    /// They are as clients sent them: the export is of a lenient hub.
     Lenient,
 }
 

@@ -13,12 +13,12 @@ use super::{BLOCK, MAX_FRAME, Name, SEAL_NAME, SKIPPABLE_MAGIC, VERSION};
 use crate::lock;
 use crate::transfer::Error;
 
-/// A frame is closed at the end of an entry once it has so many raw bytes. What was written of an export that is
-/// interrupted is lost from the last closed frame on.
+/// A frame is closed at the end of an entry once it has this many raw bytes. An interrupted export loses what was
+/// written after the last closed frame.
 const ENOUGH: usize = 4 << 20;
 /// Level 3 is zstd's default, and what packs have.
 const LEVEL: i32 = 3;
-/// Anybody may read what is in an entry once it is unpacked, and its owner may write it.
+/// All users may read what is in an entry once it is unpacked, and its owner may write it.
 const MODE: u32 = 0o644;
 
 /// A file under way. It lies under the name of the file to come with `.part` behind it.
