@@ -6,7 +6,7 @@
 //! - [`router`] is the door: which function answers which request; `bodies` says what bodies it takes,
 //!   and `hosts` by what names the hub knows itself. [`lambda`] makes it as narrow as Lambda's.
 //! - [`backends`] starts the two stores; [`s3`] is the embedded S3.
-//! - `lifecycle` ends uploads that nobody asks for, as the bucket's lifecycle rule does in a deployment.
+//! - `lifecycle` ends uploads that no request asks for, as the bucket's lifecycle rule does in a deployment.
 //! - `compaction` keeps packs few, as the function `compact` does.
 //! - `webhooks` delivers what happens, as `events`, a queue and `webhook` do.
 //! - [`data`] is the data folder, with the token secret in it; [`process`] is what all of this runs in.

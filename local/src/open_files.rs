@@ -19,7 +19,7 @@ const MAX_CONNECTIONS: usize = 4_096;
 const MAX_CALLS: usize = 256;
 /// With fewer than these a hub that is busy refuses some clients.
 const FEW_CONNECTIONS: usize = 500;
-/// With fewer than these a hub is of no use, whatever the limit is.
+/// With fewer than these a hub is of no use.
 const LEAST_CONNECTIONS: usize = 16;
 const LEAST_CALLS: usize = 8;
 

@@ -1,4 +1,4 @@
-//! `musehub purge`: an object that has leaked is kept from everybody, and its bytes go.
+//! `musehub purge`: an object that has leaked is hidden from all requests, and its bytes go.
 
 use std::collections::BTreeSet;
 use std::error::Error;

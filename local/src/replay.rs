@@ -148,7 +148,7 @@ impl Letters {
     /// `outlets` is asked when a letter is the first that needs them.
     ///
     /// # Errors
-    /// When the bucket does not answer, or `outlets` does not know; what was told by then has been done.
+    /// When the bucket does not answer, or `outlets` does not know; what was replayed by then is done.
     pub async fn replay(
         &self,
         store: &Arc<Store>,

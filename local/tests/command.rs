@@ -217,7 +217,7 @@ fn the_stores_run_by_themselves_and_say_where_in_a_file_of_their_own() {
     assert!(!stores.printed.contains(value("AWS_SECRET_ACCESS_KEY")), "the terminal is not told");
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
 
-    // As on AWS: whoever reaches the table has the secret that the hub keeps there.
+    // As on AWS: a process that reaches the table has the secret that the hub keeps there.
     let variables = environment.lines().filter_map(|line| line.split_once('='));
     let mut token = command(&["token", "--user", "user-ada", "--table", value("MUSEHUB_TABLE")]);
     token.envs(variables.filter(|(name, _)| name.starts_with("AWS_")));
@@ -401,7 +401,7 @@ fn what_cannot_be_moved_is_said_in_a_sentence() {
     said(&["restore", &at("absent"), "--data", &at("new")], "there is no complete backup in");
 }
 
-/// A hub that may have this many files open, as `ulimit` is told, its token, and where it keeps its data.
+/// A hub that may have this many files open, by `ulimit`, its token, and where it keeps its data.
 fn with_open_files(limits: &str) -> (Hub, String, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let script = format!("ulimit {limits} && exec \"$0\" serve --listen 127.0.0.1:0 --ids lenient --data \"$1\"");

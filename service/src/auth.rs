@@ -160,7 +160,7 @@ impl Tokens {
 /// The token of a request, if it has one.
 ///
 /// # Errors
-/// [`Error::Unauthorized`] for a header that holds none: whoever sends one means to use it.
+/// [`Error::Unauthorized`] for a header that holds none: a client that sends one means to use it.
 pub fn bearer_token(headers: &HeaderMap) -> Result<Option<&str>, Error> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else {

@@ -47,8 +47,8 @@
 //!   key: `(a + i * b) mod bits` for `i` from 0 to 6, `a` being bytes 8 to 15 of the key and `b` bytes 16 to 23, odd.
 //!
 //! **Head.** `MUSETBL2`, the number of entries of each section (8 bytes each), then for the sections sorted by key, in
-//! their order, the first four bytes of the first key of each page. Whoever names the table keeps the length and the
-//! checksum of its head.
+//! their order, the first four bytes of the first key of each page. The length and the checksum of the head are kept
+//! beside the name of the table.
 
 mod entry;
 mod filter;
