@@ -5,8 +5,8 @@
 
 use std::net::IpAddr;
 
-use common::webhooks::Reach;
 use http::Uri;
+use service::webhook_target::Reach;
 use url::{Host, Url};
 
 /// Panics if this text, as the URL of a webhook, breaks a promise.

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use common::id::ObjectId;
-use common::pack::index::{FOOTER_LENGTH, FrameRecords, TableExtent, decode_footer, decode_table};
+use common::pack::index::{FOOTER_LENGTH, FrameRecords, decode_footer, decode_table};
 use common::pack::{
     Contents, Elsewhere, Error, Frame, GraphSection, Kind, NewCommit, NewObject, NewPack, NewSnapshot, OpeningFrame,
-    PackId, PackWriter, PackedCommit, write,
+    PackId, PackWriter, PackedCommit, TableExtent, write,
 };
 use common::table::{FrameEntry, Section};
 use twox_hash::XxHash3_64;

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
-use common::ambient::Ambient;
-use common::auth::{Caller, Tokens, bearer_token};
 use hmac::{Hmac, KeyInit, Mac};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 use serde_json::Value;
+use service::auth::{Caller, Tokens, bearer_token};
 use sha2::Sha256;
+use store::ambient::Ambient;
 
 use crate::refusal;
 

@@ -16,6 +16,7 @@ use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Request, Response};
 use service::Hub;
 use service::{Access, AnswerBody, Call};
+use store::ambient::Ambient;
 use store::repo::Load;
 use store::table::items::TagItem;
 

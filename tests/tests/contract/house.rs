@@ -13,7 +13,7 @@ const FLOORS: [&[&str]; 6] = [
     &["fsck", "service"],
     &["functions/*"],
     &["local"],
-    &["benches", "simulation", "tests"],
+    &["benches", "fuzz", "simulation", "tests"],
 ];
 /// Those that stand on a crate of their own floor all the same: they measure and simulate with the client kit.
 const BESIDE: [(&str, &str); 2] = [("benches", "tests"), ("simulation", "tests")];

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use common::id::Id;
-use common::store::view;
 use common::wire::Encoding;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use store::read::view;
 
 use super::*;
 
