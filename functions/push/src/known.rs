@@ -3,14 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use common::id::{CommitId, ObjectKey, SnapshotId};
-use service::Hub;
 use store::read::view::{Commit, Place, Snapshot, View};
-use store::repo::Repo;
-
-use crate::judge::Checked;
-
-/// Commits that the pushed ones build upon, whose objects are known without looking each up.
-const BESIDE: usize = 4;
 
 /// What one view of a repo has of what a push names. What was not looked up counts as absent.
 #[derive(Debug, Clone, Default)]
@@ -22,28 +15,6 @@ pub struct Known {
 }
 
 impl Known {
-    /// Looks up what a push names.
-    ///
-    /// # Errors
-    /// As [`Self::add_commits`].
-    pub async fn of(hub: &Hub, repo: &Repo, view: &View, bundle: &Checked<'_>) -> Result<Self, store::Error> {
-        let mut known = Self::default();
-        known.add_commits(view, bundle.named_commits(&repo.heads)).await?;
-        known.add_snapshots(view, bundle.named_snapshots()).await?;
-        let objects = bundle.named_objects();
-        if hub.settings.ids.are_checked() {
-            // An object that is sent is looked up: it may be one that was lost.
-            let mut not_sent = objects.clone();
-            not_sent.retain(|key| !bundle.brings_object(key));
-            let mut parents: Vec<CommitId> = bundle.parents().filter(|id| known.has_commit(id)).cloned().collect();
-            parents.truncate(BESIDE);
-            let beside = hub.store.objects_beside(&repo.id, view, &not_sent, &parents).await?;
-            known.objects.extend(beside.into_iter().map(|key| (key, true)));
-        }
-        known.add_objects(view, &objects).await?;
-        Ok(known)
-    }
-
     /// Looks commits up.
     ///
     /// # Errors
@@ -85,6 +56,11 @@ impl Known {
         let found = view.objects(new).await?;
         self.objects.extend(found.into_iter().map(|(key, object)| (key, object.is_reached)));
         Ok(())
+    }
+
+    /// Takes in objects of which it is known already that a branch has reached them.
+    pub fn add_reached(&mut self, keys: impl IntoIterator<Item = ObjectKey>) {
+        self.objects.extend(keys.into_iter().map(|key| (key, true)));
     }
 
     /// A commit of the repo.

@@ -37,6 +37,8 @@ use store::table::transaction::Outcome;
 
 /// How often a push is judged again because another one was faster. Each time another push landed.
 const ATTEMPTS: usize = 50;
+/// Commits that the pushed ones build upon, whose objects are known without looking each up.
+const BESIDE: usize = 4;
 /// What there is too much of when a clone could not want every head.
 const TOO_MANY_BRANCHES: &str = "branches are more than a clone can want, so delete some of this repository's first";
 const LOAD: Load = Load { uploads: true, ..Load::RELIABLE_HISTORY };
@@ -267,18 +269,37 @@ fn too_large_to_clone(hub: &Hub, call: &Call, repo: &Repo, new: Option<&StoredPa
     })
 }
 
+/// What one view of a repository has of what a push names.
+async fn known_in(view: &View, hub: &Hub, repo: &Repo, bundle: &Checked<'_>) -> Result<Known, store::Error> {
+    let mut known = Known::default();
+    known.add_commits(view, bundle.named_commits(&repo.heads)).await?;
+    known.add_snapshots(view, bundle.named_snapshots()).await?;
+    let objects = bundle.named_objects();
+    if hub.settings.ids.are_checked() {
+        // An object that is sent is looked up: it may be one that was lost.
+        let mut not_sent = objects.clone();
+        not_sent.retain(|key| !bundle.brings_object(key));
+        let mut parents: Vec<CommitId> = bundle.parents().filter(|id| known.has_commit(id)).cloned().collect();
+        parents.truncate(BESIDE);
+        let beside = hub.store.objects_beside(&repo.id, view, &not_sent, &parents).await?;
+        known.add_reached(beside);
+    }
+    known.add_objects(view, &objects).await?;
+    Ok(known)
+}
+
 /// Looks up what the push names. None if the branch's head is not there but for what is condemned.
 ///
 /// # Errors
 /// When the storage does not answer, or has a branch whose commit it lacks.
 async fn look_up(hub: &Hub, repo: &Repo, view: &View, bundle: &Checked<'_>) -> Result<Option<(View, Known)>, Error> {
-    let known = Known::of(hub, repo, view, bundle).await?;
+    let known = known_in(view, hub, repo, bundle).await?;
     let head = repo.heads.get(bundle.branch.as_str());
     let Some(head) = head.filter(|head| !known.has_commit(head)) else {
         return Ok(Some((view.clone(), known)));
     };
     let view = hub.store.view_listed_again(&repo.id, &repo.condemned, &repo.purged).await?;
-    let known = Known::of(hub, repo, &view, bundle).await?;
+    let known = known_in(&view, hub, repo, bundle).await?;
     if known.has_commit(head) {
         return Ok(Some((view, known)));
     }
@@ -331,7 +352,7 @@ async fn needs_condemned(hub: &Hub, repo: &Repo, reliable: &Seen, bundle: &Check
         return Ok(false);
     }
     let view = hub.store.view_listed_again(&repo.id, &[], &repo.purged).await?;
-    let known = Known::of(hub, repo, &view, bundle).await?;
+    let known = known_in(&view, hub, repo, bundle).await?;
     let mut readable = Seen::of(hub, repo, &view, known, bundle).await?;
     let foundations: Vec<CommitId> = readable.reach.foundations.iter().cloned().collect();
     let heads: HashSet<CommitId> = repo.heads.values().cloned().collect();
