@@ -368,7 +368,7 @@ fn all_that_is_new_is_stored_once_and_what_is_there_is_not() {
     let (id, request) = one();
     let checked = checked(&request);
     let verdict = judge(&checked, &nothing()).unwrap();
-    assert_eq!(ids(verdict.commits.iter().map(|commit| &commit.id)), [id.clone()]);
+    assert_eq!(ids(verdict.commits.iter().map(|commit| &commit.id)), std::slice::from_ref(&id));
     assert_eq!((verdict.snapshots.len(), verdict.objects.len()), (1, 1));
     assert_eq!(verdict.named, HashSet::from([key("one")]));
     assert_eq!(verdict.reached_snapshots.len(), 1);
@@ -446,7 +446,7 @@ fn with_opaque_ids_all_that_comes_is_reached() {
         let known = Known::with([], [], [(there.clone(), is_reached)]);
         judge(&checked, &known).unwrap().reached
     };
-    assert_eq!(verdict_of(false), [there.clone()]);
+    assert_eq!(verdict_of(false), std::slice::from_ref(&there));
     assert!(verdict_of(true).is_empty());
 }
 

@@ -101,7 +101,7 @@ impl History {
         let parents: Vec<&str> = parents.iter().map(String::as_str).collect();
         let snapshot = snapshot.map(|number| self.snapshot(number).0);
         let (id, mut commit) = commit(&format!("commit {number}"), &parents, snapshot.as_deref());
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             commit["branch"] = "side".into();
         }
         (id, commit)
