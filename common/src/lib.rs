@@ -11,7 +11,10 @@
 pub mod answer_size;
 pub mod graph;
 pub mod id;
+pub mod location;
 pub mod pack;
 pub mod price;
+pub mod purged;
+pub mod push;
 pub mod table;
 pub mod wire;

@@ -51,10 +51,10 @@ use crate::read::turn::Readers;
 use crate::span::calls::{CallWatch, Service};
 use crate::table::events::Occurrence;
 use crate::table::items::ProfileItem;
-use crate::table::purged::Purged;
 use crate::turns::Turns;
 use bucket::Bucket;
 use common::id::RepoId;
+use common::purged::Purged;
 use common::{pack, wire};
 
 /// Attempts at one call, the SDK's own: throttles and passing faults are retried with exponential backoff and jitter.

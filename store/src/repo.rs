@@ -12,9 +12,9 @@ use crate::table::account::NewRepo;
 use crate::table::items::{
     Key, MemberItem, MetaItem, NameItem, PACK_PREFIX, PackItem, REF_PREFIX, RefItem, Role, UploadsItem, Visibility,
 };
-use crate::table::purged::Purged;
 use common::id::{CommitId, RepoId, Slug};
 use common::pack::{PackId, PackSummary};
+use common::purged::Purged;
 use common::wire::limits::{MAX_BRANCHES, MAX_PACKS};
 
 /// A repo as a request finds it.

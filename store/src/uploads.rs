@@ -32,13 +32,13 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::change::Change;
 use crate::compute;
 use crate::read::large;
-use crate::read::view::LargeObject;
 use crate::span;
 use crate::table::items::{BodyUploadItem, Key, UploadsItem, encode};
 use crate::table::transaction::{Outcome, put_new};
 use crate::turns::Turn;
 use crate::{Error, FIRST_PAUSE, Store};
 use common::id::{ObjectKey, RepoId, Slug};
+use common::location::LargeObject;
 use common::pack::{NewPack, PackId, write};
 use common::wire::limits::MAX_PACKS;
 

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use common::id::{ObjectId, ObjectKey, RepoId};
+use common::location::{LargeObject, ObjectLocation, RecordLocation};
+use common::purged::Purged;
 use common::wire::record::Snapshot;
 use common::wire::{Encoding, Error};
 use service::AnswerBody;
@@ -13,8 +15,7 @@ use service::streaming::{self, CHUNK, Sender};
 use store::Store;
 use store::read::reader::RecordReader;
 use store::read::turn::LetGo;
-use store::read::view::{LargeObject, ObjectPlace, Place, View};
-use store::table::purged::Purged;
+use store::read::view::View;
 
 use crate::encoder::Encoder;
 use crate::{Had, Selection};
@@ -44,7 +45,7 @@ impl Answer {
         let tells_purged = sends_objects && !repo.purged.is_empty();
         self.encoder.begin(u32::from(cut.is_some()) + u32::from(tells_purged));
         // One reader for all of these, so that the first snapshots are on their way while commits are sent.
-        let places: Vec<Place> = [commits.as_slice(), &had, &snapshots].concat();
+        let places: Vec<RecordLocation> = [commits.as_slice(), &had, &snapshots].concat();
         let mut records = store.read_places(&repo.id, &view, &places).await?;
 
         self.encoder.begin_list("commits", commits.len())?;
@@ -65,7 +66,7 @@ impl Answer {
         .await?;
 
         let Located { packed, large, purged } = objects.locate(store, &repo.id, &view).await?;
-        let places: Vec<Place> = packed.iter().map(|object| object.place).collect();
+        let places: Vec<RecordLocation> = packed.iter().map(|object| object.place).collect();
         let mut records = store.read_places(&repo.id, &view, &places).await?;
         self.encoder.begin_list("objects", packed.len() + large.len())?;
         for ToSend { id, path, place } in &packed {
@@ -159,7 +160,7 @@ struct ToSend<P> {
 /// All objects to be sent.
 struct Located {
     /// Those in packs in the order of the packs, so that each frame is read once.
-    packed: Vec<ToSend<Place>>,
+    packed: Vec<ToSend<RecordLocation>>,
     large: Vec<ToSend<LargeObject>>,
     /// Those that were purged, and are not sent.
     purged: BTreeSet<ObjectId>,
@@ -212,8 +213,8 @@ impl Objects {
             for spelling in [bare.then_some(false), prefixed.then_some(true)].into_iter().flatten() {
                 let (id, path) = (key.spelled(spelling), path.clone());
                 match place {
-                    ObjectPlace::Packed(place) => packed.push(ToSend { place, id, path }),
-                    ObjectPlace::Large(place) => large.push(ToSend { place, id, path }),
+                    ObjectLocation::Packed(place) => packed.push(ToSend { place, id, path }),
+                    ObjectLocation::Large(place) => large.push(ToSend { place, id, path }),
                 }
             }
         }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use common::answer_size::Held;
 use common::id::Ids;
 use common::id::{CommitId, SnapshotId};
+use common::location::{KnownCommit, RecordLocation};
 use common::wire::Error;
 use common::wire::limits::{MAX_FETCH_DEPTH, MAX_FETCH_WANT};
 use common::wire::request::{FetchRequest, Heads};
@@ -23,7 +24,7 @@ use lambda_http::{Request, Response};
 use service::Hub;
 use service::{Access, AnswerBody, Call};
 use store::read::history::Lacking;
-use store::read::view::{Commit, Place, View};
+use store::read::view::View;
 use store::repo::{Load, Repo};
 
 /// The filter that leaves the objects out.
@@ -163,9 +164,9 @@ struct Selection {
     repo: Repo,
     view: View,
     /// The commits to send, parents first.
-    commits: Vec<Place>,
+    commits: Vec<RecordLocation>,
     /// The snapshots to send.
-    snapshots: Vec<Place>,
+    snapshots: Vec<RecordLocation>,
     /// Which of their objects to send; none if the client wants none.
     objects: Option<Had>,
     /// Where a depth has cut the history off, if one was asked for.
@@ -173,7 +174,7 @@ struct Selection {
 }
 
 /// Snapshots that the client has: what they hold is not sent.
-struct Had(Vec<Place>);
+struct Had(Vec<RecordLocation>);
 
 async fn select(
     hub: &Hub,
@@ -203,8 +204,12 @@ async fn select(
 
 /// The snapshots of commits, each once, in the order in which they lie in their packs, so that each frame is read once.
 /// Where ids are opaque a commit may name one that was never pushed.
-async fn snapshots_of(view: &View, commits: &[(CommitId, Commit)], ids: Ids) -> Result<Vec<Place>, Error> {
-    let mut places: HashMap<&SnapshotId, Option<Place>> = HashMap::with_capacity(commits.len());
+async fn snapshots_of(
+    view: &View,
+    commits: &[(CommitId, KnownCommit)],
+    ids: Ids,
+) -> Result<Vec<RecordLocation>, Error> {
+    let mut places: HashMap<&SnapshotId, Option<RecordLocation>> = HashMap::with_capacity(commits.len());
     for (_, commit) in commits {
         if let Some(snapshot) = &commit.snapshot {
             let place = places.entry(snapshot).or_default();
@@ -221,7 +226,7 @@ async fn snapshots_of(view: &View, commits: &[(CommitId, Commit)], ids: Ids) -> 
             None => {}
         }
     }
-    let mut places: Vec<Place> = places.into_values().flatten().collect();
+    let mut places: Vec<RecordLocation> = places.into_values().flatten().collect();
     places.sort_unstable();
     Ok(places)
 }

@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use common::id::{ObjectId, RepoId};
+use common::location::{LargeObject, ObjectLocation, RecordLocation};
 use common::wire::Error;
 use conditions::{Asked, is_known, is_matched, is_same};
 use lambda_http::http::header::{
@@ -22,7 +23,7 @@ use service::Hub;
 use service::streaming::{self, Sender};
 use service::{Access, AnswerBody, Call};
 use store::read::reader::Piece;
-use store::read::view::{LargeObject, ObjectPlace, Place, View};
+use store::read::view::View;
 use store::repo::{Load, Repo};
 use store::table::items::Visibility;
 
@@ -64,15 +65,15 @@ async fn object(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
         response
     } else {
         let size = match place {
-            ObjectPlace::Packed(place) => place.length.into(),
-            ObjectPlace::Large(large) => large.size,
+            ObjectLocation::Packed(place) => place.length.into(),
+            ObjectLocation::Large(large) => large.size,
         };
         hub.settings.anonymous_reads.check(caller.as_ref(), size)?;
         let is_of_this = call.headers().get(IF_RANGE).is_none_or(|known| is_same(known, &id));
         let asked = Asked::of(call.headers().get(RANGE).filter(|_| is_of_this), size)?;
         let body = match place {
-            ObjectPlace::Packed(place) => packed(hub, &repo, &view, place, asked.range()).await?,
-            ObjectPlace::Large(large) => large_object(hub, &repo, &id, large, asked.range()).await?,
+            ObjectLocation::Packed(place) => packed(hub, &repo, &view, place, asked.range()).await?,
+            ObjectLocation::Large(large) => large_object(hub, &repo, &id, large, asked.range()).await?,
         };
         let mut response = Response::new(body);
         let headers = response.headers_mut();
@@ -94,7 +95,13 @@ async fn object(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
 }
 
 /// A part of an object that lies in a pack.
-async fn packed(hub: &Hub, repo: &Repo, view: &View, place: Place, range: Range<u64>) -> Result<AnswerBody, Error> {
+async fn packed(
+    hub: &Hub,
+    repo: &Repo,
+    view: &View,
+    place: RecordLocation,
+    range: Range<u64>,
+) -> Result<AnswerBody, Error> {
     let mut records = hub.store.read_places(&repo.id, view, &[place]).await?;
     if range.end - range.start <= WHOLE {
         let _turn = hub.store.reading_turn().await?;

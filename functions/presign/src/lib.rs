@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use common::id::{ObjectId, ObjectKey};
+use common::location::ObjectLocation;
 use common::wire::Error;
 use common::wire::request::{PresignRequest, PresignResponse};
 use lambda_http::http::StatusCode;
@@ -14,7 +15,6 @@ use lambda_http::{Request, Response};
 use service::Hub;
 use service::{Access, AnswerBody, Call};
 use store::change::Change;
-use store::read::view::ObjectPlace;
 use store::repo::Load;
 use store::table::transaction::Outcome;
 
@@ -82,7 +82,7 @@ async fn presign(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> 
             for id in asked.ids {
                 let key = ObjectId::key(&id);
                 match known.get(&key).filter(|object| object.is_reached).map(|object| object.place) {
-                    Some(ObjectPlace::Large(large)) => {
+                    Some(ObjectLocation::Large(large)) => {
                         hub.settings.anonymous_reads.check(caller.as_ref(), large.size)?;
                         let url = presigner.get_object(&repo.id, &key, &large).await?;
                         answer.presigned.insert(id, url);

@@ -1,13 +1,14 @@
 //! What kind of content a repo holds, as its first push says it.
 
 use common::id::CommitId;
+use common::location::ObjectLocation;
 use common::wire::Error;
 use common::wire::domain::{ATTRIBUTES_PATH, Domain, MAX_ATTRIBUTES};
 use service::Hub;
-use store::read::view::{ObjectPlace, View};
+use store::read::view::View;
 use store::repo::Repo;
 
-use crate::judge::Checked;
+use common::push::ValidatedBundle;
 
 /// What the tip of a first push says that the repo holds: by its delta, or by the `.museattributes` of its snapshot,
 /// which may be staged. None if neither says it, or if a domain was chosen before.
@@ -18,7 +19,7 @@ pub async fn of_first_push(
     hub: &Hub,
     repo: &Repo,
     view: &View,
-    bundle: &Checked<'_>,
+    bundle: &ValidatedBundle<'_>,
     tip: Option<&CommitId>,
 ) -> Result<Option<Domain>, Error> {
     if repo.was_pushed_to() || !repo.meta.domain.is_empty() {
@@ -40,7 +41,7 @@ pub async fn of_first_push(
         return Ok(Domain::of_attributes(&object.content));
     }
     match view.objects([&key]).await?.get(&key).map(|object| object.place) {
-        Some(ObjectPlace::Packed(place)) if place.length as usize <= MAX_ATTRIBUTES => {
+        Some(ObjectLocation::Packed(place)) if place.length as usize <= MAX_ATTRIBUTES => {
             let _turn = hub.store.reading_turn().await?;
             let content = hub.store.read_places(&repo.id, view, &[place]).await?.next().await?;
             Ok(content.and_then(|content| Domain::of_attributes(&content)))

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use common::id::Ids;
 use common::id::{CommitId, ObjectId, ObjectKey, Slug, SnapshotId};
+use common::location::{KnownCommit, ObjectLocation, RecordLocation};
 use common::wire;
 use common::wire::domain::Domain;
 use common::wire::record::Snapshot;
@@ -18,7 +19,7 @@ use indicatif::ProgressBar;
 use service::Hub;
 use service::Target;
 use store::compute;
-use store::read::view::{Commit, ObjectPlace, Place, View};
+use store::read::view::View;
 use store::repo::{Load, Repo};
 
 use super::file::reader::Entries;
@@ -245,8 +246,8 @@ impl Had {
 
 /// Some commits that follow each other, and the snapshots that they bring.
 struct Step {
-    commits: Vec<(CommitId, Place)>,
-    snapshots: Vec<Place>,
+    commits: Vec<(CommitId, RecordLocation)>,
+    snapshots: Vec<RecordLocation>,
 }
 
 struct Export<'a> {
@@ -307,7 +308,10 @@ impl Export<'_> {
     }
 
     /// Where the snapshots of commits lie.
-    async fn snapshot_places(&self, commits: &[(CommitId, Commit)]) -> Result<HashMap<SnapshotId, Place>, Error> {
+    async fn snapshot_places(
+        &self,
+        commits: &[(CommitId, KnownCommit)],
+    ) -> Result<HashMap<SnapshotId, RecordLocation>, Error> {
         let ids: HashSet<&SnapshotId> = commits.iter().filter_map(|(_, commit)| commit.snapshot.as_ref()).collect();
         let found = self.view.snapshots(ids).await?;
         Ok(found.into_iter().map(|(id, snapshot)| (id, snapshot.place)).collect())
@@ -340,14 +344,14 @@ impl Export<'_> {
         let (mut packed, mut large) = (Vec::new(), Vec::new());
         for key in wanted {
             match known.get(&key).map(|object| object.place) {
-                Some(ObjectPlace::Packed(place)) => packed.push((place, key)),
-                Some(ObjectPlace::Large(place)) => large.push((place, key)),
+                Some(ObjectLocation::Packed(place)) => packed.push((place, key)),
+                Some(ObjectLocation::Large(place)) => large.push((place, key)),
                 None => return Err(Error::Damaged(format!("object {} is in no pack", key.as_ref()))),
             }
         }
         packed.sort_unstable();
         large.sort_unstable_by(|(_, a), (_, b)| a.cmp(b));
-        let places: Vec<Place> = packed.iter().map(|(place, _)| *place).collect();
+        let places: Vec<RecordLocation> = packed.iter().map(|(place, _)| *place).collect();
         let mut records = store.read_places(self.repo, self.view, &places).await?;
         for (_, key) in packed {
             let content = records.next().await?.ok_or_else(|| Error::Damaged("an object is missing".to_owned()))?;
@@ -368,7 +372,7 @@ impl Export<'_> {
             self.note_object(key, place.size);
         }
 
-        let places: Vec<Place> = step.commits.iter().map(|(_, place)| *place).collect();
+        let places: Vec<RecordLocation> = step.commits.iter().map(|(_, place)| *place).collect();
         let mut records = store.read_places(self.repo, self.view, &places).await?;
         for (id, _) in &step.commits {
             let record = records.next().await?.ok_or_else(|| Error::Damaged("a commit is missing".to_owned()))?;

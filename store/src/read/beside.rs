@@ -5,9 +5,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::read::view::{Place, View};
+use crate::read::view::View;
 use crate::{Error, Store};
 use common::id::{CommitId, ObjectKey, RepoId};
+use common::location::RecordLocation;
 use common::wire::record::Snapshot;
 
 /// As many pages may be read one by one.
@@ -36,7 +37,7 @@ impl Store {
         let reached: Vec<_> = known.into_values().filter(|commit| commit.is_reached).collect();
         let elsewhere = reached.iter().filter(|commit| commit.snapshot_place.is_none());
         let elsewhere = newest.snapshots(elsewhere.filter_map(|commit| commit.snapshot.as_ref())).await?;
-        let mut places: Vec<Place> = reached.iter().filter_map(|commit| commit.snapshot_place).collect();
+        let mut places: Vec<RecordLocation> = reached.iter().filter_map(|commit| commit.snapshot_place).collect();
         places.extend(elsewhere.into_values().map(|snapshot| snapshot.place));
         places.sort_unstable();
         places.dedup();

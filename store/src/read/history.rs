@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::Error;
 use crate::compute;
-use crate::read::view::{Commit, View, graph_page};
+use crate::read::view::{View, graph_page};
 use common::graph::{Asked, Difference, NewCommit, Partial};
 use common::id::CommitId;
+use common::location::KnownCommit;
 use common::table::Section;
 
 /// Pages that are loaded at once while a walk goes on.
@@ -26,9 +27,9 @@ const MUCH_TO_SEND: usize = 64;
 #[derive(Debug, Clone, Default)]
 pub struct Lacking {
     /// The commits, parents first.
-    pub commits: Vec<(CommitId, Commit)>,
+    pub commits: Vec<(CommitId, KnownCommit)>,
     /// Their parents that the client has, each once.
-    pub boundary: Vec<(CommitId, Commit)>,
+    pub boundary: Vec<(CommitId, KnownCommit)>,
     /// Their parents that are neither sent nor had, each once: where a depth has cut the history off.
     pub cut: Vec<CommitId>,
     /// Commits that some of them name as a parent and that are not there, each with one that names it.
@@ -38,7 +39,7 @@ pub struct Lacking {
 /// The part of a repo's history that some questions have loaded.
 pub struct History<'v> {
     view: &'v View,
-    loaded: Partial<CommitId, Commit>,
+    loaded: Partial<CommitId, KnownCommit>,
     /// Where commits are that are not loaded: table and position in its graph.
     hints: HashMap<CommitId, (usize, u32)>,
     /// Pages to load with the next that is lacking.
@@ -153,7 +154,7 @@ impl History<'_> {
     /// Asks, and loads what is lacking, until there is an answer; none when that would be too much.
     async fn answer<A>(
         &mut self,
-        ask: impl Fn(&Partial<CommitId, Commit>) -> Asked<A, CommitId>,
+        ask: impl Fn(&Partial<CommitId, KnownCommit>) -> Asked<A, CommitId>,
     ) -> Result<Option<A>, Error> {
         loop {
             match compute(|| ask(&self.loaded)) {
@@ -236,7 +237,7 @@ fn map<A, B>(asked: Asked<A, CommitId>, answer: impl FnOnce(A) -> B) -> Asked<B,
     }
 }
 
-fn owned(loaded: &Partial<CommitId, Commit>, found: &Difference<'_, CommitId>) -> Lacking {
+fn owned(loaded: &Partial<CommitId, KnownCommit>, found: &Difference<'_, CommitId>) -> Lacking {
     let graph = loaded.graph();
     let owned = |ids: &[&CommitId]| {
         ids.iter().filter_map(|id| Some(((*id).clone(), graph.payload(id)?.clone()))).collect::<Vec<_>>()

@@ -11,9 +11,9 @@ use sha2::{Digest, Sha256};
 use crate::bucket::ahead::ReadAhead;
 use crate::compute;
 use crate::read::turn::LetGo;
-use crate::read::view::LargeObject;
 use crate::{Error, Store};
 use common::id::{ObjectKey, RepoId};
+use common::location::LargeObject;
 use common::pack::PackId;
 
 /// Bytes that one read gets of an object that is only hashed.

@@ -18,10 +18,11 @@ use crate::bucket::ahead::ReadAhead;
 use crate::bucket::packs;
 use crate::compute;
 use crate::read::turn::LetGo;
-use crate::read::view::{PackFrame, Place, View};
+use crate::read::view::View;
 use crate::span;
 use crate::{Error, Store};
 use common::id::RepoId;
+use common::location::{PackFrame, RecordLocation};
 use common::pack::{OpeningFrame, PackId};
 
 /// What a reader may hold in memory.
@@ -66,9 +67,9 @@ enum Step {
     /// Forget an opened frame.
     Close(FrameId),
     /// Hand out a record.
-    Emit(Place),
+    Emit(RecordLocation),
     /// Read a frame piece by piece and hand out its one record.
-    Stream(Place),
+    Stream(RecordLocation),
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -82,7 +83,11 @@ fn damaged() -> Error {
 }
 
 /// Plans how to hand out the records at `places` in their order.
-fn plan(locate: impl Fn(Place) -> Option<PackFrame>, places: &[Place], limits: Limits) -> Result<Plan, Error> {
+fn plan(
+    locate: impl Fn(RecordLocation) -> Option<PackFrame>,
+    places: &[RecordLocation],
+    limits: Limits,
+) -> Result<Plan, Error> {
     let mut plan = Plan::default();
     let mut open: HashSet<FrameId> = HashSet::new();
     // The same frames, the one opened first in front, with their raw bytes.
@@ -132,7 +137,7 @@ fn plan(locate: impl Fn(Place) -> Option<PackFrame>, places: &[Place], limits: L
 }
 
 /// Whether a frame is opened piece by piece: it is large, and the record at this place is all that it has.
-fn is_large(place: Place, located: &PackFrame) -> bool {
+fn is_large(place: RecordLocation, located: &PackFrame) -> bool {
     let raw_length = located.frame.raw_length;
     raw_length > LARGE && (place.start, place.length) == (0, raw_length)
 }
@@ -141,7 +146,10 @@ fn is_large(place: Place, located: &PackFrame) -> bool {
 ///
 /// # Errors
 /// When there is no frame at a place.
-pub fn reads(locate: impl Fn(Place) -> Option<PackFrame>, places: &[Place]) -> Result<(u64, u64), Error> {
+pub fn reads(
+    locate: impl Fn(RecordLocation) -> Option<PackFrame>,
+    places: &[RecordLocation],
+) -> Result<(u64, u64), Error> {
     let plan = plan(&locate, places, Limits::USUAL)?;
     let planned = plan.reads.iter().map(|read| (1, read.range.end.saturating_sub(read.range.start)));
     let streamed = plan.steps.iter().filter_map(|step| match step {
@@ -170,7 +178,7 @@ pub struct Piece {
     pub is_last: bool,
 }
 
-type Locate = Box<dyn Fn(Place) -> Option<PackFrame> + Send + Sync>;
+type Locate = Box<dyn Fn(RecordLocation) -> Option<PackFrame> + Send + Sync>;
 type Reads = std::pin::Pin<Box<dyn Stream<Item = Result<Vec<Fetched>, Error>> + Send>>;
 
 /// Hands out records in the order that was asked for.
@@ -205,7 +213,7 @@ impl Store {
         self: &Arc<Self>,
         repo: &RepoId,
         view: &View,
-        places: &[Place],
+        places: &[RecordLocation],
     ) -> Result<RecordReader, Error> {
         let frames = view.frames(places.iter().copied()).await?;
         self.read_records(repo, move |place| frames.of(place), places)
@@ -218,8 +226,8 @@ impl Store {
     pub fn read_records(
         self: &Arc<Self>,
         repo: &RepoId,
-        locate: impl Fn(Place) -> Option<PackFrame> + Send + Sync + 'static,
-        places: &[Place],
+        locate: impl Fn(RecordLocation) -> Option<PackFrame> + Send + Sync + 'static,
+        places: &[RecordLocation],
     ) -> Result<RecordReader, Error> {
         let mut reader = RecordReader {
             store: Arc::clone(self),
@@ -270,7 +278,7 @@ impl Store {
 }
 
 impl RecordReader {
-    fn begin(&mut self, places: &[Place]) -> Result<(), Error> {
+    fn begin(&mut self, places: &[RecordLocation]) -> Result<(), Error> {
         let limits = if self.is_slow { Limits::SLOW } else { Limits::USUAL };
         let Plan { reads, steps } = plan(&self.locate, places, limits)?;
         self.fetched = Some(self.store.fetch(&self.repo, reads, limits));
@@ -314,7 +322,7 @@ impl RecordReader {
                 Step::Emit(place) | Step::Stream(place) => Some(*place),
                 Step::Open(_) | Step::Close(_) => None,
             });
-            let left: Vec<Place> = left.collect();
+            let left: Vec<RecordLocation> = left.collect();
             self.begin(&left)?;
         }
         while let Some(step) = self.steps.next() {
@@ -424,14 +432,14 @@ mod tests {
             is_slow in any::<bool>(),
         ) {
             let limits = if is_slow { Limits::SLOW } else { Limits::USUAL };
-            let places: Vec<Place> = order
+            let places: Vec<RecordLocation> = order
                 .iter()
                 .enumerate()
                 .map(|(start, (index, is_all))| {
                     let frame = index.index(frames.len());
                     let all = frames[frame].frame.raw_length;
                     let (start, length) = if *is_all { (0, all) } else { (start as u32, 1) };
-                    Place { table: 0, frame: frame as u32, start, length }
+                    RecordLocation { table: 0, frame: frame as u32, start, length }
                 })
                 .collect();
             let plan = plan(|place| frames.get(place.frame as usize).copied(), &places, limits).unwrap();
@@ -481,8 +489,9 @@ mod tests {
         let frames: Vec<PackFrame> = (0..3_000)
             .map(|number| PackFrame { pack: PackId::nil(), number: number as usize, frame: frame(number) })
             .collect();
-        let places: Vec<Place> =
-            (0..3_000).flat_map(|frame| [0, 1].map(|start| Place { table: 0, frame, start, length: 1 })).collect();
+        let places: Vec<RecordLocation> = (0..3_000)
+            .flat_map(|frame| [0, 1].map(|start| RecordLocation { table: 0, frame, start, length: 1 }))
+            .collect();
         let plan = plan(|place| frames.get(place.frame as usize).copied(), &places, Limits::USUAL).unwrap();
         assert_eq!(plan.reads.len(), 2, "3 MB that lie side by side");
         assert_eq!(plan.reads.iter().map(|read| read.frames.len()).sum::<usize>(), 3_000);

@@ -20,10 +20,13 @@ use crate::Error;
 use crate::bucket::packs;
 use crate::bucket::{Bucket, Part};
 use crate::compute;
-use crate::table::purged::Purged;
 use common::id::{CommitId, Id, ObjectKey, RepoId, SnapshotId};
+use common::location::{
+    KnownCommit, KnownObject, KnownSnapshot, LargeObject, ObjectLocation, PackFrame, RecordLocation,
+};
 use common::pack::index::of_pack;
-use common::pack::{Frame, PackId, PackSummary, TableExtent};
+use common::pack::{PackId, PackSummary, TableExtent};
+use common::purged::Purged;
 use common::table::{
     self, CommitEntry, Filter, FrameEntry, GraphEntry, Head, Key, LargeEntry, Location, ParentEntry, RecordEntry,
     Section, entries, entries_of, entry_at, page_checksum_holds, read_name,
@@ -45,95 +48,6 @@ const PAGES_AT_ONCE: usize = 1_024;
 const MUCH_TO_FIND: usize = 2_000;
 /// A filter is read first if it has fewer bytes than this for each id that is looked for.
 const FILTER_BYTES_AN_ID: u64 = 16 << 10;
-
-/// Where a record lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Place {
-    /// The table, by its number in the view.
-    pub table: u32,
-    /// The frame, by its number in the table.
-    pub frame: u32,
-    /// Where it begins in the raw bytes of the frame.
-    pub start: u32,
-    /// How many bytes it has there.
-    pub length: u32,
-}
-
-impl Place {
-    fn of(table: usize, place: table::Place) -> Self {
-        let table::Place { frame, start, length } = place;
-        Self { table: u32::try_from(table).unwrap_or(u32::MAX), frame, start, length }
-    }
-
-    /// The frame among all that a view has.
-    pub const fn frame_id(&self) -> (u32, u32) {
-        (self.table, self.frame)
-    }
-}
-
-/// An object that is an S3 object of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LargeObject {
-    /// The pack whose name its S3 key has.
-    pub pack: PackId,
-    /// Its bytes.
-    pub size: u64,
-}
-
-/// Where an object lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ObjectPlace {
-    /// In a frame of a pack.
-    Packed(Place),
-    /// By itself.
-    Large(LargeObject),
-}
-
-/// A frame and the pack that it is in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PackFrame {
-    /// The pack.
-    pub pack: PackId,
-    /// The number of the frame in the pack.
-    pub number: usize,
-    /// Where the frame lies.
-    pub frame: Frame,
-}
-
-/// What a view knows of a commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Commit {
-    /// Its parents, there or not.
-    pub parents: Vec<CommitId>,
-    /// 1 + the greatest of the parents'; none where some ancestor was never pushed.
-    pub generation: Option<u32>,
-    /// Whether the branch that it was pushed to reached it then, and so all its ancestors.
-    pub is_reached: bool,
-    /// The snapshot that it names.
-    pub snapshot: Option<SnapshotId>,
-    /// Where that lies, if it came in the same pack.
-    pub snapshot_place: Option<Place>,
-    /// Where its record lies.
-    pub place: Place,
-}
-
-/// What a view knows of a snapshot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Snapshot {
-    /// Where it lies.
-    pub place: Place,
-    /// Whether a branch has reached it.
-    pub is_reached: bool,
-}
-
-/// What a view knows of an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Object {
-    /// Where it lies.
-    pub place: ObjectPlace,
-    /// Whether a branch has reached it. Until then readers do not see it.
-    pub is_reached: bool,
-}
 
 /// A table as the items list it.
 #[derive(Debug, Clone)]
@@ -176,7 +90,7 @@ pub struct Frames(HashMap<(u32, u32), PackFrame>);
 
 impl Frames {
     /// The frame of a place.
-    pub fn of(&self, place: Place) -> Option<PackFrame> {
+    pub fn of(&self, place: RecordLocation) -> Option<PackFrame> {
         self.0.get(&place.frame_id()).copied()
     }
 }
@@ -252,7 +166,7 @@ impl View {
     pub async fn commits<'i>(
         &self,
         ids: impl IntoIterator<Item = &'i CommitId>,
-    ) -> Result<HashMap<CommitId, Commit>, Error> {
+    ) -> Result<HashMap<CommitId, KnownCommit>, Error> {
         let ids: Vec<&CommitId> = ids.into_iter().collect();
         let positions = self.positions(&ids).await?;
         let found = self.graph_entries(&positions.iter().flatten().copied().collect::<Vec<_>>()).await?;
@@ -272,7 +186,7 @@ impl View {
     pub(crate) async fn graph_entries(
         &self,
         at: &[(usize, u32)],
-    ) -> Result<HashMap<(usize, u32), (CommitId, Commit, Vec<Option<u32>>)>, Error> {
+    ) -> Result<HashMap<(usize, u32), (CommitId, KnownCommit, Vec<Option<u32>>)>, Error> {
         let page = |(table, position): (usize, u32)| graph_page(table, position);
         let mut pages = self.pages(at.iter().map(|at| page(*at)).collect()).await?;
         let read = |pages: &HashMap<PageId, Bytes>, (table, position): (usize, u32)| {
@@ -322,13 +236,13 @@ impl View {
         for (at, entry, parents) in entries {
             let id = |key: Key| id_of(&names, key).ok_or_else(|| self.malformed(at.0, "an id has no text"));
             let ids = parents.iter().map(|(key, _)| Ok(id(*key)?.into())).collect::<Result<_, Error>>()?;
-            let commit = Commit {
+            let commit = KnownCommit {
                 parents: ids,
                 generation: Some(entry.generation).filter(|known| *known != table::UNKNOWN_GENERATION),
                 is_reached: entry.is_reached,
                 snapshot: entry.snapshot.map(id).transpose()?.map(SnapshotId::from),
-                snapshot_place: entry.snapshot_place.map(|place| Place::of(at.0, place)),
-                place: Place::of(at.0, entry.place),
+                snapshot_place: entry.snapshot_place.map(|place| RecordLocation::of(at.0, place)),
+                place: RecordLocation::of(at.0, entry.place),
             };
             let hints = parents.into_iter().map(|(_, position)| position).collect();
             found.insert(at, (id(entry.key)?.into(), commit, hints));
@@ -343,16 +257,16 @@ impl View {
     pub async fn snapshots<'i>(
         &self,
         ids: impl IntoIterator<Item = &'i SnapshotId>,
-    ) -> Result<HashMap<SnapshotId, Snapshot>, Error> {
+    ) -> Result<HashMap<SnapshotId, KnownSnapshot>, Error> {
         let ids: Vec<&SnapshotId> = ids.into_iter().collect();
         let keys: Vec<Key> = ids.iter().map(|id| Key::of(id.as_ref())).collect();
         let found = self.find(Section::Snapshots, &keys, RecordEntry::read, |entry| entry.is_reached).await?;
         let known = ids.into_iter().zip(found).filter_map(|(id, entries)| {
             let place = entries.iter().find_map(|(table, entry)| match entry.location {
-                Location::Packed(place) => Some(Place::of(*table, place)),
+                Location::Packed(place) => Some(RecordLocation::of(*table, place)),
                 _ => None,
             })?;
-            Some((id.clone(), Snapshot { place, is_reached: entries.iter().any(|(_, entry)| entry.is_reached) }))
+            Some((id.clone(), KnownSnapshot { place, is_reached: entries.iter().any(|(_, entry)| entry.is_reached) }))
         });
         Ok(known.collect())
     }
@@ -364,7 +278,7 @@ impl View {
     pub async fn objects<'i>(
         &self,
         keys: impl IntoIterator<Item = &'i ObjectKey>,
-    ) -> Result<HashMap<ObjectKey, Object>, Error> {
+    ) -> Result<HashMap<ObjectKey, KnownObject>, Error> {
         let ids: Vec<&ObjectKey> = keys.into_iter().filter(|key| !self.inner.purged.has(key)).collect();
         let keys: Vec<Key> = ids.iter().map(|id| Key::of(id.as_ref())).collect();
         let is_enough = |entry: &RecordEntry| entry.is_reached && entry.location != Location::Elsewhere;
@@ -380,16 +294,16 @@ impl View {
             for (table, entry) in entries {
                 let place = match entry.location {
                     Location::Elsewhere => continue,
-                    Location::Packed(place) => ObjectPlace::Packed(Place::of(table, place)),
+                    Location::Packed(place) => ObjectLocation::Packed(RecordLocation::of(table, place)),
                     Location::Large(position) => {
                         let page = large.get(&large_page(table, position));
                         let entry = page.and_then(|page| entry_at(Section::Large, page, position.into()));
                         let entry = entry.ok_or_else(|| self.malformed(table, "a large object is nowhere"))?;
                         let LargeEntry { owner, size, .. } = LargeEntry::read(entry);
-                        ObjectPlace::Large(LargeObject { pack: self.named(table, owner), size })
+                        ObjectLocation::Large(LargeObject { pack: self.named(table, owner), size })
                     }
                 };
-                known.insert(id.clone(), Object { place, is_reached });
+                known.insert(id.clone(), KnownObject { place, is_reached });
                 break;
             }
         }
@@ -407,7 +321,7 @@ impl View {
             match entry.location {
                 // A note of it, without a byte.
                 Location::Elsewhere => {}
-                Location::Packed(place) => places.push(Place::of(table, place)),
+                Location::Packed(place) => places.push(RecordLocation::of(table, place)),
                 Location::Large(position) => large.push((table, position)),
             }
         }
@@ -444,7 +358,7 @@ impl View {
     ///
     /// # Errors
     /// As [`Self::commit_count`].
-    pub async fn frames(&self, places: impl IntoIterator<Item = Place>) -> Result<Frames, Error> {
+    pub async fn frames(&self, places: impl IntoIterator<Item = RecordLocation>) -> Result<Frames, Error> {
         let wanted: BTreeSet<(u32, u32)> = places.into_iter().map(|place| place.frame_id()).collect();
         let page = |(table, frame): (u32, u32)| {
             (table as usize, Section::Frames, u64::from(frame) / Section::Frames.entries_a_page())

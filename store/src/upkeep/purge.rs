@@ -36,7 +36,6 @@ use crate::read::large;
 use crate::table::items::{
     ChangeItem, Key, MetaItem, PK, PURGED, PURGED_PREFIX, PurgeItem, PurgedItem, SET_ASIDE_PREFIX, SweepItem, encode,
 };
-use crate::table::purged::Purged;
 use crate::table::transaction::{Outcome, put_new};
 use crate::upkeep::compact::garbage::Garbage;
 use crate::upkeep::garbage::condemn::{REWRITTEN_AT_ONCE, Rest};
@@ -45,6 +44,7 @@ use crate::{Error, FIRST_PAUSE, Store, uploads};
 use common::id::{Id, ObjectKey, RepoId};
 use common::pack::index::{FOOTER_LENGTH, decode_footer, decode_table};
 use common::pack::{PackId, PackSummary};
+use common::purged::Purged;
 use common::table;
 use common::wire::limits::{MAX_PACKS, MAX_PURGED};
 

@@ -11,13 +11,14 @@ use serde::Serialize;
 
 use crate::bucket::ahead::ReadAhead;
 use crate::read::reader::reads;
-use crate::read::view::{Place, WHOLE_BYTES};
+use crate::read::view::WHOLE_BYTES;
 use crate::repo::Repo;
 use crate::upkeep::index::Listing;
 use crate::upkeep::survey::{AT_ONCE, Held as HeldAs, Survey};
 use crate::{Error, Store};
 use common::answer_size::answer_bytes;
 use common::id::RepoId;
+use common::location::RecordLocation;
 use common::pack::{PackId, PackSummary, RawBytes};
 use common::price::{LAMBDA_STREAM_FREE_BYTES, Usage, read_units, s3_month};
 use common::table::Section;
@@ -195,13 +196,14 @@ struct Held {
 struct Frames(BTreeSet<(u32, u32)>);
 
 impl Frames {
-    fn add(&mut self, place: Place) {
+    fn add(&mut self, place: RecordLocation) {
         self.0.insert(place.frame_id());
     }
 
     /// One place in each frame that is not read with its table.
-    fn places<'f>(&'f self, is_read: &'f dyn Fn(Place) -> bool) -> impl Iterator<Item = Place> + 'f {
-        let places = self.0.iter().map(|(table, frame)| Place { table: *table, frame: *frame, start: 0, length: 0 });
+    fn places<'f>(&'f self, is_read: &'f dyn Fn(RecordLocation) -> bool) -> impl Iterator<Item = RecordLocation> + 'f {
+        let places =
+            self.0.iter().map(|(table, frame)| RecordLocation { table: *table, frame: *frame, start: 0, length: 0 });
         places.filter(|place| is_read(*place))
     }
 }
@@ -269,8 +271,8 @@ impl Held {
         let small: HashSet<PackId> =
             repo.packs.iter().filter(|(_, pack)| pack.size <= WHOLE_BYTES).map(|(pack, _)| *pack).collect();
         let locate = survey.locate();
-        let is_read = |place: Place| locate(place).is_none_or(|frame| !small.contains(&frame.pack));
-        let history: Vec<Place> = of_commits.places(&is_read).chain(of_snapshots.places(&is_read)).collect();
+        let is_read = |place: RecordLocation| locate(place).is_none_or(|frame| !small.contains(&frame.pack));
+        let history: Vec<RecordLocation> = of_commits.places(&is_read).chain(of_snapshots.places(&is_read)).collect();
         for places in [history, of_objects.places(&is_read).collect()] {
             let (gets, stored) = reads(&locate, &places)?;
             held.fetch.gets += gets;

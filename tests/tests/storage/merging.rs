@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::id::{CommitId, ObjectKey, RepoId, SnapshotId};
+use common::location::{ObjectLocation, RecordLocation};
 use common::pack::{self, NewCommit, NewObject, NewPack, NewSnapshot, PackId, PackedCommit};
 use proptest::prelude::*;
 use serde_json::json;
 use store::change::Change;
-use store::read::view::{ObjectPlace, Place, View};
+use store::read::view::View;
 use store::repo::Load;
 use store::table::account::NewRepo;
 use store::table::items::Visibility;
@@ -154,7 +155,7 @@ async fn view(process: &Process, repo: &RepoId) -> View {
 
 async fn held(process: &Process, repo: &RepoId, packs: &[PackId]) -> Held {
     let (store, view) = (&process.hub.store, view(process, repo).await);
-    let record = async |place: Place| {
+    let record = async |place: RecordLocation| {
         let mut reader = store.read_places(repo, &view, &[place]).await.unwrap();
         reader.next().await.unwrap().expect("a record").to_vec()
     };
@@ -178,8 +179,8 @@ async fn held(process: &Process, repo: &RepoId, packs: &[PackId]) -> Held {
     let found = view.objects(&objects).await.unwrap();
     for (of, object) in objects.iter().enumerate().filter_map(|(of, key)| Some((of, found.get(key)?))) {
         let content = match object.place {
-            ObjectPlace::Packed(place) => HeldObject::Packed(record(place).await),
-            ObjectPlace::Large(large) => {
+            ObjectLocation::Packed(place) => HeldObject::Packed(record(place).await),
+            ObjectLocation::Large(large) => {
                 HeldObject::Large(packs.iter().position(|pack| *pack == large.pack), large.size)
             }
         };

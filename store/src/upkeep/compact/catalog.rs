@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::Error;
-use crate::read::view::{LargeObject, ObjectPlace, PackFrame, Place};
 use common::graph::{Graph, NewCommit};
 use common::id::{CommitId, ObjectKey, SnapshotId};
+use common::location::{LargeObject, ObjectLocation, PackFrame, RecordLocation};
 use common::pack::index::FrameRecords;
 use common::pack::{Contents, GraphSection, Kind, PackId};
 
@@ -14,7 +14,7 @@ use common::pack::{Contents, GraphSection, Kind, PackId};
 pub struct Catalog {
     packs: HashSet<PackId>,
     frames: Vec<PackFrame>,
-    graph: Graph<CommitId, Place>,
+    graph: Graph<CommitId, RecordLocation>,
     snapshots: HashMap<SnapshotId, SnapshotEntry>,
     objects: HashMap<ObjectKey, ObjectEntry>,
     large: Vec<LargeObject>,
@@ -24,7 +24,7 @@ pub struct Catalog {
 
 #[derive(Debug, Clone, Copy)]
 struct SnapshotEntry {
-    place: Place,
+    place: RecordLocation,
     /// Whether a branch had reached it when it was stored.
     is_reached: bool,
 }
@@ -36,10 +36,10 @@ struct ObjectEntry {
     is_reached: bool,
 }
 
-/// [`ObjectPlace`], made small, because there are many.
+/// [`ObjectLocation`], made small, because there are many.
 #[derive(Debug, Clone, Copy)]
 enum EntryPlace {
-    Packed(Place),
+    Packed(RecordLocation),
     /// The position among the large objects.
     Large(u32),
 }
@@ -60,17 +60,17 @@ impl Catalog {
     }
 
     /// The commits, and where each lies.
-    pub const fn graph(&self) -> &Graph<CommitId, Place> {
+    pub const fn graph(&self) -> &Graph<CommitId, RecordLocation> {
         &self.graph
     }
 
     /// Where a snapshot lies.
-    pub fn snapshot(&self, id: &SnapshotId) -> Option<Place> {
+    pub fn snapshot(&self, id: &SnapshotId) -> Option<RecordLocation> {
         self.snapshots.get(id).map(|entry| entry.place)
     }
 
     /// Where a snapshot lies, if it was stored before any branch reached it. Its objects may still be staged.
-    pub fn snapshot_ahead(&self, id: &SnapshotId) -> Option<Place> {
+    pub fn snapshot_ahead(&self, id: &SnapshotId) -> Option<RecordLocation> {
         self.snapshots.get(id).filter(|entry| !entry.is_reached).map(|entry| entry.place)
     }
 
@@ -85,10 +85,10 @@ impl Catalog {
     }
 
     /// Where an object lies.
-    pub fn object(&self, key: &ObjectKey) -> Option<ObjectPlace> {
+    pub fn object(&self, key: &ObjectKey) -> Option<ObjectLocation> {
         match self.objects.get(key)?.place {
-            EntryPlace::Packed(place) => Some(ObjectPlace::Packed(place)),
-            EntryPlace::Large(position) => self.large.get(position as usize).copied().map(ObjectPlace::Large),
+            EntryPlace::Packed(place) => Some(ObjectLocation::Packed(place)),
+            EntryPlace::Large(position) => self.large.get(position as usize).copied().map(ObjectLocation::Large),
         }
     }
 
@@ -98,7 +98,7 @@ impl Catalog {
     }
 
     /// The frame of a place.
-    pub fn frame(&self, place: Place) -> Option<PackFrame> {
+    pub fn frame(&self, place: RecordLocation) -> Option<PackFrame> {
         self.frames.get(place.frame as usize).copied()
     }
 
@@ -120,7 +120,7 @@ impl Catalog {
                 self.frames.push(PackFrame { pack, number, frame: *frame });
                 let mut start = 0_u32;
                 let mut place = |length: u32| {
-                    let place = Place { table: 0, frame: position, start, length };
+                    let place = RecordLocation { table: 0, frame: position, start, length };
                     start = start.saturating_add(length);
                     place
                 };
@@ -173,7 +173,7 @@ impl Catalog {
     /// Adds commits to the graph. With lenient ids, two pushes that race may name each other's commits as ancestors. A
     /// commit that would close such a cycle is not linked to the parent that it would close it through, so that the
     /// rest of the history stays usable.
-    fn link(&mut self, commits: Vec<NewCommit<CommitId, Place>>) {
+    fn link(&mut self, commits: Vec<NewCommit<CommitId, RecordLocation>>) {
         if self.graph.extend(commits.iter().cloned()).is_ok() {
             return;
         }

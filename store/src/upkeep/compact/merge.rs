@@ -16,10 +16,10 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::catalog::Catalog;
 use super::order;
 use crate::compute;
-use crate::read::view::{ObjectPlace, PackFrame, Place};
 use crate::upkeep::compact::garbage::Garbage;
 use crate::{Error, Store};
 use common::id::{ObjectKey, RepoId, SnapshotId};
+use common::location::{ObjectLocation, PackFrame, RecordLocation};
 use common::pack::index::FrameRecords;
 use common::pack::index::decode_table;
 use common::pack::{
@@ -113,8 +113,10 @@ async fn write(reader: &mut Reader<'_>, records: Records, mut reached: Vec<Objec
     }
 
     // Snapshots that no commit names come last, in the order in which they lay.
-    let near = |queue: Vec<(SnapshotId, Place)>| {
-        let key = |(id, place): (SnapshotId, Place)| (neighbours.get(&id).copied().unwrap_or(usize::MAX), (id, place));
+    let near = |queue: Vec<(SnapshotId, RecordLocation)>| {
+        let key = |(id, place): (SnapshotId, RecordLocation)| {
+            (neighbours.get(&id).copied().unwrap_or(usize::MAX), (id, place))
+        };
         queue.into_iter().map(key).collect::<Vec<_>>()
     };
     let mut paths = Paths::default();
@@ -130,7 +132,7 @@ async fn write(reader: &mut Reader<'_>, records: Records, mut reached: Vec<Objec
     drop(neighbours);
 
     for (queues, is_ahead) in [(records.objects, false), (records.objects_ahead, true)] {
-        let by_path = |queue: Vec<(ObjectKey, Place)>| {
+        let by_path = |queue: Vec<(ObjectKey, RecordLocation)>| {
             let key = |(key, place)| (paths.of(&key), (key, place));
             queue.into_iter().map(key).collect::<Vec<_>>()
         };
@@ -226,11 +228,11 @@ impl Input {
 
 /// The records that count, of each pack in its own order. If several packs hold a record, the first one's counts.
 struct Records {
-    commits: Vec<Vec<(PackedCommit, Place)>>,
-    snapshots: Vec<Vec<(SnapshotId, Place)>>,
-    snapshots_ahead: Vec<Vec<(SnapshotId, Place)>>,
-    objects: Vec<Vec<(ObjectKey, Place)>>,
-    objects_ahead: Vec<Vec<(ObjectKey, Place)>>,
+    commits: Vec<Vec<(PackedCommit, RecordLocation)>>,
+    snapshots: Vec<Vec<(SnapshotId, RecordLocation)>>,
+    snapshots_ahead: Vec<Vec<(SnapshotId, RecordLocation)>>,
+    objects: Vec<Vec<(ObjectKey, RecordLocation)>>,
+    objects_ahead: Vec<Vec<(ObjectKey, RecordLocation)>>,
     large: Vec<(PackId, ObjectKey, u64)>,
 }
 
@@ -252,7 +254,7 @@ impl Records {
             for of_frame in contents.records {
                 let mut start = 0_u32;
                 let mut place = |length: u32| {
-                    let place = Place { table: 0, frame, start, length };
+                    let place = RecordLocation { table: 0, frame, start, length };
                     start = start.saturating_add(length);
                     place
                 };
@@ -277,7 +279,7 @@ impl Records {
                     FrameRecords::Objects(list) => {
                         for (key, length) in list {
                             let place = place(length);
-                            if index.object(&key) == Some(ObjectPlace::Packed(place)) {
+                            if index.object(&key) == Some(ObjectLocation::Packed(place)) {
                                 let is_reached = index.is_reached(&key);
                                 if is_reached { &mut objects } else { &mut objects_ahead }.push((key, place));
                             }
@@ -288,7 +290,7 @@ impl Records {
             }
             let own = contents.large.into_iter().map(|(key, size)| (pack, key, size));
             for (pack, key, size) in own.chain(contents.inherited) {
-                let counts = |place| matches!(place, ObjectPlace::Large(large) if large.pack == pack);
+                let counts = |place| matches!(place, ObjectLocation::Large(large) if large.pack == pack);
                 if index.object(&key).is_some_and(counts) {
                     records.large.push((pack, key, size));
                 }
@@ -332,8 +334,8 @@ impl Records {
             let split = |queue: Vec<T>| queue.into_iter().partition::<Vec<T>, _>(|record| !is_garbage(record));
             queues.into_iter().map(split).unzip()
         }
-        let is_snapshot = |(id, _): &(SnapshotId, Place)| garbage.has_snapshot(id);
-        let is_object = |(key, _): &(ObjectKey, Place)| garbage.has_object(key);
+        let is_snapshot = |(id, _): &(SnapshotId, RecordLocation)| garbage.has_snapshot(id);
+        let is_object = |(key, _): &(ObjectKey, RecordLocation)| garbage.has_object(key);
         let commits = split(self.commits, |(commit, _)| garbage.has_commit(&commit.id));
         let snapshots = split(self.snapshots, is_snapshot);
         let snapshots_ahead = split(self.snapshots_ahead, is_snapshot);
@@ -377,13 +379,13 @@ struct OpenFrame {
 
 impl Reader<'_> {
     /// Notes which records will be asked for.
-    fn expect(&mut self, places: impl Iterator<Item = Place>) {
+    fn expect(&mut self, places: impl Iterator<Item = RecordLocation>) {
         for place in places {
             self.frames.entry(place.frame).or_default().records_left += 1;
         }
     }
 
-    async fn record(&mut self, place: Place) -> Result<Bytes, Error> {
+    async fn record(&mut self, place: RecordLocation) -> Result<Bytes, Error> {
         let raw = match self.frames.get(&place.frame).and_then(|frame| frame.raw.clone()) {
             Some(raw) => raw,
             None => {

@@ -7,8 +7,9 @@ use tokio::sync::mpsc::channel;
 use super::cursor::{Input, TableFile};
 use super::merge::{merge, shape};
 use crate::bucket::{Bucket, Part};
-use crate::read::view::{Listed, ObjectPlace, Place, View, offline_bucket, remember_pack};
+use crate::read::view::{Listed, View, offline_bucket, remember_pack};
 use common::id::{CommitId, ObjectId, ObjectKey, RepoId, SnapshotId};
+use common::location::{ObjectLocation, RecordLocation};
 use common::pack::{NewCommit, NewObject, NewPack, NewSnapshot, PackId, PackSummary, PackedCommit, TableExtent, write};
 
 /// Ids that packs draw from.
@@ -136,7 +137,7 @@ fn view(bucket: &Arc<Bucket>, tables: &[(PackId, PackSummary)]) -> View {
 }
 
 /// Where a record lies, whatever table says so.
-async fn found(view: &View, place: Place) -> (PackId, usize, u64, u32, u32) {
+async fn found(view: &View, place: RecordLocation) -> (PackId, usize, u64, u32, u32) {
     let frame = view.frames([place]).await.unwrap().of(place).unwrap();
     (frame.pack, frame.number, frame.frame.offset, place.start, place.length)
 }
@@ -168,7 +169,7 @@ async fn assert_same(packs: &View, index: &View) {
         let other = of_index[&id];
         assert_eq!(object.is_reached, other.is_reached, "{id:?}");
         match (object.place, other.place) {
-            (ObjectPlace::Packed(place), ObjectPlace::Packed(other)) => {
+            (ObjectLocation::Packed(place), ObjectLocation::Packed(other)) => {
                 assert_eq!(found(packs, place).await, found(index, other).await, "{id:?}");
             }
             (place, other) => assert_eq!(place, other, "{id:?}"),

@@ -12,12 +12,12 @@ use std::sync::Arc;
 
 use fixedbitset::FixedBitSet;
 
-use crate::read::view::{LargeObject, PackFrame, Place};
 use crate::upkeep::index::Listing;
 use crate::upkeep::index::cursor::{InOrder, Input, Sorted};
 use crate::upkeep::index::merge::{Base, bases, parent_keys};
 use crate::{Error, Store};
 use common::id::{CommitId, RepoId};
+use common::location::{LargeObject, PackFrame, RecordLocation};
 use common::pack::{PackId, PackSummary};
 use common::table::{
     CommitEntry, FrameEntry, GraphEntry, Key, LargeEntry, Location, ParentEntry, RecordEntry, Section,
@@ -52,7 +52,7 @@ pub struct CommitCopy {
     /// The number of the pack.
     pub pack: u32,
     /// Where its record lies.
-    pub place: Place,
+    pub place: RecordLocation,
     /// The snapshot that it names.
     pub snapshot: Option<Key>,
     /// The commit.
@@ -76,7 +76,7 @@ pub struct RecordCopy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Held {
     /// In a frame.
-    Packed(Place),
+    Packed(RecordLocation),
     /// As an S3 object of its own.
     Large(LargeObject),
     /// Not at all: it only notes that a branch has reached it.
@@ -177,7 +177,7 @@ impl Survey<'_> {
     }
 
     /// What finds the frame of a place.
-    pub fn locate(&self) -> impl Fn(Place) -> Option<PackFrame> + Send + Sync + use<> {
+    pub fn locate(&self) -> impl Fn(RecordLocation) -> Option<PackFrame> + Send + Sync + use<> {
         let frames = Arc::clone(&self.frames);
         move |place| frames.get(place.table as usize)?.get(place.frame as usize).map(|(frame, _)| *frame)
     }
@@ -284,8 +284,12 @@ impl Survey<'_> {
     }
 
     /// Where the snapshots of a set lie, in the order of the packs' bytes: those behind a place, [`AT_ONCE`] at most.
-    pub async fn snapshot_places(&self, of: &FixedBitSet, behind: Option<Place>) -> Result<Vec<Place>, Error> {
-        let mut nearest: BinaryHeap<Place> = BinaryHeap::new();
+    pub async fn snapshot_places(
+        &self,
+        of: &FixedBitSet,
+        behind: Option<RecordLocation>,
+    ) -> Result<Vec<RecordLocation>, Error> {
+        let mut nearest: BinaryHeap<RecordLocation> = BinaryHeap::new();
         let mut records = self.records(Section::Snapshots).await?;
         while let Some((_, record)) = records.next().await? {
             let place = record.first().filter(|_| of.contains(record.number));
@@ -304,9 +308,9 @@ impl Survey<'_> {
         self.bases.get(input).copied().unwrap_or_default()
     }
 
-    fn place(input: usize, place: common::table::Place) -> Place {
+    fn place(input: usize, place: common::table::Place) -> RecordLocation {
         let common::table::Place { frame, start, length } = place;
-        Place { table: u32::try_from(input).unwrap_or(u32::MAX), frame, start, length }
+        RecordLocation { table: u32::try_from(input).unwrap_or(u32::MAX), frame, start, length }
     }
 
     fn pack_of(&self, input: usize, place: common::table::Place) -> Result<u32, Error> {

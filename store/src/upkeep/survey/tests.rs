@@ -3,8 +3,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use proptest::prelude::*;
 
 use super::{Held, Survey};
-use crate::read::view::{Place, offline_bucket};
+use crate::read::view::offline_bucket;
 use crate::upkeep::index::tests::{IDS, Made, commit, inputs, made, merged, object, snapshot, store};
+use common::location::RecordLocation;
 use common::table::{Key, Section};
 
 /// The packs that hold a record, and whether any pack says that a branch has reached it.
@@ -142,7 +143,7 @@ proptest! {
             assert_eq!(places.len(), snapshots(&made).len());
             assert!(places.is_sorted());
             for (number, place) in places.iter().enumerate() {
-                let rest: Vec<Place> = survey.snapshot_places(&all, Some(*place)).await.unwrap();
+                let rest: Vec<RecordLocation> = survey.snapshot_places(&all, Some(*place)).await.unwrap();
                 assert_eq!(rest, places[number + 1..]);
             }
             let large: Vec<u64> = survey.large().map(|(large, _)| large.size).collect();

@@ -3,25 +3,24 @@
 
 use std::collections::{HashMap, HashSet};
 
-use common::graph::topological_order;
-use common::id::Ids;
-use common::id::{BranchName, CommitId, ObjectId, ObjectKey, SnapshotId};
-use common::table::UNKNOWN_GENERATION;
-use common::wire::commit::Commit;
-use common::wire::error::Missing;
-use common::wire::names::check_branch;
-use common::wire::record::{Object, Snapshot, check_objects};
-use common::wire::request::{Heads, PushRequest};
-use common::wire::{Error, Text};
-use store::compute;
+use crate::graph::topological_order;
+use crate::id::Ids;
+use crate::id::{BranchName, CommitId, ObjectId, ObjectKey, SnapshotId};
+use crate::table::UNKNOWN_GENERATION;
+use crate::wire::commit::Commit;
+use crate::wire::error::Missing;
+use crate::wire::names::check_branch;
+use crate::wire::record::{Object, Snapshot, check_objects};
+use crate::wire::request::{Heads, PushRequest};
+use crate::wire::{Error, Text};
 
-use store::read::view::Place;
-use store::table::purged::Purged;
+use crate::location::RecordLocation;
+use crate::purged::Purged;
 
-use crate::known::Known;
+use super::known::Known;
 
 /// A bundle whose limits and hashes have been checked: nothing in it is there twice.
-pub struct Checked<'a> {
+pub struct ValidatedBundle<'a> {
     /// The commits, parents first, and among those that could be next the one sent first.
     pub commits: Vec<Commit>,
     /// The snapshots by id.
@@ -60,7 +59,7 @@ pub struct Reach {
 }
 
 /// What has to be stored for a push.
-pub struct Verdict<'b> {
+pub struct PushPlan<'b> {
     /// Commits that the repo lacks, parents first.
     pub commits: Vec<&'b Commit>,
     /// Snapshots that the repo lacks, or has and that are reached for the first time.
@@ -88,7 +87,7 @@ struct Connected<'b> {
 ///
 /// # Errors
 /// 413 or 422, saying which record is at fault.
-pub fn check(request: PushRequest<'_>, ids: Ids) -> Result<Checked<'_>, Error> {
+pub fn validate(request: PushRequest<'_>, ids: Ids) -> Result<ValidatedBundle<'_>, Error> {
     let PushRequest { bundle, branch, force, expected_head, purged } = request;
     let branch = check_branch("branch", &branch)?;
     let heads = bundle.branch_heads.unwrap_or_default().within("branch_heads")?;
@@ -120,7 +119,7 @@ pub fn check(request: PushRequest<'_>, ids: Ids) -> Result<Checked<'_>, Error> {
     let mut unordered: Vec<Option<Commit>> = commits.into_iter().map(Some).collect();
     let commits = order.into_iter().filter_map(|position| unordered.get_mut(position)?.take()).collect();
 
-    Ok(Checked {
+    Ok(ValidatedBundle {
         commits,
         snapshots: snapshots_by_id,
         objects: check_objects(objects, ids.are_checked())?,
@@ -134,14 +133,14 @@ pub fn check(request: PushRequest<'_>, ids: Ids) -> Result<Checked<'_>, Error> {
     })
 }
 
-impl Verdict<'_> {
+impl PushPlan<'_> {
     /// Whether there is anything to store, even if it is only that something is reached.
     pub fn brings_something(&self) -> bool {
         !(self.commits.is_empty() && self.snapshots.is_empty() && self.objects.is_empty() && self.reached.is_empty())
     }
 }
 
-impl Checked<'_> {
+impl ValidatedBundle<'_> {
     /// The commits that the push names: its own, their parents, the head that it claims, and the branch's.
     pub fn named_commits<'n>(&'n self, heads: &'n Heads) -> impl Iterator<Item = &'n CommitId> {
         let own = self.commits.iter().flat_map(|commit| commit.parents.iter().chain([&commit.id]));
@@ -193,9 +192,9 @@ impl Checked<'_> {
 
     /// The snapshots that a branch reaches for the first time and that are not in the bundle. Only their records show
     /// what they name.
-    pub fn to_recall(&self, known: &Known, reach: &Reach) -> Vec<Place> {
+    pub fn to_recall(&self, known: &Known, reach: &Reach) -> Vec<RecordLocation> {
         let others = reach.snapshots.iter().filter(|id| !self.snapshots.contains_key(*id));
-        let mut places: Vec<Place> = others.filter_map(|id| known.snapshot_ahead(id)).collect();
+        let mut places: Vec<RecordLocation> = others.filter_map(|id| known.snapshot_ahead(id)).collect();
         places.sort_unstable();
         places
     }
@@ -204,15 +203,14 @@ impl Checked<'_> {
     ///
     /// # Errors
     /// 422 for references that lead nowhere, 409 for a branch that would not go forward.
-    pub fn judge(&self, known: &Known, reach: &Reach, recalled: HashSet<ObjectKey>) -> Result<Verdict<'_>, Error> {
+    pub fn plan(&self, known: &Known, reach: &Reach, recalled: HashSet<ObjectKey>) -> Result<PushPlan<'_>, Error> {
         let commits: Vec<&Commit> = self.new_commits(known).collect();
-        let Connected { snapshots, reached_snapshots, mut named } =
-            compute(|| self.connect(known, &commits, &reach.snapshots))?;
+        let Connected { snapshots, reached_snapshots, mut named } = self.connect(known, &commits, &reach.snapshots)?;
         named.extend(recalled);
         if !self.force && !reach.is_forward {
             return Err(Error::NonFastForward(self.branch.clone()));
         }
-        Ok(Verdict {
+        Ok(PushPlan {
             snapshots,
             reached_snapshots,
             objects: self.objects.iter().filter(|(key, _)| !known.has_object(key)).map(|(_, object)| object).collect(),

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use common::id::ObjectKey;
+use crate::id::ObjectKey;
 
 /// The objects that a repo has purged.
 #[derive(Debug, Clone, Default)]

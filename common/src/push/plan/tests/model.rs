@@ -135,7 +135,7 @@ impl Case {
         let Self { history, state, .. } = self;
         let commits = state.commits.iter().map(|number| {
             let (parents, snapshot) = &history.commits[*number];
-            let commit = view::Commit {
+            let commit = crate::location::KnownCommit {
                 parents: parents.iter().map(|parent| history.commit_id(*parent)).collect(),
                 generation: Some(history.generation(*number)),
                 is_reached: state.reached_commits.contains(number),
@@ -147,7 +147,7 @@ impl Case {
         });
         let snapshots = state.snapshots.iter().map(|number| {
             let is_reached = state.reached_snapshots.contains(number);
-            (history.snapshot_id(*number), view::Snapshot { place: PLACE, is_reached })
+            (history.snapshot_id(*number), crate::location::KnownSnapshot { place: PLACE, is_reached })
         });
         let objects =
             state.objects.iter().map(|number| (History::key(*number), state.reached_objects.contains(number)));
@@ -234,7 +234,7 @@ impl Case {
 
     /// What `lib.rs` looks up between the reach and the verdict: the commits of the repo that no branch has reached and the tip
     /// builds upon, and what snapshots name whose records have to be read.
-    fn complete(&self, checked: &Checked<'_>, known: &Known, reach: &mut Reach) -> HashSet<ObjectKey> {
+    fn complete(&self, checked: &ValidatedBundle<'_>, known: &Known, reach: &mut Reach) -> HashSet<ObjectKey> {
         reach.snapshots.extend(
             self.newly_reached()
                 .iter()
@@ -317,7 +317,7 @@ fn case() -> impl Strategy<Value = Case> {
 }
 
 /// Looks a case through, and hands out what was judged; none where the push is refused, as it should be.
-fn judged(case: &Case, ids: Ids, look: impl FnOnce(&Case, &Checked<'_>, &Known, &Reach, &Verdict<'_>)) {
+fn judged(case: &Case, ids: Ids, look: impl FnOnce(&Case, &ValidatedBundle<'_>, &Known, &Reach, &PushPlan<'_>)) {
     let mut checked = checked_as(&case.request(), ids).unwrap();
     checked.forget_unpurged(&case.purged.iter().map(|number| History::key(*number)).collect());
     let known = case.known();
@@ -325,7 +325,7 @@ fn judged(case: &Case, ids: Ids, look: impl FnOnce(&Case, &Checked<'_>, &Known, 
     assert_eq!(reach.tip, case.tip().map(|number| case.history.commit_id(number)));
     let recalled = case.complete(&checked, &known, &mut reach);
     let missing = case.missing(ids);
-    match checked.judge(&known, &reach, recalled) {
+    match checked.plan(&known, &reach, recalled) {
         Ok(verdict) => {
             assert_eq!(missing, 0, "it is taken");
             assert!(case.sent.force || case.is_forward(), "it is taken");
@@ -343,7 +343,7 @@ fn numbers_of<T: PartialEq>(of: usize, id: impl Fn(usize) -> T, mut is_there: im
     (0..of).filter(|number| is_there(&id(*number))).collect()
 }
 
-fn check_verdict(case: &Case, ids: Ids, checked: &Checked<'_>, reach: &Reach, verdict: &Verdict<'_>) {
+fn check_verdict(case: &Case, ids: Ids, checked: &ValidatedBundle<'_>, reach: &Reach, verdict: &PushPlan<'_>) {
     let Case { history, state, sent, .. } = case;
     let (commits, snapshots) = (history.commits.len(), history.snapshots.len());
 

@@ -2,69 +2,51 @@
 
 use std::collections::{HashMap, HashSet};
 
-use common::id::{CommitId, ObjectKey, SnapshotId};
-use store::read::view::{Commit, Place, Snapshot, View};
+use crate::id::{CommitId, ObjectKey, SnapshotId};
+use crate::location::{KnownCommit, KnownSnapshot, RecordLocation};
 
 /// What one view of a repo has of what a push names. What was not looked up counts as absent.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
-    commits: HashMap<CommitId, Commit>,
-    snapshots: HashMap<SnapshotId, Snapshot>,
+    commits: HashMap<CommitId, KnownCommit>,
+    snapshots: HashMap<SnapshotId, KnownSnapshot>,
     /// Whether a branch has reached them.
     objects: HashMap<ObjectKey, bool>,
 }
 
 impl Known {
-    /// Looks commits up.
-    ///
-    /// # Errors
-    /// When the storage does not answer, as all of these.
-    pub async fn add_commits<'i>(
-        &mut self,
-        view: &View,
-        ids: impl IntoIterator<Item = &'i CommitId>,
-    ) -> Result<(), store::Error> {
-        let new: HashSet<&CommitId> = ids.into_iter().filter(|id| !self.commits.contains_key(*id)).collect();
-        self.commits.extend(view.commits(new).await?);
-        Ok(())
+    /// Those of these commits that were not looked up.
+    pub fn new_commits<'i>(&self, ids: impl IntoIterator<Item = &'i CommitId>) -> HashSet<&'i CommitId> {
+        ids.into_iter().filter(|id| !self.commits.contains_key(*id)).collect()
     }
 
-    /// Looks snapshots up.
-    ///
-    /// # Errors
-    /// As [`Self::add_commits`].
-    pub async fn add_snapshots<'i>(
-        &mut self,
-        view: &View,
-        ids: impl IntoIterator<Item = &'i SnapshotId>,
-    ) -> Result<(), store::Error> {
-        let new: HashSet<&SnapshotId> = ids.into_iter().filter(|id| !self.snapshots.contains_key(*id)).collect();
-        self.snapshots.extend(view.snapshots(new).await?);
-        Ok(())
+    /// Those of these snapshots that were not looked up.
+    pub fn new_snapshots<'i>(&self, ids: impl IntoIterator<Item = &'i SnapshotId>) -> HashSet<&'i SnapshotId> {
+        ids.into_iter().filter(|id| !self.snapshots.contains_key(*id)).collect()
     }
 
-    /// Looks objects up.
-    ///
-    /// # Errors
-    /// As [`Self::add_commits`].
-    pub async fn add_objects<'i>(
-        &mut self,
-        view: &View,
-        keys: impl IntoIterator<Item = &'i ObjectKey>,
-    ) -> Result<(), store::Error> {
-        let new: HashSet<&ObjectKey> = keys.into_iter().filter(|key| !self.objects.contains_key(*key)).collect();
-        let found = view.objects(new).await?;
-        self.objects.extend(found.into_iter().map(|(key, object)| (key, object.is_reached)));
-        Ok(())
+    /// Those of these objects that were not looked up.
+    pub fn new_objects<'i>(&self, keys: impl IntoIterator<Item = &'i ObjectKey>) -> HashSet<&'i ObjectKey> {
+        keys.into_iter().filter(|key| !self.objects.contains_key(*key)).collect()
     }
 
-    /// Takes in objects of which it is known already that a branch has reached them.
-    pub fn add_reached(&mut self, keys: impl IntoIterator<Item = ObjectKey>) {
-        self.objects.extend(keys.into_iter().map(|key| (key, true)));
+    /// Takes in commits that the repo has.
+    pub fn add_commits(&mut self, commits: impl IntoIterator<Item = (CommitId, KnownCommit)>) {
+        self.commits.extend(commits);
+    }
+
+    /// Takes in snapshots that the repo has.
+    pub fn add_snapshots(&mut self, snapshots: impl IntoIterator<Item = (SnapshotId, KnownSnapshot)>) {
+        self.snapshots.extend(snapshots);
+    }
+
+    /// Takes in objects that the repo has, each with whether a branch has reached it.
+    pub fn add_objects(&mut self, objects: impl IntoIterator<Item = (ObjectKey, bool)>) {
+        self.objects.extend(objects);
     }
 
     /// A commit of the repo.
-    pub fn commit(&self, id: &CommitId) -> Option<&Commit> {
+    pub fn commit(&self, id: &CommitId) -> Option<&KnownCommit> {
         self.commits.get(id)
     }
 
@@ -79,7 +61,7 @@ impl Known {
     }
 
     /// Where a snapshot lies that was stored before any branch reached it: its objects may still be unseen.
-    pub fn snapshot_ahead(&self, id: &SnapshotId) -> Option<Place> {
+    pub fn snapshot_ahead(&self, id: &SnapshotId) -> Option<RecordLocation> {
         self.snapshots.get(id).filter(|snapshot| !snapshot.is_reached).map(|snapshot| snapshot.place)
     }
 
@@ -98,8 +80,8 @@ impl Known {
 impl Known {
     /// A repo that has this and nothing else; of objects, whether a branch has reached them.
     pub fn with(
-        commits: impl IntoIterator<Item = (CommitId, Commit)>,
-        snapshots: impl IntoIterator<Item = (SnapshotId, Snapshot)>,
+        commits: impl IntoIterator<Item = (CommitId, KnownCommit)>,
+        snapshots: impl IntoIterator<Item = (SnapshotId, KnownSnapshot)>,
         objects: impl IntoIterator<Item = (ObjectKey, bool)>,
     ) -> Self {
         Self {
@@ -113,9 +95,9 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use common::id::ObjectId;
+    use crate::id::ObjectId;
 
-    const PLACE: Place = Place { table: 1, frame: 2, start: 3, length: 4 };
+    const PLACE: RecordLocation = RecordLocation { table: 1, frame: 2, start: 3, length: 4 };
 
     #[test]
     fn what_was_not_looked_up_is_absent() {
@@ -130,7 +112,7 @@ mod tests {
     #[test]
     fn a_commit_is_known_with_what_the_repo_knows_of_it() {
         let id: CommitId = "c".parse().unwrap();
-        let commit = Commit {
+        let commit = KnownCommit {
             parents: vec!["p".parse().unwrap()],
             generation: Some(2),
             is_reached: true,
@@ -148,7 +130,7 @@ mod tests {
     fn only_a_snapshot_that_no_branch_has_reached_is_ahead() {
         let ids: [SnapshotId; 2] = ["reached", "ahead"].map(|id| id.parse().unwrap());
         let [reached, ahead] = &ids;
-        let snapshot = |is_reached| Snapshot { place: PLACE, is_reached };
+        let snapshot = |is_reached| KnownSnapshot { place: PLACE, is_reached };
         let known = Known::with([], [(reached.clone(), snapshot(true)), (ahead.clone(), snapshot(false))], []);
         assert!(ids.iter().all(|id| known.has_snapshot(id)));
         assert_eq!((known.snapshot_ahead(reached), known.snapshot_ahead(ahead)), (None, Some(PLACE)));

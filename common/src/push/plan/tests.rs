@@ -2,17 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use common::id::Id;
-use common::wire::Encoding;
+use crate::id::Id;
+use crate::wire::Encoding;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use store::read::view;
 
 use super::*;
 
 mod model;
 
-const PLACE: Place = Place { table: 0, frame: 0, start: 0, length: 1 };
+const PLACE: RecordLocation = RecordLocation { table: 0, frame: 0, start: 0, length: 1 };
 
 /// The hash of these texts with a zero byte between each, as clients make ids.
 fn hash(parts: &[String]) -> String {
@@ -79,12 +78,12 @@ fn with(mut request: Value, field: &str, value: impl Into<Value>) -> Value {
 }
 
 /// A request as it is checked. Its text lives as long as the test.
-fn checked_as(request: &Value, ids: Ids) -> Result<Checked<'static>, Error> {
+fn checked_as(request: &Value, ids: Ids) -> Result<ValidatedBundle<'static>, Error> {
     let body: &'static [u8] = request.to_string().into_bytes().leak();
-    check(Encoding::Json.decode(body)?, ids)
+    validate(Encoding::Json.decode(body)?, ids)
 }
 
-fn checked(request: &Value) -> Checked<'static> {
+fn checked(request: &Value) -> ValidatedBundle<'static> {
     checked_as(request, Ids::Strict).unwrap()
 }
 
@@ -111,14 +110,14 @@ fn heads(heads: &[(&str, &str)]) -> Heads {
 /// reached it.
 #[derive(Default)]
 struct Repo {
-    commits: Vec<(CommitId, view::Commit)>,
-    snapshots: Vec<(SnapshotId, view::Snapshot)>,
+    commits: Vec<(CommitId, crate::location::KnownCommit)>,
+    snapshots: Vec<(SnapshotId, crate::location::KnownSnapshot)>,
     objects: Vec<(ObjectKey, bool)>,
 }
 
 impl Repo {
     fn commit(mut self, id: &str, parents: &[&str], snapshot: Option<&str>, generation: Option<u32>) -> Self {
-        let commit = view::Commit {
+        let commit = crate::location::KnownCommit {
             parents: parents.iter().map(|parent| commit_id(parent)).collect(),
             generation,
             is_reached: true,
@@ -134,8 +133,8 @@ impl Repo {
         self.snapshot_at(id, is_reached, PLACE)
     }
 
-    fn snapshot_at(mut self, id: &str, is_reached: bool, place: Place) -> Self {
-        self.snapshots.push((snapshot_id(id), view::Snapshot { place, is_reached }));
+    fn snapshot_at(mut self, id: &str, is_reached: bool, place: RecordLocation) -> Self {
+        self.snapshots.push((snapshot_id(id), crate::location::KnownSnapshot { place, is_reached }));
         self
     }
 
@@ -154,9 +153,9 @@ fn nothing() -> Known {
 }
 
 /// Judges a push that goes forward, with nothing recalled.
-fn judge<'c>(checked: &'c Checked<'_>, known: &Known) -> Result<Verdict<'c>, Error> {
+fn judge<'c>(checked: &'c ValidatedBundle<'_>, known: &Known) -> Result<PushPlan<'c>, Error> {
     let reach = Reach { is_forward: true, ..checked.reach(known, &Heads::new()) };
-    checked.judge(known, &reach, HashSet::new())
+    checked.plan(known, &reach, HashSet::new())
 }
 
 fn ids<'i, T: ToString + 'i>(items: impl IntoIterator<Item = &'i T>) -> Vec<String> {
@@ -350,7 +349,7 @@ fn a_push_reaches_new_commits_and_ends_at_those_of_the_repo() {
 fn only_snapshots_that_were_pushed_ahead_and_are_reached_are_recalled_in_the_order_they_lie_in() {
     let (sent, record) = snapshot(&[("a", "one")]);
     let checked = checked(&push(&[], &[record], &[]));
-    let at = |start| Place { start, ..PLACE };
+    let at = |start| RecordLocation { start, ..PLACE };
     let known = Repo::default()
         .snapshot_at("late", false, at(9))
         .snapshot_at("early", false, at(3))
@@ -385,7 +384,7 @@ fn all_that_is_new_is_stored_once_and_what_is_there_is_not() {
 
 #[test]
 fn that_something_is_reached_is_something_to_store() {
-    let empty = || Verdict {
+    let empty = || PushPlan {
         commits: Vec::new(),
         snapshots: Vec::new(),
         objects: Vec::new(),
@@ -395,12 +394,12 @@ fn that_something_is_reached_is_something_to_store() {
         generations: Vec::new(),
     };
     assert!(!empty().brings_something());
-    assert!(Verdict { reached: vec![key("one")], ..empty() }.brings_something());
+    assert!(PushPlan { reached: vec![key("one")], ..empty() }.brings_something());
     let checked = checked(&one().1);
     let (commit, snapshot) = (&checked.commits[0], checked.snapshots.values().next().unwrap());
-    assert!(Verdict { commits: vec![commit], ..empty() }.brings_something());
-    assert!(Verdict { snapshots: vec![snapshot], ..empty() }.brings_something());
-    assert!(Verdict { objects: checked.objects.values().collect(), ..empty() }.brings_something());
+    assert!(PushPlan { commits: vec![commit], ..empty() }.brings_something());
+    assert!(PushPlan { snapshots: vec![snapshot], ..empty() }.brings_something());
+    assert!(PushPlan { objects: checked.objects.values().collect(), ..empty() }.brings_something());
 }
 
 #[test]
@@ -481,7 +480,7 @@ fn what_was_pushed_ahead_is_stored_once_more_when_a_branch_reaches_it() {
     let named_only = checked(&push(&[commit], &[], &[]));
     let reach = Reach { is_forward: true, ..named_only.reach(&ahead, &Heads::new()) };
     assert_eq!(named_only.to_recall(&ahead, &reach), [PLACE]);
-    let verdict = named_only.judge(&ahead, &reach, HashSet::from(["ahead", "reached"].map(key))).unwrap();
+    let verdict = named_only.plan(&ahead, &reach, HashSet::from(["ahead", "reached"].map(key))).unwrap();
     assert!(verdict.snapshots.is_empty());
     assert_eq!(verdict.reached, [key("ahead")], "what it names is told from its record");
 }
@@ -508,7 +507,7 @@ fn a_branch_goes_forward_or_is_forced_and_what_is_missing_is_said_first() {
     let verdict_of = |request: &Value, known: &Known, is_forward| {
         let checked = checked(request);
         let reach = Reach { is_forward, ..checked.reach(known, &Heads::new()) };
-        checked.judge(known, &reach, HashSet::new()).map(|_| ())
+        checked.plan(known, &reach, HashSet::new()).map(|_| ())
     };
     assert!(verdict_of(&request, &nothing(), true).is_ok());
     let Err(Error::NonFastForward(branch)) = verdict_of(&request, &nothing(), false) else {

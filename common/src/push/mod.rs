@@ -1,0 +1,11 @@
+//! What a push comes to: what of its bundle is new, whether all that it reaches is there, and where its branch goes.
+//!
+//! Pure: the bundle is validated by itself ([`validate`]), what the repo has of all that it names is looked up into [`Known`], and
+//! from the two follows the plan ([`ValidatedBundle::plan`]). It is made again, against newer heads, whenever another push was
+//! faster.
+
+mod known;
+mod plan;
+
+pub use known::Known;
+pub use plan::{PushPlan, Reach, ValidatedBundle, validate};
