@@ -50,12 +50,16 @@ MANAGED_BY_SAM = re.compile(
 WOKEN_BY_THE_STREAM = {"compact", "events"}
 # Where Lambda keeps what they fail on: a bucket by itself, which no code of the hub's names.
 DEAD_LETTERS = "DeadLetters"
-# What a queue wakes, and which.
-WOKEN_BY_A_QUEUE = {"webhook": "WebhookQueue"}
+# What queues wake, and which.
+WOKEN_BY_QUEUES = {"webhook": ["WebhookQueue", "WebhookRetries"]}
 # What they and others call beside the table and the bucket, and on which resources.
 OTHER_CALLS = {
     "events": {("events:PutEvents", "EventBus.Arn"), ("sqs:SendMessage", "WebhookQueue.Arn")},
-    "webhook": {("sqs:ChangeMessageVisibility", "WebhookQueue.Arn")},
+    "webhook": {
+        ("sqs:ChangeMessageVisibility", "WebhookQueue.Arn"),
+        ("sqs:ChangeMessageVisibility", "WebhookRetries.Arn"),
+        ("sqs:SendMessage", "WebhookRetries.Arn"),
+    },
 }
 # Packs are deleted by nobody else.
 DELETES_PACKS = {"compact"}
@@ -88,8 +92,10 @@ class Code:
     optional: set[str]
     # What a function reads beside what all of them do.
     own: dict[str, set[str]]
-    # How often a message for a webhook is tried.
+    # How often a message for a webhook is tried, how many groups an owner's are, and how long the first pause is, in seconds.
     attempts: int
+    lanes: int
+    first_pause: int
 
     @classmethod
     def read(cls, root: Path) -> "Code":
@@ -108,6 +114,7 @@ class Code:
             "BINARY_MEDIA_TYPES",
         )
 
+        webhook = (root / "functions/webhook/src/lib.rs").read_text()
         service = (root / "service/src/hub.rs").read_text()
         body = one(r"fn from_environment_at\(.*?\{\n(.*?)\n    \}\n", service, "Hub::from_environment_at")
         return cls(
@@ -124,9 +131,9 @@ class Code:
             required=set(re.findall(r'\brequired\(\s*"(\w+)"', body)),
             optional=set(re.findall(r'\b(?:variable|choice)\(\s*"(\w+)"', body)),
             own=own_variables(root),
-            attempts=int(
-                one(r"ATTEMPTS: u32 = (\d+);", (root / "functions/webhook/src/lib.rs").read_text(), "ATTEMPTS")
-            ),
+            attempts=int(one(r"ATTEMPTS: u32 = (\d+);", webhook, "ATTEMPTS")),
+            lanes=int(one(r"LANES: u8 = (\d+);", (root / "store/src/table/webhooks/mod.rs").read_text(), "LANES")),
+            first_pause=int(one(r"FIRST_PAUSE: Duration = Duration::from_secs\((\d+)\);", webhook, "FIRST_PAUSE")),
         )
 
 
@@ -321,17 +328,23 @@ class Check:
         """Each function is behind a route, or else behind the stream or a queue, which wakes it for little and forgets
         nothing."""
         routed = {function for _, _, function in self.code.routes}
-        mappings = {
-            self.functions.get(plain(each["Properties"].get("FunctionName")), "no function of the template"): each
-            for each in self.of_type("AWS::Lambda::EventSourceMapping").values()
-        }
-        for name in sorted(self.code.crates - routed - WOKEN_BY_THE_STREAM - set(WOKEN_BY_A_QUEUE)):
-            self.fail(f"nothing leads to functions/{name}")
-        for name, queue in WOKEN_BY_A_QUEUE.items():
-            if (mapping := mappings.pop(name, None)) is None:
-                self.fail(f"{name} is not woken by its queue")
+        mappings: dict[str, Json] = {}
+        by_queues: dict[tuple[str, str], Json] = {}
+        for each in self.of_type("AWS::Lambda::EventSourceMapping").values():
+            name = self.functions.get(plain(each["Properties"].get("FunctionName")), "no function of the template")
+            queue = str(plain(each["Properties"].get("EventSourceArn"))).removesuffix(".Arn")
+            if queue in WOKEN_BY_QUEUES.get(name, []):
+                by_queues[name, queue] = each
             else:
-                self.check_queue(name, queue, mapping["Properties"])
+                mappings[name] = each
+        for name in sorted(self.code.crates - routed - WOKEN_BY_THE_STREAM - set(WOKEN_BY_QUEUES)):
+            self.fail(f"nothing leads to functions/{name}")
+        for name, queues in WOKEN_BY_QUEUES.items():
+            for queue in queues:
+                if (mapping := by_queues.get((name, queue))) is None:
+                    self.fail(f"{name} is not woken by {queue}")
+                else:
+                    self.check_queue(name, queue, mapping["Properties"])
         for name in sorted(set(mappings) ^ WOKEN_BY_THE_STREAM):
             self.fail(f"{name} is {'' if name in mappings else 'not '}woken by the stream")
         for name, mapping in mappings.items():
@@ -361,12 +374,12 @@ class Check:
         self.expect(letters == f"{DEAD_LETTERS}.Arn", f"{name}: what fails for good is forgotten")
 
     def check_queue(self, name: str, queue: str, mapping: Json) -> None:
-        self.expect(plain(mapping.get("EventSourceArn")) == f"{queue}.Arn", f"{name} reads another queue")
         self.expect(
             mapping.get("FunctionResponseTypes") == ["ReportBatchItemFailures"],
             f"{name} names what failed, and is not listened to",
         )
-        self.expect("ScalingConfig" in mapping, f"{name} may take all of the account's concurrency")
+        most = mapping.get("ScalingConfig", {}).get("MaximumConcurrency")
+        self.expect(most is not None, f"{name} may take all of the account's concurrency")
         queues = self.of_type("AWS::SQS::Queue")
         properties = queues.get(queue, {}).get("Properties", {})
         redrive = properties.get("RedrivePolicy", {})
@@ -376,10 +389,17 @@ class Check:
             self.expect(kept.get("FifoQueue") is True, f"{each} keeps no order")
             self.expect(kept.get("SqsManagedSseEnabled") is True, f"{each} is not encrypted")
             self.expect(kept.get("MessageRetentionPeriod") == 1209600, f"{each} forgets before 14 days")
-        self.expect(
-            redrive.get("maxReceiveCount") == self.code.attempts,
-            f"{queue} gives up after {redrive.get('maxReceiveCount')} attempts, and the code after {self.code.attempts}",
-        )
+        if queue == "WebhookQueue":
+            share = most is None or 2 * self.code.lanes < most
+            self.expect(share, f"{queue}: one owner's receivers may hold half of {most} invocations")
+        else:
+            self.expect(
+                redrive.get("maxReceiveCount") == self.code.attempts - 1,
+                f"{queue} gives up after {redrive.get('maxReceiveCount')} attempts, and the code after {self.code.attempts}",
+            )
+            self.expect(
+                properties.get("DelaySeconds") == self.code.first_pause, f"{queue} does not wait after the first attempt"
+            )
         timeout = next(
             self.resources[logical_id]["Properties"].get("Timeout", 0)
             for logical_id, function in self.functions.items()
@@ -813,7 +833,7 @@ def rights_of(statements: list[Json]) -> set[Right]:
             continue
         for action in statement["actions"]:
             if action.startswith(("events:", "sqs:")):
-                # There is one bus and one queue for each right, and no key.
+                # The bus and the queues have no key.
                 keys = [""]
             elif action.startswith("dynamodb:"):
                 keys = conditions.get("dynamodb:LeadingKeys", ["*"])
@@ -1042,7 +1062,23 @@ MUTATIONS: list[tuple[str, Mutation, str]] = [
     (
         "a function that its queue does not wake",
         lambda t, c: properties(t, "Webhook")["Events"].pop("Messages"),
-        "webhook is not woken by its queue",
+        "webhook is not woken by WebhookQueue",
+    ),
+    (
+        "a function that its second queue does not wake",
+        lambda t, c: properties(t, "Webhook")["Events"].pop("FurtherAttempts"),
+        "webhook is not woken by WebhookRetries",
+    ),
+    (
+        "one owner takes half of the deliveries",
+        lambda t, c: event(t, "Webhook", "Messages").update(ScalingConfig={"MaximumConcurrency": 4}),
+        "one owner's receivers may hold half of 4",
+    ),
+    ("the code has more lanes", lambda t, c: setattr(c, "lanes", 3), "one owner's receivers may hold half of 5"),
+    (
+        "a second attempt at once",
+        lambda t, c: properties(t, "WebhookRetries").pop("DelaySeconds"),
+        "WebhookRetries does not wait after the first attempt",
     ),
     (
         "deliveries that fail are forgotten",
@@ -1062,7 +1098,7 @@ MUTATIONS: list[tuple[str, Mutation, str]] = [
     ),
     (
         "a queue that gives up early",
-        lambda t, c: properties(t, "WebhookQueue")["RedrivePolicy"].update(maxReceiveCount=3),
+        lambda t, c: properties(t, "WebhookRetries")["RedrivePolicy"].update(maxReceiveCount=3),
         "gives up after 3 attempts",
     ),
     ("the code tries more often", lambda t, c: setattr(c, "attempts", 20), "and the code after 20"),

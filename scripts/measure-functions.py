@@ -251,7 +251,8 @@ def event_bus():
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}"
     try:
-        yield {"AWS_ENDPOINT_URL_EVENTBRIDGE": url, "MUSEHUB_EVENT_BUS": "bus", "MUSEHUB_WEBHOOK_QUEUE": f"{url}/queue.fifo"}
+        queues = {"MUSEHUB_WEBHOOK_QUEUE": f"{url}/queue.fifo", "MUSEHUB_WEBHOOK_RETRIES": f"{url}/retries.fifo"}
+        yield {"AWS_ENDPOINT_URL_EVENTBRIDGE": url, "MUSEHUB_EVENT_BUS": "bus", **queues}
     finally:
         server.shutdown()
         server.server_close()
@@ -259,9 +260,12 @@ def event_bus():
 
 def waiting(repo_id):
     """What the queue says of an event that waits for a webhook."""
-    message = {"repo": repo_id, "hook": "01ARZ3NDEKTSV4RRFFQ69G5FAV", "id": "1", "type": "RefUpdated", "body": "{}"}
-    attributes = {"ApproximateReceiveCount": "1", "SentTimestamp": "1523232000000", "MessageGroupId": message["hook"]}
-    return {"messageId": "1", "receiptHandle": "1", "body": json.dumps(message), "attributes": attributes}
+    hook = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
+    message = {"repo": repo_id, "owner": "dev", "hook": hook, "id": "1", "type": "RefUpdated", "body": "{}"}
+    attributes = {"ApproximateReceiveCount": "1", "SentTimestamp": "1523232000000", "MessageGroupId": "dev/0"}
+    source = "arn:aws:sqs:us-east-2:123456789012:queue.fifo"
+    body = json.dumps(message)
+    return {"messageId": "1", "receiptHandle": "1", "body": body, "attributes": attributes, "eventSourceARN": source}
 
 
 def requests(token, repo_id, first, file):

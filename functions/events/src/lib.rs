@@ -284,6 +284,7 @@ fn messages_for(next: &Next, known: Option<&Known>) -> Result<Vec<(Message, Stri
     let message = |(hook, _): &(HookId, HookItem)| {
         let message = Message {
             repo: next.event.repo.id.clone(),
+            owner: next.event.repo.owner.clone(),
             hook: *hook,
             id: next.event.id.clone(),
             kind: next.event.kind().to_owned(),

@@ -132,7 +132,7 @@ impl Outlets {
             let (message, text) = messages.get(*position)?;
             let entry = SendMessageBatchRequestEntry::builder()
                 .id(position.to_string())
-                .message_group_id(message.group())
+                .message_group_id(message.lane())
                 .message_deduplication_id(message.deduplication())
                 .message_body(text);
             entry.build().ok()

@@ -6,17 +6,18 @@ use service::Hub;
 use service::required;
 use service::webhook_target::Reach;
 use store::aws;
-use webhook::queue::{Event, Queue};
+use webhook::queue::{Event, Queues};
 use webhook::sender::Sender;
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     service::log_as_json();
     let store = &Hub::from_environment().await?.store;
-    let queue = &Queue::new(&aws::config("SQS"), required("MUSEHUB_WEBHOOK_QUEUE")?, store.ambient().clone());
+    let (first, again) = (required("MUSEHUB_WEBHOOK_QUEUE")?, required("MUSEHUB_WEBHOOK_RETRIES")?);
+    let queues = &Queues::new(&aws::config("SQS"), first, again, store.ambient().clone());
     let sender = &Sender::new(Reach::Public)?;
     run(service_fn(move |event: LambdaEvent<Event>| async move {
-        Ok::<_, Error>(webhook::handle(store, sender, queue, event.payload, event.context.deadline).await)
+        Ok::<_, Error>(webhook::handle(store, sender, queues, event.payload, event.context.deadline).await)
     }))
     .await
 }

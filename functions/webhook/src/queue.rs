@@ -1,4 +1,4 @@
-//! The queue that messages wait in, as its event source hands them over, and how they are put back.
+//! The queues that messages wait in, as their event sources hand them over, and how they are put back.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>
 
 use std::time::Duration;
@@ -10,6 +10,7 @@ use aws_sdk_sqs::types::ChangeMessageVisibilityBatchRequestEntry;
 use serde::{Deserialize, Serialize};
 use store::ambient::Ambient;
 use store::span::calls::{CallWatch, Service};
+use store::table::webhooks::Message;
 
 /// How long a call to SQS may take, with all its attempts.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,6 +33,9 @@ pub struct Record {
     pub receipt_handle: String,
     /// A [`store::table::webhooks::Message`] as JSON.
     pub body: String,
+    /// The queue that it came from.
+    #[serde(rename = "eventSourceARN")]
+    pub event_source_arn: String,
     /// What the queue knows of it.
     pub attributes: Attributes,
 }
@@ -44,7 +48,7 @@ pub struct Attributes {
     pub approximate_receive_count: String,
     /// When it came into the queue: milliseconds since the Unix epoch.
     pub sent_timestamp: String,
-    /// The webhook that it is for.
+    /// [`Message::lane`], or [`Message::hook_group`] of a further attempt.
     #[serde(default)]
     pub message_group_id: String,
 }
@@ -66,26 +70,61 @@ pub struct Failure {
     pub message_id: String,
 }
 
-/// The queue itself.
-pub struct Queue {
+/// The queues themselves.
+pub struct Queues {
     client: aws_sdk_sqs::Client,
-    url: String,
+    first: String,
+    again: String,
 }
 
-impl Queue {
-    /// The queue at `url`, reached as the configuration says.
-    pub fn new(config: &SdkConfig, url: String, ambient: Ambient) -> Self {
+/// One of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// That of first attempts, in which an owner has a few lanes.
+    First,
+    /// That of further ones, in which each webhook waits for itself.
+    Again,
+}
+
+impl Queues {
+    /// The queues at these two URLs, reached as the configuration says: that of first attempts, and that of further ones.
+    pub fn new(config: &SdkConfig, first: String, again: String, ambient: Ambient) -> Self {
         let timeouts = TimeoutConfig::builder().operation_timeout(CALL_TIMEOUT).build();
         let config = aws_sdk_sqs::config::Builder::from(config)
             .timeout_config(timeouts)
             .interceptor(CallWatch::new(Service::Sqs, ambient))
             .build();
-        Self { client: aws_sdk_sqs::Client::from_conf(config), url }
+        Self { client: aws_sdk_sqs::Client::from_conf(config), first, again }
     }
 
-    /// Has up to ten messages, which were handed over and not dealt with, wait for `pause` before they are handed over
+    /// Which queue a message came from. Both an ARN and a URL end with the queue's name.
+    pub(crate) fn which(&self, record: &Record) -> Which {
+        let name = record.event_source_arn.rsplit(':').next();
+        if name == self.again.rsplit('/').next() { Which::Again } else { Which::First }
+    }
+
+    /// Sends a message to wait for a further attempt.
+    ///
+    /// # Errors
+    /// When the queue does not take it.
+    pub(crate) async fn try_again(&self, record: &Record, message: &Message) -> Result<(), String> {
+        let sent = self
+            .client
+            .send_message()
+            .queue_url(&self.again)
+            .message_group_id(message.hook_group())
+            .message_deduplication_id(message.deduplication())
+            .message_body(&record.body);
+        sent.send().await.map(drop).map_err(|error| DisplayErrorContext(error).to_string())
+    }
+
+    /// Has up to ten messages, which one queue handed over and were not dealt with, wait for `pause` before they are handed over
     /// again; at most 12 hours. Where that fails they wait for as long as the queue says.
-    pub async fn put_back(&self, messages: &[Record], pause: Duration) {
+    pub(crate) async fn put_back(&self, which: Which, messages: &[Record], pause: Duration) {
+        let url = match which {
+            Which::First => &self.first,
+            Which::Again => &self.again,
+        };
         let seconds = i32::try_from(pause.as_secs()).unwrap_or(i32::MAX);
         let entry = |(position, message): (usize, &Record)| {
             let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(position.to_string());
@@ -93,7 +132,7 @@ impl Queue {
         };
         let entries: Result<Vec<_>, _> = messages.iter().enumerate().map(entry).collect();
         let Ok(entries) = entries else { return };
-        let changed = self.client.change_message_visibility_batch().queue_url(&self.url).set_entries(Some(entries));
+        let changed = self.client.change_message_visibility_batch().queue_url(url).set_entries(Some(entries));
         match changed.send().await {
             Ok(changed) => {
                 for failed in changed.failed() {

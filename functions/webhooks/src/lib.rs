@@ -51,7 +51,8 @@ async fn create(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
         Some(given) => given.parse().map_err(|reason| Error::invalid("secret", reason))?,
     };
     let created_at = ambient.now_iso();
-    let item = HookItem { url, secret, events, inactive_because: None, created_at, created_by: owner };
+    let item =
+        HookItem { url, secret, events, inactive_because: None, waiting_until: None, created_at, created_by: owner };
     let id = ambient.ulid();
     hub.store.put_hook(&repo.id, id, &item).await?;
     let told = WebhookResponse { secret: Some(item.secret.reveal()), ..told(id, &item) };
@@ -125,6 +126,7 @@ mod tests {
             secret: Secret::draw(&store::ambient::Ambient::replay(1, std::time::Duration::ZERO)),
             events: None,
             inactive_because: inactive_because.map(str::to_owned),
+            waiting_until: None,
             created_at: "then".to_owned(),
             created_by: "user-ada".to_owned(),
         };

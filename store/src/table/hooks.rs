@@ -119,15 +119,45 @@ impl Store {
     /// # Errors
     /// When the table does not answer.
     pub async fn turn_hook_off(&self, repo: &RepoId, hook: HookId, reason: &str) -> Result<(), Error> {
+        self.update_hook(repo, hook, "SET inactive_because = :value", "attribute_exists(#pk)", reason).await
+    }
+
+    /// Notes that everything for a webhook waits behind a message, which waits for another attempt. One that is gone stays gone.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn hook_waits(&self, repo: &RepoId, hook: HookId, until: &str) -> Result<(), Error> {
+        self.update_hook(repo, hook, "SET waiting_until = :value", "attribute_exists(#pk)", until).await
+    }
+
+    /// Notes that nothing waits for a webhook any more, if this message was the last.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn hook_waits_no_longer(&self, repo: &RepoId, hook: HookId, until: &str) -> Result<(), Error> {
+        self.update_hook(repo, hook, "REMOVE waiting_until", "waiting_until = :value", until).await
+    }
+
+    /// Changes the item of a webhook. Nothing happens where the condition does not hold.
+    async fn update_hook(
+        &self,
+        repo: &RepoId,
+        hook: HookId,
+        update: &str,
+        condition: &str,
+        value: &str,
+    ) -> Result<(), Error> {
         let update = self
             .dynamodb
             .update_item()
             .table_name(&self.location.table)
             .set_key(Some(Key::hook(repo, hook).item()))
-            .update_expression("SET inactive_because = :reason")
-            .condition_expression("attribute_exists(#pk)")
-            .expression_attribute_names("#pk", PK)
-            .expression_attribute_values(":reason", AttributeValue::S(reason.to_owned()));
+            .update_expression(update)
+            .condition_expression(condition)
+            .set_expression_attribute_names(
+                condition.contains("#pk").then(|| [("#pk".to_owned(), PK.to_owned())].into()),
+            )
+            .expression_attribute_values(":value", AttributeValue::S(value.to_owned()));
         match update.send().await {
             Err(error)
                 if error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception()) =>

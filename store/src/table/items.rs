@@ -638,6 +638,10 @@ pub struct HookItem {
     /// Why nothing is delivered to it any more; absent as long as it is active.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inactive_because: Option<String>,
+    /// In a deployment, while messages for it wait for another attempt: the id of the last of these, behind which all others
+    /// wait too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_until: Option<String>,
     /// ISO 8601.
     pub created_at: String,
     /// The user that made it.

@@ -148,6 +148,7 @@ async fn hook(process: &Process, repo: &RepoId, kinds: Option<&[&str]>, is_activ
         secret: Secret::draw(ambient),
         events: kinds.map(|kinds| kinds.iter().map(|kind| (*kind).to_owned()).collect()),
         inactive_because: (!is_active).then(|| "gone".to_owned()),
+        waiting_until: None,
         created_at: ambient.now_iso(),
         created_by: "user-dev".to_owned(),
     };
@@ -203,7 +204,7 @@ async fn the_function_tells_the_bus_and_the_webhooks_what_the_stream_says() {
     assert_eq!(delivered(releases), ["ReleasePublished"]);
     assert_eq!(sent.len(), 5);
     for (entry, message) in &sent {
-        assert_eq!(entry["MessageGroupId"], message.hook.to_string());
+        assert_eq!(entry["MessageGroupId"], message.lane());
         assert_eq!(entry["MessageDeduplicationId"], message.deduplication());
         assert!(!entry["MessageBody"].as_str().unwrap().contains(['\u{fffe}', '\u{ffff}']), "SQS would refuse it");
         assert!(told.contains(&serde_json::from_str(&message.body).unwrap()));

@@ -21,6 +21,7 @@ mod fsck;
 mod garbage;
 mod health;
 mod indexes;
+mod lanes;
 mod large;
 mod lenient;
 mod merging;

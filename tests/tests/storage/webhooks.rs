@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use aws_smithy_runtime_api::client::http::{
@@ -27,26 +27,52 @@ use tests::wiretap::{Fault, Reaction, stop_clock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tracing_subscriber::layer::SubscriberExt;
-use webhook::queue::{Answer, Event, Queue};
+use webhook::queue::{Answer, Event, Queues, Which};
 use webhook::sender::Sender;
 
 use crate::process::{Cloud, Process, for_every};
 
-const URL: &str = "http://127.0.0.1/123456789012/webhooks.fifo";
+const FIRST: &str = "http://127.0.0.1/123456789012/webhooks.fifo";
+const AGAIN: &str = "http://127.0.0.1/123456789012/retries.fifo";
 const NEW: Duration = Duration::ZERO;
 
-/// What stands in for SQS: it notes which messages are put back, and for how many seconds.
+/// What stands in for SQS: it notes which messages are put back, and for how many seconds, and what is sent.
 #[derive(Clone, Debug, Default)]
-struct Sqs(Arc<Mutex<Vec<(String, u64)>>>);
+struct Sqs(Arc<Mutex<Noted>>);
+
+#[derive(Debug, Default)]
+struct Noted {
+    put_back: Vec<(String, u64)>,
+    /// The whole requests.
+    sent: Vec<Value>,
+    is_away: bool,
+}
 
 impl Sqs {
-    fn queue(&self, cloud: &Cloud) -> Queue {
+    fn queues(&self, cloud: &Cloud) -> Queues {
         let config = cloud.backends.s3.clone().into_builder().http_client(self.clone()).build();
-        Queue::new(&config, URL.to_owned(), Ambient::system())
+        Queues::new(&config, FIRST.to_owned(), AGAIN.to_owned(), Ambient::system())
+    }
+
+    fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.0.lock().unwrap()
     }
 
     fn put_back(&self) -> Vec<(String, u64)> {
-        std::mem::take(&mut self.0.lock().unwrap())
+        std::mem::take(&mut self.noted().put_back)
+    }
+
+    /// The ids of the messages that were sent on, in their order.
+    fn sent(&self) -> Vec<String> {
+        let sent = std::mem::take(&mut self.noted().sent);
+        let id = |request: &Value| {
+            let message: Message = serde_json::from_str(request["MessageBody"].as_str().expect("text")).expect("ours");
+            assert_eq!(request["QueueUrl"], AGAIN);
+            assert_eq!(request["MessageGroupId"], message.hook.to_string());
+            assert_eq!(request["MessageDeduplicationId"], message.deduplication());
+            message.id
+        };
+        sent.iter().map(id).collect()
     }
 }
 
@@ -58,23 +84,38 @@ impl HttpClient for Sqs {
 
 impl HttpConnector for Sqs {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        assert_eq!(request.headers().get("x-amz-target"), Some("AmazonSQS.ChangeMessageVisibilityBatch"));
         let body: Value = serde_json::from_slice(request.body().bytes().expect("a whole body")).expect("JSON");
-        assert_eq!(body["QueueUrl"], URL);
-        let entries = body["Entries"].as_array().expect("entries");
-        assert!((1..=10).contains(&entries.len()), "{} entries in a call", entries.len());
-        let mut noted = self.0.lock().unwrap();
-        for entry in entries {
-            let seconds = entry["VisibilityTimeout"].as_u64().expect("seconds");
-            assert!(seconds <= 43_200, "SQS takes 12 hours");
-            noted.push((entry["ReceiptHandle"].as_str().expect("a handle").to_owned(), seconds));
-        }
-        let successful: Vec<Value> = entries.iter().map(|entry| json!({"Id": entry["Id"]})).collect();
-        let answer = json!({"Successful": successful, "Failed": []}).to_string();
-        let mut response = HttpResponse::new(200.try_into().expect("a status"), SdkBody::from(answer));
-        response.headers_mut().insert("content-type", "application/x-amz-json-1.0");
-        HttpConnectorFuture::ready(Ok(response))
+        let mut noted = self.noted();
+        let answer = match request.headers().get("x-amz-target") {
+            _ if noted.is_away => return respond(400, &json!({"__type": "com.amazonaws.sqs#QueueDoesNotExist"})),
+            Some("AmazonSQS.SendMessage") => {
+                noted.sent.push(body);
+                json!({"MessageId": "1", "MD5OfMessageBody": "", "SequenceNumber": "1"})
+            }
+            Some("AmazonSQS.ChangeMessageVisibilityBatch") => {
+                let entries = body["Entries"].as_array().expect("entries");
+                assert!((1..=10).contains(&entries.len()), "{} entries in a call", entries.len());
+                for entry in entries {
+                    let seconds = entry["VisibilityTimeout"].as_u64().expect("seconds");
+                    assert!(seconds <= 43_200, "SQS takes 12 hours");
+                    let receipt = entry["ReceiptHandle"].as_str().expect("a handle");
+                    let is_again = receipt.starts_with("again");
+                    assert_eq!(body["QueueUrl"], if is_again { AGAIN } else { FIRST }, "{receipt}");
+                    noted.put_back.push((receipt.to_owned(), seconds));
+                }
+                let successful: Vec<Value> = entries.iter().map(|entry| json!({"Id": entry["Id"]})).collect();
+                json!({"Successful": successful, "Failed": []})
+            }
+            other => panic!("SQS is asked for {other:?}"),
+        };
+        respond(200, &answer)
     }
+}
+
+fn respond(status: u16, answer: &Value) -> HttpConnectorFuture {
+    let mut response = HttpResponse::new(status.try_into().expect("a status"), SdkBody::from(answer.to_string()));
+    response.headers_mut().insert("content-type", "application/x-amz-json-1.0");
+    HttpConnectorFuture::ready(Ok(response))
 }
 
 /// A deployment with one repo.
@@ -101,6 +142,7 @@ impl Scene {
             secret: Secret::draw(ambient),
             events: None,
             inactive_because: None,
+            waiting_until: None,
             created_at: ambient.now_iso(),
             created_by: "user-dev".to_owned(),
         }
@@ -121,6 +163,7 @@ impl Scene {
     fn message(&self, hook: HookId, name: &str) -> Message {
         Message {
             repo: self.repo.clone(),
+            owner: "dev".parse().unwrap(),
             hook,
             id: name.to_owned(),
             kind: "RefUpdated".to_owned(),
@@ -128,22 +171,36 @@ impl Scene {
         }
     }
 
-    /// A message as the queue hands it over for the `count`th time, having taken it `age` ago.
+    /// A message as the queue of further attempts hands it over for the `count`th time, having taken it `age` ago.
     fn record(&self, hook: HookId, name: &str, count: u32, age: Duration) -> Value {
-        let message = self.message(hook, name);
+        self.record_of(&self.message(hook, name), Which::Again, count, age)
+    }
+
+    /// A message as the queue of first attempts hands it over for the first time.
+    fn first(&self, hook: HookId, name: &str) -> Value {
+        self.record_of(&self.message(hook, name), Which::First, 1, NEW)
+    }
+
+    fn record_of(&self, message: &Message, which: Which, count: u32, age: Duration) -> Value {
+        let name = &message.id;
         let sent = u128::from(self.process.hub.store.ambient().now_ms()) - age.as_millis();
+        let (handle, url, group) = match which {
+            Which::First => ("first", FIRST, message.lane()),
+            Which::Again => ("again", AGAIN, message.hook_group()),
+        };
         // As in AWS's documentation, with our message.
         json!({
-            "messageId": format!("message {name}"), "receiptHandle": format!("receipt {name}"),
-            "body": serde_json::to_string(&message).unwrap(),
+            "messageId": format!("message {name}"), "receiptHandle": format!("{handle} {name}"),
+            "body": serde_json::to_string(message).unwrap(),
             "attributes": {
                 "ApproximateReceiveCount": count.to_string(), "SentTimestamp": sent.to_string(),
-                "SequenceNumber": "18849496460467696128", "MessageGroupId": message.group(),
+                "SequenceNumber": "18849496460467696128", "MessageGroupId": group,
                 "SenderId": "AIDAIO23YVJENQZJOL4VO", "MessageDeduplicationId": message.deduplication(),
                 "ApproximateFirstReceiveTimestamp": sent.to_string(),
             },
             "messageAttributes": {}, "md5OfBody": "e4e68fb7bd0e697a0ae8f1bb342846b3", "eventSource": "aws:sqs",
-            "eventSourceARN": "arn:aws:sqs:us-east-2:123456789012:webhooks.fifo", "awsRegion": "us-east-2",
+            "eventSourceARN": format!("arn:aws:sqs:us-east-2:123456789012:{}", url.rsplit('/').next().unwrap()),
+            "awsRegion": "us-east-2",
         })
     }
 
@@ -162,7 +219,7 @@ impl Scene {
         let deadline = store.ambient().now_ms() + u64::try_from(time.as_millis()).unwrap();
         // The receivers are not behind the tap.
         let _clock = stop_clock();
-        webhook::handle(store, &sender, &self.sqs.queue(&self.cloud), event, deadline).await
+        webhook::handle(store, &sender, &self.sqs.queues(&self.cloud), event, deadline).await
     }
 }
 
@@ -185,10 +242,11 @@ async fn behind_a_delivery_that_fails_those_to_the_same_webhook_wait_and_no_othe
     assert_eq!(names(&up.seen()), ["p", "q"]);
     let put_back = scene.sqs.put_back();
     let receipts: Vec<&str> = put_back.iter().map(|(receipt, _)| receipt.as_str()).collect();
-    assert_eq!(receipts, ["receipt b", "receipt c", "receipt d"]);
-    // After the third attempt a minute and a half, and up to a quarter more; for all of them the same.
+    assert_eq!(receipts, ["again b", "again c", "again d"]);
+    // It was handed over three times, after the first attempt from the other queue. After the fourth four and a half minutes,
+    // and up to a quarter more; for all of them the same.
     let pause = put_back[0].1;
-    assert!((90..=113).contains(&pause) && put_back.iter().all(|(_, seconds)| *seconds == pause), "{put_back:?}");
+    assert!((270..=338).contains(&pause) && put_back.iter().all(|(_, seconds)| *seconds == pause), "{put_back:?}");
     let answer = scene.hand_over_within(Duration::from_secs(180), [scene.record(one, "b", 4, NEW)]).await;
     let told = serde_json::to_value(&answer).unwrap();
     assert_eq!(told, json!({"batchItemFailures": [{"itemIdentifier": "message b"}]}));
@@ -227,7 +285,7 @@ fn for_every_pattern_of_failures_each_message_is_delivered_or_named_and_in_order
             }
         }
         let receipts = scene.sqs.put_back().into_iter();
-        let put_back: BTreeSet<String> = receipts.map(|(receipt, _)| receipt.replace("receipt ", "")).collect();
+        let put_back: BTreeSet<String> = receipts.map(|(receipt, _)| receipt.replace("again ", "")).collect();
         assert_eq!(put_back, failed);
     });
 }
@@ -281,7 +339,7 @@ async fn what_there_is_no_time_for_comes_again_at_once() {
     let records = ["a", "b"].map(|name| scene.record(hook, name, 1, NEW));
     assert_eq!(scene.hand_over_within(Duration::from_secs(20), records).await.failures.len(), 2);
     assert!(receiver.seen().is_empty());
-    assert_eq!(scene.sqs.put_back(), [("receipt a".to_owned(), 0), ("receipt b".to_owned(), 0)]);
+    assert_eq!(scene.sqs.put_back(), [("again a".to_owned(), 0), ("again b".to_owned(), 0)]);
 }
 
 #[tokio::test]
@@ -426,10 +484,86 @@ async fn a_receiver_that_is_slow_takes_turns() {
     let records = ["a", "b", "c", "d"].map(|name| scene.record(one, name, 1, NEW));
     assert_eq!(scene.hand_over(records).await, ["c", "d"]);
     assert_eq!(names(&slow.seen()), ["a", "b"]);
-    assert_eq!(scene.sqs.put_back(), [("receipt c".to_owned(), 0), ("receipt d".to_owned(), 0)]);
+    assert_eq!(scene.sqs.put_back(), [("again c".to_owned(), 0), ("again d".to_owned(), 0)]);
     // One is always made.
     assert_eq!(scene.hand_over([scene.record(two, "p", 1, NEW)]).await, NOTHING);
     assert_eq!(names(&quick.seen()), ["p"]);
+}
+
+#[tokio::test]
+async fn what_fails_at_first_waits_elsewhere_with_what_is_behind_it() {
+    let scene = Scene::new().await;
+    let store = &scene.process.hub.store;
+    let (down, up) = (Receiver::start().await, Receiver::start().await);
+    down.script(|delivery| answer(if delivery.id() == "b" { 500 } else { 200 }));
+    let (one, two) = (scene.hook(down.url("/"), None).await, scene.hook(up.url("/"), None).await);
+    let records = [("a", one), ("p", two), ("b", one), ("c", one), ("q", two), ("d", one)];
+    let failed = scene.hand_over(records.map(|(name, hook)| scene.first(hook, name))).await;
+    assert_eq!(failed, NOTHING, "the lane goes on");
+    assert_eq!((names(&down.seen()), names(&up.seen())), (vec!["a", "b"], vec!["p", "q"]));
+    assert_eq!(scene.sqs.sent(), ["b", "c", "d"]);
+    // What comes later goes there too, for as long as something waits there.
+    assert_eq!(scene.hand_over([scene.first(one, "e")]).await, NOTHING);
+    assert_eq!(scene.sqs.sent(), ["e"]);
+    down.answers(200);
+    let waiting = ["b", "c", "d"].map(|name| scene.record(one, name, 1, NEW));
+    assert_eq!(scene.hand_over(waiting).await, NOTHING);
+    assert_eq!(scene.hand_over([scene.first(one, "f")]).await, NOTHING);
+    assert_eq!(scene.sqs.sent(), ["f"]);
+    assert_eq!(scene.hand_over(["e", "f"].map(|name| scene.record(one, name, 1, NEW))).await, NOTHING);
+    assert_eq!(scene.hand_over([scene.first(one, "g")]).await, NOTHING);
+    assert_eq!(names(&down.seen()), ["a", "b", "b", "c", "d", "e", "f", "g"]);
+    assert!(scene.sqs.sent().is_empty() && scene.sqs.put_back().is_empty());
+    // Of one that is gone nothing is noted.
+    let never = store.ambient().ulid();
+    store.hook_waits(&scene.repo, never, "h").await.unwrap();
+    assert_eq!(store.hook(&scene.repo, never).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn behind_a_receiver_that_is_slow_the_lane_goes_on() {
+    let scene = Scene::new().await;
+    let slow = Receiver::start().await;
+    let ambient = scene.process.hub.store.ambient().clone();
+    // Each look at this clock moves it by a millisecond.
+    slow.script(move |_| {
+        for _ in 0..4_000 {
+            let _ = ambient.now_ms();
+        }
+        answer(200)
+    });
+    let hook = scene.hook(slow.url("/"), None).await;
+    assert_eq!(scene.hand_over(["a", "b", "c"].map(|name| scene.first(hook, name))).await, NOTHING);
+    assert_eq!(names(&slow.seen()), ["a"]);
+    assert_eq!(scene.sqs.sent(), ["b", "c"]);
+}
+
+#[tokio::test]
+async fn a_lane_waits_for_the_table_and_the_other_queue_and_not_for_long() {
+    let scene = Scene::new().await;
+    let receiver = Receiver::start().await;
+    let hook = scene.hook(receiver.url("/"), None).await;
+    let often = |name: &str, count| scene.record_of(&scene.message(hook, name), Which::First, count, NEW);
+    scene.process.tap.script(|_| Reaction::Fail(Fault::Status(400)));
+    assert_eq!(scene.hand_over([often("a", 90), often("b", 90)]).await, ["a", "b"]);
+    scene.process.tap.script(|_| Reaction::Forward);
+    let quarter = 15 * 60;
+    assert_eq!(scene.sqs.put_back(), [("first a".to_owned(), quarter), ("first b".to_owned(), quarter)]);
+    assert!(receiver.seen().is_empty());
+    receiver.answers(500);
+    scene.sqs.noted().is_away = true;
+    assert_eq!(scene.hand_over([often("a", 1), often("b", 1)]).await, ["a", "b"]);
+    assert_eq!(names(&receiver.seen()), ["a"]);
+    scene.sqs.noted().is_away = false;
+    assert_eq!(scene.hand_over([often("a", 2), often("b", 2)]).await, NOTHING);
+    assert_eq!(scene.sqs.sent(), ["a", "b"]);
+    assert_eq!(names(&receiver.seen()), ["a"], "a second attempt is made from the other queue");
+    let mut strange = often("c", 7);
+    strange["body"] = json!("hello");
+    let good = scene.hook(receiver.url("/good"), None).await;
+    receiver.answers(200);
+    assert_eq!(scene.hand_over([strange, scene.first(good, "d")]).await, ["c"]);
+    assert_eq!(receiver.seen().last().map(|seen| seen.path.clone()).as_deref(), Some("/good"));
 }
 
 #[tokio::test]

@@ -11,14 +11,20 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::table::events::Event;
-use common::id::RepoId;
+use common::id::{RepoId, Slug};
 use secret::HookId;
+
+/// Groups of a queue that the deliveries of one owner go through, each of which one invocation at a time works from. So many of
+/// the `MaximumConcurrency` of `webhook` in template.yaml one owner's receivers can hold.
+const LANES: u8 = 2;
 
 /// One event on its way to one webhook: what goes through the queue, as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
     /// The repo that it happened in.
     pub repo: RepoId,
+    /// The handle of its owner.
+    pub owner: Slug,
     /// The webhook of that repo.
     #[serde(with = "hook_id")]
     pub hook: HookId,
@@ -55,6 +61,7 @@ impl Message {
     pub fn new(hook: HookId, event: &Event) -> Result<Self, serde_json::Error> {
         Ok(Self {
             repo: event.repo.id.clone(),
+            owner: event.repo.owner.clone(),
             hook,
             id: event.id.clone(),
             kind: event.kind().to_owned(),
@@ -62,8 +69,15 @@ impl Message {
         })
     }
 
-    /// The `MessageGroupId` in a FIFO queue: deliveries to one webhook stay in order, and wait for no other.
-    pub fn group(&self) -> String {
+    /// The `MessageGroupId` in the queue of first attempts: one of the few lanes of the owner, always the same for a webhook. So its
+    /// deliveries stay in order, and those of one owner hold few turns.
+    pub fn lane(&self) -> String {
+        let lane = Sha256::digest(self.hook.to_bytes()).first().map_or(0, |byte| byte % LANES);
+        format!("{}/{lane}", self.owner)
+    }
+
+    /// The `MessageGroupId` in the queue of further attempts: deliveries to one webhook stay in order, and wait for no other.
+    pub fn hook_group(&self) -> String {
         self.hook.to_string()
     }
 
@@ -83,6 +97,7 @@ mod tests {
     fn a_message_is_one_json_object() {
         let message = Message {
             repo: ulid::Ulid::from_parts(1, 2).into(),
+            owner: "dev".parse().unwrap(),
             hook: HookId::from_parts(3, 4),
             id: "01JD".to_owned(),
             kind: "RefUpdated".to_owned(),
@@ -92,12 +107,12 @@ mod tests {
         assert_eq!(
             told,
             json!({
-                "repo": "00000000010000000000000002", "hook": "00000000030000000000000004", "id": "01JD",
+                "repo": "00000000010000000000000002", "owner": "dev", "hook": "00000000030000000000000004", "id": "01JD",
                 "type": "RefUpdated", "body": r#"{"type":"RefUpdated"}"#,
             })
         );
         assert_eq!(serde_json::from_value::<Message>(told).unwrap(), message);
-        assert_eq!(message.group(), "00000000030000000000000004");
+        assert_eq!(message.hook_group(), "00000000030000000000000004");
     }
 
     proptest! {
@@ -105,6 +120,7 @@ mod tests {
         fn whatever_the_id_is_a_queue_takes_what_tells_duplicates(id in ".{0,300}", hook in any::<u128>()) {
             let message = |id: &str| Message {
                 repo: ulid::Ulid::nil().into(),
+                owner: "o".repeat(common::id::MAX_SLUG_LENGTH).parse().unwrap(),
                 hook: HookId::from(hook),
                 id: id.to_owned(),
                 kind: String::new(),
@@ -114,6 +130,10 @@ mod tests {
             prop_assert_eq!(deduplication.len(), 64);
             prop_assert!(deduplication.bytes().all(|byte| byte.is_ascii_alphanumeric()));
             prop_assert_ne!(&deduplication, &message(&format!("{id}x")).deduplication());
+            let lane = message(&id).lane();
+            prop_assert!(lane.len() <= 128 && lane.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte.is_ascii_punctuation()));
+            let lanes: Vec<String> = (0..LANES).map(|lane| format!("{}/{lane}", message(&id).owner)).collect();
+            prop_assert!(lanes.contains(&lane));
         }
     }
 }
