@@ -203,7 +203,7 @@ impl Letters {
     ) -> Result<Fate, Error> {
         // On Lambda a run has to end in time. Here there is no such limit.
         let answer = match function {
-            Function::Compact => compact::handle(store, batch, u64::MAX).await,
+            Function::Compact => compact::handle(store, &compact::Shares::default(), batch, u64::MAX).await,
             Function::Events => {
                 let outlets = match open {
                     Some(open) => open,

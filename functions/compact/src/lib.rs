@@ -9,6 +9,8 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod shares;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -20,12 +22,15 @@ use store::span;
 use store::table::items::{GARBAGE, PACK_PREFIX, PURGE, SWEEP, repo_of};
 use store::upkeep::compact::{Compaction, Limits};
 
+pub use shares::Shares;
+
 /// What a repo may take, in milliseconds. With less left it is not begun.
 const A_REPO_TAKES: u64 = 240_000;
 
-/// Compacts the repos of a batch, each once, until `deadline`, in milliseconds since the Unix epoch.
-pub async fn handle(store: &Arc<Store>, batch: Batch, deadline: u64) -> Answer {
-    span::run_as(env!("CARGO_PKG_NAME"), store.ambient(), compact(store, batch, deadline)).await
+/// Compacts the repos of a batch, each once, until `deadline`, in milliseconds since the Unix epoch. Those of an owner who has had
+/// a share of this process's time wait for later, if others may be waiting.
+pub async fn handle(store: &Arc<Store>, shares: &Shares, batch: Batch, deadline: u64) -> Answer {
+    span::run_as(env!("CARGO_PKG_NAME"), store.ambient(), Box::pin(compact(store, shares, batch, deadline))).await
 }
 
 /// Whether a change is one that this function is woken for: the filters of its event source say the same, and also that what
@@ -56,7 +61,7 @@ async fn tidy(store: &Arc<Store>, repo: &RepoId, is_due: bool) -> Result<Compact
     Ok(compacted)
 }
 
-async fn compact(store: &Arc<Store>, batch: Batch, deadline: u64) -> Answer {
+async fn compact(store: &Arc<Store>, shares: &Shares, batch: Batch, deadline: u64) -> Answer {
     let ended = batch.records.iter().filter(|record| record.event_name == "REMOVE" && record.sk() == GARBAGE);
     let to_collect: HashSet<RepoId> = ended.filter_map(|record| repo_of(record.pk())).collect();
     let mut seen: HashSet<RepoId> = HashSet::new();
@@ -70,8 +75,19 @@ async fn compact(store: &Arc<Store>, batch: Batch, deadline: u64) -> Answer {
             answer.fail(record.sequence_number());
             break;
         }
-        match Box::pin(tidy(store, &repo, to_collect.contains(&repo))).await {
-            Ok(done) => tracing::info!(%repo, ?done, "compacted"),
+        let (is_due, began) = (to_collect.contains(&repo), store.ambient().elapsed());
+        let outcome = async {
+            if shares.has_had_enough(store, &repo, &record).await? {
+                store.put_off_upkeep(&repo, is_due).await?;
+                return Ok(None);
+            }
+            let done = Box::pin(tidy(store, &repo, is_due)).await;
+            shares.count(store, &repo, began).await;
+            done.map(Some)
+        };
+        match Box::pin(outcome).await {
+            Ok(Some(done)) => tracing::info!(%repo, ?done, "compacted"),
+            Ok(None) => tracing::info!(%repo, "its owner has had a share, and it waits for later"),
             Err(error) => {
                 tracing::error!(%repo, causes = with_causes(&error), "a repo was not compacted");
                 answer.fail(record.sequence_number());

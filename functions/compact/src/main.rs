@@ -9,8 +9,9 @@ use service::item_stream::Batch;
 async fn main() -> Result<(), Error> {
     service::log_as_json();
     let store = &Hub::from_environment().await?.store;
+    let shares = &compact::Shares::default();
     run(service_fn(move |event: LambdaEvent<Batch>| async move {
-        Ok::<_, Error>(compact::handle(store, event.payload, event.context.deadline).await)
+        Ok::<_, Error>(compact::handle(store, shares, event.payload, event.context.deadline).await)
     }))
     .await
 }

@@ -5,7 +5,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use common::pack::PackId;
+use compact::Shares;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use service::item_stream::Batch;
@@ -13,7 +15,7 @@ use store::Error;
 use store::upkeep::compact::{Compaction, Limits, ORPHANS_KEPT};
 use store::upkeep::swap::GRACE;
 use tests::history::{self, Builder, History, Object, Pack};
-use tests::wiretap::{Call, Fault, Reaction};
+use tests::wiretap::{Call, Fault, Reaction, stop_clock};
 use tokio::sync::Notify;
 
 use crate::process::{Cloud, Process, assert_is};
@@ -678,17 +680,87 @@ async fn a_run_that_may_read_little_ends_early_and_the_next_goes_on() {
 
 /// A batch as the table's stream sends it: a pack landed in each of these repos.
 fn landed(repos: &[&str]) -> Batch {
+    landed_at(repos, 0)
+}
+
+/// The same at this time, in milliseconds since the Unix epoch; 0 for none.
+fn landed_at(repos: &[&str], at: u64) -> Batch {
     let record = |(number, repo): (usize, &&str)| {
         json!({
             "eventName": "INSERT",
             "dynamodb": {
                 "Keys": {"pk": {"S": format!("REPO#{repo}")}, "sk": {"S": format!("PACK#{}", PackId::nil())}},
                 "SequenceNumber": format!("sequence-{number}"),
+                "ApproximateCreationDateTime": (at > 0).then(|| at as f64 / 1_000.0),
             },
         })
     };
     let records: Vec<Value> = repos.iter().enumerate().map(record).collect();
     serde_json::from_value(json!({"Records": records})).expect("an event")
+}
+
+/// Writes another owner into the item of a repo.
+async fn given_to(cloud: &Cloud, repo: &str, owner: &str) {
+    let _clock = stop_clock();
+    let client = aws_sdk_dynamodb::Client::new(&cloud.backends.dynamodb);
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let update = client.update_item().table_name(&cloud.backends.location.table);
+    let update = update.key("pk", text(&format!("REPO#{repo}"))).key("sk", text("META"));
+    let update = update.update_expression("SET owner_user_id = :owner");
+    update.expression_attribute_values(":owner", text(owner)).send().await.expect("the store answers");
+}
+
+#[tokio::test]
+async fn one_owners_repos_hold_up_anothers_for_no_longer_than_a_share() {
+    let cloud = Cloud::start().await;
+    let pusher = cloud.process();
+    let history = history::linear(3, 8, 6, 2);
+    let mut repos = Vec::new();
+    for number in 0..9 {
+        let slug = format!("song-{number}");
+        push_each(&pusher, &slug, &history, &history.ids(), &mut BTreeSet::new()).await;
+        repos.push(pusher.repo_id(&slug).await);
+    }
+    // The last one is another's.
+    let other = repos[8].clone();
+    given_to(&cloud, &other, "user-ada").await;
+    let process = cloud.process();
+    let store = &process.hub.store;
+    // Each pack that is written takes a minute. Each look at this clock moves it by a millisecond.
+    let ambient = store.ambient().clone();
+    process.tap.script(move |call| {
+        if call.name.starts_with("PUT packs/") {
+            for _ in 0..60_000 {
+                let _ = ambient.now_ms();
+            }
+        }
+        Reaction::Forward
+    });
+    let merged = |calls: &[Call], repo: &str| {
+        calls.iter().any(|call| call.key.starts_with(&format!("packs/{repo}/")) && call.name.starts_with("PUT"))
+    };
+    let shares = Shares::default();
+    let names: Vec<&str> = repos.iter().map(String::as_str).collect();
+    let sent = store.ambient().now_ms();
+    assert!(compact::handle(store, &shares, landed_at(&names, sent), u64::MAX).await.failures.is_empty());
+    let calls = process.tap.take();
+    let done: Vec<usize> = (0..9).filter(|number| merged(&calls, &repos[*number])).collect();
+    // The stream is behind after three minutes, when the owner has had two.
+    assert_eq!(done, [0, 1, 2, 8], "what the owner has had, and the other's");
+    let later: BTreeSet<String> = store.due_upkeep().await.unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(later, repos[3..8].iter().cloned().collect(), "the others are looked at later");
+
+    // While nobody can be waiting, nobody is put off; nor when the time is over.
+    let now = store.ambient().now_ms();
+    assert!(compact::handle(store, &shares, landed_at(&names[3..4], now), u64::MAX).await.failures.is_empty());
+    assert!(merged(&process.tap.take(), &repos[3]));
+    assert!(compact::handle(store, &shares, landed_at(&names[4..5], sent), u64::MAX).await.failures.is_empty());
+    assert!(!merged(&process.tap.take(), &repos[4]));
+    for _ in 0..16 * 60_000 {
+        let _ = store.ambient().now_ms();
+    }
+    assert!(compact::handle(store, &shares, landed_at(&names[4..5], sent), u64::MAX).await.failures.is_empty());
+    assert!(merged(&process.tap.take(), &repos[4]));
 }
 
 #[tokio::test]
@@ -709,7 +781,7 @@ async fn the_function_compacts_each_repo_of_a_batch_and_names_those_that_failed(
         if is_meant { Reaction::Fail(Fault::FlippedBit(100)) } else { Reaction::Forward }
     });
     let store = &process.hub.store;
-    let answer = compact::handle(store, landed(&[good, damaged, good, better]), u64::MAX).await;
+    let answer = compact::handle(store, &Shares::default(), landed(&[good, damaged, good, better]), u64::MAX).await;
     let failed: Vec<&str> = answer.failures.iter().map(|failure| failure.sequence_number.as_str()).collect();
     assert_eq!(failed, ["sequence-1"]);
     let reads = |repo: &str, calls: &[Call]| {
@@ -723,10 +795,16 @@ async fn the_function_compacts_each_repo_of_a_batch_and_names_those_that_failed(
     }
 
     process.tap.heal();
-    assert!(compact::handle(store, landed(&[good, damaged, better]), u64::MAX).await.failures.is_empty());
+    assert!(
+        compact::handle(store, &Shares::default(), landed(&[good, damaged, better]), u64::MAX)
+            .await
+            .failures
+            .is_empty()
+    );
     // With no time left nothing is begun, and all of it comes again.
     process.tap.take();
-    let answer = compact::handle(store, landed(&[good, better]), store.ambient().now_ms() + 1_000).await;
+    let answer =
+        compact::handle(store, &Shares::default(), landed(&[good, better]), store.ambient().now_ms() + 1_000).await;
     assert_eq!(answer.failures[0].sequence_number, "sequence-0");
     assert!(process.tap.take().is_empty());
 }

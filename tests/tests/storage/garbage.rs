@@ -661,7 +661,9 @@ async fn garbage_is_looked_for_after_a_push_and_a_repo_without_any_is_left_alone
         "dynamodb": {"Keys": {"pk": {"S": format!("REPO#{repo}")}, "sk": {"S": GARBAGE}}, "SequenceNumber": "1"},
     });
     let event = serde_json::from_value(json!({"Records": [record]})).expect("an event");
-    assert!(compact::handle(&process.hub.store, event, u64::MAX).await.failures.is_empty());
+    assert!(
+        compact::handle(&process.hub.store, &compact::Shares::default(), event, u64::MAX).await.failures.is_empty()
+    );
     assert_eq!(process.missing("streamed", &moved.left_objects()).await.len(), moved.left_objects().len());
 }
 

@@ -11,7 +11,8 @@ use super::ORPHANS_KEPT;
 use crate::bucket::packs;
 use crate::read::large;
 use crate::table::items::{
-    GARBAGE, Key, PK, REF_PREFIX, RETIRED_PREFIX, RefItem, RetiredItem, SET_ASIDE_PREFIX, SK, SWEEP, repo_of,
+    GARBAGE, GarbageItem, Key, PK, REF_PREFIX, RETIRED_PREFIX, RefItem, RetiredItem, SET_ASIDE_PREFIX, SK, SWEEP,
+    SweepItem, encode, repo_of,
 };
 use crate::upkeep::index::Listing;
 use crate::upkeep::survey::{Held, Survey};
@@ -106,6 +107,33 @@ impl Store {
             .await?;
         self.end_at(&Key::sweep(repo), now / 1_000).await?;
         Ok(Swept { deleted, packs })
+    }
+
+    /// Has the compaction of a repo woken again, when DynamoDB's TTL comes to it, if nothing would: and its garbage collected then,
+    /// if that `is_due`.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn put_off_upkeep(&self, repo: &RepoId, is_due: bool) -> Result<(), Error> {
+        let expires_at = self.ambient.now_ms().div_ceil(1_000);
+        if is_due {
+            self.put_item(&Key::garbage(repo), &GarbageItem { expires_at }).await?;
+        }
+        let put = self
+            .dynamodb
+            .put_item()
+            .table_name(&self.location.table)
+            .set_item(Some(encode(&Key::sweep(repo), &SweepItem { expires_at })?))
+            .condition_expression("attribute_not_exists(#pk)")
+            .expression_attribute_names("#pk", PK);
+        match put.send().await {
+            Err(error)
+                if error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception()) =>
+            {
+                Ok(())
+            }
+            put => put.map(drop).map_err(Error::from_sdk),
+        }
     }
 
     /// The repos in which a sweep or a collection is due. It reads the whole table. In a deployment DynamoDB's TTL ends
