@@ -1,4 +1,11 @@
-//! What the worst body costs: how much memory decoding takes if one field holds the value that is largest when decoded.
+//! What the worst body costs: how much memory and how much processor time decoding takes if one field holds the value that is
+//! largest when decoded.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+use sha2::{Digest, Sha256};
 
 use super::Encoding;
 use super::release::PostedRelease;
@@ -13,6 +20,10 @@ const BODY: usize = 256 << 10;
 /// as many while its list grows. Of a larger body it is less, for a commit or a release has a million values at most, and one
 /// is decoded at a time.
 const FOR_EACH_BYTE: u64 = 112;
+
+/// How often the processor could hash a body with SHA-256 while it decodes it. It is some 600 times without optimisation, where
+/// the processor has instructions for the hash; all else is less.
+const OF_A_HASH: u32 = 3_000;
 
 /// What stands in a body for the field that is looked at.
 const FIELD: &str = "\"@@@@\"";
@@ -126,7 +137,7 @@ struct Filling {
     marker: u8,
 }
 
-const FILLINGS: [Filling; 8] = [
+const FILLINGS: [Filling; 10] = [
     Filling { name: "numbers", json: ["[", "1,", "1]"], msgpack: [&[1], &[1]], marker: 0xdd },
     Filling { name: "nulls", json: ["[", "null,", "1]"], msgpack: [&[0xc0], &[1]], marker: 0xdd },
     Filling { name: "lists", json: ["[", "[],", "1]"], msgpack: [&[0x90], &[1]], marker: 0xdd },
@@ -134,6 +145,8 @@ const FILLINGS: [Filling; 8] = [
     Filling { name: "texts", json: ["[", "\"\",", "1]"], msgpack: [&[0xa0], &[1]], marker: 0xdd },
     Filling { name: "lists of one", json: ["[", "[1],", "1]"], msgpack: [&[0x91, 1], &[1]], marker: 0xdd },
     Filling { name: "maps of one", json: ["[", "{\"\":1},", "1]"], msgpack: [&[0x81, 0xa0, 1], &[1]], marker: 0xdd },
+    Filling { name: "numbers and no value", json: ["[", "1,", "!]"], msgpack: [&[1], &[0xc1]], marker: 0xdd },
+    Filling { name: "maps and no value", json: ["[", "{},", "!]"], msgpack: [&[0x80], &[0xc1]], marker: 0xdd },
     Filling { name: "a text", json: ["\"", "\\u0001", "\""], msgpack: [&[1], &[1]], marker: 0xdb },
 ];
 
@@ -168,13 +181,12 @@ fn map() -> (String, Vec<u8>) {
     (format!("{{{}}}", entries.join(",")), msgpack)
 }
 
-#[test]
-fn no_field_takes_much_more_memory_than_its_bytes() {
+/// Looks at each field filled with each thing, in both encodings.
+fn each_worst(mut look: impl FnMut(Decode, Encoding, &[u8], &str)) {
     let mut fillings: Vec<(&str, String, Vec<u8>)> =
         FILLINGS.iter().map(|filling| (filling.name, filling.json(), filling.msgpack())).collect();
     let (json, msgpack) = map();
     fillings.push(("a map", json, msgpack));
-    let mut worst = (0, String::new());
     for (decode, bodies) in BODIES {
         for body in bodies {
             let (before, behind) = body.split_once(FIELD).unwrap();
@@ -184,18 +196,129 @@ fn no_field_takes_much_more_memory_than_its_bytes() {
                 let json = format!("{before}{json}{behind}").into_bytes();
                 let msgpack = [&outline[..at], msgpack, &outline[at + 5..]].concat();
                 for (encoding, body_of) in [(Encoding::Json, json), (Encoding::Msgpack, msgpack)] {
-                    let measured = allocation_counter::measure(|| {
-                        std::hint::black_box(decode(encoding, &body_of));
-                    });
-                    let taken = measured.bytes_max;
-                    if taken > worst.0 {
-                        worst = (taken, format!("{body} filled with {name} in {encoding:?}"));
-                    }
+                    look(decode, encoding, &body_of, &format!("{body} filled with {name} in {encoding:?}"));
                 }
             }
         }
     }
+}
+
+#[test]
+fn no_field_takes_much_more_memory_than_its_bytes() {
+    let mut worst = (0, String::new());
+    each_worst(|decode, encoding, body, what| {
+        let measured = allocation_counter::measure(|| {
+            black_box(decode(encoding, body));
+        });
+        if measured.bytes_max > worst.0 {
+            worst = (measured.bytes_max, what.to_owned());
+        }
+    });
     let most = FOR_EACH_BYTE * BODY as u64;
     assert!(worst.0 > BODY as u64, "nothing was measured: {worst:?}");
     assert!(worst.0 <= most, "{} bytes, where {most} may be, for {}", worst.0, worst.1);
+}
+
+/// The processor's time that this thread takes for something, which says nothing of what else the machine does.
+fn processor_time(work: impl FnOnce()) -> Duration {
+    let now = || {
+        let now = clock_gettime(ClockId::ThreadCPUTime);
+        Duration::new(u64::try_from(now.tv_sec).unwrap(), u32::try_from(now.tv_nsec).unwrap())
+    };
+    let before = now();
+    work();
+    now() - before
+}
+
+/// The least that something took, of as many runs as are needed to see that it is no more than `enough`, or of five.
+fn least_of_several(enough: Duration, mut work: impl FnMut()) -> Duration {
+    let mut least = Duration::MAX;
+    for _ in 0..5 {
+        least = least.min(processor_time(&mut work));
+        if least <= enough {
+            break;
+        }
+    }
+    least
+}
+
+#[test]
+fn no_field_takes_much_more_of_a_processor_than_its_bytes() {
+    let mut worst = (0, String::new());
+    each_worst(|decode, encoding, body, what| {
+        let hash = least_of_several(Duration::ZERO, || {
+            black_box(Sha256::digest(body));
+        });
+        let most = hash * OF_A_HASH;
+        let decoding = least_of_several(most / 2, || {
+            black_box(decode(encoding, body));
+        });
+        let hashes = decoding.as_nanos() / hash.as_nanos().max(1);
+        if hashes > worst.0 {
+            worst = (hashes, format!("{what}: {decoding:?}, where its hash takes {hash:?}"));
+        }
+    });
+    assert!(worst.0 > 1, "nothing was measured: {worst:?}");
+    assert!(worst.0 <= u128::from(OF_A_HASH), "{} hashes for {}", worst.0, worst.1);
+}
+
+/// A push of values in a field that nobody knows, of which the last may be none.
+fn long_list(is_faulty: bool) -> Vec<u8> {
+    let count: u32 = 6 << 20;
+    let mut body = rmp_serde::to_vec(&serde_json::json!({"bundle": {}, "branch": "main"})).unwrap();
+    body[0] += 1;
+    body.extend_from_slice(b"\xa7unknown\xdd");
+    body.extend_from_slice(&count.to_be_bytes());
+    body.resize(body.len() + count as usize, 1);
+    if is_faulty {
+        *body.last_mut().unwrap() = 0xc1;
+    }
+    body
+}
+
+#[test]
+fn a_large_body_is_read_once_however_late_its_fault_is() {
+    let time = |is_faulty: bool| {
+        let body = long_list(is_faulty);
+        least_of_several(Duration::ZERO, || {
+            assert_eq!(Encoding::Msgpack.decode::<PushRequest<'_>>(&body).is_ok(), !is_faulty);
+        })
+    };
+    let (good, faulty) = (time(false), time(true));
+    assert!(faulty <= good * 3 / 2, "{faulty:?}, where the same without a fault takes {good:?}");
+}
+
+/// A push with two million entries in a field of its bundle.
+fn long_map(field: &str) -> Vec<u8> {
+    let count: u32 = 2_000_000;
+    let mut body = rmp_serde::to_vec(&serde_json::json!({"branch": "main", "bundle": {field: 0}})).unwrap();
+    assert_eq!(body.pop(), Some(0));
+    body.push(0xdf);
+    body.extend_from_slice(&count.to_be_bytes());
+    for number in 0..count {
+        let digits = [14, 7, 0].map(|shift| (number >> shift) as u8 & 0x7f);
+        body.push(0xa3);
+        body.extend_from_slice(&digits);
+        body.push(0xa0);
+    }
+    body
+}
+
+#[test]
+fn millions_of_heads_are_counted_and_not_kept() {
+    let (heads, unknown) = (long_map("branch_heads"), long_map("other_heads_"));
+    let decode = |body: &[u8]| {
+        Encoding::Msgpack
+            .decode::<PushRequest<'_>>(body)
+            .is_ok_and(|push| push.bundle.branch_heads.is_none_or(|heads| heads.within("branch_heads").is_ok()))
+    };
+    let measured = allocation_counter::measure(|| assert!(!decode(&heads), "they are too many"));
+    assert!(measured.bytes_max < 4 << 20, "{} bytes", measured.bytes_max);
+    let time = |body: &[u8]| {
+        least_of_several(Duration::ZERO, || {
+            black_box(decode(body));
+        })
+    };
+    let (counting, skipping) = (time(&heads), time(&unknown));
+    assert!(counting <= skipping * 2, "{counting:?}, where a field that is skipped takes {skipping:?}");
 }
