@@ -25,8 +25,11 @@ pub const MAX_NEGOTIATE: usize = 256;
 pub const MAX_FILTER_OBJECTS: usize = 50_000;
 /// Bytes of a repo or of an object that are given to a client without a token, where the operator bounds them.
 pub const ANONYMOUS_BYTES: usize = 16 << 20;
-/// Ids in one `/presign`.
+/// Ids in one `/presign`. Clients ask once for all that they put.
 pub const MAX_PRESIGN: usize = 10_000;
+/// URLs to get objects by in one answer, of up to 2 KB each: reading may need no token, and nobody is known to ask for more. The
+/// other objects are named.
+pub const MAX_PRESIGNED_GETS: usize = 1_000;
 /// Tags in one `POST /tags`.
 pub const MAX_TAGS: usize = 10_000;
 /// Tags of one repo.

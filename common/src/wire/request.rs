@@ -141,13 +141,16 @@ wire_map! {
     }
 }
 
-/// The answer to `POST /presign`. Each id that was asked for is in one of the two, as it was spelled.
+/// The answer to `POST /presign`. Each id that was asked for is in one of them, as it was spelled.
 #[derive(Debug, Default, Serialize)]
 pub struct PresignResponse {
     /// The URL for each object that has one.
     pub presigned: BTreeMap<ObjectId, String>,
     /// The others: they go inside requests and answers.
     pub inline: Vec<ObjectId>,
+    /// Those that get a URL when they are asked for again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<ObjectId>,
 }
 
 /// The answer to `POST /uploads`.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::StreamExt;
 use futures_util::future::join_all;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -623,6 +624,35 @@ async fn the_msgpack_client_puts_what_is_big_and_everybody_gets_it() {
     let ids: Vec<&String> = history.objects.keys().collect();
     let urls = remote.anonymous().presigned("get", &ids).await;
     assert_eq!(urls.keys().collect::<Vec<_>>(), big.keys().copied().collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_very_many_urls_to_get_an_answer_has_some_and_names_the_others() {
+    let hub = Hub::start().await;
+    let mut builder = Builder::new(14);
+    let files = (0..1_010_u32).map(|number| (format!("{number}.wav"), number.to_be_bytes().to_vec().into()));
+    let tip = builder.commit(&[], &files.collect::<Tree>());
+    let history = builder.finish();
+    let remote = hub.made_repo(&hub.dev(), false).await;
+    let ids: Vec<&String> = history.objects.keys().collect();
+    let urls = remote.presigned("put", &ids).await;
+    assert_eq!(urls.len(), ids.len(), "clients ask once for all that they put");
+    let puts = urls.iter().map(|(id, url)| put_well(url, history.objects[id].clone()));
+    futures_util::stream::iter(puts).buffer_unordered(16).collect::<Vec<()>>().await;
+    remote.push_pack("main", false, &history.pack_of(&tip).without_objects()).await.expect(200);
+
+    let mut asked: Vec<String> = ids.iter().map(ToString::to_string).chain(["0".repeat(64)]).collect();
+    let (mut urls, mut answers) = (BTreeSet::new(), Vec::new());
+    while !asked.is_empty() {
+        let answer = remote.anonymous().presign("get", &asked).await.expect(200);
+        let given = answer["presigned"].as_object().unwrap();
+        urls.extend(given.keys().cloned());
+        answers.push((given.len(), answer["inline"].as_array().unwrap().len()));
+        let left = answer["left"].as_array().cloned().unwrap_or_default();
+        asked = left.iter().map(|id| id.as_str().unwrap().to_owned()).collect();
+    }
+    assert_eq!(answers, [(1_000, 1), (10, 0)]);
+    assert!(urls.iter().eq(history.objects.keys()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
