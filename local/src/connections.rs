@@ -29,8 +29,8 @@ const MAX_UNHEARD: u64 = 256 << 10;
 const REFUSAL: &str =
     r#"{"error":"unavailable","detail":"too many connections at once: send the same request again in a moment"}"#;
 
-/// How long a client may be behind with reading.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a client may be behind with reading, unless there is a reason.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes that it has to take in that time, if it does not take all there is.
 const LEAST_WRITTEN: usize = 64 << 10;
 
@@ -96,17 +96,18 @@ async fn say_no(mut stream: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// A connection whose client has to read on: one that is behind for a minute, in which it has taken less than 64 KiB and not
+/// A connection whose client has to read on: one that is behind for so long, and has taken less than 64 KiB meanwhile and not
 /// all there was, is an error of the kind `TimedOut`.
 pub(crate) struct Paced<S> {
     stream: S,
+    timeout: Duration,
     /// Since when the client is behind, and what it has taken since.
     behind: Option<(Pin<Box<Sleep>>, usize)>,
 }
 
 impl<S> Paced<S> {
-    pub(crate) const fn new(stream: S) -> Self {
-        Self { stream, behind: None }
+    pub(crate) const fn new(stream: S, timeout: Duration) -> Self {
+        Self { stream, timeout, behind: None }
     }
 
     fn judge(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -121,7 +122,8 @@ impl<S> Paced<S> {
             }
             Poll::Ready(Err(_)) => {}
             Poll::Pending => {
-                let limit = || (Box::pin(tokio::time::sleep_until(Instant::now() + WRITE_TIMEOUT)), 0);
+                let timeout = self.timeout;
+                let limit = || (Box::pin(tokio::time::sleep_until(Instant::now() + timeout)), 0);
                 let (limit, _) = self.behind.get_or_insert_with(limit);
                 ready!(limit.as_mut().poll(context));
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client reads too slowly")));
@@ -188,7 +190,7 @@ mod tests {
             }
         });
         let began = Instant::now();
-        let mut ours = Paced::new(ours);
+        let mut ours = Paced::new(ours, WRITE_TIMEOUT);
         let written = ours.write_all(&vec![0; answer]).await;
         client.abort();
         written.map(|()| began.elapsed())
@@ -208,7 +210,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_was_behind_and_caught_up_has_all_the_time_again() {
         let (ours, mut theirs) = duplex(16 << 10);
-        let mut ours = Paced::new(ours);
+        let mut ours = Paced::new(ours, WRITE_TIMEOUT);
         for _ in 0..3 {
             let (written, ()) = tokio::join!(
                 async {

@@ -22,7 +22,8 @@ use local::process;
 use local::proxy::{self, HubUrl};
 use local::replay::{Letters, Summary};
 use local::serve::{
-    self, AnonymousReads, BODY_MEMORY, FIRST_HANDLE, FIRST_USER, Ids, Options, Reach, RequestLog, Storage, Webhooks,
+    self, AnonymousReads, BODY_MEMORY, FIRST_HANDLE, FIRST_USER, Ids, Options, Reach, RequestLog, Storage,
+    WRITE_TIMEOUT, Webhooks,
 };
 use local::stores::{self, OpenStores, RepoName};
 use service::auth::Tokens;
@@ -348,6 +349,7 @@ async fn run(arguments: Serve) -> Result<(), Box<dyn Error>> {
         public_url: arguments.public_url,
         hosts: arguments.hosts,
         body_memory: arguments.body_memory,
+        write_timeout: WRITE_TIMEOUT,
         anonymous_reads: arguments.anonymous_reads,
         secret: given_secret(),
         log: if arguments.log_requests { RequestLog::to(|line| eprintln!("{line}")) } else { RequestLog::default() },

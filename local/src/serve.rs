@@ -34,6 +34,7 @@ use webhook::sender::Sender;
 use crate::backends::{self, Backends};
 pub use crate::bodies::BODY_MEMORY;
 use crate::bodies::Rooms;
+pub use crate::connections::WRITE_TIMEOUT;
 use crate::connections::{Connections, Paced, Peer};
 use crate::data::{DataFolder, new_secret};
 use crate::hosts::Hosts;
@@ -77,6 +78,8 @@ pub struct Options {
     pub anonymous_reads: AnonymousReads,
     /// Mebibytes that the bodies of requests may have in memory together; [`BODY_MEMORY`] unless there is a reason.
     pub body_memory: usize,
+    /// How long a client may be behind with reading; [`WRITE_TIMEOUT`] unless there is a reason.
+    pub write_timeout: Duration,
 }
 
 /// How webhooks are called.
@@ -194,7 +197,8 @@ pub async fn start_creating(options: Options, push_to_create: Option<Visibility>
         let router = Arc::clone(&router);
         async move { router.answer(request).await }
     };
-    let task = tokio::spawn(accept(listener, Connections::new(plan.connections), answer, stopped));
+    let task =
+        tokio::spawn(accept(listener, Connections::new(plan.connections), options.write_timeout, answer, stopped));
     Ok(Running { url: format!("http://{address}"), secret, tokens, hub, stop, task, compaction, webhooks, backends })
 }
 
@@ -330,6 +334,7 @@ async fn make_first_user(store: &Store) -> Result<(), Error> {
 pub(crate) async fn accept<A, F, B>(
     listener: TcpListener,
     places: Connections,
+    write_timeout: Duration,
     answer: A,
     mut stopped: watch::Receiver<bool>,
 ) where
@@ -377,7 +382,7 @@ pub(crate) async fn accept<A, F, B>(
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
-            .serve_connection(TokioIo::new(Paced::new(stream)), service);
+            .serve_connection(TokioIo::new(Paced::new(stream, write_timeout)), service);
         let connection = connections.watch(connection);
         tokio::spawn(async move {
             let _place = place;

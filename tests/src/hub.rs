@@ -4,7 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use local::serve::{AnonymousReads, BODY_MEMORY, Ids, Options, Reach, RequestLog, Running, Storage, Webhooks};
+use local::serve::{
+    AnonymousReads, BODY_MEMORY, Ids, Options, Reach, RequestLog, Running, Storage, WRITE_TIMEOUT, Webhooks,
+};
 use serde_json::{Value, json};
 
 use crate::client::{Answer, Remote, send};
@@ -45,6 +47,7 @@ fn options() -> Options {
         public_url: None,
         hosts: Vec::new(),
         body_memory: BODY_MEMORY,
+        write_timeout: WRITE_TIMEOUT,
         anonymous_reads: AnonymousReads::Full,
         secret: Some(SECRET.to_owned()),
         log: RequestLog::default(),
@@ -91,6 +94,11 @@ impl Hub {
     /// A fresh hub with this number of mebibytes for the bodies of requests.
     pub async fn start_with_body_memory(mebibytes: usize) -> Hub {
         Hub::start_with(Options { body_memory: mebibytes, ..options() }).await
+    }
+
+    /// A fresh hub that hangs up on who is behind with reading for so long, and logs requests to `sink`.
+    pub async fn start_impatient(write_timeout: Duration, sink: impl Fn(&str) + Send + Sync + 'static) -> Hub {
+        Hub::start_with(Options { write_timeout, log: RequestLog::to(sink), ..options() }).await
     }
 
     /// A fresh hub that gives this much to clients without a token.

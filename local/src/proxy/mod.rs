@@ -26,7 +26,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::connections::Connections;
+use crate::connections::{Connections, WRITE_TIMEOUT};
 use crate::open_files::Plan;
 use crate::serve::accept;
 use forward::Forwarder;
@@ -109,7 +109,8 @@ async fn start_within(options: Options, limits: Limits) -> Result<Running, Error
         async move { forwarder.answer(request).await }
     };
     let (stop, stopped) = watch::channel(false);
-    let task = tokio::spawn(accept(listener, Connections::new(Plan::make().connections), answer, stopped));
+    let task =
+        tokio::spawn(accept(listener, Connections::new(Plan::make().connections), WRITE_TIMEOUT, answer, stopped));
     Ok(Running { url: format!("http://{address}"), stop, task })
 }
 

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::refusal::AnswerBody;
 use super::{HubUrl, Limits, Options, Running, start_within};
-use crate::connections::Connections;
+use crate::connections::{Connections, WRITE_TIMEOUT};
 use crate::serve::accept;
 
 /// What is too big in a test that is not about the real bound.
@@ -77,7 +77,7 @@ impl StandIn {
             }
         };
         let (stop, stopped) = watch::channel(false);
-        tokio::spawn(accept(listener, Connections::new(100), handler, stopped));
+        tokio::spawn(accept(listener, Connections::new(100), WRITE_TIMEOUT, handler, stopped));
         Self { address, seen, _stop: stop }
     }
 

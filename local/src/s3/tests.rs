@@ -792,14 +792,17 @@ async fn a_put_that_stalls_or_outlives_its_url_gives_its_place_to_another_client
     let (door, s3, _dir) = door(4).await;
     // The share of one address.
     let (us, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+    let put = s3.client.put_object().bucket(BUCKET).key("slow");
+    let an_hour = PresigningConfig::expires_in(Duration::from_secs(3_600)).unwrap();
+    let long = s3.path_of(put.presigned(an_hour).await.unwrap().uri());
     let path = s3.presigned_put("slow").await;
     tokio::time::pause();
     let began = tokio::time::Instant::now();
     // Nothing; next to nothing; and fast enough, for longer than the URL is good.
-    let stalled: Vec<_> = [(1, 10_000), (1, 20), (70 << 10, 25)]
+    let stalled: Vec<_> = [(&long, 1, 10_000), (&long, 1, 20), (&path, 70 << 10, 25)]
         .into_iter()
-        .map(|(bytes, seconds)| {
-            let (door, request) = (door.clone(), put_to_door(&s3, &path, trickle(bytes, seconds)));
+        .map(|(path, bytes, seconds)| {
+            let (door, request) = (door.clone(), put_to_door(&s3, path, trickle(bytes, seconds)));
             tokio::spawn(async move { door.answer(request, us).await.map(|answer| answer.status().as_u16()) })
         })
         .collect();

@@ -36,7 +36,7 @@ use tokio::time::timeout;
 
 use crate::proxy::HubUrl;
 use crate::proxy::client::{Client, Failure};
-use crate::serve::{self, AnonymousReads, BODY_MEMORY, Options, RequestLog, Running, Storage};
+use crate::serve::{self, AnonymousReads, BODY_MEMORY, Options, RequestLog, Running, Storage, WRITE_TIMEOUT};
 use crate::stores::{self, OpenStores};
 
 /// How long a hub may be silent: as long as a Lambda function may run.
@@ -148,6 +148,7 @@ impl Clone {
             public_url: None,
             hosts: Vec::new(),
             body_memory: BODY_MEMORY,
+            write_timeout: WRITE_TIMEOUT,
             anonymous_reads: AnonymousReads::Full,
             secret: None,
             log: RequestLog::default(),

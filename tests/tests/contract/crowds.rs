@@ -1,6 +1,7 @@
 //! Clients that take all they can get, judged by what another client gets meanwhile.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use local::serve::AnonymousReads;
@@ -12,7 +13,7 @@ use tests::receiver::Receiver;
 use tests::verify;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 fn address(hub: &Hub) -> &str {
     hub.url().strip_prefix("http://").expect("plain HTTP")
@@ -169,6 +170,32 @@ async fn more_clones_of_which_nothing_is_read_than_may_read_the_storage_hold_up_
     verify::same_history(&history, &remote.anonymous().clone_all().await, &remote.owner)
         .expect("the history that was pushed");
     drop(unread);
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_nothing_is_hung_up_on_and_its_answer_is_logged_as_cut_off() {
+    let (told, mut lines) = mpsc::unbounded_channel();
+    let hub = Hub::start_impatient(Duration::from_millis(200), move |line| drop(told.send(line.to_owned()))).await;
+    let history = one_file(24 << 20);
+    let remote = hub.made_repo(&hub.user().await, false).await;
+    remote.push_pack("main", false, &history.pack_of(history.last())).await.expect(200);
+    let (repo_id, id) = (remote.repo_id().await, history.objects.keys().next().expect("an object"));
+    let mut stream = TcpStream::connect(address(&hub)).await.expect("a connection");
+    let head = format!("GET /o/{id}?repo_id={repo_id} HTTP/1.1\r\nHost: {}\r\n\r\n", address(&hub));
+    stream.write_all(head.as_bytes()).await.expect("the request is taken");
+    let cut_off = async {
+        loop {
+            let line = lines.recv().await.expect("the hub runs");
+            let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+            if line["function"] == "object" {
+                return line["cut_off"].clone();
+            }
+        }
+    };
+    let cut_off = tokio::time::timeout(Duration::from_secs(60), cut_off).await.expect("it waits for ever");
+    assert_eq!(cut_off, json!(true));
+    drop(stream);
     hub.stop().await;
 }
 
