@@ -94,6 +94,8 @@ pub struct Store {
     ambient: Ambient,
     /// `<owner>/<slug>` to repo id. Only ever a hint: the repo's own item is compared with what was asked for.
     names: Cache<String, RepoId>,
+    /// Repo and user, of those that were let in. Only ever a hint too.
+    let_in: Cache<String, ()>,
     /// By user id; what a profile says never changes.
     profiles: Cache<String, ProfileItem>,
     /// What a repo has purged, by how much that is: it only becomes more.
@@ -138,6 +140,7 @@ impl Store {
             location,
             ambient,
             names: Cache::new(REMEMBERED_NAMES),
+            let_in: Cache::new(REMEMBERED_NAMES),
             profiles: Cache::new(REMEMBERED_PROFILES),
             purged: Cache::new(REMEMBERED_PURGES),
             readers: Readers::new(),

@@ -260,12 +260,36 @@ impl Store {
         Ok(Some(Repo::of(repo, access, lists, purged)))
     }
 
-    /// The same, if this user may read it. A user who may not waits for no list, so the time says nothing of how long
-    /// those are.
+    /// The same, if this user may read it. No list is begun of a repo that this process has not let the user read before, so
+    /// neither the time nor the work of a store says how long those are. Who was let in before knows of the repo.
     ///
     /// # Errors
     /// When the table cannot be read.
     pub async fn readable_repo(&self, repo: &RepoId, user_id: Option<&str>, need: Load) -> Result<Option<Repo>, Error> {
+        let reader = format!("{repo} {}", user_id.unwrap_or_default());
+        if self.let_in.get(&reader).is_some() {
+            let repo = self.known_readable_repo(repo, user_id, need).await?;
+            if repo.is_none() {
+                self.let_in.remove(&reader);
+            }
+            return Ok(repo);
+        }
+        let access = self.access(repo, user_id).await?;
+        let Some(access) = access.filter(|access| access.may_read(user_id)) else {
+            return Ok(None);
+        };
+        self.let_in.insert(reader, ());
+        let (lists, purged) = tokio::try_join!(self.lists(repo, need), self.purged_needed(repo, &access.meta, need))?;
+        Ok(Some(Repo::of(repo, access, lists, purged)))
+    }
+
+    /// The same in one step less.
+    async fn known_readable_repo(
+        &self,
+        repo: &RepoId,
+        user_id: Option<&str>,
+        need: Load,
+    ) -> Result<Option<Repo>, Error> {
         let (access, lists) = (pin!(self.access(repo, user_id)), pin!(self.lists(repo, need)));
         let (access, lists) = match select(access, lists).await {
             Either::Left((access, lists)) => (access?, Either::Left(lists)),

@@ -71,6 +71,9 @@ async fn a_repo_that_is_not_for_somebody_is_answered_like_one_that_is_not_there_
                 let hidden = process.ask(token.as_deref(), function, "hidden", body.as_ref()).await;
                 assert_eq!(seen(&hidden, "hidden"), seen(&none, "absent"), "{function:?}");
                 assert_eq!(taken(process), calls_of_none, "{function:?}");
+                // In one machine a list that was begun takes the longer the longer it is, whoever waits for it.
+                let is_list = |name: &String| name.starts_with("Query");
+                assert!(!calls_of_none.0.iter().any(is_list), "{function:?}: {calls_of_none:?}");
                 assert!([401, 404].contains(&hidden.status), "{}", hidden.excerpt());
             }
         }
