@@ -16,7 +16,7 @@
 //! | | `CHANGE#<ulid>` | what the owner changed of the repo itself: each field before and after, by whom, when |
 //! | | `TAG#<label>` | a tag: its commit, its own id, when it was made |
 //! | | `REL#<tag>` | a release: its channel, whether it is a draft, when it was made; the whole of it, compressed |
-//! | | `HOOK#<ulid>` | a webhook: its URL, its secret, the types of events that it gets |
+//! | | `HOOK#<ulid>` | a webhook: its URL, its secret, the types of events that it gets, which message its others wait behind |
 //! | | `HOOKED#<ulid>` | at `musehub serve`, the delivery cursor of a webhook |
 //! | | `MEMBER#<user_id>` | a collaborator and their role |
 //! | | `DAMAGED#<ulid>` | a pack that a repair has replaced, and whose file is kept |
