@@ -4,7 +4,9 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use local::transfer::owning::{Changed, Changes, change, delete_branch};
+use common::wire::Text;
+use common::wire::request::{RepoChanges, RepoResponse};
+use local::transfer::owning::{change, delete_branch};
 use local::transfer::remote::{Address, Remote};
 
 use crate::moving::{AtHand, remote};
@@ -80,9 +82,11 @@ pub async fn branch(command: Branch) -> Result<(), Box<dyn Error>> {
 /// Runs `musehub repo`.
 pub async fn repo(command: Repo) -> Result<(), Box<dyn Error>> {
     let Repo::Set(Set { owned, default_branch, visibility, description, name, domain }) = command;
-    let changes = Changes { default_branch, visibility, description, name, domain };
+    let [default_branch, visibility, description, name, domain] =
+        [default_branch, visibility, description, name, domain].map(|said| said.map(Text::from));
+    let changes = RepoChanges { default_branch, visibility, is_private: None, description, name, domain };
     let (repo, changed) = asked(owned, async |remote| Ok(change(remote, &changes).await?)).await?;
-    let Changed { visibility, default_branch, domain } = changed;
+    let RepoResponse { visibility, default_branch, domain, .. } = changed;
     println!("{repo}: {visibility}, its default branch '{default_branch}', its content {domain}.");
     Ok(())
 }

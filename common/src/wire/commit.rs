@@ -1,7 +1,6 @@
 //! A commit as it came: the fields that the hub reads, and all of them verbatim as one msgpack map.
 
-use serde::de;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use sha2::{Digest, Sha256};
 
 use super::error::Error;
@@ -10,7 +9,7 @@ use super::value::Value;
 use crate::id::{CommitId, Id, SnapshotId};
 
 /// One commit of a bundle, or of a pack.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {
     /// Its id, as the client says: whether the content bears it out is [`Commit::is_proved`].
     pub id: CommitId,
@@ -78,13 +77,13 @@ impl Commit {
 
     /// The commit as it has to be pushed for its id to be its hash, if that is not as it is: with its time empty. The
     /// hub that takes it fills in the time again.
-    pub fn unfilled(&self) -> Option<Vec<u8>> {
+    pub fn unfilled(&self) -> Option<Self> {
         if self.is_proved || !self.is_proved_as_stored {
             return None;
         }
         let mut fields = Fields::from_record(&self.record).ok()?;
         fields.set("committed_at", Value::empty_text());
-        fields.record().ok()
+        Self::from_fields(fields).ok()
     }
 
     /// Whether `reviewed_by` or `test_runs` says anything. Clients change them of a commit whose id stays, for no id is a hash of them.
@@ -173,5 +172,11 @@ impl Commit {
 impl<'de> Deserialize<'de> for Commit {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::from_fields(Fields::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+impl Serialize for Commit {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Fields::from_record(&self.record).map_err(ser::Error::custom)?.serialize(serializer)
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use http::StatusCode;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::id::{BranchName, CommitId, Label, ObjectId};
 
@@ -278,16 +278,11 @@ impl Error {
     /// The body of the answer: always JSON, because clients print the first 400 bytes of it. A fault of the hub's names
     /// the request, so that its operator finds it in the log.
     pub fn body(&self, request_id: &str) -> Vec<u8> {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            error: &'a str,
-            detail: String,
-        }
         let mut detail = self.to_string();
         if self.status().is_server_error() {
             detail.push_str(&format!(" (request {request_id})"));
         }
-        let body = Body { error: self.code(), detail };
+        let body = ErrorResponse { error: self.code().into(), detail: detail.into() };
         serde_json::to_vec(&body).unwrap_or_default()
     }
 
@@ -352,6 +347,16 @@ fn elsewhere(branch: &BranchName, head: Option<&CommitId>) -> String {
 const LACKS_PARENT: &str = "a parent was not sent; if the client left it out because another remote has it, delete .muse/remotes/<that remote> and push again: ";
 /// How many missing references a refusal names.
 const NAMED_REFERENCES: usize = 5;
+
+/// The answer to a request that is refused.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ErrorResponse<'a> {
+    /// The code, for programs.
+    pub error: Cow<'a, str>,
+    /// The sentence, for people.
+    pub detail: Cow<'a, str>,
+}
 
 /// References that lead nowhere, counted, and the first few named.
 #[derive(Default)]

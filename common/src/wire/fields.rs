@@ -82,7 +82,7 @@ impl Absent {
 }
 
 /// The fields of a record in the order sent, no name twice.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Fields(Vec<(Value, Value)>);
 
 impl Fields {

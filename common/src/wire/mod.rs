@@ -26,7 +26,7 @@ pub mod value;
 
 pub use encoding::Encoding;
 pub use error::Error;
-pub use text::{Bounded, BoundedMap, Distinct, Text};
+pub use text::{Bounded, BoundedMap, Distinct, Sent, Text};
 
 #[cfg(test)]
 mod tests;

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use super::error::Error;
 use super::limits::{MAX_INLINE_OBJECT, MAX_MANIFEST_ENTRIES};
 use super::names::{check_path, check_paths};
-use super::text::{Text, wire_map};
+use super::text::{Text, read_map, wire_map};
 use crate::id::{ObjectId, ObjectKey, SnapshotId};
 
 /// Standard base64, its padding optional.
@@ -25,7 +25,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-wire_map! {
+read_map! {
     /// The state of a tree: which path holds which object.
     pub struct Snapshot<'a> {
         /// Its id, as the client says.
@@ -94,7 +94,7 @@ impl Serialize for Snapshot<'_> {
 }
 
 /// Which path holds which object.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Manifest<'a> {
     /// The entries in the order sent; not more than a manifest may have.
     pub entries: Vec<(Text<'a>, ObjectId)>,
@@ -157,7 +157,7 @@ impl Serialize for Manifest<'_> {
 }
 
 /// The bytes of one file, as a client sends them.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Object<'a> {
     /// Its id, as the client says.
     pub object_id: ObjectId,
@@ -248,6 +248,19 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
     }
 }
 
+impl Serialize for Object<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (mut content, mut content_b64) = (None, None);
+        if serializer.is_human_readable() {
+            content_b64 = Some(BASE64.encode(&self.content).into());
+        } else {
+            content = Some(Content::Bytes(Cow::Borrowed(&*self.content)));
+        }
+        let path = self.path.as_deref().map(Text::from);
+        ObjectFields { object_id: self.object_id.clone(), content, content_b64, path }.serialize(serializer)
+    }
+}
+
 /// `content` as text, which JSON has instead of bytes: base64 if the id says so, else the text itself.
 fn text_content<'a>(object_id: &ObjectId, text: Text<'a>) -> Cow<'a, [u8]> {
     if let Ok(bytes) = BASE64.decode(text.as_bytes())
@@ -261,10 +274,19 @@ fn text_content<'a>(object_id: &ObjectId, text: Text<'a>) -> Cow<'a, [u8]> {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 enum Content<'a> {
     Bytes(Cow<'a, [u8]>),
     Text(Text<'a>),
+}
+
+impl Serialize for Content<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Bytes(bytes) => serializer.serialize_bytes(bytes),
+            Self::Text(text) => text.serialize(serializer),
+        }
+    }
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {

@@ -1,6 +1,6 @@
 //! A release as it came: the fields that the hub reads, and all of them verbatim as one msgpack map.
 
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::error::Error;
 use super::fields::{Absent, Fields, Kind, Known};
@@ -145,7 +145,7 @@ impl Release {
 }
 
 /// `POST /releases`: a release whose fields have the right kinds.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Serialize)]
 pub struct PostedRelease(Fields);
 
 impl<'de> Deserialize<'de> for PostedRelease {

@@ -1,8 +1,11 @@
-//! What clients ask, and what they are answered, endpoint by endpoint.
+//! What clients ask, and what they are answered, endpoint by endpoint. Both sides write and read each of these.
+//!
+//! What an answer has by default is what other hubs leave out.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::commit::Commit;
 use super::limits::{
@@ -11,6 +14,7 @@ use super::limits::{
 };
 use super::record::{Object, Snapshot};
 use super::text::{Bounded, BoundedMap, Distinct, Sent, Text, wire_map};
+use super::value::Value;
 use crate::id::{CommitId, Label, ObjectId};
 
 wire_map! {
@@ -44,16 +48,16 @@ wire_map! {
 }
 
 /// The answer to `POST /push`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct PushResponse<'a> {
     /// True: a refused push is answered with an error.
     pub ok: bool,
     /// `pushed N commit(s) to '<branch>'`.
     pub message: String,
     /// The head of every branch after the push.
-    pub branch_heads: &'a Heads,
+    pub branch_heads: Cow<'a, Heads>,
     /// The head of the pushed branch after the push.
-    pub remote_head: Option<&'a CommitId>,
+    pub remote_head: Option<Cow<'a, CommitId>>,
 }
 
 /// The head of each branch of a repo.
@@ -68,7 +72,7 @@ wire_map! {
 }
 
 /// The answer to `POST /push/objects`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct PushObjectsResponse {
     /// How many objects are new.
     pub stored: usize,
@@ -102,10 +106,10 @@ wire_map! {
 }
 
 /// The answer to `POST /filter-objects`.
-#[derive(Debug, Serialize)]
-pub struct FilterObjectsResponse<'a> {
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct FilterObjectsResponse {
     /// Those of them that the repo lacks, in the order asked and as they were spelled.
-    pub missing: Vec<&'a ObjectId>,
+    pub missing: Vec<ObjectId>,
 }
 
 wire_map! {
@@ -119,13 +123,14 @@ wire_map! {
 }
 
 /// The answer to `POST /negotiate`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct NegotiateResponse {
     /// The commits of `have` that the repo has, in the order sent.
     pub ack: Vec<CommitId>,
     /// A best common ancestor of `want` and `ack`.
     pub common_base: Option<CommitId>,
     /// Whether the client should stop asking and fetch.
+    #[serde(default)]
     pub ready: bool,
 }
 
@@ -142,24 +147,25 @@ wire_map! {
 }
 
 /// The answer to `POST /presign`. Each id that was asked for is in one of them, as it was spelled.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PresignResponse {
     /// The URL for each object that has one.
     pub presigned: BTreeMap<ObjectId, String>,
     /// The others: they go inside requests and answers.
+    #[serde(default)]
     pub inline: Vec<ObjectId>,
     /// Those that get a URL when they are asked for again.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<ObjectId>,
 }
 
 /// The answer to `POST /uploads`.
-#[derive(Debug, Serialize)]
-pub struct UploadResponse<'a> {
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct UploadResponse {
     /// What the header `Muse-Body-Upload` is to say.
-    pub upload_id: &'a str,
+    pub upload_id: String,
     /// Where to PUT the body.
-    pub url: &'a str,
+    pub url: String,
 }
 
 wire_map! {
@@ -187,48 +193,68 @@ wire_map! {
 }
 
 /// The answer to `POST /tags`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct TagsResponse {
     /// How many tags were sent; all of them are as they were sent now.
     pub stored: usize,
 }
 
 /// A name for a commit, in the answer to `GET /tags`.
-#[derive(Debug, Serialize)]
-pub struct TagResponse<'a> {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TagResponse {
     /// The tag's own id.
-    pub tag_id: &'a str,
+    pub tag_id: String,
     /// The repo.
-    pub repo_id: &'a str,
+    pub repo_id: String,
     /// The commit.
-    pub commit_id: &'a CommitId,
+    pub commit_id: CommitId,
     /// The name.
-    pub tag: &'a Label,
+    pub tag: Label,
     /// When it was made.
-    pub created_at: &'a str,
+    pub created_at: String,
+}
+
+/// The answer to `GET /tags`, as `Page` writes it.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct TagListResponse {
+    /// Tags, in the order of their names.
+    pub tags: Vec<TagResponse>,
+    /// What to go on behind, if there are more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// The answer to `DELETE /tags/{tag}`.
-#[derive(Debug, Serialize)]
-pub struct TagDeletedResponse<'a> {
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct TagDeletedResponse {
     /// What was the tag's name.
-    pub deleted: &'a Label,
+    pub deleted: Label,
     /// The commit that it named.
-    pub commit_id: &'a CommitId,
+    pub commit_id: CommitId,
 }
 
 /// The answer to `POST /releases`.
-#[derive(Debug, Serialize)]
-pub struct ReleaseResponse<'a> {
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReleaseResponse {
     /// The id of the release.
-    pub release_id: &'a str,
+    pub release_id: String,
+}
+
+/// The answer to `GET /releases`, as `Page` writes it.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReleaseListResponse {
+    /// Releases, newest first, as they were posted.
+    pub releases: Vec<Value>,
+    /// What to go on behind, if there are more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// The answer to `DELETE /releases/{tag}`.
-#[derive(Debug, Serialize)]
-pub struct RetractedResponse<'a> {
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct RetractedResponse {
     /// What was the release's tag.
-    pub retracted: &'a Label,
+    pub retracted: Label,
 }
 
 wire_map! {
@@ -244,66 +270,68 @@ wire_map! {
 }
 
 /// A webhook, as the owner of its repo gets it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct WebhookResponse<'a> {
     /// Its id.
     pub id: String,
     /// Where events are POSTed.
-    pub url: &'a str,
+    pub url: Cow<'a, str>,
     /// The types of the events that it wants; null for all.
-    pub events: Option<&'a BTreeSet<String>>,
+    pub events: Option<Cow<'a, BTreeSet<String>>>,
     /// Whether anything is delivered to it.
     pub active: bool,
     /// Why not, if not.
-    pub inactive_because: Option<&'a str>,
+    pub inactive_because: Option<Cow<'a, str>>,
     /// When it was made.
-    pub created_at: &'a str,
+    pub created_at: Cow<'a, str>,
     /// The user that made it.
-    pub created_by: &'a str,
+    pub created_by: Cow<'a, str>,
     /// What deliveries are signed with: only in the answer that makes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
 }
 
 /// The answer to `GET /webhooks`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct WebhookListResponse<'a> {
     /// All webhooks, oldest first.
     pub webhooks: Vec<WebhookResponse<'a>>,
 }
 
 /// The answer to `DELETE /webhooks/{id}`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct WebhookDeletedResponse {
     /// What was the webhook's id.
     pub deleted: String,
 }
 
 /// The answer to `GET /refs`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct RefsResponse<'a> {
     /// The repo's id.
-    pub repo_id: &'a str,
+    #[serde(default)]
+    pub repo_id: Cow<'a, str>,
     /// What kind of content it holds, in a word that clients know.
-    pub domain: &'static str,
+    #[serde(default)]
+    pub domain: Cow<'a, str>,
     /// The branch that a clone checks out.
-    pub default_branch: &'a str,
+    pub default_branch: Cow<'a, str>,
     /// The head of every branch.
-    pub branch_heads: &'a Heads,
+    pub branch_heads: Cow<'a, Heads>,
 }
 
 /// The answer to `GET /health`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct HealthResponse {
     /// `ok`
-    pub status: &'static str,
+    pub status: Cow<'static, str>,
     /// What was looked at, for an operator who asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checks: Option<HealthChecks>,
 }
 
 /// What a hub needs, and how it is: `ok`, or else what is wrong.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct HealthChecks {
     /// The DynamoDB table, which was read.
     pub table: String,
@@ -324,12 +352,12 @@ wire_map! {
 }
 
 /// The answer to `POST /api/identities`.
-#[derive(Debug, Serialize)]
-pub struct IdentityResponse<'a> {
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct IdentityResponse {
     /// The handle, claimed.
-    pub handle: &'a str,
+    pub handle: String,
     /// The user that has it.
-    pub user_id: &'a str,
+    pub user_id: String,
 }
 
 wire_map! {
@@ -377,56 +405,65 @@ wire_map! {
 }
 
 /// An object that was purged.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct PurgedObject {
     /// The object.
     pub object_id: ObjectId,
     /// When. ISO 8601.
     pub purged_at: String,
     /// The user who did it.
+    #[serde(default)]
     pub purged_by: String,
     /// Why; perhaps empty.
+    #[serde(default)]
     pub reason: String,
 }
 
 /// The answer to `POST` and to `GET /api/repos/{owner}/{slug}/purge`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct PurgeResponse {
     /// Those that were asked for, or all.
     pub purged: Vec<PurgedObject>,
     /// What is known of their bytes: `being_erased`, `erased` but for what requests may bring that began before, or `gone`.
-    pub bytes: &'static str,
+    #[serde(default)]
+    pub bytes: Cow<'static, str>,
 }
 
 /// The answer to `DELETE /api/repos/{owner}/{slug}/branches/{branch}`.
-#[derive(Debug, Serialize)]
-pub struct BranchDeletedResponse<'a> {
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct BranchDeletedResponse {
     /// What was the branch's name.
-    pub deleted: &'a str,
+    pub deleted: String,
     /// The head that it had. A push can make the branch again from it.
-    pub head: &'a CommitId,
+    pub head: CommitId,
 }
 
 /// The answer to `POST /api/repos` and to `PATCH /api/repos/{owner}/{slug}`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct RepoResponse<'a> {
     /// The repo's id.
-    pub repo_id: &'a str,
+    #[serde(default)]
+    pub repo_id: Cow<'a, str>,
     /// The handle of its owner.
-    pub owner: &'a str,
+    pub owner: Cow<'a, str>,
     /// Its name under the owner.
-    pub slug: &'a str,
+    pub slug: Cow<'a, str>,
     /// Its name for people.
-    pub name: &'a str,
+    #[serde(default)]
+    pub name: Cow<'a, str>,
     /// `public` or `private`.
-    pub visibility: &'a str,
+    #[serde(default)]
+    pub visibility: Cow<'a, str>,
     /// What kind of content it holds, in a word that clients know.
-    pub domain: &'static str,
+    #[serde(default)]
+    pub domain: Cow<'a, str>,
     /// A sentence about it: where it may have been changed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub description: Option<&'a str>,
+    pub description: Option<Cow<'a, str>>,
     /// The branch that a clone checks out.
-    pub default_branch: &'a str,
+    #[serde(default)]
+    pub default_branch: Cow<'a, str>,
     /// The URL to give to `muse clone`.
-    pub clone_url: &'a str,
+    #[serde(default)]
+    pub clone_url: Cow<'a, str>,
 }

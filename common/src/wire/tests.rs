@@ -1,14 +1,18 @@
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use serde::Serialize;
 use serde_json::json;
 
 use super::commit::Commit;
+use super::error::ErrorResponse;
 use super::record::{Object, Snapshot};
 use super::release::PostedRelease;
-use super::request::{FetchRequest, NegotiateRequest, PushObjectsRequest, PushRequest};
+use super::request::*;
 use super::value::Value;
-use super::{Encoding, Error};
-use crate::id::ObjectId;
+use super::{Encoding, Error, Sent, Text};
+use crate::id::{CommitId, Label, ObjectId};
 
 /// Computed with Python's hashlib, as clients compute them.
 const B: &str = "3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d";
@@ -87,6 +91,192 @@ proptest! {
                 panic!("not a malformed body");
             };
             prop_assert!(detail.contains("EOF") || detail.contains("too early"), "{}", detail);
+        }
+    }
+}
+
+/// Asserts that what one side writes the other reads, in both encodings.
+macro_rules! assert_both_ways {
+    ($($name:ident { $($fields:tt)* })*) => {
+        $(let sent = $name { $($fields)* };
+        for (encoding, body) in both(&sent) {
+            let read: $name = encoding.decode(&body).unwrap_or_else(|error| panic!("{encoding:?}: {sent:?}: {error}"));
+            prop_assert_eq!(&read, &sent, "{:?}", encoding);
+        })*
+    };
+}
+
+fn text_value(text: &str) -> Value {
+    Value::Text(text.into())
+}
+
+fn words() -> impl Strategy<Value = Vec<String>> {
+    prop::collection::vec(".*", 8)
+}
+
+fn ids() -> impl Strategy<Value = Vec<ObjectId>> {
+    prop::collection::vec(any::<[u8; 4]>().prop_map(|content| ObjectId::of(&content)), 2..5)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #[test]
+    fn a_request_is_read_as_it_was_written(
+        words in words(), ids in ids(), some in any::<bool>(), number in any::<i64>(), delta in value(),
+        content in prop::collection::vec(any::<u8>(), 0..40),
+    ) {
+        let text = |at: usize| Text::from(words[at].as_str());
+        let if_some = |at| some.then(|| text(at));
+        let texts = || words.iter().map(|word| Text::from(word.as_str())).collect::<Vec<_>>();
+        let mut commits: Vec<CommitId> = ids.iter().map(|id| id.as_ref().clone().into()).collect();
+        commits.dedup();
+        let record = |id: &str| {
+            let fields = [(id, text_value(&words[0])), ("tag", text_value(&words[1])), ("more", delta.clone())];
+            Value::Map(fields.map(|(name, value)| (Value::Text(name.into()), value)).into())
+        };
+        let mut commit = record("message");
+        if let Value::Map(fields) = &mut commit {
+            fields.push((Value::Text("commit_id".into()), text_value(&commits[0].to_string())));
+        }
+        let commit: Commit = Encoding::Msgpack.decode(&rmp_serde::to_vec(&commit).unwrap()).unwrap();
+        let release = rmp_serde::to_vec(&record("commit_id")).unwrap();
+        let object = || Object { object_id: ids[0].clone(), content: Cow::Borrowed(&content[..]), path: if_some(1) };
+        let manifest = json!({"snapshot_id": "s", "manifest": {&words[0]: &ids[0]}, "created_at": &words[1]}).to_string();
+        let manifest = manifest.as_bytes();
+        let tag = || PostedTag {
+            tag: text(0),
+            commit_id: commits[0].clone(),
+            tag_id: if_some(1),
+            repo_id: if_some(2),
+            created_at: if_some(3),
+        };
+        let posted: PostedRelease = Encoding::Msgpack.decode(&release).unwrap();
+        for (encoding, body) in both(&posted) {
+            prop_assert_eq!(&encoding.decode::<PostedRelease>(&body).unwrap(), &posted, "{:?}", encoding);
+        }
+        assert_both_ways! {
+            PushRequest {
+                bundle: Bundle {
+                    commits: vec![commit.clone()].into(),
+                    snapshots: vec![Encoding::Json.decode(manifest).unwrap()].into(),
+                    objects: vec![object()].into(),
+                    branch_heads: some.then(|| [(text(0), if_some(1)), (text(2), None)].into_iter().collect()),
+                },
+                branch: text(0),
+                force: some,
+                expected_head: Sent(if_some(1)),
+                purged: some.then(|| ids.clone().into()),
+            }
+            PushObjectsRequest { objects: vec![object(), object()].into() }
+            FetchRequest {
+                want: some.then(|| commits.clone().into()),
+                have: texts().into(),
+                branches: some.then(|| vec![text(0)].into()),
+                depth: some.then_some(number),
+                filter: if_some(1),
+            }
+            FilterObjectsRequest { object_ids: ids.clone().into() }
+            NegotiateRequest { want: commits.clone().into(), have: texts().into() }
+            PresignRequest { object_ids: ids.clone().into(), direction: text(0), ttl_seconds: some.then_some(number) }
+            TagsRequest { tags: vec![tag(), tag()].into() }
+            WebhookRequest { url: text(0), events: some.then(|| texts().into()), secret: if_some(1) }
+            IdentityRequest { handle: text(0), display_name: if_some(1) }
+            RepoRequest {
+                name: text(0),
+                is_private: some.then_some(number > 0),
+                description: if_some(1),
+                domain: if_some(2),
+                default_branch: if_some(3),
+            }
+            RepoChanges {
+                default_branch: if_some(0),
+                visibility: if_some(1),
+                is_private: some.then_some(number > 0),
+                description: if_some(2),
+                name: if_some(3),
+                domain: if_some(4),
+            }
+            PurgeRequest { objects: ids.clone().into(), reason: if_some(0) }
+        }
+    }
+
+    #[test]
+    fn an_answer_is_read_as_it_was_written(
+        words in words(), ids in ids(), some in any::<bool>(), count in any::<usize>(), release in value(),
+    ) {
+        let text = |at: usize| Cow::Borrowed(words[at].as_str());
+        let word = |at: usize| words[at].clone();
+        let if_some = |at| some.then(|| text(at));
+        let commits: Vec<CommitId> = ids.iter().map(|id| id.as_ref().clone().into()).collect();
+        let heads: Heads = words.iter().cloned().zip(commits.iter().cloned()).collect();
+        let label: Label = "v1".parse().unwrap();
+        let types: BTreeSet<String> = words.iter().cloned().collect();
+        let tag = || TagResponse {
+            tag_id: word(0),
+            repo_id: word(1),
+            commit_id: commits[0].clone(),
+            tag: label.clone(),
+            created_at: word(2),
+        };
+        let webhook = || WebhookResponse {
+            id: word(0),
+            url: text(1),
+            events: some.then_some(Cow::Borrowed(&types)),
+            active: !some,
+            inactive_because: if_some(2),
+            created_at: text(3),
+            created_by: text(4),
+            secret: some.then(|| word(5)),
+        };
+        let checks = || HealthChecks { table: word(0), bucket: word(1), secret: word(2) };
+        let purged = |id: &ObjectId| PurgedObject {
+            object_id: id.clone(),
+            purged_at: word(0),
+            purged_by: word(1),
+            reason: word(2),
+        };
+        assert_both_ways! {
+            PushResponse {
+                ok: some,
+                message: word(0),
+                branch_heads: Cow::Borrowed(&heads),
+                remote_head: some.then(|| Cow::Borrowed(&commits[0])),
+            }
+            PushObjectsResponse { stored: count, skipped: count / 2 }
+            FilterObjectsResponse { missing: ids.clone() }
+            NegotiateResponse { ack: commits.clone(), common_base: some.then(|| commits[0].clone()), ready: some }
+            PresignResponse { presigned: ids.iter().cloned().zip(words.clone()).collect(), inline: ids.clone() }
+            UploadResponse { upload_id: word(0), url: word(1) }
+            TagsResponse { stored: count }
+            TagListResponse { tags: vec![tag(), tag()], next: some.then(|| word(0)) }
+            TagDeletedResponse { deleted: label.clone(), commit_id: commits[0].clone() }
+            ReleaseResponse { release_id: word(0) }
+            ReleaseListResponse { releases: vec![release.clone()], next: some.then(|| word(0)) }
+            RetractedResponse { retracted: label.clone() }
+            WebhookListResponse { webhooks: vec![webhook(), webhook()] }
+            WebhookDeletedResponse { deleted: word(0) }
+            RefsResponse {
+                repo_id: text(0),
+                domain: text(1),
+                default_branch: text(2),
+                branch_heads: Cow::Borrowed(&heads),
+            }
+            HealthResponse { status: word(0).into(), checks: some.then(checks) }
+            IdentityResponse { handle: word(0), user_id: word(1) }
+            PurgeResponse { purged: ids.iter().map(purged).collect(), bytes: word(3).into() }
+            BranchDeletedResponse { deleted: word(0), head: commits[0].clone() }
+            RepoResponse {
+                repo_id: text(0),
+                owner: text(1),
+                slug: text(2),
+                name: text(3),
+                visibility: text(4),
+                domain: text(5),
+                description: if_some(6),
+                default_branch: text(7),
+                clone_url: text(0),
+            }
+            ErrorResponse { error: text(0), detail: text(1) }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The pieces that every request is decoded from: borrowed text, bounded lists, and maps that are only ever maps.
+//! The pieces that every request is made of: borrowed text, bounded lists, and maps that are only ever maps.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -19,6 +19,18 @@ impl Deref for Text<'_> {
 
     fn deref(&self) -> &str {
         &self.0
+    }
+}
+
+impl<'a> From<&'a str> for Text<'a> {
+    fn from(text: &'a str) -> Self {
+        Self(Cow::Borrowed(text))
+    }
+}
+
+impl From<String> for Text<'_> {
+    fn from(text: String) -> Self {
+        Self(Cow::Owned(text))
     }
 }
 
@@ -55,7 +67,7 @@ impl Serialize for Text<'_> {
 }
 
 /// What may be left out, and is never null: where that would say something else than leaving it out.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Sent<T>(pub Option<T>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Sent<T> {
@@ -64,9 +76,38 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Sent<T> {
     }
 }
 
+impl<T: Serialize> Serialize for Sent<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+/// What may be left out of a request. A client leaves out what says nothing.
+pub trait Omit {
+    /// Whether it says nothing.
+    fn is_omitted(&self) -> bool {
+        false
+    }
+}
+
+impl<T> Omit for Option<T> {
+    fn is_omitted(&self) -> bool {
+        self.is_none()
+    }
+}
+
+impl<T> Omit for Sent<T> {
+    fn is_omitted(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl Omit for bool {}
+impl<T, const MAX: usize> Omit for Bounded<T, MAX> {}
+
 /// A list that keeps at most `MAX` elements. The rest is skipped and counted, so that the answer can name the number
 /// sent, and no declared length is ever allocated for.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Bounded<T, const MAX: usize> {
     /// The elements, the first `MAX` at most.
     pub items: Vec<T>,
@@ -77,6 +118,18 @@ pub struct Bounded<T, const MAX: usize> {
 impl<T, const MAX: usize> Default for Bounded<T, MAX> {
     fn default() -> Self {
         Self { items: Vec::new(), sent: 0 }
+    }
+}
+
+impl<T, const MAX: usize> From<Vec<T>> for Bounded<T, MAX> {
+    fn from(items: Vec<T>) -> Self {
+        Self { sent: items.len(), items }
+    }
+}
+
+impl<T: Serialize, const MAX: usize> Serialize for Bounded<T, MAX> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.items.serialize(serializer)
     }
 }
 
@@ -121,19 +174,32 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for Bounded<T,
 }
 
 /// A map that keeps at most `MAX` entries. The rest is skipped and counted.
-#[derive(Debug)]
-pub struct BoundedMap<K, V, const MAX: usize> {
+#[derive(Debug, PartialEq)]
+pub struct BoundedMap<K: Eq + Hash, V, const MAX: usize> {
     entries: HashMap<K, V>,
     sent: usize,
 }
 
-impl<K, V, const MAX: usize> Default for BoundedMap<K, V, MAX> {
+impl<K: Eq + Hash, V, const MAX: usize> Default for BoundedMap<K, V, MAX> {
     fn default() -> Self {
         Self { entries: HashMap::new(), sent: 0 }
     }
 }
 
-impl<K, V, const MAX: usize> BoundedMap<K, V, MAX> {
+impl<K: Eq + Hash, V, const MAX: usize> FromIterator<(K, V)> for BoundedMap<K, V, MAX> {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
+        let entries: HashMap<K, V> = entries.into_iter().collect();
+        Self { sent: entries.len(), entries }
+    }
+}
+
+impl<K: Serialize + Eq + Hash, V: Serialize, const MAX: usize> Serialize for BoundedMap<K, V, MAX> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.entries.serialize(serializer)
+    }
+}
+
+impl<K: Eq + Hash, V, const MAX: usize> BoundedMap<K, V, MAX> {
     /// The entries, if no more than `MAX` were sent.
     ///
     /// # Errors
@@ -182,12 +248,25 @@ where
 }
 
 /// A list that counts equal elements once and keeps at most `MAX` elements.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Distinct<T, const MAX: usize> {
     /// The elements, each once, in the order sent; the first `MAX` at most.
     items: Vec<T>,
     /// How many there were beside those, equal ones among them.
     others: usize,
+}
+
+impl<T, const MAX: usize> From<Vec<T>> for Distinct<T, MAX> {
+    /// No element is there twice.
+    fn from(items: Vec<T>) -> Self {
+        Self { items, others: 0 }
+    }
+}
+
+impl<T: Serialize, const MAX: usize> Serialize for Distinct<T, MAX> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.items.serialize(serializer)
+    }
 }
 
 impl<T, const MAX: usize> Distinct<T, MAX> {
@@ -235,7 +314,7 @@ impl<'de, T: Deserialize<'de> + Clone + Eq + Hash, const MAX: usize> Deserialize
 /// Declares a record that is decoded from a map and nothing else (derived code would also take a list), that skips
 /// fields it does not know, and that refuses one sent twice. A field is `name: Type` when it must be there and
 /// `name: Type = default` when it may be absent.
-macro_rules! wire_map {
+macro_rules! read_map {
     (@field $name:ident $slot:ident) => {
         $slot.ok_or_else(|| serde::de::Error::missing_field(stringify!($name)))?
     };
@@ -249,7 +328,7 @@ macro_rules! wire_map {
         }
     ) => {
         $(#[$meta])*
-        #[derive(Debug)]
+        #[derive(Debug, PartialEq)]
         $vis struct $name $(<$life>)? {
             $($(#[$field_meta])* pub $field: $type,)*
         }
@@ -279,10 +358,43 @@ macro_rules! wire_map {
                                 }
                             }
                         }
-                        Ok($name { $($field: $crate::wire::text::wire_map!(@field $field $field $($default)?),)* })
+                        Ok($name { $($field: $crate::wire::text::read_map!(@field $field $field $($default)?),)* })
                     }
                 }
                 deserializer.deserialize_map(MapVisitor $((std::marker::PhantomData::<&$life ()>))?)
+            }
+        }
+    };
+}
+pub(crate) use read_map;
+
+/// The same, of which the other side writes what it says.
+macro_rules! wire_map {
+    (@is_sent $self:tt $field:ident) => { true };
+    (@is_sent $self:tt $field:ident $default:expr) => { !$crate::wire::text::Omit::is_omitted(&$self.$field) };
+    (
+        $(#[$meta:meta])*
+        $vis:vis struct $name:ident $(<$life:lifetime>)? {
+            $($(#[$field_meta:meta])* $field:ident: $type:ty $(= $default:expr)?,)*
+        }
+    ) => {
+        $crate::wire::text::read_map! {
+            $(#[$meta])*
+            $vis struct $name $(<$life>)? {
+                $($(#[$field_meta])* $field: $type $(= $default)?,)*
+            }
+        }
+
+        impl $(<$life>)? serde::Serialize for $name $(<$life>)? {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                use serde::ser::SerializeStruct;
+                let is_sent = [$($crate::wire::text::wire_map!(@is_sent self $field $($default)?)),*];
+                let length = is_sent.iter().filter(|is_sent| **is_sent).count();
+                let mut map = serializer.serialize_struct(stringify!($name), length)?;
+                $(if $crate::wire::text::wire_map!(@is_sent self $field $($default)?) {
+                    map.serialize_field(stringify!($field), &self.$field)?;
+                })*
+                map.end()
             }
         }
     };

@@ -40,7 +40,7 @@ async fn filter_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, 
         }
     }
     let missing = missing(hub, &repo, &view, &asked).await?;
-    let missing = asked.iter().filter(|id| missing.contains(&id.key())).collect();
+    let missing = asked.into_iter().filter(|id| missing.contains(&id.key())).collect();
     call.respond(StatusCode::OK, &FilterObjectsResponse { missing })
 }
 

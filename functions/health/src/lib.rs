@@ -27,7 +27,7 @@ async fn health(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
         Some("1") => return Err(Error::NotAdmin),
         Some(_) => return Err(Error::invalid("deep", "it is 0 or 1")),
     };
-    call.respond(StatusCode::OK, &HealthResponse { status: OK, checks })
+    call.respond(StatusCode::OK, &HealthResponse { status: OK.into(), checks })
 }
 
 /// Looks at everything, also when something of it does not work.

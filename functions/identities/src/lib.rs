@@ -30,7 +30,7 @@ async fn claim(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     Error::check_text("display_name", display_name, MAX_TEXT_LENGTH)?;
     match hub.store.claim_handle(&caller.user_id, &handle, display_name).await? {
         Claim::Held => {
-            let answer = IdentityResponse { handle: handle.as_str(), user_id: &caller.user_id };
+            let answer = IdentityResponse { handle: handle.to_string(), user_id: caller.user_id };
             call.respond(StatusCode::CREATED, &answer)
         }
         Claim::Taken => Err(Error::HandleTaken(format!("the handle '{handle}' is taken"))),

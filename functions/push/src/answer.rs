@@ -1,5 +1,7 @@
 //! What a push that has landed is answered.
 
+use std::borrow::Cow;
+
 use common::answer_size::{Held, is_beyond_stock_clients};
 use common::id::CommitId;
 use common::push::ValidatedBundle;
@@ -31,7 +33,8 @@ pub fn answer(
     let mut message = format!("pushed {} commit(s) to '{}'", bundle.sent_commits, bundle.branch);
     message.push_str(&made(repo, tip.filter(|_| bundle.sent_commits > 0)).unwrap_or_default());
     message.push_str(&too_large_to_clone(hub, call, repo, pack).unwrap_or_default());
-    call.respond(StatusCode::OK, &PushResponse { ok: true, message, branch_heads: &heads, remote_head: tip })
+    let remote_head = tip.map(Cow::Borrowed);
+    call.respond(StatusCode::OK, &PushResponse { ok: true, message, branch_heads: Cow::Owned(heads), remote_head })
 }
 
 /// The message to a user who has made a repo by pushing to a name, perhaps a mistyped one: that it is there now, and

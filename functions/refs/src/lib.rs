@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+use std::borrow::Cow;
+
 use common::wire::Error;
 use common::wire::domain::Domain;
 use common::wire::request::RefsResponse;
@@ -21,10 +23,10 @@ async fn refs(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let caller = call.caller(hub).await?;
     let (repo, _) = hub.open(caller.as_ref(), &call.target()?, Access::Read, Load::HEADS).await?;
     let answer = RefsResponse {
-        repo_id: repo.id.as_str(),
-        domain: Domain::told(&repo.meta.domain).as_str(),
-        default_branch: repo.meta.told_default(&repo.heads),
-        branch_heads: &repo.heads,
+        repo_id: repo.id.as_str().into(),
+        domain: Domain::told(&repo.meta.domain).as_str().into(),
+        default_branch: repo.meta.told_default(&repo.heads).into(),
+        branch_heads: Cow::Borrowed(&repo.heads),
     };
     call.respond(StatusCode::OK, &answer)
 }

@@ -57,7 +57,7 @@ async fn publish(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> 
             return Err(Error::ReleaseExists(release.tag));
         }
     }
-    call.respond(StatusCode::CREATED, &ReleaseResponse { release_id: release.id() })
+    call.respond(StatusCode::CREATED, &ReleaseResponse { release_id: release.id().to_owned() })
 }
 
 async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
@@ -95,5 +95,5 @@ async fn retract(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> 
     if !hub.store.delete_release(&repo.id, &tag).await? {
         return Err(Error::ReleaseNotFound(tag));
     }
-    call.respond(StatusCode::OK, &RetractedResponse { retracted: &tag })
+    call.respond(StatusCode::OK, &RetractedResponse { retracted: tag })
 }

@@ -40,7 +40,8 @@ pub async fn delete(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Erro
         }
         let deleted = hub.store.delete_branch(&repo.id, &repo.meta, &branch, head, default, &caller.user_id);
         if deleted.await? == Outcome::Landed {
-            return call.respond(StatusCode::OK, &BranchDeletedResponse { deleted: branch.as_str(), head });
+            let answer = BranchDeletedResponse { deleted: branch.to_string(), head: head.clone() };
+            return call.respond(StatusCode::OK, &answer);
         }
     }
     Err(Error::Unavailable("pushes to the branch were faster".into()))

@@ -90,15 +90,15 @@ fn tell(
     default_branch: &str,
 ) -> Result<Response<AnswerBody>, Error> {
     let answer = RepoResponse {
-        repo_id,
-        owner: meta.owner.as_str(),
-        slug: meta.slug.as_str(),
-        name: &meta.name,
-        visibility: meta.visibility.as_str(),
-        domain: Domain::told(&meta.domain).as_str(),
-        description: (status == StatusCode::OK).then_some(&meta.description),
-        default_branch,
-        clone_url: &format!("{url}/{}/{}", meta.owner, meta.slug),
+        repo_id: repo_id.into(),
+        owner: meta.owner.as_str().into(),
+        slug: meta.slug.as_str().into(),
+        name: meta.name.as_str().into(),
+        visibility: meta.visibility.as_str().into(),
+        domain: Domain::told(&meta.domain).as_str().into(),
+        description: (status == StatusCode::OK).then(|| meta.description.as_str().into()),
+        default_branch: default_branch.into(),
+        clone_url: format!("{url}/{}/{}", meta.owner, meta.slug).into(),
     };
     call.respond(status, &answer)
 }

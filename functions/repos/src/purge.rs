@@ -70,5 +70,5 @@ async fn tell(hub: &Hub, call: &Call, repo: &Repo, asked: Option<&[ObjectId]>) -
         Some(_) => "erased",
         None => "gone",
     };
-    call.respond(StatusCode::OK, &PurgeResponse { purged, bytes })
+    call.respond(StatusCode::OK, &PurgeResponse { purged, bytes: bytes.into() })
 }

@@ -96,7 +96,7 @@ async fn delete(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let label = call.path_parameter("tag").unwrap_or_default();
     let label: Label = label.parse().map_err(|reason| Error::invalid("tag", reason))?;
     match hub.store.delete_tag(&repo.id, &label).await? {
-        Some(tag) => call.respond(StatusCode::OK, &TagDeletedResponse { deleted: &label, commit_id: &tag.commit_id }),
+        Some(tag) => call.respond(StatusCode::OK, &TagDeletedResponse { deleted: label, commit_id: tag.commit_id }),
         None => Err(Error::TagNotFound(label)),
     }
 }
@@ -110,8 +110,8 @@ async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let mut page = Page::new(call.answer_encoding(), "tags", MAX_PAGE);
     hub.store
         .tags_behind(&repo.id, after.as_ref(), |label, tag| {
-            let TagItem { tag_id, repo_id, commit_id, created_at, .. } = &tag;
-            page.push(&TagResponse { tag_id, repo_id, commit_id, tag: &label, created_at }, label.as_str())
+            let TagItem { tag_id, repo_id, commit_id, created_at, .. } = tag;
+            page.push(&TagResponse { tag_id, repo_id, commit_id, tag: label.clone(), created_at }, label.as_str())
         })
         .await?;
     call.respond_with(page)

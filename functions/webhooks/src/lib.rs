@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use common::wire::Error;
@@ -95,12 +96,12 @@ async fn delete(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
 fn told(id: HookId, item: &HookItem) -> WebhookResponse<'_> {
     WebhookResponse {
         id: id.to_string(),
-        url: &item.url,
-        events: item.events.as_ref(),
+        url: item.url.as_str().into(),
+        events: item.events.as_ref().map(Cow::Borrowed),
         active: item.inactive_because.is_none(),
-        inactive_because: item.inactive_because.as_deref(),
-        created_at: &item.created_at,
-        created_by: &item.created_by,
+        inactive_because: item.inactive_because.as_deref().map(Cow::Borrowed),
+        created_at: item.created_at.as_str().into(),
+        created_by: item.created_by.as_str().into(),
         secret: None,
     }
 }
@@ -133,7 +134,10 @@ mod tests {
         let (active, inactive) = (item(None), item(Some("it was gone")));
         let (active, inactive) = (told(HookId::nil(), &active), told(HookId::nil(), &inactive));
         assert!(active.active && !inactive.active);
-        assert_eq!((active.inactive_because, inactive.inactive_because), (None, Some("it was gone")));
+        assert_eq!(
+            (active.inactive_because.as_deref(), inactive.inactive_because.as_deref()),
+            (None, Some("it was gone"))
+        );
         assert!(active.secret.is_none() && active.events.is_none());
     }
 }

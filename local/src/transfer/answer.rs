@@ -2,6 +2,8 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use common::id::{CommitId, ObjectId};
+use common::wire::Text;
+use common::wire::request::FetchRequest;
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use rmp::Marker;
@@ -50,7 +52,15 @@ impl<'a> Fetching<'a> {
         have: &[CommitId],
         depth: Option<u32>,
     ) -> Result<Self, Error> {
-        let answer = remote.send(Endpoint::Fetch, post::fetch(want, have, depth)?).await?;
+        let have: Vec<Text<'_>> = have.iter().map(|id| id.to_string().into()).collect();
+        let request = FetchRequest {
+            want: Some(want.to_vec().into()),
+            have: have.into(),
+            branches: None,
+            depth: depth.map(i64::from),
+            filter: None,
+        };
+        let answer = remote.send(Endpoint::Fetch, post::body(&request)?).await?;
         if is_json(&answer) {
             return Err(Error::Refused(format!("{remote} answers a fetch in JSON, and this reads msgpack alone")));
         }

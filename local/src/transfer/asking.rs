@@ -1,40 +1,36 @@
 //! What a hub is asked about a repo, beside what comes and goes.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashSet;
 
 use bytes::Bytes;
 use common::id::{CommitId, ObjectId, ObjectKey, Slug};
+use common::wire::Text;
 use common::wire::domain::Domain;
 use common::wire::limits::{MAX_NEGOTIATE, MAX_RELEASES_OF_REPO, MAX_TAGS_OF_REPO};
-use common::wire::value::Value;
-use serde::{Deserialize, Serialize};
+use common::wire::request::{
+    FilterObjectsRequest, FilterObjectsResponse, NegotiateRequest, NegotiateResponse, PresignRequest, PresignResponse,
+    RefsResponse, ReleaseListResponse, RepoRequest, RepoResponse, TagListResponse,
+};
 use service::Target;
 use store::table::items::Visibility;
 
 use super::post;
 use super::remote::{Endpoint, Remote, is_missing};
-use super::{Error, Names, Release, Tag};
+use super::{Error, Names, Release};
 
 /// Seconds that a presigned URL is good.
-const TTL: u64 = 3_600;
-
-/// What `GET /refs` says.
-#[derive(Debug, Deserialize)]
-pub(super) struct Refs {
-    #[serde(default)]
-    pub(super) repo_id: String,
-    #[serde(default)]
-    pub(super) domain: String,
-    pub(super) default_branch: String,
-    pub(super) branch_heads: BTreeMap<String, CommitId>,
-}
+const TTL: i64 = 3_600;
 
 /// The branches of a repo; none if there is no such repo, or one may not know of it.
-pub(super) async fn refs(remote: &Remote) -> Result<Option<Refs>, Error> {
-    match remote.ask(Endpoint::Refs, Bytes::new()).await {
-        Ok(refs) => Ok(Some(refs)),
+pub(super) async fn refs(remote: &Remote) -> Result<Option<RefsResponse<'static>>, Error> {
+    if_there(remote.ask(Endpoint::Refs, Bytes::new()).await)
+}
+
+/// An answer, unless it is that there is no such thing.
+fn if_there<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
+    match answer {
         Err(error) if is_missing(&error) => Ok(None),
-        Err(error) => Err(error),
+        answer => answer.map(Some),
     }
 }
 
@@ -43,23 +39,12 @@ pub(super) async fn refs(remote: &Remote) -> Result<Option<Refs>, Error> {
 /// # Errors
 /// When the hub does not answer.
 pub async fn look(remote: &Remote) -> Result<Option<Names>, Error> {
-    #[derive(Deserialize)]
-    struct Tags {
-        tags: Vec<Tag>,
-        #[serde(default)]
-        next: Option<String>,
-    }
-    #[derive(Deserialize)]
-    struct Releases {
-        releases: Vec<Value>,
-        #[serde(default)]
-        next: Option<String>,
-    }
     let Some(refs) = refs(remote).await? else {
         return Ok(None);
     };
     let (mut tags, mut after) = (Vec::new(), None);
-    while let Some(Tags { tags: mut page, next }) = remote.ask_if_there(Endpoint::Tags(after.as_deref())).await? {
+    while let Some(page) = remote.ask_if_there(Endpoint::Tags(after.as_deref())).await? {
+        let TagListResponse { tags: mut page, next } = page;
         let is_last = page.is_empty() || tags.len() > MAX_TAGS_OF_REPO;
         tags.append(&mut page);
         after = next;
@@ -69,7 +54,7 @@ pub async fn look(remote: &Remote) -> Result<Option<Names>, Error> {
     }
     let (mut releases, mut after) = (Vec::new(), None);
     while let Some(page) = remote.ask_if_there(Endpoint::Releases(after.as_deref())).await? {
-        let Releases { releases: page, next } = page;
+        let ReleaseListResponse { releases: page, next } = page;
         let is_last = page.is_empty() || releases.len() > MAX_RELEASES_OF_REPO;
         for release in &page {
             releases.push(Release::read(release)?);
@@ -80,9 +65,9 @@ pub async fn look(remote: &Remote) -> Result<Option<Names>, Error> {
         }
     }
     Ok(Some(Names {
-        domain: refs.domain,
-        default_branch: refs.default_branch,
-        heads: refs.branch_heads,
+        domain: refs.domain.into_owned(),
+        default_branch: refs.default_branch.into_owned(),
+        heads: refs.branch_heads.into_owned(),
         tags,
         releases,
     }))
@@ -96,28 +81,28 @@ pub async fn known<'c>(
     remote: &Remote,
     commits: impl Iterator<Item = &'c CommitId>,
 ) -> Result<HashSet<CommitId>, Error> {
-    #[derive(Serialize)]
-    struct Body<'a> {
-        want: [&'a CommitId; 0],
-        have: &'a [&'a CommitId],
-    }
-    #[derive(Deserialize)]
-    struct Answer {
-        ack: Vec<CommitId>,
-    }
     let commits: Vec<&CommitId> = commits.collect();
     let mut known = HashSet::new();
     for have in commits.chunks(MAX_NEGOTIATE) {
-        let body = post::body(&Body { want: [], have })?;
-        match remote.ask::<Answer>(Endpoint::Negotiate, body).await {
-            Ok(answer) if answer.ack.is_empty() => break,
-            Ok(answer) => known.extend(answer.ack),
+        match negotiate(remote, &[], have).await? {
+            Some(answer) if !answer.ack.is_empty() => known.extend(answer.ack),
             // What is there is sent again, which is harmless.
-            Err(error) if is_missing(&error) => break,
-            Err(error) => return Err(error),
+            _ => break,
         }
     }
     Ok(known)
+}
+
+/// What a repo has in common with somebody; none if the hub does not say.
+pub(super) async fn negotiate(
+    remote: &Remote,
+    want: &[&CommitId],
+    have: &[&CommitId],
+) -> Result<Option<NegotiateResponse>, Error> {
+    let want: Vec<CommitId> = want.iter().copied().cloned().collect();
+    let have: Vec<Text<'_>> = have.iter().map(|id| id.to_string().into()).collect();
+    let body = post::body(&NegotiateRequest { want: want.into(), have: have.into() })?;
+    if_there(remote.ask(Endpoint::Negotiate, body).await)
 }
 
 /// Where to put an object, or to get it from, if the hub has such a place.
@@ -126,22 +111,10 @@ pub(super) async fn presigned(
     id: &ObjectId,
     direction: &'static str,
 ) -> Result<Option<String>, Error> {
-    #[derive(Serialize)]
-    struct Body<'a> {
-        object_ids: [&'a ObjectId; 1],
-        direction: &'static str,
-        ttl_seconds: u64,
-    }
-    #[derive(Deserialize)]
-    struct Answer {
-        presigned: HashMap<ObjectId, String>,
-    }
-    let body = post::body(&Body { object_ids: [id], direction, ttl_seconds: TTL })?;
-    match remote.ask::<Answer>(Endpoint::Presign, body).await {
-        Ok(mut answer) => Ok(answer.presigned.remove(id)),
-        Err(error) if is_missing(&error) => Ok(None),
-        Err(error) => Err(error),
-    }
+    let request =
+        PresignRequest { object_ids: vec![id.clone()].into(), direction: direction.into(), ttl_seconds: Some(TTL) };
+    let answer: Option<PresignResponse> = if_there(remote.ask(Endpoint::Presign, post::body(&request)?).await)?;
+    Ok(answer.and_then(|mut answer| answer.presigned.remove(id)))
 }
 
 /// Makes a repo that is not there yet.
@@ -149,31 +122,18 @@ pub(super) async fn presigned(
 /// # Errors
 /// When the hub does not make it under this name.
 pub async fn create(to: &Remote, about: &NewRepo<'_>) -> Result<(), Error> {
-    #[derive(Serialize)]
-    struct Body<'a> {
-        name: &'a str,
-        description: &'a str,
-        domain: &'a str,
-        default_branch: &'a str,
-        is_private: bool,
-    }
-    #[derive(Deserialize)]
-    struct Answer {
-        owner: String,
-        slug: String,
-    }
     let Target { owner, slug } = &to.target;
     // The hub makes the slug of the name.
     let name = Some(about.name).filter(|name| Slug::from_name(name).is_ok_and(|made| made == *slug));
-    let body = post::body(&Body {
-        name: name.unwrap_or(slug.as_str()),
-        description: about.description,
+    let body = post::body(&RepoRequest {
+        name: name.unwrap_or(slug.as_str()).into(),
+        description: Some(about.description.into()),
         // An older hub took any word. None is sent instead, and then the first push says it.
-        domain: about.domain.parse().map_or("", Domain::as_str),
-        default_branch: about.default_branch,
-        is_private: about.visibility == Visibility::Private,
+        domain: Some(about.domain.parse().map_or("", Domain::as_str).into()),
+        default_branch: Some(about.default_branch.into()),
+        is_private: Some(about.visibility == Visibility::Private),
     })?;
-    let made: Answer = match to.ask(Endpoint::Repos, body).await {
+    let made: RepoResponse<'_> = match to.ask(Endpoint::Repos, body).await {
         Err(Error::Hub { code, .. }) if code == "unauthorized" => {
             return Err(Error::Refused(format!("there is no repository {to}, and none can be made without a token")));
         }
@@ -210,18 +170,9 @@ pub struct NewRepo<'a> {
 
 /// Which of these objects a push would have to bring.
 pub(super) async fn missing(remote: &Remote, object_ids: &[ObjectId]) -> Result<HashSet<ObjectKey>, Error> {
-    #[derive(Serialize)]
-    struct Body<'a> {
-        object_ids: &'a [ObjectId],
-    }
-    #[derive(Deserialize)]
-    struct Answer {
-        missing: Vec<ObjectId>,
-    }
-    match remote.ask::<Answer>(Endpoint::FilterObjects, post::body(&Body { object_ids })?).await {
-        Ok(answer) => Ok(answer.missing.iter().map(ObjectId::key).collect()),
-        // The hub does not say, so everything is sent.
-        Err(error) if is_missing(&error) => Ok(object_ids.iter().map(ObjectId::key).collect()),
-        Err(error) => Err(error),
-    }
+    let body = post::body(&FilterObjectsRequest { object_ids: object_ids.to_vec().into() })?;
+    let answer: Option<FilterObjectsResponse> = if_there(remote.ask(Endpoint::FilterObjects, body).await)?;
+    // Where the hub does not say, everything is sent.
+    let missing = answer.as_ref().map_or(object_ids, |answer| &answer.missing);
+    Ok(missing.iter().map(ObjectId::key).collect())
 }

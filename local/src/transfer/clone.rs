@@ -23,6 +23,7 @@ use common::id::{CommitId, ObjectId, ObjectKey, SnapshotId};
 use common::wire::commit::Commit;
 use common::wire::names::{check_beside, check_branch};
 use common::wire::record::Snapshot;
+use common::wire::request::RefsResponse;
 use common::wire::value::Value;
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
@@ -30,7 +31,7 @@ use sha2::{Digest, Sha256};
 use store::ambient::Ambient;
 use store::compute;
 
-use super::asking::{self, Refs};
+use super::asking;
 use super::remote::Remote;
 use super::source::{Destination, Source};
 use super::{Error, Moved, Names};
@@ -177,7 +178,7 @@ async fn deepen(from: &Remote, muse: &Path, wanted: &Wanted, progress: &Progress
 /// The branches that are wanted, and those that are left out because clients keep branches as files.
 fn choose(
     from: &Remote,
-    refs: &Refs,
+    refs: &RefsResponse<'_>,
     branch: Option<&str>,
 ) -> Result<(BTreeMap<String, CommitId>, Vec<String>), Error> {
     if let Some(branch) = branch {
@@ -207,9 +208,9 @@ fn choose(
     Ok((heads, left_out))
 }
 
-fn default_of(refs: &Refs, heads: &BTreeMap<String, CommitId>) -> String {
-    let default = Some(&refs.default_branch).filter(|name| heads.contains_key(*name));
-    default.or_else(|| heads.keys().next()).cloned().unwrap_or_default()
+fn default_of(refs: &RefsResponse<'_>, heads: &BTreeMap<String, CommitId>) -> String {
+    let default = Some(&*refs.default_branch).filter(|name| heads.contains_key(*name));
+    default.or_else(|| heads.keys().next().map(String::as_str)).unwrap_or_default().to_owned()
 }
 
 /// Makes the folder, or finds what an earlier run has left there. No other run writes into it as long as the file stays open.
@@ -571,7 +572,7 @@ fn is_partial(path: &str) -> bool {
 }
 
 /// Writes what makes a repository of commits: what it is, its branches, and where it is from.
-fn describe(muse: &Path, url: &str, refs: &Refs, names: &Names) -> Result<(), Error> {
+fn describe(muse: &Path, url: &str, refs: &RefsResponse<'_>, names: &Names) -> Result<(), Error> {
     #[derive(Serialize)]
     struct About<'a> {
         repo_id: &'a str,
@@ -583,7 +584,7 @@ fn describe(muse: &Path, url: &str, refs: &Refs, names: &Names) -> Result<(), Er
         repo_id: &refs.repo_id,
         schema_version: SCHEMA_VERSION,
         created_at: Ambient::system().now_iso(),
-        domain: Some(refs.domain.as_str()).filter(|domain| !domain.is_empty()).unwrap_or(NO_DOMAIN),
+        domain: Some(&*refs.domain).filter(|domain| !domain.is_empty()).unwrap_or(NO_DOMAIN),
     };
     let mut text = serde_json::to_vec_pretty(&about).map_err(common::wire::Error::internal)?;
     text.push(b'\n');

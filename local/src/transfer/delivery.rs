@@ -6,19 +6,21 @@
 //! reader sees an older state of it and never half of one. What is delivered stays delivered: if it breaks off, doing
 //! it all again sends what is missing.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
 use common::id::{CommitId, ObjectId, ObjectKey, SnapshotId};
 use common::wire::commit::Commit;
 use common::wire::limits::{MAX_FILTER_OBJECTS, MAX_INLINE_OBJECT, MAX_OBJECTS, MAX_PURGED_AT_ONCE};
-use common::wire::record::Snapshot;
+use common::wire::record::{Object, Snapshot};
+use common::wire::request::{Bundle, PostedTag, PushObjectsRequest, PushRequest, TagsRequest};
+use common::wire::{Bounded, Sent, Text};
 use indicatif::ProgressBar;
-use serde::Serialize;
 
 use super::asking;
 use super::owning::purge;
-use super::post::{self, SmallObject};
+use super::post;
 use super::remote::{Endpoint, Remote, flowing};
 use super::source::Destination;
 use super::{Error, Moved, Names, Release, Tag};
@@ -59,13 +61,13 @@ pub struct Delivery<'a> {
     unasked: HashMap<ObjectKey, Box<str>>,
     /// Those that were purged, there too.
     purged: BTreeSet<ObjectKey>,
-    objects: Vec<SmallObject>,
+    objects: Vec<Object<'static>>,
     objects_bytes: u64,
     /// Snapshots that no commit has named yet.
     waiting: HashMap<SnapshotId, Bytes>,
     waiting_bytes: usize,
     snapshots: Vec<Bytes>,
-    commits: Vec<(CommitId, Bytes)>,
+    commits: Vec<Commit>,
     records_bytes: usize,
     sent: Moved,
     redated: u64,
@@ -155,8 +157,7 @@ impl<'a> Delivery<'a> {
         if self.objects.is_empty() {
             return Ok(());
         }
-        let body = post::objects(&self.objects)?;
-        self.objects.clear();
+        let body = post::body(&PushObjectsRequest { objects: std::mem::take(&mut self.objects).into() })?;
         self.objects_bytes = 0;
         self.to.send(Endpoint::PushObjects, body).await.map(drop)
     }
@@ -176,10 +177,10 @@ impl<'a> Delivery<'a> {
 
     /// Which branch to push what has gathered with, and where that is to be then; none if nothing has.
     fn aim(&self) -> Option<(String, CommitId)> {
-        let (first, _) = self.commits.first()?;
+        let first = &self.commits.first()?.id;
         // The first branch that a repo ever has becomes its default branch.
         let default = self.names.branches().next().map(|(branch, _)| branch).filter(|_| self.heads.is_empty());
-        let stop = self.commits.iter().rev().find_map(|(id, _)| {
+        let stop = self.commits.iter().rev().find_map(|Commit { id, .. }| {
             let branch = self.stops.get(id).filter(|branch| self.moving.contains(*branch))?;
             let may_come = default.is_none_or(|default| default == branch);
             may_come.then(|| (branch.clone(), id.clone()))
@@ -195,11 +196,24 @@ impl<'a> Delivery<'a> {
         &self,
         branch: &str,
         head: &CommitId,
-        commits: &[Bytes],
+        commits: Vec<Commit>,
         snapshots: &[Bytes],
         force: bool,
     ) -> Result<(), Error> {
-        let body = post::push(branch, head, commits, snapshots, &self.purged, force)?;
+        let snapshots: Vec<Snapshot<'_>> = snapshots.iter().map(|record| snapshot(record)).collect::<Result<_, _>>()?;
+        let purged: Vec<ObjectId> = self.purged.iter().map(|key| key.spelled(false)).collect();
+        let body = post::body(&PushRequest {
+            bundle: Bundle {
+                commits: commits.into(),
+                snapshots: snapshots.into(),
+                objects: Bounded::default(),
+                branch_heads: Some([(Text::from(branch), Some(head.to_string().into()))].into_iter().collect()),
+            },
+            branch: branch.into(),
+            force,
+            expected_head: Sent(None),
+            purged: (!purged.is_empty()).then(|| purged.into()),
+        })?;
         self.to.send(Endpoint::Push, body).await.map(drop)
     }
 
@@ -211,17 +225,14 @@ impl<'a> Delivery<'a> {
         self.flush().await?;
         for (branch, head) in self.names.branches() {
             if self.heads.get(branch) != Some(head) {
-                self.push(branch, head, &[], &[], self.force).await?;
+                self.push(branch, head, Vec::new(), &[], self.force).await?;
             }
         }
         let changed: Vec<&Tag> =
             self.names.tags.iter().filter(|tag| self.tags.get(tag.tag.as_str()) != Some(*tag)).collect();
         for tags in changed.chunks(TAGS) {
-            #[derive(Serialize)]
-            struct Body<'a> {
-                tags: &'a [&'a Tag],
-            }
-            self.to.send(Endpoint::PostTags, post::body(&Body { tags })?).await?;
+            let tags: Vec<PostedTag<'_>> = tags.iter().map(|tag| posted(tag)).collect();
+            self.to.send(Endpoint::PostTags, post::body(&TagsRequest { tags: tags.into() })?).await?;
         }
         let mut releases = 0;
         // Of two of one time the one posted later counts as newer.
@@ -247,8 +258,7 @@ impl<'a> Delivery<'a> {
 
 impl Destination for Delivery<'_> {
     fn snapshot(&mut self, record: Bytes) -> Result<(), Error> {
-        let snapshot: Snapshot<'_> = rmp_serde::from_slice(&record)
-            .map_err(|error| Error::Damaged(format!("a snapshot cannot be read: {error}")))?;
+        let snapshot = snapshot(&record)?;
         for (path, object) in &snapshot.manifest.entries {
             let key = object.key();
             if !self.there.contains(&key) && !self.lacking.contains_key(&key) {
@@ -281,7 +291,8 @@ impl Destination for Delivery<'_> {
         let path = self.lacking.remove(&key).unwrap_or_default();
         self.note(&key, content.len() as u64);
         self.objects_bytes += content.len() as u64;
-        self.objects.push(SmallObject { key, path, content });
+        let (object_id, path) = (key.spelled(false), Some(Text::from(path.into_string())));
+        self.objects.push(Object { object_id, content: Cow::Owned(content.into()), path });
         if self.objects.len() == MAX_OBJECTS || self.objects_bytes >= BATCH_BYTES {
             self.send_objects().await?;
         }
@@ -351,22 +362,19 @@ impl Destination for Delivery<'_> {
     }
 
     async fn commit(&mut self, record: Bytes) -> Result<(), Error> {
-        let commit: Commit = rmp_serde::from_slice(&record)
+        let mut commit: Commit = rmp_serde::from_slice(&record)
             .map_err(|error| Error::Damaged(format!("a commit cannot be read: {error}")))?;
-        let record = match commit.unfilled() {
-            Some(unfilled) => {
-                self.redated += 1;
-                Bytes::from(unfilled)
-            }
-            None => record,
-        };
+        if let Some(unfilled) = commit.unfilled() {
+            self.redated += 1;
+            commit = unfilled;
+        }
         if let Some(snapshot) = commit.snapshot.as_ref().and_then(|id| self.waiting.remove(id)) {
             self.waiting_bytes -= snapshot.len();
             self.records_bytes += snapshot.len();
             self.snapshots.push(snapshot);
         }
         self.records_bytes += record.len();
-        self.commits.push((commit.id, record));
+        self.commits.push(commit);
         if self.commits.len() == PUSH_COMMITS || self.records_bytes >= PUSH_BYTES {
             self.flush().await?;
         }
@@ -378,14 +386,28 @@ impl Destination for Delivery<'_> {
         let Some((branch, head)) = self.aim() else {
             return Ok(());
         };
-        let commits: Vec<Bytes> = self.commits.drain(..).map(|(_, record)| record).collect();
-        let snapshots = std::mem::take(&mut self.snapshots);
+        let (commits, snapshots) = (std::mem::take(&mut self.commits), std::mem::take(&mut self.snapshots));
         self.records_bytes = 0;
-        self.push(&branch, &head, &commits, &snapshots, false).await?;
-        self.sent.commits += commits.len() as u64;
-        self.sent.snapshots += snapshots.len() as u64;
+        let sent = (commits.len() as u64, snapshots.len() as u64);
+        self.push(&branch, &head, commits, &snapshots, false).await?;
+        self.sent.commits += sent.0;
+        self.sent.snapshots += sent.1;
         self.heads.insert(branch, head);
         Ok(())
+    }
+}
+
+fn snapshot(record: &[u8]) -> Result<Snapshot<'_>, Error> {
+    rmp_serde::from_slice(record).map_err(|error| Error::Damaged(format!("a snapshot cannot be read: {error}")))
+}
+
+fn posted(tag: &Tag) -> PostedTag<'_> {
+    PostedTag {
+        tag: tag.tag.as_str().into(),
+        commit_id: tag.commit_id.clone(),
+        tag_id: Some(tag.tag_id.as_str().into()),
+        repo_id: Some(tag.repo_id.as_str().into()),
+        created_at: Some(tag.created_at.as_str().into()),
     }
 }
 

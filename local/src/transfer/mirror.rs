@@ -9,12 +9,10 @@ use std::collections::{HashMap, HashSet};
 use bytes::Bytes;
 use common::id::CommitId;
 use indicatif::ProgressBar;
-use serde::{Deserialize, Serialize};
 use store::table::items::Visibility;
 
 use super::asking::{self, NewRepo};
 use super::delivery::{Delivered, Delivery};
-use super::post;
 use super::remote::{Endpoint, Remote, is_missing};
 use super::source::Source;
 use super::{Error, Moved, Names};
@@ -197,20 +195,8 @@ async fn refuse_losses(from: &Remote, to: &Remote, names: &Names, before: &Names
 
 /// Whether a repo has a commit `now`, and `head` is that or builds on it.
 async fn is_ahead(from: &Remote, head: &CommitId, now: &CommitId) -> Result<bool, Error> {
-    #[derive(Serialize)]
-    struct Body<'a> {
-        want: [&'a CommitId; 1],
-        have: [&'a CommitId; 1],
-    }
-    #[derive(Deserialize)]
-    struct Answer {
-        common_base: Option<CommitId>,
-    }
-    match from.ask::<Answer>(Endpoint::Negotiate, post::body(&Body { want: [head], have: [now] })?).await {
-        // The only best common ancestor of a commit and one that it builds on is the latter.
-        Ok(answer) => Ok(answer.common_base.as_ref() == Some(now)),
-        // Then the push that moves the branch will show it.
-        Err(error) if is_missing(&error) => Ok(true),
-        Err(error) => Err(error),
-    }
+    let answer = asking::negotiate(from, &[head], &[now]).await?;
+    // The only best common ancestor of a commit and one that it builds on is the latter. Where the hub does not say, the push
+    // that moves the branch will show it.
+    Ok(answer.is_none_or(|answer| answer.common_base.as_ref() == Some(now)))
 }

@@ -29,8 +29,8 @@ use std::path::Path;
 
 use common::id::{CommitId, Label};
 use common::wire;
+use common::wire::request::TagResponse;
 use common::wire::value::Value;
-use serde::{Deserialize, Serialize};
 
 /// Why a repo did not get where it was to go. The sentence is for the one who typed the command.
 #[derive(Debug, thiserror::Error)]
@@ -94,19 +94,7 @@ impl Error {
 }
 
 /// A tag of a repo.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tag {
-    /// Its label.
-    pub tag: Label,
-    /// The commit.
-    pub commit_id: CommitId,
-    /// The tag's own id.
-    pub tag_id: String,
-    /// The repo, as the client that made the tag calls it.
-    pub repo_id: String,
-    /// When it was made, as that client says.
-    pub created_at: String,
-}
+pub type Tag = TagResponse;
 
 /// A release of a repo.
 #[derive(Debug, Clone)]

@@ -7,6 +7,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use common::wire::error::ErrorResponse;
+use common::wire::request::UploadResponse;
 use futures_util::{StreamExt, stream};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
@@ -212,11 +214,6 @@ impl Remote {
 
     /// Puts a body that is too large for the front door of Lambda into the hub's storage. None if the hub has no such way.
     async fn upload_body(&self, body: &Bytes) -> Result<Option<String>, Error> {
-        #[derive(serde::Deserialize)]
-        struct Upload {
-            upload_id: String,
-            url: String,
-        }
         let answer = self.call(Endpoint::Uploads, Bytes::new(), None).await?;
         if !answer.status().is_success() {
             let refusal = self.refusal(Endpoint::Uploads, answer).await;
@@ -226,7 +223,7 @@ impl Remote {
             return if is_unknown { Ok(None) } else { Err(refusal) };
         }
         let bytes = read(answer, MAX_REFUSAL).await.map_err(|reason| self.broken(reason))?;
-        let upload: Upload = rmp_serde::from_slice(&bytes).map_err(|error| self.broken(error.to_string()))?;
+        let upload: UploadResponse = rmp_serde::from_slice(&bytes).map_err(|error| self.broken(error.to_string()))?;
         let length = body.len() as u64;
         self.put(&upload.url, length, Full::new(body.clone()).map_err(|never| match never {}).boxed_unsync()).await?;
         Ok(Some(upload.upload_id))
@@ -314,22 +311,15 @@ impl Remote {
     }
 
     async fn refusal(&self, endpoint: Endpoint<'_>, answer: Answer) -> Error {
-        #[derive(serde::Deserialize, Default)]
-        struct Body {
-            #[serde(default)]
-            error: String,
-            #[serde(default)]
-            detail: String,
-        }
         let status = answer.status();
         let bytes = read(answer, MAX_REFUSAL).await.unwrap_or_default();
-        let body: Body = serde_json::from_slice(&bytes).unwrap_or_default();
+        let body: ErrorResponse<'_> = serde_json::from_slice(&bytes).unwrap_or_default();
         Error::Hub {
             hub: self.to_string(),
             request: endpoint.name().to_owned(),
             status: status.as_u16(),
-            detail: if body.detail.is_empty() { "it says nothing more".to_owned() } else { body.detail },
-            code: body.error,
+            detail: if body.detail.is_empty() { "it says nothing more".to_owned() } else { body.detail.into_owned() },
+            code: body.error.into_owned(),
         }
     }
 

@@ -7,12 +7,12 @@ use bytes::Bytes;
 use common::id::{CommitId, ObjectId, ObjectKey};
 use common::wire::commit::Commit;
 use common::wire::limits::FETCH_WANT_OF_ANY_HUB;
+use common::wire::request::RefsResponse;
 use http::StatusCode;
 use http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use indicatif::ProgressBar;
-use serde::Deserialize;
 
 use super::answer::Fetching;
 use super::asking;
@@ -246,11 +246,7 @@ impl Source<'_> {
 
     /// Brings what is lacking still, each object by itself: through a URL of the storage if it has one, else from the hub.
     async fn bring_one_by_one(&mut self, to: &mut impl Destination) -> Result<(), Error> {
-        #[derive(Deserialize)]
-        struct Refs {
-            repo_id: String,
-        }
-        let Refs { repo_id } = self.from.ask(Endpoint::Refs, Bytes::new()).await?;
+        let RefsResponse { repo_id, .. } = self.from.ask(Endpoint::Refs, Bytes::new()).await?;
         for key in to.lacking().await? {
             let id = key.spelled(false);
             let answer = match asking::presigned(self.from, &id, "get").await? {
