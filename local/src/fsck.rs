@@ -16,6 +16,7 @@ use fsck::{self, Counts, Options, Report, Step, Subject};
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use local::stores::OpenStores;
 use local::upkeep::clone::Clone;
+use service::Target;
 use store::Store;
 
 /// The token for a clone that is not public.
@@ -142,15 +143,15 @@ async fn find(store: &Store, repo: &str) -> Result<Subject, Box<dyn Error>> {
 
 async fn open_clone(store: &Store, from: &str, subject: &Subject) -> Result<Clone, Box<dyn Error>> {
     let name = match &subject.name {
-        Some((owner, slug)) => (owner.clone(), slug.clone()),
+        Some((owner, slug)) => Target { owner: owner.clone(), slug: slug.clone() },
         None => {
             let repo = store.repo(&subject.id, None, store::repo::Load::NOTHING).await?;
             let repo = repo.ok_or("the repository has no name: give it as owner/slug")?;
-            (repo.meta.owner, repo.meta.slug)
+            Target { owner: repo.meta.owner, slug: repo.meta.slug }
         }
     };
     let token = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty());
-    Ok(Clone::open(from, (&name.0, &name.1), token).await?)
+    Ok(Clone::open(from, name, token.as_deref()).await?)
 }
 
 /// A line on the terminal; nothing where there is none.

@@ -14,12 +14,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use client::HubUrl;
 use common::wire::error::with_causes;
 use events::Outlets;
 use indicatif::HumanBytes;
 use local::data::{DataFolder, SECRET_VARIABLE, given_secret};
 use local::process;
-use local::proxy::{self, HubUrl};
+use local::proxy;
 use local::replay::{Letters, Summary};
 use local::serve::{
     self, AnonymousReads, BODY_MEMORY, FIRST_HANDLE, FIRST_USER, Ids, Options, Reach, RequestLog, Storage,

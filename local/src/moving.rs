@@ -5,17 +5,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use client::address::parse_target;
+use client::{Address, Remote};
 use common::id::Ids;
 use common::wire::limits::MAX_FETCH_DEPTH;
 use local::backup::{restore, save};
 use local::data::DataFolder;
 use local::transfer::clone::{Wanted, clone};
-use local::transfer::export::{export, parse_target};
+use local::transfer::export::export;
 use local::transfer::import::import;
 use local::transfer::mirror::{Options, mirror};
 use local::transfer::progress;
-use local::transfer::remote::{Address, Remote};
-use local::transfer::stores::{Stores, Which};
+
+use local::transfer::stores::{Stores, Which, remote as at_hand};
 use local::transfer::verify::verify;
 use service::Target;
 use store::table::items::{Key, SecretItem, Visibility, decode};
@@ -429,7 +431,7 @@ pub async fn remote(
             let token = token.as_deref().map(str::trim).filter(|token| !token.is_empty());
             Ok(Remote::at(hub, target, token)?)
         }
-        (Address::Stores(target), Some(stores)) => Ok(Remote::over(&stores.hub, target).await?),
+        (Address::Stores(target), Some(stores)) => Ok(at_hand(&stores.hub, target).await?),
         (Address::Stores(_), None) => Err("the stores are not open".into()),
     }
 }

@@ -4,10 +4,9 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use client::{Address, Remote};
 use common::wire::Text;
 use common::wire::request::{RepoChanges, RepoResponse};
-use local::transfer::owning::{change, delete_branch};
-use local::transfer::remote::{Address, Remote};
 
 use crate::moving::{AtHand, remote};
 
@@ -74,7 +73,7 @@ pub struct Set {
 /// Runs `musehub branch`.
 pub async fn branch(command: Branch) -> Result<(), Box<dyn Error>> {
     let Branch::Delete(Delete { owned, branch }) = command;
-    let (repo, head) = asked(owned, async |remote| Ok(delete_branch(remote, &branch).await?)).await?;
+    let (repo, head) = asked(owned, async |remote| Ok(remote.delete_branch(&branch).await?)).await?;
     println!("{repo}: '{branch}' is deleted; its head was {head}.");
     Ok(())
 }
@@ -85,7 +84,7 @@ pub async fn repo(command: Repo) -> Result<(), Box<dyn Error>> {
     let [default_branch, visibility, description, name, domain] =
         [default_branch, visibility, description, name, domain].map(|said| said.map(Text::from));
     let changes = RepoChanges { default_branch, visibility, is_private: None, description, name, domain };
-    let (repo, changed) = asked(owned, async |remote| Ok(change(remote, &changes).await?)).await?;
+    let (repo, changed) = asked(owned, async |remote| Ok(remote.change(&changes).await?)).await?;
     let RepoResponse { visibility, default_branch, domain, .. } = changed;
     println!("{repo}: {visibility}, its default branch '{default_branch}', its content {domain}.");
     Ok(())

@@ -5,12 +5,11 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use client::{Address, Remote};
 use common::id::{ObjectId, ObjectKey, RepoId};
 use local::backup::{holding, save};
 use local::data::DataFolder;
-use local::transfer::owning::purge;
 use local::transfer::progress;
-use local::transfer::remote::{Address, Remote};
 use local::transfer::stores::Stores;
 use store::repo::Load;
 use store::upkeep::purge::Erased;
@@ -55,7 +54,7 @@ pub async fn run(arguments: Purge) -> Result<(), Box<dyn Error>> {
 
 async fn purged(arguments: &Purge, stores: Option<&Stores>) -> Result<(), Box<dyn Error>> {
     let remote = remote(arguments.repo.clone(), stores, TOKEN, arguments.token_file.as_deref()).await?;
-    let answer = purge(&remote, &arguments.objects, &arguments.reason).await?;
+    let answer = remote.purge(&arguments.objects, &arguments.reason).await?;
     for object in &answer.purged {
         println!(
             "{remote}: {} is purged since {}: nobody is served it, and no push may bring it.",
@@ -86,7 +85,7 @@ async fn purged(arguments: &Purge, stores: Option<&Stores>) -> Result<(), Box<dy
 }
 
 async fn repo_of(remote: &Remote, stores: &Stores) -> Result<RepoId, Box<dyn Error>> {
-    let target = remote.target();
+    let target = &remote.target;
     let repo = stores.hub.store.find_repo(&target.owner, &target.slug, Load::NOTHING).await?;
     Ok(repo.ok_or("the repository is gone")?.id)
 }

@@ -4,10 +4,11 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use client::http::{Body as Outgoing, full, innermost};
 use futures_util::stream;
 use http::HeaderMap;
 use http::header::EXPECT;
-use http_body_util::{BodyExt, Full, StreamBody};
+use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Body as _, Frame, Incoming};
 use indicatif::ProgressBar;
 use tokio::fs::File;
@@ -17,7 +18,6 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::Limits;
-use super::client::{Outgoing, innermost};
 use super::refusal::Refusal;
 
 /// Bytes of a file that are read at once.
@@ -153,13 +153,17 @@ impl Body {
     /// As the body of a request, which counts in `sent` what is taken of it.
     pub(super) fn send(self, sent: ProgressBar) -> Outgoing {
         match self {
-            Self::Small(bytes) => Full::new(bytes).map_err(|never| match never {}).boxed_unsync(),
+            Self::Small(bytes) => full(bytes),
             Self::Large(spool) => spool.send(sent),
         }
     }
 }
 
 impl Spool {
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     async fn create() -> io::Result<Self> {
         let file = spawn_blocking(tempfile::tempfile).await.map_err(io::Error::other)??;
         Ok(Self { file: File::from_std(file), bytes: 0 })
@@ -176,7 +180,7 @@ impl Spool {
         Ok(self)
     }
 
-    fn send(self, sent: ProgressBar) -> Outgoing {
+    pub(super) fn send(self, sent: ProgressBar) -> Outgoing {
         let pieces = stream::try_unfold((self.file, sent), |(mut file, sent)| async {
             let mut piece = BytesMut::with_capacity(PIECE);
             let read = file.read_buf(&mut piece).await?;

@@ -4,28 +4,28 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
+use client::HubUrl;
+use client::by_reference::{Room, room};
+use client::http::{Body as AnswerBody, Client, innermost};
 use common::wire::limits::STOCK_ANSWER;
 use futures_util::stream;
 use http::header::{
     ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING,
     UPGRADE,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt, Full, Limited, StreamBody};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
+use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Body as _, Frame, Incoming};
 use indicatif::ProgressBar;
-use serde_json::Value;
+use service::by_reference::BODY_UPLOAD;
 use tokio::time::timeout;
 
 use super::Limits;
 use super::body::{Body, Received, Receiver, Spool};
-use super::client::{Client, Outgoing, innermost};
 use super::progress::{Progress, Sending};
-use super::refusal::{AnswerBody, Refusal};
-use super::target::{HubUrl, repository};
+use super::refusal::Refusal;
+use super::target::repository;
 
-/// The header that names the upload that is the body of a request.
-const BODY_UPLOAD: HeaderName = HeaderName::from_static("muse-body-upload");
 /// Headers of one connection, which are not of the next: RFC 9110, section 7.6.1.
 const HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
@@ -39,12 +39,8 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     HeaderName::from_static("proxy-connection"),
 ];
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-/// What a client of presigned URLs sends, and nothing else: of the headers only the host is signed.
-const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 /// What is said of an answer that has more bytes than a stock client reads.
 const TOO_LARGE: &str = "the answer to a fetch has more than 64 MiB, and a stock client gives up there: 'musehub clone URL' fetches in parts";
-/// Bytes of an answer to `/uploads`.
-const MAX_UPLOAD_ANSWER: usize = 64 << 10;
 
 /// Passes requests on to one hub.
 pub(super) struct Forwarder {
@@ -61,16 +57,6 @@ struct Head {
     target: Uri,
     /// Those that are for the hub, the length of the body not among them.
     headers: HeaderMap,
-}
-
-/// What the hub answers when it is asked for an upload.
-enum Asked {
-    /// The body goes to this URL.
-    Upload { id: HeaderValue, url: Uri },
-    /// It does not take the body.
-    Refused(Response<AnswerBody>),
-    /// It knows nothing of uploads.
-    NoSuchEndpoint,
 }
 
 impl Forwarder {
@@ -129,18 +115,20 @@ impl Forwarder {
         spool: Spool,
         sending: &Sending<'_>,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        match self.ask_for_upload(repository, head.headers.get(AUTHORIZATION)).await? {
-            Asked::Upload { id, url } => {
-                self.upload(url, spool, sending.sent()).await?;
+        match self.ask_for_room(repository, head.headers.get(AUTHORIZATION)).await? {
+            Room::Upload { id, url } => {
+                let (storage, length) = (url.host().unwrap_or_default().to_owned(), spool.bytes());
+                let put = self.client.put(url, length, spool.send(sending.sent()), sending.sent()).await;
+                put.map_err(|cause| Refusal::NotUploaded { storage, cause })?;
                 head.headers.insert(BODY_UPLOAD, id);
                 self.send(head, Body::Small(Bytes::new()), sending.sent()).await
             }
-            Asked::Refused(answer) => Ok(answer),
-            Asked::NoSuchEndpoint => self.send(head, Body::Large(spool), sending.sent()).await,
+            Room::Refused(answer) => Ok(answer),
+            Room::NoSuchEndpoint => self.send(head, Body::Large(spool), sending.sent()).await,
         }
     }
 
-    async fn ask_for_upload(&self, repository: &str, token: Option<&HeaderValue>) -> Result<Asked, Refusal> {
+    async fn ask_for_room(&self, repository: &str, token: Option<&HeaderValue>) -> Result<Room, Refusal> {
         let no_upload = || Refusal::NoUpload(self.hub.clone());
         let target = self.hub.at(&format!("{repository}/uploads")).map_err(|_| no_upload())?;
         let mut headers = HeaderMap::new();
@@ -151,46 +139,7 @@ impl Forwarder {
         }
         let head = Head { method: Method::POST, target, headers };
         let answer = self.send(head, Body::Small(Bytes::from_static(b"{}")), ProgressBar::hidden()).await?;
-
-        let status = answer.status();
-        if status == StatusCode::METHOD_NOT_ALLOWED {
-            return Ok(Asked::NoSuchEndpoint);
-        }
-        if !status.is_success() && status != StatusCode::NOT_FOUND {
-            return Ok(Asked::Refused(answer));
-        }
-        let (parts, body) = answer.into_parts();
-        let bytes = Limited::new(body, MAX_UPLOAD_ANSWER).collect().await.map_err(|_| no_upload())?.to_bytes();
-        let fields: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        let text = |name| fields.get(name).and_then(Value::as_str).unwrap_or_default();
-        if status == StatusCode::NOT_FOUND {
-            if text("error") == "not_found" {
-                return Ok(Asked::NoSuchEndpoint);
-            }
-            let body = Full::new(bytes).map_err(|never| match never {}).boxed_unsync();
-            return Ok(Asked::Refused(Response::from_parts(parts, body)));
-        }
-        let id = HeaderValue::from_str(text("upload_id")).ok().filter(|id| !id.is_empty());
-        let url: Option<Uri> = text("url").parse().ok();
-        let url = url.filter(|url| matches!(url.scheme_str(), Some("http" | "https")));
-        let (Some(id), Some(url)) = (id, url) else {
-            return Err(no_upload());
-        };
-        Ok(Asked::Upload { id, url })
-    }
-
-    /// Puts a body into the storage. Neither the token nor anything else of the request goes there. Of the URL only its
-    /// host is ever shown, because the URL is a right to write.
-    async fn upload(&self, url: Uri, spool: Spool, sent: ProgressBar) -> Result<(), Refusal> {
-        let storage = url.host().unwrap_or_default().to_owned();
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, FORM);
-        let request = Head { method: Method::PUT, target: url, headers }.with_body(Body::Large(spool), sent.clone());
-        match self.client.send(request, sent).await {
-            Ok(answer) if answer.status().is_success() => Ok(()),
-            Ok(answer) => Err(Refusal::NotUploaded { storage, cause: format!("it answered {}", answer.status()) }),
-            Err(failure) => Err(Refusal::NotUploaded { storage, cause: failure.to_string() }),
-        }
+        room(answer).await.map_err(|_| no_upload())
     }
 
     /// Sends a request to the hub and gives its answer back as it comes.
@@ -205,7 +154,7 @@ impl Forwarder {
 }
 
 impl Head {
-    fn with_body(self, body: Body, sent: ProgressBar) -> Request<Outgoing> {
+    fn with_body(self, body: Body, sent: ProgressBar) -> Request<AnswerBody> {
         let bytes = body.bytes();
         let mut headers = self.headers;
         let mut request = Request::new(body.send(sent));

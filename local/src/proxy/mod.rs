@@ -5,11 +5,10 @@
 //! always received whole before anything of it is sent on, so a client that breaks off leaves no trace at the hub.
 //!
 //! - `forward` is a request's way to the hub, and the answer's way back.
-//! - `body` receives bodies, the large ones into temporary files. `client` calls the hub.
+//! - `body` receives bodies, the large ones into temporary files. The crate `client` calls the hub.
 //! - `refusal` is what the proxy answers by itself. `progress` is what it says on the terminal.
 
 mod body;
-pub(crate) mod client;
 mod forward;
 mod progress;
 mod refusal;
@@ -29,8 +28,8 @@ use tokio::task::JoinHandle;
 use crate::connections::{Connections, WRITE_TIMEOUT};
 use crate::open_files::Plan;
 use crate::serve::accept;
+use client::HubUrl;
 use forward::Forwarder;
-pub use target::{BadUrl, HubUrl};
 
 /// How a proxy is to be run.
 #[derive(Debug, Clone)]
@@ -78,7 +77,7 @@ struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            small: 4_000_000,
+            small: client::by_reference::DIRECT,
             // What S3 takes in one put: 5 GiB, which its documents call 5 GB.
             large: 5 << 30,
             bodies: 16,

@@ -3,19 +3,12 @@
 use std::io;
 use std::time::Duration;
 
-use bytes::Bytes;
+use client::HubUrl;
+use client::http::{Body, Failure, full};
 use common::wire::error::with_causes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
 use indicatif::HumanBytes;
-
-use super::client::Failure;
-use super::target::HubUrl;
-
-/// The body of an answer to the client.
-pub(super) type AnswerBody = UnsyncBoxBody<Bytes, io::Error>;
 
 /// Why a request does not come to the hub, or its answer not to the client.
 #[derive(Debug, thiserror::Error)]
@@ -88,13 +81,12 @@ impl Refusal {
     }
 
     /// The answer to the client, and a line in the log where it is not the client's fault.
-    pub(super) fn answer(&self, route: &str) -> Response<AnswerBody> {
+    pub(super) fn answer(&self, route: &str) -> Response<Body> {
         if self.status().is_server_error() {
             tracing::warn!(route, "{}", with_causes(self));
         }
         let body = serde_json::json!({ "error": self.code(), "detail": self.to_string() }).to_string();
-        let body = Full::from(body).map_err(|never| match never {}).boxed_unsync();
-        let mut answer = Response::new(body);
+        let mut answer = Response::new(full(body));
         *answer.status_mut() = self.status();
         answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         answer

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use client::HubUrl;
+use client::http::Body as AnswerBody;
 use futures_util::stream;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -15,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
 use super::refusal::AnswerBody;
-use super::{HubUrl, Limits, Options, Running, start_within};
+use super::{Limits, Options, Running, start_within};
 use crate::connections::{Connections, WRITE_TIMEOUT};
 use crate::serve::accept;
 

@@ -19,6 +19,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use client::Remote;
 use common::id::{CommitId, ObjectId, ObjectKey, SnapshotId};
 use common::wire::commit::Commit;
 use common::wire::names::{check_beside, check_branch};
@@ -31,8 +32,6 @@ use sha2::{Digest, Sha256};
 use store::ambient::Ambient;
 use store::compute;
 
-use super::asking;
-use super::remote::Remote;
 use super::source::{Destination, Source};
 use super::{Error, Moved, Names};
 use crate::lock;
@@ -101,7 +100,7 @@ pub async fn clone(
         return deepen(from, &muse, &wanted, progress).await;
     }
     let missing = || Error::Refused(format!("there is no repository {from}, or it takes a token to read it"));
-    let refs = asking::refs(from).await?.ok_or_else(missing)?;
+    let refs = from.refs().await?.ok_or_else(missing)?;
     let (heads, left_out) = choose(from, &refs, wanted.branch.as_deref())?;
     let depth = wanted.depth;
     let partial = folder.join(PARTIAL);
@@ -126,7 +125,7 @@ pub async fn clone(
 
     let there = there(&partial)?;
     if let Some((branch, head)) = names.heads.iter().find(|(_, head)| !there.commits.contains(*head)) {
-        return Err(from.broken(format!("it did not send {head}, the head of the branch '{branch}'")));
+        return Err(from.broken(format!("it did not send {head}, the head of the branch '{branch}'")).into());
     }
     let head = names.heads.get(&default).ok_or_else(missing)?;
     compute(|| {
@@ -381,7 +380,7 @@ impl<'a> Arriving<'a> {
     }
 
     fn forged(&self, what: &str) -> Error {
-        self.from.broken(format!("{what} is not what its id says"))
+        self.from.broken(format!("{what} is not what its id says")).into()
     }
 
     /// Writes the snapshot of a commit, all of whose objects have come.
@@ -391,12 +390,12 @@ impl<'a> Arriving<'a> {
             if path.exists() {
                 return Ok(());
             }
-            return Err(self.from.broken(format!("it did not send snapshot {id}")));
+            return Err(self.from.broken(format!("it did not send snapshot {id}")).into());
         };
         let snapshot = read_snapshot(&record)?;
         let mut named = snapshot.manifest.entries.iter().map(|(_, object)| ObjectId::key(object));
         if let Some(key) = named.find(|key| !self.there.contains(key) && !self.purged.contains(key)) {
-            return Err(self.from.broken(format!("it did not send object {} of snapshot {id}", key.as_ref())));
+            return Err(self.from.broken(format!("it did not send object {} of snapshot {id}", key.as_ref())).into());
         }
         write_record(&path, &record)
     }
@@ -490,7 +489,7 @@ impl Destination for Arriving<'_> {
         }
         let is_there = |id: &CommitId| commit_path(self.muse, id).exists();
         if let Some(parent) = commit.parents.iter().find(|id| !self.is_cut && !is_there(id)) {
-            return Err(self.from.broken(format!("commit {} came before its parent {parent}", commit.id)));
+            return Err(self.from.broken(format!("commit {} came before its parent {parent}", commit.id)).into());
         }
         compute(|| {
             if let Some(snapshot) = &commit.snapshot {

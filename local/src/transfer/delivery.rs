@@ -10,6 +10,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
+use client::remote::flowing;
+use client::{Endpoint, Remote};
 use common::id::{CommitId, ObjectId, ObjectKey, SnapshotId};
 use common::wire::commit::Commit;
 use common::wire::limits::{MAX_FILTER_OBJECTS, MAX_INLINE_OBJECT, MAX_OBJECTS, MAX_PURGED_AT_ONCE};
@@ -18,10 +20,6 @@ use common::wire::request::{Bundle, PostedTag, PushObjectsRequest, PushRequest, 
 use common::wire::{Bounded, Sent, Text};
 use indicatif::ProgressBar;
 
-use super::asking;
-use super::owning::purge;
-use super::post;
-use super::remote::{Endpoint, Remote, flowing};
 use super::source::Destination;
 use super::{Error, Moved, Names, Release, Tag};
 
@@ -133,7 +131,7 @@ impl<'a> Delivery<'a> {
             let ids: Vec<ObjectId> = unasked.keys().map(|key| key.spelled(false)).collect();
             let mut missing = HashSet::new();
             for ids in ids.chunks(MAX_FILTER_OBJECTS) {
-                missing.extend(asking::missing(self.to, ids).await?);
+                missing.extend(self.to.missing(ids).await?);
             }
             for (key, path) in unasked {
                 if missing.contains(&key) {
@@ -157,9 +155,10 @@ impl<'a> Delivery<'a> {
         if self.objects.is_empty() {
             return Ok(());
         }
-        let body = post::body(&PushObjectsRequest { objects: std::mem::take(&mut self.objects).into() })?;
+        let objects = std::mem::take(&mut self.objects).into();
         self.objects_bytes = 0;
-        self.to.send(Endpoint::PushObjects, body).await.map(drop)
+        self.to.post(Endpoint::PushObjects, &PushObjectsRequest { objects }).await?;
+        Ok(())
     }
 
     /// Passes over a commit that the repo has.
@@ -202,7 +201,7 @@ impl<'a> Delivery<'a> {
     ) -> Result<(), Error> {
         let snapshots: Vec<Snapshot<'_>> = snapshots.iter().map(|record| snapshot(record)).collect::<Result<_, _>>()?;
         let purged: Vec<ObjectId> = self.purged.iter().map(|key| key.spelled(false)).collect();
-        let body = post::body(&PushRequest {
+        let request = PushRequest {
             bundle: Bundle {
                 commits: commits.into(),
                 snapshots: snapshots.into(),
@@ -213,8 +212,9 @@ impl<'a> Delivery<'a> {
             force,
             expected_head: Sent(None),
             purged: (!purged.is_empty()).then(|| purged.into()),
-        })?;
-        self.to.send(Endpoint::Push, body).await.map(drop)
+        };
+        self.to.post(Endpoint::Push, &request).await?;
+        Ok(())
     }
 
     /// Puts branches, tags and releases where they are to be.
@@ -232,7 +232,7 @@ impl<'a> Delivery<'a> {
             self.names.tags.iter().filter(|tag| self.tags.get(tag.tag.as_str()) != Some(*tag)).collect();
         for tags in changed.chunks(TAGS) {
             let tags: Vec<PostedTag<'_>> = tags.iter().map(|tag| posted(tag)).collect();
-            self.to.send(Endpoint::PostTags, post::body(&TagsRequest { tags: tags.into() })?).await?;
+            self.to.post(Endpoint::PostTags, &TagsRequest { tags: tags.into() }).await?;
         }
         let mut releases = 0;
         // Of two of one time the one posted later counts as newer.
@@ -306,7 +306,7 @@ impl Destination for Delivery<'_> {
         mut next: impl AsyncFnMut() -> Result<Option<Bytes>, Error>,
     ) -> Result<(), Error> {
         let id = key.spelled(false);
-        let Some(url) = asking::presigned(self.to, &id, "put").await? else {
+        let Some(url) = self.to.presigned(&id, "put").await? else {
             if size > MAX_INLINE_OBJECT as u64 {
                 return Err(Error::Refused(format!("{} takes no object of {size} bytes: {id}", self.to)));
             }
@@ -328,11 +328,11 @@ impl Destination for Delivery<'_> {
             }
             Ok::<_, Error>(())
         };
-        let (fed, put) = tokio::join!(feed, self.to.put(&url, size, body));
+        let (fed, put) = tokio::join!(feed, self.to.put_presigned(&url, size, body));
         fed?;
         put?;
         // The hub looks whether it is what it is said to be.
-        if !asking::missing(self.to, &[id]).await?.is_empty() {
+        if !self.to.missing(&[id]).await?.is_empty() {
             return Err(Error::Refused(format!(
                 "{} did not find object {} to be what its id says",
                 self.to,
@@ -350,7 +350,7 @@ impl Destination for Delivery<'_> {
         let new: Vec<ObjectId> = objects.iter().filter(|id| self.purged.insert(id.key())).cloned().collect();
         for some in new.chunks(MAX_PURGED_AT_ONCE) {
             // What has leaked is not to be taken here either; and only so may snapshots name what is not there.
-            purge(self.to, some, PURGED_AT_SOURCE).await?;
+            self.to.purge(some, PURGED_AT_SOURCE).await?;
         }
         for id in new {
             let key = id.key();

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use common::id::Ids;
-use common::id::{CommitId, ObjectId, ObjectKey, Slug, SnapshotId};
+use common::id::{CommitId, ObjectId, ObjectKey, SnapshotId};
 use common::location::{KnownCommit, ObjectLocation, RecordLocation};
 use common::wire;
 use common::wire::domain::Domain;
@@ -404,14 +404,4 @@ impl Export<'_> {
             bytes: self.had.bytes,
         }
     }
-}
-
-/// `owner/slug`, as it is typed.
-///
-/// # Errors
-/// When it is none.
-pub fn parse_target(text: &str) -> Result<Target, String> {
-    let (owner, slug) = text.split_once('/').ok_or("a repository is named owner/slug")?;
-    let slug_of = |text: &str| text.parse::<Slug>().map_err(|reason| reason.to_string());
-    Ok(Target { owner: slug_of(owner)?, slug: slug_of(slug)? })
 }

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::path::Path;
 
 use bytes::Bytes;
+use client::Remote;
 use common::id::CommitId;
 use indicatif::ProgressBar;
 use store::compute;
@@ -17,7 +18,6 @@ use super::asking::{self, NewRepo};
 use super::delivery::{Delivered, Delivery};
 use super::file::reader::Entries;
 use super::file::{Name, WrittenIds};
-use super::remote::Remote;
 use super::source::{Destination, SMALL};
 use super::verify::{Verified, read_contents, verify};
 use super::{Error, Names};
@@ -80,7 +80,7 @@ pub async fn import(
     let known = match before.heads.is_empty() {
         // Nothing can be there without a branch.
         true => HashSet::new(),
-        false => asking::known(to, commits.iter().map(|(id, _)| id)).await?,
+        false => to.known(commits.iter().map(|(id, _)| id)).await?,
     };
     let heads = before.heads.clone();
     progress.set_position(0);

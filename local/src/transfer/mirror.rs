@@ -7,13 +7,13 @@
 use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
+use client::{Endpoint, Remote};
 use common::id::CommitId;
 use indicatif::ProgressBar;
 use store::table::items::Visibility;
 
 use super::asking::{self, NewRepo};
 use super::delivery::{Delivered, Delivery};
-use super::remote::{Endpoint, Remote, is_missing};
 use super::source::Source;
 use super::{Error, Moved, Names};
 
@@ -78,7 +78,7 @@ pub async fn mirror(from: &Remote, to: &Remote, options: Options, progress: &Pro
     let mut source = Source { from, have: had.iter().cloned().collect(), fetched: Moved::default(), progress };
     let mut commits = source.new_commits(&names, &had).await?;
     if !before.heads.is_empty() {
-        let known = asking::known(to, commits.iter().map(|(id, _)| id)).await?;
+        let known = to.known(commits.iter().map(|(id, _)| id)).await?;
         source.have.extend(known.iter().cloned());
         commits.retain(|(id, _)| !known.contains(id));
     }
@@ -128,7 +128,7 @@ impl OnlyThere {
     /// Deletes the branches and tags. What went, and what stays: the default branch, and releases.
     async fn prune(self, to: &Remote) -> Result<(Vec<String>, Vec<String>), Error> {
         // As it is now, when all that was to come is there.
-        let default = asking::refs(to).await?.map(|refs| refs.default_branch).unwrap_or_default();
+        let default = to.refs().await?.map(|refs| refs.default_branch).unwrap_or_default();
         let mut pruned = Vec::new();
         let (stays, goes) = self.branches.into_iter().partition(|branch| *branch == default);
         let goes: Vec<String> = goes;
@@ -148,7 +148,7 @@ impl OnlyThere {
 /// Deletes what may be gone already: by an earlier attempt, or by another client.
 async fn delete(to: &Remote, endpoint: Endpoint<'_>) -> Result<(), Error> {
     match to.send(endpoint, Bytes::new()).await {
-        Err(error) if !is_missing(&error) => Err(error),
+        Err(error) if !error.is_missing() => Err(error.into()),
         _ => Ok(()),
     }
 }
@@ -195,7 +195,7 @@ async fn refuse_losses(from: &Remote, to: &Remote, names: &Names, before: &Names
 
 /// Whether a repo has a commit `now`, and `head` is that or builds on it.
 async fn is_ahead(from: &Remote, head: &CommitId, now: &CommitId) -> Result<bool, Error> {
-    let answer = asking::negotiate(from, &[head], &[now]).await?;
+    let answer = from.negotiate(&[head], &[now]).await?;
     // The only best common ancestor of a commit and one that it builds on is the latter. Where the hub does not say, the push
     // that moves the branch will show it.
     Ok(answer.is_none_or(|answer| answer.common_base.as_ref() == Some(now)))

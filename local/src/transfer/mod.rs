@@ -4,10 +4,9 @@
 //! - [`import`] brings such a file into a hub; [`mirror`] brings a repo from one hub into another.
 //! - [`delivery`] is what those two share: it pushes, as any client does, so the hub checks everything that comes.
 //! - [`clone`] brings a repo into a folder that a client goes on with; it and [`mirror`] fetch in parts, as `source` does.
-//! - [`remote`] is a repo of a hub, be the hub elsewhere and reached over HTTP, or in this process over its stores, which
-//!   [`stores`] opens. [`owning`] is what its owner changes of it. `asking` is what a hub is asked, `answer` reads a fetch, `post` writes what is sent.
+//! - The hubs are asked through the crate `client`: those that are elsewhere over HTTP, those whose stores [`stores`] opens in this
+//!   process. `asking` is what is asked before anything is moved.
 
-mod answer;
 mod asking;
 pub mod clone;
 pub mod delivery;
@@ -15,10 +14,7 @@ pub mod export;
 pub mod file;
 pub mod import;
 pub mod mirror;
-pub mod owning;
-mod post;
 pub mod progress;
-pub mod remote;
 mod source;
 pub mod stores;
 pub mod verify;
@@ -50,28 +46,9 @@ pub enum Error {
         #[source]
         cause: io::Error,
     },
-    /// The hub refused, with its own sentence.
-    #[error("{hub} refused {request} with {status} {code}: {detail}")]
-    Hub {
-        /// The repo's name or URL.
-        hub: String,
-        /// Method and endpoint.
-        request: String,
-        /// The status.
-        status: u16,
-        /// The error code, for programs.
-        code: String,
-        /// What the hub says.
-        detail: String,
-    },
-    /// The hub cannot be reached, broke off, or does not speak the protocol.
-    #[error("{hub}: {reason}")]
-    Broken {
-        /// The repo's name or URL.
-        hub: String,
-        /// What happened.
-        reason: String,
-    },
+    /// A hub did not give what it was asked for.
+    #[error(transparent)]
+    Hub(#[from] client::Error),
     /// The stores do not answer, or hold what is damaged.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -87,9 +64,9 @@ impl Error {
         move |cause| Self::File { what, cause }
     }
 
-    /// Whether the hub refused with this status.
-    pub(crate) fn has_status(&self, wanted: u16) -> bool {
-        matches!(self, Self::Hub { status, .. } if *status == wanted)
+    /// Whether a hub could not be reached or broke off.
+    pub(crate) const fn is_broken(&self) -> bool {
+        matches!(self, Self::Hub(client::Error::Broken { .. }))
     }
 }
 

@@ -4,19 +4,13 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
+use client::object::Found;
+use client::{Fetching, Remote};
 use common::id::{CommitId, ObjectId, ObjectKey};
 use common::wire::commit::Commit;
 use common::wire::limits::FETCH_WANT_OF_ANY_HUB;
-use common::wire::request::RefsResponse;
-use http::StatusCode;
-use http::header::CONTENT_LENGTH;
-use http_body_util::BodyExt;
-use hyper::body::Body as _;
 use indicatif::ProgressBar;
 
-use super::answer::Fetching;
-use super::asking;
-use super::remote::{Endpoint, Remote};
 use super::{Error, Moved, Names};
 
 /// Commits that are fetched at once.
@@ -95,7 +89,7 @@ impl Source<'_> {
             let new = loop {
                 attempts_left -= 1;
                 match self.commits_of(want, &have).await {
-                    Err(Error::Broken { .. }) if attempts_left > 0 => {}
+                    Err(error) if error.is_broken() && attempts_left > 0 => {}
                     listed => break listed?,
                 }
             };
@@ -118,7 +112,8 @@ impl Source<'_> {
     }
 
     fn read(&self, record: &[u8]) -> Result<Commit, Error> {
-        rmp_serde::from_slice(record).map_err(|error| self.from.broken(format!("a commit cannot be read: {error}")))
+        let broken = |error| self.from.broken(format!("a commit cannot be read: {error}"));
+        Ok(rmp_serde::from_slice(record).map_err(broken)?)
     }
 
     /// Fetches these commits with all that belongs to them, and hands them on.
@@ -144,11 +139,11 @@ impl Source<'_> {
                     continue;
                 }
                 // It may have been too much: Lambda streams 200 MB an answer.
-                Err(Error::Broken { .. }) if most > 1 => {
+                Err(error) if error.is_broken() && most > 1 => {
                     most = (most / 4).max(1);
                     continue;
                 }
-                Err(Error::Broken { .. }) if attempts_left > 1 => {
+                Err(error) if error.is_broken() && attempts_left > 1 => {
                     attempts_left -= 1;
                     continue;
                 }
@@ -177,7 +172,7 @@ impl Source<'_> {
             attempts_left -= 1;
             let fetching = Fetching::begin_within(self.from, want, &[], Some(depth)).await?;
             match self.bring_step(fetching, true, to).await {
-                Err(Error::Broken { .. }) if attempts_left > 0 => {}
+                Err(error) if error.is_broken() && attempts_left > 0 => {}
                 brought => return brought.map(drop),
             }
         }
@@ -210,7 +205,7 @@ impl Source<'_> {
         }
         match self.bring_objects(fetching, to).await {
             // The objects of one commit are too much for one answer.
-            Err(Error::Broken { .. }) if is_of_one => self.bring_one_by_one(to).await?,
+            Err(error) if error.is_broken() && is_of_one => self.bring_one_by_one(to).await?,
             brought => brought?,
         }
         self.fetched.commits += commits.len() as u64;
@@ -237,7 +232,7 @@ impl Source<'_> {
                 }
                 to.small(key, content.into()).await?;
             } else {
-                to.large(key, object.size, async || fetching.piece().await).await?;
+                to.large(key, object.size, async || Ok(fetching.piece().await?)).await?;
             }
         }
         let purged = fetching.finish().await?;
@@ -246,44 +241,27 @@ impl Source<'_> {
 
     /// Brings what is lacking still, each object by itself: through a URL of the storage if it has one, else from the hub.
     async fn bring_one_by_one(&mut self, to: &mut impl Destination) -> Result<(), Error> {
-        let RefsResponse { repo_id, .. } = self.from.ask(Endpoint::Refs, Bytes::new()).await?;
+        let repo_id = self.from.repo_id().await?;
         for key in to.lacking().await? {
             let id = key.spelled(false);
-            let answer = match asking::presigned(self.from, &id, "get").await? {
-                Some(url) => self.from.get(&url).await?,
-                None => match self.from.send(Endpoint::Object(&id.to_string(), &repo_id), Bytes::new()).await {
-                    Err(error) if error.has_status(StatusCode::GONE.as_u16()) => {
-                        to.purged(&[id]).await?;
-                        continue;
-                    }
-                    answer => answer?,
-                },
-            };
-            let declared = answer.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-            let mut body = answer.into_body();
-            let size: Option<u64> = declared.or(body.size_hint().exact());
-            let size = size.ok_or_else(|| self.from.broken(format!("it does not say the size of object {id}")))?;
-            self.fetched.objects += 1;
-            self.fetched.bytes += size;
-            let from = self.from;
-            let mut next = async || loop {
-                match body.frame().await.transpose().map_err(|error| from.broken(error))? {
-                    None => return Ok(None),
-                    Some(frame) => {
-                        if let Ok(piece) = frame.into_data() {
-                            return Ok::<_, Error>(Some(piece));
-                        }
-                    }
+            let mut object = match self.from.object(&id, &repo_id).await? {
+                Found::Here(object) => object,
+                Found::Missing(error) => return Err(error.into()),
+                Found::Purged => {
+                    to.purged(&[id]).await?;
+                    continue;
                 }
             };
-            if size <= SMALL {
+            self.fetched.objects += 1;
+            self.fetched.bytes += object.size;
+            if object.size <= SMALL {
                 let mut content = Vec::new();
-                while let Some(piece) = next().await? {
+                while let Some(piece) = object.piece().await? {
                     content.extend_from_slice(&piece);
                 }
                 to.small(key, content.into()).await?;
             } else {
-                to.large(key, size, next).await?;
+                to.large(key, object.size, async || Ok(object.piece().await?)).await?;
             }
         }
         Ok(())

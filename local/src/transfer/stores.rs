@@ -4,9 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use client::Remote;
 use common::id::Ids;
 use service::Hub;
 use service::Settings;
+use service::Target;
 use service::auth::Tokens;
 use service::observe::RequestLog;
 use store::Store;
@@ -15,6 +17,7 @@ use tokio::sync::OnceCell;
 
 use crate::backends::{self, Backends, Others};
 use crate::data::{DataFolder, new_secret};
+use crate::{functions, transfer};
 
 /// The variable that says that the environment names a deployment.
 const TABLE_VARIABLE: &str = "MUSEHUB_TABLE";
@@ -138,6 +141,18 @@ impl Stores {
             backends.stop().await;
         }
     }
+}
+
+/// A repo of a hub whose stores are at hand, as its owner sees it.
+///
+/// # Errors
+/// When no user has the owner's handle.
+pub async fn remote(hub: &Hub, target: Target) -> Result<Remote, transfer::Error> {
+    let user = hub.store.user_of_handle(&target.owner).await?.ok_or_else(|| {
+        let owner = &target.owner;
+        transfer::Error::Refused(format!("there is no user '{owner}' on this hub: make one, or take another owner"))
+    })?;
+    Ok(Remote::at_hand(hub, functions::CALL, target, &user).await?)
 }
 
 /// The functions of a hub over its stores, for this process alone.

@@ -11,7 +11,7 @@ const FLOORS: [&[&str]; 6] = [
     &["common", "crc-fast"],
     &["store"],
     &["fsck", "service"],
-    &["functions/*"],
+    &["client", "functions/*"],
     &["local"],
     &["benches", "fuzz", "simulation", "tests"],
 ];

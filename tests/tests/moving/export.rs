@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use client::Remote as End;
 use indicatif::ProgressBar;
 use local::transfer::Error;
 use local::transfer::export::{Exported, export};
 use local::transfer::import::{Imported, import};
-use local::transfer::remote::Remote as End;
 use local::transfer::verify::{Verified, verify};
 use proptest::prelude::*;
 use serde_json::json;
@@ -45,7 +45,7 @@ pub async fn at_hand(hub: &Hub) -> (Remote, End) {
 
 /// A repo of a hub whose stores are at hand.
 pub async fn over(hub: &Hub, remote: &Remote) -> End {
-    End::over(&stores(hub), target(remote)).await.unwrap()
+    local::transfer::stores::remote(&stores(hub), target(remote)).await.unwrap()
 }
 
 struct Kept {

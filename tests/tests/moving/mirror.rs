@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use client::Remote as End;
 use futures_util::{Stream, StreamExt, stream};
 use http::{Request, Response};
 use http_body_util::{BodyExt, StreamBody};
@@ -16,7 +17,6 @@ use indicatif::ProgressBar;
 use local::serve::Storage;
 use local::transfer::Error;
 use local::transfer::mirror::{Mirrored, Options, mirror};
-use local::transfer::remote::Remote as End;
 use proptest::prelude::*;
 use serde_json::json;
 use store::table::items::Visibility;

@@ -12,7 +12,6 @@ use local::transfer::clone::{Wanted, clone};
 use local::transfer::export::export;
 use local::transfer::import::import;
 use local::transfer::mirror::{Options, mirror};
-use local::transfer::owning::purge;
 use local::transfer::verify::verify;
 use store::repo::Load;
 use store::table::items::Visibility;
@@ -39,7 +38,7 @@ async fn leaking(hub: &Hub) -> (Remote, History, Object) {
 
 async fn purged(remote: &Remote, secret: &Object) {
     let id: ObjectId = secret.id.parse().unwrap();
-    assert_eq!(purge(&url(remote), &[id], "it leaked").await.unwrap().purged.len(), 1);
+    assert_eq!(url(remote).purge(&[id], "it leaked").await.unwrap().purged.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,7 +60,7 @@ async fn a_clone_an_export_and_a_mirror_are_without_it_and_keep_it_out() {
 
     let file = folder.path().join("song.tar.zst");
     let hub = stores(&one);
-    export(&hub, url(&remote).target(), &file, false, &bar).await.unwrap();
+    export(&hub, &url(&remote).target, &file, false, &bar).await.unwrap();
     let verified = verify(&file, &bar).unwrap();
     assert_eq!(verified.contents.purged, [secret.id.parse().unwrap()]);
     let imported = other.remote(&other.dev(), &fresh_name("imported")).speaking(Encoding::Msgpack);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use local::transfer::remote::{Address, Remote as End};
+use client::{Address, Remote as End};
 use local::transfer::stores::hub_over;
 use serde_json::{Value, json};
 use tests::client::Remote;

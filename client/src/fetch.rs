@@ -4,14 +4,13 @@ use bytes::{Buf, Bytes, BytesMut};
 use common::id::{CommitId, ObjectId};
 use common::wire::Text;
 use common::wire::request::FetchRequest;
-use http_body_util::BodyExt;
-use http_body_util::combinators::UnsyncBoxBody;
 use rmp::Marker;
 use serde::de::DeserializeOwned;
 
-use super::Error;
-use super::post;
-use super::remote::{Endpoint, Remote, is_json};
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+use crate::http::Body;
+use crate::remote::{Remote, is_json, next_piece};
 
 /// Bytes of one commit or snapshot: no hub takes a larger one in.
 const MAX_RECORD: usize = 256 << 20;
@@ -22,9 +21,9 @@ const PIECE: usize = 256 << 10;
 const FIELDS: u64 = 4;
 
 /// An answer under way: `{commits, snapshots, objects, branch_heads}`, in this order, in msgpack.
-pub(super) struct Fetching<'a> {
+pub struct Fetching<'a> {
     remote: &'a Remote,
-    body: UnsyncBoxBody<Bytes, String>,
+    body: Body,
     arrived: BytesMut,
     /// Bytes of the current object's content that did not come yet, and its fields behind that.
     content_left: u64,
@@ -34,19 +33,27 @@ pub(super) struct Fetching<'a> {
 }
 
 /// An object on its way.
-pub(super) struct Arriving {
-    pub(super) id: ObjectId,
-    pub(super) size: u64,
+pub struct Arriving {
+    /// Its id, as the hub says.
+    pub id: ObjectId,
+    /// Its bytes.
+    pub size: u64,
 }
 
 impl<'a> Fetching<'a> {
     /// Asks for all that `want` reaches and `have` does not.
-    pub(super) async fn begin(remote: &'a Remote, want: &[CommitId], have: &[CommitId]) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// When the hub does not answer, or not as it should.
+    pub async fn begin(remote: &'a Remote, want: &[CommitId], have: &[CommitId]) -> Result<Self, Error> {
         Self::begin_within(remote, want, have, None).await
     }
 
     /// The same within a depth. A hub that knows of none sends all of it.
-    pub(super) async fn begin_within(
+    ///
+    /// # Errors
+    /// When the hub does not answer, or not as it should.
+    pub async fn begin_within(
         remote: &'a Remote,
         want: &[CommitId],
         have: &[CommitId],
@@ -60,7 +67,7 @@ impl<'a> Fetching<'a> {
             depth: depth.map(i64::from),
             filter: None,
         };
-        let answer = remote.send(Endpoint::Fetch, post::body(&request)?).await?;
+        let answer = remote.post(Endpoint::Fetch, &request).await?;
         if is_json(&answer) {
             return Err(Error::Refused(format!("{remote} answers a fetch in JSON, and this reads msgpack alone")));
         }
@@ -72,7 +79,10 @@ impl<'a> Fetching<'a> {
     }
 
     /// Begins the next list, which has to have this name. How many records it has.
-    pub(super) async fn list(&mut self, name: &str) -> Result<u64, Error> {
+    ///
+    /// # Errors
+    /// When the hub does not answer, or not as it should.
+    pub async fn list(&mut self, name: &str) -> Result<u64, Error> {
         let key: String = self.value().await?;
         if key != name {
             return Err(self.not_understood(&format!("there is {key:?} in the place of {name:?}")));
@@ -86,7 +96,10 @@ impl<'a> Fetching<'a> {
     }
 
     /// The next record of the list, as one msgpack value.
-    pub(super) async fn record(&mut self) -> Result<Bytes, Error> {
+    ///
+    /// # Errors
+    /// When the hub does not answer, or not as it should.
+    pub async fn record(&mut self) -> Result<Bytes, Error> {
         let mut scan = Scan { at: 0, values: 1 };
         loop {
             match scan.advance(&self.arrived) {
@@ -106,7 +119,10 @@ impl<'a> Fetching<'a> {
     }
 
     /// Begins the next object of the list. What was not read of the one before is passed over.
-    pub(super) async fn object(&mut self) -> Result<Arriving, Error> {
+    ///
+    /// # Errors
+    /// When the hub does not answer, or not as it should.
+    pub async fn object(&mut self) -> Result<Arriving, Error> {
         self.end_object().await?;
         let mut fields = self.length_of_map().await?;
         let mut id: Option<ObjectId> = None;
@@ -133,7 +149,10 @@ impl<'a> Fetching<'a> {
     }
 
     /// The next bytes of the current object; none at its end.
-    pub(super) async fn piece(&mut self) -> Result<Option<Bytes>, Error> {
+    ///
+    /// # Errors
+    /// When the hub does not answer, or not as it should.
+    pub async fn piece(&mut self) -> Result<Option<Bytes>, Error> {
         if self.content_left == 0 {
             return Ok(None);
         }
@@ -146,7 +165,10 @@ impl<'a> Fetching<'a> {
     }
 
     /// Reads to the end, which says that the answer was all there. The objects that would be in it had they not been purged.
-    pub(super) async fn finish(mut self) -> Result<Vec<ObjectId>, Error> {
+    ///
+    /// # Errors
+    /// When the hub does not answer, or not as it should.
+    pub async fn finish(mut self) -> Result<Vec<ObjectId>, Error> {
         self.end_object().await?;
         let key: String = self.value().await?;
         if key != "branch_heads" {
@@ -197,21 +219,13 @@ impl<'a> Fetching<'a> {
     }
 
     async fn read_on(&mut self) -> Result<(), Error> {
-        loop {
-            match self.body.frame().await {
-                None => return Err(self.remote.broken("the answer to a fetch ended too early")),
-                Some(Err(error)) => {
-                    return Err(self.remote.broken(format!("the answer to a fetch broke off: {error}")));
-                }
-                Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data()
-                        && !data.is_empty()
-                    {
-                        self.arrived.extend_from_slice(&data);
-                        return Ok(());
-                    }
-                }
+        match next_piece(&mut self.body).await {
+            Ok(Some(piece)) => {
+                self.arrived.extend_from_slice(&piece);
+                Ok(())
             }
+            Ok(None) => Err(self.remote.broken("the answer to a fetch ended too early")),
+            Err(reason) => Err(self.remote.broken(format!("the answer to a fetch broke off: {reason}"))),
         }
     }
 

@@ -7,8 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::wire::error::Cause;
 use futures_util::future::BoxFuture;
-use http::{Request, Response, Uri};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
@@ -26,22 +28,31 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// meets a closing one is lost.
 const KEPT: Duration = Duration::from_secs(10);
 
-/// The body of a request to the hub or the storage.
-pub(crate) type Outgoing = UnsyncBoxBody<Bytes, io::Error>;
+/// The body of a request or of an answer.
+pub type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// What a client of presigned URLs sends, and nothing else: of the headers only the host is signed.
+const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
+
+/// A body that is there.
+pub fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
 
 type Https = HttpsConnector<HttpConnector>;
 type Connecting = <Https as Service<Uri>>::Future;
 type Connected = Result<<Https as Service<Uri>>::Response, Cause>;
 type Connector = MapFuture<Https, fn(Connecting) -> BoxFuture<'static, Connected>>;
 
-pub(crate) struct Client {
-    client: legacy::Client<Connector, Outgoing>,
+/// Sends requests.
+pub struct Client {
+    client: legacy::Client<Connector, Body>,
     pause: Duration,
 }
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub(crate) enum Failure {
+pub enum Failure {
     /// There is no connection, so nothing was sent.
     Connect(String),
     /// The connection ended before the answer began.
@@ -55,7 +66,7 @@ impl Client {
     ///
     /// # Errors
     /// When the system has no certificates.
-    pub(crate) fn new(pause: Duration) -> io::Result<Self> {
+    pub fn new(pause: Duration) -> io::Result<Self> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -75,11 +86,10 @@ impl Client {
     }
 
     /// Sends a request, and returns when the answer begins. As long as `sent` grows, nothing is too slow.
-    pub(crate) async fn send(
-        &self,
-        request: Request<Outgoing>,
-        sent: ProgressBar,
-    ) -> Result<Response<Incoming>, Failure> {
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn send(&self, request: Request<Body>, sent: ProgressBar) -> Result<Response<Incoming>, Failure> {
         let mut answer = self.client.request(request);
         let mut before = sent.position();
         loop {
@@ -89,6 +99,31 @@ impl Client {
                 Err(_) => return Err(Failure::Silent(self.pause)),
             }
         }
+    }
+}
+
+impl Client {
+    /// Puts so many bytes where a presigned URL leads. Of the URL only its host is to be shown, because the URL is a
+    /// right to write.
+    ///
+    /// # Errors
+    /// Why they were not taken.
+    pub async fn put(&self, url: Uri, length: u64, body: Body, sent: ProgressBar) -> Result<(), String> {
+        let mut request = Request::put(url).body(body).map_err(|error| error.to_string())?;
+        request.headers_mut().insert(CONTENT_TYPE, FORM);
+        request.headers_mut().insert(CONTENT_LENGTH, length.into());
+        let answer = self.send(request, sent).await.map_err(|failure| failure.to_string())?;
+        if answer.status().is_success() { Ok(()) } else { Err(format!("it answered {}", answer.status())) }
+    }
+
+    /// Gets what is where a presigned URL leads.
+    ///
+    /// # Errors
+    /// Why it does not come.
+    pub async fn get(&self, url: Uri) -> Result<Response<Incoming>, String> {
+        let request = Request::get(url).body(full(Bytes::new())).map_err(|error| error.to_string())?;
+        let answer = self.send(request, ProgressBar::hidden()).await.map_err(|failure| failure.to_string())?;
+        if answer.status().is_success() { Ok(answer) } else { Err(format!("it answered {}", answer.status())) }
     }
 }
 
@@ -119,7 +154,7 @@ fn within_time(connecting: Connecting) -> BoxFuture<'static, Connected> {
 }
 
 /// What is at the bottom of an error, without the layers of libraries above it.
-pub(crate) fn innermost(error: &(dyn Error + 'static)) -> String {
+pub fn innermost(error: &(dyn Error + 'static)) -> String {
     let mut inner = error;
     while let Some(source) = inner.source() {
         inner = source;

@@ -1,0 +1,152 @@
+//! What a hub can be asked.
+
+use http::Method;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// What a hub can be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endpoint<'a> {
+    /// To make the repo.
+    Repos,
+    /// To change what is said of the repo.
+    Settings,
+    /// To purge objects.
+    Purge,
+    /// To delete this branch.
+    Branch(&'a str),
+    /// To delete this tag.
+    Tag(&'a str),
+    /// Where its branches are.
+    Refs,
+    /// The tags behind this one.
+    Tags(Option<&'a str>),
+    /// The releases behind this one, drafts too.
+    Releases(Option<&'a str>),
+    /// Commits with all that belongs to them.
+    Fetch,
+    /// Which commits it has.
+    Negotiate,
+    /// Which objects it lacks.
+    FilterObjects,
+    /// Where objects go and come without the hub.
+    Presign,
+    /// To take objects.
+    PushObjects,
+    /// To take commits and move a branch.
+    Push,
+    /// To take tags.
+    PostTags,
+    /// To take a release.
+    PostRelease,
+    /// To take the release of this tag back.
+    Release(&'a str),
+    /// Where the body of a request may be put.
+    Uploads,
+    /// The bytes of this object, of the repo of this id.
+    Object(&'a str, &'a str),
+}
+
+impl Endpoint<'_> {
+    /// Its name in messages, its method, and its path in the hub's table of routes.
+    fn told(&self) -> (&'static str, Method, &'static str) {
+        match self {
+            Self::Repos => ("POST /api/repos", Method::POST, "/api/repos"),
+            Self::Settings => ("PATCH /api/repos", Method::PATCH, "/api/repos/{owner}/{slug}"),
+            Self::Purge => ("POST /purge", Method::POST, "/api/repos/{owner}/{slug}/purge"),
+            Self::Branch(_) => ("DELETE /branches", Method::DELETE, "/api/repos/{owner}/{slug}/branches/{branch}"),
+            Self::Tag(_) => ("DELETE /tags", Method::DELETE, "/{owner}/{slug}/tags/{tag}"),
+            Self::Refs => ("GET /refs", Method::GET, "/{owner}/{slug}/refs"),
+            Self::Tags(_) => ("GET /tags", Method::GET, "/{owner}/{slug}/tags"),
+            Self::Releases(_) => ("GET /releases", Method::GET, "/{owner}/{slug}/releases"),
+            Self::Fetch => ("POST /fetch", Method::POST, "/{owner}/{slug}/fetch"),
+            Self::Negotiate => ("POST /negotiate", Method::POST, "/{owner}/{slug}/negotiate"),
+            Self::FilterObjects => ("POST /filter-objects", Method::POST, "/{owner}/{slug}/filter-objects"),
+            Self::Presign => ("POST /presign", Method::POST, "/{owner}/{slug}/presign"),
+            Self::PushObjects => ("POST /push/objects", Method::POST, "/{owner}/{slug}/push/objects"),
+            Self::Push => ("POST /push", Method::POST, "/{owner}/{slug}/push"),
+            Self::PostTags => ("POST /tags", Method::POST, "/{owner}/{slug}/tags"),
+            Self::PostRelease => ("POST /releases", Method::POST, "/{owner}/{slug}/releases"),
+            Self::Release(_) => ("DELETE /releases", Method::DELETE, "/{owner}/{slug}/releases/{tag}"),
+            Self::Uploads => ("POST /uploads", Method::POST, "/{owner}/{slug}/uploads"),
+            Self::Object(..) => ("GET /o", Method::GET, "/o/{object_id}"),
+        }
+    }
+
+    /// For messages.
+    pub fn name(&self) -> &'static str {
+        self.told().0
+    }
+
+    /// Its method.
+    pub fn method(&self) -> Method {
+        self.told().1
+    }
+
+    /// Its path, as the hub's table of routes has it.
+    pub fn path(&self) -> &'static str {
+        self.told().2
+    }
+
+    /// The parameter of its path beside the repo's.
+    pub const fn parameter(&self) -> Option<(&'static str, &str)> {
+        match self {
+            Self::Branch(name) => Some(("branch", name)),
+            Self::Tag(label) | Self::Release(label) => Some(("tag", label)),
+            Self::Object(id, _) => Some(("object_id", id)),
+            _ => None,
+        }
+    }
+
+    /// What stands behind its path.
+    pub fn query(&self) -> String {
+        match self {
+            Self::Tags(Some(after)) => format!("?after={}", encoded(after)),
+            Self::Releases(None) => "?include_drafts=1".to_owned(),
+            Self::Releases(Some(after)) => format!("?include_drafts=1&after={}", encoded(after)),
+            Self::Object(_, repo) => format!("?repo_id={}", encoded(repo)),
+            _ => String::new(),
+        }
+    }
+}
+
+/// A part of a path, or of a query.
+pub(crate) fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use service::routes::ROUTES;
+
+    use super::Endpoint::*;
+
+    #[test]
+    fn each_endpoint_is_one_of_the_hubs_routes() {
+        for endpoint in [
+            Repos,
+            Settings,
+            Purge,
+            Branch("b"),
+            Tag("t"),
+            Refs,
+            Tags(None),
+            Releases(None),
+            Fetch,
+            Negotiate,
+            FilterObjects,
+            Presign,
+            PushObjects,
+            Push,
+            PostTags,
+            PostRelease,
+            Release("t"),
+            Uploads,
+            Object("o", "r"),
+        ] {
+            let is_it = |method: &http::Method, path: &str| *method == endpoint.method() && path == endpoint.path();
+            assert!(ROUTES.iter().any(|route| is_it(&route.method, route.path)), "{endpoint:?}");
+            let parameter = endpoint.parameter().map(|(name, _)| format!("{{{name}}}"));
+            assert!(parameter.is_none_or(|parameter| endpoint.path().ends_with(&parameter)), "{endpoint:?}");
+        }
+    }
+}
