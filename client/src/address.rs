@@ -3,7 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use common::id::Slug;
 use http::Uri;
 use http::uri::{InvalidUri, Scheme};
 use service::Target;
@@ -66,7 +65,7 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if !text.contains("://") {
-            return parse_target(text).map(Self::Stores);
+            return text.parse().map(Self::Stores);
         }
         let bad = || "the URL of a repository is like https://hub.example.com/owner/slug".to_owned();
         let text = text.trim_end_matches('/');
@@ -76,18 +75,8 @@ impl FromStr for Address {
             return Err(bad());
         }
         let hub = hub.parse::<HubUrl>().map_err(|error| error.to_string())?;
-        Ok(Self::Url(hub, parse_target(&format!("{owner}/{slug}")).map_err(|_| bad())?))
+        Ok(Self::Url(hub, format!("{owner}/{slug}").parse().map_err(|_| bad())?))
     }
-}
-
-/// Reads the name of a repo, `owner/slug`.
-///
-/// # Errors
-/// A sentence for who typed it.
-pub fn parse_target(text: &str) -> Result<Target, String> {
-    let (owner, slug) = text.split_once('/').ok_or("a repository is named owner/slug")?;
-    let slug_of = |text: &str| text.parse::<Slug>().map_err(|reason| reason.to_string());
-    Ok(Target { owner: slug_of(owner)?, slug: slug_of(slug)? })
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What a repo of a hub is asked in one request and answer.
+//! What a repo of a hub is asked in one request and answer. Each fails when the hub does not answer, or refuses.
 
 use std::collections::HashSet;
 
@@ -21,17 +21,11 @@ const TTL: i64 = 3_600;
 
 impl Remote {
     /// The branches of the repo; none if there is no such repo, or one may not know of it.
-    ///
-    /// # Errors
-    /// When the hub does not answer. So it is for all of these, and when it refuses.
     pub async fn refs(&self) -> Result<Option<RefsResponse<'static>>, Error> {
         if_there(self.get(Endpoint::Refs).await)
     }
 
     /// The id of the repo, which objects are asked for with.
-    ///
-    /// # Errors
-    /// When the hub does not answer, or does not say.
     pub async fn repo_id(&self) -> Result<String, Error> {
         let RefsResponse { repo_id, .. } = self.get(Endpoint::Refs).await?;
         if repo_id.is_empty() {
@@ -41,9 +35,6 @@ impl Remote {
     }
 
     /// What not every hub has: none where this one has no such endpoint.
-    ///
-    /// # Errors
-    /// When the hub does not answer.
     pub async fn get_if_there<T: DeserializeOwned>(&self, endpoint: Endpoint<'_>) -> Result<Option<T>, Error> {
         match if_there(self.get(endpoint).await) {
             Err(error) if error.has_status(StatusCode::METHOD_NOT_ALLOWED) => Ok(None),
@@ -52,9 +43,6 @@ impl Remote {
     }
 
     /// What the repo has in common with somebody; none if the hub does not say.
-    ///
-    /// # Errors
-    /// When the hub does not answer.
     pub async fn negotiate(&self, want: &[&CommitId], have: &[&CommitId]) -> Result<Option<NegotiateResponse>, Error> {
         let want: Vec<CommitId> = want.iter().copied().cloned().collect();
         let have: Vec<Text<'_>> = have.iter().map(|id| id.to_string().into()).collect();
@@ -63,9 +51,6 @@ impl Remote {
     }
 
     /// Which of these commits the repo has, as far as it has them from the first one on: what an earlier attempt has brought.
-    ///
-    /// # Errors
-    /// When the hub does not answer.
     pub async fn known<'c>(&self, commits: impl Iterator<Item = &'c CommitId>) -> Result<HashSet<CommitId>, Error> {
         let commits: Vec<&CommitId> = commits.collect();
         let mut known = HashSet::new();
@@ -80,9 +65,6 @@ impl Remote {
     }
 
     /// Where to put an object (`put`), or to get it from (`get`), if the hub has such a place.
-    ///
-    /// # Errors
-    /// When the hub does not answer.
     pub async fn presigned(&self, id: &ObjectId, direction: &'static str) -> Result<Option<String>, Error> {
         let object_ids = vec![id.clone()].into();
         let request = PresignRequest { object_ids, direction: direction.into(), ttl_seconds: Some(TTL) };
@@ -91,9 +73,6 @@ impl Remote {
     }
 
     /// Which of these objects a push would have to bring.
-    ///
-    /// # Errors
-    /// When the hub does not answer.
     pub async fn missing(&self, object_ids: &[ObjectId]) -> Result<HashSet<ObjectKey>, Error> {
         let request = FilterObjectsRequest { object_ids: object_ids.to_vec().into() };
         let answer: Option<FilterObjectsResponse> = if_there(self.ask(Endpoint::FilterObjects, &request).await)?;
@@ -103,26 +82,17 @@ impl Remote {
     }
 
     /// Changes what is said of the repo.
-    ///
-    /// # Errors
-    /// When the hub does not.
     pub async fn change(&self, changes: &RepoChanges<'_>) -> Result<RepoResponse<'static>, Error> {
         self.ask(Endpoint::Settings, changes).await
     }
 
     /// Purges objects.
-    ///
-    /// # Errors
-    /// When the hub does not.
     pub async fn purge(&self, objects: &[ObjectId], reason: &str) -> Result<PurgeResponse, Error> {
         let request = PurgeRequest { objects: objects.to_vec().into(), reason: Some(reason.into()) };
         self.ask(Endpoint::Purge, &request).await
     }
 
     /// Deletes a branch. The head that it had.
-    ///
-    /// # Errors
-    /// When the hub does not.
     pub async fn delete_branch(&self, branch: &str) -> Result<CommitId, Error> {
         let answer: BranchDeletedResponse = self.get(Endpoint::Branch(branch)).await?;
         Ok(answer.head)

@@ -1,4 +1,5 @@
-//! Reads the answer to a fetch while it comes, in bounded memory for any length of the answer and of its objects.
+//! Reads the answer to a fetch while it comes, in bounded memory for any length of the answer and of its objects. Each step
+//! fails when the hub does not answer, or not as it should.
 
 use bytes::{Buf, Bytes, BytesMut};
 use common::id::{CommitId, ObjectId};
@@ -42,17 +43,11 @@ pub struct Arriving {
 
 impl<'a> Fetching<'a> {
     /// Asks for all that `want` reaches and `have` does not.
-    ///
-    /// # Errors
-    /// When the hub does not answer, or not as it should.
     pub async fn begin(remote: &'a Remote, want: &[CommitId], have: &[CommitId]) -> Result<Self, Error> {
         Self::begin_within(remote, want, have, None).await
     }
 
     /// The same within a depth. A hub that knows of none sends all of it.
-    ///
-    /// # Errors
-    /// When the hub does not answer, or not as it should.
     pub async fn begin_within(
         remote: &'a Remote,
         want: &[CommitId],
@@ -79,9 +74,6 @@ impl<'a> Fetching<'a> {
     }
 
     /// Begins the next list, which has to have this name. How many records it has.
-    ///
-    /// # Errors
-    /// When the hub does not answer, or not as it should.
     pub async fn list(&mut self, name: &str) -> Result<u64, Error> {
         let key: String = self.value().await?;
         if key != name {
@@ -96,9 +88,6 @@ impl<'a> Fetching<'a> {
     }
 
     /// The next record of the list, as one msgpack value.
-    ///
-    /// # Errors
-    /// When the hub does not answer, or not as it should.
     pub async fn record(&mut self) -> Result<Bytes, Error> {
         let mut scan = Scan { at: 0, values: 1 };
         loop {
@@ -119,9 +108,6 @@ impl<'a> Fetching<'a> {
     }
 
     /// Begins the next object of the list. What was not read of the one before is passed over.
-    ///
-    /// # Errors
-    /// When the hub does not answer, or not as it should.
     pub async fn object(&mut self) -> Result<Arriving, Error> {
         self.end_object().await?;
         let mut fields = self.length_of_map().await?;
@@ -149,9 +135,6 @@ impl<'a> Fetching<'a> {
     }
 
     /// The next bytes of the current object; none at its end.
-    ///
-    /// # Errors
-    /// When the hub does not answer, or not as it should.
     pub async fn piece(&mut self) -> Result<Option<Bytes>, Error> {
         if self.content_left == 0 {
             return Ok(None);
@@ -165,9 +148,6 @@ impl<'a> Fetching<'a> {
     }
 
     /// Reads to the end, which says that the answer was all there. The objects that would be in it had they not been purged.
-    ///
-    /// # Errors
-    /// When the hub does not answer, or not as it should.
     pub async fn finish(mut self) -> Result<Vec<ObjectId>, Error> {
         self.end_object().await?;
         let key: String = self.value().await?;

@@ -73,10 +73,9 @@ enum To {
 
 impl fmt::Display for Remote {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Target { owner, slug } = &self.target;
         match &self.to {
-            To::Url(hub) => write!(formatter, "{hub}/{owner}/{slug}"),
-            To::Stores(..) => write!(formatter, "{owner}/{slug}"),
+            To::Url(hub) => write!(formatter, "{hub}/{}", self.target),
+            To::Stores(..) => self.target.fmt(formatter),
         }
     }
 }

@@ -26,7 +26,8 @@ use local::serve::{
     self, AnonymousReads, BODY_MEMORY, FIRST_HANDLE, FIRST_USER, Ids, Options, Reach, RequestLog, Storage,
     WRITE_TIMEOUT, Webhooks,
 };
-use local::stores::{self, OpenStores, RepoName};
+use local::stores::{self, OpenStores};
+use service::Target;
 use service::auth::Tokens;
 use service::log_filter;
 use store::ambient::Ambient;
@@ -189,7 +190,7 @@ struct Stores {
 struct Gc {
     /// The repository, for example dev/song
     #[arg(value_name = "OWNER/SLUG")]
-    repo: RepoName,
+    repo: Target,
     /// How many days what nobody reaches is kept
     #[arg(long, default_value_t = 30, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=3_650))]
     retention_days: u16,
@@ -205,7 +206,7 @@ struct Gc {
 struct Compact {
     /// The repository, for example dev/song
     #[arg(value_name = "OWNER/SLUG")]
-    repo: RepoName,
+    repo: Target,
     /// The data folder of a hub on this machine that is not running
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,

@@ -5,7 +5,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use client::address::parse_target;
 use client::{Address, Remote};
 use common::id::Ids;
 use common::wire::limits::MAX_FETCH_DEPTH;
@@ -89,7 +88,7 @@ pub struct Backup {
 #[derive(Args)]
 pub struct Export {
     /// The repository
-    #[arg(value_name = "OWNER/SLUG", value_parser = parse_target)]
+    #[arg(value_name = "OWNER/SLUG")]
     target: Target,
     /// The file to write, for example song.tar.zst; one that is there is not touched
     #[arg(value_name = "FILE")]

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use aws_config::{BehaviorVersion, SdkConfig};
-use common::id::{RepoId, Slug};
-use service::Hub;
+use common::id::RepoId;
+use service::{Hub, Target};
 use store::Store;
 use store::ambient::Ambient;
 use store::aws::http_client;
@@ -45,30 +45,7 @@ pub enum Error {
     Store(#[from] store::Error),
     /// There is no such repo.
     #[error("there is no repository {0}")]
-    NoRepo(RepoName),
-}
-
-/// A repo as people call it: `<owner>/<slug>`.
-#[derive(Debug, Clone)]
-pub struct RepoName {
-    owner: Slug,
-    slug: Slug,
-}
-
-impl std::str::FromStr for RepoName {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (owner, slug) = text.split_once('/').ok_or("a repository is named <owner>/<slug>")?;
-        let part = |text: &str| text.parse().map_err(|error: common::id::InvalidName| error.to_string());
-        Ok(Self { owner: part(owner)?, slug: part(slug)? })
-    }
-}
-
-impl std::fmt::Display for RepoName {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{}/{}", self.owner, self.slug)
-    }
+    NoRepo(Target),
 }
 
 /// The stores, open.
@@ -105,7 +82,7 @@ impl OpenStores {
     ///
     /// # Errors
     /// When there is none.
-    pub async fn repo(&self, name: &RepoName) -> Result<RepoId, Error> {
+    pub async fn repo(&self, name: &Target) -> Result<RepoId, Error> {
         let found = self.store.find_repo(&name.owner, &name.slug, Load::NOTHING).await?;
         found.map(|repo| repo.id).ok_or_else(|| Error::NoRepo(name.clone()))
     }

@@ -1,5 +1,7 @@
 //! One request, read as far as every function needs it.
 
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Once;
 
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
@@ -30,6 +32,22 @@ pub struct Target {
     pub owner: Slug,
     /// The repo's name under the owner.
     pub slug: Slug,
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (owner, slug) = text.split_once('/').ok_or("a repository is named owner/slug")?;
+        let slug_of = |text: &str| text.parse::<Slug>().map_err(|reason| reason.to_string());
+        Ok(Self { owner: slug_of(owner)?, slug: slug_of(slug)? })
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.owner, self.slug)
+    }
 }
 
 /// The host, with its port, that a request names and that its front door knows for the hub's own.

@@ -67,18 +67,12 @@ impl Serialize for Text<'_> {
 }
 
 /// What may be left out, and is never null: where that would say something else than leaving it out.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, Serialize)]
 pub struct Sent<T>(pub Option<T>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Sent<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         T::deserialize(deserializer).map(|value| Self(Some(value)))
-    }
-}
-
-impl<T: Serialize> Serialize for Sent<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
     }
 }
 
@@ -107,11 +101,13 @@ impl<T, const MAX: usize> Omit for Bounded<T, MAX> {}
 
 /// A list that keeps at most `MAX` elements. The rest is skipped and counted, so that the answer can name the number
 /// sent, and no declared length is ever allocated for.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, Serialize)]
+#[serde(transparent)]
 pub struct Bounded<T, const MAX: usize> {
     /// The elements, the first `MAX` at most.
     pub items: Vec<T>,
     /// How many were sent.
+    #[serde(skip)]
     pub sent: usize,
 }
 
@@ -124,12 +120,6 @@ impl<T, const MAX: usize> Default for Bounded<T, MAX> {
 impl<T, const MAX: usize> From<Vec<T>> for Bounded<T, MAX> {
     fn from(items: Vec<T>) -> Self {
         Self { sent: items.len(), items }
-    }
-}
-
-impl<T: Serialize, const MAX: usize> Serialize for Bounded<T, MAX> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.items.serialize(serializer)
     }
 }
 
@@ -174,9 +164,11 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for Bounded<T,
 }
 
 /// A map that keeps at most `MAX` entries. The rest is skipped and counted.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, Serialize)]
+#[serde(transparent)]
 pub struct BoundedMap<K: Eq + Hash, V, const MAX: usize> {
     entries: HashMap<K, V>,
+    #[serde(skip)]
     sent: usize,
 }
 
@@ -190,12 +182,6 @@ impl<K: Eq + Hash, V, const MAX: usize> FromIterator<(K, V)> for BoundedMap<K, V
     fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
         let entries: HashMap<K, V> = entries.into_iter().collect();
         Self { sent: entries.len(), entries }
-    }
-}
-
-impl<K: Serialize + Eq + Hash, V: Serialize, const MAX: usize> Serialize for BoundedMap<K, V, MAX> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.entries.serialize(serializer)
     }
 }
 
@@ -248,11 +234,13 @@ where
 }
 
 /// A list that counts equal elements once and keeps at most `MAX` elements.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, Serialize)]
+#[serde(transparent)]
 pub struct Distinct<T, const MAX: usize> {
     /// The elements, each once, in the order sent; the first `MAX` at most.
     items: Vec<T>,
     /// How many there were beside those, equal ones among them.
+    #[serde(skip)]
     others: usize,
 }
 
@@ -260,12 +248,6 @@ impl<T, const MAX: usize> From<Vec<T>> for Distinct<T, MAX> {
     /// No element is there twice.
     fn from(items: Vec<T>) -> Self {
         Self { items, others: 0 }
-    }
-}
-
-impl<T: Serialize, const MAX: usize> Serialize for Distinct<T, MAX> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.items.serialize(serializer)
     }
 }
 

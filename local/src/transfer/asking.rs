@@ -79,8 +79,8 @@ pub async fn create(to: &Remote, about: &NewRepo<'_>) -> Result<(), Error> {
     };
     if made.owner != owner.as_str() || made.slug != slug.as_str() {
         return Err(Error::Refused(format!(
-            "the token is not that of '{owner}': the hub has made the empty repository {}/{} instead of {owner}/{slug}",
-            made.owner, made.slug
+            "the token is not that of '{owner}': the hub has made the empty repository {}/{} instead of {}",
+            made.owner, made.slug, to.target
         )));
     }
     Ok(())

@@ -129,7 +129,7 @@ pub async fn export(
 }
 
 fn missing(target: &Target) -> Error {
-    Error::Refused(format!("there is no repository {}/{} here", target.owner, target.slug))
+    Error::Refused(format!("there is no repository {target} here"))
 }
 
 /// The user that owns the repo: who reaches the stores may do what that one may.

@@ -26,9 +26,9 @@ use tempfile::{NamedTempFile, TempDir};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 
+use crate::data::DataFolder;
 use crate::functions;
-use crate::stores::{self, OpenStores};
-use crate::transfer::stores::hub_over;
+use crate::transfer::stores::{self, Stores, Which};
 
 /// Bytes of an object that is handed on in memory; a larger one goes by a file.
 const SMALL_OBJECT: u64 = 8 << 20;
@@ -57,18 +57,18 @@ pub enum Error {
     /// The data folder cannot be opened.
     #[error(transparent)]
     Stores(#[from] stores::Error),
-    /// Never: the secret is drawn here.
+    /// The data folder's stores do not answer.
     #[error(transparent)]
-    Secret(#[from] service::auth::EmptySecret),
+    Store(#[from] store::Error),
     /// There is no such repo in the data folder.
     #[error("the data folder has no repository {0}")]
-    NoRepo(String),
+    NoRepo(Target),
 }
 
 /// A clone of one repo.
 pub struct Clone {
     asked: Arc<Asked>,
-    stores: Option<OpenStores>,
+    stores: Option<Stores>,
 }
 
 struct Asked {
@@ -82,12 +82,12 @@ impl Clone {
     /// # Errors
     /// When it is neither, or cannot be opened.
     pub async fn open(from: &str, name: Target, token: Option<&str>) -> Result<Self, Error> {
-        let path = Path::new(from);
         match from.parse() {
             Ok(Address::Url(hub, target)) => Self::of(Remote::at(hub, target, token)?, None),
-            _ if !path.is_dir() => Err(Error::Address(from.to_owned())),
+            _ if !DataFolder::is_at(Path::new(from)) => Err(Error::Address(from.to_owned())),
             _ => {
-                let stores = OpenStores::open(Some(path)).await?;
+                // It only answers what is there.
+                let stores = Stores::open(&Which::Folder(from.into()), Ids::Lenient).await?;
                 match in_stores(&stores, name).await {
                     Ok(remote) => Self::of(remote, Some(stores)),
                     Err(error) => {
@@ -99,7 +99,7 @@ impl Clone {
         }
     }
 
-    fn of(remote: Remote, stores: Option<OpenStores>) -> Result<Self, Error> {
+    fn of(remote: Remote, stores: Option<Stores>) -> Result<Self, Error> {
         let folder = tempfile::Builder::new().prefix("musehub-").tempdir()?;
         Ok(Self { asked: Arc::new(Asked { remote, folder }), stores })
     }
@@ -128,12 +128,10 @@ impl Clone {
 }
 
 /// A repo in the stores of a data folder, as its owner sees it.
-async fn in_stores(stores: &OpenStores, name: Target) -> Result<Remote, Error> {
-    let found = stores.store.find_repo(&name.owner, &name.slug, Load::NOTHING).await.map_err(stores::Error::from)?;
-    let repo = found.ok_or_else(|| Error::NoRepo(format!("{}/{}", name.owner, name.slug)))?;
-    // It only answers what is there.
-    let hub = hub_over(Arc::clone(&stores.store), Ids::Lenient)?;
-    Ok(Remote::at_hand(&hub, functions::CALL, name, &repo.meta.owner_user_id).await?)
+async fn in_stores(stores: &Stores, name: Target) -> Result<Remote, Error> {
+    let found = stores.hub.store.find_repo(&name.owner, &name.slug, Load::NOTHING).await?;
+    let owner = found.ok_or_else(|| Error::NoRepo(name.clone()))?.meta.owner_user_id;
+    Ok(Remote::at_hand(&stores.hub, functions::CALL, name, &owner).await?)
 }
 
 type Sender = mpsc::Sender<Result<Restored, Cause>>;
