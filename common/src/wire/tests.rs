@@ -245,7 +245,7 @@ proptest! {
             PushObjectsResponse { stored: count, skipped: count / 2 }
             FilterObjectsResponse { missing: ids.clone() }
             NegotiateResponse { ack: commits.clone(), common_base: some.then(|| commits[0].clone()), ready: some }
-            PresignResponse { presigned: ids.iter().cloned().zip(words.clone()).collect(), inline: ids.clone() }
+            PresignResponse { presigned: ids.iter().cloned().zip(words.clone()).collect(), inline: ids.clone(), left: if some { ids.clone() } else { Vec::new() } }
             UploadResponse { upload_id: word(0), url: word(1) }
             TagsResponse { stored: count }
             TagListResponse { tags: vec![tag(), tag()], next: some.then(|| word(0)) }

@@ -83,7 +83,9 @@ async fn presign(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> 
             for id in asked.ids {
                 let key = ObjectId::key(&id);
                 match known.get(&key).filter(|object| object.is_reached).map(|object| object.place) {
-                    Some(ObjectLocation::Large(_)) if answer.presigned.len() >= MAX_PRESIGNED_GETS => answer.left.push(id),
+                    Some(ObjectLocation::Large(_)) if answer.presigned.len() >= MAX_PRESIGNED_GETS => {
+                        answer.left.push(id)
+                    }
                     Some(ObjectLocation::Large(large)) => {
                         hub.settings.anonymous_reads.check(caller.as_ref(), large.size)?;
                         let url = presigner.get_object(&repo.id, &key, &large).await?;

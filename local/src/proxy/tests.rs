@@ -16,7 +16,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
-use super::refusal::AnswerBody;
 use super::{Limits, Options, Running, start_within};
 use crate::connections::{Connections, WRITE_TIMEOUT};
 use crate::serve::accept;
