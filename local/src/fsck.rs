@@ -37,7 +37,7 @@ pub struct Fsck {
     /// Read every byte and recompute every hash
     #[arg(long)]
     deep: bool,
-    /// Remedy what can be mended; reads every byte, and deletes nothing
+    /// Mend what can be mended; reads every byte, and deletes nothing
     #[arg(long)]
     repair: bool,
     /// Where a repair brings back from what is nowhere else: the URL of the repository on another hub, or the data folder

@@ -39,11 +39,11 @@ pub enum Moving {
     Export(Export),
     /// Prove the file of an export, every checksum, id and reference, or the folder of a backup; needs no hub
     Verify(Verify),
-    /// Restore the file of an export into a hub
+    /// Bring the file of an export into a hub
     ///
     /// The file is proved before anything is sent. Running it again finishes what was interrupted, and else changes nothing.
     Import(Import),
-    /// Restore a repository from one hub into another; what the other has already is not sent
+    /// Bring a repository from one hub into another; what the other has already is not sent
     ///
     /// Each of the two is a URL, like https://hub.example.com/owner/slug, or owner/slug of the stores at hand. The tokens
     /// for URLs are taken from the variables MUSEHUB_FROM_TOKEN and MUSEHUB_TO_TOKEN, or from files.
