@@ -128,12 +128,8 @@ impl<'de> DeserializeSeed<'de> for JsonKey<'_> {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         let key = Value::deserialize(deserializer)?;
-        let text = match &key {
-            Value::Text(text) => Ok(String::from(&**text)),
-            // Only older hubs took such keys.
-            other => serde_json::to_string(other),
-        };
-        text.and_then(|text| serde_json::to_writer(self.0, &text)).map_err(de::Error::custom)
+        let text = key.as_json_key().map_err(de::Error::custom)?;
+        serde_json::to_writer(self.0, &text).map_err(de::Error::custom)
     }
 }
 
@@ -169,6 +165,16 @@ mod tests {
             to_json(&record, &mut json).unwrap();
             let expected = serde_json::to_string(&value).unwrap();
             prop_assert_eq!(String::from_utf8(json).unwrap(), format!("before{expected}"));
+        }
+
+        #[test]
+        fn maps_that_are_keys_of_maps_are_written_to_a_depth_and_refused_beyond(depth in 0_usize..60) {
+            let nested = (0..depth).fold(Value::Nil, |key, _| Value::Map(vec![(key, Value::Nil)]));
+            let mut json = Vec::new();
+            let outcome = to_json(&rmp_serde::to_vec(&nested).unwrap(), &mut json);
+            prop_assert_eq!(outcome.is_ok(), depth <= 9);
+            prop_assert_eq!(serde_json::to_string(&nested).is_ok(), depth <= 9);
+            prop_assert!(json.len() < 10_000);
         }
 
         #[test]

@@ -1,5 +1,6 @@
 //! Any value that both encodings can carry: what the open fields of a commit hold.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;
 
@@ -59,6 +60,35 @@ impl Value {
         match self {
             Self::Text(text) => Some(text),
             _ => None,
+        }
+    }
+}
+
+/// How deep maps may be in the keys of maps. Each level doubles what has to be escaped.
+const MAX_KEY_DEPTH: usize = 8;
+
+impl Value {
+    /// What JSON has for this as a key: a text as it is, and for any other value its JSON text. Only older hubs took those.
+    ///
+    /// # Errors
+    /// For a key that has maps as keys, and so on, too deep.
+    pub(super) fn as_json_key(&self) -> Result<Cow<'_, str>, String> {
+        match self {
+            Self::Text(text) => Ok(Cow::Borrowed(text)),
+            other if other.key_depth() > MAX_KEY_DEPTH => Err("a map is the key of a map too often".to_owned()),
+            other => serde_json::to_string(other).map(Cow::Owned).map_err(|error| error.to_string()),
+        }
+    }
+
+    /// How many keys that are no text are in each other.
+    fn key_depth(&self) -> usize {
+        match self {
+            Self::List(items) => items.iter().map(Self::key_depth).max().unwrap_or(0),
+            Self::Map(entries) => {
+                let of_key = |key: &Self| if key.as_text().is_some() { 0 } else { 1 + key.key_depth() };
+                entries.iter().map(|(key, value)| of_key(key).max(value.key_depth())).max().unwrap_or(0)
+            }
+            _ => 0,
         }
     }
 }
@@ -228,8 +258,8 @@ impl Serialize for Value {
                 let readable = serializer.is_human_readable();
                 let mut map = serializer.serialize_map(Some(entries.len()))?;
                 for (key, value) in entries {
-                    if readable && key.as_text().is_none() {
-                        let text = serde_json::to_string(key).map_err(serde::ser::Error::custom)?;
+                    if readable {
+                        let text = key.as_json_key().map_err(serde::ser::Error::custom)?;
                         map.serialize_entry(&text, value)?;
                     } else {
                         map.serialize_entry(key, value)?;
