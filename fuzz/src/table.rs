@@ -135,7 +135,7 @@ fn is_found(head: &Head, table: &Bytes, section: Section) {
     }
     let key = |stored: &[u8]| Key::from(*stored.first_chunk::<33>().expect("an entry begins with a key"));
     // Where nothing is sorted nothing is found, and no writer leaves it so.
-    if !all.is_sorted_by_key(|stored| key(stored)) || !has_directory(head, section, &all) {
+    if !all.is_sorted_by_key(|stored| key(stored)) || !has_directory(head, table, section, &all) {
         return;
     }
     let asked = all.iter().map(|stored| key(stored)).step_by(all.len() / 16 + 1).chain([a_key(1), a_key(2)]);
@@ -146,13 +146,14 @@ fn is_found(head: &Head, table: &Bytes, section: Section) {
     }
 }
 
-/// Whether the directory of a section has the first four bytes of each page: what a lookup shows of it.
-fn has_directory(head: &Head, section: Section, all: &[&[u8]]) -> bool {
-    let mut firsts = all.chunks(section.entries_a_page() as usize).zip(0_u64..);
-    firsts.all(|(page, number)| {
-        let first = Key::from(*page[0].first_chunk::<33>().expect("an entry begins with a key"));
-        head.pages_of(section, &first).contains(&number)
-    })
+/// Whether the directory of a section has the first four bytes of each of its pages.
+fn has_directory(head: &Head, table: &[u8], section: Section, all: &[&[u8]]) -> bool {
+    let before = Section::ALL.into_iter().take(section as usize).filter(|before| before.is_keyed());
+    let start =
+        head.sections_length() as usize + FIXED + before.map(|before| head.pages(before) as usize * 4).sum::<usize>();
+    let (steps, _) = table[start..start + head.pages(section) as usize * 4].as_chunks::<4>();
+    let firsts = all.chunks(section.entries_a_page() as usize).map(|page| page[0].first_chunk::<4>());
+    firsts.eq(steps.iter().map(Some))
 }
 
 /// Reads an entry, writes it, and reads it again.

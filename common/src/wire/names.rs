@@ -215,9 +215,18 @@ fn parts(name: &str) -> impl Iterator<Item = &str> {
 
 /// A name in quotes, with what does not show escaped, and not all of a long one.
 fn shown(name: &str) -> String {
-    let cut: String = name.chars().take(SHOWN).collect();
-    let dots = if cut.len() < name.len() { "…" } else { "" };
-    format!("'{}{dots}'", cut.escape_debug().to_string().replace("\\'", "'").replace("\\\"", "\""))
+    let mut shown = String::from("'");
+    for character in name.chars() {
+        if shown.len() > SHOWN {
+            shown.push('…');
+            break;
+        }
+        match character {
+            '\'' | '"' => shown.push(character),
+            other => shown.extend(other.escape_debug()),
+        }
+    }
+    shown + "'"
 }
 
 /// Whether a character is invisible and has an effect: on a terminal, or on the text around it.
