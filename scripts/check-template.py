@@ -123,8 +123,7 @@ class Code:
             streaming_mains={
                 main.parts[-3]
                 for main in mains
-                # What is cut off has to end the process.
-                if "run_with_streaming_response(" in main.read_text() and "whole_or_no_process(" in main.read_text()
+                if "lambda::streamed(" in main.read_text()
             },
             crates={manifest.parent.name for manifest in (root / "functions").glob("*/Cargo.toml")},
             binary_types=set(re.findall(r'"([^"]+)"', binary)),

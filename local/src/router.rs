@@ -179,12 +179,8 @@ mod tests {
         for function in ROUTES.iter().map(|route| route.function) {
             let main = format!("{}/../functions/{}/src/main.rs", env!("CARGO_MANIFEST_DIR"), function.name());
             let main = std::fs::read_to_string(main).unwrap();
-            assert_eq!(main.contains("run_with_streaming_response("), function.streams(), "{function:?}");
-            assert_eq!(
-                main.contains("whole_or_no_process("),
-                function.streams(),
-                "{function:?}: what is cut off there"
-            );
+            assert_eq!(main.contains("lambda::streamed("), function.streams(), "{function:?}");
+            assert_eq!(main.contains("lambda::buffered("), !function.streams(), "{function:?}");
         }
     }
 

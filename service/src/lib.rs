@@ -8,7 +8,7 @@
 //! - `call` reads a request, and [`by_reference`] its body if that was uploaded. [`auth`] checks tokens, and `access`
 //!   opens the repo.
 //! - `answer` goes around all of it, with `respond` for headers and refusals. A body is whole, or made while it is sent
-//!   ([`streaming`]). [`buffered`] and [`cut_off`] are what Lambda makes of it. [`observe`] is the line in the log.
+//!   ([`streaming`]). [`buffered`] and [`cut_off`] are what Lambda makes of it, and [`lambda`] runs a function there. [`observe`] is the line in the log.
 //! - [`item_stream`] reads the stream of the table, and [`webhook_target`] says where webhooks may lead.
 
 #![forbid(unsafe_code)]
@@ -24,6 +24,7 @@ mod call;
 pub mod cut_off;
 mod hub;
 pub mod item_stream;
+pub mod lambda;
 mod logging;
 pub mod observe;
 mod open_span;
