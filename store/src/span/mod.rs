@@ -2,10 +2,10 @@
 //!
 //! A [`RequestSpan`] goes with each request from its beginning to the last byte of its answer. It is bound to the
 //! request's task, and [`spawn`] passes it on to others. So every part of the code can note something without an
-//! argument for it: the SDK's calls ([`storage`]), the user, the repo, the number of commits.
+//! argument for it: the SDK's calls ([`calls`]), the user, the repo, the number of commits.
 //!
-//! - [`storage`] counts the calls to DynamoDB and S3, and logs each one at the level `debug`.
-//! - [`RequestLog`] writes the line, with the metrics in it, when the answer's body has come to its end.
+//! - [`calls`] counts the calls to DynamoDB and S3, and logs each one at the level `debug`.
+//! - the `RequestLog` of the service writes the line, with the metrics in it, when the answer's body has come to its end.
 
 pub mod calls;
 mod capacity;

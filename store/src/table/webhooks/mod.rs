@@ -2,7 +2,7 @@
 //! specification has it.
 //!
 //! [`store::hooks`](crate::table::hooks) keeps them. For each event and each webhook of its repo there is a
-//! [`Message`], which waits in a queue until it is delivered. The function `webhook` delivers it, to what [`Reach`]
+//! [`Message`], which waits in a queue until it is delivered. The function `webhook` delivers it, to what `Reach` in the service
 //! allows.
 
 pub mod secret;
