@@ -269,7 +269,7 @@ fn compact_says_why_it_does_nothing() {
     hub.signal("-TERM");
     drop(hub);
     assert!(complaint(&run(&["compact", "dev/song", "--data", data])).contains("there is no repository dev/song"));
-    assert!(complaint(&run(&["compact", "song", "--data", data])).contains("<owner>/<slug>"));
+    assert!(complaint(&run(&["compact", "song", "--data", data])).contains("owner/slug"));
     let nowhere = folder.path().join("nowhere");
     let refused = complaint(&run(&["compact", "dev/song", "--data", nowhere.to_str().unwrap()]));
     assert!(refused.contains("there is no data folder") && !nowhere.exists(), "{refused}");

@@ -38,7 +38,7 @@ impl FromStr for Target {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (owner, slug) = text.split_once('/').ok_or("a repository is named <owner>/<slug>")?;
+        let (owner, slug) = text.split_once('/').ok_or("a repository is named owner/slug")?;
         let slug_of = |text: &str| text.parse::<Slug>().map_err(|reason| reason.to_string());
         Ok(Self { owner: slug_of(owner)?, slug: slug_of(slug)? })
     }
