@@ -42,7 +42,7 @@ impl Remote {
         }
     }
 
-    /// What the repo has in common with somebody; none if the hub does not say.
+    /// What the repo has in common with the asker; none if the hub does not say.
     pub async fn negotiate(&self, want: &[&CommitId], have: &[&CommitId]) -> Result<Option<NegotiateResponse>, Error> {
         let want: Vec<CommitId> = want.iter().copied().cloned().collect();
         let have: Vec<Text<'_>> = have.iter().map(|id| id.to_string().into()).collect();
@@ -50,7 +50,7 @@ impl Remote {
         if_there(self.ask(Endpoint::Negotiate, &request).await)
     }
 
-    /// Which of these commits the repo has, as far as it has them from the first one on: what an earlier attempt has brought.
+    /// Which of these commits the repo has, as far as it has them from the first one on: what an earlier attempt has sent.
     pub async fn known<'c>(&self, commits: impl Iterator<Item = &'c CommitId>) -> Result<HashSet<CommitId>, Error> {
         let commits: Vec<&CommitId> = commits.collect();
         let mut known = HashSet::new();

@@ -48,7 +48,7 @@ pub enum Endpoint<'a> {
 
 impl Endpoint<'_> {
     /// Its name in messages, its method, and its path in the hub's table of routes.
-    fn told(&self) -> (&'static str, Method, &'static str) {
+    fn parts(&self) -> (&'static str, Method, &'static str) {
         match self {
             Self::Repos => ("POST /api/repos", Method::POST, "/api/repos"),
             Self::Settings => ("PATCH /api/repos", Method::PATCH, "/api/repos/{owner}/{slug}"),
@@ -74,17 +74,17 @@ impl Endpoint<'_> {
 
     /// For messages.
     pub fn name(&self) -> &'static str {
-        self.told().0
+        self.parts().0
     }
 
     /// Its method.
     pub fn method(&self) -> Method {
-        self.told().1
+        self.parts().1
     }
 
     /// Its path, as the hub's table of routes has it.
     pub fn path(&self) -> &'static str {
-        self.told().2
+        self.parts().2
     }
 
     /// The parameter of its path beside the repo's.

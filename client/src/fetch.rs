@@ -233,7 +233,7 @@ impl Scan {
                 let number = rest.get(..length)?;
                 Some(number.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte)))
             };
-            // How many bytes its length takes, how many bytes follow that whatever it is, and how many values.
+            // How many bytes its length takes, how many bytes follow it at any length, and how many values.
             let (length_bytes, more_bytes, content, children) = match Marker::from_u8(*marker) {
                 Marker::FixPos(_) | Marker::FixNeg(_) | Marker::Null | Marker::True | Marker::False => (0, 0, false, 0),
                 Marker::U8 | Marker::I8 => (0, 1, false, 0),

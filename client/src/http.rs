@@ -103,7 +103,7 @@ impl Client {
 }
 
 impl Client {
-    /// Puts so many bytes where a presigned URL leads. Of the URL only its host is to be shown, because the URL is a
+    /// Puts a body of this length where a presigned URL leads. Of the URL only its host is to be shown, because the URL is a
     /// right to write.
     ///
     /// # Errors

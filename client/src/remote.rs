@@ -246,7 +246,7 @@ impl Remote {
         Ok(arriving(answer))
     }
 
-    /// PUTs so many bytes to a URL that the hub presigned.
+    /// PUTs a body of this length to a URL that the hub presigned.
     ///
     /// # Errors
     /// When the storage does not take them.

@@ -17,7 +17,7 @@ pub struct Finding {
     pub problem: Problem,
     /// What depends on what is damaged.
     pub depends: Dependents,
-    /// What could remedy it. Scripts know it by its first name.
+    /// What could remedy it. Scripts read it under the name that it had first.
     #[serde(rename = "mend")]
     pub remedy: Remedy,
 }

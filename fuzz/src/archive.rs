@@ -82,7 +82,7 @@ fn entries_of(file: &[u8]) -> Result<Vec<(Name, Vec<u8>)>, Error> {
     Ok(found)
 }
 
-/// A tar in frames of so many bytes, with the seal behind it: see the documentation of `local::transfer::file`.
+/// A tar in frames of the given length, with the seal behind it: see the documentation of `local::transfer::file`.
 fn sealed(tar: &[u8], frame: usize) -> Vec<u8> {
     let mut compressor = zstd::bulk::Compressor::new(1).expect("zstd works");
     compressor.include_checksum(true).expect("zstd works");

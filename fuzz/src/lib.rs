@@ -1,4 +1,4 @@
-//! What reads bytes that somebody else wrote, and what has to hold for whatever bytes those are.
+//! The readers of bytes that others wrote, and what has to hold for all bytes.
 //!
 //! Each target is a module with two functions: `check` takes any bytes and panics if a promise is broken, and `seeds` makes
 //! valid inputs to begin with. Each promises more than that nothing panics: a round trip, two readers that agree, bounded

@@ -26,7 +26,7 @@ const EXTENT: usize = 24;
 pub fn check(input: &[u8]) {
     read(input);
     let mut mended = input.to_vec();
-    if mend(&mut mended).is_none() {
+    if restore_checksums(&mut mended).is_none() {
         return;
     }
     let Some((graph, contents, records)) = read(&mended) else {
@@ -97,7 +97,7 @@ fn open_in_pieces(frame: Frame, number: usize, stored: &[u8]) -> Result<Bytes, E
 }
 
 /// Makes the checksums right of frames, pages, head and footer, each as far as it lies where it can be.
-fn mend(pack: &mut [u8]) -> Option<()> {
+fn restore_checksums(pack: &mut [u8]) -> Option<()> {
     let footer_start = pack.len().checked_sub(FOOTER_LENGTH)?;
     let (before, footer) = pack.split_at_mut(footer_start);
     let (numbers, _) = footer.get(EXTENT..)?.as_chunks::<8>();
@@ -122,7 +122,7 @@ fn mend(pack: &mut [u8]) -> Option<()> {
             }
         }
     }
-    let head_checksum = table::mend(table, head_length);
+    let head_checksum = table::restore_checksums(table, head_length);
     let (covered, checksum) = footer.split_last_chunk_mut::<8>()?;
     covered.last_chunk_mut::<8>()?.copy_from_slice(&head_checksum.to_le_bytes());
     checksum.copy_from_slice(&XxHash3_64::oneshot(covered).to_le_bytes());

@@ -30,7 +30,7 @@ pub fn check(input: &[u8]) {
     };
     let head_length = (u32::from_le_bytes(*head_length) as usize).min(table.len());
     let mut table = table.to_vec();
-    let checksum = mend(&mut table, head_length);
+    let checksum = restore_checksums(&mut table, head_length);
     let start = table.len() - head_length;
     let stored = Bytes::from(table);
     assert!(Head::read(stored.slice(start..), !checksum).is_err(), "a head of another checksum is none");
@@ -55,7 +55,7 @@ pub fn check(input: &[u8]) {
 }
 
 /// Makes the checksums of a table right, as far as its head can be read, and returns that of the head.
-pub fn mend(table: &mut [u8], head_length: usize) -> u64 {
+pub fn restore_checksums(table: &mut [u8], head_length: usize) -> u64 {
     let start = table.len() - head_length;
     for (section, page, range) in pages(table, head_length) {
         let (entries, checksum) = table[range].split_last_chunk_mut::<8>().expect("a page has a checksum");

@@ -33,7 +33,7 @@ fn asked(header: &[u8]) -> Option<Result<Option<Caller>, common::wire::Error>> {
 /// Panics if these bytes break a promise: as the header, and as the header and the claims of a token that the hub has signed.
 pub fn check(input: &[u8]) {
     match asked(input) {
-        Some(Ok(caller)) => assert_eq!(caller, None, "nobody has signed this"),
+        Some(Ok(caller)) => assert_eq!(caller, None, "this has no signature"),
         Some(Err(error)) => refusal::check(&error),
         None => {}
     }
@@ -64,7 +64,7 @@ pub fn check(input: &[u8]) {
 
 /// What a token has to say, read by other code.
 fn is_good(head: &[u8], claims: &[u8], caller: &Caller) {
-    // What nobody reads need not be UTF-8: whoever has signed it knows the secret.
+    // What is not read need not be UTF-8: its signer knows the secret.
     let [head, claims]: [Value; 2] =
         [head, claims].map(|json| serde_json::from_str(&String::from_utf8_lossy(json)).expect("it is JSON"));
     assert_eq!(head["alg"], "HS256");

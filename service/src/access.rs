@@ -16,7 +16,7 @@ use store::table::account::NewRepo;
 pub enum Access {
     /// Read it.
     Read,
-    /// Ask what a push has to know: read the repo, or push to where a push would make it.
+    /// Ask what a push has to know: read the repo, or, with a token, push to where a push would make it.
     Ask,
     /// Write to it. It has to be there.
     Write,
@@ -128,10 +128,7 @@ impl Hub {
             Right::Any => return Ok(()),
             Right::User => return call.user(self).await.map(drop),
             Right::Read => (call.caller(self).await?, Access::Read),
-            Right::ReadOrAsk => match call.caller(self).await? {
-                Some(caller) => (Some(caller), Access::Ask),
-                None => (None, Access::Read),
-            },
+            Right::ReadOrAsk => (call.caller(self).await?, Access::Ask),
             Right::Ask => (Some(call.user(self).await?), Access::Ask),
             Right::Push => (Some(call.user(self).await?), Access::Push),
             Right::Write => (Some(call.user(self).await?), Access::Write),

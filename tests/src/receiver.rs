@@ -19,6 +19,21 @@ use tokio::task::JoinHandle;
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// A receiver that takes connections and never says anything: its URL, how many connections it has taken, and its task.
+pub async fn silent() -> (String, watch::Receiver<usize>, JoinHandle<()>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+    let url = format!("http://{}/", listener.local_addr().expect("an address"));
+    let (count, taken) = watch::channel(0);
+    let task = tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            open.push(stream);
+            count.send_replace(open.len());
+        }
+    });
+    (url, taken, task)
+}
+
 /// What a receiver was sent.
 #[derive(Clone, Debug)]
 pub struct Delivery {

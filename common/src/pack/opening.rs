@@ -90,7 +90,7 @@ impl OpeningFrame {
         Ok(if is_proved { self.held.take() } else { None })
     }
 
-    /// Decompresses what was taken into at most so many bytes.
+    /// Decompresses what was taken into at most this many bytes.
     fn decompress(&mut self, most: usize) -> Result<Bytes, Error> {
         let mut piece = vec![0; most];
         let mut output = OutBuffer::around(&mut piece[..]);

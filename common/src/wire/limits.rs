@@ -27,7 +27,7 @@ pub const MAX_FILTER_OBJECTS: usize = 50_000;
 pub const ANONYMOUS_BYTES: usize = 16 << 20;
 /// Ids in one `/presign`. Clients ask once for all that they put.
 pub const MAX_PRESIGN: usize = 10_000;
-/// URLs to get objects by in one answer, of up to 2 KB each: reading may need no token, and nobody is known to ask for more. The
+/// URLs to get objects by in one answer, of up to 2 KB each: reading may need no token, and no client is known to ask for more. The
 /// other objects are named.
 pub const MAX_PRESIGNED_GETS: usize = 1_000;
 /// Tags in one `POST /tags`.

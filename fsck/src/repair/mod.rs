@@ -74,7 +74,7 @@ pub enum Action {
         index: PackId,
     },
     /// Stored what came from a clone.
-    // Scripts know it by its first name.
+    // Scripts read it under the name that it had first.
     #[serde(rename = "brought")]
     Restored {
         /// How many commits.

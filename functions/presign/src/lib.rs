@@ -38,8 +38,7 @@ async fn presign(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> 
         Ok(asked) => asked,
         // Only the body shows which rights are needed. A caller who may not know of the repo learns nothing of it.
         Err(error) => {
-            let access = if caller.is_some() { Access::Ask } else { Access::Read };
-            hub.open(caller.as_ref(), &target, access, Load::NOTHING).await?;
+            hub.open(caller.as_ref(), &target, Access::Ask, Load::NOTHING).await?;
             return Err(error);
         }
     };

@@ -79,7 +79,7 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
         let recalled = std::mem::take(&mut seen.recalled);
         bundle.check_expected(&seen.reach, before)?;
         check_annotations(hub, &repo.id, &seen.view, &seen.known, &bundle).await?;
-        let plan = match bundle.plan(&seen.known, &seen.reach, recalled) {
+        let plan = match compute(|| bundle.plan(&seen.known, &seen.reach, recalled)) {
             Ok(plan) => plan,
             // A list of several pages may have been read while a pack came in behind the reader and another, which builds
             // upon that one, in front. So nothing is refused by the first list.

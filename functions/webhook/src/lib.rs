@@ -4,7 +4,7 @@
 //! In a deployment two FIFO queues wake it. First attempts come from one in which the messages of an owner are a few groups,
 //! which are each worked from by one invocation at a time: so one owner's receivers hold few of them, however many hang. What
 //! fails there goes on to another queue, in which the messages for one webhook are a group: as long as the first of them
-//! fails the others wait, and nobody else does. The webhook's item notes that, so that what comes later goes there too, until
+//! fails the others wait, and no other webhook does. The webhook's item notes that, so that what comes later goes there too, until
 //! nothing waits. `musehub serve` keeps a queue of its own and calls [`deliver`] too.
 //!
 //! - [`sender`] makes the request, and makes sure that it goes only to the public internet.

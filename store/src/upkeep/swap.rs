@@ -16,7 +16,7 @@ use common::pack::{PackId, PackSummary};
 /// 15 minutes.
 pub const GRACE: Duration = Duration::from_secs(60 * 60);
 /// The author of a pack that was made of others. No user's id is empty.
-const NOBODY: &str = "";
+const NO_USER: &str = "";
 
 /// Tables that are put in the place of others.
 pub(crate) struct Swap<'s> {
@@ -70,7 +70,7 @@ impl Store {
         for (name, summary) in &outputs {
             let condemned_at = summary.condemned_at.map(|_| now);
             let summary = PackSummary { condemned_at, ..*summary };
-            let pack = PackItem::new(&summary, &self.ambient.now_iso(), NOBODY);
+            let pack = PackItem::new(&summary, &self.ambient.now_iso(), NO_USER);
             items.push(put_new(table, encode(&Key::pack(repo, *name), &pack)?)?);
         }
         for (input, summary) in inputs {

@@ -1,6 +1,5 @@
 //! Clients that take all they can get, judged by what another client gets meanwhile.
 
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -9,11 +8,11 @@ use serde_json::json;
 use tests::client::{Answer, Remote, put_well, send};
 use tests::history::{self, History};
 use tests::hub::Hub;
-use tests::receiver::Receiver;
+use tests::receiver::{Receiver, silent};
 use tests::verify;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::mpsc;
 
 fn address(hub: &Hub) -> &str {
     hub.url().strip_prefix("http://").expect("plain HTTP")
@@ -197,21 +196,6 @@ async fn who_reads_nothing_is_hung_up_on_and_its_answer_is_logged_as_cut_off() {
     assert_eq!(cut_off, json!(true));
     drop(stream);
     hub.stop().await;
-}
-
-/// A receiver that takes connections and never says anything, and how many it has taken.
-async fn silent() -> (String, watch::Receiver<usize>, tokio::task::JoinHandle<()>) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
-    let url = format!("http://{}/", listener.local_addr().expect("an address"));
-    let (count, taken) = watch::channel(0);
-    let task = tokio::spawn(async move {
-        let mut open = Vec::new();
-        while let Ok((stream, _)) = listener.accept().await {
-            open.push(stream);
-            count.send_replace(open.len());
-        }
-    });
-    (url, taken, task)
 }
 
 #[tokio::test(flavor = "multi_thread")]

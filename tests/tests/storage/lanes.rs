@@ -3,7 +3,6 @@
 //! <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/FIFO-queues-understanding-logic.html>
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use aws_smithy_runtime_api::client::http::{
@@ -22,10 +21,8 @@ use store::ambient::Ambient;
 use store::table::items::HookItem;
 use store::table::webhooks::Message;
 use store::table::webhooks::secret::{HookId, Secret};
-use tests::receiver::{Delivery, Receiver, answer};
+use tests::receiver::{Delivery, Receiver, answer, silent};
 use tests::wiretap::stop_clock;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
 use webhook::queue::{Answer, Event, Queues};
 use webhook::sender::Sender;
 
@@ -241,21 +238,6 @@ impl Scene {
             }
         }
     }
-}
-
-/// A receiver that takes connections and never says anything, and how many it has taken.
-async fn silent() -> (String, watch::Receiver<usize>, tokio::task::JoinHandle<()>) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
-    let url = format!("http://{}/", listener.local_addr().expect("an address"));
-    let (count, taken) = watch::channel(0);
-    let task = tokio::spawn(async move {
-        let mut open = Vec::new();
-        while let Ok((stream, _)) = listener.accept().await {
-            open.push(stream);
-            count.send_replace(open.len());
-        }
-    });
-    (url, taken, task)
 }
 
 #[tokio::test]

@@ -505,7 +505,7 @@ proptest! {
         let commits = &(&(&(&parents | &ends) | &built_upon) - &sent.commits) & &(&state.commits - &less.state.commits);
         let named = &history.snapshots_of(&sent.commits) | &numbers_of(history.snapshots.len(), |number| history.snapshot_id(number), |id| reach.snapshots.contains(id));
         let snapshots = &(&named - &sent.snapshots) & &(&state.snapshots - &less.state.snapshots);
-        // What the pusher takes for purged is missed by nobody, whether it was or not: that is looked at before.
+        // What the pusher takes for purged does not count as missing, whether it was purged or not: that is checked before.
         let objects = &(&history.objects_of(&sent.snapshots) - &sent.objects) - &sent.purged;
         let objects = &objects & &(&state.objects - &less.state.objects);
         prop_assert_eq!(needs, !(commits.is_empty() && snapshots.is_empty() && objects.is_empty()));
