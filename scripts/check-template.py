@@ -51,11 +51,11 @@ WOKEN_BY_THE_STREAM = {"compact", "events"}
 # Where Lambda keeps what they fail on: a bucket by itself, which no code of the hub's names.
 DEAD_LETTERS = "DeadLetters"
 # What queues wake, and which.
-WOKEN_BY_QUEUES = {"webhook": ["WebhookQueue", "WebhookRetries"]}
+WOKEN_BY_QUEUES = {"deliver": ["WebhookQueue", "WebhookRetries"]}
 # What they and others call beside the table and the bucket, and on which resources.
 OTHER_CALLS = {
     "events": {("events:PutEvents", "EventBus.Arn"), ("sqs:SendMessage", "WebhookQueue.Arn")},
-    "webhook": {
+    "deliver": {
         ("sqs:ChangeMessageVisibility", "WebhookQueue.Arn"),
         ("sqs:ChangeMessageVisibility", "WebhookRetries.Arn"),
         ("sqs:SendMessage", "WebhookRetries.Arn"),
@@ -114,7 +114,7 @@ class Code:
             "BINARY_MEDIA_TYPES",
         )
 
-        webhook = (root / "functions/webhook/src/lib.rs").read_text()
+        webhook = (root / "functions/deliver/src/lib.rs").read_text()
         service = (root / "service/src/hub.rs").read_text()
         body = one(r"fn from_environment_at\(.*?\{\n(.*?)\n    \}\n", service, "Hub::from_environment_at")
         return cls(
@@ -1060,17 +1060,17 @@ MUTATIONS: list[tuple[str, Mutation, str]] = [
     ),
     (
         "a function that its queue does not wake",
-        lambda t, c: properties(t, "Webhook")["Events"].pop("Messages"),
-        "webhook is not woken by WebhookQueue",
+        lambda t, c: properties(t, "Deliver")["Events"].pop("Messages"),
+        "deliver is not woken by WebhookQueue",
     ),
     (
         "a function that its second queue does not wake",
-        lambda t, c: properties(t, "Webhook")["Events"].pop("FurtherAttempts"),
-        "webhook is not woken by WebhookRetries",
+        lambda t, c: properties(t, "Deliver")["Events"].pop("FurtherAttempts"),
+        "deliver is not woken by WebhookRetries",
     ),
     (
         "one owner takes half of the deliveries",
-        lambda t, c: event(t, "Webhook", "Messages").update(ScalingConfig={"MaximumConcurrency": 4}),
+        lambda t, c: event(t, "Deliver", "Messages").update(ScalingConfig={"MaximumConcurrency": 4}),
         "one owner's receivers may hold half of 4",
     ),
     ("the code has more lanes", lambda t, c: setattr(c, "lanes", 3), "one owner's receivers may hold half of 5"),
@@ -1081,13 +1081,13 @@ MUTATIONS: list[tuple[str, Mutation, str]] = [
     ),
     (
         "deliveries that fail are forgotten",
-        lambda t, c: event(t, "Webhook", "Messages").pop("FunctionResponseTypes"),
-        "webhook names what failed, and is not listened to",
+        lambda t, c: event(t, "Deliver", "Messages").pop("FunctionResponseTypes"),
+        "deliver names what failed, and is not listened to",
     ),
     (
         "deliveries take all concurrency",
-        lambda t, c: event(t, "Webhook", "Messages").pop("ScalingConfig"),
-        "webhook may take all",
+        lambda t, c: event(t, "Deliver", "Messages").pop("ScalingConfig"),
+        "deliver may take all",
     ),
     ("a queue without order", lambda t, c: properties(t, "WebhookQueue").pop("FifoQueue"), "WebhookQueue keeps no order"),
     (
@@ -1109,12 +1109,12 @@ MUTATIONS: list[tuple[str, Mutation, str]] = [
     (
         "deliveries that nobody sees given up",
         lambda t, c: t["Resources"].pop("WebhookDeadLettersAlarm"),
-        "webhook: nobody watches its dead letters",
+        "deliver: nobody watches its dead letters",
     ),
     (
         "a queue that is not named to the function",
-        lambda t, c: properties(t, "Webhook").pop("Environment"),
-        "webhook is not given MUSEHUB_WEBHOOK_QUEUE",
+        lambda t, c: properties(t, "Deliver").pop("Environment"),
+        "deliver is not given MUSEHUB_WEBHOOK_QUEUE",
     ),
     (
         "another function puts messages back",

@@ -294,7 +294,7 @@ def requests(token, repo_id, first, file):
         "stats": lambda n: event("GET", "/api/repos/dev/song/stats", token=token, **here),
         "webhooks": lambda n: event("GET", "/api/repos/dev/song/webhooks", token=token, **here),
         # A message of the queue, for a webhook that is gone: nothing is called from here.
-        "webhook": lambda n: {"Records": [waiting(repo_id)]},
+        "deliver": lambda n: {"Records": [waiting(repo_id)]},
         # Changes in the table's stream, and no requests.
         "compact": lambda n: {"Records": [compacted(repo_id)]},
         "events": lambda n: {"Records": [moved(repo_id, n)]},

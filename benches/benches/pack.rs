@@ -28,7 +28,7 @@ fn pack(versions: &[Vec<u8>]) -> WrittenPack {
         key: ObjectId::of(content).key(),
         path: "a/b.txt".into(),
         content,
-        is_ahead: false,
+        is_staged: false,
     });
     write(NewPack { objects: objects.collect(), ..NewPack::default() }).unwrap()
 }

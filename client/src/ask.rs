@@ -13,7 +13,7 @@ use http::StatusCode;
 use serde::de::DeserializeOwned;
 
 use crate::endpoint::Endpoint;
-use crate::error::{Error, if_there};
+use crate::error::{ClientError, if_there};
 use crate::remote::Remote;
 
 /// Seconds that a presigned URL is good.
@@ -21,12 +21,12 @@ const TTL: i64 = 3_600;
 
 impl Remote {
     /// The branches of the repo; none if there is no such repo, or one may not know of it.
-    pub async fn refs(&self) -> Result<Option<RefsResponse<'static>>, Error> {
+    pub async fn refs(&self) -> Result<Option<RefsResponse<'static>>, ClientError> {
         if_there(self.get(Endpoint::Refs).await)
     }
 
     /// The id of the repo, which objects are asked for with.
-    pub async fn repo_id(&self) -> Result<String, Error> {
+    pub async fn repo_id(&self) -> Result<String, ClientError> {
         let RefsResponse { repo_id, .. } = self.get(Endpoint::Refs).await?;
         if repo_id.is_empty() {
             return Err(self.broken("the answer to GET /refs has no repo_id"));
@@ -35,7 +35,7 @@ impl Remote {
     }
 
     /// What not every hub has: none where this one has no such endpoint.
-    pub async fn get_if_there<T: DeserializeOwned>(&self, endpoint: Endpoint<'_>) -> Result<Option<T>, Error> {
+    pub async fn get_if_there<T: DeserializeOwned>(&self, endpoint: Endpoint<'_>) -> Result<Option<T>, ClientError> {
         match if_there(self.get(endpoint).await) {
             Err(error) if error.has_status(StatusCode::METHOD_NOT_ALLOWED) => Ok(None),
             answer => answer,
@@ -43,7 +43,11 @@ impl Remote {
     }
 
     /// What the repo has in common with the asker; none if the hub does not say.
-    pub async fn negotiate(&self, want: &[&CommitId], have: &[&CommitId]) -> Result<Option<NegotiateResponse>, Error> {
+    pub async fn negotiate(
+        &self,
+        want: &[&CommitId],
+        have: &[&CommitId],
+    ) -> Result<Option<NegotiateResponse>, ClientError> {
         let want: Vec<CommitId> = want.iter().copied().cloned().collect();
         let have: Vec<Text<'_>> = have.iter().map(|id| id.to_string().into()).collect();
         let request = NegotiateRequest { want: want.into(), have: have.into() };
@@ -51,7 +55,10 @@ impl Remote {
     }
 
     /// Which of these commits the repo has, as far as it has them from the first one on: what an earlier attempt has sent.
-    pub async fn known<'c>(&self, commits: impl Iterator<Item = &'c CommitId>) -> Result<HashSet<CommitId>, Error> {
+    pub async fn known<'c>(
+        &self,
+        commits: impl Iterator<Item = &'c CommitId>,
+    ) -> Result<HashSet<CommitId>, ClientError> {
         let commits: Vec<&CommitId> = commits.collect();
         let mut known = HashSet::new();
         for have in commits.chunks(MAX_NEGOTIATE) {
@@ -65,7 +72,7 @@ impl Remote {
     }
 
     /// Where to put an object (`put`), or to get it from (`get`), if the hub has such a place.
-    pub async fn presigned(&self, id: &ObjectId, direction: &'static str) -> Result<Option<String>, Error> {
+    pub async fn presigned(&self, id: &ObjectId, direction: &'static str) -> Result<Option<String>, ClientError> {
         let object_ids = vec![id.clone()].into();
         let request = PresignRequest { object_ids, direction: direction.into(), ttl_seconds: Some(TTL) };
         let answer: Option<PresignResponse> = if_there(self.ask(Endpoint::Presign, &request).await)?;
@@ -73,7 +80,7 @@ impl Remote {
     }
 
     /// Which of these objects a push would have to bring.
-    pub async fn missing(&self, object_ids: &[ObjectId]) -> Result<HashSet<ObjectKey>, Error> {
+    pub async fn missing(&self, object_ids: &[ObjectId]) -> Result<HashSet<ObjectKey>, ClientError> {
         let request = FilterObjectsRequest { object_ids: object_ids.to_vec().into() };
         let answer: Option<FilterObjectsResponse> = if_there(self.ask(Endpoint::FilterObjects, &request).await)?;
         // Where the hub does not say, everything is sent.
@@ -82,18 +89,18 @@ impl Remote {
     }
 
     /// Changes what is said of the repo.
-    pub async fn change(&self, changes: &RepoChanges<'_>) -> Result<RepoResponse<'static>, Error> {
+    pub async fn change(&self, changes: &RepoChanges<'_>) -> Result<RepoResponse<'static>, ClientError> {
         self.ask(Endpoint::Settings, changes).await
     }
 
     /// Purges objects.
-    pub async fn purge(&self, objects: &[ObjectId], reason: &str) -> Result<PurgeResponse, Error> {
+    pub async fn purge(&self, objects: &[ObjectId], reason: &str) -> Result<PurgeResponse, ClientError> {
         let request = PurgeRequest { objects: objects.to_vec().into(), reason: Some(reason.into()) };
         self.ask(Endpoint::Purge, &request).await
     }
 
     /// Deletes a branch. The head that it had.
-    pub async fn delete_branch(&self, branch: &str) -> Result<CommitId, Error> {
+    pub async fn delete_branch(&self, branch: &str) -> Result<CommitId, ClientError> {
         let answer: BranchDeletedResponse = self.get(Endpoint::Branch(branch)).await?;
         Ok(answer.head)
     }

@@ -15,7 +15,7 @@ pub const DIRECT: usize = 4_000_000;
 const MAX_ANSWER: usize = 64 << 10;
 
 /// What a hub says that was asked where to put the body of a request.
-pub enum Room {
+pub enum UploadOffer {
     /// The body goes to this URL.
     Upload {
         /// The name of the upload.
@@ -33,22 +33,22 @@ pub enum Room {
 ///
 /// # Errors
 /// What is wrong with an answer that makes no sense.
-pub async fn room(answer: Response<Body>) -> Result<Room, String> {
+pub async fn offer(answer: Response<Body>) -> Result<UploadOffer, String> {
     let status = answer.status();
     if status == StatusCode::METHOD_NOT_ALLOWED {
-        return Ok(Room::NoSuchEndpoint);
+        return Ok(UploadOffer::NoSuchEndpoint);
     }
     if !status.is_success() && status != StatusCode::NOT_FOUND {
-        return Ok(Room::Refused(answer));
+        return Ok(UploadOffer::Refused(answer));
     }
     let (parts, body) = answer.into_parts();
     let bytes = Limited::new(body, MAX_ANSWER).collect().await.map_err(|error| error.to_string())?.to_bytes();
     if status == StatusCode::NOT_FOUND {
         let refusal: ErrorResponse<'_> = serde_json::from_slice(&bytes).unwrap_or_default();
         if refusal.error == "not_found" {
-            return Ok(Room::NoSuchEndpoint);
+            return Ok(UploadOffer::NoSuchEndpoint);
         }
-        return Ok(Room::Refused(Response::from_parts(parts, full(bytes))));
+        return Ok(UploadOffer::Refused(Response::from_parts(parts, full(bytes))));
     }
     let encoding = Encoding::of_request(&parts.headers).unwrap_or(Encoding::Json);
     let UploadResponse { upload_id, url } = encoding.decode(&bytes).map_err(|error| error.to_string())?;
@@ -56,7 +56,7 @@ pub async fn room(answer: Response<Body>) -> Result<Room, String> {
     let url: Option<Uri> = url.parse().ok();
     let url = url.filter(|url| matches!(url.scheme_str(), Some("http" | "https")));
     match (id, url) {
-        (Some(id), Some(url)) => Ok(Room::Upload { id, url }),
+        (Some(id), Some(url)) => Ok(UploadOffer::Upload { id, url }),
         _ => Err("it names no upload and no URL of the storage".to_owned()),
     }
 }

@@ -6,7 +6,7 @@ use http::StatusCode;
 
 /// Why a hub did not give what it was asked for. The sentence is for the one who typed the command.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum ClientError {
     /// It was not asked, or not understood, and the sentence says what to do.
     #[error("{0}")]
     Refused(String),
@@ -37,10 +37,10 @@ pub enum Error {
     },
     /// The hub is in this process, and made no token.
     #[error(transparent)]
-    Token(#[from] common::wire::Error),
+    Token(#[from] common::wire::WireError),
 }
 
-impl Error {
+impl ClientError {
     /// Whether the hub refused with this status.
     pub fn has_status(&self, wanted: StatusCode) -> bool {
         matches!(self, Self::Hub { status, .. } if *status == wanted.as_u16())
@@ -65,7 +65,7 @@ impl Error {
 ///
 /// # Errors
 /// Any other refusal.
-pub fn if_there<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
+pub fn if_there<T>(answer: Result<T, ClientError>) -> Result<Option<T>, ClientError> {
     match answer {
         Err(error) if error.is_missing() => Ok(None),
         answer => answer.map(Some),

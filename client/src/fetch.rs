@@ -9,7 +9,7 @@ use rmp::Marker;
 use serde::de::DeserializeOwned;
 
 use crate::endpoint::Endpoint;
-use crate::error::Error;
+use crate::error::ClientError;
 use crate::http::Body;
 use crate::remote::{Remote, is_json, next_piece};
 
@@ -43,7 +43,7 @@ pub struct Arriving {
 
 impl<'a> Fetching<'a> {
     /// Asks for all that `want` reaches and `have` does not.
-    pub async fn begin(remote: &'a Remote, want: &[CommitId], have: &[CommitId]) -> Result<Self, Error> {
+    pub async fn begin(remote: &'a Remote, want: &[CommitId], have: &[CommitId]) -> Result<Self, ClientError> {
         Self::begin_within(remote, want, have, None).await
     }
 
@@ -53,7 +53,7 @@ impl<'a> Fetching<'a> {
         want: &[CommitId],
         have: &[CommitId],
         depth: Option<u32>,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, ClientError> {
         let have: Vec<Text<'_>> = have.iter().map(|id| id.to_string().into()).collect();
         let request = FetchRequest {
             want: Some(want.to_vec().into()),
@@ -64,7 +64,9 @@ impl<'a> Fetching<'a> {
         };
         let answer = remote.post(Endpoint::Fetch, &request).await?;
         if is_json(&answer) {
-            return Err(Error::Refused(format!("{remote} answers a fetch in JSON, and this reads msgpack alone")));
+            return Err(ClientError::Refused(format!(
+                "{remote} answers a fetch in JSON, and this reads msgpack alone"
+            )));
         }
         let body = answer.into_body();
         let (arrived, content_left, fields_left) = (BytesMut::new(), 0, 0);
@@ -74,7 +76,7 @@ impl<'a> Fetching<'a> {
     }
 
     /// Begins the next list, which has to have this name. How many records it has.
-    pub async fn list(&mut self, name: &str) -> Result<u64, Error> {
+    pub async fn list(&mut self, name: &str) -> Result<u64, ClientError> {
         let key: String = self.value().await?;
         if key != name {
             return Err(self.not_understood(&format!("there is {key:?} in the place of {name:?}")));
@@ -88,7 +90,7 @@ impl<'a> Fetching<'a> {
     }
 
     /// The next record of the list, as one msgpack value.
-    pub async fn record(&mut self) -> Result<Bytes, Error> {
+    pub async fn record(&mut self) -> Result<Bytes, ClientError> {
         let mut scan = Scan { at: 0, values: 1 };
         loop {
             match scan.advance(&self.arrived) {
@@ -102,13 +104,13 @@ impl<'a> Fetching<'a> {
         }
     }
 
-    async fn value<T: DeserializeOwned>(&mut self) -> Result<T, Error> {
+    async fn value<T: DeserializeOwned>(&mut self) -> Result<T, ClientError> {
         let record = self.record().await?;
         rmp_serde::from_slice(&record).map_err(|error| self.not_understood(&error.to_string()))
     }
 
     /// Begins the next object of the list. What was not read of the one before is passed over.
-    pub async fn object(&mut self) -> Result<Arriving, Error> {
+    pub async fn object(&mut self) -> Result<Arriving, ClientError> {
         self.end_object().await?;
         let mut fields = self.length_of_map().await?;
         let mut id: Option<ObjectId> = None;
@@ -135,7 +137,7 @@ impl<'a> Fetching<'a> {
     }
 
     /// The next bytes of the current object; none at its end.
-    pub async fn piece(&mut self) -> Result<Option<Bytes>, Error> {
+    pub async fn piece(&mut self) -> Result<Option<Bytes>, ClientError> {
         if self.content_left == 0 {
             return Ok(None);
         }
@@ -148,7 +150,7 @@ impl<'a> Fetching<'a> {
     }
 
     /// Reads to the end, which says that the answer was all there. The objects that would be in it had they not been purged.
-    pub async fn finish(mut self) -> Result<Vec<ObjectId>, Error> {
+    pub async fn finish(mut self) -> Result<Vec<ObjectId>, ClientError> {
         self.end_object().await?;
         let key: String = self.value().await?;
         if key != "branch_heads" {
@@ -165,7 +167,7 @@ impl<'a> Fetching<'a> {
         Ok(purged)
     }
 
-    async fn end_object(&mut self) -> Result<(), Error> {
+    async fn end_object(&mut self) -> Result<(), ClientError> {
         while self.piece().await?.is_some() {}
         while self.fields_left > 0 {
             self.fields_left -= 1;
@@ -175,7 +177,7 @@ impl<'a> Fetching<'a> {
         Ok(())
     }
 
-    async fn length_of_map(&mut self) -> Result<u64, Error> {
+    async fn length_of_map(&mut self) -> Result<u64, ClientError> {
         match self.marker().await? {
             Marker::FixMap(length) => Ok(length.into()),
             Marker::Map16 => Ok(self.number::<2>().await?),
@@ -184,21 +186,21 @@ impl<'a> Fetching<'a> {
         }
     }
 
-    async fn marker(&mut self) -> Result<Marker, Error> {
+    async fn marker(&mut self) -> Result<Marker, ClientError> {
         while self.arrived.is_empty() {
             self.read_on().await?;
         }
         Ok(Marker::from_u8(self.arrived.get_u8()))
     }
 
-    async fn number<const BYTES: usize>(&mut self) -> Result<u64, Error> {
+    async fn number<const BYTES: usize>(&mut self) -> Result<u64, ClientError> {
         while self.arrived.len() < BYTES {
             self.read_on().await?;
         }
         Ok(self.arrived.get_uint(BYTES))
     }
 
-    async fn read_on(&mut self) -> Result<(), Error> {
+    async fn read_on(&mut self) -> Result<(), ClientError> {
         match next_piece(&mut self.body).await {
             Ok(Some(piece)) => {
                 self.arrived.extend_from_slice(&piece);
@@ -209,7 +211,7 @@ impl<'a> Fetching<'a> {
         }
     }
 
-    fn not_understood(&self, reason: &str) -> Error {
+    fn not_understood(&self, reason: &str) -> ClientError {
         self.remote.broken(format!("the answer to a fetch is not what it should be: {reason}"))
     }
 }

@@ -23,6 +23,6 @@ pub mod remote;
 
 pub use address::{Address, HubUrl};
 pub use endpoint::Endpoint;
-pub use error::Error;
+pub use error::ClientError;
 pub use fetch::Fetching;
 pub use remote::Remote;

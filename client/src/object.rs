@@ -7,7 +7,7 @@ use http::header::CONTENT_LENGTH;
 use hyper::body::Body as _;
 
 use crate::endpoint::Endpoint;
-use crate::error::Error;
+use crate::error::ClientError;
 use crate::http::Body;
 use crate::remote::{Remote, next_piece};
 
@@ -24,7 +24,7 @@ pub enum Found<'a> {
     /// It comes.
     Here(Single<'a>),
     /// The hub does not have it, and says so.
-    Missing(Error),
+    Missing(ClientError),
     /// It was purged there.
     Purged,
 }
@@ -34,7 +34,7 @@ impl Remote {
     ///
     /// # Errors
     /// When the hub does not answer, or does not say how long it is.
-    pub async fn object(&self, id: &ObjectId, repo_id: &str) -> Result<Found<'_>, Error> {
+    pub async fn object(&self, id: &ObjectId, repo_id: &str) -> Result<Found<'_>, ClientError> {
         let answer = match self.presigned(id, "get").await? {
             Some(url) => self.get_presigned(&url).await?,
             None => match self.send(Endpoint::Object(&id.to_string(), repo_id), Bytes::new()).await {
@@ -56,7 +56,7 @@ impl Single<'_> {
     ///
     /// # Errors
     /// When it breaks off.
-    pub async fn piece(&mut self) -> Result<Option<Bytes>, Error> {
+    pub async fn piece(&mut self) -> Result<Option<Bytes>, ClientError> {
         next_piece(&mut self.body).await.map_err(|reason| self.remote.broken(reason))
     }
 }

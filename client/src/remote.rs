@@ -27,9 +27,9 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::address::HubUrl;
-use crate::by_reference::{DIRECT, Room, room};
+use crate::by_reference::{DIRECT, UploadOffer, offer};
 use crate::endpoint::{Endpoint, encoded};
-use crate::error::Error;
+use crate::error::ClientError;
 use crate::http::{Body, Client, full, innermost};
 
 /// Attempts at a request that met a fault which passes.
@@ -50,7 +50,7 @@ const PIECES: usize = 4;
 const MSGPACK: HeaderValue = Encoding::Msgpack.content_type();
 
 /// An answer, as it comes.
-pub type Answer = Response<Body>;
+pub type HubResponse = Response<Body>;
 
 /// Calls a function of a hub that is in this process.
 pub type Call = for<'h> fn(Function, &'h Hub, lambda_http::Request) -> BoxFuture<'h, Response<AnswerBody>>;
@@ -85,9 +85,9 @@ impl Remote {
     ///
     /// # Errors
     /// When the token cannot be in a header, or the system has no certificates.
-    pub fn at(hub: HubUrl, target: Target, token: Option<&str>) -> Result<Self, Error> {
+    pub fn at(hub: HubUrl, target: Target, token: Option<&str>) -> Result<Self, ClientError> {
         let authorization = token.map(bearer).transpose()?;
-        let client = Client::new(SILENCE).map_err(Error::Certificates)?;
+        let client = Client::new(SILENCE).map_err(ClientError::Certificates)?;
         Ok(Self { target, to: To::Url(hub), authorization, client, ambient: Ambient::system() })
     }
 
@@ -95,9 +95,9 @@ impl Remote {
     ///
     /// # Errors
     /// When no token can be made for the user, or the system has no certificates: objects go through presigned URLs here too.
-    pub async fn at_hand(hub: &Hub, call: Call, target: Target, user: &str) -> Result<Self, Error> {
-        let token = hub.tokens().await?.mint(user, OWN_TOKEN).map_err(common::wire::Error::internal)?;
-        let client = Client::new(SILENCE).map_err(Error::Certificates)?;
+    pub async fn at_hand(hub: &Hub, call: Call, target: Target, user: &str) -> Result<Self, ClientError> {
+        let token = hub.tokens().await?.mint(user, OWN_TOKEN).map_err(common::wire::WireError::internal)?;
+        let client = Client::new(SILENCE).map_err(ClientError::Certificates)?;
         let (authorization, ambient) = (Some(bearer(&token)?), hub.store.ambient().clone());
         Ok(Self { target, to: To::Stores(Box::new(hub.clone()), call), authorization, client, ambient })
     }
@@ -111,7 +111,7 @@ impl Remote {
     ///
     /// # Errors
     /// When the hub does not answer, or refuses.
-    pub async fn get<T: DeserializeOwned>(&self, endpoint: Endpoint<'_>) -> Result<T, Error> {
+    pub async fn get<T: DeserializeOwned>(&self, endpoint: Endpoint<'_>) -> Result<T, ClientError> {
         let answer = self.send(endpoint, Bytes::new()).await?;
         self.decode(endpoint, answer).await
     }
@@ -120,7 +120,11 @@ impl Remote {
     ///
     /// # Errors
     /// As [`Self::get`].
-    pub async fn ask<T: DeserializeOwned>(&self, endpoint: Endpoint<'_>, body: &impl Serialize) -> Result<T, Error> {
+    pub async fn ask<T: DeserializeOwned>(
+        &self,
+        endpoint: Endpoint<'_>,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
         let answer = self.post(endpoint, body).await?;
         self.decode(endpoint, answer).await
     }
@@ -129,11 +133,11 @@ impl Remote {
     ///
     /// # Errors
     /// As [`Self::get`].
-    pub async fn post(&self, endpoint: Endpoint<'_>, body: &impl Serialize) -> Result<Answer, Error> {
+    pub async fn post(&self, endpoint: Endpoint<'_>, body: &impl Serialize) -> Result<HubResponse, ClientError> {
         self.send(endpoint, Encoding::Msgpack.encode(body)?.into()).await
     }
 
-    async fn decode<T: DeserializeOwned>(&self, endpoint: Endpoint<'_>, answer: Answer) -> Result<T, Error> {
+    async fn decode<T: DeserializeOwned>(&self, endpoint: Endpoint<'_>, answer: HubResponse) -> Result<T, ClientError> {
         let is_json = is_json(&answer);
         let bytes = read(answer, MAX_ANSWER).await.map_err(|reason| self.broken(reason))?;
         let decoded = match is_json {
@@ -149,8 +153,8 @@ impl Remote {
     ///
     /// # Errors
     /// As [`Self::get`].
-    pub async fn send(&self, endpoint: Endpoint<'_>, body: Bytes) -> Result<Answer, Error> {
-        let mut pause = FIRST_PAUSE;
+    pub async fn send(&self, endpoint: Endpoint<'_>, body: Bytes) -> Result<HubResponse, ClientError> {
+        let mut backoff = self.ambient.backoff(FIRST_PAUSE);
         let mut attempts_left = ATTEMPTS;
         loop {
             attempts_left -= 1;
@@ -159,12 +163,11 @@ impl Remote {
                 Err(error) if error.passes() && attempts_left > 0 => {}
                 answered => return answered,
             }
-            tokio::time::sleep(self.ambient.jitter(pause)).await;
-            pause *= 2;
+            backoff.pause().await;
         }
     }
 
-    async fn send_once(&self, endpoint: Endpoint<'_>, body: &Bytes) -> Result<Answer, Error> {
+    async fn send_once(&self, endpoint: Endpoint<'_>, body: &Bytes) -> Result<HubResponse, ClientError> {
         let mut upload = None;
         if body.len() > DIRECT && matches!(self.to, To::Url(_)) {
             upload = self.upload_body(body).await?;
@@ -178,12 +181,12 @@ impl Remote {
     }
 
     /// Puts a body that is too large for the front door of Lambda into the hub's storage. None if the hub has no such way.
-    async fn upload_body(&self, body: &Bytes) -> Result<Option<HeaderValue>, Error> {
+    async fn upload_body(&self, body: &Bytes) -> Result<Option<HeaderValue>, ClientError> {
         let answer = self.call(Endpoint::Uploads, Bytes::new(), None).await?;
-        match room(answer).await.map_err(|reason| self.broken(reason))? {
-            Room::NoSuchEndpoint => Ok(None),
-            Room::Refused(answer) => Err(self.refusal(Endpoint::Uploads, answer).await),
-            Room::Upload { id, url } => {
+        match offer(answer).await.map_err(|reason| self.broken(reason))? {
+            UploadOffer::NoSuchEndpoint => Ok(None),
+            UploadOffer::Refused(answer) => Err(self.refusal(Endpoint::Uploads, answer).await),
+            UploadOffer::Upload { id, url } => {
                 let put = self.client.put(url, body.len() as u64, full(body.clone()), ProgressBar::hidden()).await;
                 put.map_err(|reason| self.storage_broken(reason))?;
                 Ok(Some(id))
@@ -191,7 +194,12 @@ impl Remote {
         }
     }
 
-    async fn call(&self, endpoint: Endpoint<'_>, body: Bytes, upload: Option<HeaderValue>) -> Result<Answer, Error> {
+    async fn call(
+        &self,
+        endpoint: Endpoint<'_>,
+        body: Bytes,
+        upload: Option<HeaderValue>,
+    ) -> Result<HubResponse, ClientError> {
         let (method, mut path) = (endpoint.method(), endpoint.path().to_owned());
         let mut parameters = HashMap::new();
         let of_repo = [("owner", self.target.owner.as_str()), ("slug", self.target.slug.as_str())];
@@ -240,7 +248,7 @@ impl Remote {
     ///
     /// # Errors
     /// When the storage does not give it.
-    pub async fn get_presigned(&self, url: &str) -> Result<Answer, Error> {
+    pub async fn get_presigned(&self, url: &str) -> Result<HubResponse, ClientError> {
         let uri = url.parse().map_err(|_| self.storage_broken("the URL is none"))?;
         let answer = self.client.get(uri).await.map_err(|reason| self.storage_broken(reason))?;
         Ok(arriving(answer))
@@ -250,17 +258,17 @@ impl Remote {
     ///
     /// # Errors
     /// When the storage does not take them.
-    pub async fn put_presigned(&self, url: &str, length: u64, body: Body) -> Result<(), Error> {
+    pub async fn put_presigned(&self, url: &str, length: u64, body: Body) -> Result<(), ClientError> {
         let uri = url.parse().map_err(|_| self.storage_broken("the URL is none"))?;
         let put = self.client.put(uri, length, body, ProgressBar::hidden()).await;
         put.map_err(|reason| self.storage_broken(reason))
     }
 
-    async fn refusal(&self, endpoint: Endpoint<'_>, answer: Answer) -> Error {
+    async fn refusal(&self, endpoint: Endpoint<'_>, answer: HubResponse) -> ClientError {
         let status = answer.status();
         let bytes = read(answer, MAX_REFUSAL).await.unwrap_or_default();
         let body: ErrorResponse<'_> = serde_json::from_slice(&bytes).unwrap_or_default();
-        Error::Hub {
+        ClientError::Hub {
             hub: self.to_string(),
             request: endpoint.name(),
             status: status.as_u16(),
@@ -270,23 +278,23 @@ impl Remote {
     }
 
     /// What went wrong on the way to this hub or back.
-    pub fn broken(&self, reason: impl Into<String>) -> Error {
-        Error::Broken { hub: self.to_string(), reason: reason.into() }
+    pub fn broken(&self, reason: impl Into<String>) -> ClientError {
+        ClientError::Broken { hub: self.to_string(), reason: reason.into() }
     }
 
-    fn storage_broken(&self, reason: impl fmt::Display) -> Error {
+    fn storage_broken(&self, reason: impl fmt::Display) -> ClientError {
         self.broken(format!("its storage: {reason}"))
     }
 }
 
-fn bearer(token: &str) -> Result<HeaderValue, Error> {
+fn bearer(token: &str) -> Result<HeaderValue, ClientError> {
     let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
-        .map_err(|_| Error::Refused("the token has characters that no token has".to_owned()))?;
+        .map_err(|_| ClientError::Refused("the token has characters that no token has".to_owned()))?;
     value.set_sensitive(true);
     Ok(value)
 }
 
-fn arriving(answer: Response<Incoming>) -> Answer {
+fn arriving(answer: Response<Incoming>) -> HubResponse {
     answer.map(|body| body.map_err(|error| io::Error::other(innermost(&error))).boxed_unsync())
 }
 
@@ -309,7 +317,7 @@ pub async fn next_piece(body: &mut Body) -> Result<Option<Bytes>, String> {
 }
 
 /// Reads an answer to its end.
-async fn read(answer: Answer, limit: usize) -> Result<Bytes, String> {
+async fn read(answer: HubResponse, limit: usize) -> Result<Bytes, String> {
     let mut body = answer.into_body();
     let mut bytes = BytesMut::new();
     while let Some(piece) = next_piece(&mut body).await? {
@@ -332,7 +340,7 @@ pub fn flowing() -> (mpsc::Sender<Bytes>, Body) {
 }
 
 /// Whether an answer is JSON, though msgpack was accepted: some hubs speak nothing else at some endpoints.
-pub(crate) fn is_json(answer: &Answer) -> bool {
+pub(crate) fn is_json(answer: &HubResponse) -> bool {
     let name = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     name.to_ascii_lowercase().contains("json")
 }

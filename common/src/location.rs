@@ -19,8 +19,8 @@ pub struct RecordLocation {
 
 impl RecordLocation {
     /// The location of what lies at a place of a table.
-    pub fn of(table: usize, place: table::Place) -> Self {
-        let table::Place { frame, start, length } = place;
+    pub fn of(table: usize, place: table::FrameSpan) -> Self {
+        let table::FrameSpan { frame, start, length } = place;
         Self { table: u32::try_from(table).unwrap_or(u32::MAX), frame, start, length }
     }
 

@@ -223,7 +223,7 @@ pub enum Problem {
         /// That snapshot.
         snapshot: SnapshotId,
     },
-    /// An object that a reached snapshot names counts as pushed ahead: `GET /o/` does not show it.
+    /// An object that a reached snapshot names counts as staged: `GET /o/` does not show it.
     ObjectUnseen {
         /// The object.
         #[serde(serialize_with = "id")]
@@ -383,7 +383,7 @@ impl fmt::Display for Problem {
             }
             Self::ObjectUnseen { object, snapshot } => {
                 let (object, snapshot) = (object.as_ref(), snapshot.as_ref());
-                write!(out, "the object {object} of the reached snapshot {snapshot} counts as pushed ahead")
+                write!(out, "the object {object} of the reached snapshot {snapshot} counts as staged")
             }
             Self::ObjectPurged { object, at, by, reason } => {
                 write!(out, "the object {} was purged by {by} at {at}", object.as_ref())?;

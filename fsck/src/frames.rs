@@ -9,7 +9,7 @@ use common::id::RepoId;
 use common::pack::{Frame, Kind, PackId};
 use store::bucket::packs::key;
 use store::compute;
-use store::{Error, Store};
+use store::{Store, StoreError};
 
 /// Stored bytes of neighbouring frames that one read gets; a larger frame is read alone.
 const READ_BYTES: u64 = 4 << 20;
@@ -56,7 +56,7 @@ pub fn read<'f>(
     pack: PackId,
     frames: &[Frame],
     kinds: &[Kind],
-) -> impl Stream<Item = Result<Vec<Read>, Error>> + 'f {
+) -> impl Stream<Item = Result<Vec<Read>, StoreError>> + 'f {
     let fetch = move |run: Run| async move {
         let stored = store.get_range(&key(repo, pack), None, run.start..run.end).await;
         (run, stored)
@@ -64,7 +64,7 @@ pub fn read<'f>(
     stream::iter(runs(frames, kinds)).map(fetch).buffered(PARALLEL_READS).map(move |(run, stored)| {
         let mut stored = match stored {
             Ok(stored) => stored,
-            Err(Error::Damaged(reason)) => {
+            Err(StoreError::Damaged(reason)) => {
                 let read = |(number, _)| Read { number, raw: Err(reason.clone()) };
                 return Ok(run.frames.into_iter().map(read).collect());
             }
@@ -81,10 +81,10 @@ pub fn read<'f>(
 }
 
 /// What is wrong with a part of a pack, without naming the two.
-pub fn reason(error: &common::pack::Error) -> String {
+pub fn reason(error: &common::pack::PackError) -> String {
     match error {
-        common::pack::Error::Checksum { .. } => "it does not have its checksum".to_owned(),
-        common::pack::Error::Malformed { reason, .. } => reason.clone(),
-        common::pack::Error::Write(error) => error.to_string(),
+        common::pack::PackError::Checksum { .. } => "it does not have its checksum".to_owned(),
+        common::pack::PackError::Malformed { reason, .. } => reason.clone(),
+        common::pack::PackError::Write(error) => error.to_string(),
     }
 }

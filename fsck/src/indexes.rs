@@ -4,7 +4,7 @@ use super::catalog::Touched;
 use super::finding::{Problem, Remedy};
 use super::{Check, ListedBy, ListedPack};
 use common::pack::{PackId, PackSummary, TableExtent};
-use store::Error;
+use store::StoreError;
 use store::table::items::{PackItem, decode};
 use store::upkeep::index::Index;
 
@@ -23,7 +23,7 @@ const UNREADABLE: PackSummary = PackSummary {
 
 impl Check<'_> {
     /// Puts the packs of indexes in the place of those.
-    pub(super) async fn open_indexes(&mut self) -> Result<(), Error> {
+    pub(super) async fn open_indexes(&mut self) -> Result<(), StoreError> {
         for listed in std::mem::take(&mut self.packs) {
             let ListedBy::Item(item) = &listed.by else { continue };
             let said = decode::<PackItem>(item.clone()).map(|item| item.summary());
@@ -38,7 +38,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    async fn open_index(&mut self, name: PackId, summary: PackSummary) -> Result<(), Error> {
+    async fn open_index(&mut self, name: PackId, summary: PackSummary) -> Result<(), StoreError> {
         let length = summary.table.length;
         match self.stored_indexes.get(&name) {
             None => self.find_index(name, summary, "it is listed and not in S3".to_owned()),
@@ -50,7 +50,7 @@ impl Check<'_> {
         }
         let packs = match self.store.packs_of(&self.subject.id, name, &summary).await {
             Ok(packs) => packs,
-            Err(error @ (Error::Damaged(_) | Error::Pack(_))) => {
+            Err(error @ (StoreError::Damaged(_) | StoreError::Pack(_))) => {
                 self.find_index(name, summary, error.to_string());
                 return Ok(());
             }
@@ -63,10 +63,10 @@ impl Check<'_> {
     }
 
     /// Compares indexes with the tables of their packs. If one of those tables is damaged, that is found first.
-    pub(super) async fn check_indexes(&mut self) -> Result<(), Error> {
+    pub(super) async fn check_indexes(&mut self) -> Result<(), StoreError> {
         let total = self.diagnosis.indexes.len() as u64;
         for (number, index) in self.diagnosis.indexes.clone().into_iter().enumerate() {
-            self.tell("indexes", number as u64, total);
+            self.report_progress("indexes", number as u64, total);
             let is_known = self.diagnosis.damaged_indexes.contains_key(&index.name);
             if is_known || index.packs.iter().any(|(pack, _)| self.diagnosis.damaged.get(pack) == Some(&false)) {
                 continue;

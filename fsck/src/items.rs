@@ -12,12 +12,12 @@ use super::{Check, Fix, ListedBy, ListedPack};
 use common::id::{BranchName, CommitId, Id, Label, ObjectKey};
 use common::pack::PackId;
 use common::wire::release::{PostedRelease, Release};
-use store::Error;
+use store::StoreError;
 use store::table::items::{
-    CHANGE_PREFIX, COLLECTED, ChangeItem, CollectedItem, GARBAGE, HOOK_PREFIX, HOOKED_PREFIX, HandleItem, HookItem,
-    HookedItem, Item, Key, LOG_PREFIX, LogItem, META, MemberItem, MetaItem, NameItem, PACK_PREFIX, PK, PURGE,
-    PURGED_PREFIX, ProfileItem, PurgeItem, PurgedItem, REF_PREFIX, RELEASE_PREFIX, RefItem, ReleaseItem,
-    SET_ASIDE_PREFIX, SK, TAG_PREFIX, TagItem, UploadsItem, Visibility, decode, encode, repo_pk,
+    CHANGE_PREFIX, COLLECTED, ChangeItem, CollectedItem, DELIVERY_CURSOR_PREFIX, DeliveryCursorItem, GARBAGE,
+    HOOK_PREFIX, HandleItem, HookItem, Item, Key, LOG_PREFIX, LogItem, META, MemberItem, MetaItem, NameItem,
+    PACK_PREFIX, PK, PURGE, PURGED_PREFIX, ProfileItem, PurgeItem, PurgedItem, REF_PREFIX, RELEASE_PREFIX, RefItem,
+    ReleaseItem, SET_ASIDE_PREFIX, SK, TAG_PREFIX, TagItem, UploadsItem, Visibility, decode, encode, repo_pk,
 };
 use store::table::webhooks::secret::HookId;
 use store::upkeep::garbage::RETENTION;
@@ -48,8 +48,8 @@ struct Beginning {
 }
 
 impl Check<'_> {
-    pub(super) async fn check_items(&mut self) -> Result<Option<MetaItem>, Error> {
-        self.tell("items", 0, 0);
+    pub(super) async fn check_items(&mut self) -> Result<Option<MetaItem>, StoreError> {
+        self.report_progress("items", 0, 0);
         self.read_branches().await?;
         self.read_tags().await?;
         self.read_releases().await?;
@@ -65,7 +65,7 @@ impl Check<'_> {
     }
 
     /// Hands every item of a prefix to `take`, page by page, with the rest of its sort key.
-    async fn each(&mut self, prefix: &str, mut take: impl FnMut(&mut Self, &str, Item)) -> Result<(), Error> {
+    async fn each(&mut self, prefix: &str, mut take: impl FnMut(&mut Self, &str, Item)) -> Result<(), StoreError> {
         let pk = repo_pk(&self.subject.id);
         let mut after = None;
         loop {
@@ -75,7 +75,7 @@ impl Check<'_> {
                 let name = text(&item, SK).strip_prefix(prefix).unwrap_or_default().to_owned();
                 take(self, &name, item);
             }
-            self.tell("items", self.counts.items, 0);
+            self.report_progress("items", self.counts.items, 0);
             after = page.next;
             if after.is_none() {
                 return Ok(());
@@ -109,7 +109,7 @@ impl Check<'_> {
         }
     }
 
-    async fn read_branches(&mut self) -> Result<(), Error> {
+    async fn read_branches(&mut self) -> Result<(), StoreError> {
         self.each(REF_PREFIX, |check, name, item| {
             if check.is_name::<BranchName>(REF_PREFIX, name)
                 && let Some(branch) = check.read::<RefItem>(item, Remedy::Person)
@@ -121,7 +121,7 @@ impl Check<'_> {
         .await
     }
 
-    async fn read_tags(&mut self) -> Result<(), Error> {
+    async fn read_tags(&mut self) -> Result<(), StoreError> {
         self.each(TAG_PREFIX, |check, name, item| {
             if check.is_name::<Label>(TAG_PREFIX, name)
                 && let Some(tag) = check.read::<TagItem>(item, Remedy::Person)
@@ -132,7 +132,7 @@ impl Check<'_> {
         .await
     }
 
-    async fn read_releases(&mut self) -> Result<(), Error> {
+    async fn read_releases(&mut self) -> Result<(), StoreError> {
         self.each(RELEASE_PREFIX, |check, name, item| {
             let Some(release) = check.read::<ReleaseItem>(item, Remedy::Person) else {
                 return;
@@ -149,7 +149,7 @@ impl Check<'_> {
 
     /// Reads the push log, and compares it with the branches. Gives the commits that its lines name which are not too old,
     /// each with one line.
-    async fn read_log(&mut self) -> Result<(Vec<(String, CommitId)>, Option<Beginning>), Error> {
+    async fn read_log(&mut self) -> Result<(Vec<(String, CommitId)>, Option<Beginning>), StoreError> {
         let mut log = Log::default();
         let mut commits: Vec<(String, CommitId)> = Vec::new();
         let mut seen: HashSet<CommitId> = HashSet::new();
@@ -201,7 +201,7 @@ impl Check<'_> {
         Ok((commits, beginning))
     }
 
-    async fn read_packs(&mut self) -> Result<(), Error> {
+    async fn read_packs(&mut self) -> Result<(), StoreError> {
         self.each(PACK_PREFIX, |check, name, item| {
             if check.is_name::<PackId>(PACK_PREFIX, name)
                 && let Ok(id) = PackId::from_string(name)
@@ -213,7 +213,7 @@ impl Check<'_> {
     }
 
     /// What is under no prefix that was read so far.
-    async fn read_the_rest(&mut self) -> Result<(), Error> {
+    async fn read_the_rest(&mut self) -> Result<(), StoreError> {
         const READ: [&str; 5] = [REF_PREFIX, TAG_PREFIX, RELEASE_PREFIX, LOG_PREFIX, PACK_PREFIX];
         let counted = self.counts.items;
         let mut others = 0;
@@ -239,7 +239,9 @@ impl Check<'_> {
                         check.read::<HookItem>(item, Remedy::Person);
                     }
                 }
-                _ if name.starts_with(HOOKED_PREFIX) => drop(check.read::<HookedItem>(item, Remedy::Person)),
+                _ if name.starts_with(DELIVERY_CURSOR_PREFIX) => {
+                    drop(check.read::<DeliveryCursorItem>(item, Remedy::Person))
+                }
                 _ if let Some(pack) = name.strip_prefix(SET_ASIDE_PREFIX) => {
                     if let Ok(pack) = PackId::from_string(pack) {
                         check.set_aside.push(pack);
@@ -275,7 +277,7 @@ impl Check<'_> {
     }
 
     /// What was purged, and whether the repo's item about itself counts it right: with more than there is, no request is answered.
-    async fn check_purged(&mut self, meta: &MetaItem) -> Result<(), Error> {
+    async fn check_purged(&mut self, meta: &MetaItem) -> Result<(), StoreError> {
         for (object, PurgedItem { at, by, reason }) in self.purged.clone() {
             self.find(Problem::ObjectPurged { object, at, by, reason }, Remedy::Nothing, Touched::default());
         }
@@ -303,7 +305,7 @@ impl Check<'_> {
     }
 
     /// The items that say who the repo is, each against the others.
-    async fn check_identity(&mut self, beginning: Option<&Beginning>) -> Result<Option<MetaItem>, Error> {
+    async fn check_identity(&mut self, beginning: Option<&Beginning>) -> Result<Option<MetaItem>, StoreError> {
         let key = Key::meta(&self.subject.id);
         let seen = self.store.item(&key).await?;
         let is_there = seen.is_some();
@@ -371,7 +373,7 @@ impl Check<'_> {
         right: &T,
         wrong: impl Fn(&T) -> Option<String>,
         reason: &str,
-    ) -> Result<(), Error> {
+    ) -> Result<(), StoreError> {
         self.counts.items += 1;
         let seen = self.store.item(key).await?;
         match seen.clone() {
@@ -395,7 +397,7 @@ impl Check<'_> {
     }
 
     /// What the repo's item about itself most probably said. Only its owner can see the repo until they say otherwise.
-    async fn rebuild_meta(&mut self, seen: Option<Item>, beginning: Option<&Beginning>) -> Result<(), Error> {
+    async fn rebuild_meta(&mut self, seen: Option<Item>, beginning: Option<&Beginning>) -> Result<(), StoreError> {
         let Some((owner, slug)) = self.subject.name.clone() else {
             return Ok(());
         };

@@ -45,7 +45,7 @@ use common::pack::{PackId, PackSummary};
 use finding::{Finding, Problem, Remedy, Severity};
 use store::table::items::{Item, Key, MetaItem, NameItem, PurgedItem, REF_PREFIX, decode};
 use store::upkeep::index::Index;
-use store::{Error, Store};
+use store::{Store, StoreError};
 
 /// Findings that a report names. What is beyond is counted.
 pub const MAX_FINDINGS: usize = 10_000;
@@ -73,7 +73,7 @@ pub struct Step {
 }
 
 /// Where the progress of a check goes.
-pub type Watch<'w> = &'w (dyn Fn(Step) + Send + Sync);
+pub type Progress<'w> = &'w (dyn Fn(Step) + Send + Sync);
 
 /// A repo that is to be checked: its id, and its name if it was found by that.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -225,7 +225,7 @@ struct Check<'c> {
     store: &'c Arc<Store>,
     subject: Subject,
     options: Options,
-    watch: Watch<'c>,
+    watch: Progress<'c>,
     counts: Counts,
     pending: Vec<Pending>,
     more: u64,
@@ -269,7 +269,7 @@ enum Look {
 ///
 /// # Errors
 /// When the table does not answer.
-pub async fn find(store: &Store, owner: &Slug, slug: &Slug) -> Result<Option<Subject>, Error> {
+pub async fn find(store: &Store, owner: &Slug, slug: &Slug) -> Result<Option<Subject>, StoreError> {
     let id_of = |item: Option<Item>| item.and_then(|item| decode::<NameItem>(item).ok()).map(|name| name.repo_id);
     let mut id = id_of(store.item(&Key::name(owner, slug)).await?);
     if id.is_none() {
@@ -285,9 +285,14 @@ pub async fn find(store: &Store, owner: &Slug, slug: &Slug) -> Result<Option<Sub
 /// Checks a repo.
 ///
 /// # Errors
-/// When a store does not answer; and [`Error::Unavailable`] when the repo's packs are replaced faster than they can be
+/// When a store does not answer; and [`StoreError::Unavailable`] when the repo's packs are replaced faster than they can be
 /// read.
-pub async fn check(store: &Arc<Store>, subject: &Subject, options: Options, watch: Watch<'_>) -> Result<Report, Error> {
+pub async fn check(
+    store: &Arc<Store>,
+    subject: &Subject,
+    options: Options,
+    watch: Progress<'_>,
+) -> Result<Report, StoreError> {
     let mut first = Check::new(store, subject, options, watch, Look::First);
     if first.is_whole().await? {
         return Ok(first.report());
@@ -300,11 +305,11 @@ pub async fn check(store: &Arc<Store>, subject: &Subject, options: Options, watc
         }
         return Ok(check.report());
     }
-    Err(Error::Unavailable("the packs of the repository were replaced while they were read: try again".into()))
+    Err(StoreError::Unavailable("the packs of the repository were replaced while they were read: try again".into()))
 }
 
 impl<'c> Check<'c> {
-    fn new(store: &'c Arc<Store>, subject: &Subject, options: Options, watch: Watch<'c>, look: Look) -> Self {
+    fn new(store: &'c Arc<Store>, subject: &Subject, options: Options, watch: Progress<'c>, look: Look) -> Self {
         Self {
             store,
             subject: subject.clone(),
@@ -332,7 +337,7 @@ impl<'c> Check<'c> {
     }
 
     /// Looks until the first damage. Whether there is none: then nothing else will be found.
-    async fn is_whole(&mut self) -> Result<bool, Error> {
+    async fn is_whole(&mut self) -> Result<bool, StoreError> {
         let meta = self.check_items().await?;
         self.list_stored().await?;
         self.open_indexes().await?;
@@ -349,7 +354,7 @@ impl<'c> Check<'c> {
         Ok(!self.has_damage())
     }
 
-    async fn run(&mut self) -> Result<(), Error> {
+    async fn run(&mut self) -> Result<(), StoreError> {
         let meta = self.check_items().await?;
         self.list_stored().await?;
         self.open_indexes().await?;
@@ -384,12 +389,12 @@ impl<'c> Check<'c> {
         }
     }
 
-    fn tell(&self, what: &'static str, done: u64, total: u64) {
+    fn report_progress(&self, what: &'static str, done: u64, total: u64) {
         (self.watch)(Step { what, done, total });
     }
 
     /// Whether a pack that was listed is listed no more: then what was read of it says nothing.
-    async fn was_rewritten(&self) -> Result<bool, Error> {
+    async fn was_rewritten(&self) -> Result<bool, StoreError> {
         let index_of = |pack: &PackId| {
             let is_of = |index: &&Index| index.packs.iter().any(|(of_index, _)| of_index == pack);
             self.diagnosis.indexes.iter().find(is_of).map_or(*pack, |index| index.name)
@@ -429,8 +434,8 @@ impl<'c> Check<'c> {
                 RecordId::Commit(id) => drop(wanted.commits.insert(id)),
                 RecordId::Snapshot(id) => drop(wanted.snapshots.entry(id).or_default()),
                 RecordId::Object(key) => {
-                    let is_ahead = !catalog.is_reached(&key);
-                    wanted.objects.entry(key).or_insert(is_ahead);
+                    let is_staged = !catalog.is_reached(&key);
+                    wanted.objects.entry(key).or_insert(is_staged);
                 }
             }
         }

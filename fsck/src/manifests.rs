@@ -14,7 +14,7 @@ use super::record::{Opened, open};
 use super::references::Named;
 use common::id::{ObjectKey, SnapshotId};
 use common::pack::{Contents, Kind, PackId};
-use store::Error;
+use store::StoreError;
 use store::compute;
 
 /// Snapshots that are followed for each object that is damaged or missing: what their commits' heirs hold is counted
@@ -31,7 +31,7 @@ struct Wrong {
 
 impl Check<'_> {
     /// Reads all manifests. A first look only takes down what they name.
-    pub(super) async fn check_manifests(&mut self, mut named: Option<&mut Named<'_, '_>>) -> Result<(), Error> {
+    pub(super) async fn check_manifests(&mut self, mut named: Option<&mut Named<'_, '_>>) -> Result<(), StoreError> {
         // What findings touch so far; what is missing is touched as it is found.
         let mut affected: HashSet<ObjectKey> = HashSet::new();
         for pending in &self.pending {
@@ -41,7 +41,7 @@ impl Check<'_> {
         let listed: Vec<_> = self.diagnosis.listed.iter().map(|(pack, summary)| (*pack, *summary)).collect();
         let total = listed.len() as u64;
         for (position, (pack, summary)) in listed.into_iter().enumerate() {
-            self.tell("manifests", position as u64, total);
+            self.report_progress("manifests", position as u64, total);
             let is_closed = self.diagnosis.damaged.get(&pack).is_some_and(|has_contents| !has_contents);
             let Some(size) = self.stored_packs.get(&pack).copied().filter(|_| !is_closed && summary.snapshots > 0)
             else {
@@ -51,7 +51,7 @@ impl Check<'_> {
             self.counts.bytes_read += opening.bytes_read;
             if let Some(contents) = opening.contents {
                 let number = self.order.binary_search(&pack).unwrap_or_default();
-                let number = u32::try_from(number).map_err(Error::fault)?;
+                let number = u32::try_from(number).map_err(StoreError::fault)?;
                 let seen = (&mut affected, &mut seen);
                 self.check_manifests_of(number, pack, &contents, named.as_deref_mut(), seen).await?;
             }
@@ -66,9 +66,9 @@ impl Check<'_> {
         contents: &Contents,
         mut named: Option<&mut Named<'_, '_>>,
         (affected, seen): (&mut HashSet<ObjectKey>, &mut HashSet<ObjectKey>),
-    ) -> Result<(), Error> {
+    ) -> Result<(), StoreError> {
         let (store, repo) = (Arc::clone(self.store), self.subject.id.clone());
-        let kinds = [Kind::Snapshots, Kind::SnapshotsAhead];
+        let kinds = [Kind::Snapshots, Kind::StagedSnapshots];
         let mut reads = std::pin::pin!(read(&store, &repo, pack, &contents.frames, &kinds));
         while let Some(frames) = reads.next().await {
             for frame in frames? {
@@ -83,13 +83,13 @@ impl Check<'_> {
                     self.counts.unhashed += u64::from(!self.options.ids.are_checked());
                     match compute(|| open(&id, record, self.options.ids)) {
                         Ok(Opened::Snapshot(snapshot)) => {
-                            let is_ahead = kind == Some(Kind::SnapshotsAhead);
+                            let is_staged = kind == Some(Kind::StagedSnapshots);
                             if let Some(named) = &mut named {
-                                named.take(&snapshot, is_ahead).await?;
+                                named.take(&snapshot, is_staged).await?;
                                 continue;
                             }
-                            let wrong = compute(|| self.compare(&snapshot, is_ahead, affected));
-                            self.take(snapshot.snapshot_id, is_ahead, wrong, affected, seen);
+                            let wrong = compute(|| self.compare(&snapshot, is_staged, affected));
+                            self.take(snapshot.snapshot_id, is_staged, wrong, affected, seen);
                         }
                         Ok(_) => {}
                         Err(reason) => self.find_wrong(pack, frame.number, id, reason),
@@ -103,7 +103,7 @@ impl Check<'_> {
     fn compare(
         &self,
         snapshot: &common::wire::record::Snapshot<'_>,
-        is_ahead: bool,
+        is_staged: bool,
         affected: &HashSet<ObjectKey>,
     ) -> Wrong {
         let mut wrong = Wrong::default();
@@ -120,7 +120,7 @@ impl Check<'_> {
                 wrong.missing.push((key, path.to_string()));
             } else if affected.contains(&key) {
                 wrong.touched.push(key);
-            } else if !is_ahead && !catalog.is_reached(&key) {
+            } else if !is_staged && !catalog.is_reached(&key) {
                 wrong.unseen.push(key);
             }
         }
@@ -130,15 +130,15 @@ impl Check<'_> {
     fn take(
         &mut self,
         snapshot: SnapshotId,
-        is_ahead: bool,
+        is_staged: bool,
         wrong: Wrong,
         affected: &mut HashSet<ObjectKey>,
         seen: &mut HashSet<ObjectKey>,
     ) {
         for (object, path) in wrong.missing {
             self.name(&object, &snapshot);
-            let only_ahead = self.diagnosis.wanted.objects.entry(object.clone()).or_insert(is_ahead);
-            *only_ahead &= is_ahead;
+            let only_staged = self.diagnosis.wanted.objects.entry(object.clone()).or_insert(is_staged);
+            *only_staged &= is_staged;
             affected.insert(object.clone());
             if seen.insert(object.clone()) {
                 let touched = Touched::records([RecordId::Object(object.clone())]);

@@ -17,7 +17,7 @@ use store::bucket::packs;
 use store::compute;
 use store::read::large;
 use store::table::items::{Key, PackItem, decode, encode};
-use store::{Error, Store};
+use store::{Store, StoreError};
 
 /// Ids that a finding lists.
 const LISTED: usize = 20;
@@ -48,14 +48,14 @@ pub(super) async fn open_pack(
     pack: PackId,
     size: u64,
     said: Option<PackSummary>,
-) -> Result<Opening, Error> {
+) -> Result<Opening, StoreError> {
     let mut opening = Opening::default();
     let key = packs::key(repo, pack);
     // A little more, which shows whether the pack is of an older version.
     let tail_start = size.saturating_sub(2 * FOOTER_LENGTH as u64);
     let footer = match store.get_range(&key, None, tail_start..size).await {
         Ok(footer) => decode_footer(pack, &footer).map_err(|error| reason(&error)),
-        Err(Error::Damaged(reason)) => Err(reason),
+        Err(StoreError::Damaged(reason)) => Err(reason),
         Err(error) => return Err(error),
     };
     let footer_start = size.saturating_sub(FOOTER_LENGTH as u64);
@@ -96,7 +96,7 @@ pub(super) async fn open_pack(
                 Err(error) => opening.damaged("table", reason(&error)),
             }
         }
-        Err(Error::Damaged(reason)) => opening.damaged("table", reason),
+        Err(StoreError::Damaged(reason)) => opening.damaged("table", reason),
         Err(error) => return Err(error),
     }
     opening.compare(size, table, said);
@@ -121,8 +121,8 @@ impl Opening {
         let summary = PackSummary {
             size,
             commits: of(&[Kind::Commits]),
-            snapshots: of(&[Kind::Snapshots, Kind::SnapshotsAhead]),
-            objects: of(&[Kind::Objects, Kind::ObjectsAhead]) + large_objects(PackId::nil(), listed).count() as u64,
+            snapshots: of(&[Kind::Snapshots, Kind::StagedSnapshots]),
+            objects: of(&[Kind::Objects, Kind::StagedObjects]) + large_objects(PackId::nil(), listed).count() as u64,
             // Only its item says these.
             merged: said.map_or(0, |said| said.merged),
             packs: 0,
@@ -140,7 +140,7 @@ impl Opening {
 
 impl Check<'_> {
     /// What S3 has of the repo.
-    pub(super) async fn list_stored(&mut self) -> Result<(), Error> {
+    pub(super) async fn list_stored(&mut self) -> Result<(), StoreError> {
         for prefix in ["packs", "objects"] {
             let prefix = format!("{prefix}/{}/", self.subject.id);
             let mut after = None;
@@ -155,7 +155,7 @@ impl Check<'_> {
                         (None, None) => drop(self.stored_objects.insert(listed.key, listed.size)),
                     }
                 }
-                self.tell("bucket", (self.stored_packs.len() + self.stored_objects.len()) as u64, 0);
+                self.report_progress("bucket", (self.stored_packs.len() + self.stored_objects.len()) as u64, 0);
                 after = page.next;
                 if after.is_none() {
                     break;
@@ -165,15 +165,15 @@ impl Check<'_> {
         Ok(())
     }
 
-    pub(super) async fn check_packs(&mut self) -> Result<(), Error> {
+    pub(super) async fn check_packs(&mut self) -> Result<(), StoreError> {
         let packs = std::mem::take(&mut self.packs);
         let total = packs.len() as u64;
         self.order = packs.iter().map(|pack| pack.id).collect();
         self.counts.packs = total;
         let mut reached: Vec<ObjectKey> = Vec::new();
         for (number, pack) in packs.into_iter().enumerate() {
-            self.tell("packs", number as u64, total);
-            let number = u32::try_from(number).map_err(Error::fault)?;
+            self.report_progress("packs", number as u64, total);
+            let number = u32::try_from(number).map_err(StoreError::fault)?;
             let contents = self.check_pack(number, pack.id, pack.by).await?;
             match self.look {
                 Look::First if self.has_damage() => return Ok(()),
@@ -189,7 +189,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    async fn check_pack(&mut self, number: u32, pack: PackId, by: ListedBy) -> Result<Option<Contents>, Error> {
+    async fn check_pack(&mut self, number: u32, pack: PackId, by: ListedBy) -> Result<Option<Contents>, StoreError> {
         let repo = self.subject.id.clone();
         let key = Key::pack(&repo, pack);
         let item_name = format!("{} / {}", key.pk, key.sk);
@@ -283,11 +283,11 @@ impl Check<'_> {
         pack: PackId,
         graph: Option<&GraphSection>,
         contents: &Contents,
-    ) -> Result<(), Error> {
+    ) -> Result<(), StoreError> {
         let (store, repo) = (Arc::clone(self.store), self.subject.id.clone());
         let nodes: HashMap<&CommitId, &PackedCommit> =
             graph.iter().flat_map(|graph| &graph.0).map(|node| (&node.id, node)).collect();
-        let kinds = [Kind::Commits, Kind::Objects, Kind::ObjectsAhead];
+        let kinds = [Kind::Commits, Kind::Objects, Kind::StagedObjects];
         let mut reads = std::pin::pin!(read(&store, &repo, pack, &contents.frames, &kinds));
         while let Some(frames) = reads.next().await {
             for frame in frames? {
@@ -366,7 +366,7 @@ impl Check<'_> {
         }
     }
 
-    async fn check_large(&mut self, number: u32, pack: PackId, contents: &Contents) -> Result<(), Error> {
+    async fn check_large(&mut self, number: u32, pack: PackId, contents: &Contents) -> Result<(), StoreError> {
         let repo = self.subject.id.clone();
         for (holder, object, expected) in large_objects(pack, contents) {
             self.counts.large += 1;
@@ -381,13 +381,13 @@ impl Check<'_> {
                     let Some(digest) = object.as_ref().digest().filter(|_| self.options.is_deep) else {
                         continue;
                     };
-                    self.tell("large objects", self.counts.large, 0);
+                    self.report_progress("large objects", self.counts.large, 0);
                     match self.store.hash_of(&key, size).await {
                         Ok(found) if found == *digest => {
                             self.counts.bytes_read += size;
                             continue;
                         }
-                        Ok(_) | Err(Error::Damaged(_)) => Problem::LargeDamaged { object: object.clone(), pack },
+                        Ok(_) | Err(StoreError::Damaged(_)) => Problem::LargeDamaged { object: object.clone(), pack },
                         Err(error) => return Err(error),
                     }
                 }

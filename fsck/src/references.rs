@@ -6,7 +6,7 @@ use super::Check;
 use common::id::CommitId;
 use common::table::{Key, Section};
 use common::wire::record::Snapshot;
-use store::Error;
+use store::StoreError;
 use store::upkeep::index::Listing;
 use store::upkeep::survey::{AT_ONCE, Survey};
 
@@ -16,7 +16,7 @@ pub(super) struct Named<'a, 's> {
     /// Named by snapshots that a branch has reached: it has to have reached these too.
     reached: HashSet<Key>,
     /// Named by others.
-    ahead: HashSet<Key>,
+    staged: HashSet<Key>,
     /// Purged objects, which may be missing.
     purged: HashSet<Key>,
     is_whole: bool,
@@ -24,15 +24,15 @@ pub(super) struct Named<'a, 's> {
 
 impl Check<'_> {
     /// Whether all that branches, commits and manifests name is there. Indexes and packs were found to be whole.
-    pub(super) async fn are_references_whole(&mut self) -> Result<bool, Error> {
+    pub(super) async fn are_references_whole(&mut self) -> Result<bool, StoreError> {
         match self.follow_references().await {
             // The second look says which.
-            Err(Error::Damaged(_) | Error::Pack(_)) => Ok(false),
+            Err(StoreError::Damaged(_) | StoreError::Pack(_)) => Ok(false),
             followed => followed,
         }
     }
 
-    async fn follow_references(&mut self) -> Result<bool, Error> {
+    async fn follow_references(&mut self) -> Result<bool, StoreError> {
         let survey = self.store.survey(&self.subject.id, &self.listing()).await?;
         let names: Vec<CommitId> =
             self.names.iter().chain(&std::mem::take(&mut self.logged)).map(|(_, commit)| commit.clone()).collect();
@@ -65,7 +65,7 @@ impl Check<'_> {
         }
         let purged = self.purged.keys().map(|key| Key::of(key.as_ref())).collect();
         let mut named =
-            Named { survey: &survey, reached: HashSet::new(), ahead: HashSet::new(), purged, is_whole: true };
+            Named { survey: &survey, reached: HashSet::new(), staged: HashSet::new(), purged, is_whole: true };
         self.check_manifests(Some(&mut named)).await?;
         named.look_up().await?;
         Ok(named.is_whole && !self.has_damage())
@@ -85,32 +85,32 @@ impl Check<'_> {
 
 impl Named<'_, '_> {
     /// Takes down the objects of a snapshot.
-    pub(super) async fn take(&mut self, snapshot: &Snapshot<'_>, is_ahead: bool) -> Result<(), Error> {
+    pub(super) async fn take(&mut self, snapshot: &Snapshot<'_>, is_staged: bool) -> Result<(), StoreError> {
         let keys = snapshot.manifest.entries.iter().map(|(_, object)| Key::of(object.key().as_ref()));
         let keys = keys.filter(|key| !self.purged.contains(key));
-        if is_ahead { &mut self.ahead } else { &mut self.reached }.extend(keys);
-        if self.ahead.len() + self.reached.len() >= AT_ONCE { self.look_up().await } else { Ok(()) }
+        if is_staged { &mut self.staged } else { &mut self.reached }.extend(keys);
+        if self.staged.len() + self.reached.len() >= AT_ONCE { self.look_up().await } else { Ok(()) }
     }
 
     /// Looks up what was taken down.
-    async fn look_up(&mut self) -> Result<(), Error> {
+    async fn look_up(&mut self) -> Result<(), StoreError> {
         let mut objects = self.survey.records(Section::Objects).await?;
         while let Some((key, record)) = objects.next().await?
-            && !(self.ahead.is_empty() && self.reached.is_empty())
+            && !(self.staged.is_empty() && self.reached.is_empty())
         {
             if record.first().is_some() {
-                self.ahead.remove(&key);
+                self.staged.remove(&key);
                 self.is_whole &= !self.reached.remove(&key) || record.is_reached();
             }
         }
-        self.is_whole &= self.ahead.is_empty() && self.reached.is_empty();
-        (self.ahead, self.reached) = <(HashSet<Key>, HashSet<Key>)>::default();
+        self.is_whole &= self.staged.is_empty() && self.reached.is_empty();
+        (self.staged, self.reached) = <(HashSet<Key>, HashSet<Key>)>::default();
         Ok(())
     }
 }
 
 /// How many different snapshots or objects there are.
-async fn count(survey: &Survey<'_>, section: Section) -> Result<u64, Error> {
+async fn count(survey: &Survey<'_>, section: Section) -> Result<u64, StoreError> {
     let (mut records, mut count) = (survey.records(section).await?, 0);
     while let Some((_, record)) = records.next().await? {
         count += u64::from(record.first().is_some());

@@ -6,7 +6,7 @@ use super::finding::{Problem, Remedy};
 use super::packs::open_pack;
 use common::id::{Id, ObjectKey};
 use common::pack::{PackId, PackSummary};
-use store::Error;
+use store::StoreError;
 use store::bucket::packs;
 use store::table::items::Key;
 use store::uploads::PREFIX;
@@ -24,7 +24,7 @@ impl Check<'_> {
             || self.said_elsewhere.iter().any(|text| text.contains(pack))
     }
 
-    pub(super) async fn look_through_unlisted(&mut self) -> Result<(), Error> {
+    pub(super) async fn look_through_unlisted(&mut self) -> Result<(), StoreError> {
         let unlisted: Vec<(PackId, u64)> = self
             .stored_packs
             .iter()
@@ -73,7 +73,7 @@ impl Check<'_> {
             || self.is_named_elsewhere(&index.to_string())
     }
 
-    async fn is_listed_now(&self, pack: PackId) -> Result<bool, Error> {
+    async fn is_listed_now(&self, pack: PackId) -> Result<bool, StoreError> {
         let repo = &self.subject.id;
         if self.store.item(&Key::pack(repo, pack)).await?.is_some() {
             return Ok(true);
@@ -86,7 +86,7 @@ impl Check<'_> {
     }
 
     /// Looks whether a pack that nothing names holds what was purged.
-    async fn look_for_purged(&mut self, pack: PackId, size: u64) -> Result<(), Error> {
+    async fn look_for_purged(&mut self, pack: PackId, size: u64) -> Result<(), StoreError> {
         if self.purged.is_empty() {
             return Ok(());
         }
@@ -99,7 +99,7 @@ impl Check<'_> {
     }
 
     /// Looks for large objects and uploads that were purged.
-    async fn look_for_purged_files(&mut self) -> Result<(), Error> {
+    async fn look_for_purged_files(&mut self) -> Result<(), StoreError> {
         if self.purged.is_empty() {
             return Ok(());
         }
@@ -122,7 +122,7 @@ impl Check<'_> {
     }
 
     /// How many of the records that are missing a pack holds.
-    async fn wanted_in(&mut self, pack: PackId, size: u64) -> Result<u64, Error> {
+    async fn wanted_in(&mut self, pack: PackId, size: u64) -> Result<u64, StoreError> {
         let opening = open_pack(self.store, &self.subject.id, pack, size, None).await?;
         self.counts.bytes_read += opening.bytes_read;
         let Some(contents) = opening.contents.filter(|_| opening.damage.is_empty()) else {

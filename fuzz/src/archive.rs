@@ -8,7 +8,7 @@ use std::path::Path;
 
 use common::id::CommitId;
 use indicatif::ProgressBar;
-use local::transfer::Error;
+use local::transfer::TransferError;
 use local::transfer::file::Name;
 use local::transfer::file::reader::Entries;
 use local::transfer::verify::verify;
@@ -52,16 +52,16 @@ pub fn check(input: &[u8]) {
 }
 
 /// All entries of a file.
-fn read(file: &[u8]) -> Result<Vec<(Name, Vec<u8>)>, Error> {
+fn read(file: &[u8]) -> Result<Vec<(Name, Vec<u8>)>, TransferError> {
     let outcome = entries_of(file);
     if let Err(error) = &outcome {
-        assert!(matches!(error, Error::Damaged(_)), "{error}");
+        assert!(matches!(error, TransferError::Damaged(_)), "{error}");
         assert!(error.to_string().len() < 1_000, "{error}");
     }
     outcome
 }
 
-fn entries_of(file: &[u8]) -> Result<Vec<(Name, Vec<u8>)>, Error> {
+fn entries_of(file: &[u8]) -> Result<Vec<(Name, Vec<u8>)>, TransferError> {
     let mut entries = Entries::new(file, Path::new("a.muse"));
     let mut found = Vec::new();
     while let Some(entry) = entries.next_entry()? {
@@ -120,7 +120,9 @@ fn is_proved(file: &[u8], entries: &[(Name, Vec<u8>)]) {
     on_disk.write_all(file).expect("a file can be written");
     let verified = match verify(on_disk.path(), &ProgressBar::hidden()) {
         Ok(verified) => verified,
-        Err(error) => return assert!(matches!(error, Error::Damaged(_) | Error::Refused(_)), "{error}"),
+        Err(error) => {
+            return assert!(matches!(error, TransferError::Damaged(_) | TransferError::Refused(_)), "{error}");
+        }
     };
     let commits: Vec<&CommitId> = verified.commits.iter().map(|(id, _)| id).collect();
     assert!(verified.contents.branches.values().all(|head| commits.contains(&head)), "a head is not there");

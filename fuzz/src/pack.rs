@@ -9,8 +9,8 @@ use bytes::Bytes;
 use common::id::ObjectId;
 use common::pack::index::{FOOTER_LENGTH, FrameRecords, decode_footer, decode_table};
 use common::pack::{
-    Contents, Elsewhere, Error, Frame, GraphSection, Kind, NewCommit, NewObject, NewPack, NewSnapshot, OpeningFrame,
-    PackId, PackWriter, PackedCommit, TableExtent, write,
+    Contents, Elsewhere, Frame, GraphSection, Kind, NewCommit, NewObject, NewPack, NewSnapshot, OpeningFrame,
+    PackError, PackId, PackWriter, PackedCommit, TableExtent, write,
 };
 use common::table::{FrameEntry, Section};
 use twox_hash::XxHash3_64;
@@ -77,11 +77,11 @@ fn names(of_frame: &FrameRecords) -> Vec<(String, u32)> {
     }
 }
 
-fn names_the_pack(error: &Error) {
+fn names_the_pack(error: &PackError) {
     assert!(error.to_string().contains(&PACK.to_string()), "{error}");
 }
 
-fn open_in_pieces(frame: Frame, number: usize, stored: &[u8]) -> Result<Bytes, Error> {
+fn open_in_pieces(frame: Frame, number: usize, stored: &[u8]) -> Result<Bytes, PackError> {
     let mut opening = OpeningFrame::new(PACK, number, frame)?;
     let mut raw = Vec::new();
     for part in stored.chunks(stored.len() / 3 + 1) {
@@ -91,7 +91,7 @@ fn open_in_pieces(frame: Frame, number: usize, stored: &[u8]) -> Result<Bytes, E
         }
     }
     if !opening.is_complete() {
-        return Err(Error::Checksum { pack: PACK, part: "frame".to_owned() });
+        return Err(PackError::Checksum { pack: PACK, part: "frame".to_owned() });
     }
     Ok(raw.into())
 }
@@ -150,13 +150,13 @@ fn is_written_as_it_was_read(graph: &GraphSection, contents: &Contents, records:
     for ((kind, name), record) in records {
         match kind {
             Kind::Commits => continue,
-            Kind::Snapshots | Kind::SnapshotsAhead => {
+            Kind::Snapshots | Kind::StagedSnapshots => {
                 let id = name.parse().expect("it was an id");
-                writer.snapshot(id, record, *kind == Kind::SnapshotsAhead).expect("zstd works");
+                writer.snapshot(id, record, *kind == Kind::StagedSnapshots).expect("zstd works");
             }
-            Kind::Objects | Kind::ObjectsAhead => {
+            Kind::Objects | Kind::StagedObjects => {
                 let id: ObjectId = name.parse().expect("it was an id");
-                writer.object(id.key(), record, *kind == Kind::ObjectsAhead).expect("zstd works");
+                writer.object(id.key(), record, *kind == Kind::StagedObjects).expect("zstd works");
             }
         }
     }
@@ -179,11 +179,11 @@ fn is_written_as_it_was_read(graph: &GraphSection, contents: &Contents, records:
 
 /// A pack of each kind of record, one of opaque ids, and an empty one.
 pub fn seeds() -> Vec<Vec<u8>> {
-    let object = |content: &'static [u8], path: &'static str, is_ahead| NewObject {
+    let object = |content: &'static [u8], path: &'static str, is_staged| NewObject {
         key: ObjectId::of(content).key(),
         path: path.into(),
         content,
-        is_ahead,
+        is_staged,
     };
     let node = |id: &str, parents: &[&str], generation| PackedCommit {
         id: id.parse().expect("it is an id"),
@@ -193,17 +193,17 @@ pub fn seeds() -> Vec<Vec<u8>> {
         is_reached: generation > 1,
     };
     let hash = ObjectId::of(b"commit").to_string();
-    let snapshot = |id: &str, is_ahead| NewSnapshot {
+    let snapshot = |id: &str, is_staged| NewSnapshot {
         id: id.parse().expect("it is an id"),
         record: b"\x81\xa1s\x01".to_vec(),
-        is_ahead,
+        is_staged,
     };
     let full = NewPack {
         commits: vec![
             NewCommit { node: node("c1", &["elsewhere"], 1), record: b"\x80" },
             NewCommit { node: node(&hash, &["c1", "elsewhere"], 2), record: b"\x81\xa1c\x02" },
         ],
-        snapshots: vec![snapshot("s", false), snapshot("ahead", true)],
+        snapshots: vec![snapshot("s", false), snapshot("staged", true)],
         objects: vec![
             object(b"one", "a", false),
             object(b"", "b", false),

@@ -8,7 +8,7 @@ use common::wire::domain::Domain;
 use common::wire::record::Snapshot;
 use common::wire::release::{PostedRelease, Release};
 use common::wire::value::Value;
-use common::wire::{Encoding, Error, recode};
+use common::wire::{Encoding, WireError, recode};
 use serde_json::json;
 
 use crate::refusal;
@@ -25,7 +25,7 @@ pub fn check(record: &[u8]) {
     let _ = Domain::of_attributes(record);
 }
 
-fn checked<T>(decoded: Result<T, Error>, check: impl FnOnce(T)) {
+fn checked<T>(decoded: Result<T, WireError>, check: impl FnOnce(T)) {
     match decoded {
         Ok(decoded) => check(decoded),
         Err(error) => refusal::check(&error),

@@ -9,7 +9,7 @@ use common::wire::request::{
     PushObjectsRequest, PushRequest, RepoChanges, RepoRequest, TagsRequest, WebhookRequest,
 };
 use common::wire::value::Value;
-use common::wire::{Encoding, Error};
+use common::wire::{Encoding, WireError};
 use serde_json::json;
 
 use crate::{grown, refusal};
@@ -20,7 +20,7 @@ const FOR_EACH_BYTE: u64 = 112;
 const FOR_ANY: u64 = 1 << 20;
 
 /// What a body says, or why it is refused.
-type Decode = fn(Encoding, &[u8]) -> Result<String, Error>;
+type Decode = fn(Encoding, &[u8]) -> Result<String, WireError>;
 
 /// All requests that have a body.
 const REQUESTS: [(&str, Decode); 13] = [

@@ -10,8 +10,8 @@ use common::id::Id;
 use common::pack::Frame;
 use common::pack::{Kind, PackId, PackSummary, TableExtent};
 use common::table::{
-    Builder, CommitEntry, Filter, FrameEntry, GraphEntry, Head, Key, Keys, LargeEntry, Location, PackEntry,
-    ParentEntry, Place, RecordEntry, Section, entries, entries_of, entry_at, page_checksum_holds, read_name,
+    Builder, CommitEntry, Filter, FrameEntry, FrameSpan, GraphEntry, Head, Key, Keys, LargeEntry, Location, PackEntry,
+    ParentEntry, RecordEntry, Section, entries, entries_of, entry_at, page_checksum_holds, read_name,
 };
 use twox_hash::XxHash3_64;
 
@@ -199,7 +199,7 @@ fn a_key(number: u8) -> Key {
 
 /// A table with something in each section, one with two pages of objects, and one of nothing.
 pub fn seeds() -> Vec<Vec<u8>> {
-    let place = Place { frame: 0, start: 1, length: 2 };
+    let place = FrameSpan { frame: 0, start: 1, length: 2 };
     let mut all = Builder::new(Keys { commits: 1, snapshots: 1, objects: 1 });
     let node = GraphEntry {
         key: a_key(1),

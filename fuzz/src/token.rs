@@ -24,7 +24,7 @@ fn tokens() -> Tokens {
     Tokens::new(SECRET, Ambient::replay(1, Duration::from_secs(NOW))).expect("a secret")
 }
 
-fn asked(header: &[u8]) -> Option<Result<Option<Caller>, common::wire::Error>> {
+fn asked(header: &[u8]) -> Option<Result<Option<Caller>, common::wire::WireError>> {
     let mut headers = HeaderMap::new();
     headers.insert(AUTHORIZATION, HeaderValue::from_bytes(header).ok()?);
     Some(bearer_token(&headers).and_then(|token| token.map(|token| tokens().verify(token)).transpose()))

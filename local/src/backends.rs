@@ -32,7 +32,7 @@ pub const ACCESS_KEY: &str = "musehub";
 
 /// Why the stores did not start.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum BackendsError {
     /// The file system or the network refused.
     #[error("{what}")]
     Io {
@@ -50,7 +50,7 @@ pub enum Error {
     S3(String),
 }
 
-impl Error {
+impl BackendsError {
     /// Whether another process runs on the data folder.
     pub fn is_busy(&self) -> bool {
         matches!(self, Self::Io { cause, .. } if cause.kind() == io::ErrorKind::ResourceBusy)
@@ -75,17 +75,17 @@ struct Reached {
 struct Notice(PathBuf);
 
 impl Notice {
-    fn removed_from(folder: &DataFolder) -> Result<Self, Error> {
+    fn removed_from(folder: &DataFolder) -> Result<Self, BackendsError> {
         let path = folder.running();
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(Error::io(format!("cannot delete {}", path.display()))(error))
+                Err(BackendsError::io(format!("cannot delete {}", path.display()))(error))
             }
             _ => Ok(Self(path)),
         }
     }
 
-    fn write(&self, reached: &Reached) -> Result<(), Error> {
+    fn write(&self, reached: &Reached) -> Result<(), BackendsError> {
         let write = || {
             let folder = self.0.parent().unwrap_or(&self.0);
             // Only its owner may read it, and it has its name only when it is whole.
@@ -93,7 +93,7 @@ impl Notice {
             serde_json::to_writer(&mut file, reached)?;
             file.persist(&self.0).map_err(|error| error.error)
         };
-        write().map(drop).map_err(Error::io(format!("cannot write {}", self.0.display())))
+        write().map(drop).map_err(BackendsError::io(format!("cannot write {}", self.0.display())))
     }
 }
 
@@ -127,9 +127,9 @@ impl Others {
     ///
     /// # Errors
     /// When what it says of them cannot be read.
-    pub fn of(folder: &DataFolder) -> Result<Option<Self>, Error> {
+    pub fn of(folder: &DataFolder) -> Result<Option<Self>, BackendsError> {
         let path = folder.running();
-        let failed = Error::io(format!("cannot read {}", path.display()));
+        let failed = BackendsError::io(format!("cannot read {}", path.display()));
         match fs::read(&path) {
             Ok(text) => {
                 let reached = serde_json::from_slice(&text).map_err(|error| failed(error.into()))?;
@@ -164,12 +164,16 @@ impl Backends {
     ///
     /// # Errors
     /// When a store cannot be opened, or another process has it.
-    pub async fn start(data: Option<&DataFolder>, secret_key: &str) -> Result<Self, Error> {
+    pub async fn start(data: Option<&DataFolder>, secret_key: &str) -> Result<Self, BackendsError> {
         Self::start_within(Plan::make(), data, secret_key).await
     }
 
     /// The same, in a process that uses its open files as planned.
-    pub(crate) async fn start_within(plan: Plan, data: Option<&DataFolder>, secret_key: &str) -> Result<Self, Error> {
+    pub(crate) async fn start_within(
+        plan: Plan,
+        data: Option<&DataFolder>,
+        secret_key: &str,
+    ) -> Result<Self, BackendsError> {
         // First the S3, which holds a lock: of two processes on one folder, the second must not get further.
         let s3 = match data {
             None => EmbeddedS3::memory(Ambient::system()),
@@ -180,7 +184,7 @@ impl Backends {
                     }
                     _ => format!("cannot open {}", folder.s3().display()),
                 };
-                Error::Io { what, cause }
+                BackendsError::Io { what, cause }
             })?,
         };
         // What an earlier process has left there leads nowhere any more.
@@ -189,7 +193,7 @@ impl Backends {
             None => Database::memory(),
             Some(folder) => Database::new(&folder.dynamodb().to_string_lossy()),
         };
-        let database = database.map_err(|error| Error::DynamoDb(error.to_string()))?;
+        let database = database.map_err(|error| BackendsError::DynamoDb(error.to_string()))?;
 
         let (stop, stopped) = watch::channel(false);
         let (dynamodb_listener, dynamodb_url) = listen().await?;
@@ -231,8 +235,8 @@ impl Backends {
         }
     }
 
-    async fn make_table(&self) -> Result<(), Error> {
-        let invalid = |error: aws_sdk_dynamodb::error::BuildError| Error::DynamoDb(error.to_string());
+    async fn make_table(&self) -> Result<(), BackendsError> {
+        let invalid = |error: aws_sdk_dynamodb::error::BuildError| BackendsError::DynamoDb(error.to_string());
         let key = |name: &str, kind: KeyType| {
             KeySchemaElement::builder().attribute_name(name).key_type(kind).build().map_err(invalid)
         };
@@ -252,26 +256,26 @@ impl Backends {
             .await;
         match made {
             Err(error) if !error.as_service_error().is_some_and(|error| error.is_resource_in_use_exception()) => {
-                Err(Error::DynamoDb(DisplayErrorContext(error).to_string()))
+                Err(BackendsError::DynamoDb(DisplayErrorContext(error).to_string()))
             }
             _ => Ok(()),
         }
     }
 
-    async fn make_bucket(&self) -> Result<(), Error> {
+    async fn make_bucket(&self) -> Result<(), BackendsError> {
         let config = aws_sdk_s3::config::Builder::from(&self.s3).force_path_style(true).build();
         let made = aws_sdk_s3::Client::from_conf(config).create_bucket().bucket(BUCKET).send().await;
         match made {
             Err(error) if !error.as_service_error().is_some_and(|error| error.is_bucket_already_owned_by_you()) => {
-                Err(Error::S3(DisplayErrorContext(error).to_string()))
+                Err(BackendsError::S3(DisplayErrorContext(error).to_string()))
             }
             _ => Ok(()),
         }
     }
 }
 
-async fn listen() -> Result<(TcpListener, String), Error> {
-    let failed = || Error::io("cannot listen on loopback");
+async fn listen() -> Result<(TcpListener, String), BackendsError> {
+    let failed = || BackendsError::io("cannot listen on loopback");
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failed())?;
     let address = listener.local_addr().map_err(failed())?;
     Ok((listener, format!("http://{address}")))

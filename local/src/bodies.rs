@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::wire::Error;
+use common::wire::WireError;
 use http::header::EXPECT;
 use http::{HeaderMap, Method, Response};
 use http_body_util::BodyExt;
@@ -45,7 +45,7 @@ const LEAST: usize = 64 << 10;
 const LEAST_OF_LARGE: usize = 512 << 10;
 
 /// The room for bodies in a process.
-pub(crate) struct Rooms {
+pub(crate) struct BodyPermits {
     /// The longest body that there is room for.
     max_body: usize,
     users: Arc<Shares<String>>,
@@ -53,13 +53,13 @@ pub(crate) struct Rooms {
 }
 
 /// The room that a body takes. It goes back with this.
-pub(crate) enum Room {
+pub(crate) enum BodyPermit {
     OfUser(Portion<String>),
     OfStranger(Portion<IpAddr>),
 }
 
-impl Rooms {
-    /// Room for this number of mebibytes.
+impl BodyPermits {
+    /// BodyPermit for this number of mebibytes.
     pub(crate) fn new(mebibytes: usize) -> Self {
         let units = mebibytes.saturating_mul((1 << 20) / UNIT).max(16);
         // With the usual memory a user has room for one body of the largest and some small ones.
@@ -78,9 +78,9 @@ impl Rooms {
     }
 }
 
-impl Room {
+impl BodyPermit {
     /// Makes it large enough for a body of this length.
-    fn hold(&mut self, length: usize) -> Result<(), Error> {
+    fn hold(&mut self, length: usize) -> Result<(), WireError> {
         fn hold<K: Eq + Hash + Clone>(portion: &mut Portion<K>, units: usize) -> bool {
             units <= portion.count() || portion.grow(units.saturating_sub(portion.count()))
         }
@@ -89,7 +89,7 @@ impl Room {
             Self::OfUser(portion) => hold(portion, units),
             Self::OfStranger(portion) => hold(portion, units),
         };
-        fits.then_some(()).ok_or_else(|| Error::Unavailable("too many large requests at once".into()))
+        fits.then_some(()).ok_or_else(|| WireError::Unavailable("too many large requests at once".into()))
     }
 }
 
@@ -100,24 +100,24 @@ pub(crate) struct Gate<'a> {
     /// The request without its body.
     pub(crate) head: &'a (dyn Fn() -> lambda_http::Request + Sync),
     pub(crate) peer: Option<Peer>,
-    pub(crate) rooms: &'a Rooms,
+    pub(crate) permits: &'a BodyPermits,
 }
 
 impl Gate<'_> {
-    /// Room for a body that is not small: of the user of the token, or else of the address that it comes from.
-    async fn room(&self) -> Result<Room, Error> {
+    /// BodyPermit for a body that is not small: of the user of the token, or else of the address that it comes from.
+    async fn permit(&self) -> Result<BodyPermit, WireError> {
         let caller = Call::new((self.head)()).caller(self.hub).await?;
         Ok(match caller {
-            Some(caller) => Room::OfUser(self.rooms.users.none(caller.user_id)),
+            Some(caller) => BodyPermit::OfUser(self.permits.users.none(caller.user_id)),
             None => {
                 let from = self.peer.map_or(Ipv4Addr::LOCALHOST.into(), |peer| holder(peer.from));
-                Room::OfStranger(self.rooms.strangers.none(from))
+                BodyPermit::OfStranger(self.permits.strangers.none(from))
             }
         })
     }
 
     /// Refuses a caller whom the function would refuse for any body.
-    async fn check_rights(&self) -> Result<(), Error> {
+    async fn check_rights(&self) -> Result<(), WireError> {
         let (hub, call) = (self.hub, Call::new((self.head)()));
         if *call.method() != Method::POST {
             return Ok(());
@@ -126,7 +126,7 @@ impl Gate<'_> {
     }
 
     /// The answer that the function would give.
-    pub(crate) async fn refuse(&self, error: Error) -> Response<AnswerBody> {
+    pub(crate) async fn refuse(&self, error: WireError) -> Response<AnswerBody> {
         self.hub.answer(self.route.function.name(), (self.head)(), |_| std::future::ready(Err(error))).await
     }
 }
@@ -134,9 +134,9 @@ impl Gate<'_> {
 /// Why a body was not read.
 pub(crate) enum Refused {
     /// It is not taken: for its size, or for what its sender may not.
-    ByGate(Error),
+    ByGate(WireError),
     /// It did not come.
-    BrokeOff(Error),
+    BrokeOff(WireError),
     /// There is more than the limit.
     TooLarge,
 }
@@ -157,7 +157,7 @@ impl<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> ArrivingBody<B> {
     }
 
     /// The next bytes, or none at the end.
-    async fn next(&mut self, least: usize) -> Result<Option<Bytes>, Error> {
+    async fn next(&mut self, least: usize) -> Result<Option<Bytes>, WireError> {
         loop {
             let frame = tokio::time::timeout_at(self.since + PACE, self.body.frame()).await;
             let Ok(frame) = frame else {
@@ -181,24 +181,28 @@ impl<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> ArrivingBody<B> {
     }
 
     /// Reads a body of at most `limit` bytes, for which `gate` has room.
-    pub(crate) async fn read(&mut self, limit: usize, gate: &Gate<'_>) -> Result<(Vec<u8>, Option<Room>), Refused> {
+    pub(crate) async fn read(
+        &mut self,
+        limit: usize,
+        gate: &Gate<'_>,
+    ) -> Result<(Vec<u8>, Option<BodyPermit>), Refused> {
         let declared = self.body.size_hint().exact().and_then(|size| usize::try_from(size).ok());
         if declared.is_some_and(|declared| declared > limit) {
             return Err(Refused::TooLarge);
         }
         let declared = declared.unwrap_or_default();
-        let (mut bytes, mut room, mut has_right) = (Vec::new(), None, false);
+        let (mut bytes, mut permit, mut has_right) = (Vec::new(), None, false);
         let mut expected = declared;
         loop {
-            if expected > UNIT && room.is_none() {
-                room = Some(gate.room().await.map_err(Refused::ByGate)?);
+            if expected > UNIT && permit.is_none() {
+                permit = Some(gate.permit().await.map_err(Refused::ByGate)?);
             }
             if expected > UNASKED && !has_right {
                 gate.check_rights().await.map_err(Refused::ByGate)?;
                 has_right = true;
             }
-            if let Some(room) = &mut room {
-                room.hold(bytes.len()).map_err(Refused::ByGate)?;
+            if let Some(permit) = &mut permit {
+                permit.hold(bytes.len()).map_err(Refused::ByGate)?;
             }
             if bytes.is_empty() {
                 // Memory is only taken as it is written to, so a length that is declared and never sent costs none.
@@ -207,7 +211,7 @@ impl<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> ArrivingBody<B> {
             self.is_waiting = false;
             let least = if bytes.len() > UNASKED { LEAST_OF_LARGE } else { LEAST };
             let Some(more) = self.next(least).await.map_err(Refused::BrokeOff)? else {
-                return Ok((bytes, room));
+                return Ok((bytes, permit));
             };
             if bytes.len() + more.len() > limit {
                 return Err(Refused::TooLarge);
@@ -232,8 +236,8 @@ impl<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> ArrivingBody<B> {
     }
 }
 
-fn broke_off(why: String) -> Error {
-    Error::MalformedBody(format!("the body: it broke off: {why}"))
+fn broke_off(why: String) -> WireError {
+    WireError::MalformedBody(format!("the body: it broke off: {why}"))
 }
 
 #[cfg(test)]
@@ -263,7 +267,7 @@ mod tests {
             match body.next(least).await {
                 Ok(Some(bytes)) => come += bytes.len(),
                 Ok(None) => return come,
-                Err(Error::MalformedBody(_)) => return come,
+                Err(WireError::MalformedBody(_)) => return come,
                 Err(error) => panic!("{error}"),
             }
         }
@@ -286,15 +290,15 @@ mod tests {
 
     #[test]
     fn a_user_has_room_for_the_largest_body_and_strangers_take_none_of_it() {
-        let rooms = Rooms::new(BODY_MEMORY);
-        assert_eq!(rooms.max_body(), MAX_BODY);
-        let user = |name: &str| Room::OfUser(rooms.users.none(name.to_owned()));
-        let stranger = |last| Room::OfStranger(rooms.strangers.none(IpAddr::from([192, 0, 2, last])));
-        let mut one: Vec<Room> = (0..8).map(|_| user("one")).collect();
-        assert_eq!(one.iter_mut().filter_map(|room| room.hold(MAX_BODY).ok()).count(), 1);
-        let mut strangers: Vec<Room> = (0..200).map(stranger).collect();
-        assert_eq!(strangers.iter_mut().filter_map(|room| room.hold(100 << 20).ok()).count(), 0);
-        assert_eq!(strangers.iter_mut().filter_map(|room| room.hold(64 << 20).ok()).count(), 4);
+        let permits = BodyPermits::new(BODY_MEMORY);
+        assert_eq!(permits.max_body(), MAX_BODY);
+        let user = |name: &str| BodyPermit::OfUser(permits.users.none(name.to_owned()));
+        let stranger = |last| BodyPermit::OfStranger(permits.strangers.none(IpAddr::from([192, 0, 2, last])));
+        let mut one: Vec<BodyPermit> = (0..8).map(|_| user("one")).collect();
+        assert_eq!(one.iter_mut().filter_map(|permit| permit.hold(MAX_BODY).ok()).count(), 1);
+        let mut strangers: Vec<BodyPermit> = (0..200).map(stranger).collect();
+        assert_eq!(strangers.iter_mut().filter_map(|permit| permit.hold(100 << 20).ok()).count(), 0);
+        assert_eq!(strangers.iter_mut().filter_map(|permit| permit.hold(64 << 20).ok()).count(), 4);
         let mut other = user("other");
         other.hold(MAX_BODY).unwrap();
         other.hold(MAX_BODY).unwrap();
@@ -307,10 +311,10 @@ mod tests {
     #[test]
     fn with_little_memory_bodies_are_shorter() {
         for mebibytes in [0, 1, 8, 64, 512] {
-            let rooms = Rooms::new(mebibytes);
-            let mut room = Room::OfUser(rooms.users.none("one".to_owned()));
-            room.hold(rooms.max_body()).unwrap();
-            assert!(rooms.max_body() <= (mebibytes.max(1) << 20) / 2, "{mebibytes}");
+            let permits = BodyPermits::new(mebibytes);
+            let mut permit = BodyPermit::OfUser(permits.users.none("one".to_owned()));
+            permit.hold(permits.max_body()).unwrap();
+            assert!(permits.max_body() <= (mebibytes.max(1) << 20) / 2, "{mebibytes}");
         }
     }
 }

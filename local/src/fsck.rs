@@ -14,7 +14,7 @@ use fsck::finding::{Finding, Severity};
 use fsck::repair::{Action, Repaired, Restore, prune, repair};
 use fsck::{self, Counts, Options, Report, Step, Subject};
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
-use local::stores::OpenStores;
+use local::stores::{Stores, Which};
 use local::upkeep::clone::Clone;
 use service::Target;
 use store::Store;
@@ -50,7 +50,7 @@ pub struct Fsck {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-    /// The data folder of a stopped hub; without it the stores are those that the environment names
+    /// The data folder of a stopped hub; else the stores that the environment names, else .musehub
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
     /// What commit, snapshot and object ids are in this hub
@@ -60,7 +60,7 @@ pub struct Fsck {
 
 /// What the command has to say.
 #[derive(serde::Serialize)]
-struct Verdict {
+struct Outcome {
     /// `whole`, `damaged` or `repaired`.
     status: &'static str,
     #[serde(flatten)]
@@ -79,25 +79,25 @@ pub async fn run(arguments: Fsck) -> ExitCode {
 }
 
 async fn check(arguments: &Fsck) -> Result<u8, Box<dyn Error>> {
-    let opened = OpenStores::open(arguments.data.as_deref()).await?;
+    let opened = Stores::open(&Which::choose(arguments.data.clone())).await?;
     let checked = check_in(arguments, &opened.store).await;
     opened.close().await;
-    let verdict = checked?;
+    let outcome = checked?;
     if arguments.json {
         let mut out = std::io::stdout().lock();
-        serde_json::to_writer(&mut out, &verdict)?;
+        serde_json::to_writer(&mut out, &outcome)?;
         writeln!(out)?;
     } else {
-        print(&verdict)?;
+        print(&outcome)?;
     }
-    Ok(match verdict.status {
+    Ok(match outcome.status {
         "whole" => 0,
         "repaired" => REPAIRED,
         _ => DAMAGED,
     })
 }
 
-async fn check_in(arguments: &Fsck, store: &Arc<Store>) -> Result<Verdict, Box<dyn Error>> {
+async fn check_in(arguments: &Fsck, store: &Arc<Store>) -> Result<Outcome, Box<dyn Error>> {
     let subject = find(store, &arguments.repo).await?;
     let bar = progress();
     let watch = |step: Step| show(&bar, step);
@@ -127,7 +127,7 @@ async fn check_in(arguments: &Fsck, store: &Arc<Store>) -> Result<Verdict, Box<d
         (true, true) => "repaired",
         (true, false) => "whole",
     };
-    Ok(Verdict { status, repaired })
+    Ok(Outcome { status, repaired })
 }
 
 async fn find(store: &Store, repo: &str) -> Result<Subject, Box<dyn Error>> {
@@ -166,8 +166,8 @@ fn show(bar: &ProgressBar, step: Step) {
     bar.tick();
 }
 
-fn print(verdict: &Verdict) -> std::io::Result<()> {
-    let Verdict { status, repaired: Repaired { actions, report } } = verdict;
+fn print(outcome: &Outcome) -> std::io::Result<()> {
+    let Outcome { status, repaired: Repaired { actions, report } } = outcome;
     let mut out = std::io::stdout().lock();
     for action in actions {
         let action: &Action = action;

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use common::wire::Error;
+use common::wire::WireError;
 use http::HeaderMap;
 use http::header::HOST;
 use http::uri::Authority;
@@ -33,15 +33,16 @@ impl Hosts {
     /// The host, and the port, that a request names, if it is one of the hub's.
     ///
     /// # Errors
-    /// [`Error::InvalidHost`] for what is none, or more than one.
-    pub(crate) fn named(&self, headers: &HeaderMap, peer: Option<Peer>) -> Result<Option<String>, Error> {
+    /// [`WireError::InvalidHost`] for what is none, or more than one.
+    pub(crate) fn named(&self, headers: &HeaderMap, peer: Option<Peer>) -> Result<Option<String>, WireError> {
         let mut given = headers.get_all(HOST).iter();
         let Some(host) = given.next() else {
             // As HTTP/1.0 has it.
             return Ok(None);
         };
         let shown = || String::from_utf8_lossy(host.as_bytes()).chars().take(SHOWN).collect::<String>();
-        let invalid = |what: &str| Error::InvalidHost(format!("the header Host {what}: '{}'", shown().escape_debug()));
+        let invalid =
+            |what: &str| WireError::InvalidHost(format!("the header Host {what}: '{}'", shown().escape_debug()));
         if given.next().is_some() {
             return Err(invalid("is there more than once"));
         }
@@ -74,7 +75,7 @@ mod tests {
     use super::*;
     use http::HeaderValue;
 
-    fn named(host: &str, names: &[&str]) -> Result<Option<String>, Error> {
+    fn named(host: &str, names: &[&str]) -> Result<Option<String>, WireError> {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_bytes(host.as_bytes()).unwrap())]);
         let peer = Peer { from: [198, 51, 100, 9].into(), to: [192, 0, 2, 1].into() };
@@ -135,7 +136,7 @@ mod tests {
             ":8787",
         ] {
             let refused = named(host, &[]).unwrap_err();
-            assert!(matches!(refused, Error::InvalidHost(_)), "{host}: {refused}");
+            assert!(matches!(refused, WireError::InvalidHost(_)), "{host}: {refused}");
         }
         let mut twice = HeaderMap::new();
         twice.append(HOST, HeaderValue::from_static("localhost"));

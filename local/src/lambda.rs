@@ -6,7 +6,7 @@ use std::convert::Infallible;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use common::wire::Error;
+use common::wire::WireError;
 use common::wire::limits::LAMBDA_PAYLOAD;
 use futures_util::StreamExt;
 use http::header::CONTENT_TYPE;
@@ -37,21 +37,21 @@ const BINARY_MEDIA_TYPES: [&str; 3] = ["application/x-msgpack", "application/vnd
 /// Invokes a function with the event that an API Gateway makes of a request.
 ///
 /// # Errors
-/// [`Error::PayloadTooLarge`] for an event that Lambda does not take, [`Error::Internal`] for an answer that it does not
+/// [`WireError::PayloadTooLarge`] for an event that Lambda does not take, [`WireError::Internal`] for an answer that it does not
 /// give back.
 pub(crate) async fn invoke(
     hub: &Hub,
     matched: &Matched,
     parts: &http::request::Parts,
     body: Vec<u8>,
-) -> Result<Response<AnswerBody>, Error> {
+) -> Result<Response<AnswerBody>, WireError> {
     let event = serde_json::to_vec(&event(matched, parts, &body, &hub.store.ambient().ulid().to_string()))
-        .map_err(Error::internal)?;
+        .map_err(WireError::internal)?;
     drop(body);
     if event.len() > MAX_EVENT {
-        return Err(Error::PayloadTooLarge(TOO_LARGE.to_owned()));
+        return Err(WireError::PayloadTooLarge(TOO_LARGE.to_owned()));
     }
-    let request: LambdaRequest = serde_json::from_slice(&event).map_err(Error::internal)?;
+    let request: LambdaRequest = serde_json::from_slice(&event).map_err(WireError::internal)?;
     drop(event);
     let event = LambdaEvent::new(request, Context::default());
     let function = matched.route.function;
@@ -60,7 +60,7 @@ pub(crate) async fn invoke(
     if function.streams() {
         // A function is always ready, and the adapter need not outlive the call.
         let answered = StreamAdapter::from(service).call(event);
-        let streamed = answered.await.map_err(Error::internal)?;
+        let streamed = answered.await.map_err(WireError::internal)?;
         let MetadataPrelude { status_code, headers, .. } = streamed.metadata_prelude;
         let chunks = streamed.stream.map(|chunk| chunk.map_err(|_| CutOff));
         return Ok(with_head(status_code, headers, AnswerBody::streamed(chunks)));
@@ -70,18 +70,20 @@ pub(crate) async fn invoke(
             |request| async move { Ok::<_, Infallible>(Buffered(functions::call(function, hub, request).await)) },
         );
     let answered = Adapter::from(service).call(event);
-    let answer = answered.await.map_err(Error::internal)?;
-    let answer = serde_json::to_vec(&answer).map_err(Error::internal)?;
+    let answer = answered.await.map_err(WireError::internal)?;
+    let answer = serde_json::to_vec(&answer).map_err(WireError::internal)?;
     if answer.len() > LAMBDA_PAYLOAD {
-        return Err(Error::internal(format!(
+        return Err(WireError::internal(format!(
             "an answer of {} bytes, of which Lambda gives back {LAMBDA_PAYLOAD}",
             answer.len()
         )));
     }
-    let answer: ApiGatewayProxyResponse = serde_json::from_slice(&answer).map_err(Error::internal)?;
+    let answer: ApiGatewayProxyResponse = serde_json::from_slice(&answer).map_err(WireError::internal)?;
     let status = u16::try_from(answer.status_code).ok().and_then(|status| StatusCode::from_u16(status).ok());
     let body = match answer.body {
-        Some(Body::Text(text)) if answer.is_base64_encoded => BASE64_STANDARD.decode(text).map_err(Error::internal)?,
+        Some(Body::Text(text)) if answer.is_base64_encoded => {
+            BASE64_STANDARD.decode(text).map_err(WireError::internal)?
+        }
         Some(Body::Text(text)) => text.into_bytes(),
         Some(Body::Binary(bytes)) => bytes,
         _ => Vec::new(),

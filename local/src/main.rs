@@ -16,17 +16,17 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use client::HubUrl;
 use common::wire::error::with_causes;
-use events::Outlets;
+use events::Publishers;
 use indicatif::HumanBytes;
 use local::data::{DataFolder, SECRET_VARIABLE, given_secret};
 use local::process;
 use local::proxy;
-use local::replay::{Letters, Summary};
+use local::replay::{DeadLetters, Summary};
 use local::serve::{
     self, AnonymousReads, BODY_MEMORY, FIRST_HANDLE, FIRST_USER, Ids, Options, Reach, RequestLog, Storage,
     WRITE_TIMEOUT, Webhooks,
 };
-use local::stores::{self, OpenStores};
+use local::stores::{self, DEFAULT_DATA, Which};
 use service::Target;
 use service::auth::Tokens;
 use service::log_filter;
@@ -40,7 +40,6 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-const DEFAULT_DATA: &str = ".musehub";
 /// How long the token that `serve` prints is good.
 const FIRST_TOKEN_DAYS: u64 = 30;
 
@@ -219,7 +218,7 @@ struct Compact {
 struct Replay {
     /// The bucket of the dead letters, an output of the stack
     #[arg(long, env = "MUSEHUB_DEAD_LETTERS", value_name = "BUCKET")]
-    letters: String,
+    dead_letters: String,
     /// Only say what there is
     #[arg(long)]
     dry_run: bool,
@@ -443,7 +442,7 @@ async fn pass_on(arguments: Proxy) -> Result<(), Box<dyn Error>> {
 }
 
 async fn gc(arguments: Gc) -> Result<(), Box<dyn Error>> {
-    let stores = OpenStores::open(arguments.data.as_deref()).await?;
+    let stores = stores::Stores::open(&Which::choose(arguments.data)).await?;
     let done = async {
         let repo = stores.repo(&arguments.repo).await?;
         let retention = Duration::from_secs(u64::from(arguments.retention_days) * 24 * 60 * 60);
@@ -476,7 +475,7 @@ async fn gc(arguments: Gc) -> Result<(), Box<dyn Error>> {
 }
 
 async fn compact(arguments: Compact) -> Result<(), Box<dyn Error>> {
-    let stores = OpenStores::open(arguments.data.as_deref()).await?;
+    let stores = stores::Stores::open(&Which::choose(arguments.data)).await?;
     let done = async {
         let repo = stores.repo(&arguments.repo).await?;
         Ok::<_, Box<dyn Error>>(stores.store.compact(&repo, Limits::ALL).await?)
@@ -502,11 +501,11 @@ async fn compact(arguments: Compact) -> Result<(), Box<dyn Error>> {
 
 async fn replay(arguments: Replay) -> Result<(), Box<dyn Error>> {
     let config = stores::aws().await;
-    let stores = OpenStores::open(None).await?;
-    let letters = Letters::new(stores::s3(&config), arguments.letters);
+    let stores = stores::Stores::open(&Which::Environment).await?;
+    let dead_letters = DeadLetters::new(stores::s3(&config), arguments.dead_letters);
     let ambient = stores.store.ambient();
-    let outlets = || Ok(Outlets::from_environment_at(&config, &config, ambient)?);
-    let summary = letters.replay(&stores.store, outlets, arguments.dry_run, |line| println!("{line}")).await?;
+    let publishers = || Ok(Publishers::from_environment_at(&config, &config, ambient)?);
+    let summary = dead_letters.replay(&stores.store, publishers, arguments.dry_run, |line| println!("{line}")).await?;
     let Summary { good, kept, more } = summary;
     println!("{good} {}, {kept} kept", if arguments.dry_run { "can be replayed" } else { "replayed" });
     if more > 0 {

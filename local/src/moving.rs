@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use client::{Address, Remote};
@@ -16,9 +17,10 @@ use local::transfer::import::import;
 use local::transfer::mirror::{Options, mirror};
 use local::transfer::progress;
 
-use local::transfer::stores::{Stores, Which, remote as at_hand};
+use local::stores::{Stores, Which};
+use local::transfer::at_hand::{self, hub_over};
 use local::transfer::verify::verify;
-use service::Target;
+use service::{Hub, Target};
 use store::table::items::{Key, SecretItem, Visibility, decode};
 
 /// The variables that the tokens for hubs elsewhere are in: an argument would be seen by every user of the machine.
@@ -71,7 +73,12 @@ pub struct AtHand {
 impl AtHand {
     /// Opens them.
     pub async fn open(&self) -> Result<Stores, Box<dyn Error>> {
-        Ok(Stores::open(&Which::choose(self.data.clone()), self.ids).await?)
+        Ok(Stores::open(&Which::choose(self.data.clone())).await?)
+    }
+
+    /// The hub over them, if they were opened.
+    pub fn hub(&self, stores: Option<&Stores>) -> Result<Option<Hub>, Box<dyn Error>> {
+        Ok(stores.map(|stores| hub_over(Arc::clone(&stores.store), self.ids)).transpose()?)
     }
 }
 
@@ -210,7 +217,8 @@ pub async fn run(command: Moving) -> Result<(), Box<dyn Error>> {
 async fn run_export(arguments: Export) -> Result<(), Box<dyn Error>> {
     let stores = arguments.at_hand.open().await?;
     let bar = progress::counting("reading");
-    let exported = export(&stores.hub, &arguments.target, &arguments.file, arguments.force, &bar).await;
+    let hub = hub_over(Arc::clone(&stores.store), arguments.at_hand.ids)?;
+    let exported = export(&hub, &arguments.target, &arguments.file, arguments.force, &bar).await;
     bar.finish_and_clear();
     stores.close().await;
     let exported = exported?;
@@ -286,7 +294,8 @@ async fn run_import(arguments: Import) -> Result<(), Box<dyn Error>> {
     let stores = if needs_stores { Some(arguments.at_hand.open().await?) } else { None };
     let bar = progress::of_bytes("sending", fs::metadata(&arguments.file).map_or(0, |file| file.len()));
     let imported = async {
-        let to = remote(arguments.to, stores.as_ref(), TO_TOKEN, arguments.to_token_file.as_deref()).await?;
+        let at_hand = arguments.at_hand.hub(stores.as_ref())?;
+        let to = remote(arguments.to, at_hand.as_ref(), TO_TOKEN, arguments.to_token_file.as_deref()).await?;
         let imported = import(&arguments.file, &to, arguments.made.visibility(), &bar).await?;
         Ok::<_, Box<dyn Error>>((to.to_string(), imported))
     };
@@ -299,16 +308,15 @@ async fn run_import(arguments: Import) -> Result<(), Box<dyn Error>> {
     if let Some(visibility) = imported.made {
         println!("{to} was made; it is {}.", visibility.as_str());
     }
-    tell(&to, &imported.delivered, imported.other_default.as_deref());
+    print_delivered(&to, &imported.delivered, imported.other_default.as_deref());
     Ok(())
 }
 
 async fn run_backup(arguments: Backup) -> Result<(), Box<dyn Error>> {
-    // Ids are not looked at.
-    let stores = Stores::open_beside(&Which::choose(arguments.data), Ids::Strict).await?;
+    let stores = Stores::open_beside(&Which::choose(arguments.data)).await?;
     let bar = progress::counting("reading");
     let secret = stores.folder.as_ref().map(DataFolder::kept_secret).transpose()?.flatten();
-    let saved = save::save(&stores.hub.store, &arguments.folder, secret.as_deref(), &bar).await;
+    let saved = save::save(&stores.store, &arguments.folder, secret.as_deref(), &bar).await;
     bar.finish_and_clear();
     stores.close().await;
     let saved = saved?;
@@ -334,12 +342,12 @@ async fn run_backup(arguments: Backup) -> Result<(), Box<dyn Error>> {
 async fn run_restore(arguments: Backup) -> Result<(), Box<dyn Error>> {
     // Before any stores are made for it.
     restore::last_complete(&arguments.folder)?;
-    let stores = Stores::open_or_make(&Which::choose(arguments.data), Ids::Strict).await?;
+    let stores = Stores::open_or_make(&Which::choose(arguments.data)).await?;
     let bar = progress::counting("restoring");
     let restored = async {
-        let restored = restore::restore(&stores.hub.store, &arguments.folder, &bar).await?;
+        let restored = restore::restore(&stores.store, &arguments.folder, &bar).await?;
         // A hub on one machine has its secret beside its stores, one on AWS in its table.
-        let of_table = stores.hub.store.item(&Key::token_secret()).await?;
+        let of_table = stores.store.item(&Key::token_secret()).await?;
         let of_table = of_table.map(decode::<SecretItem>).transpose()?.map(|item| item.secret);
         if let Some(folder) = &stores.folder
             && let Some(secret) = restored.secret.clone().or(of_table)
@@ -371,8 +379,9 @@ async fn run_mirror(arguments: Mirror) -> Result<(), Box<dyn Error>> {
     let visibility = arguments.made.visibility().unwrap_or(Visibility::Private);
     let options = Options { force: arguments.force, prune: arguments.prune, visibility };
     let mirrored = async {
-        let from = remote(arguments.from, stores.as_ref(), FROM_TOKEN, arguments.from_token_file.as_deref()).await?;
-        let to = remote(arguments.to, stores.as_ref(), TO_TOKEN, arguments.to_token_file.as_deref()).await?;
+        let at_hand = arguments.at_hand.hub(stores.as_ref())?;
+        let from = remote(arguments.from, at_hand.as_ref(), FROM_TOKEN, arguments.from_token_file.as_deref()).await?;
+        let to = remote(arguments.to, at_hand.as_ref(), TO_TOKEN, arguments.to_token_file.as_deref()).await?;
         let mirrored = mirror(&from, &to, options, &bar).await?;
         Ok::<_, Box<dyn Error>>((to.to_string(), mirrored))
     };
@@ -385,7 +394,7 @@ async fn run_mirror(arguments: Mirror) -> Result<(), Box<dyn Error>> {
     if mirrored.made {
         println!("{to} was made; it is {}.", visibility.as_str());
     }
-    tell(&to, &mirrored.delivered, mirrored.other_default.as_deref());
+    print_delivered(&to, &mirrored.delivered, mirrored.other_default.as_deref());
     if !mirrored.pruned.is_empty() {
         println!("Only {to} had these, and they are deleted: {}.", mirrored.pruned.join(", "));
     }
@@ -395,7 +404,7 @@ async fn run_mirror(arguments: Mirror) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn tell(to: &str, delivered: &local::transfer::delivery::Delivered, other_default: Option<&str>) {
+fn print_delivered(to: &str, delivered: &local::transfer::delivery::Delivered, other_default: Option<&str>) {
     let nothing = delivered.branches.is_empty() && delivered.tags == 0 && delivered.releases == 0;
     if nothing && delivered.sent == local::transfer::Moved::default() {
         println!("{to} has everything already.");
@@ -414,11 +423,11 @@ fn tell(to: &str, delivered: &local::transfer::delivery::Delivered, other_defaul
 /// The repo at an address, asked with the token in a file or in a variable.
 pub async fn remote(
     address: Address,
-    stores: Option<&Stores>,
+    at_hand: Option<&Hub>,
     variable: &str,
     file: Option<&Path>,
 ) -> Result<Remote, Box<dyn Error>> {
-    match (address, stores) {
+    match (address, at_hand) {
         (Address::Url(hub, target), _) => {
             let token = match file {
                 Some(file) => {
@@ -430,7 +439,7 @@ pub async fn remote(
             let token = token.as_deref().map(str::trim).filter(|token| !token.is_empty());
             Ok(Remote::at(hub, target, token)?)
         }
-        (Address::Stores(target), Some(stores)) => Ok(at_hand(&stores.hub, target).await?),
+        (Address::Stores(target), Some(hub)) => Ok(at_hand::remote(hub, target).await?),
         (Address::Stores(_), None) => Err("the stores are not open".into()),
     }
 }

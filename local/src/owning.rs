@@ -98,7 +98,8 @@ async fn asked<T>(
     let needs_stores = matches!(owned.repo, Address::Stores(_));
     let stores = if needs_stores { Some(owned.at_hand.open().await?) } else { None };
     let answered = async {
-        let remote = remote(owned.repo, stores.as_ref(), TOKEN, owned.token_file.as_deref()).await?;
+        let at_hand = owned.at_hand.hub(stores.as_ref())?;
+        let remote = remote(owned.repo, at_hand.as_ref(), TOKEN, owned.token_file.as_deref()).await?;
         let answer = ask(&remote).await?;
         Ok::<_, Box<dyn Error>>((remote.to_string(), answer))
     };

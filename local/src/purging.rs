@@ -9,8 +9,8 @@ use client::{Address, Remote};
 use common::id::{ObjectId, ObjectKey, RepoId};
 use local::backup::{holding, save};
 use local::data::DataFolder;
+use local::stores::Stores;
 use local::transfer::progress;
-use local::transfer::stores::Stores;
 use store::repo::Load;
 use store::upkeep::purge::Erased;
 
@@ -53,7 +53,8 @@ pub async fn run(arguments: Purge) -> Result<(), Box<dyn Error>> {
 }
 
 async fn purged(arguments: &Purge, stores: Option<&Stores>) -> Result<(), Box<dyn Error>> {
-    let remote = remote(arguments.repo.clone(), stores, TOKEN, arguments.token_file.as_deref()).await?;
+    let at_hand = arguments.at_hand.hub(stores)?;
+    let remote = remote(arguments.repo.clone(), at_hand.as_ref(), TOKEN, arguments.token_file.as_deref()).await?;
     let answer = remote.purge(&arguments.objects, &arguments.reason).await?;
     for object in &answer.purged {
         println!(
@@ -63,15 +64,15 @@ async fn purged(arguments: &Purge, stores: Option<&Stores>) -> Result<(), Box<dy
     }
     let Some(stores) = stores else {
         println!("The hub is erasing its bytes; GET /api/repos/<owner>/<slug>/purge says how far that is.");
-        tell_the_rest();
+        print_rest();
         return Ok(());
     };
     let repo = repo_of(&remote, stores).await?;
-    if stores.hub.store.purge_under_way(&repo).await?.is_none() {
-        stores.hub.store.erase_again(&repo).await?;
+    if stores.store.purge_under_way(&repo).await?.is_none() {
+        stores.store.erase_again(&repo).await?;
     }
-    if let Some(erased) = stores.hub.store.erase(&repo).await? {
-        tell(&erased);
+    if let Some(erased) = stores.store.erase(&repo).await? {
+        print_erased(&erased);
     }
     let objects: BTreeSet<ObjectKey> = arguments.objects.iter().map(ObjectId::key).collect();
     for folder in &arguments.backups {
@@ -80,17 +81,17 @@ async fn purged(arguments: &Purge, stores: Option<&Stores>) -> Result<(), Box<dy
     if arguments.backups.is_empty() {
         println!("Backups of this hub may hold it: --backup FOLDER looks, and backs up once more without it.");
     }
-    tell_the_rest();
+    print_rest();
     Ok(())
 }
 
 async fn repo_of(remote: &Remote, stores: &Stores) -> Result<RepoId, Box<dyn Error>> {
     let target = &remote.target;
-    let repo = stores.hub.store.find_repo(&target.owner, &target.slug, Load::NOTHING).await?;
+    let repo = stores.store.find_repo(&target.owner, &target.slug, Load::NOTHING).await?;
     Ok(repo.ok_or("the repository is gone")?.id)
 }
 
-fn tell(erased: &Erased) {
+fn print_erased(erased: &Erased) {
     let Erased { packs_rewritten, files_deleted, files_waiting, files_unreadable, looks_again } = erased;
     println!("{packs_rewritten} packs written again without it, {files_deleted} files deleted from the storage");
     if *files_waiting > 0 {
@@ -108,7 +109,7 @@ fn tell(erased: &Erased) {
     }
 }
 
-fn tell_the_rest() {
+fn print_rest() {
     println!(
         "Whoever has read it has it: change the secret. What is out of reach: clones, exports, caches on the way and of browsers, copies of the bucket."
     );
@@ -129,7 +130,7 @@ async fn back_up(
     }
     let bar = progress::counting("reading");
     let secret = stores.folder.as_ref().map(DataFolder::kept_secret).transpose()?.flatten();
-    let saved = save::save(&stores.hub.store, folder, secret.as_deref(), &bar).await;
+    let saved = save::save(&stores.store, folder, secret.as_deref(), &bar).await;
     bar.finish_and_clear();
     saved?;
     let left = holding::holding(folder, repo, objects)?;

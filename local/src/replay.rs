@@ -12,15 +12,15 @@ use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::primitives::ByteStream;
 use common::wire::error::{Cause, with_causes};
-use events::Outlets;
+use events::Publishers;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use service::item_stream::{Batch, Record};
 use store::Store;
 
-/// What the keys of letters begin with.
+/// What the keys of dead letters begin with.
 pub const PREFIX: &str = "aws/lambda/";
-/// Letters of one run. The oldest come first; another run finds the rest.
+/// DeadLetters of one run. The oldest come first; another run finds the rest.
 pub const MAX_LETTERS: usize = 10_000;
 /// Keys that are looked through for them.
 const MAX_KEYS: usize = 100_000;
@@ -28,14 +28,14 @@ const MAX_KEYS: usize = 100_000;
 const MAX_LETTER: usize = 32 << 20;
 
 /// The bucket that Lambda keeps dead letters in.
-pub struct Letters {
+pub struct DeadLetters {
     s3: aws_sdk_s3::Client,
     bucket: String,
 }
 
 /// Why a run ended before it had seen every letter.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum ReplayError {
     /// The bucket does not answer, or may not be read.
     #[error("the bucket of dead letters does not answer")]
     Bucket(#[source] Cause),
@@ -44,7 +44,7 @@ pub enum Error {
     TooMany,
     /// A letter for `events` needs to know where events go.
     #[error("it is not known where events go")]
-    Outlets(#[source] Cause),
+    Publishers(#[source] Cause),
 }
 
 /// Which function a batch was for.
@@ -113,9 +113,9 @@ impl fmt::Display for Line {
 /// What a run came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Letters that were listed or replayed.
+    /// DeadLetters that were listed or replayed.
     pub good: usize,
-    /// Letters that stay though they were to be replayed.
+    /// DeadLetters that stay though they were to be replayed.
     pub kept: usize,
     /// Dead letters beyond [`MAX_LETTERS`], which were not looked at.
     pub more: usize,
@@ -137,29 +137,29 @@ enum Payload {
     Batch(Batch),
 }
 
-impl Letters {
-    /// The letters in this bucket.
+impl DeadLetters {
+    /// The dead letters in this bucket.
     pub const fn new(s3: aws_sdk_s3::Client, bucket: String) -> Self {
         Self { s3, bucket }
     }
 
     /// Replays all dead letters, oldest first, or only looks at them. Reports of each what became of it.
     ///
-    /// `outlets` is asked when a letter is the first that needs them.
+    /// `publishers` is asked when a letter is the first that needs them.
     ///
     /// # Errors
-    /// When the bucket does not answer, or `outlets` does not know; what was replayed by then is done.
+    /// When the bucket does not answer, or `publishers` does not know; what was replayed by then is done.
     pub async fn replay(
         &self,
         store: &Arc<Store>,
-        outlets: impl Fn() -> Result<Outlets, Cause>,
+        publishers: impl Fn() -> Result<Publishers, Cause>,
         is_dry: bool,
         mut tell: impl FnMut(&Line),
-    ) -> Result<Summary, Error> {
+    ) -> Result<Summary, ReplayError> {
         let mut keys = self.keys().await?;
         let mut summary = Summary { more: keys.len().saturating_sub(MAX_LETTERS), ..Summary::default() };
         keys.truncate(MAX_LETTERS);
-        let mut open: Option<Outlets> = None;
+        let mut open: Option<Publishers> = None;
         // Repos of which something stays, by the function that it is for: what came later is not to be published before.
         let mut held: BTreeSet<(bool, String)> = BTreeSet::new();
         for key in keys {
@@ -172,7 +172,7 @@ impl Letters {
                     let repos: BTreeSet<_> = batch.records.iter().map(repo).collect();
                     if !is_dry {
                         line.fate = if repos.is_disjoint(&held) {
-                            self.hand_over(store, &outlets, &mut open, function, batch).await?
+                            self.hand_over(store, &publishers, &mut open, function, batch).await?
                         } else {
                             Fate::Waits
                         };
@@ -196,35 +196,35 @@ impl Letters {
     async fn hand_over(
         &self,
         store: &Arc<Store>,
-        outlets: &impl Fn() -> Result<Outlets, Cause>,
-        open: &mut Option<Outlets>,
+        publishers: &impl Fn() -> Result<Publishers, Cause>,
+        open: &mut Option<Publishers>,
         function: Function,
         batch: Batch,
-    ) -> Result<Fate, Error> {
+    ) -> Result<Fate, ReplayError> {
         // On Lambda a run has to end in time. Here there is no such limit.
         let answer = match function {
             Function::Compact => compact::handle(store, &compact::Shares::default(), batch, u64::MAX).await,
             Function::Events => {
-                let outlets = match open {
+                let publishers = match open {
                     Some(open) => open,
-                    None => open.insert(outlets().map_err(Error::Outlets)?),
+                    None => open.insert(publishers().map_err(ReplayError::Publishers)?),
                 };
-                events::handle(store, outlets, batch, u64::MAX).await
+                events::handle(store, publishers, batch, u64::MAX).await
             }
         };
         Ok(if answer.failures.is_empty() { Fate::Replayed } else { Fate::Failed(answer.failures.len()) })
     }
 
-    /// The keys of all letters, in the order of time, of whatever mapping and shard.
-    async fn keys(&self) -> Result<Vec<String>, Error> {
+    /// The keys of all dead letters, in the order of time, of whatever mapping and shard.
+    async fn keys(&self) -> Result<Vec<String>, ReplayError> {
         let list = self.s3.list_objects_v2().bucket(&self.bucket).prefix(PREFIX);
         let mut pages = list.into_paginator().send();
         let mut keys: Vec<String> = Vec::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| Error::Bucket(error.into()))?;
+            let page = page.map_err(|error| ReplayError::Bucket(error.into()))?;
             keys.extend(page.contents.unwrap_or_default().into_iter().filter_map(|object| object.key));
             if keys.len() > MAX_KEYS {
-                return Err(Error::TooMany);
+                return Err(ReplayError::TooMany);
             }
         }
         keys.sort_by(|a, b| {
@@ -235,13 +235,13 @@ impl Letters {
     }
 
     /// The batch in a dead letter, and the function that it was for, or why that is not known.
-    async fn read(&self, key: &str) -> Result<Result<(Function, Batch), String>, Error> {
+    async fn read(&self, key: &str) -> Result<Result<(Function, Batch), String>, ReplayError> {
         let got = match self.s3.get_object().bucket(&self.bucket).key(key).send().await {
             Ok(got) => got,
             Err(SdkError::ServiceError(error)) if matches!(error.err(), GetObjectError::NoSuchKey(_)) => {
                 return Ok(Err("somebody else has deleted it".to_owned()));
             }
-            Err(error) => return Err(Error::Bucket(error.into())),
+            Err(error) => return Err(ReplayError::Bucket(error.into())),
         };
         match whole(got.body).await? {
             Some(bytes) => Ok(parse(&bytes)),
@@ -249,15 +249,15 @@ impl Letters {
         }
     }
 
-    async fn delete(&self, key: &str) -> Result<(), Error> {
+    async fn delete(&self, key: &str) -> Result<(), ReplayError> {
         let deleted = self.s3.delete_object().bucket(&self.bucket).key(key).send().await;
-        deleted.map(drop).map_err(|error| Error::Bucket(error.into()))
+        deleted.map(drop).map_err(|error| ReplayError::Bucket(error.into()))
     }
 }
 
-async fn whole(mut body: ByteStream) -> Result<Option<Vec<u8>>, Error> {
+async fn whole(mut body: ByteStream) -> Result<Option<Vec<u8>>, ReplayError> {
     let mut bytes = Vec::new();
-    while let Some(more) = body.try_next().await.map_err(|error| Error::Bucket(error.into()))? {
+    while let Some(more) = body.try_next().await.map_err(|error| ReplayError::Bucket(error.into()))? {
         if bytes.len() + more.len() > MAX_LETTER {
             return Ok(None);
         }
@@ -279,7 +279,7 @@ fn parse(bytes: &[u8]) -> Result<(Function, Batch), String> {
     let all = |is_own: fn(&Record) -> bool| !batch.records.is_empty() && batch.records.iter().all(is_own);
     let function = if all(compact::is_compacted) {
         Function::Compact
-    } else if all(events::is_told) {
+    } else if all(events::is_published) {
         Function::Events
     } else {
         return Err("its changes are not those that one function of this hub is woken for".to_owned());

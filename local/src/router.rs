@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 
 use bytes::Bytes;
-use common::wire::Error;
+use common::wire::WireError;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HeaderName};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -14,7 +14,7 @@ use service::observe::CameFrom;
 use service::routes::{ROUTES, Route};
 use service::{AnswerBody, CORS_HEADERS, ReachedAs, finish};
 
-use crate::bodies::{ArrivingBody, Gate, Refused, Rooms};
+use crate::bodies::{ArrivingBody, BodyPermits, Gate, Refused};
 use crate::connections::Peer;
 use crate::functions::{self, Matched};
 use crate::hosts::Hosts;
@@ -27,7 +27,7 @@ pub struct Router {
     hub: Hub,
     paths: matchit::Router<Vec<&'static Route>>,
     lambda_limits: bool,
-    rooms: Rooms,
+    permits: BodyPermits,
     hosts: Hosts,
     storage: StorageDoor,
 }
@@ -40,7 +40,7 @@ impl Router {
     pub(crate) fn new(
         hub: Hub,
         lambda_limits: bool,
-        rooms: Rooms,
+        permits: BodyPermits,
         hosts: Hosts,
         storage: StorageDoor,
     ) -> Result<Self, matchit::InsertError> {
@@ -50,7 +50,7 @@ impl Router {
             let methods = ROUTES.iter().filter(|route| route.path == pattern).collect();
             paths.insert(pattern, methods)?;
         }
-        Ok(Self { hub, paths, lambda_limits, rooms, hosts, storage })
+        Ok(Self { hub, paths, lambda_limits, permits, hosts, storage })
     }
 
     /// Answers one request.
@@ -65,7 +65,7 @@ impl Router {
         }
     }
 
-    async fn route(&self, request: Request<Incoming>) -> Result<Response<AnswerBody>, Error> {
+    async fn route(&self, request: Request<Incoming>) -> Result<Response<AnswerBody>, WireError> {
         if request.method() == Method::OPTIONS
             && let Some(preflight) = self.preflight(&request)
         {
@@ -108,10 +108,10 @@ impl Router {
             route: matched.route,
             head: &|| with_body(parts.clone(), Body::Empty),
             peer,
-            rooms: &self.rooms,
+            permits: &self.permits,
         };
-        let limit = if self.lambda_limits { lambda::MAX_EVENT } else { self.rooms.max_body() };
-        let (bytes, _room) = match body.read(limit, &gate).await {
+        let limit = if self.lambda_limits { lambda::MAX_EVENT } else { self.permits.max_body() };
+        let (bytes, _permit) = match body.read(limit, &gate).await {
             Ok(read) => read,
             Err(Refused::BrokeOff(error)) => return Err(error),
             Err(Refused::TooLarge) => {
@@ -130,11 +130,11 @@ impl Router {
         Ok(functions::call(matched.route.function, &self.hub, request).await)
     }
 
-    fn too_large(&self) -> Error {
-        Error::PayloadTooLarge(if self.lambda_limits {
+    fn too_large(&self) -> WireError {
+        WireError::PayloadTooLarge(if self.lambda_limits {
             lambda::TOO_LARGE.to_owned()
         } else {
-            format!("the body has more than {} MiB: push in smaller parts", self.rooms.max_body() >> 20)
+            format!("the body has more than {} MiB: push in smaller parts", self.permits.max_body() >> 20)
         })
     }
 
@@ -153,8 +153,8 @@ impl Router {
         Some(response)
     }
 
-    fn find(&self, method: &Method, path: &str) -> Result<Matched, Error> {
-        let found = self.paths.at(path).map_err(|_| Error::UnknownRoute)?;
+    fn find(&self, method: &Method, path: &str) -> Result<Matched, WireError> {
+        let found = self.paths.at(path).map_err(|_| WireError::UnknownRoute)?;
         // What answers a GET answers a HEAD.
         let method = if method == Method::HEAD { &Method::GET } else { method };
         let parameters = found.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
@@ -163,7 +163,7 @@ impl Router {
             if allowed.contains(&"GET") {
                 allowed.push("HEAD");
             }
-            return Err(Error::MethodNotAllowed { method: method.clone(), allowed: allowed.join(", ") });
+            return Err(WireError::MethodNotAllowed { method: method.clone(), allowed: allowed.join(", ") });
         };
         Ok(Matched { route, parameters })
     }

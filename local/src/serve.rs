@@ -9,6 +9,8 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 pub use common::id::Ids;
 use common::wire::error::Cause;
+pub use deliver::FIRST_PAUSE;
+use deliver::sender::Sender;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
@@ -28,12 +30,10 @@ use store::{Location, Store};
 use tokio::net::TcpListener;
 use tokio::sync::{OnceCell, mpsc, watch};
 use tokio::task::JoinHandle;
-pub use webhook::FIRST_PAUSE;
-use webhook::sender::Sender;
 
 use crate::backends::{self, Backends};
 pub use crate::bodies::BODY_MEMORY;
-use crate::bodies::Rooms;
+use crate::bodies::BodyPermits;
 pub use crate::connections::WRITE_TIMEOUT;
 use crate::connections::{Connections, Paced, Peer};
 use crate::data::{DataFolder, new_secret};
@@ -102,16 +102,16 @@ pub enum Storage {
 
 /// Why a hub did not start.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum ServeError {
     /// The stores did not start.
     #[error(transparent)]
-    Backends(#[from] backends::Error),
+    Backends(#[from] backends::BackendsError),
     /// The token secret is none.
     #[error(transparent)]
     Secret(#[from] service::auth::EmptySecret),
     /// The first user could not be made.
     #[error("cannot make the user {FIRST_USER}")]
-    FirstUser(#[source] store::Error),
+    FirstUser(#[source] store::StoreError),
     /// The handle of the first user belongs to another.
     #[error("the handle {FIRST_HANDLE} is not the user {FIRST_USER}'s in this data folder")]
     FirstHandle,
@@ -137,7 +137,7 @@ pub struct Running {
 ///
 /// # Errors
 /// When its address is taken, its data folder cannot be used, or its secret is too short.
-pub async fn start(options: Options) -> Result<Running, Error> {
+pub async fn start(options: Options) -> Result<Running, ServeError> {
     start_creating(options, Some(Visibility::Public)).await
 }
 
@@ -145,8 +145,8 @@ pub async fn start(options: Options) -> Result<Running, Error> {
 ///
 /// # Errors
 /// As [`start`].
-pub async fn start_creating(options: Options, push_to_create: Option<Visibility>) -> Result<Running, Error> {
-    let io = backends::Error::io;
+pub async fn start_creating(options: Options, push_to_create: Option<Visibility>) -> Result<Running, ServeError> {
+    let io = backends::BackendsError::io;
     let ambient = Ambient::system();
     // Before anything is made: most often it is the address that is taken.
     let listener =
@@ -188,7 +188,7 @@ pub async fn start_creating(options: Options, push_to_create: Option<Visibility>
     let router = Arc::new(Router::new(
         hub.clone(),
         options.lambda_limits,
-        Rooms::new(options.body_memory),
+        BodyPermits::new(options.body_memory),
         Hosts::new(&options.hosts),
         backends.door.clone(),
     )?);
@@ -213,8 +213,8 @@ fn deliver(webhooks: Webhooks, store: &Arc<Store>, stopped: &watch::Receiver<boo
         }
     };
     // From before the first request on.
-    let happened = store.happened();
-    let run = webhooks::run(Arc::clone(store), sender, webhooks.first_pause, happened, stopped.clone());
+    let published = store.published();
+    let run = webhooks::run(Arc::clone(store), sender, webhooks.first_pause, published, stopped.clone());
     Some(tokio::spawn(run))
 }
 
@@ -230,12 +230,12 @@ pub struct Stores {
 ///
 /// # Errors
 /// When the data folder cannot be used, or its secret is none.
-pub async fn start_stores(data: &Path, secret: Option<String>) -> Result<Stores, Error> {
+pub async fn start_stores(data: &Path, secret: Option<String>) -> Result<Stores, ServeError> {
     let ambient = Ambient::system();
     let folder = open(data)?;
     let secret = match secret {
         Some(secret) => secret,
-        None => folder.secret(&ambient).map_err(backends::Error::io("cannot keep a secret".to_owned()))?,
+        None => folder.secret(&ambient).map_err(backends::BackendsError::io("cannot keep a secret".to_owned()))?,
     };
     let keys = new_secret(&ambient);
     let backends = Backends::start(Some(&folder), &keys).await?;
@@ -274,8 +274,8 @@ impl Stores {
     }
 }
 
-fn open(path: &Path) -> Result<DataFolder, Error> {
-    let failed = backends::Error::io(format!("cannot use the data folder {}", path.display()));
+fn open(path: &Path) -> Result<DataFolder, ServeError> {
+    let failed = backends::BackendsError::io(format!("cannot use the data folder {}", path.display()));
     Ok(DataFolder::open(path).map_err(failed)?)
 }
 
@@ -319,11 +319,11 @@ impl Running {
     }
 }
 
-async fn make_first_user(store: &Store) -> Result<(), Error> {
-    let handle = FIRST_HANDLE.parse().map_err(|_| Error::FirstHandle)?;
-    match store.claim_handle(FIRST_USER, &handle, "").await.map_err(Error::FirstUser)? {
+async fn make_first_user(store: &Store) -> Result<(), ServeError> {
+    let handle = FIRST_HANDLE.parse().map_err(|_| ServeError::FirstHandle)?;
+    match store.claim_handle(FIRST_USER, &handle, "").await.map_err(ServeError::FirstUser)? {
         Claim::Held => Ok(()),
-        Claim::Taken | Claim::HasAnother(_) => Err(Error::FirstHandle),
+        Claim::Taken | Claim::HasAnother(_) => Err(ServeError::FirstHandle),
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use common::id::Slug;
 use indicatif::DecimalBytes;
-use local::stores::OpenStores;
+use local::stores::{Stores, Which};
 use store::Store;
 use store::repo::Load;
 use store::upkeep::stats::{AnswerSize, CloneCost, Stats};
@@ -20,14 +20,14 @@ pub struct Arguments {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-    /// The data folder of a stopped hub; without it the stores are those that the environment names
+    /// The data folder of a stopped hub; else the stores that the environment names, else .musehub
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
 }
 
 /// Runs the command.
 pub async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
-    let opened = OpenStores::open(arguments.data.as_deref()).await?;
+    let opened = Stores::open(&Which::choose(arguments.data)).await?;
     let stats = count(&opened.store, &arguments.repo).await;
     opened.close().await;
     let stats = stats?;

@@ -1,10 +1,10 @@
 //! What the function `events`, a queue and the function `webhook` do in a deployment: each event of a repo is delivered
 //! to its webhooks, in order for each, and at least once, also if the hub is stopped or killed in between.
 //!
-//! Events are taken from [`Store::happened`] into a line of messages for each webhook. The lines are bounded. What has
+//! Events are taken from [`Store::published`] into a line of messages for each webhook. The lines are bounded. What has
 //! no room in one is read from the table again when the line is at its end, and so is an event that could not be taken
 //! because something of the repo could not be read. For each webhook the table keeps which events were done last
-//! ([`HookedItem`]), so that after a start the rest is found there.
+//! ([`DeliveryCursorItem`]), so that after a start the rest is found there.
 //!
 //! Deliveries are made a few at a time, and one owner has a share of them. So receivers that do not answer hold up only
 //! their owner's other webhooks.
@@ -15,9 +15,11 @@ use std::time::Duration;
 
 use common::id::RepoId;
 use common::wire::error::with_causes;
+use deliver::sender::Sender;
+use deliver::{ATTEMPTS, Attempt};
 use store::Store;
-use store::table::events::Occurrence;
-use store::table::items::{HookItem, HookedItem};
+use store::table::events::StoredEvent;
+use store::table::items::{DeliveryCursorItem, HookItem};
 use store::table::webhooks::Message;
 use store::table::webhooks::secret::HookId;
 use tokio::sync::broadcast::Receiver;
@@ -25,10 +27,8 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use ulid::Ulid;
-use webhook::sender::Sender;
-use webhook::{ATTEMPTS, Attempt};
 
-use store::turns::Turns;
+use store::permits::Permits;
 
 /// How often all webhooks are gone through, for what may have been missed while the table did not answer.
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
@@ -37,7 +37,7 @@ const PARALLEL_DELIVERIES: usize = 32;
 const OF_AN_OWNER: usize = 8;
 /// Webhooks for which the table is read at the same time.
 const PARALLEL_READS: usize = 32;
-/// What is taken at once of what happened.
+/// Events taken at once.
 const MAX_TAKEN: usize = 256;
 /// Messages that wait for one webhook, and for all together. One has some 600 bytes.
 const MAX_IN_LINE: usize = 1_000;
@@ -63,13 +63,13 @@ pub(crate) async fn run(
     store: Arc<Store>,
     sender: Sender,
     first_pause: Duration,
-    mut happened: Receiver<Occurrence>,
+    mut published: Receiver<StoredEvent>,
     stopped: watch::Receiver<bool>,
 ) {
-    let turns = Turns::new(PARALLEL_DELIVERIES, OF_AN_OWNER);
+    let permits = Permits::new(PARALLEL_DELIVERIES, OF_AN_OWNER);
     let reads = Semaphore::new(PARALLEL_READS);
     let mut told_to_stop = stopped.clone();
-    let post = Arc::new(Post { store, sender, first_pause, stopped, turns, reads, waiting: Mutex::default() });
+    let post = Arc::new(Post { store, sender, first_pause, stopped, permits, reads, waiting: Mutex::default() });
     let mut workers = JoinSet::new();
     let mut interval = tokio::time::interval(INTERVAL);
     let work = async {
@@ -78,8 +78,8 @@ pub(crate) async fn run(
                 // First of all, for what happened before the start.
                 biased;
                 _ = interval.tick() => post.catch_up_all(&mut workers).await,
-                taken = take(&mut happened) => match taken {
-                    Some(taken) => post.tell(taken, &mut workers).await,
+                taken = take(&mut published) => match taken {
+                    Some(taken) => post.publish(taken, &mut workers).await,
                     None => post.catch_up_all(&mut workers).await,
                 },
             }
@@ -94,16 +94,16 @@ pub(crate) async fn run(
 }
 
 /// What has happened, some of it at once; nothing when some was missed.
-async fn take(happened: &mut Receiver<Occurrence>) -> Option<Vec<Occurrence>> {
-    let mut taken = match happened.recv().await {
-        Ok(occurrence) => vec![occurrence],
+async fn take(published: &mut Receiver<StoredEvent>) -> Option<Vec<StoredEvent>> {
+    let mut taken = match published.recv().await {
+        Ok(event) => vec![event],
         Err(RecvError::Lagged(_)) => return None,
         // Nothing can happen without the store, and this receiver keeps it.
         Err(RecvError::Closed) => std::future::pending().await,
     };
     while taken.len() < MAX_TAKEN {
-        match happened.try_recv() {
-            Ok(occurrence) => taken.push(occurrence),
+        match published.try_recv() {
+            Ok(event) => taken.push(event),
             // It is met again by the next who receives.
             Err(TryRecvError::Lagged(_)) => return None,
             Err(TryRecvError::Empty | TryRecvError::Closed) => break,
@@ -121,7 +121,7 @@ struct Post {
     first_pause: Duration,
     stopped: watch::Receiver<bool>,
     /// By the ids of owners.
-    turns: Arc<Turns<String>>,
+    permits: Arc<Permits<String>>,
     reads: Semaphore,
     waiting: Mutex<Waiting>,
 }
@@ -174,16 +174,16 @@ impl Post {
     }
 
     /// Puts what happened into the lines of the webhooks that want it.
-    async fn tell(self: &Arc<Self>, happened: Vec<Occurrence>, workers: &mut JoinSet<()>) {
-        let mut of_repo: HashMap<RepoId, Vec<Occurrence>> = HashMap::new();
-        for occurrence in happened {
-            of_repo.entry(occurrence.repo.clone()).or_default().push(occurrence);
+    async fn publish(self: &Arc<Self>, published: Vec<StoredEvent>, workers: &mut JoinSet<()>) {
+        let mut of_repo: HashMap<RepoId, Vec<StoredEvent>> = HashMap::new();
+        for event in published {
+            of_repo.entry(event.repo.clone()).or_default().push(event);
         }
-        for (repo, occurrences) in of_repo {
-            while let Err(error) = self.tell_of(&repo, &occurrences, workers).await {
+        for (repo, events) in of_repo {
+            while let Err(error) = self.publish_in(&repo, &events, workers).await {
                 tracing::error!(%repo, causes = with_causes(&error), "webhooks were not told of what happened");
                 // What cannot be read now may be mended. Until then each webhook waits by itself, and no other repo does.
-                if !matches!(error, store::Error::Unavailable(_))
+                if !matches!(error, store::StoreError::Unavailable(_))
                     && let Ok(hooks) = self.store.hook_ids(&repo).await
                 {
                     hooks.into_iter().for_each(|hook| self.put_in_line((repo.clone(), hook), None, workers));
@@ -195,16 +195,14 @@ impl Post {
         }
     }
 
-    async fn tell_of(
+    async fn publish_in(
         self: &Arc<Self>,
         repo: &RepoId,
-        occurrences: &[Occurrence],
+        events: &[StoredEvent],
         workers: &mut JoinSet<()>,
-    ) -> Result<(), store::Error> {
+    ) -> Result<(), store::StoreError> {
         let hooks = self.store.hooks(repo).await?;
-        let is_wanted = |(_, hook): &&(HookId, HookItem)| {
-            occurrences.iter().any(|occurrence| hook.wants(occurrence.details.kind()))
-        };
+        let is_wanted = |(_, hook): &&(HookId, HookItem)| events.iter().any(|event| hook.wants(event.details.kind()));
         let wanting: Vec<HookId> = hooks.iter().filter(is_wanted).map(|(id, _)| *id).collect();
         if wanting.is_empty() {
             return Ok(());
@@ -212,8 +210,8 @@ impl Post {
         let Some(meta) = self.store.known_by(repo).await? else {
             return Ok(());
         };
-        for occurrence in occurrences {
-            let event = occurrence.clone().numbered_by_id(&meta);
+        for event in events {
+            let event = event.clone().numbered_by_id(&meta);
             for hook in &wanting {
                 if let Ok(message) = Message::new(*hook, &event) {
                     self.put_in_line((repo.clone(), *hook), Some(message), workers);
@@ -268,10 +266,11 @@ impl Post {
         };
         // Of a repo that is gone nothing is delivered.
         let owner = meta.map_or_else(|| address.0.to_string(), |meta| meta.owner_user_id);
-        let Ok(hooked) = self.patiently(&address, || self.store.hooked(&address.0, address.1)).await else {
+        let Ok(delivery_cursor) = self.patiently(&address, || self.store.delivery_cursor(&address.0, address.1)).await
+        else {
             return;
         };
-        let mut progress = Progress::new(address.1, owner, hooked, self.store.ambient().now_ms());
+        let mut progress = Progress::new(address.1, owner, delivery_cursor, self.store.ambient().now_ms());
         loop {
             let done = match self.next(&address, progress.is_noted) {
                 Next::Deliver(message) => self.deliver(message, &mut progress).await,
@@ -328,8 +327,8 @@ impl Post {
         for attempt in 1..=ATTEMPTS {
             let failing_since = progress.failing_since.unwrap_or_else(|| ambient.now_ms());
             let deliver = async {
-                let _turn = self.turns.take(progress.owner.clone()).await;
-                webhook::deliver(&self.store, &self.sender, &message, failing_since).await
+                let _permit = self.permits.take(progress.owner.clone()).await;
+                deliver::attempt_once(&self.store, &self.sender, &message, failing_since).await
             };
             let mut stopped = self.stopped.clone();
             let attempted = tokio::select! {
@@ -345,7 +344,7 @@ impl Post {
             if attempt == ATTEMPTS {
                 tracing::error!(%repo, webhook = %hook, event = id, reason, "a delivery was given up");
             } else {
-                let pause = webhook::pause(self.first_pause, attempt, ambient);
+                let pause = deliver::pause(self.first_pause, attempt, ambient);
                 tracing::warn!(%repo, webhook = %hook, event = id, attempt, reason, again_in = ?pause, "a delivery failed");
                 self.rest(pause).await?;
             }
@@ -358,12 +357,12 @@ impl Post {
     /// messages stay in their line.
     async fn patiently<T, F>(&self, (repo, hook): &Address, read: impl Fn() -> F) -> Result<T, Stopped>
     where
-        F: Future<Output = Result<T, store::Error>>,
+        F: Future<Output = Result<T, store::StoreError>>,
     {
         let mut unreadable = 0;
         loop {
             let outcome = async {
-                let _turn = self.reads.acquire().await;
+                let _permit = self.reads.acquire().await;
                 read().await
             };
             let error = match outcome.await {
@@ -371,12 +370,12 @@ impl Post {
                 Err(error) => error,
             };
             tracing::error!(%repo, webhook = %hook, causes = with_causes(&error), "a webhook waits for the table");
-            let pause = if matches!(error, store::Error::Unavailable(_)) {
+            let pause = if matches!(error, store::StoreError::Unavailable(_)) {
                 self.first_pause
             } else {
                 // An operator has to mend it, and then it is not to take too long.
                 unreadable += 1;
-                webhook::pause(self.first_pause, unreadable, self.store.ambient()).min(INTERVAL)
+                deliver::pause(self.first_pause, unreadable, self.store.ambient()).min(INTERVAL)
             };
             self.rest(pause).await?;
         }
@@ -399,9 +398,9 @@ impl Post {
         }
         let noted = async {
             if self.store.hook(repo, *hook).await?.is_some() {
-                self.store.put_hooked(repo, *hook, &progress.item()).await?;
+                self.store.put_delivery_cursor(repo, *hook, &progress.item()).await?;
             }
-            Ok::<_, store::Error>(())
+            Ok::<_, store::StoreError>(())
         };
         if let Err(error) = noted.await {
             tracing::warn!(%repo, webhook = %hook, causes = with_causes(&error), "what was delivered is not noted");
@@ -427,15 +426,15 @@ struct Progress {
 }
 
 impl Progress {
-    fn new(hook: HookId, owner: String, hooked: Option<HookedItem>, now: u64) -> Self {
-        let HookedItem { until, done } = hooked.unwrap_or_default();
+    fn new(hook: HookId, owner: String, delivery_cursor: Option<DeliveryCursorItem>, now: u64) -> Self {
+        let DeliveryCursorItem { until, done } = delivery_cursor.unwrap_or_default();
         let until = not_ahead(until, now);
         let done = done.into_iter().collect();
         Self { owner, hook, until, done, failing_since: None, is_noted: true, noted_at: Duration::ZERO }
     }
 
-    fn item(&self) -> HookedItem {
-        HookedItem { until: self.until, done: self.done.iter().cloned().collect() }
+    fn item(&self) -> DeliveryCursorItem {
+        DeliveryCursorItem { until: self.until, done: self.done.iter().cloned().collect() }
     }
 
     /// What is before this was done, or was there before the webhook.
@@ -595,12 +594,12 @@ mod tests {
     fn a_clock_that_was_ahead_hides_nothing() {
         let ahead = NOW + 3 * A_DAY;
         // It was noted while the clock was wrong.
-        let hooked = HookedItem { until: ahead, done: vec![event(ahead, 1)] };
-        let mut progress = Progress::new(MADE, OWNER.to_owned(), Some(hooked.clone()), NOW);
+        let delivery_cursor = DeliveryCursorItem { until: ahead, done: vec![event(ahead, 1)] };
+        let mut progress = Progress::new(MADE, OWNER.to_owned(), Some(delivery_cursor.clone()), NOW);
         assert_eq!(progress.since(NOW).timestamp_ms(), NOW - A_DAY - late());
         assert!(progress.has(&event(ahead, 1)));
         // It was set right meanwhile.
-        let mut progress = Progress::new(MADE, OWNER.to_owned(), Some(hooked), ahead);
+        let mut progress = Progress::new(MADE, OWNER.to_owned(), Some(delivery_cursor), ahead);
         assert_eq!(progress.since(ahead).timestamp_ms(), ahead - late());
         assert_eq!(progress.since(NOW).timestamp_ms(), NOW - A_DAY - late());
         // Nothing that was drawn then leads into the future again.
@@ -611,7 +610,12 @@ mod tests {
         assert_eq!(made_then.since(NOW).timestamp_ms(), NOW - A_DAY);
         assert_eq!(Progress::new(MADE, OWNER.to_owned(), None, NOW).since(NOW), MADE);
         // A clock that is set by a moment is none that was wrong.
-        let set = Progress::new(MADE, OWNER.to_owned(), Some(HookedItem { until: NOW + 1_000, done: Vec::new() }), NOW);
+        let set = Progress::new(
+            MADE,
+            OWNER.to_owned(),
+            Some(DeliveryCursorItem { until: NOW + 1_000, done: Vec::new() }),
+            NOW,
+        );
         assert_eq!(set.until, NOW + 1_000);
     }
 }

@@ -227,7 +227,7 @@ fn the_stores_run_by_themselves_and_say_where_in_a_file_of_their_own() {
         assert_eq!(String::from_utf8_lossy(&minted.stdout).split('.').count(), 3, "a JWT has three parts");
     }
     // There are no dead letters, so it is not asked where events go.
-    let mut replay = command(&["replay", "--letters", value("MUSEHUB_BUCKET")]);
+    let mut replay = command(&["replay", "--dead-letters", value("MUSEHUB_BUCKET")]);
     replay.envs(environment.lines().filter_map(|line| line.split_once('=')));
     let replayed = replay.output().unwrap();
     assert_eq!(String::from_utf8_lossy(&replayed.stdout), "0 replayed, 0 kept\n", "{replayed:?}");

@@ -235,8 +235,8 @@ fn what_cannot_be_checked_is_said_with_its_own_exit_code() {
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
     for (arguments, sentence) in [
-        (vec!["fsck", "dev/song", "--data", path], "there is no data folder of a hub"),
-        (vec!["fsck", "dev/song"], "name the stores"),
+        (vec!["fsck", "dev/song", "--data", path], "there is no hub in"),
+        (vec!["fsck", "dev/song"], "there is no hub in .musehub"),
         (vec!["fsck", "dev/song", "--prune-damaged"], "--repair"),
         (vec!["fsck"], "OWNER/SLUG"),
     ] {

@@ -5,7 +5,7 @@ use crate::call::{Call, Target};
 use crate::hub::Hub;
 use crate::routes::Right;
 use common::id::RepoId;
-use common::wire::Error;
+use common::wire::WireError;
 use store::read::view::View;
 use store::repo::{Load, NotFound, Repo};
 use store::span;
@@ -52,15 +52,15 @@ impl Hub {
     /// yet can be pushed to, if this hub makes repos by pushing.
     ///
     /// # Errors
-    /// [`Error::RepoNotFound`] when there is none, or none that the caller may know of. [`Error::NotAuthorized`] and
-    /// [`Error::NotOwner`] for a caller who may read it and no more, [`Error::NoHandle`] for a pusher who has no name of their own.
+    /// [`WireError::RepoNotFound`] when there is none, or none that the caller may know of. [`WireError::NotAuthorized`] and
+    /// [`WireError::NotOwner`] for a caller who may read it and no more, [`WireError::NoHandle`] for a pusher who has no name of their own.
     pub async fn open<'a>(
         &self,
         caller: Option<&Caller>,
         which: impl Into<Which<'a>>,
         access: Access,
         load: Load,
-    ) -> Result<(Repo, View), Error> {
+    ) -> Result<(Repo, View), WireError> {
         let user_id = caller.map(|caller| caller.user_id.as_str());
         let found = match which.into() {
             Which::Named(target) => {
@@ -84,11 +84,11 @@ impl Hub {
                 found
             }
         };
-        let repo = found.ok_or(Error::RepoNotFound)?;
+        let repo = found.ok_or(WireError::RepoNotFound)?;
         let user_id = user_id.unwrap_or_default();
         match access {
-            Access::Write | Access::Push if !repo.is_writable_by(user_id) => return Err(Error::NotAuthorized),
-            Access::Own(what) if !repo.is_owned_by(user_id) => return Err(Error::NotOwner(what)),
+            Access::Write | Access::Push if !repo.is_writable_by(user_id) => return Err(WireError::NotAuthorized),
+            Access::Own(what) if !repo.is_owned_by(user_id) => return Err(WireError::NotOwner(what)),
             _ => {}
         }
         let view = self.store.view(&repo);
@@ -102,7 +102,7 @@ impl Hub {
         target: &Target,
         why: NotFound,
         load: Load,
-    ) -> Result<(Repo, View), Error> {
+    ) -> Result<(Repo, View), WireError> {
         let user_id = caller.user_id.as_str();
         let handle = self.store.profile(user_id).await?.map(|profile| profile.handle);
         let own = handle.clone().filter(|handle| *handle == target.owner && why == NotFound::Absent);
@@ -110,7 +110,7 @@ impl Hub {
             if why == NotFound::Absent {
                 self.store.look_for_none(Some(user_id), load).await?;
             }
-            return Err(if handle.is_some() { Error::RepoNotFound } else { Error::NoHandle(String::new()) });
+            return Err(if handle.is_some() { WireError::RepoNotFound } else { WireError::NoHandle(String::new()) });
         };
         let mut new = NewRepo::new(&self.store, owner, user_id, target.slug.clone(), visibility);
         new.meta.is_made_by_push = true;
@@ -123,7 +123,7 @@ impl Hub {
     ///
     /// # Errors
     /// As the function does.
-    pub async fn check_right(&self, call: &Call, right: Right) -> Result<(), Error> {
+    pub async fn check_right(&self, call: &Call, right: Right) -> Result<(), WireError> {
         let (caller, access) = match right {
             Right::Any => return Ok(()),
             Right::User => return call.user(self).await.map(drop),

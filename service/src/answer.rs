@@ -15,7 +15,7 @@ use crate::open_span::OpenSpan;
 use crate::respond::{Words, finish, is_open, refuse, without_body};
 use crate::streaming;
 use common::id::RepoId;
-use common::wire::Error;
+use common::wire::WireError;
 use store::repo::Load;
 use store::span;
 
@@ -34,7 +34,7 @@ impl Hub {
         handle: impl FnOnce(Call) -> F + Send,
     ) -> Response<AnswerBody>
     where
-        F: Future<Output = Result<Response<AnswerBody>, Error>> + Send,
+        F: Future<Output = Result<Response<AnswerBody>, WireError>> + Send,
     {
         let call = Call::new(request);
         let arrival = OpenSpan::new(function, &call.parts, call.route, &self.log, self.store.ambient());
@@ -46,7 +46,7 @@ impl Hub {
 
     async fn answer_watched<F>(&self, mut call: Call, handle: impl FnOnce(Call) -> F + Send) -> Response<AnswerBody>
     where
-        F: Future<Output = Result<Response<AnswerBody>, Error>> + Send,
+        F: Future<Output = Result<Response<AnswerBody>, WireError>> + Send,
     {
         let is_head = call.parts.method == Method::HEAD;
         if is_head {
@@ -60,18 +60,18 @@ impl Hub {
         let (target, repo_id) = (call.named().ok(), call.query_parameter("repo_id").and_then(|id| id.parse().ok()));
         let mut used = None;
         let outcome = AssertUnwindSafe(Box::pin(async {
-            let mut _room = None;
+            let mut _permit = None;
             if let Some(referenced) = Box::pin(self.referenced_body(&call)).await? {
                 span::note(|seen| seen.bytes_in = referenced.body.len() as u64);
                 call.body = Body::Binary(referenced.body.into());
                 used = Some(referenced.used);
-                _room = Some(referenced.room);
+                _permit = Some(referenced.permit);
             }
             handle(call).boxed().await
         }));
         let mut outcome = outcome.catch_unwind().await;
         if let Ok(Ok(response)) = outcome {
-            outcome = Ok(self.in_turn(response).await);
+            outcome = Ok(self.with_permit(response).await);
         }
         let mut response = match outcome {
             Ok(Ok(response)) => response,
@@ -79,7 +79,7 @@ impl Hub {
                 let error = self.excused(error, target, repo_id).await;
                 refuse(&route, &words.added_to(error))
             }
-            Err(_) => refuse(&route, &Error::internal("the function panicked")),
+            Err(_) => refuse(&route, &WireError::internal("the function panicked")),
         };
         match used {
             // What came to nothing through a fault of the hub's may be sent again as it was.
@@ -91,9 +91,9 @@ impl Hub {
         if is_head { without_body(response) } else { response }
     }
 
-    /// Has a large answer wait for its turn, and lets go of it as the client takes it, so that clients which read slowly hold no
-    /// more of the process than their turns are.
-    async fn in_turn(&self, response: Response<AnswerBody>) -> Result<Response<AnswerBody>, Error> {
+    /// Has a large answer wait for its permit, and lets go of it as the client takes it, so that clients which read slowly hold no
+    /// more of the process than their permits are.
+    async fn with_permit(&self, response: Response<AnswerBody>) -> Result<Response<AnswerBody>, WireError> {
         let size = http_body::Body::size_hint(response.body()).exact();
         let Some(size) = size.filter(|size| *size > MAX_WHOLE_ANSWER) else {
             return Ok(response);
@@ -106,9 +106,11 @@ impl Hub {
 
     /// A request that has read a file which is deleted because of a purge may be sent again. So may any that finds something damaged
     /// while a purge is under way: if it is damaged, it will be then.
-    async fn excused(&self, error: Error, target: Option<Target>, repo_id: Option<RepoId>) -> Error {
+    async fn excused(&self, error: WireError, target: Option<Target>, repo_id: Option<RepoId>) -> WireError {
         let cause = match error {
-            Error::Internal(cause) if cause.downcast_ref::<store::Error>().is_some_and(store::Error::is_damage) => {
+            WireError::Internal(cause)
+                if cause.downcast_ref::<store::StoreError>().is_some_and(store::StoreError::is_damage) =>
+            {
                 cause
             }
             error => return error,
@@ -121,10 +123,10 @@ impl Hub {
                 (None, repo_id) => repo_id,
             };
             match repo_id {
-                Some(repo_id) => Ok::<_, store::Error>(self.store.purge_under_way(&repo_id).await?.is_some()),
+                Some(repo_id) => Ok::<_, store::StoreError>(self.store.purge_under_way(&repo_id).await?.is_some()),
                 None => Ok(false),
             }
         };
-        if is_being_erased.await.unwrap_or(false) { Error::Unavailable(cause) } else { Error::Internal(cause) }
+        if is_being_erased.await.unwrap_or(false) { WireError::Unavailable(cause) } else { WireError::Internal(cause) }
     }
 }

@@ -11,7 +11,7 @@ use http::header::AUTHORIZATION;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
-use common::wire::Error;
+use common::wire::WireError;
 use common::wire::limits::MAX_AUTHORIZATION;
 use store::ambient::Ambient;
 
@@ -105,22 +105,24 @@ impl Tokens {
     /// A token of a user, good for `ttl` from now.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a user id that is none.
-    pub fn mint(&self, user_id: &str, ttl: Duration) -> Result<String, Error> {
+    /// [`WireError::Invalid`] for a user id that is none.
+    pub fn mint(&self, user_id: &str, ttl: Duration) -> Result<String, WireError> {
         self.mint_as(user_id, ttl, None)
     }
 
     /// A token of an operator, who may look into the hub.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a user id that is none.
-    pub fn mint_admin(&self, user_id: &str, ttl: Duration) -> Result<String, Error> {
+    /// [`WireError::Invalid`] for a user id that is none.
+    pub fn mint_admin(&self, user_id: &str, ttl: Duration) -> Result<String, WireError> {
         self.mint_as(user_id, ttl, Some(ADMIN))
     }
 
-    fn mint_as(&self, user_id: &str, ttl: Duration, role: Option<&str>) -> Result<String, Error> {
+    fn mint_as(&self, user_id: &str, ttl: Duration, role: Option<&str>) -> Result<String, WireError> {
         if !is_user_id(user_id) {
-            return Err(Error::Invalid(format!("a user id has 1 to {MAX_USER_ID} bytes and no control characters")));
+            return Err(WireError::Invalid(format!(
+                "a user id has 1 to {MAX_USER_ID} bytes and no control characters"
+            )));
         }
         let now = self.ambient.now_ms() / 1_000;
         let claims = NewClaims {
@@ -131,27 +133,27 @@ impl Tokens {
             token_type: "human",
             role,
         };
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding).map_err(Error::internal)
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding).map_err(WireError::internal)
     }
 
     /// Who a token is of.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`] for a token that is not good.
-    pub fn verify(&self, token: &str) -> Result<Caller, Error> {
+    /// [`WireError::Unauthorized`] for a token that is not good.
+    pub fn verify(&self, token: &str) -> Result<Caller, WireError> {
         let claims = jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation)
-            .map_err(|_| Error::unauthorized("the token is not one of this hub's access tokens"))?
+            .map_err(|_| WireError::unauthorized("the token is not one of this hub's access tokens"))?
             .claims;
         if claims.kind != ACCESS {
-            return Err(Error::unauthorized("the token is not an access token"));
+            return Err(WireError::unauthorized("the token is not an access token"));
         }
         let now = self.ambient.now_ms() as f64 / 1_000.0;
         // A NaN is neither more nor less, and not good.
         if claims.exp.partial_cmp(&now) != Some(Ordering::Greater) {
-            return Err(Error::unauthorized("the token has expired"));
+            return Err(WireError::unauthorized("the token has expired"));
         }
         if !is_user_id(&claims.sub) {
-            return Err(Error::unauthorized("the token names no user"));
+            return Err(WireError::unauthorized("the token names no user"));
         }
         Ok(Caller { user_id: claims.sub, is_admin: claims.role == ADMIN })
     }
@@ -160,21 +162,21 @@ impl Tokens {
 /// The token of a request, if it has one.
 ///
 /// # Errors
-/// [`Error::Unauthorized`] for a header that holds none: a client that sends one means to use it.
-pub fn bearer_token(headers: &HeaderMap) -> Result<Option<&str>, Error> {
+/// [`WireError::Unauthorized`] for a header that holds none: a client that sends one means to use it.
+pub fn bearer_token(headers: &HeaderMap) -> Result<Option<&str>, WireError> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else {
         return Ok(None);
     };
     if values.next().is_some() {
-        return Err(Error::unauthorized("more than one Authorization header"));
+        return Err(WireError::unauthorized("more than one Authorization header"));
     }
     if value.len() > MAX_AUTHORIZATION {
-        return Err(Error::unauthorized("the Authorization header is too long"));
+        return Err(WireError::unauthorized("the Authorization header is too long"));
     }
     let token = value.to_str().ok().and_then(|value| value.split_once(' '));
     let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
-    token.map(Some).ok_or(Error::unauthorized("the Authorization header is not 'Bearer <token>'"))
+    token.map(Some).ok_or(WireError::unauthorized("the Authorization header is not 'Bearer <token>'"))
 }
 
 fn is_user_id(text: &str) -> bool {
@@ -198,7 +200,7 @@ mod tests {
         Tokens::new(SECRET, Ambient::replay(1, Duration::from_secs(seconds))).unwrap()
     }
 
-    fn caller(tokens: &Tokens, authorization: &str) -> Result<Option<Caller>, Error> {
+    fn caller(tokens: &Tokens, authorization: &str) -> Result<Option<Caller>, WireError> {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, HeaderValue::from_str(authorization).unwrap());
         bearer_token(&headers)?.map(|token| tokens.verify(token)).transpose()

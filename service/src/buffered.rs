@@ -10,7 +10,7 @@ use lambda_http::{Body, IntoResponse};
 
 use crate::answer_body::{AnswerBody, CutOff};
 use crate::respond::refuse;
-use common::wire::Error;
+use common::wire::WireError;
 
 /// The answer of a function that does not stream.
 ///
@@ -27,7 +27,7 @@ impl IntoResponse for Buffered {
                 Ok(bytes) if is_json => Response::from_parts(parts, text(bytes)),
                 Ok(bytes) => Response::from_parts(parts, Body::Binary(bytes.into())),
                 Err(cut_off) => {
-                    let (parts, body) = refuse("an answer in one piece", &Error::internal(cut_off)).into_parts();
+                    let (parts, body) = refuse("an answer in one piece", &WireError::internal(cut_off)).into_parts();
                     Response::from_parts(parts, text(whole(body).await.unwrap_or_default()))
                 }
             }

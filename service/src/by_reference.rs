@@ -6,7 +6,7 @@ use crate::access::Access;
 use crate::call::Call;
 use crate::hub::Hub;
 use common::wire::limits::MAX_REFERENCED_BODY;
-use common::wire::{Encoding, Error};
+use common::wire::{Encoding, WireError};
 use store::repo::Load;
 use store::uploads::{BodyUpload, ReferencedBody, TakenBody};
 
@@ -16,14 +16,14 @@ pub const BODY_UPLOAD: &str = "muse-body-upload";
 impl Hub {
     /// The body of a request that is sent by reference: it was uploaded to S3, because no front door of Lambda takes more
     /// than 6 MB.
-    pub(crate) async fn referenced_body(&self, call: &Call) -> Result<Option<ReferencedBody>, Error> {
+    pub(crate) async fn referenced_body(&self, call: &Call) -> Result<Option<ReferencedBody>, WireError> {
         let mut references = call.headers().get_all(BODY_UPLOAD).iter();
         let may_refer = call.route.is_some_and(|route| route.by_reference);
         let Some(reference) = references.next().filter(|_| may_refer) else {
             return Ok(None);
         };
         if references.next().is_some() {
-            return Err(Error::MalformedBody("the body: more than one Muse-Body-Upload header".to_owned()));
+            return Err(WireError::MalformedBody("the body: more than one Muse-Body-Upload header".to_owned()));
         }
         // Before it is used.
         Encoding::of_request(call.headers())?;
@@ -32,9 +32,9 @@ impl Hub {
         self.open(Some(&caller), &target, Access::Ask, Load::NOTHING).await?;
         let upload = BodyUpload { user_id: caller.user_id, owner: target.owner, slug: target.slug };
         if !call.body_bytes().is_empty() {
-            return Err(Error::MalformedBody("the body: a request by reference has an empty one".to_owned()));
+            return Err(WireError::MalformedBody("the body: a request by reference has an empty one".to_owned()));
         }
-        let unknown = Error::UnknownUpload(
+        let unknown = WireError::UnknownUpload(
             "there is no such upload for you and this repository, or it is used, or older than an hour: POST /uploads",
         );
         let id = reference.to_str().ok().and_then(|id| Ulid::from_string(id).ok());
@@ -44,8 +44,8 @@ impl Hub {
         match self.store.take_body(&id.to_string(), &upload, MAX_REFERENCED_BODY).await? {
             TakenBody::Taken(body) => Ok(Some(body)),
             TakenBody::Unknown => Err(unknown),
-            TakenBody::NotThere => Err(Error::UnknownUpload("nothing was PUT to the URL of this upload yet")),
-            TakenBody::TooLarge(size) => Err(Error::PayloadTooLarge(format!(
+            TakenBody::NotThere => Err(WireError::UnknownUpload("nothing was PUT to the URL of this upload yet")),
+            TakenBody::TooLarge(size) => Err(WireError::PayloadTooLarge(format!(
                 "the body has {size} bytes: by reference it may have {MAX_REFERENCED_BODY}; push in smaller parts"
             ))),
         }

@@ -17,7 +17,7 @@ use crate::routes::{self, Route};
 use crate::settings::AnonymousReads;
 use common::id::{MAX_SLUG_LENGTH, Slug};
 use common::wire::page::Page;
-use common::wire::{Encoding, Error};
+use common::wire::{Encoding, WireError};
 use store::span;
 
 /// Whether it was said that a proxy is there and no public URL.
@@ -106,8 +106,8 @@ impl Call {
     /// The user of the request's token; none without a token.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`] for a token that is not good, and without one where nothing is read without.
-    pub async fn caller(&self, hub: &Hub) -> Result<Option<Caller>, Error> {
+    /// [`WireError::Unauthorized`] for a token that is not good, and without one where nothing is read without.
+    pub async fn caller(&self, hub: &Hub) -> Result<Option<Caller>, WireError> {
         match bearer_token(&self.parts.headers)? {
             Some(token) => {
                 let caller = hub.tokens().await?.verify(token)?;
@@ -115,7 +115,7 @@ impl Call {
                 Ok(Some(caller))
             }
             None if hub.settings.anonymous_reads == AnonymousReads::Off => {
-                Err(Error::unauthorized("this hub shows nothing without a token"))
+                Err(WireError::unauthorized("this hub shows nothing without a token"))
             }
             None => Ok(None),
         }
@@ -124,36 +124,38 @@ impl Call {
     /// The user of the request's token.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`] without a good token.
-    pub async fn user(&self, hub: &Hub) -> Result<Caller, Error> {
-        self.caller(hub).await?.ok_or(Error::unauthorized("this needs a token: send 'Authorization: Bearer <token>'"))
+    /// [`WireError::Unauthorized`] without a good token.
+    pub async fn user(&self, hub: &Hub) -> Result<Caller, WireError> {
+        self.caller(hub)
+            .await?
+            .ok_or(WireError::unauthorized("this needs a token: send 'Authorization: Bearer <token>'"))
     }
 
     /// The repo that is asked about.
     ///
     /// # Errors
-    /// [`Error::RepoNotFound`] when the path names none that there could be.
-    pub fn target(&self) -> Result<Target, Error> {
+    /// [`WireError::RepoNotFound`] when the path names none that there could be.
+    pub fn target(&self) -> Result<Target, WireError> {
         let target = self.named()?;
         span::note(|seen| seen.repo = Some(format!("{}/{}", target.owner, target.slug)));
         Ok(target)
     }
 
-    pub(crate) fn named(&self) -> Result<Target, Error> {
+    pub(crate) fn named(&self) -> Result<Target, WireError> {
         Ok(Target { owner: self.name_in_path("owner")?, slug: self.name_in_path("slug")? })
     }
 
     /// An owner's handle or a repo's name: in either case, for people type it as they like, and with the `.git` that they are
     /// used to.
-    fn name_in_path(&self, which: &'static str) -> Result<Slug, Error> {
-        let given = self.path_parameter(which).ok_or(Error::RepoNotFound)?;
+    fn name_in_path(&self, which: &'static str) -> Result<Slug, WireError> {
+        let given = self.path_parameter(which).ok_or(WireError::RepoNotFound)?;
         let name = given.to_ascii_lowercase();
         let name = if which == "slug" { name.strip_suffix(".git").unwrap_or(&name) } else { &name };
         name.parse().map_err(|_| {
             let (what, meant) = if which == "owner" { ("handle", None) } else { ("repository", Slug::from_name(name).ok()) };
             let shown: String = given.chars().take(SHOWN).collect();
             let hint = meant.map_or(String::new(), |meant| format!("; did you mean '{meant}'?"));
-            Error::NoRepoName(format!(
+            WireError::NoRepoName(format!(
                 "no {what} is called '{}': it has 1 to {MAX_SLUG_LENGTH} characters of a-z 0-9 -, and no '-' at an end{hint}",
                 shown.escape_debug()
             ))
@@ -163,8 +165,8 @@ impl Call {
     /// What the body asks.
     ///
     /// # Errors
-    /// [`Error::UnsupportedMediaType`], or [`Error::MalformedBody`] saying where.
-    pub fn decode<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Error> {
+    /// [`WireError::UnsupportedMediaType`], or [`WireError::MalformedBody`] saying where.
+    pub fn decode<'a, T: Deserialize<'a>>(&'a self) -> Result<T, WireError> {
         let encoding = Encoding::of_request(&self.parts.headers)?;
         encoding.decode(self.body_bytes())
     }
@@ -185,8 +187,8 @@ impl Call {
     /// The URL that the hub is reached by, without a trailing slash: the operator's word, else what its front door says.
     ///
     /// # Errors
-    /// [`Error::UnknownHost`] when the request names a host that is not known to be the hub's.
-    pub fn hub_url(&self, hub: &Hub) -> Result<String, Error> {
+    /// [`WireError::UnknownHost`] when the request names a host that is not known to be the hub's.
+    pub fn hub_url(&self, hub: &Hub) -> Result<String, WireError> {
         if let Some(url) = &hub.settings.public_url {
             return Ok(url.trim_end_matches('/').to_owned());
         }
@@ -213,7 +215,7 @@ impl Call {
                 _ => domain,
             },
             (None, None) if hub.settings.serves_s3 => {
-                return Err(Error::UnknownHost(named.unwrap_or_default().chars().take(SHOWN).collect()));
+                return Err(WireError::UnknownHost(named.unwrap_or_default().chars().take(SHOWN).collect()));
             }
             (None, None) => named.unwrap_or("localhost"),
         };
@@ -230,15 +232,15 @@ impl Call {
     ///
     /// # Errors
     /// As [`Self::hub_url`].
-    pub fn storage_url(&self, hub: &Hub) -> Result<Option<String>, Error> {
+    pub fn storage_url(&self, hub: &Hub) -> Result<Option<String>, WireError> {
         hub.settings.serves_s3.then(|| self.hub_url(hub)).transpose()
     }
 
     /// The answer, whole.
     ///
     /// # Errors
-    /// [`Error::Internal`] when it cannot be written.
-    pub fn respond(&self, status: StatusCode, answer: &impl Serialize) -> Result<Response<AnswerBody>, Error> {
+    /// [`WireError::Internal`] when it cannot be written.
+    pub fn respond(&self, status: StatusCode, answer: &impl Serialize) -> Result<Response<AnswerBody>, WireError> {
         let encoding = self.answer_encoding();
         let content_type = encoding.content_type_for(&self.parts.headers);
         Ok(response(status, content_type, AnswerBody::whole(encoding.encode(answer)?)))
@@ -248,7 +250,7 @@ impl Call {
     ///
     /// # Errors
     /// As [`Self::respond`].
-    pub fn respond_with(&self, page: Page) -> Result<Response<AnswerBody>, Error> {
+    pub fn respond_with(&self, page: Page) -> Result<Response<AnswerBody>, WireError> {
         let content_type = self.answer_encoding().content_type_for(&self.parts.headers);
         Ok(response(StatusCode::OK, content_type, AnswerBody::whole(page.finish()?)))
     }
@@ -324,7 +326,7 @@ mod tests {
         assert_eq!(url(with_port, &hub), format!("{host}:4566"));
         hub.settings.serves_s3 = true;
         let refused = call("/api/repos", "/api/repos").hub_url(&hub).unwrap_err();
-        assert!(matches!(refused, Error::UnknownHost(_)), "on one machine the door has to know it: {refused}");
+        assert!(matches!(refused, WireError::UnknownHost(_)), "on one machine the door has to know it: {refused}");
         hub.settings.public_url = Some("https://hub.example.com/".to_owned());
         assert_eq!(url(call("/hub/api/repos", "/api/repos"), &hub), "https://hub.example.com");
     }

@@ -11,7 +11,7 @@ use crate::observe::RequestLog;
 use crate::settings::{AnonymousReads, ConfigurationError, Settings, choice, push_creates, required};
 use crate::webhook_target::Reach;
 use common::id::Ids;
-use common::wire::Error;
+use common::wire::WireError;
 use store::ambient::Ambient;
 use store::aws::{self, variable};
 use store::{Location, Store};
@@ -77,13 +77,13 @@ impl Hub {
     /// a public repo does not pay for it.
     ///
     /// # Errors
-    /// When the table does not answer; [`Error::Unauthorized`] when it has no secret, so that no token can be good.
-    pub async fn tokens(&self) -> Result<&Tokens, Error> {
+    /// When the table does not answer; [`WireError::Unauthorized`] when it has no secret, so that no token can be good.
+    pub async fn tokens(&self) -> Result<&Tokens, WireError> {
         let read = || async {
-            let secret = self.store.token_secret().await?.ok_or(Error::unauthorized(
+            let secret = self.store.token_secret().await?.ok_or(WireError::unauthorized(
                 "this hub has no token secret yet: its operator makes one with the first token, 'musehub token --table'",
             ))?;
-            Tokens::new(&secret, self.store.ambient().clone()).map_err(Error::internal)
+            Tokens::new(&secret, self.store.ambient().clone()).map_err(WireError::internal)
         };
         self.tokens.get_or_try_init(read).await
     }
@@ -93,14 +93,14 @@ impl Hub {
     ///
     /// # Errors
     /// When a token cannot be made.
-    pub async fn check_secret(&self, kept: Option<&str>) -> Result<&'static str, Error> {
+    pub async fn check_secret(&self, kept: Option<&str>) -> Result<&'static str, WireError> {
         if self.settings.gives_secret {
             return Ok("ok");
         }
         let Some(kept) = kept else {
             return Ok("the table has none any more, and this process goes on with the one that it had");
         };
-        let tokens = Tokens::new(kept, self.store.ambient().clone()).map_err(Error::internal)?;
+        let tokens = Tokens::new(kept, self.store.ambient().clone()).map_err(WireError::internal)?;
         let token = tokens.mint("check", Duration::from_secs(60))?;
         Ok(match self.tokens().await?.verify(&token) {
             Ok(_) => "ok",

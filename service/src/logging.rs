@@ -6,7 +6,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use common::wire::Error;
+use common::wire::WireError;
 use common::wire::error::with_causes;
 use store::aws::variable;
 use store::span::{self, RequestSpan};
@@ -25,7 +25,7 @@ pub fn log_filter(otherwise: Targets) -> Targets {
 }
 
 /// Logs a fault of the hub's, once, with what caused it. What is the client's own doing is not logged.
-pub fn log_fault(route: &str, error: &Error) {
+pub fn log_fault(route: &str, error: &WireError) {
     if !error.status().is_server_error() {
         return;
     }

@@ -12,7 +12,7 @@ use crate::call::{Call, SHOWN};
 use crate::hub::Hub;
 use crate::logging::log_fault;
 use crate::observe::answer_span::ErrorCode;
-use common::wire::{Encoding, Error};
+use common::wire::{Encoding, WireError};
 use store::span::{self, RequestSpan};
 
 /// What a refusal says of the request, beside what is wrong: what a person can type.
@@ -33,39 +33,41 @@ impl Words {
         }
     }
 
-    pub(crate) fn added_to(self, error: Error) -> Error {
+    pub(crate) fn added_to(self, error: WireError) -> WireError {
         match error {
-            Error::Unauthorized(reason) => Error::unauthorized(format!(
+            WireError::Unauthorized(reason) => WireError::unauthorized(format!(
                 "{reason}; 'muse auth login --hub {} --token <token>' keeps one",
                 self.hub_url
             )),
-            Error::RepoNotFound if !self.has_token && self.names_repo => Error::RepoNotFoundUnasked(self.hub_url),
-            Error::NoHandle(_) => Error::NoHandle(self.hub_url),
+            WireError::RepoNotFound if !self.has_token && self.names_repo => {
+                WireError::RepoNotFoundUnasked(self.hub_url)
+            }
+            WireError::NoHandle(_) => WireError::NoHandle(self.hub_url),
             error => error,
         }
     }
 }
 
 /// The response to a request that is refused.
-pub(crate) fn refuse(route: &str, error: &Error) -> Response<AnswerBody> {
+pub(crate) fn refuse(route: &str, error: &WireError) -> Response<AnswerBody> {
     log_fault(route, error);
     let watch = span::current();
     let body = AnswerBody::whole(error.body(watch.as_deref().map_or("", RequestSpan::id)));
     let mut response = response(error.status(), Encoding::Json.content_type(), body);
     response.extensions_mut().insert(ErrorCode(error.code()));
     match error {
-        Error::Unauthorized(_) => {
+        WireError::Unauthorized(_) => {
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        Error::MethodNotAllowed { allowed, .. } => {
+        WireError::MethodNotAllowed { allowed, .. } => {
             if let Ok(allowed) = HeaderValue::from_str(allowed) {
                 response.headers_mut().insert(ALLOW, allowed);
             }
         }
-        Error::Unavailable(_) => {
+        WireError::Unavailable(_) => {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        Error::RangeNotSatisfiable(size) => {
+        WireError::RangeNotSatisfiable(size) => {
             if let Ok(range) = HeaderValue::from_str(&format!("bytes */{size}")) {
                 response.headers_mut().insert(CONTENT_RANGE, range);
             }

@@ -3,7 +3,7 @@
 use crate::auth::{Caller, EmptySecret};
 use crate::webhook_target::Reach;
 use common::id::Ids;
-use common::wire::Error;
+use common::wire::WireError;
 use common::wire::limits::ANONYMOUS_BYTES;
 use store::aws::variable;
 use store::table::items::Visibility;
@@ -53,13 +53,13 @@ impl AnonymousReads {
     /// Refuses a client without a token what has more bytes than it may read.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`].
-    pub fn check(self, caller: Option<&Caller>, bytes: u64) -> Result<(), Error> {
+    /// [`WireError::Unauthorized`].
+    pub fn check(self, caller: Option<&Caller>, bytes: u64) -> Result<(), WireError> {
         if caller.is_some() || self != Self::Small || bytes <= ANONYMOUS_BYTES as u64 {
             return Ok(());
         }
         let (most, has) = (ANONYMOUS_BYTES >> 20, bytes >> 20);
-        Err(Error::unauthorized(format!(
+        Err(WireError::unauthorized(format!(
             "without a token this hub gives no more than {most} MiB, and this has about {has}"
         )))
     }

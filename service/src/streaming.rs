@@ -8,9 +8,9 @@ use tokio::sync::mpsc;
 
 use crate::answer_body::{AnswerBody, CutOff};
 use crate::logging::log_fault;
-use common::wire::Error;
+use common::wire::WireError;
 use store::Store;
-use store::read::turn::{LetGo, ReadingTurn};
+use store::read::permit::{LetGo, ReadPermit};
 use store::span;
 
 /// Bytes that go out at once, as far as the maker of an answer has a choice.
@@ -22,7 +22,7 @@ const CHUNKS_WAITING: usize = 4;
 const WAITING_BYTES: u64 = (CHUNKS_WAITING * CHUNK) as u64;
 /// How long a client may take for one chunk.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
-/// A client that takes longer for one gives its turn at reading to others meanwhile.
+/// A client that takes longer for one gives its permit at reading to others meanwhile.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What the maker of an answer hands to its sender.
@@ -34,8 +34,8 @@ enum Piece {
 
 /// Where the maker of an answer puts what it has made.
 pub struct Sender {
-    pieces: mpsc::Sender<Result<Piece, Error>>,
-    turn: ReadingTurn,
+    pieces: mpsc::Sender<Result<Piece, WireError>>,
+    permit: ReadPermit,
 }
 
 impl Sender {
@@ -45,24 +45,24 @@ impl Sender {
     /// # Errors
     /// When the client is gone, or reads no more, or when others wait for their clients and this one has waited longest. The
     /// answer ends with this.
-    pub async fn send(&mut self, mut bytes: Bytes, holds: &mut impl LetGo) -> Result<(), Error> {
+    pub async fn send(&mut self, mut bytes: Bytes, holds: &mut impl LetGo) -> Result<(), WireError> {
         while !bytes.is_empty() {
             self.put(bytes.split_to(bytes.len().min(CHUNK)), holds).await?;
         }
         Ok(())
     }
 
-    async fn put(&mut self, chunk: Bytes, holds: &mut impl LetGo) -> Result<(), Error> {
-        let gone = |_| Error::internal("the client went away");
+    async fn put(&mut self, chunk: Bytes, holds: &mut impl LetGo) -> Result<(), WireError> {
+        let gone = |_| WireError::internal("the client went away");
         let room = match tokio::time::timeout(PATIENCE, self.pieces.reserve()).await {
             Ok(room) => room.map_err(gone)?,
             Err(_) => {
-                let mut waiting = self.turn.pass_on(holds.let_go().saturating_add(WAITING_BYTES));
+                let mut waiting = self.permit.pass_on(holds.let_go().saturating_add(WAITING_BYTES));
                 let room = tokio::select! {
                     room = tokio::time::timeout(CLIENT_TIMEOUT, self.pieces.reserve()) => room,
-                    () = waiting.is_cut_off() => return Err(Error::internal("too many clients read too slowly")),
+                    () = waiting.is_cut_off() => return Err(WireError::internal("too many clients read too slowly")),
                 };
-                let room = room.map_err(|_| Error::internal("the client stopped reading"))?.map_err(gone)?;
+                let room = room.map_err(|_| WireError::internal("the client stopped reading"))?.map_err(gone)?;
                 waiting.take_again().await?;
                 room
             }
@@ -85,7 +85,7 @@ impl LetGo for Made {
 ///
 /// # Errors
 /// As [`stream()`].
-pub async fn whole(store: &Store, answer: Bytes) -> Result<AnswerBody, Error> {
+pub async fn whole(store: &Store, answer: Bytes) -> Result<AnswerBody, WireError> {
     let mut made = Made(answer.len() as u64);
     let make = |mut sender: Sender| async move { sender.send(answer, &mut made).await };
     stream(store, "a large answer", make).await
@@ -95,16 +95,20 @@ pub async fn whole(store: &Store, answer: Bytes) -> Result<AnswerBody, Error> {
 ///
 /// # Errors
 /// Errors before the first bytes are there, which can still be a status.
-pub async fn stream<F>(store: &Store, route: &'static str, make: impl FnOnce(Sender) -> F) -> Result<AnswerBody, Error>
+pub async fn stream<F>(
+    store: &Store,
+    route: &'static str,
+    make: impl FnOnce(Sender) -> F,
+) -> Result<AnswerBody, WireError>
 where
-    F: Future<Output = Result<(), Error>> + Send + 'static,
+    F: Future<Output = Result<(), WireError>> + Send + 'static,
 {
     let (pieces, mut receiver) = mpsc::channel(CHUNKS_WAITING);
-    let turn = store.reading_turn().await?;
+    let permit = store.read_permit().await?;
     let end = pieces.clone();
-    let making = make(Sender { pieces, turn });
+    let making = make(Sender { pieces, permit });
     span::spawn(async move {
-        // With the sender, the turn ends.
+        // With the sender, the permit ends.
         let last = match making.await {
             Ok(()) => Ok(Piece::End),
             Err(error) => Err(error),
@@ -114,7 +118,7 @@ where
     });
     let first = match receiver.recv().await {
         Some(piece) => piece?,
-        None => return Err(Error::internal("the answer ended before it began")),
+        None => return Err(WireError::internal("the answer ended before it began")),
     };
     let rest = Some((Some(first), receiver));
     Ok(AnswerBody::streamed(stream::unfold(rest, move |state| async move {

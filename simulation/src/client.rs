@@ -76,7 +76,7 @@ impl Client {
                 71..84 => self.fetch().await?,
                 84..88 => self.negotiate().await?,
                 88..93 => self.filter_known().await?,
-                _ => self.push_ahead().await?,
+                _ => self.push_staged().await?,
             }
         }
         Ok(())
@@ -315,14 +315,14 @@ impl Client {
     }
 
     /// Pushes objects that no commit names, which nobody is to see, and asks for one and for another that everybody may see.
-    async fn push_ahead(&mut self) -> Result<(), Violation> {
+    async fn push_staged(&mut self) -> Result<(), Violation> {
         let Some((repo, heads)) = self.refs().await? else { return Ok(()) };
         self.made += 1;
-        let hidden = Object::new(format!("ahead of everything, {} of {}", self.made, self.number).into_bytes());
+        let hidden = Object::new(format!("staged before everything, {} of {}", self.made, self.number).into_bytes());
         // And something that a commit may name some day.
         let others = (0..3).map(|_| Model::common(&mut self.random));
-        let ahead: Vec<Object> = others.chain([hidden.clone()]).collect();
-        if !self.push_objects(ahead).await? {
+        let staged: Vec<Object> = others.chain([hidden.clone()]).collect();
+        if !self.push_objects(staged).await? {
             return Ok(());
         }
         self.filter(std::slice::from_ref(&hidden.id)).await?;

@@ -26,7 +26,7 @@ use store::ambient::Ambient;
 use store::repo::Load;
 use store::span;
 use store::table::account::Claim;
-use store::{Error, Store};
+use store::{Store, StoreError};
 use tests::client::Answer;
 use tests::encoding::Encoding;
 use tokio::sync::OnceCell;
@@ -227,7 +227,7 @@ impl World {
     pub async fn upkeep<T>(
         &self,
         place: usize,
-        work: impl AsyncFnOnce(&Hub) -> Result<T, Error>,
+        work: impl AsyncFnOnce(&Hub) -> Result<T, StoreError>,
     ) -> Result<Option<T>, Violation> {
         self.run(self.process(place), work).await
     }
@@ -235,7 +235,7 @@ impl World {
     async fn run<T>(
         &self,
         process: Process,
-        work: impl AsyncFnOnce(&Hub) -> Result<T, Error>,
+        work: impl AsyncFnOnce(&Hub) -> Result<T, StoreError>,
     ) -> Result<Option<T>, Violation> {
         let began = Instant::now();
         let done = tokio::select! {
@@ -245,7 +245,7 @@ impl World {
         };
         match done {
             Ok(done) => Ok(Some(done)),
-            Err(Error::Unavailable(_)) if self.network.was_harmed(process.number, began) => Ok(None),
+            Err(StoreError::Unavailable(_)) if self.network.was_harmed(process.number, began) => Ok(None),
             // It has read what is deleted since.
             Err(error) if error.is_damage() && self.was_erased_since(began) => Ok(None),
             Err(error) => Err(format!("upkeep failed: {}", with_causes(&error))),

@@ -91,6 +91,11 @@ impl Ambient {
         self.with_random(|random| Ulid::from_parts(now, random.random()))
     }
 
+    /// Pauses between attempts at something, of which the first is random below `first`, and each further one below twice as much.
+    pub const fn backoff(&self, first: Duration) -> Backoff<'_> {
+        Backoff { ambient: self, bound: first, most: Duration::MAX }
+    }
+
     /// A random duration below `limit`.
     pub fn jitter(&self, limit: Duration) -> Duration {
         limit.mul_f64(self.with_random(|random| random.random_range(0.0..1.0)))
@@ -107,6 +112,26 @@ impl Ambient {
         let (Source::System { random, .. } | Source::Replay { random, .. } | Source::Simulated { random, .. }) =
             &*self.0;
         draw(&mut random.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Pauses between attempts: see [`Ambient::backoff`].
+pub struct Backoff<'a> {
+    ambient: &'a Ambient,
+    bound: Duration,
+    most: Duration,
+}
+
+impl Backoff<'_> {
+    /// The same, with no pause over `most`.
+    pub fn up_to(self, most: Duration) -> Self {
+        Self { most, bound: self.bound.min(most), ..self }
+    }
+
+    /// Waits before the next attempt.
+    pub async fn pause(&mut self) {
+        tokio::time::sleep(self.ambient.jitter(self.bound)).await;
+        self.bound = self.bound.saturating_mul(2).min(self.most);
     }
 }
 

@@ -1,11 +1,17 @@
 //! How a function reaches AWS: as Lambda says in its environment.
 
+use std::time::Duration;
+
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{SharedCredentialsProvider, SharedHttpClient};
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_http_client::{Builder, Connector};
+
+/// How long a connection to a service may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How to reach one service, `DYNAMODB` or `S3`: in the region `AWS_REGION`, with the credentials in `AWS_ACCESS_KEY_ID`,
 /// `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`; not on AWS but at `AWS_ENDPOINT_URL_<service>` or else
@@ -38,6 +44,20 @@ pub fn http_client() -> SharedHttpClient {
         }
         connector.build()
     })
+}
+
+/// How long an attempt at a call may take before the SDK makes another, and the call with all its attempts.
+pub fn timeouts((attempt, call): (Duration, Duration)) -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(attempt)
+        .operation_timeout(call)
+        .build()
+}
+
+/// The same for one call of S3's, in which a whole file goes.
+pub(crate) fn s3_timeouts(timeouts_of: (Duration, Duration)) -> aws_sdk_s3::config::Builder {
+    aws_sdk_s3::config::Builder::new().timeout_config(timeouts(timeouts_of))
 }
 
 /// What a variable of the environment holds; nothing where it is empty.

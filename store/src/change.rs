@@ -5,10 +5,10 @@ use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, Put, Trans
 use crate::bucket::packs::StoredPack;
 use crate::read::view::remember_pack;
 use crate::table::account::NewRepo;
+use crate::table::claims::PathClaim;
 use crate::table::items::{ChangeItem, Item, Key, LogItem, MetaItem, PK, PackItem, RefItem, encode};
-use crate::table::places::Place;
 use crate::table::transaction::{Outcome, put_new};
-use crate::{Error, Store};
+use crate::{Store, StoreError};
 use common::id::{BranchName, CommitId, RepoId};
 use common::wire::domain::Domain;
 
@@ -41,7 +41,7 @@ pub struct BranchMove<'a> {
     pub after: &'a CommitId,
     /// Where a new branch lies, as that was before the branches were listed that it was judged beside. None for one that
     /// moves, and none for the first.
-    pub places: &'a [Place],
+    pub claims: &'a [PathClaim],
     /// Whether the pusher forced the move.
     pub forced: bool,
     /// Whether no branch was ever pushed to the repo.
@@ -56,8 +56,8 @@ impl Store {
     /// Makes a change visible.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when it may not have been made; the marker was read back, so it most probably was not.
-    pub async fn commit(&self, change: &Change<'_>) -> Result<Outcome, Error> {
+    /// [`StoreError::Unavailable`] when it may not have been made; the marker was read back, so it most probably was not.
+    pub async fn commit(&self, change: &Change<'_>) -> Result<Outcome, StoreError> {
         let table = &self.location.table;
         let now = self.ambient.now_iso();
         let mut items = Vec::new();
@@ -79,8 +79,8 @@ impl Store {
                 Some(before) => put_instead(table, encode(&ref_key, &head)?, before)?,
             });
             let mark = self.ambient.ulid().to_string();
-            for place in branch.places {
-                items.push(place.take(table, &mark, self.ambient.now_ms() / 1_000)?);
+            for claim in branch.claims {
+                items.push(claim.take(table, &mark, self.ambient.now_ms() / 1_000)?);
             }
             let log_key = Key::log(change.repo, self.ambient.ulid());
             let moved = LogItem {
@@ -93,7 +93,7 @@ impl Store {
                 at: now.clone(),
             };
             let moved = encode(&log_key, &moved)?;
-            line = self.to_tell(&moved);
+            line = self.to_publish(&moved);
             items.push(put_new(table, moved)?);
             marker.get_or_insert(log_key);
         }
@@ -136,12 +136,12 @@ impl Store {
                 // There may be no receiver.
                 let _ = self.landed.send(change.repo.clone());
             }
-            self.tell(meta.into_iter().chain(line));
+            self.publish(meta.into_iter().chain(line));
         }
         Ok(outcome)
     }
 
-    /// Deletes a branch whose head is still `before` and that is not the `told_default`, with a line in the push log, as long as
+    /// Deletes a branch whose head is still `before` and that is not the `shown_default`, with a line in the push log, as long as
     /// what the repo's item about itself says of the default branch is what was read.
     ///
     /// # Errors
@@ -152,9 +152,9 @@ impl Store {
         meta: &MetaItem,
         branch: &BranchName,
         before: &CommitId,
-        told_default: &str,
+        shown_default: &str,
         by: &str,
-    ) -> Result<Outcome, Error> {
+    ) -> Result<Outcome, StoreError> {
         let table = &self.location.table;
         let delete = Delete::builder()
             .table_name(table)
@@ -163,7 +163,7 @@ impl Store {
             .expression_attribute_names("#head", "head")
             .expression_attribute_values(":before", AttributeValue::S(before.to_string()))
             .build()
-            .map_err(Error::fault)?;
+            .map_err(StoreError::fault)?;
         let marker = Key::log(repo, self.ambient.ulid());
         let line = LogItem {
             branch: branch.clone(),
@@ -175,7 +175,7 @@ impl Store {
             at: self.ambient.now_iso(),
         };
         let line = encode(&marker, &line)?;
-        let told = self.to_tell(&line);
+        let to_publish = self.to_publish(&line);
         let default = AttributeValue::S(meta.default_branch.clone());
         let same_default = if meta.default_branch == branch.as_str() {
             // It is stored as the default branch, although clients get another. The stored one has to be there, so it
@@ -184,11 +184,11 @@ impl Store {
                 .table_name(table)
                 .set_key(Some(Key::meta(repo).item()))
                 .condition_expression(SAME_DEFAULT)
-                .update_expression("SET default_branch = :told")
+                .update_expression("SET default_branch = :shown")
                 .expression_attribute_values(":default", default)
-                .expression_attribute_values(":told", AttributeValue::S(told_default.to_owned()))
+                .expression_attribute_values(":shown", AttributeValue::S(shown_default.to_owned()))
                 .build()
-                .map_err(Error::fault)?;
+                .map_err(StoreError::fault)?;
             TransactWriteItem::builder().update(update).build()
         } else {
             let check = ConditionCheck::builder()
@@ -197,13 +197,13 @@ impl Store {
                 .condition_expression(SAME_DEFAULT)
                 .expression_attribute_values(":default", default)
                 .build()
-                .map_err(Error::fault)?;
+                .map_err(StoreError::fault)?;
             TransactWriteItem::builder().condition_check(check).build()
         };
         let items = vec![TransactWriteItem::builder().delete(delete).build(), put_new(table, line)?, same_default];
         let outcome = self.transact(items, &marker, |_: serde::de::IgnoredAny| true).await?;
         if outcome == Outcome::Landed {
-            self.tell(told);
+            self.publish(to_publish);
         }
         Ok(outcome)
     }
@@ -220,7 +220,7 @@ impl Store {
         after: &MetaItem,
         has_to_be_there: Option<&BranchName>,
         change: &ChangeItem,
-    ) -> Result<Outcome, Error> {
+    ) -> Result<Outcome, StoreError> {
         let table = &self.location.table;
         let mut update = Update::builder().table_name(table).set_key(Some(Key::meta(repo).item()));
         let text = |text: &str| AttributeValue::S(text.to_owned());
@@ -255,7 +255,7 @@ impl Store {
             .condition_expression(conditions.join(" AND "))
             .update_expression(format!("SET {}", sets.join(", ")))
             .build()
-            .map_err(Error::fault)?;
+            .map_err(StoreError::fault)?;
         let marker = Key::change(repo, self.ambient.ulid());
         let mut items =
             vec![TransactWriteItem::builder().update(update).build(), put_new(table, encode(&marker, change)?)?];
@@ -266,7 +266,7 @@ impl Store {
                 .condition_expression("attribute_exists(#pk)")
                 .expression_attribute_names("#pk", PK)
                 .build()
-                .map_err(Error::fault)?;
+                .map_err(StoreError::fault)?;
             items.push(TransactWriteItem::builder().condition_check(check).build());
         }
         self.transact(items, &marker, |_: serde::de::IgnoredAny| true).await
@@ -274,7 +274,7 @@ impl Store {
 }
 
 /// A write of a branch whose head is still the one it was judged against.
-fn put_instead(table: &str, item: Item, before: &CommitId) -> Result<TransactWriteItem, Error> {
+fn put_instead(table: &str, item: Item, before: &CommitId) -> Result<TransactWriteItem, StoreError> {
     let put = Put::builder()
         .table_name(table)
         .set_item(Some(item))
@@ -282,7 +282,7 @@ fn put_instead(table: &str, item: Item, before: &CommitId) -> Result<TransactWri
         .expression_attribute_names("#head", "head")
         .expression_attribute_values(":before", AttributeValue::S(before.to_string()))
         .build()
-        .map_err(Error::fault)?;
+        .map_err(StoreError::fault)?;
     Ok(TransactWriteItem::builder().put(put).build())
 }
 
@@ -292,7 +292,7 @@ fn note_first_push(
     repo: &RepoId,
     branch: &BranchMove<'_>,
     now: String,
-) -> Result<TransactWriteItem, Error> {
+) -> Result<TransactWriteItem, StoreError> {
     let mut update = Update::builder()
         .table_name(table)
         .set_key(Some(Key::meta(repo).item()))
@@ -313,6 +313,6 @@ fn note_first_push(
             .expression_attribute_names("#domain", "domain")
             .expression_attribute_values(":domain", AttributeValue::S(domain.as_str().to_owned()));
     }
-    let update = update.condition_expression(condition).update_expression(set).build().map_err(Error::fault)?;
+    let update = update.condition_expression(condition).update_expression(set).build().map_err(StoreError::fault)?;
     Ok(TransactWriteItem::builder().update(update).build())
 }

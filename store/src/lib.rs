@@ -4,12 +4,12 @@
 //! harmless. A push becomes visible in one transaction ([`change`]), on the condition that the head is the one that it
 //! was judged against. Everything before that is invisible. If the answer to that transaction is lost, its marker is
 //! read back before it is called a conflict. Throttles and transaction conflicts are retried with jitter and then
-//! become [`Error::Unavailable`], never a verdict on the push. The bytes of a pack are believed only under their
+//! become [`StoreError::Unavailable`], never a verdict on the push. The bytes of a pack are believed only under their
 //! checksum.
 //!
 //! The modules, each above those that it needs:
 //!
-//! - [`ambient`] is where time and randomness come from. [`span`] is what is noted of a request. [`turns`] hands out
+//! - [`ambient`] is where time and randomness come from. [`span`] is what is noted of a request. [`permits`] hands out
 //!   permits fairly.
 //! - [`table`] is what DynamoDB holds, and the one way to write several items at once. [`bucket`] is what S3 holds.
 //! - [`change`] is the one commit point. [`read`] finds records in packs and streams them. [`uploads`] are what clients
@@ -25,33 +25,33 @@ pub mod aws;
 pub mod bucket;
 pub mod change;
 mod compute;
+pub mod permits;
 pub mod read;
 pub mod repo;
 pub mod span;
 pub mod table;
-pub mod turns;
 pub mod upkeep;
 pub mod uploads;
 
 pub use compute::compute;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
-use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use quick_cache::sync::Cache;
 use tokio::sync::{Semaphore, broadcast};
 
 use crate::ambient::Ambient;
-use crate::read::turn::Readers;
-use crate::span::calls::{CallWatch, Service};
-use crate::table::events::Occurrence;
+use crate::permits::Permits;
+use crate::read::permit::Readers;
+use crate::span::calls::{CallInterceptor, Service};
+use crate::table::events::StoredEvent;
 use crate::table::items::ProfileItem;
-use crate::turns::Turns;
 use bucket::Bucket;
 use common::id::RepoId;
 use common::purged::Purged;
@@ -65,7 +65,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const DYNAMODB_TIMEOUTS: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(10));
 /// The same for S3, where an attempt sends a whole pack. Clients give up after 60 seconds.
 const S3_TIMEOUTS: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(30));
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How many names of repos a process remembers.
 const REMEMBERED_NAMES: usize = 10_000;
 /// How many users' profiles a process remembers.
@@ -75,7 +74,7 @@ const REMEMBERED_PURGES: usize = 1_000;
 /// How many notices of landed packs wait for a slow receiver.
 const REMEMBERED_LANDINGS: usize = 1_024;
 /// How many published items wait for a slow receiver.
-const REMEMBERED_OCCURRENCES: usize = 4_096;
+const REMEMBERED_EVENTS: usize = 4_096;
 
 /// Where everything is kept.
 #[derive(Debug, Clone)]
@@ -104,9 +103,9 @@ pub struct Store {
     readers: Readers,
     bodies: Arc<Semaphore>,
     /// By the ids of users.
-    body_turns: Arc<Turns<String>>,
+    body_permits: Arc<Permits<String>>,
     landed: broadcast::Sender<RepoId>,
-    happened: broadcast::Sender<Occurrence>,
+    published: broadcast::Sender<StoredEvent>,
 }
 
 impl Store {
@@ -114,22 +113,18 @@ impl Store {
     /// AWS.
     pub fn new(dynamodb: &SdkConfig, s3: &SdkConfig, location: Location, ambient: Ambient) -> Self {
         let retry = RetryConfig::standard().with_max_attempts(CALL_ATTEMPTS).with_initial_backoff(FIRST_PAUSE);
-        let timeouts = |(attempt, call)| {
-            let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT);
-            timeouts.operation_attempt_timeout(attempt).operation_timeout(call).build()
-        };
         // An endpoint that is named is an emulator on one host, which has no name for each bucket.
         let is_emulated = s3.endpoint_url().is_some()
             || ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"].iter().any(|name| std::env::var_os(name).is_some());
         let dynamodb = aws_sdk_dynamodb::config::Builder::from(dynamodb)
             .retry_config(retry.clone())
-            .timeout_config(timeouts(DYNAMODB_TIMEOUTS))
-            .interceptor(CallWatch::new(Service::Dynamodb, ambient.clone()))
+            .timeout_config(aws::timeouts(DYNAMODB_TIMEOUTS))
+            .interceptor(CallInterceptor::new(Service::Dynamodb, ambient.clone()))
             .build();
         let s3 = aws_sdk_s3::config::Builder::from(s3)
             .retry_config(retry)
-            .timeout_config(timeouts(S3_TIMEOUTS))
-            .interceptor(CallWatch::new(Service::S3, ambient.clone()))
+            .timeout_config(aws::timeouts(S3_TIMEOUTS))
+            .interceptor(CallInterceptor::new(Service::S3, ambient.clone()))
             .force_path_style(is_emulated)
             .build();
         let s3 = aws_sdk_s3::Client::from_conf(s3);
@@ -145,9 +140,9 @@ impl Store {
             purged: Cache::new(REMEMBERED_PURGES),
             readers: Readers::new(),
             bodies: Arc::new(Semaphore::new(uploads::BODIES_MEBIBYTES as usize)),
-            body_turns: Turns::new(uploads::BODIES, uploads::BODIES_OF_USER),
+            body_permits: Permits::new(uploads::BODIES, uploads::BODIES_OF_USER),
             landed: broadcast::Sender::new(REMEMBERED_LANDINGS),
-            happened: broadcast::Sender::new(REMEMBERED_OCCURRENCES),
+            published: broadcast::Sender::new(REMEMBERED_EVENTS),
         }
     }
 
@@ -165,7 +160,7 @@ impl Store {
 
 /// Why the store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum StoreError {
     /// Throttled, timed out, or in conflict for longer than a request can wait.
     #[error("the storage does not answer in time")]
     Unavailable(#[source] wire::error::Cause),
@@ -174,19 +169,23 @@ pub enum Error {
     Damaged(String),
     /// A pack is damaged.
     #[error(transparent)]
-    Pack(#[from] pack::Error),
+    Pack(#[from] pack::PackError),
     /// Anything else: a missing right, a table that is not there, a bug.
     #[error("the storage refused a call")]
     Fault(#[source] wire::error::Cause),
 }
 
-impl Error {
-    /// Separates a fault that passes from one that stays, by the SDK's error of a call that failed for good.
-    fn from_sdk<E>(error: SdkError<E, HttpResponse>) -> Self
+impl StoreError {
+    /// What a call for `key` failed with, for good: a fault that passes, or one that stays.
+    fn at<E>(key: impl fmt::Display) -> impl FnOnce(SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
-        if passes(&error) { Self::Unavailable(error.into()) } else { Self::Fault(error.into()) }
+        move |error| {
+            let does_pass = passes(&error);
+            let failed = FailedCall { operation: operation_of::<E>(), key: key.to_string(), cause: error.into() };
+            if does_pass { Self::Unavailable(failed.into()) } else { Self::Fault(failed.into()) }
+        }
     }
 
     /// Whether something that is stored is not as it should be.
@@ -198,6 +197,23 @@ impl Error {
     pub fn fault(cause: impl Into<wire::error::Cause>) -> Self {
         Self::Fault(cause.into())
     }
+}
+
+/// A call to a service that failed: what was asked of what.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation} of {key}")]
+struct FailedCall {
+    operation: &'static str,
+    key: String,
+    #[source]
+    cause: wire::error::Cause,
+}
+
+/// The operation whose error this type is, as AWS calls it: the SDK has a `GetItemError` for `GetItem`.
+fn operation_of<E>() -> &'static str {
+    let name = std::any::type_name::<E>();
+    let name = name.rsplit("::").next().unwrap_or(name);
+    name.strip_suffix("Error").unwrap_or(name)
 }
 
 /// Whether the same call may well succeed in a moment: it was not answered, or throttled, or met a fault of the service.
@@ -224,11 +240,11 @@ fn passes<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
     }
 }
 
-impl From<Error> for wire::Error {
-    fn from(error: Error) -> Self {
+impl From<StoreError> for wire::WireError {
+    fn from(error: StoreError) -> Self {
         match error {
-            Error::Unavailable(_) => Self::Unavailable(error.into()),
-            Error::Damaged(_) | Error::Pack(_) | Error::Fault(_) => Self::internal(error),
+            StoreError::Unavailable(_) => Self::Unavailable(error.into()),
+            StoreError::Damaged(_) | StoreError::Pack(_) | StoreError::Fault(_) => Self::internal(error),
         }
     }
 }

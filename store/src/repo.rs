@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures_util::future::{Either, select};
 
-use super::{Error, Store};
+use super::{Store, StoreError};
 use crate::read::view::{Listed, View};
 use crate::table::account::NewRepo;
 use crate::table::items::{
@@ -154,7 +154,7 @@ impl Store {
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn find_repo(&self, owner: &Slug, slug: &Slug, need: Load) -> Result<Option<Repo>, Error> {
+    pub async fn find_repo(&self, owner: &Slug, slug: &Slug, need: Load) -> Result<Option<Repo>, StoreError> {
         match self.get_item(&Key::name(owner, slug)).await? {
             Some(NameItem { repo_id }) => self.repo(&repo_id, None, need).await,
             None => Ok(None),
@@ -171,7 +171,7 @@ impl Store {
         slug: &Slug,
         user_id: Option<&str>,
         need: Load,
-    ) -> Result<Result<Repo, NotFound>, Error> {
+    ) -> Result<Result<Repo, NotFound>, StoreError> {
         let name = format!("{owner}/{slug}");
         let remembered = self.names.get(&name);
         if let Some(remembered) = &remembered {
@@ -200,7 +200,7 @@ impl Store {
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn look_for_none(&self, user_id: Option<&str>, need: Load) -> Result<(), Error> {
+    pub async fn look_for_none(&self, user_id: Option<&str>, need: Load) -> Result<(), StoreError> {
         self.readable_repo(&RepoId::from(PackId::nil()), user_id, need).await.map(drop)
     }
 
@@ -226,7 +226,7 @@ impl Store {
         repo: &RepoId,
         without: &[PackId],
         purged: &Arc<Purged>,
-    ) -> Result<View, Error> {
+    ) -> Result<View, StoreError> {
         let mut packs = self.tables(repo).await?;
         packs.retain(|(pack, _)| !without.contains(pack));
         Ok(self.view_of(repo, &packs, purged))
@@ -237,7 +237,7 @@ impl Store {
         &self,
         repo: &RepoId,
         need: Packs,
-    ) -> Result<(Vec<(PackId, PackSummary)>, Vec<PackId>), Error> {
+    ) -> Result<(Vec<(PackId, PackSummary)>, Vec<PackId>), StoreError> {
         let packs = match need {
             Packs::None => return Ok(Default::default()),
             Packs::Reliable | Packs::Readable => self.tables(repo).await?,
@@ -251,7 +251,7 @@ impl Store {
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn repo(&self, repo: &RepoId, user_id: Option<&str>, need: Load) -> Result<Option<Repo>, Error> {
+    pub async fn repo(&self, repo: &RepoId, user_id: Option<&str>, need: Load) -> Result<Option<Repo>, StoreError> {
         let (access, lists) = tokio::try_join!(self.access(repo, user_id), self.lists(repo, need))?;
         let Some(access) = access else {
             return Ok(None);
@@ -265,7 +265,12 @@ impl Store {
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn readable_repo(&self, repo: &RepoId, user_id: Option<&str>, need: Load) -> Result<Option<Repo>, Error> {
+    pub async fn readable_repo(
+        &self,
+        repo: &RepoId,
+        user_id: Option<&str>,
+        need: Load,
+    ) -> Result<Option<Repo>, StoreError> {
         let reader = format!("{repo} {}", user_id.unwrap_or_default());
         if self.let_in.get(&reader).is_some() {
             let repo = self.known_readable_repo(repo, user_id, need).await?;
@@ -289,7 +294,7 @@ impl Store {
         repo: &RepoId,
         user_id: Option<&str>,
         need: Load,
-    ) -> Result<Option<Repo>, Error> {
+    ) -> Result<Option<Repo>, StoreError> {
         let (access, lists) = (pin!(self.access(repo, user_id)), pin!(self.lists(repo, need)));
         let (access, lists) = match select(access, lists).await {
             Either::Left((access, lists)) => (access?, Either::Left(lists)),
@@ -309,11 +314,11 @@ impl Store {
     }
 
     /// What was purged, for who sees what packs hold.
-    async fn purged_needed(&self, repo: &RepoId, meta: &MetaItem, need: Load) -> Result<Arc<Purged>, Error> {
+    async fn purged_needed(&self, repo: &RepoId, meta: &MetaItem, need: Load) -> Result<Arc<Purged>, StoreError> {
         if need.packs == Packs::None { Ok(Arc::default()) } else { self.purged(repo, meta).await }
     }
 
-    async fn access(&self, repo: &RepoId, user_id: Option<&str>) -> Result<Option<Access>, Error> {
+    async fn access(&self, repo: &RepoId, user_id: Option<&str>) -> Result<Option<Access>, StoreError> {
         let (meta_key, member_key) = (Key::meta(repo), Key::member(repo, user_id.unwrap_or_default()));
         let member = async {
             match user_id {
@@ -326,7 +331,7 @@ impl Store {
         Ok(meta.map(|meta| Access { meta, role: member.map(|member| member.role) }))
     }
 
-    async fn lists(&self, repo: &RepoId, need: Load) -> Result<Lists, Error> {
+    async fn lists(&self, repo: &RepoId, need: Load) -> Result<Lists, StoreError> {
         let refs = async {
             if need.heads { self.query::<RefItem>(repo, REF_PREFIX, MAX_BRANCHES).await } else { Ok(Vec::new()) }
         };
@@ -342,11 +347,11 @@ impl Store {
     }
 
     /// The packs and indexes that the items of a repo list.
-    pub async fn tables(&self, repo: &RepoId) -> Result<Vec<(PackId, PackSummary)>, Error> {
+    pub async fn tables(&self, repo: &RepoId) -> Result<Vec<(PackId, PackSummary)>, StoreError> {
         let listed = self.query::<PackItem>(repo, PACK_PREFIX, MAX_PACKS).await?;
         let pack = |(name, item): (String, PackItem)| {
             let id = PackId::from_string(&name);
-            let id = id.map_err(|_| Error::Damaged(format!("repo {repo}: pack {name:?} has no ULID")))?;
+            let id = id.map_err(|_| StoreError::Damaged(format!("repo {repo}: pack {name:?} has no ULID")))?;
             Ok((id, item.summary()))
         };
         listed.into_iter().map(pack).collect()

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use aws_sdk_s3::config::{RequestChecksumCalculation, timeout::TimeoutConfig};
+use aws_sdk_s3::config::RequestChecksumCalculation;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::operation::head_object::HeadObjectError;
 use aws_sdk_s3::presigning::PresigningConfig;
@@ -31,12 +31,12 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::change::Change;
 use crate::compute;
+use crate::permits::Permit;
 use crate::read::large;
 use crate::span;
 use crate::table::items::{BodyUploadItem, Key, UploadsItem, encode};
 use crate::table::transaction::{Outcome, put_new};
-use crate::turns::Turn;
-use crate::{Error, FIRST_PAUSE, Store};
+use crate::{FIRST_PAUSE, Store, StoreError, aws};
 use common::id::{ObjectKey, RepoId, Slug};
 use common::location::LargeObject;
 use common::pack::{NewPack, PackId, write};
@@ -61,7 +61,7 @@ pub(super) const BODIES_MEBIBYTES: u32 = 1024;
 /// mebibytes.
 pub(super) const BODIES: usize = 256;
 pub(super) const BODIES_OF_USER: usize = 2;
-const BODY_TURN_TIMEOUT: Duration = Duration::from_secs(30);
+const BODY_PERMIT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long S3 may take to copy an object before the hub asks again: this long, and the time for its size at this many
 /// bytes a second.
 const COPY_TIMEOUT: Duration = Duration::from_secs(8);
@@ -118,7 +118,7 @@ impl Store {
     ///
     /// # Errors
     /// Never, for a time of less than a week.
-    pub fn presigner(&self, ttl: Duration, endpoint: Option<&str>) -> Result<Presigner<'_>, Error> {
+    pub fn presigner(&self, ttl: Duration, endpoint: Option<&str>) -> Result<Presigner<'_>, StoreError> {
         let mut config = self.s3.config().to_builder();
         if let Some(endpoint) = endpoint {
             config = config.endpoint_url(endpoint);
@@ -128,7 +128,7 @@ impl Store {
         Ok(Presigner {
             s3: aws_sdk_s3::Client::from_conf(config),
             store: self,
-            config: PresigningConfig::expires_in(ttl).map_err(Error::fault)?,
+            config: PresigningConfig::expires_in(ttl).map_err(StoreError::fault)?,
         })
     }
 
@@ -136,7 +136,7 @@ impl Store {
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn expect_uploads(&self, repo: &RepoId) -> Result<(), Error> {
+    pub async fn expect_uploads(&self, repo: &RepoId) -> Result<(), StoreError> {
         let until = self.ambient.now_ms() / 1_000 + KEPT.as_secs();
         self.put_item(&Key::uploads(repo), &UploadsItem { expires_at: until }).await
     }
@@ -155,10 +155,10 @@ impl Store {
         packs: usize,
         wanted: HashSet<ObjectKey>,
         by: &str,
-    ) -> Result<(), Error> {
+    ) -> Result<(), StoreError> {
         let (store, repo, by) = (Arc::clone(self), repo.clone(), by.to_owned());
         let taking = span::spawn(async move { store.take_all(&repo, packs, &wanted, &by).await });
-        taking.await.map_err(Error::fault)?
+        taking.await.map_err(StoreError::fault)?
     }
 
     async fn take_all(
@@ -167,7 +167,7 @@ impl Store {
         mut packs: usize,
         wanted: &HashSet<ObjectKey>,
         by: &str,
-    ) -> Result<(), Error> {
+    ) -> Result<(), StoreError> {
         let mut uploaded = self.uploaded(repo).await?;
         uploaded.retain(|upload| wanted.contains(&upload.object) && upload.object.as_ref().digest().is_some());
         let mut failure = None;
@@ -196,7 +196,7 @@ impl Store {
             let change = Change { repo, creates: None, pack: Some(&stored), branch: None, by };
             // The name is drawn for this pack, so no other file can have it.
             if self.commit(&change).await? == Outcome::Conflict {
-                return Err(Error::Damaged(format!("repo {repo}: the pack {pack} is there twice")));
+                return Err(StoreError::Damaged(format!("repo {repo}: the pack {pack} is there twice")));
             }
             // A leftover is of no use and does no harm until it expires.
             stream::iter(&proved)
@@ -212,44 +212,47 @@ impl Store {
     ///
     /// # Errors
     /// When the file cannot be read, or S3 does not take it.
-    pub async fn upload_file(&self, repo: &RepoId, object: &ObjectKey, path: &Path) -> Result<(), Error> {
-        let size = std::fs::metadata(path).map_err(Error::fault)?.len();
+    pub async fn upload_file(&self, repo: &RepoId, object: &ObjectKey, path: &Path) -> Result<(), StoreError> {
+        let size = std::fs::metadata(path).map_err(StoreError::fault)?.len();
         let patience = COPY_TIMEOUT + Duration::from_secs(size / UPLOADED_A_SECOND);
-        let timeouts = TimeoutConfig::builder()
-            .operation_attempt_timeout(patience)
-            .operation_timeout(patience * COPY_ATTEMPTS)
-            .build();
-        let body = ByteStream::from_path(path).await.map_err(Error::fault)?;
+        let config = aws::s3_timeouts((patience, patience * COPY_ATTEMPTS));
+        let body = ByteStream::from_path(path).await.map_err(StoreError::fault)?;
         let put = self.s3.put_object().bucket(&self.location.bucket).key(upload_key(repo, object)).body(body);
-        let config = aws_sdk_s3::config::Builder::new().timeout_config(timeouts);
-        put.customize().config_override(config).send().await.map(drop).map_err(Error::from_sdk)
+        put.customize().config_override(config).send().await.map(drop).map_err(StoreError::at(upload_key(repo, object)))
     }
 
     /// Copies a large object to where a client would have uploaded it. It counts once it is adopted.
     ///
     /// # Errors
     /// When S3 does not copy it.
-    pub async fn upload_again(&self, repo: &RepoId, object: &ObjectKey, from: PackId, size: u64) -> Result<(), Error> {
+    pub async fn upload_again(
+        &self,
+        repo: &RepoId,
+        object: &ObjectKey,
+        from: PackId,
+        size: u64,
+    ) -> Result<(), StoreError> {
         let patience = COPY_TIMEOUT + Duration::from_secs(size / COPIED_A_SECOND);
-        let timeouts = TimeoutConfig::builder()
-            .operation_attempt_timeout(patience)
-            .operation_timeout(patience * COPY_ATTEMPTS)
-            .build();
+        let config = aws::s3_timeouts((patience, patience * COPY_ATTEMPTS));
         let bucket = &self.location.bucket;
         let copy = self.s3.copy_object().copy_source(format!("{bucket}/{}", large::key(repo, from, object)));
         let copy = copy.bucket(bucket).key(upload_key(repo, object));
-        let config = aws_sdk_s3::config::Builder::new().timeout_config(timeouts);
-        copy.customize().config_override(config).send().await.map(drop).map_err(Error::from_sdk)
+        copy.customize()
+            .config_override(config)
+            .send()
+            .await
+            .map(drop)
+            .map_err(StoreError::at(upload_key(repo, object)))
     }
 
     /// The uploads of a repo.
-    async fn uploaded(&self, repo: &RepoId) -> Result<Vec<Uploaded>, Error> {
+    async fn uploaded(&self, repo: &RepoId) -> Result<Vec<Uploaded>, StoreError> {
         let prefix = prefix(repo);
         let list = self.s3.list_objects_v2().bucket(&self.location.bucket).prefix(&prefix);
         let mut pages = list.into_paginator().send();
         let mut found = Vec::new();
         while let Some(page) = pages.next().await {
-            for object in page.map_err(Error::from_sdk)?.contents.unwrap_or_default() {
+            for object in page.map_err(StoreError::at(&prefix))?.contents.unwrap_or_default() {
                 let id = object.key.as_deref().and_then(|key| key.strip_prefix(&prefix)?.parse().ok());
                 let size = object.size.and_then(|size| u64::try_from(size).ok());
                 if let (Some(id), Some(size), Some(etag)) = (id, size, object.e_tag) {
@@ -266,14 +269,11 @@ impl Store {
 
     /// Copies an upload to a name that no client can write to, if it is the object that its key says. None if it is
     /// not.
-    async fn prove(&self, repo: &RepoId, pack: PackId, upload: Uploaded) -> Result<Option<Uploaded>, Error> {
+    async fn prove(&self, repo: &RepoId, pack: PackId, upload: Uploaded) -> Result<Option<Uploaded>, StoreError> {
         let bucket = &self.location.bucket;
         let (from, to) = (upload_key(repo, &upload.object), large::key(repo, pack, &upload.object));
         let patience = COPY_TIMEOUT + Duration::from_secs(upload.size / COPIED_A_SECOND);
-        let timeouts = TimeoutConfig::builder()
-            .operation_attempt_timeout(patience)
-            .operation_timeout(patience * COPY_ATTEMPTS)
-            .build();
+        let config = aws::s3_timeouts((patience, patience * COPY_ATTEMPTS));
         let copy = || {
             let copy = self
                 .s3
@@ -287,17 +287,15 @@ impl Store {
                 // It is bytes, and keeps no type that the client gave it.
                 .metadata_directive(MetadataDirective::Replace)
                 .content_type("application/octet-stream");
-            let config = aws_sdk_s3::config::Builder::new().timeout_config(timeouts.clone());
-            copy.customize().config_override(config).send()
+            copy.customize().config_override(config.clone()).send()
         };
         let mut copied = copy().await;
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = self.ambient.backoff(FIRST_PAUSE);
         for _ in 1..CONFLICT_ATTEMPTS {
             if !copied.as_ref().is_err_and(|error| error.code() == Some("ConditionalRequestConflict")) {
                 break;
             }
-            tokio::time::sleep(self.ambient.jitter(pause)).await;
-            pause *= 2;
+            backoff.pause().await;
             copied = copy().await;
         }
         let told = match copied {
@@ -308,7 +306,7 @@ impl Store {
                 // Another request has taken it since it was listed.
                 Some("NoSuchKey") => return Ok(None),
                 // Only an attempt of ours can use the same name. The upload stays for the next request.
-                Some("ConditionalRequestConflict") => return Err(Error::Unavailable(error.into())),
+                Some("ConditionalRequestConflict") => return Err(StoreError::Unavailable(error.into())),
                 // It was overwritten since it was listed; or it was copied, by an attempt whose answer was lost.
                 Some("PreconditionFailed") => {
                     let head = self.s3.head_object().bucket(bucket).key(&to).checksum_mode(ChecksumMode::Enabled);
@@ -317,10 +315,10 @@ impl Store {
                         Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => {
                             return Ok(None);
                         }
-                        Err(error) => return Err(Error::from_sdk(error)),
+                        Err(error) => return Err(StoreError::at(&to)(error)),
                     }
                 }
-                _ => return Err(Error::from_sdk(error)),
+                _ => return Err(StoreError::at(&to)(error)),
             },
         };
         let digest: Option<[u8; 32]> = match told.and_then(|told| BASE64_STANDARD.decode(told).ok()) {
@@ -348,7 +346,7 @@ impl Store {
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn new_body_upload(&self, upload: &BodyUpload) -> Result<String, Error> {
+    pub async fn new_body_upload(&self, upload: &BodyUpload) -> Result<String, StoreError> {
         let id = self.ambient.ulid().to_string();
         let item = BodyUploadItem {
             user_id: upload.user_id.clone(),
@@ -368,7 +366,7 @@ impl Store {
     ///
     /// # Errors
     /// When the stores do not answer.
-    pub async fn take_body(&self, id: &str, upload: &BodyUpload, limit: usize) -> Result<TakenBody, Error> {
+    pub async fn take_body(&self, id: &str, upload: &BodyUpload, limit: usize) -> Result<TakenBody, StoreError> {
         let key = Key::body_upload(id);
         let Some(item) = self.get_item::<BodyUploadItem>(&key).await? else {
             return Ok(TakenBody::Unknown);
@@ -386,20 +384,20 @@ impl Store {
             Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => {
                 return Ok(TakenBody::NotThere);
             }
-            Err(error) => return Err(Error::from_sdk(error)),
+            Err(error) => return Err(StoreError::at(&s3_key)(error)),
         };
         if size > limit as u64 {
             return Ok(TakenBody::TooLarge(size));
         }
         // One permit for each mebibyte, so that large bodies wait for each other.
         let mebibytes = u32::try_from(size.div_ceil(1 << 20)).unwrap_or(BODIES_MEBIBYTES).clamp(1, BODIES_MEBIBYTES);
-        let room = async {
-            let turn = self.body_turns.take(upload.user_id.clone()).await;
-            let room = Arc::clone(&self.bodies).acquire_many_owned(mebibytes).await.map_err(Error::fault)?;
-            Ok::<_, Error>(BodyRoom { _room: room, _turn: turn })
+        let permit = async {
+            let share = self.body_permits.take(upload.user_id.clone()).await;
+            let memory = Arc::clone(&self.bodies).acquire_many_owned(mebibytes).await.map_err(StoreError::fault)?;
+            Ok::<_, StoreError>(BodyPermit { _memory: memory, _share: share })
         };
-        let room = tokio::time::timeout(BODY_TURN_TIMEOUT, room).await;
-        let room = room.map_err(|elapsed| Error::Unavailable(elapsed.into()))??;
+        let permit = tokio::time::timeout(BODY_PERMIT_TIMEOUT, permit).await;
+        let permit = permit.map_err(|elapsed| StoreError::Unavailable(elapsed.into()))??;
         let me = self.ambient.ulid().to_string();
         let used = UsedBody { id: id.to_owned(), by: me.clone() };
         // If two requests have one id, one of them is the first. It marks the item with a name of its own, so a further
@@ -420,10 +418,10 @@ impl Store {
             }
             // The mark may have landed all the same.
             self.give_back_body(used).await;
-            return Err(Error::from_sdk(error));
+            return Err(StoreError::at(&key)(error));
         }
         match self.get_parts(&s3_key, etag.as_deref(), size).await {
-            Ok(body) => Ok(TakenBody::Taken(ReferencedBody { body, used, room })),
+            Ok(body) => Ok(TakenBody::Taken(ReferencedBody { body, used, permit })),
             Err(error) => {
                 self.give_back_body(used).await;
                 Err(error)
@@ -449,7 +447,7 @@ impl Store {
     }
 
     /// Reads one version of an S3 object in parts, a few at a time.
-    async fn get_parts(&self, key: &str, etag: Option<&str>, size: u64) -> Result<Bytes, Error> {
+    async fn get_parts(&self, key: &str, etag: Option<&str>, size: u64) -> Result<Bytes, StoreError> {
         const PARALLEL_PARTS: usize = 4;
         let starts = (0..size).step_by(READ_BYTES as usize);
         let parts = stream::iter(starts.map(|start| self.get_range(key, etag, start..size.min(start + READ_BYTES))));
@@ -470,14 +468,14 @@ pub struct ReferencedBody {
     /// What has to be dropped or given back when the request is answered.
     pub used: UsedBody,
     /// The permits that it holds.
-    pub room: BodyRoom,
+    pub permit: BodyPermit,
 }
 
 /// The permits that a body holds. They go back when this is dropped.
 #[derive(Debug)]
-pub struct BodyRoom {
-    _room: OwnedSemaphorePermit,
-    _turn: Turn<String>,
+pub struct BodyPermit {
+    _memory: OwnedSemaphorePermit,
+    _share: Permit<String>,
 }
 
 /// A body that a request has used.
@@ -505,7 +503,7 @@ impl Presigner<'_> {
     ///
     /// # Errors
     /// When the URL cannot be signed.
-    pub async fn put_object(&self, repo: &RepoId, object: &ObjectKey) -> Result<String, Error> {
+    pub async fn put_object(&self, repo: &RepoId, object: &ObjectKey) -> Result<String, StoreError> {
         self.put(&upload_key(repo, object)).await
     }
 
@@ -513,22 +511,28 @@ impl Presigner<'_> {
     ///
     /// # Errors
     /// When the URL cannot be signed.
-    pub async fn put_body(&self, id: &str) -> Result<String, Error> {
+    pub async fn put_body(&self, id: &str) -> Result<String, StoreError> {
         self.put(&body_key(id)).await
     }
 
-    async fn put(&self, key: &str) -> Result<String, Error> {
+    async fn put(&self, key: &str) -> Result<String, StoreError> {
         let put = self.s3.put_object().bucket(&self.store.location.bucket).key(key);
-        Ok(put.presigned(self.config.clone()).await.map_err(Error::from_sdk)?.uri().to_owned())
+        Ok(put.presigned(self.config.clone()).await.map_err(StoreError::at(key))?.uri().to_owned())
     }
 
     /// Where to download a large object.
     ///
     /// # Errors
     /// When the URL cannot be signed.
-    pub async fn get_object(&self, repo: &RepoId, object: &ObjectKey, large: &LargeObject) -> Result<String, Error> {
-        let get = self.s3.get_object().bucket(&self.store.location.bucket).key(large::key(repo, large.pack, object));
-        Ok(get.presigned(self.config.clone()).await.map_err(Error::from_sdk)?.uri().to_owned())
+    pub async fn get_object(
+        &self,
+        repo: &RepoId,
+        object: &ObjectKey,
+        large: &LargeObject,
+    ) -> Result<String, StoreError> {
+        let key = large::key(repo, large.pack, object);
+        let get = self.s3.get_object().bucket(&self.store.location.bucket).key(&key);
+        Ok(get.presigned(self.config.clone()).await.map_err(StoreError::at(key))?.uri().to_owned())
     }
 }
 

@@ -414,7 +414,7 @@ impl Remote {
         };
         let have: Vec<String> = heads.into_values().collect();
         let bundle = local.pack(&local.between(&[tip], &have)).with_head(branch, tip);
-        let ahead = match self.encoding {
+        let staged = match self.encoding {
             Encoding::Json if bundle.objects.len() <= CHUNK => return self.push_pack(branch, false, &bundle).await,
             Encoding::Json => self.push_in_chunks(&bundle.objects, 1).await,
             Encoding::Msgpack => {
@@ -423,7 +423,7 @@ impl Remote {
                 self.push_in_chunks(&inline, 4).await
             }
         };
-        match ahead {
+        match staged {
             Err(refused) => *refused,
             Ok(()) => self.push_pack(branch, false, &bundle.without_objects()).await,
         }

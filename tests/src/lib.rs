@@ -27,6 +27,7 @@ pub mod ids;
 pub mod property;
 pub mod receiver;
 pub mod record;
+mod rights;
 pub mod token;
 pub mod verify;
 pub mod wiretap;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use twox_hash::XxHash3_64;
 
-use super::{Error, PackId};
+use super::{PackError, PackId};
 
 /// What the records of a frame are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -15,9 +15,9 @@ pub enum Kind {
     /// Objects, their bytes.
     Objects,
     /// Objects that no branch reached when they were pushed. Readers do not see them before a later pack reaches them.
-    ObjectsAhead,
+    StagedObjects,
     /// Snapshots that no branch reached when they were pushed: what they name is not reached by them.
-    SnapshotsAhead,
+    StagedSnapshots,
 }
 
 impl Kind {
@@ -27,8 +27,8 @@ impl Kind {
             Self::Commits => 0,
             Self::Snapshots => 1,
             Self::Objects => 2,
-            Self::ObjectsAhead => 3,
-            Self::SnapshotsAhead => 4,
+            Self::StagedObjects => 3,
+            Self::StagedSnapshots => 4,
         }
     }
 
@@ -38,8 +38,8 @@ impl Kind {
             0 => Some(Self::Commits),
             1 => Some(Self::Snapshots),
             2 => Some(Self::Objects),
-            3 => Some(Self::ObjectsAhead),
-            4 => Some(Self::SnapshotsAhead),
+            3 => Some(Self::StagedObjects),
+            4 => Some(Self::StagedSnapshots),
             _ => None,
         }
     }
@@ -75,12 +75,12 @@ impl Frame {
     ///
     /// # Errors
     /// When a single bit of them is not as it was written.
-    pub fn open(&self, pack: PackId, number: usize, stored: &[u8]) -> Result<Bytes, Error> {
+    pub fn open(&self, pack: PackId, number: usize, stored: &[u8]) -> Result<Bytes, PackError> {
         let part = || format!("frame {number}");
         if !self.is_whole(stored) {
-            return Err(Error::Checksum { pack, part: part() });
+            return Err(PackError::Checksum { pack, part: part() });
         }
-        let malformed = |reason: String| Error::Malformed { pack, part: part(), reason };
+        let malformed = |reason: String| PackError::Malformed { pack, part: part(), reason };
         // zstd would go on with what follows a frame.
         if zstd::zstd_safe::find_frame_compressed_size(stored).ok() != Some(stored.len()) {
             return Err(malformed("it is not one zstd frame".to_owned()));

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 
-use super::Error;
+use super::PackError;
 use super::frame::{Frame, Kind, checksum};
 use super::summary::{PackId, RawBytes, TableExtent};
 use crate::id::{CommitId, Id, ObjectKey, SnapshotId};
 use crate::table::{
-    self, Builder, CommitEntry, Encoded, FrameEntry, GraphEntry, Head, Key, Keys, LargeEntry, Location, ParentEntry,
-    Place, RecordEntry, Section, entries, read_name,
+    self, Builder, CommitEntry, Encoded, FrameEntry, FrameSpan, GraphEntry, Head, Key, Keys, LargeEntry, Location,
+    ParentEntry, RecordEntry, Section, entries, read_name,
 };
 
 const SKIPPABLE_MAGIC: u32 = 0x184D_2A50;
@@ -50,11 +50,11 @@ pub struct Contents {
     pub frames: Vec<Frame>,
     /// For each frame, the raw length of each record.
     pub records: Vec<FrameRecords>,
-    /// Objects that are S3 objects of their own and belong to this pack, with their sizes. They were pushed ahead.
+    /// Objects that are S3 objects of their own and belong to this pack, with their sizes. They were staged.
     pub large: Vec<(ObjectKey, u64)>,
     /// The same of packs that were merged into this one: their S3 keys have the names of those.
     pub inherited: Vec<(PackId, ObjectKey, u64)>,
-    /// Objects pushed ahead in other packs that a branch reaches with this one.
+    /// Objects staged in other packs that a branch reaches with this one.
     pub reached: Vec<ObjectKey>,
 }
 
@@ -76,8 +76,8 @@ impl Contents {
         let mut raw = RawBytes { records: 0, content: large.fold(0, u64::saturating_add) };
         for frame in &self.frames {
             let sum = match frame.kind {
-                Kind::Objects | Kind::ObjectsAhead => &mut raw.content,
-                Kind::Commits | Kind::Snapshots | Kind::SnapshotsAhead => &mut raw.records,
+                Kind::Objects | Kind::StagedObjects => &mut raw.content,
+                Kind::Commits | Kind::Snapshots | Kind::StagedSnapshots => &mut raw.records,
             };
             *sum = sum.saturating_add(frame.raw_length.into());
         }
@@ -90,9 +90,9 @@ impl Contents {
 pub enum FrameRecords {
     /// Of a frame of commits.
     Commits(Vec<(CommitId, u32)>),
-    /// Of a frame of snapshots, pushed ahead or not.
+    /// Of a frame of snapshots, staged or not.
     Snapshots(Vec<(SnapshotId, u32)>),
-    /// Of a frame of objects, pushed ahead or not.
+    /// Of a frame of objects, staged or not.
     Objects(Vec<(ObjectKey, u32)>),
 }
 
@@ -102,7 +102,7 @@ pub(super) fn encode_table(graph: &GraphSection, contents: &Contents) -> Encoded
     for (number, (frame, records)) in (0_u32..).zip(contents.frames.iter().zip(&contents.records)) {
         let mut start = 0_u32;
         let mut place = |length: u32| {
-            let place = Place { frame: number, start, length };
+            let place = FrameSpan { frame: number, start, length };
             start = start.saturating_add(length);
             place
         };
@@ -158,7 +158,7 @@ impl Names {
 #[derive(Default)]
 struct Rows {
     /// In the order of the graph.
-    commits: Vec<(Key, Place)>,
+    commits: Vec<(Key, FrameSpan)>,
     snapshots: Vec<RecordEntry>,
     objects: Vec<RecordEntry>,
     large: Vec<LargeEntry>,
@@ -174,7 +174,7 @@ impl Rows {
         };
         self.snapshots.sort_by_key(|entry| entry.key);
         self.objects.sort_by_key(|entry| entry.key);
-        let places: HashMap<Key, Place> = self
+        let places: HashMap<Key, FrameSpan> = self
             .snapshots
             .iter()
             .filter_map(|entry| match entry.location {
@@ -243,7 +243,7 @@ impl Rows {
 ///
 /// # Errors
 /// When its bytes are not what was written.
-pub fn decode_table(pack: PackId, extent: &TableExtent, stored: Bytes) -> Result<(GraphSection, Contents), Error> {
+pub fn decode_table(pack: PackId, extent: &TableExtent, stored: Bytes) -> Result<(GraphSection, Contents), PackError> {
     let table = WholeTable::open(pack, extent, stored)?;
     let names = table.names();
     let id = |key: Key| {
@@ -259,7 +259,7 @@ pub fn decode_table(pack: PackId, extent: &TableExtent, stored: Bytes) -> Result
     let elsewhere: Vec<Key> =
         table.entries(Section::Parents).filter_map(|entry| entry.first_chunk().map(|key| Key::from(*key))).collect();
     let nodes: Vec<GraphEntry> = table.entries(Section::Graph).map(GraphEntry::read).collect();
-    let mut records: Vec<(Place, Key, Section)> = Vec::with_capacity(nodes.len());
+    let mut records: Vec<(FrameSpan, Key, Section)> = Vec::with_capacity(nodes.len());
     for node in &nodes {
         let parents = node.parents.iter().flatten().map(|parent| {
             let key = match parent {
@@ -270,7 +270,7 @@ pub fn decode_table(pack: PackId, extent: &TableExtent, stored: Bytes) -> Result
         });
         graph.0.push(PackedCommit {
             id: id(node.key)?.into(),
-            parents: parents.collect::<Result<_, Error>>()?,
+            parents: parents.collect::<Result<_, PackError>>()?,
             snapshot: node.snapshot.map(id).transpose()?.map(SnapshotId::from),
             generation: node.generation,
             is_reached: node.is_reached,
@@ -305,8 +305,8 @@ pub fn decode_table(pack: PackId, extent: &TableExtent, stored: Bytes) -> Result
         rest = others;
         let listed_in = match frame.kind {
             Kind::Commits => Section::Graph,
-            Kind::Snapshots | Kind::SnapshotsAhead => Section::Snapshots,
-            Kind::Objects | Kind::ObjectsAhead => Section::Objects,
+            Kind::Snapshots | Kind::StagedSnapshots => Section::Snapshots,
+            Kind::Objects | Kind::StagedObjects => Section::Objects,
         };
         let mut end = 0_u32;
         for (place, _, section) in of_frame {
@@ -323,8 +323,8 @@ pub fn decode_table(pack: PackId, extent: &TableExtent, stored: Bytes) -> Result
         }
         contents.records.push(match frame.kind {
             Kind::Commits => FrameRecords::Commits(typed(of_frame, id)?),
-            Kind::Snapshots | Kind::SnapshotsAhead => FrameRecords::Snapshots(typed(of_frame, id)?),
-            Kind::Objects | Kind::ObjectsAhead => FrameRecords::Objects(typed(of_frame, id)?),
+            Kind::Snapshots | Kind::StagedSnapshots => FrameRecords::Snapshots(typed(of_frame, id)?),
+            Kind::Objects | Kind::StagedObjects => FrameRecords::Objects(typed(of_frame, id)?),
         });
     }
     if !rest.is_empty() {
@@ -334,9 +334,9 @@ pub fn decode_table(pack: PackId, extent: &TableExtent, stored: Bytes) -> Result
 }
 
 fn typed<I: From<Id>>(
-    records: &[(Place, Key, Section)],
-    id: impl Fn(Key) -> Result<Id, Error>,
-) -> Result<Vec<(I, u32)>, Error> {
+    records: &[(FrameSpan, Key, Section)],
+    id: impl Fn(Key) -> Result<Id, PackError>,
+) -> Result<Vec<(I, u32)>, PackError> {
     records.iter().map(|(place, key, _)| Ok((id(*key)?.into(), place.length))).collect()
 }
 
@@ -348,9 +348,9 @@ struct WholeTable {
 }
 
 impl WholeTable {
-    fn open(pack: PackId, extent: &TableExtent, stored: Bytes) -> Result<Self, Error> {
+    fn open(pack: PackId, extent: &TableExtent, stored: Bytes) -> Result<Self, PackError> {
         let of_pack = |error| of_pack(pack, error);
-        let short = || of_pack(table::Error::Malformed("its table is not all there".to_owned()));
+        let short = || of_pack(table::TableError::Malformed("its table is not all there".to_owned()));
         let head_start = usize::try_from(extent.length.saturating_sub(extent.head_length)).map_err(|_| short())?;
         if stored.len() as u64 != extent.length || head_start > stored.len() {
             return Err(short());
@@ -368,8 +368,8 @@ impl WholeTable {
         self.stored.get(range.start as usize..range.end as usize).unwrap_or_default()
     }
 
-    fn malformed(&self, reason: &str) -> Error {
-        of_pack(self.pack, table::Error::Malformed(reason.to_owned()))
+    fn malformed(&self, reason: &str) -> PackError {
+        of_pack(self.pack, table::TableError::Malformed(reason.to_owned()))
     }
 
     fn entries(&self, section: Section) -> impl Iterator<Item = &[u8]> {
@@ -383,10 +383,10 @@ impl WholeTable {
 }
 
 /// What is wrong with the table of a pack.
-pub fn of_pack(pack: PackId, error: table::Error) -> Error {
+pub fn of_pack(pack: PackId, error: table::TableError) -> PackError {
     match error {
-        table::Error::Checksum(part) => Error::Checksum { pack, part },
-        table::Error::Malformed(reason) => Error::Malformed { pack, part: "table".to_owned(), reason },
+        table::TableError::Checksum(part) => PackError::Checksum { pack, part },
+        table::TableError::Malformed(reason) => PackError::Malformed { pack, part: "table".to_owned(), reason },
     }
 }
 
@@ -394,9 +394,9 @@ pub fn of_pack(pack: PackId, error: table::Error) -> Error {
 /// its own.
 ///
 /// # Errors
-/// [`Error::Write`] for a table of 4 GiB.
-pub fn skippable_header(length: u64) -> Result<[u8; SKIPPABLE_HEADER], Error> {
-    let too_large = |_| Error::Write(std::io::Error::other("a table of 4 GiB"));
+/// [`PackError::Write`] for a table of 4 GiB.
+pub fn skippable_header(length: u64) -> Result<[u8; SKIPPABLE_HEADER], PackError> {
+    let too_large = |_| PackError::Write(std::io::Error::other("a table of 4 GiB"));
     let length = u32::try_from(length).map_err(too_large)?;
     let mut header = [0; SKIPPABLE_HEADER];
     let (magic, rest) = header.split_at_mut(4);
@@ -424,9 +424,9 @@ pub(super) fn encode_footer(table: &TableExtent) -> Vec<u8> {
 ///
 /// # Errors
 /// When they are not the footer that was written.
-pub fn decode_footer(pack: PackId, stored: &[u8]) -> Result<TableExtent, Error> {
+pub fn decode_footer(pack: PackId, stored: &[u8]) -> Result<TableExtent, PackError> {
     let part = || "footer".to_owned();
-    let malformed = |reason: String| Error::Malformed { pack, part: part(), reason };
+    let malformed = |reason: String| PackError::Malformed { pack, part: part(), reason };
     let footer = stored.len().checked_sub(FOOTER_LENGTH).and_then(|start| stored.get(start..));
     let footer = footer.ok_or_else(|| malformed(format!("{} bytes", stored.len())))?;
     let old_magic = stored.len().checked_sub(OLD_MAGIC_FROM_END).and_then(|start| stored.get(start..));
@@ -435,7 +435,7 @@ pub fn decode_footer(pack: PackId, stored: &[u8]) -> Result<TableExtent, Error> 
     }
     let (covered, check) = footer.split_last_chunk::<8>().unwrap_or((footer, &[0; 8]));
     if checksum(covered) != u64::from_le_bytes(*check) {
-        return Err(Error::Checksum { pack, part: part() });
+        return Err(PackError::Checksum { pack, part: part() });
     }
     let (words, _) = covered.as_chunks::<8>();
     let [_, magic, version, offset, length, head_length, head_checksum] = words else {

@@ -43,7 +43,7 @@ pub use writer::{Elsewhere, NewCommit, NewObject, NewPack, NewSnapshot, PackWrit
 
 /// What is wrong with the bytes of a pack. Wrong bytes are never handed on.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum PackError {
     /// The stored bytes do not have their checksum: `part` is `frame N`, `its table`, `footer` or the like.
     #[error("pack {pack}: {part} does not have its checksum")]
     Checksum {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use twox_hash::XxHash3_64;
 use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 
-use super::{Error, Frame, PackId};
+use super::{Frame, PackError, PackId};
 
 /// Bytes of a piece.
 const PIECE: usize = 128 << 10;
@@ -38,7 +38,7 @@ impl OpeningFrame {
     ///
     /// # Errors
     /// When zstd refuses.
-    pub fn new(pack: PackId, number: usize, frame: Frame) -> Result<Self, Error> {
+    pub fn new(pack: PackId, number: usize, frame: Frame) -> Result<Self, PackError> {
         let decoder = Decoder::new().map_err(|error| malformed(pack, number, &error))?;
         let checksum = XxHash3_64::new();
         let stored = Bytes::new();
@@ -48,8 +48,8 @@ impl OpeningFrame {
     /// Takes the next stored bytes, once [`Self::piece`] has no more to give.
     ///
     /// # Errors
-    /// [`Error::Checksum`] when these are the last and a single bit of all of them is not as it was written.
-    pub fn take(&mut self, stored: Bytes) -> Result<(), Error> {
+    /// [`PackError::Checksum`] when these are the last and a single bit of all of them is not as it was written.
+    pub fn take(&mut self, stored: Bytes) -> Result<(), PackError> {
         self.checksum.write(&stored);
         self.taken += stored.len() as u64;
         self.stored = stored;
@@ -60,7 +60,7 @@ impl OpeningFrame {
             std::cmp::Ordering::Greater => true,
         };
         if is_wrong {
-            return Err(Error::Checksum { pack: self.pack, part: format!("frame {}", self.number) });
+            return Err(PackError::Checksum { pack: self.pack, part: format!("frame {}", self.number) });
         }
         Ok(())
     }
@@ -68,8 +68,8 @@ impl OpeningFrame {
     /// The next raw bytes; none when more stored bytes have to be taken first, and at the end.
     ///
     /// # Errors
-    /// [`Error::Malformed`] when the bytes have their checksum and still are no such frame.
-    pub fn piece(&mut self) -> Result<Option<Bytes>, Error> {
+    /// [`PackError::Malformed`] when the bytes have their checksum and still are no such frame.
+    pub fn piece(&mut self) -> Result<Option<Bytes>, PackError> {
         let is_proved = self.taken == u64::from(self.frame.stored_length);
         let left = u64::from(self.frame.raw_length).saturating_sub(self.made);
         if left > 0 {
@@ -91,7 +91,7 @@ impl OpeningFrame {
     }
 
     /// Decompresses what was taken into at most this many bytes.
-    fn decompress(&mut self, most: usize) -> Result<Bytes, Error> {
+    fn decompress(&mut self, most: usize) -> Result<Bytes, PackError> {
         let mut piece = vec![0; most];
         let mut output = OutBuffer::around(&mut piece[..]);
         while output.pos() < output.capacity() && !self.is_ended {
@@ -110,7 +110,7 @@ impl OpeningFrame {
         Ok(piece.into())
     }
 
-    fn another_length(&self) -> Error {
+    fn another_length(&self) -> PackError {
         let reason = format!("it does not decompress to {} bytes", self.frame.raw_length);
         malformed(self.pack, self.number, &reason)
     }
@@ -123,8 +123,8 @@ impl OpeningFrame {
     }
 }
 
-fn malformed(pack: PackId, number: usize, reason: &dyn std::fmt::Display) -> Error {
-    Error::Malformed { pack, part: format!("frame {number}"), reason: reason.to_string() }
+fn malformed(pack: PackId, number: usize, reason: &dyn std::fmt::Display) -> PackError {
+    PackError::Malformed { pack, part: format!("frame {number}"), reason: reason.to_string() }
 }
 
 #[cfg(test)]
@@ -148,7 +148,7 @@ mod tests {
     }
 
     /// What comes out when these bytes go in, cut at `cuts`; and whether it looked whole.
-    fn opened(frame: Frame, stored: &[u8], cuts: &[usize]) -> Result<(Vec<u8>, bool), (Vec<u8>, Error)> {
+    fn opened(frame: Frame, stored: &[u8], cuts: &[usize]) -> Result<(Vec<u8>, bool), (Vec<u8>, PackError)> {
         let mut opening = OpeningFrame::new(PackId::nil(), 0, frame).unwrap();
         let mut raw = Vec::new();
         let mut start = 0;
@@ -234,10 +234,10 @@ mod tests {
                 Frame { kind: Kind::Objects, offset: 0, stored_length, raw_length, checksum: checksum(&stored) };
             for cuts in [&[][..], &[4], &[stored.len() - 1]] {
                 let (_, error) = opened(frame, &stored, cuts).unwrap_err();
-                assert!(matches!(error, Error::Malformed { .. }), "{error}");
+                assert!(matches!(error, PackError::Malformed { .. }), "{error}");
             }
             let error = frame.open(PackId::nil(), 0, &stored).unwrap_err();
-            assert!(matches!(error, Error::Malformed { .. }), "{error}");
+            assert!(matches!(error, PackError::Malformed { .. }), "{error}");
         }
     }
 
@@ -246,7 +246,7 @@ mod tests {
         let (frame, stored) = frame(&[7; 300_000]);
         for raw_length in [1, 299_999, 300_001] {
             let (_, error) = opened(Frame { raw_length, ..frame }, &stored, &[]).unwrap_err();
-            assert!(matches!(error, Error::Malformed { .. }), "{error}");
+            assert!(matches!(error, PackError::Malformed { .. }), "{error}");
         }
     }
 }

@@ -64,14 +64,14 @@ fn material() -> impl Strategy<Value = Material> {
     (commits, snapshots, objects, elsewhere).prop_map(|(commits, snapshots, objects, (large, reached))| {
         let objects = objects.into_iter();
         let objects: HashMap<ObjectKey, (String, Vec<u8>, bool)> = objects
-            .map(|(path, content, is_ahead)| (ObjectId::of(&content).key(), (path, content, is_ahead)))
+            .map(|(path, content, is_staged)| (ObjectId::of(&content).key(), (path, content, is_staged)))
             .collect();
         Material {
             commits,
-            snapshots: snapshots.into_iter().map(|(id, (record, is_ahead))| (id, record, is_ahead)).collect(),
+            snapshots: snapshots.into_iter().map(|(id, (record, is_staged))| (id, record, is_staged)).collect(),
             objects: objects
                 .into_iter()
-                .map(|(key, (path, content, is_ahead))| (key, path, content, is_ahead))
+                .map(|(key, (path, content, is_staged))| (key, path, content, is_staged))
                 .collect(),
             large,
             reached,
@@ -85,20 +85,20 @@ fn pack(material: &Material) -> WrittenPack {
     let snapshots: Vec<_> = material
         .snapshots
         .iter()
-        .map(|(id, record, is_ahead)| NewSnapshot {
+        .map(|(id, record, is_staged)| NewSnapshot {
             id: id.clone().into(),
             record: record.clone(),
-            is_ahead: *is_ahead,
+            is_staged: *is_staged,
         })
         .collect();
     let objects: Vec<_> = material
         .objects
         .iter()
-        .map(|(key, path, content, is_ahead)| NewObject {
+        .map(|(key, path, content, is_staged)| NewObject {
             key: key.clone(),
             path: path.into(),
             content,
-            is_ahead: *is_ahead,
+            is_staged: *is_staged,
         })
         .collect();
     let (large, reached) = (material.large.clone(), material.reached.clone());
@@ -108,14 +108,14 @@ fn pack(material: &Material) -> WrittenPack {
 type Records = HashMap<(Kind, String), Vec<u8>>;
 
 /// Everything in a pack, by kind and id, from its bytes alone.
-fn read(bytes: &[u8]) -> Result<(GraphSection, Contents, Records), Error> {
+fn read(bytes: &[u8]) -> Result<(GraphSection, Contents, Records), PackError> {
     let footer = bytes.get(bytes.len().saturating_sub(FOOTER_LENGTH)..).unwrap_or_default();
     let table = decode_footer(PACK, footer)?;
     let range = table.range();
     let stored = bytes.get(range.start as usize..range.end as usize).unwrap_or_default();
     let header = bytes.get(range.start as usize - 8..range.start as usize).unwrap_or_default();
     if header != super::index::skippable_header(table.length)? {
-        return Err(Error::Checksum { pack: PACK, part: "table".to_owned() });
+        return Err(PackError::Checksum { pack: PACK, part: "table".to_owned() });
     }
     let (graph, contents) = decode_table(PACK, &table, Bytes::copy_from_slice(stored))?;
     let mut records = HashMap::new();
@@ -153,12 +153,12 @@ proptest! {
         for (node, record) in &material.commits {
             expected.insert((Kind::Commits, node.id.to_string()), record.clone());
         }
-        for (id, record, is_ahead) in &material.snapshots {
-            let kind = if *is_ahead { Kind::SnapshotsAhead } else { Kind::Snapshots };
+        for (id, record, is_staged) in &material.snapshots {
+            let kind = if *is_staged { Kind::StagedSnapshots } else { Kind::Snapshots };
             expected.insert((kind, id.to_string()), record.clone());
         }
-        for (key, _, content, is_ahead) in &material.objects {
-            let kind = if *is_ahead { Kind::ObjectsAhead } else { Kind::Objects };
+        for (key, _, content, is_staged) in &material.objects {
+            let kind = if *is_staged { Kind::StagedObjects } else { Kind::Objects };
             expected.insert((kind, key.as_ref().to_string()), content.clone());
         }
         let sorted = |contents: &Contents| {
@@ -215,7 +215,7 @@ proptest! {
 #[test]
 fn a_damaged_frame_is_named() {
     let content = vec![7; 100];
-    let object = NewObject { key: ObjectId::of(&content).key(), path: "a".into(), content: &content, is_ahead: false };
+    let object = NewObject { key: ObjectId::of(&content).key(), path: "a".into(), content: &content, is_staged: false };
     let mut bytes = write(NewPack { objects: vec![object], ..NewPack::default() }).unwrap().bytes.to_vec();
     bytes[3] ^= 1;
     assert_eq!(read(&bytes).unwrap_err().to_string(), format!("pack {PACK}: frame 0 does not have its checksum"));
@@ -231,7 +231,7 @@ fn a_pack_is_a_zstd_file() {
             key: ObjectId::of(content).key(),
             path: number.to_string().into(),
             content,
-            is_ahead: false,
+            is_staged: false,
         })
         .collect();
     let pack = write(NewPack { objects, ..NewPack::default() }).unwrap();

@@ -9,7 +9,7 @@ use super::index::{
     Contents, FrameRecords, GraphSection, PackedCommit, SKIPPABLE_HEADER, encode_footer, encode_table, skippable_header,
 };
 use super::summary::{PackSummary, TableExtent};
-use super::{Error, Frame, Kind, PackId};
+use super::{Frame, Kind, PackError, PackId};
 use crate::id::{ObjectKey, SnapshotId};
 
 /// Level 3 is zstd's default; neighbours that are nearly equal compress a hundredfold with it, and faster than they arrive.
@@ -45,7 +45,7 @@ pub struct NewSnapshot {
     /// The snapshot as one msgpack map.
     pub record: Vec<u8>,
     /// Whether no branch reaches it yet.
-    pub is_ahead: bool,
+    pub is_staged: bool,
 }
 
 /// An object to be packed.
@@ -58,7 +58,7 @@ pub struct NewObject<'a> {
     /// Its bytes.
     pub content: &'a [u8],
     /// Whether no branch reaches it yet.
-    pub is_ahead: bool,
+    pub is_staged: bool,
 }
 
 /// What a pack is made of. Nothing comes twice.
@@ -72,7 +72,7 @@ pub struct NewPack<'a> {
     pub objects: Vec<NewObject<'a>>,
     /// Large objects that belong to the pack, with their sizes; they are in S3 already.
     pub large: Vec<(ObjectKey, u64)>,
-    /// Objects pushed ahead in other packs that a branch reaches with this one.
+    /// Objects staged in other packs that a branch reaches with this one.
     pub reached: Vec<ObjectKey>,
 }
 
@@ -100,33 +100,33 @@ pub struct WrittenPack {
 ///     key: ObjectId::of(content).key(),
 ///     path: "song.txt".into(),
 ///     content,
-///     is_ahead: false,
+///     is_staged: false,
 /// };
 /// let written = pack::write(NewPack { objects: vec![object], ..NewPack::default() })?;
 ///
 /// assert_eq!(written.summary.objects, 1);
 /// let table = pack::index::decode_footer(PackId::nil(), &written.bytes)?;
 /// assert_eq!(table, written.summary.table, "the footer says where the table is");
-/// # Ok::<_, pack::Error>(())
+/// # Ok::<_, pack::PackError>(())
 /// ```
 /// # Errors
-/// [`Error::Write`] when zstd refuses.
-pub fn write(new: NewPack<'_>) -> Result<WrittenPack, Error> {
+/// [`PackError::Write`] when zstd refuses.
+pub fn write(new: NewPack<'_>) -> Result<WrittenPack, PackError> {
     let NewPack { commits, snapshots, objects, large, reached } = new;
     let mut writer = PackWriter::new()?;
     for commit in commits {
         writer.commit(commit.node, commit.record)?;
     }
-    for ahead in [false, true] {
-        for snapshot in snapshots.iter().filter(|snapshot| snapshot.is_ahead == ahead) {
-            writer.snapshot(snapshot.id.clone(), &snapshot.record, ahead)?;
+    for is_staged in [false, true] {
+        for snapshot in snapshots.iter().filter(|snapshot| snapshot.is_staged == is_staged) {
+            writer.snapshot(snapshot.id.clone(), &snapshot.record, is_staged)?;
         }
     }
     let mut sorted: Vec<&NewObject<'_>> = objects.iter().collect();
     sorted.sort_by(|a, b| a.path.cmp(&b.path));
-    for ahead in [false, true] {
-        for object in sorted.iter().filter(|object| object.is_ahead == ahead) {
-            writer.object(object.key.clone(), object.content, ahead)?;
+    for is_staged in [false, true] {
+        for object in sorted.iter().filter(|object| object.is_staged == is_staged) {
+            writer.object(object.key.clone(), object.content, is_staged)?;
         }
     }
     writer.finish(Elsewhere { large, inherited: Vec::new(), reached })
@@ -139,7 +139,7 @@ pub struct Elsewhere {
     pub large: Vec<(ObjectKey, u64)>,
     /// Large objects that belong to packs that were merged into this one: the names of those packs, and the sizes.
     pub inherited: Vec<(PackId, ObjectKey, u64)>,
-    /// Objects pushed ahead in other packs that a branch reaches with this one.
+    /// Objects staged in other packs that a branch reaches with this one.
     pub reached: Vec<ObjectKey>,
 }
 
@@ -164,10 +164,10 @@ impl PackWriter {
     /// A pack without anything in it.
     ///
     /// # Errors
-    /// [`Error::Write`] when zstd refuses.
-    pub fn new() -> Result<Self, Error> {
+    /// [`PackError::Write`] when zstd refuses.
+    pub fn new() -> Result<Self, PackError> {
         Ok(Self {
-            compressor: zstd::bulk::Compressor::new(LEVEL).map_err(Error::Write)?,
+            compressor: zstd::bulk::Compressor::new(LEVEL).map_err(PackError::Write)?,
             out: Vec::new(),
             contents: Contents::default(),
             graph: GraphSection::default(),
@@ -182,8 +182,8 @@ impl PackWriter {
     /// The next commit: its parents first, as far as they are in the pack.
     ///
     /// # Errors
-    /// [`Error::Write`] when zstd refuses, as all of these.
-    pub fn commit(&mut self, node: PackedCommit, record: &[u8]) -> Result<(), Error> {
+    /// [`PackError::Write`] when zstd refuses, as all of these.
+    pub fn commit(&mut self, node: PackedCommit, record: &[u8]) -> Result<(), PackError> {
         let length = self.append(Kind::Commits, record)?;
         if let Some((_, FrameRecords::Commits(records))) = &mut self.open {
             records.push((node.id.clone(), length));
@@ -196,8 +196,8 @@ impl PackWriter {
     ///
     /// # Errors
     /// As [`Self::commit`].
-    pub fn snapshot(&mut self, id: SnapshotId, record: &[u8], is_ahead: bool) -> Result<(), Error> {
-        let length = self.append(if is_ahead { Kind::SnapshotsAhead } else { Kind::Snapshots }, record)?;
+    pub fn snapshot(&mut self, id: SnapshotId, record: &[u8], is_staged: bool) -> Result<(), PackError> {
+        let length = self.append(if is_staged { Kind::StagedSnapshots } else { Kind::Snapshots }, record)?;
         if let Some((_, FrameRecords::Snapshots(records))) = &mut self.open {
             records.push((id, length));
         }
@@ -209,8 +209,8 @@ impl PackWriter {
     ///
     /// # Errors
     /// As [`Self::commit`].
-    pub fn object(&mut self, key: ObjectKey, content: &[u8], is_ahead: bool) -> Result<(), Error> {
-        let length = self.append(if is_ahead { Kind::ObjectsAhead } else { Kind::Objects }, content)?;
+    pub fn object(&mut self, key: ObjectKey, content: &[u8], is_staged: bool) -> Result<(), PackError> {
+        let length = self.append(if is_staged { Kind::StagedObjects } else { Kind::Objects }, content)?;
         if let Some((_, FrameRecords::Objects(records))) = &mut self.open {
             records.push((key, length));
         }
@@ -222,7 +222,7 @@ impl PackWriter {
     ///
     /// # Errors
     /// As [`Self::commit`].
-    pub fn finish(mut self, elsewhere: Elsewhere) -> Result<WrittenPack, Error> {
+    pub fn finish(mut self, elsewhere: Elsewhere) -> Result<WrittenPack, PackError> {
         self.close()?;
         let Self { mut out, mut contents, graph: graph_section, snapshots, mut objects, .. } = self;
         let Elsewhere { large, inherited, reached } = elsewhere;
@@ -260,14 +260,14 @@ impl PackWriter {
     pub fn has_room(&self, length: usize) -> bool {
         let target = |kind: Kind| match kind {
             Kind::Commits => COMMITS,
-            Kind::Snapshots | Kind::SnapshotsAhead => SNAPSHOTS,
-            Kind::Objects | Kind::ObjectsAhead => self.objects_target,
+            Kind::Snapshots | Kind::StagedSnapshots => SNAPSHOTS,
+            Kind::Objects | Kind::StagedObjects => self.objects_target,
         };
         self.open.as_ref().is_none_or(|(kind, _)| self.raw.len() + length <= target(*kind))
     }
 
     /// Takes a record into a frame of its kind, the open one if it has room.
-    fn append(&mut self, kind: Kind, record: &[u8]) -> Result<u32, Error> {
+    fn append(&mut self, kind: Kind, record: &[u8]) -> Result<u32, PackError> {
         let length = u32::try_from(record.len()).map_err(|_| too_large())?;
         let has_room = self.has_room(record.len());
         if self.open.as_ref().is_some_and(|(open, _)| *open != kind || !has_room) {
@@ -276,8 +276,8 @@ impl PackWriter {
         self.open.get_or_insert_with(|| {
             let records = match kind {
                 Kind::Commits => FrameRecords::Commits(Vec::new()),
-                Kind::Snapshots | Kind::SnapshotsAhead => FrameRecords::Snapshots(Vec::new()),
-                Kind::Objects | Kind::ObjectsAhead => FrameRecords::Objects(Vec::new()),
+                Kind::Snapshots | Kind::StagedSnapshots => FrameRecords::Snapshots(Vec::new()),
+                Kind::Objects | Kind::StagedObjects => FrameRecords::Objects(Vec::new()),
             };
             (kind, records)
         });
@@ -285,12 +285,12 @@ impl PackWriter {
         Ok(length)
     }
 
-    fn close(&mut self) -> Result<(), Error> {
+    fn close(&mut self) -> Result<(), PackError> {
         let Some((kind, records)) = self.open.take() else {
             return Ok(());
         };
-        let stored = self.compressor.compress(&self.raw).map_err(Error::Write)?;
-        if matches!(kind, Kind::Objects | Kind::ObjectsAhead) {
+        let stored = self.compressor.compress(&self.raw).map_err(PackError::Write)?;
+        if matches!(kind, Kind::Objects | Kind::StagedObjects) {
             let target = STORED_OBJECTS.saturating_mul(self.raw.len()) / stored.len().max(1);
             self.objects_target = target.clamp(STORED_OBJECTS, OBJECTS);
         }
@@ -308,6 +308,6 @@ impl PackWriter {
     }
 }
 
-fn too_large() -> Error {
-    Error::Write(std::io::Error::other("a record of 4 GiB"))
+fn too_large() -> PackError {
+    PackError::Write(std::io::Error::other("a record of 4 GiB"))
 }

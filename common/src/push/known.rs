@@ -61,7 +61,7 @@ impl Known {
     }
 
     /// Where a snapshot lies that was stored before any branch reached it: its objects may still be unseen.
-    pub fn snapshot_ahead(&self, id: &SnapshotId) -> Option<RecordLocation> {
+    pub fn staged_snapshot(&self, id: &SnapshotId) -> Option<RecordLocation> {
         self.snapshots.get(id).filter(|snapshot| !snapshot.is_reached).map(|snapshot| snapshot.place)
     }
 
@@ -104,7 +104,7 @@ mod tests {
         let (commit, snapshot) = ("c".parse().unwrap(), "s".parse().unwrap());
         let nothing = Known::default();
         assert!(!nothing.has_commit(&commit) && nothing.commit(&commit).is_none());
-        assert!(!nothing.has_snapshot(&snapshot) && nothing.snapshot_ahead(&snapshot).is_none());
+        assert!(!nothing.has_snapshot(&snapshot) && nothing.staged_snapshot(&snapshot).is_none());
         let object = ObjectId::of(b"o").key();
         assert!(!nothing.has_object(&object) && !nothing.is_reached(&object));
     }
@@ -127,20 +127,20 @@ mod tests {
     }
 
     #[test]
-    fn only_a_snapshot_that_no_branch_has_reached_is_ahead() {
-        let ids: [SnapshotId; 2] = ["reached", "ahead"].map(|id| id.parse().unwrap());
-        let [reached, ahead] = &ids;
+    fn only_a_snapshot_that_no_branch_has_reached_is_staged() {
+        let ids: [SnapshotId; 2] = ["reached", "staged"].map(|id| id.parse().unwrap());
+        let [reached, staged] = &ids;
         let snapshot = |is_reached| KnownSnapshot { place: PLACE, is_reached };
-        let known = Known::with([], [(reached.clone(), snapshot(true)), (ahead.clone(), snapshot(false))], []);
+        let known = Known::with([], [(reached.clone(), snapshot(true)), (staged.clone(), snapshot(false))], []);
         assert!(ids.iter().all(|id| known.has_snapshot(id)));
-        assert_eq!((known.snapshot_ahead(reached), known.snapshot_ahead(ahead)), (None, Some(PLACE)));
+        assert_eq!((known.staged_snapshot(reached), known.staged_snapshot(staged)), (None, Some(PLACE)));
     }
 
     #[test]
     fn an_object_may_be_there_and_not_reached() {
-        let [reached, ahead] = [b"1", b"2"].map(|content| ObjectId::of(content).key());
-        let known = Known::with([], [], [(reached.clone(), true), (ahead.clone(), false)]);
-        assert!(known.has_object(&reached) && known.has_object(&ahead));
-        assert!(known.is_reached(&reached) && !known.is_reached(&ahead));
+        let [reached, staged] = [b"1", b"2"].map(|content| ObjectId::of(content).key());
+        let known = Known::with([], [], [(reached.clone(), true), (staged.clone(), false)]);
+        assert!(known.has_object(&reached) && known.has_object(&staged));
+        assert!(known.is_reached(&reached) && !known.is_reached(&staged));
     }
 }

@@ -12,7 +12,7 @@ use crate::wire::error::Missing;
 use crate::wire::names::check_branch;
 use crate::wire::record::{Object, Snapshot, check_objects};
 use crate::wire::request::{Heads, PushRequest};
-use crate::wire::{Error, Text};
+use crate::wire::{Text, WireError};
 
 use crate::location::RecordLocation;
 use crate::purged::Purged;
@@ -70,7 +70,7 @@ pub struct PushPlan<'b> {
     pub reached_snapshots: HashSet<&'b SnapshotId>,
     /// The objects that those name.
     pub named: HashSet<ObjectKey>,
-    /// Objects that were pushed ahead and that a branch reaches for the first time.
+    /// Objects that were staged and that a branch reaches for the first time.
     pub reached: Vec<ObjectKey>,
     /// For each of the commits 1 + the greatest generation number of its parents, if those are known.
     pub generations: Vec<u32>,
@@ -87,7 +87,7 @@ struct Connected<'b> {
 ///
 /// # Errors
 /// 413 or 422, saying which record is at fault.
-pub fn validate(request: PushRequest<'_>, ids: Ids) -> Result<ValidatedBundle<'_>, Error> {
+pub fn validate(request: PushRequest<'_>, ids: Ids) -> Result<ValidatedBundle<'_>, WireError> {
     let PushRequest { bundle, branch, force, expected_head, purged } = request;
     let branch = check_branch("branch", &branch)?;
     let heads = bundle.branch_heads.unwrap_or_default().within("branch_heads")?;
@@ -95,7 +95,7 @@ pub fn validate(request: PushRequest<'_>, ids: Ids) -> Result<ValidatedBundle<'_
     let expected_head = match expected_head.0.as_deref() {
         None => None,
         Some("") => Some(None),
-        Some(head) => Some(Some(head.parse().map_err(|reason| Error::invalid("expected_head", reason))?)),
+        Some(head) => Some(Some(head.parse().map_err(|reason| WireError::invalid("expected_head", reason))?)),
     };
     let purged = purged.map(|purged| purged.within("purged")).transpose()?.unwrap_or_default();
     let sent_commits = bundle.commits.sent;
@@ -107,15 +107,15 @@ pub fn validate(request: PushRequest<'_>, ids: Ids) -> Result<ValidatedBundle<'_
     for snapshot in snapshots {
         snapshot.check(ids.are_checked())?;
         if ids.are_checked() && !snapshot.is_proved() {
-            return Err(Error::SnapshotHashMismatch(snapshot.snapshot_id.to_string()));
+            return Err(WireError::SnapshotHashMismatch(snapshot.snapshot_id.to_string()));
         }
         snapshots_by_id.entry(snapshot.snapshot_id.clone()).or_insert(snapshot);
     }
     if let Some(forged) = commits.iter().find(|commit| ids.are_checked() && !commit.is_proved()) {
-        return Err(Error::CommitHashMismatch(forged.id.to_string()));
+        return Err(WireError::CommitHashMismatch(forged.id.to_string()));
     }
     let order = topological_order(commits.iter().map(|commit| (&commit.id, commit.parents.as_slice())))
-        .map_err(|cycle| Error::invalid("bundle.commits", cycle))?;
+        .map_err(|cycle| WireError::invalid("bundle.commits", cycle))?;
     let mut unordered: Vec<Option<Commit>> = commits.into_iter().map(Some).collect();
     let commits = order.into_iter().filter_map(|position| unordered.get_mut(position)?.take()).collect();
 
@@ -194,7 +194,7 @@ impl ValidatedBundle<'_> {
     /// what they name.
     pub fn to_recall(&self, known: &Known, reach: &Reach) -> Vec<RecordLocation> {
         let others = reach.snapshots.iter().filter(|id| !self.snapshots.contains_key(*id));
-        let mut places: Vec<RecordLocation> = others.filter_map(|id| known.snapshot_ahead(id)).collect();
+        let mut places: Vec<RecordLocation> = others.filter_map(|id| known.staged_snapshot(id)).collect();
         places.sort_unstable();
         places
     }
@@ -203,12 +203,12 @@ impl ValidatedBundle<'_> {
     ///
     /// # Errors
     /// 422 for references that lead nowhere, 409 for a branch that would not go forward.
-    pub fn plan(&self, known: &Known, reach: &Reach, recalled: HashSet<ObjectKey>) -> Result<PushPlan<'_>, Error> {
+    pub fn plan(&self, known: &Known, reach: &Reach, recalled: HashSet<ObjectKey>) -> Result<PushPlan<'_>, WireError> {
         let commits: Vec<&Commit> = self.new_commits(known).collect();
         let Connected { snapshots, reached_snapshots, mut named } = self.connect(known, &commits, &reach.snapshots)?;
         named.extend(recalled);
         if !self.force && !reach.is_forward {
-            return Err(Error::NonFastForward(self.branch.clone()));
+            return Err(WireError::NonFastForward(self.branch.clone()));
         }
         Ok(PushPlan {
             snapshots,
@@ -227,7 +227,7 @@ impl ValidatedBundle<'_> {
     ///
     /// # Errors
     /// 409, with where the branch is.
-    pub fn check_expected(&self, reach: &Reach, head: Option<&CommitId>) -> Result<(), Error> {
+    pub fn check_expected(&self, reach: &Reach, head: Option<&CommitId>) -> Result<(), WireError> {
         let Some(expected) = &self.expected_head else {
             return Ok(());
         };
@@ -235,7 +235,7 @@ impl ValidatedBundle<'_> {
         if head == expected.as_ref() || is_done {
             return Ok(());
         }
-        Err(Error::StaleHead { branch: self.branch.clone(), head: head.cloned() })
+        Err(WireError::StaleHead { branch: self.branch.clone(), head: head.cloned() })
     }
 
     /// Whether what this push names, or builds upon, is in one view of the repo and not in another that has less. `reach` is
@@ -272,10 +272,10 @@ impl ValidatedBundle<'_> {
     ///
     /// # Errors
     /// 422, naming it.
-    pub fn refuse_purged_objects(&self, purged: &Purged) -> Result<(), Error> {
+    pub fn refuse_purged_objects(&self, purged: &Purged) -> Result<(), WireError> {
         let brought = self.objects.iter().filter(|(key, _)| purged.has(key)).map(|(_, object)| object);
         match brought.min_by(|a, b| a.object_id.cmp(&b.object_id)) {
-            Some(object) => Err(Error::object_purged(&object.object_id, object.path.as_deref())),
+            Some(object) => Err(WireError::object_purged(&object.object_id, object.path.as_deref())),
             None => Ok(()),
         }
     }
@@ -290,14 +290,14 @@ impl ValidatedBundle<'_> {
     ///
     /// # Errors
     /// As [`Self::refuse_purged_objects`].
-    pub fn refuse_purged_names(&self, known: &Known, purged: &Purged) -> Result<(), Error> {
-        let is_new = |id: &SnapshotId| !known.has_snapshot(id) || known.snapshot_ahead(id).is_some();
+    pub fn refuse_purged_names(&self, known: &Known, purged: &Purged) -> Result<(), WireError> {
+        let is_new = |id: &SnapshotId| !known.has_snapshot(id) || known.staged_snapshot(id).is_some();
         let new = self.snapshots.values().filter(|snapshot| is_new(&snapshot.snapshot_id));
         let is_refused = |key: &ObjectKey| purged.has(key) && !self.known_as_purged.contains(key);
         let named = new.flat_map(|snapshot| &snapshot.manifest.entries);
         let named = named.filter(|(_, object)| !purged.is_empty() && is_refused(&object.key()));
         match named.min_by(|(path, _), (other, _)| (**path).cmp(&**other)) {
-            Some((path, object)) => Err(Error::object_purged(object, Some(path))),
+            Some((path, object)) => Err(WireError::object_purged(object, Some(path))),
             None => Ok(()),
         }
     }
@@ -319,13 +319,13 @@ impl ValidatedBundle<'_> {
         known: &Known,
         commits: &[&Commit],
         reached: &HashSet<SnapshotId>,
-    ) -> Result<Connected<'_>, Error> {
+    ) -> Result<Connected<'_>, WireError> {
         let new_ids: HashSet<&CommitId> = commits.iter().map(|commit| &commit.id).collect();
         // Opaque ids may be named long before what they name comes, so there all that comes counts as reached.
         let is_reached = |id: &SnapshotId| !self.ids.are_checked() || reached.contains(id);
-        // What was stored ahead is stored once more when it is reached, so that it counts as reached from then on.
+        // What was staged is stored once more when it is reached, so that it counts as reached from then on.
         let is_stored =
-            |id: &SnapshotId| known.has_snapshot(id) && !(is_reached(id) && known.snapshot_ahead(id).is_some());
+            |id: &SnapshotId| known.has_snapshot(id) && !(is_reached(id) && known.staged_snapshot(id).is_some());
         let mut missing = Missing::default();
         let mut named: HashSet<ObjectKey> = HashSet::new();
         let mut named_aside: HashSet<ObjectKey> = HashSet::new();
@@ -366,7 +366,7 @@ impl ValidatedBundle<'_> {
                         }
                     }
                 }
-                // Pushed ahead, and recalled.
+                // Staged, and recalled.
                 None if known.has_snapshot(id) => {}
                 None if self.ids.are_checked() => {
                     missing.note(|| format!("snapshot '{id}' of commit '{}'", commit.id));

@@ -16,7 +16,7 @@ const NO_KEY: [u8; KEY] = [0xFF; KEY];
 
 /// Where a record lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Place {
+pub struct FrameSpan {
     /// The frame, by its number in the table.
     pub frame: u32,
     /// Where it begins in the raw bytes of the frame.
@@ -57,9 +57,9 @@ pub struct GraphEntry {
     /// The snapshot that it names.
     pub snapshot: Option<Key>,
     /// Where that lies, if it is in the same pack.
-    pub snapshot_place: Option<Place>,
+    pub snapshot_place: Option<FrameSpan>,
     /// Where the commit's record lies.
-    pub place: Place,
+    pub place: FrameSpan,
 }
 
 /// An entry of the snapshots or of the objects.
@@ -77,7 +77,7 @@ pub struct RecordEntry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Location {
     /// In a frame.
-    Packed(Place),
+    Packed(FrameSpan),
     /// By itself: a position among the large objects.
     Large(u32),
     /// In another pack: this entry only says that a branch has reached it.
@@ -147,17 +147,17 @@ impl Fields<'_> {
         PackId::from_bytes(self.array())
     }
 
-    fn place(&mut self) -> Option<Place> {
+    fn place(&mut self) -> Option<FrameSpan> {
         let bytes: [u8; PLACE] = self.array();
         let mut fields = Fields(&bytes);
-        let place = Place { frame: fields.u32(), start: fields.u32(), length: fields.u32() };
+        let place = FrameSpan { frame: fields.u32(), start: fields.u32(), length: fields.u32() };
         (bytes != NOWHERE).then_some(place)
     }
 }
 
-fn put_place(out: &mut Vec<u8>, place: Option<Place>) {
+fn put_place(out: &mut Vec<u8>, place: Option<FrameSpan>) {
     match place {
-        Some(Place { frame, start, length }) => {
+        Some(FrameSpan { frame, start, length }) => {
             for number in [frame, start, length] {
                 out.extend_from_slice(&number.to_le_bytes());
             }
@@ -167,7 +167,7 @@ fn put_place(out: &mut Vec<u8>, place: Option<Place>) {
 }
 
 /// Somewhere that is nowhere, for an entry that must have a place.
-const LOST: Place = Place { frame: u32::MAX, start: 0, length: 0 };
+const LOST: FrameSpan = FrameSpan { frame: u32::MAX, start: 0, length: 0 };
 
 impl CommitEntry {
     /// Reads an entry of [`Section::Commits`].
@@ -249,7 +249,7 @@ impl RecordEntry {
         let reached = if self.is_reached { REACHED } else { 0 };
         let (flags, place) = match self.location {
             Location::Packed(place) => (reached, Some(place)),
-            Location::Large(position) => (reached | LARGE, Some(Place { frame: position, start: 0, length: 0 })),
+            Location::Large(position) => (reached | LARGE, Some(FrameSpan { frame: position, start: 0, length: 0 })),
             Location::Elsewhere => (reached | NOTE, None),
         };
         out.push(flags);

@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use twox_hash::XxHash3_64;
 
-use super::{CHECKSUM_BYTES, Error, Key, MAGIC, Section};
+use super::{CHECKSUM_BYTES, Key, MAGIC, Section, TableError};
 
 const COUNTS: usize = Section::ALL.len();
 /// Bytes of a head before its directories.
@@ -36,12 +36,13 @@ impl Head {
     ///
     /// # Errors
     /// When they are not what was written.
-    pub fn read(bytes: Bytes, checksum: u64) -> Result<Self, Error> {
+    pub fn read(bytes: Bytes, checksum: u64) -> Result<Self, TableError> {
         if XxHash3_64::oneshot(&bytes) != checksum {
-            return Err(Error::Checksum("the head of its table".to_owned()));
+            return Err(TableError::Checksum("the head of its table".to_owned()));
         }
         let rest = bytes.strip_prefix(MAGIC);
-        let rest = rest.ok_or_else(|| Error::malformed("the head of its table is of a version that is not known"))?;
+        let rest =
+            rest.ok_or_else(|| TableError::malformed("the head of its table is of a version that is not known"))?;
         let mut counts = [0; COUNTS];
         let (words, _) = rest.as_chunks::<8>();
         for (count, word) in counts.iter_mut().zip(words) {
@@ -52,7 +53,7 @@ impl Head {
         let pages = directories.map(|section| head.pages(section)).fold(0, u64::saturating_add);
         let expected = (FIXED_BYTES as u64).saturating_add(pages.saturating_mul(STEP as u64));
         if head.bytes.len() as u64 != expected {
-            return Err(Error::malformed(format!("the head of its table has {} bytes", head.bytes.len())));
+            return Err(TableError::malformed(format!("the head of its table has {} bytes", head.bytes.len())));
         }
         Ok(head)
     }
@@ -107,14 +108,14 @@ impl Head {
     /// Whether all pages of a table that is in memory as a whole have their checksums.
     ///
     /// # Errors
-    /// [`Error::Checksum`] for the first that has not.
-    pub fn check_pages(&self, table: &[u8]) -> Result<(), Error> {
+    /// [`TableError::Checksum`] for the first that has not.
+    pub fn check_pages(&self, table: &[u8]) -> Result<(), TableError> {
         for section in Section::ALL {
             for page in 0..self.pages(section) {
                 let range = self.page_range(section, page);
                 let stored = table.get(range.start as usize..range.end as usize).unwrap_or_default();
                 if !page_checksum_holds(section, page, stored) {
-                    return Err(Error::of_page(section, page));
+                    return Err(TableError::of_page(section, page));
                 }
             }
         }

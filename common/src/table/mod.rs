@@ -57,7 +57,8 @@ mod key;
 mod writer;
 
 pub use entry::{
-    CommitEntry, FrameEntry, GraphEntry, LargeEntry, Location, PackEntry, ParentEntry, Place, RecordEntry, read_name,
+    CommitEntry, FrameEntry, FrameSpan, GraphEntry, LargeEntry, Location, PackEntry, ParentEntry, RecordEntry,
+    read_name,
 };
 pub use filter::Filter;
 #[cfg(test)]
@@ -181,7 +182,7 @@ impl Section {
 
 /// What is wrong with a table.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
+pub enum TableError {
     /// The stored bytes do not have their checksum.
     #[error("{0} does not have its checksum")]
     Checksum(String),
@@ -190,7 +191,7 @@ pub enum Error {
     Malformed(String),
 }
 
-impl Error {
+impl TableError {
     /// A page that does not have its checksum.
     pub fn of_page(section: Section, page: u64) -> Self {
         Self::Checksum(format!("page {page} of the {section:?} of its table"))

@@ -22,7 +22,7 @@ fn table_of(numbers: &[u64]) -> (Head, Bytes) {
     keys.sort_unstable();
     let mut builder = Builder::new(Keys { snapshots: keys.len() as u64, ..Keys::default() });
     for (start, key) in (0_u32..).zip(keys) {
-        let location = Location::Packed(Place { frame: 1, start, length: 2 });
+        let location = Location::Packed(FrameSpan { frame: 1, start, length: 2 });
         let entry = RecordEntry { key, is_reached: true, location };
         builder.add(Section::Snapshots, |out| entry.write(out));
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use sha2::{Digest, Sha256};
 
-use super::error::Error;
+use super::error::WireError;
 use super::fields::{Absent, Fields, Kind, Known};
 use super::value::Value;
 use crate::id::{CommitId, Id, SnapshotId};
@@ -89,8 +89,8 @@ impl Commit {
     /// Whether `reviewed_by` or `test_runs` says anything. Clients change them of a commit whose id stays, for no id is a hash of them.
     ///
     /// # Errors
-    /// [`Error::Internal`] when the commit's own record cannot be read, which is a fault of the hub's.
-    pub fn is_annotated(&self) -> Result<bool, Error> {
+    /// [`WireError::Internal`] when the commit's own record cannot be read, which is a fault of the hub's.
+    pub fn is_annotated(&self) -> Result<bool, WireError> {
         let fields = Fields::from_record(&self.record)?;
         let says_nothing = |name: &str| match fields.get(name) {
             None | Some(Value::Nil | Value::Unsigned(0)) => true,
@@ -104,7 +104,7 @@ impl Commit {
     ///
     /// # Errors
     /// As [`Self::is_annotated`].
-    pub fn is_annotated_as(&self, record: &[u8]) -> Result<bool, Error> {
+    pub fn is_annotated_as(&self, record: &[u8]) -> Result<bool, WireError> {
         let (own, other) = (Fields::from_record(&self.record)?, Fields::from_record(record)?);
         Ok(ANNOTATIONS.into_iter().all(|name| own.get(name) == other.get(name)))
     }
@@ -117,15 +117,15 @@ impl Commit {
     /// Fills in what the pusher left empty.
     ///
     /// # Errors
-    /// [`Error::Internal`] when the commit's own record cannot be read, which is a fault of the hub's.
-    pub fn complete(&mut self, author: &str, committed_at: &str) -> Result<(), Error> {
+    /// [`WireError::Internal`] when the commit's own record cannot be read, which is a fault of the hub's.
+    pub fn complete(&mut self, author: &str, committed_at: &str) -> Result<(), WireError> {
         if !self.is_incomplete {
             return Ok(());
         }
         let mut fields = Fields::from_record(&self.record)?;
         fields.fill("author", author);
         fields.fill("committed_at", committed_at);
-        self.record = fields.record().map_err(Error::internal)?;
+        self.record = fields.record().map_err(WireError::internal)?;
         self.is_incomplete = false;
         Ok(())
     }

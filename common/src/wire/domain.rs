@@ -48,7 +48,7 @@ impl Domain {
     }
 
     /// What clients get for what is stored: `code` if no domain was chosen, or one that clients do not know.
-    pub fn told(stored: &str) -> Self {
+    pub fn of_stored(stored: &str) -> Self {
         stored.parse().unwrap_or_default()
     }
 
@@ -108,7 +108,7 @@ mod tests {
         }
         for text in ["", "music", "Code", " code", "code\n"] {
             assert_eq!(text.parse::<Domain>(), Err(UnknownDomain), "{text:?}");
-            assert_eq!(Domain::told(text), Domain::Code, "{text:?}");
+            assert_eq!(Domain::of_stored(text), Domain::Code, "{text:?}");
         }
     }
 

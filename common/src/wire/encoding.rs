@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue};
 use serde::de::Visitor;
 use serde::{Deserialize, Serialize};
 
-use super::error::Error;
+use super::error::WireError;
 use super::limits::MAX_DEPTH;
 use super::value::{NOT_KEPT, ROUNDED, Rounded};
 
@@ -38,8 +38,8 @@ impl Encoding {
     /// The encoding of a request's body. Parameters of the content type are ignored; without one it is JSON.
     ///
     /// # Errors
-    /// [`Error::UnsupportedMediaType`] for any other type.
-    pub fn of_request(headers: &HeaderMap) -> Result<Self, Error> {
+    /// [`WireError::UnsupportedMediaType`] for any other type.
+    pub fn of_request(headers: &HeaderMap) -> Result<Self, WireError> {
         let Some(content_type) = headers.get(CONTENT_TYPE) else {
             return Ok(Self::Json);
         };
@@ -48,7 +48,7 @@ impl Encoding {
         match essence.as_str() {
             JSON | "" => Ok(Self::Json),
             essence if MSGPACK.contains(&essence) => Ok(Self::Msgpack),
-            _ => Err(Error::UnsupportedMediaType(essence.chars().take(100).collect())),
+            _ => Err(WireError::UnsupportedMediaType(essence.chars().take(100).collect())),
         }
     }
 
@@ -77,9 +77,9 @@ impl Encoding {
     /// Decodes a whole body: nothing may follow the value.
     ///
     /// # Errors
-    /// [`Error::MalformedBody`], saying what is wrong and where; [`Error::Invalid`] for a value in a record that would not
+    /// [`WireError::MalformedBody`], saying what is wrong and where; [`WireError::Invalid`] for a value in a record that would not
     /// come back to every client as it was sent.
-    pub fn decode<'de, T: Deserialize<'de>>(self, body: &'de [u8]) -> Result<T, Error> {
+    pub fn decode<'de, T: Deserialize<'de>>(self, body: &'de [u8]) -> Result<T, WireError> {
         match self {
             Self::Json => {
                 // All of it, because the decoder does not look into strings that it skips.
@@ -122,11 +122,11 @@ impl Encoding {
     /// Encodes an answer.
     ///
     /// # Errors
-    /// [`Error::Internal`] when the value cannot be written, which is a fault of the hub's.
-    pub fn encode<T: Serialize>(self, value: &T) -> Result<Vec<u8>, Error> {
+    /// [`WireError::Internal`] when the value cannot be written, which is a fault of the hub's.
+    pub fn encode<T: Serialize>(self, value: &T) -> Result<Vec<u8>, WireError> {
         match self {
-            Self::Json => serde_json::to_vec(value).map_err(Error::internal),
-            Self::Msgpack => rmp_serde::to_vec_named(value).map_err(Error::internal),
+            Self::Json => serde_json::to_vec(value).map_err(WireError::internal),
+            Self::Msgpack => rmp_serde::to_vec_named(value).map_err(WireError::internal),
         }
     }
 }
@@ -165,12 +165,12 @@ impl Visitor<'_> for NothingMore {
     }
 }
 
-fn malformed(path: &str, reason: impl std::fmt::Display) -> Error {
+fn malformed(path: &str, reason: impl std::fmt::Display) -> WireError {
     let text = reason.to_string();
     if let Some((_, why)) = text.split_once(NOT_KEPT) {
         // The path of a map's entry has its key in it, and that may be the whole body.
         let path: String = path.chars().take(100).collect();
-        return Error::invalid(&path, format_args!("{NOT_KEPT}{why}"));
+        return WireError::invalid(&path, format_args!("{NOT_KEPT}{why}"));
     }
     let place = match path {
         // The decoder does not know where it was.
@@ -178,7 +178,7 @@ fn malformed(path: &str, reason: impl std::fmt::Display) -> Error {
         path => format!("at {path}"),
     };
     // A decoder may quote the value that it did not expect, and that may be the whole body.
-    Error::MalformedBody(format!("{place}: {text}").chars().take(300).collect())
+    WireError::MalformedBody(format!("{place}: {text}").chars().take(300).collect())
 }
 
 fn describe_json(error: &serde_json::Error, text: &str) -> String {

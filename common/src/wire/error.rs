@@ -25,7 +25,7 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
 
 /// Why a request is not answered with what it asked for.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum WireError {
     /// 400: the body is not what the endpoint takes.
     #[error("{0}")]
     MalformedBody(String),
@@ -188,90 +188,56 @@ fn way_round(what: &str) -> &'static str {
     }
 }
 
-impl Error {
+impl WireError {
     /// The status that the error is answered with.
     pub fn status(&self) -> StatusCode {
-        match self {
-            Self::MalformedBody(_) | Self::InvalidHost(_) => StatusCode::BAD_REQUEST,
-            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
-            Self::NotAuthorized | Self::NotOwner(_) | Self::NotAdmin => StatusCode::FORBIDDEN,
-            Self::RepoNotFound
-            | Self::RepoNotFoundUnasked(_)
-            | Self::NoHandle(_)
-            | Self::NoRepoName(_)
-            | Self::UnknownRoute
-            | Self::NoDomains
-            | Self::UnknownCommit(_)
-            | Self::UnknownObject(_)
-            | Self::ReleaseNotFound(_)
-            | Self::TagNotFound(_)
-            | Self::BranchNotFound(_)
-            | Self::WebhookNotFound(_) => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NonFastForward(_)
-            | Self::StaleHead { .. }
-            | Self::HandleTaken(_)
-            | Self::RepoExists(_)
-            | Self::ReleaseExists(_) => StatusCode::CONFLICT,
-            Self::ObjectGone(_) => StatusCode::GONE,
-            Self::PreconditionFailed(_) => StatusCode::PRECONDITION_FAILED,
-            Self::PayloadTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::RangeNotSatisfiable(_) => StatusCode::RANGE_NOT_SATISFIABLE,
-            Self::UnknownHost(_) => StatusCode::MISDIRECTED_REQUEST,
-            Self::UnknownUpload(_)
-            | Self::ObjectHashMismatch(_)
-            | Self::SnapshotHashMismatch(_)
-            | Self::CommitHashMismatch(_)
-            | Self::ObjectPurged(_)
-            | Self::MissingReferences(_)
-            | Self::TooMany { .. }
-            | Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Unavailable(_) | Self::Unhealthy(_) => StatusCode::SERVICE_UNAVAILABLE,
-        }
+        self.class().0
     }
 
     /// The code that a program may rely on.
     pub fn code(&self) -> &'static str {
+        self.class().1
+    }
+
+    /// The table of statuses and codes.
+    #[rustfmt::skip]
+    fn class(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::MalformedBody(_) => "malformed_body",
-            Self::InvalidHost(_) => "invalid_host",
-            Self::Unauthorized(_) => "unauthorized",
-            Self::NotAuthorized | Self::NotOwner(_) | Self::NotAdmin => "not_authorized",
-            Self::RepoNotFound | Self::RepoNotFoundUnasked(_) | Self::NoHandle(_) | Self::NoRepoName(_) => {
-                "repo_not_found"
-            }
-            Self::UnknownRoute | Self::NoDomains => "not_found",
-            Self::UnknownCommit(_) => "unknown_commit",
-            Self::UnknownObject(_) => "unknown_object",
-            Self::ObjectGone(_) => "object_gone",
-            Self::ReleaseNotFound(_) => "release_not_found",
-            Self::TagNotFound(_) => "tag_not_found",
-            Self::BranchNotFound(_) => "branch_not_found",
-            Self::WebhookNotFound(_) => "webhook_not_found",
-            Self::MethodNotAllowed { .. } => "method_not_allowed",
-            Self::NonFastForward(_) => "non_fast_forward",
-            Self::StaleHead { .. } => "stale_head",
-            Self::HandleTaken(_) => "handle_taken",
-            Self::RepoExists(_) => "repo_exists",
-            Self::ReleaseExists(_) => "release_exists",
-            Self::PreconditionFailed(_) => "precondition_failed",
-            Self::PayloadTooLarge(_) => "payload_too_large",
-            Self::UnsupportedMediaType(_) => "unsupported_media_type",
-            Self::RangeNotSatisfiable(_) => "range_not_satisfiable",
-            Self::UnknownHost(_) => "unknown_host",
-            Self::UnknownUpload(_) => "unknown_upload",
-            Self::ObjectHashMismatch(_) => "object_hash_mismatch",
-            Self::SnapshotHashMismatch(_) => "snapshot_hash_mismatch",
-            Self::CommitHashMismatch(_) => "commit_hash_mismatch",
-            Self::ObjectPurged(_) => "object_purged",
-            Self::MissingReferences(_) => "missing_references",
-            Self::TooMany { .. } => "too_many",
-            Self::Invalid(_) => "invalid",
-            Self::Internal(_) => "internal_error",
-            Self::Unavailable(_) => "unavailable",
-            Self::Unhealthy(_) => "unhealthy",
+            Self::MalformedBody(_) => (StatusCode::BAD_REQUEST, "malformed_body"),
+            Self::InvalidHost(_) => (StatusCode::BAD_REQUEST, "invalid_host"),
+            Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "unauthorized"),
+            Self::NotAuthorized | Self::NotOwner(_) | Self::NotAdmin => (StatusCode::FORBIDDEN, "not_authorized"),
+            Self::RepoNotFound | Self::RepoNotFoundUnasked(_) | Self::NoHandle(_) | Self::NoRepoName(_) => (StatusCode::NOT_FOUND, "repo_not_found"),
+            Self::UnknownRoute | Self::NoDomains => (StatusCode::NOT_FOUND, "not_found"),
+            Self::UnknownCommit(_) => (StatusCode::NOT_FOUND, "unknown_commit"),
+            Self::UnknownObject(_) => (StatusCode::NOT_FOUND, "unknown_object"),
+            Self::ReleaseNotFound(_) => (StatusCode::NOT_FOUND, "release_not_found"),
+            Self::TagNotFound(_) => (StatusCode::NOT_FOUND, "tag_not_found"),
+            Self::BranchNotFound(_) => (StatusCode::NOT_FOUND, "branch_not_found"),
+            Self::WebhookNotFound(_) => (StatusCode::NOT_FOUND, "webhook_not_found"),
+            Self::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::NonFastForward(_) => (StatusCode::CONFLICT, "non_fast_forward"),
+            Self::StaleHead { .. } => (StatusCode::CONFLICT, "stale_head"),
+            Self::HandleTaken(_) => (StatusCode::CONFLICT, "handle_taken"),
+            Self::RepoExists(_) => (StatusCode::CONFLICT, "repo_exists"),
+            Self::ReleaseExists(_) => (StatusCode::CONFLICT, "release_exists"),
+            Self::ObjectGone(_) => (StatusCode::GONE, "object_gone"),
+            Self::PreconditionFailed(_) => (StatusCode::PRECONDITION_FAILED, "precondition_failed"),
+            Self::PayloadTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large"),
+            Self::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
+            Self::RangeNotSatisfiable(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "range_not_satisfiable"),
+            Self::UnknownHost(_) => (StatusCode::MISDIRECTED_REQUEST, "unknown_host"),
+            Self::UnknownUpload(_) => (StatusCode::UNPROCESSABLE_ENTITY, "unknown_upload"),
+            Self::ObjectHashMismatch(_) => (StatusCode::UNPROCESSABLE_ENTITY, "object_hash_mismatch"),
+            Self::SnapshotHashMismatch(_) => (StatusCode::UNPROCESSABLE_ENTITY, "snapshot_hash_mismatch"),
+            Self::CommitHashMismatch(_) => (StatusCode::UNPROCESSABLE_ENTITY, "commit_hash_mismatch"),
+            Self::ObjectPurged(_) => (StatusCode::UNPROCESSABLE_ENTITY, "object_purged"),
+            Self::MissingReferences(_) => (StatusCode::UNPROCESSABLE_ENTITY, "missing_references"),
+            Self::TooMany { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "too_many"),
+            Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
+            Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error"),
+            Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            Self::Unhealthy(_) => (StatusCode::SERVICE_UNAVAILABLE, "unhealthy"),
         }
     }
 
@@ -302,7 +268,7 @@ impl Error {
     /// Refuses a list that holds more than the contract allows.
     ///
     /// # Errors
-    /// [`Error::TooMany`] when `sent` is over `limit`.
+    /// [`WireError::TooMany`] when `sent` is over `limit`.
     pub fn check_count(what: &'static str, sent: usize, limit: usize) -> Result<(), Self> {
         if sent > limit {
             return Err(Self::TooMany { what, sent, limit });
@@ -313,7 +279,7 @@ impl Error {
     /// Refuses a text of more than `limit` characters.
     ///
     /// # Errors
-    /// [`Error::Invalid`], naming the field.
+    /// [`WireError::Invalid`], naming the field.
     pub fn check_text(field: &str, text: &str, limit: usize) -> Result<(), Self> {
         if text.chars().count() > limit {
             return Err(Self::invalid(field, format_args!("at most {limit} characters")));
@@ -385,15 +351,15 @@ impl Missing {
     /// Refuses a request that has any.
     ///
     /// # Errors
-    /// [`Error::MissingReferences`].
-    pub fn refuse(self) -> Result<(), Error> {
+    /// [`WireError::MissingReferences`].
+    pub fn refuse(self) -> Result<(), WireError> {
         if self.count == 0 {
             return Ok(());
         }
         let rest = self.count - self.named.len();
         let and_more = if rest == 0 { String::new() } else { format!(" and {rest} more") };
         let advice = if self.has_parent { LACKS_PARENT } else { "" };
-        Err(Error::MissingReferences(format!(
+        Err(WireError::MissingReferences(format!(
             "{advice}{} reference(s) are neither in the request nor in the repository: {}{and_more}",
             self.count,
             self.named.join(", ")

@@ -10,7 +10,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::encoding::decode_msgpack;
-use super::error::Error;
+use super::error::WireError;
 use super::limits::MAX_RECORD_VALUES;
 use super::text::Text;
 use super::value::{Value, ValueSeed};
@@ -87,10 +87,10 @@ pub(super) struct Fields(Vec<(Value, Value)>);
 
 impl Fields {
     /// Reads a record that the hub has written.
-    pub(super) fn from_record(record: &[u8]) -> Result<Self, Error> {
-        match decode_msgpack(record).map_err(Error::internal)? {
+    pub(super) fn from_record(record: &[u8]) -> Result<Self, WireError> {
+        match decode_msgpack(record).map_err(WireError::internal)? {
             Value::Map(fields) => Ok(Self(fields)),
-            _ => Err(Error::internal("a record is no map")),
+            _ => Err(WireError::internal("a record is no map")),
         }
     }
 

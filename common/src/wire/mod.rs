@@ -25,7 +25,7 @@ pub(crate) mod text;
 pub mod value;
 
 pub use encoding::Encoding;
-pub use error::Error;
+pub use error::WireError;
 pub use text::{Bounded, BoundedMap, Distinct, Sent, Text};
 
 #[cfg(test)]

@@ -13,7 +13,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use super::error::Error;
+use super::error::WireError;
 use super::limits::MAX_PATH_LENGTH;
 use crate::id::{BranchName, Label, MAX_BRANCH_LENGTH};
 
@@ -85,11 +85,14 @@ const PATH_RULES: [Rule; 6] = [
 /// assert!(check_branch("branch", "drums.lock").is_err(), "clients make such a file while they write a branch");
 /// ```
 /// # Errors
-/// [`Error::Invalid`] for `field`, with the reason and what to do.
-pub fn check_branch(field: &str, name: &str) -> Result<BranchName, Error> {
+/// [`WireError::Invalid`] for `field`, with the reason and what to do.
+pub fn check_branch(field: &str, name: &str) -> Result<BranchName, WireError> {
     let refuse = |reason: &dyn std::fmt::Display| {
         let shown = shown(name);
-        Error::invalid(field, format_args!("{shown} {reason}; clients keep branches as files, so choose another name"))
+        WireError::invalid(
+            field,
+            format_args!("{shown} {reason}; clients keep branches as files, so choose another name"),
+        )
     };
     if let Some((_, reason)) = BRANCH_RULES.iter().find(|(breaks, _)| breaks(name)) {
         return Err(refuse(reason));
@@ -100,13 +103,13 @@ pub fn check_branch(field: &str, name: &str) -> Result<BranchName, Error> {
 /// Checks that a tag can have a name.
 ///
 /// # Errors
-/// [`Error::Invalid`] for `tag`, with the reason.
-pub fn check_tag(name: &str) -> Result<Label, Error> {
+/// [`WireError::Invalid`] for `tag`, with the reason.
+pub fn check_tag(name: &str) -> Result<Label, WireError> {
     let (is_unseen, reason) = UNSEEN;
     if is_unseen(name) {
-        return Err(Error::invalid("tag", format_args!("{} {reason}", shown(name))));
+        return Err(WireError::invalid("tag", format_args!("{} {reason}", shown(name))));
     }
-    name.parse().map_err(|reason| Error::invalid("tag", reason))
+    name.parse().map_err(|reason| WireError::invalid("tag", reason))
 }
 
 /// Why a branch cannot be made beside others, if it cannot.
@@ -118,8 +121,8 @@ pub fn check_tag(name: &str) -> Result<Label, Error> {
 /// assert!(check_beside(&name, ["main"].into_iter()).is_err(), "one file on a Mac");
 /// ```
 /// # Errors
-/// [`Error::Invalid`], naming the other branch.
-pub fn check_beside<'h>(name: &BranchName, others: impl Iterator<Item = &'h str>) -> Result<(), Error> {
+/// [`WireError::Invalid`], naming the other branch.
+pub fn check_beside<'h>(name: &BranchName, others: impl Iterator<Item = &'h str>) -> Result<(), WireError> {
     let name = name.as_str();
     let own = folded(name);
     for other in others.filter(|other| *other != name) {
@@ -134,7 +137,7 @@ pub fn check_beside<'h>(name: &BranchName, others: impl Iterator<Item = &'h str>
             continue;
         };
         let (name, other) = (shown(name), shown(other));
-        return Err(Error::invalid(
+        return Err(WireError::invalid(
             "branch",
             format_args!(
                 "{name} and the branch {other} {reason}; clients keep branches as files, so push under another name, or delete {other} first"

@@ -6,7 +6,7 @@ use rmp::encode::{write_array_len, write_map_len, write_str};
 use serde::Serialize;
 
 use super::encoding::Encoding;
-use super::error::Error;
+use super::error::WireError;
 use super::recode;
 
 /// A page of a list: `{<name>: [...]}`, and `next` behind it if the list goes on.
@@ -32,7 +32,7 @@ impl Page {
     /// assert!(page.push(&"a", "a")?.is_continue());
     /// assert!(page.push(&"a long one", "a long one")?.is_break(), "it goes on the next page");
     /// assert_eq!(page.finish()?, br#"{"tags":["a"],"next":"a"}"#);
-    /// # Ok::<_, common::wire::Error>(())
+    /// # Ok::<_, common::wire::WireError>(())
     /// ```
     pub const fn new(encoding: Encoding, name: &'static str, most: usize) -> Self {
         Self { encoding, name, most, items: Vec::new(), count: 0, last: String::new(), goes_on: false }
@@ -41,11 +41,11 @@ impl Page {
     /// Takes the next item, if it fits. `cursor` is what the client says to go on behind it.
     ///
     /// # Errors
-    /// [`Error::Internal`] when it cannot be written, which is a fault of the hub's.
-    pub fn push(&mut self, item: &impl Serialize, cursor: &str) -> Result<ControlFlow<()>, Error> {
+    /// [`WireError::Internal`] when it cannot be written, which is a fault of the hub's.
+    pub fn push(&mut self, item: &impl Serialize, cursor: &str) -> Result<ControlFlow<()>, WireError> {
         self.append(cursor, |encoding, items| match encoding {
-            Encoding::Json => serde_json::to_writer(items, item).map_err(Error::internal),
-            Encoding::Msgpack => rmp_serde::encode::write_named(items, item).map_err(Error::internal),
+            Encoding::Json => serde_json::to_writer(items, item).map_err(WireError::internal),
+            Encoding::Msgpack => rmp_serde::encode::write_named(items, item).map_err(WireError::internal),
         })
     }
 
@@ -53,7 +53,7 @@ impl Page {
     ///
     /// # Errors
     /// As [`Self::push`].
-    pub fn push_record(&mut self, record: &[u8], cursor: &str) -> Result<ControlFlow<()>, Error> {
+    pub fn push_record(&mut self, record: &[u8], cursor: &str) -> Result<ControlFlow<()>, WireError> {
         self.append(cursor, |encoding, items| match encoding {
             Encoding::Json => recode::to_json(record, items),
             Encoding::Msgpack => {
@@ -66,8 +66,8 @@ impl Page {
     fn append(
         &mut self,
         cursor: &str,
-        write: impl FnOnce(Encoding, &mut Vec<u8>) -> Result<(), Error>,
-    ) -> Result<ControlFlow<()>, Error> {
+        write: impl FnOnce(Encoding, &mut Vec<u8>) -> Result<(), WireError>,
+    ) -> Result<ControlFlow<()>, WireError> {
         let before = self.items.len();
         if self.encoding == Encoding::Json && self.count > 0 {
             self.items.push(b',');
@@ -87,31 +87,31 @@ impl Page {
     ///
     /// # Errors
     /// As [`Self::push`].
-    pub fn finish(self) -> Result<Vec<u8>, Error> {
+    pub fn finish(self) -> Result<Vec<u8>, WireError> {
         let Self { encoding, name, items, count, last, goes_on, .. } = self;
         let next = goes_on.then_some(last);
         let mut out = Vec::with_capacity(items.len() + 1_100);
         match encoding {
             Encoding::Json => {
                 out.push(b'{');
-                serde_json::to_writer(&mut out, name).map_err(Error::internal)?;
+                serde_json::to_writer(&mut out, name).map_err(WireError::internal)?;
                 out.extend_from_slice(b":[");
                 out.extend_from_slice(&items);
                 out.push(b']');
                 if let Some(next) = next {
                     out.extend_from_slice(b",\"next\":");
-                    serde_json::to_writer(&mut out, &next).map_err(Error::internal)?;
+                    serde_json::to_writer(&mut out, &next).map_err(WireError::internal)?;
                 }
                 out.push(b'}');
             }
             Encoding::Msgpack => {
-                write_map_len(&mut out, 1 + u32::from(next.is_some())).map_err(Error::internal)?;
-                write_str(&mut out, name).map_err(Error::internal)?;
-                write_array_len(&mut out, count).map_err(Error::internal)?;
+                write_map_len(&mut out, 1 + u32::from(next.is_some())).map_err(WireError::internal)?;
+                write_str(&mut out, name).map_err(WireError::internal)?;
+                write_array_len(&mut out, count).map_err(WireError::internal)?;
                 out.extend_from_slice(&items);
                 if let Some(next) = next {
-                    write_str(&mut out, "next").map_err(Error::internal)?;
-                    write_str(&mut out, &next).map_err(Error::internal)?;
+                    write_str(&mut out, "next").map_err(WireError::internal)?;
+                    write_str(&mut out, &next).map_err(WireError::internal)?;
                 }
             }
         }

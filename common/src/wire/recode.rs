@@ -7,7 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::error::Error;
+use super::error::WireError;
 use super::value::Value;
 
 /// Appends a record that the hub has stored to a JSON text. It says what a [`Value`] of the same record says in JSON.
@@ -17,13 +17,13 @@ use super::value::Value;
 /// let mut json = Vec::new();
 /// common::wire::recode::to_json(&record, &mut json)?;
 /// assert_eq!(json, br#"{"bpm":120,"key":[1,2]}"#);
-/// # Ok::<_, common::wire::Error>(())
+/// # Ok::<_, common::wire::WireError>(())
 /// ```
 /// # Errors
-/// [`Error::Internal`] when the record is no msgpack value.
-pub fn to_json(record: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+/// [`WireError::Internal`] when the record is no msgpack value.
+pub fn to_json(record: &[u8], out: &mut Vec<u8>) -> Result<(), WireError> {
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(record);
-    Json(out).deserialize(&mut deserializer).map_err(Error::internal)
+    Json(out).deserialize(&mut deserializer).map_err(WireError::internal)
 }
 
 /// Where the next value is written.

@@ -13,7 +13,7 @@ use serde::ser::{SerializeMap, SerializeStruct};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
-use super::error::Error;
+use super::error::WireError;
 use super::limits::{MAX_INLINE_OBJECT, MAX_MANIFEST_ENTRIES};
 use super::names::{check_path, check_paths};
 use super::text::{Text, read_map, wire_map};
@@ -41,11 +41,11 @@ impl Snapshot<'_> {
     /// Checks the limits of a manifest; and, if it `has_to_be_a_tree`, that its paths are files which a clone can have.
     ///
     /// # Errors
-    /// [`Error::TooMany`] entries, or [`Error::Invalid`] for a path that is none.
-    pub fn check(&self, has_to_be_a_tree: bool) -> Result<(), Error> {
-        Error::check_count("manifest entries", self.manifest.sent, MAX_MANIFEST_ENTRIES)?;
+    /// [`WireError::TooMany`] entries, or [`WireError::Invalid`] for a path that is none.
+    pub fn check(&self, has_to_be_a_tree: bool) -> Result<(), WireError> {
+        WireError::check_count("manifest entries", self.manifest.sent, MAX_MANIFEST_ENTRIES)?;
         let mut paths: Vec<&str> = self.manifest.entries.iter().map(|(path, _)| &**path).collect();
-        let refuse = |reason| Error::invalid(&format!("a path of snapshot '{}'", self.snapshot_id), reason);
+        let refuse = |reason| WireError::invalid(&format!("a path of snapshot '{}'", self.snapshot_id), reason);
         paths.iter().try_for_each(|path| check_path(path).map_err(refuse))?;
         if has_to_be_a_tree {
             if !paths.is_sorted() {
@@ -77,9 +77,9 @@ impl Snapshot<'_> {
     /// The snapshot as one msgpack map, as it is stored and sent.
     ///
     /// # Errors
-    /// [`Error::Internal`] when it cannot be written, which is a fault of the hub's.
-    pub fn record(&self) -> Result<Vec<u8>, Error> {
-        rmp_serde::to_vec_named(self).map_err(Error::internal)
+    /// [`WireError::Internal`] when it cannot be written, which is a fault of the hub's.
+    pub fn record(&self) -> Result<Vec<u8>, WireError> {
+        rmp_serde::to_vec_named(self).map_err(WireError::internal)
     }
 }
 
@@ -171,8 +171,8 @@ impl Object<'_> {
     /// Checks the size of the object and its path.
     ///
     /// # Errors
-    /// [`Error::PayloadTooLarge`] for one that has to be uploaded by itself, [`Error::Invalid`] for a path that is none.
-    pub fn check(&self) -> Result<(), Error> {
+    /// [`WireError::PayloadTooLarge`] for one that has to be uploaded by itself, [`WireError::Invalid`] for a path that is none.
+    pub fn check(&self) -> Result<(), WireError> {
         if self.content.len() > MAX_INLINE_OBJECT {
             let (id, size) = (&self.object_id, self.content.len());
             let path: String = self.path.as_deref().unwrap_or_default().chars().take(100).collect();
@@ -180,13 +180,13 @@ impl Object<'_> {
             let detail = format!(
                 "{file}object '{id}', has {size} bytes: inside a request it may have {MAX_INLINE_OBJECT}. Larger files go through POST /presign, as newer clients do by themselves; else leave the file out of the commit"
             );
-            return Err(Error::PayloadTooLarge(detail));
+            return Err(WireError::PayloadTooLarge(detail));
         }
         // Some clients send an empty one for an object that no path holds.
         match self.path.as_deref() {
             None | Some("") => Ok(()),
             Some(path) => check_path(path)
-                .map_err(|reason| Error::invalid(&format!("a path of object '{}'", self.object_id), reason)),
+                .map_err(|reason| WireError::invalid(&format!("a path of object '{}'", self.object_id), reason)),
         }
     }
 
@@ -201,12 +201,12 @@ impl Object<'_> {
 ///
 /// # Errors
 /// 413 for one that is too large, 422 for one whose id is not the hash of its bytes.
-pub fn check_objects(objects: Vec<Object<'_>>, are_checked: bool) -> Result<HashMap<ObjectKey, Object<'_>>, Error> {
+pub fn check_objects(objects: Vec<Object<'_>>, are_checked: bool) -> Result<HashMap<ObjectKey, Object<'_>>, WireError> {
     let mut by_key = HashMap::with_capacity(objects.len());
     for object in objects {
         object.check()?;
         if are_checked && !object.is_proved() {
-            return Err(Error::ObjectHashMismatch(object.object_id.to_string()));
+            return Err(WireError::ObjectHashMismatch(object.object_id.to_string()));
         }
         match by_key.entry(object.object_id.key()) {
             Entry::Vacant(new) => {
@@ -216,7 +216,7 @@ pub fn check_objects(objects: Vec<Object<'_>>, are_checked: bool) -> Result<Hash
             Entry::Occupied(known) if known.get().content == object.content => {}
             Entry::Occupied(_) => {
                 let id = &object.object_id;
-                return Err(Error::invalid("objects", format_args!("'{id}' is there twice, with two contents")));
+                return Err(WireError::invalid("objects", format_args!("'{id}' is there twice, with two contents")));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::error::Error;
+use super::error::WireError;
 use super::fields::{Absent, Fields, Kind, Known};
 use super::value::Value;
 use crate::id::{CommitId, Label, MAX_LABEL_LENGTH};
@@ -42,10 +42,10 @@ impl Channel {
     /// The channel of a name.
     ///
     /// # Errors
-    /// [`Error::Invalid`], naming those that there are.
-    pub fn parse(name: &str) -> Result<Self, Error> {
+    /// [`WireError::Invalid`], naming those that there are.
+    pub fn parse(name: &str) -> Result<Self, WireError> {
         let found = Self::ALL.into_iter().find(|channel| channel.as_str() == name);
-        found.ok_or_else(|| Error::invalid("channel", "it is one of stable, beta, alpha and nightly"))
+        found.ok_or_else(|| WireError::invalid("channel", "it is one of stable, beta, alpha and nightly"))
     }
 
     /// `stable`, `beta`, `alpha` or `nightly`.
@@ -82,8 +82,8 @@ impl Release {
     /// Checks what was posted. What the client left empty is filled in: `release_id`, `repo_id` and `created_at`.
     ///
     /// # Errors
-    /// [`Error::Invalid`], naming the field.
-    pub fn check(posted: PostedRelease, release_id: &str, repo_id: &str, now: &str) -> Result<Self, Error> {
+    /// [`WireError::Invalid`], naming the field.
+    pub fn check(posted: PostedRelease, release_id: &str, repo_id: &str, now: &str) -> Result<Self, WireError> {
         let PostedRelease(mut fields) = posted;
         let mut filled = Vec::new();
         for (name, filling) in [("release_id", release_id), ("repo_id", repo_id), ("created_at", now)] {
@@ -93,11 +93,11 @@ impl Release {
             fields.fill(name, filling);
         }
         for name in ["release_id", "repo_id", "created_at"] {
-            Error::check_text(name, fields.text(name), MAX_LABEL_LENGTH)?;
+            WireError::check_text(name, fields.text(name), MAX_LABEL_LENGTH)?;
         }
         Ok(Self {
-            tag: fields.text("tag").parse().map_err(|reason| Error::invalid("tag", reason))?,
-            commit: fields.text("commit_id").parse().map_err(|reason| Error::invalid("commit_id", reason))?,
+            tag: fields.text("tag").parse().map_err(|reason| WireError::invalid("tag", reason))?,
+            commit: fields.text("commit_id").parse().map_err(|reason| WireError::invalid("commit_id", reason))?,
             channel: match fields.get("channel") {
                 Some(Value::Nil) | None => Channel::Stable,
                 Some(_) => Channel::parse(fields.text("channel"))?,
@@ -138,9 +138,9 @@ impl Release {
     /// The release as one msgpack map: every field that came, as it came, and the defaults of those that did not.
     ///
     /// # Errors
-    /// [`Error::Internal`] when it cannot be written, which is a fault of the hub's.
-    pub fn record(&self) -> Result<Vec<u8>, Error> {
-        self.fields.record().map_err(Error::internal)
+    /// [`WireError::Internal`] when it cannot be written, which is a fault of the hub's.
+    pub fn record(&self) -> Result<Vec<u8>, WireError> {
+        self.fields.record().map_err(WireError::internal)
     }
 }
 
@@ -170,12 +170,12 @@ impl ReleaseFilter {
     /// Reads the parameters of the query, where they are there.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a value that is none.
-    pub fn parse(channel: Option<&str>, include_drafts: Option<&str>) -> Result<Self, Error> {
+    /// [`WireError::Invalid`] for a value that is none.
+    pub fn parse(channel: Option<&str>, include_drafts: Option<&str>) -> Result<Self, WireError> {
         let include_drafts = match include_drafts.unwrap_or_default() {
             "" | "0" | "false" => false,
             "1" | "true" => true,
-            _ => return Err(Error::invalid("include_drafts", "it is 1 or 0")),
+            _ => return Err(WireError::invalid("include_drafts", "it is 1 or 0")),
         };
         let channel = channel.filter(|name| !name.is_empty()).map(Channel::parse).transpose()?;
         Ok(Self { channel, include_drafts })

@@ -11,7 +11,7 @@ use super::record::{Object, Snapshot};
 use super::release::PostedRelease;
 use super::request::*;
 use super::value::Value;
-use super::{Encoding, Error, Sent, Text};
+use super::{Encoding, Sent, Text, WireError};
 use crate::id::{CommitId, Label, ObjectId};
 
 /// Computed with Python's hashlib, as clients compute them.
@@ -22,7 +22,7 @@ fn both(value: &impl Serialize) -> [(Encoding, Vec<u8>); 2] {
     [Encoding::Json, Encoding::Msgpack].map(|encoding| (encoding, encoding.encode(value).unwrap()))
 }
 
-fn refused<'a, T: serde::Deserialize<'a>>(encoding: Encoding, body: &'a [u8]) -> Error {
+fn refused<'a, T: serde::Deserialize<'a>>(encoding: Encoding, body: &'a [u8]) -> WireError {
     match encoding.decode::<T>(body) {
         Err(error) => error,
         Ok(_) => panic!("{encoding:?} took {body:?}"),
@@ -87,7 +87,7 @@ proptest! {
         let request = json!({"want": ["a", "b"], "have": ["c"], "more": {"x": [1, 2, null]}});
         for (encoding, body) in both(&request) {
             let cut = cut.index(body.len());
-            let Error::MalformedBody(detail) = refused::<FetchRequest<'_>>(encoding, &body[..cut]) else {
+            let WireError::MalformedBody(detail) = refused::<FetchRequest<'_>>(encoding, &body[..cut]) else {
                 panic!("not a malformed body");
             };
             prop_assert!(detail.contains("EOF") || detail.contains("too early"), "{}", detail);
@@ -300,17 +300,20 @@ fn hostile_lengths_and_depths_are_refused() {
     let deep_json = "[".repeat(200_000);
     let deep_msgpack = vec![0x91; 200_000];
     for body in [deep_json.as_bytes(), format!("{{\"want\":[],\"x\":{deep_json}").as_bytes()] {
-        assert!(matches!(refused::<FetchRequest<'_>>(Encoding::Json, body), Error::MalformedBody(_)));
-        assert!(matches!(refused::<Value>(Encoding::Json, body), Error::MalformedBody(_)));
+        assert!(matches!(refused::<FetchRequest<'_>>(Encoding::Json, body), WireError::MalformedBody(_)));
+        assert!(matches!(refused::<Value>(Encoding::Json, body), WireError::MalformedBody(_)));
     }
-    assert!(matches!(refused::<FetchRequest<'_>>(Encoding::Msgpack, &deep_msgpack), Error::MalformedBody(_)));
-    assert!(matches!(refused::<Value>(Encoding::Msgpack, &deep_msgpack), Error::MalformedBody(_)));
+    assert!(matches!(refused::<FetchRequest<'_>>(Encoding::Msgpack, &deep_msgpack), WireError::MalformedBody(_)));
+    assert!(matches!(refused::<Value>(Encoding::Msgpack, &deep_msgpack), WireError::MalformedBody(_)));
     // str32, bin32, array32, map32, ext32, each of 4,294,967,295.
     for marker in [0xdb, 0xc6, 0xdd, 0xdf, 0xc9] {
         let length = [marker, 0xff, 0xff, 0xff, 0xff];
-        assert!(matches!(refused::<Value>(Encoding::Msgpack, &length), Error::MalformedBody(_)), "{marker:x}");
+        assert!(matches!(refused::<Value>(Encoding::Msgpack, &length), WireError::MalformedBody(_)), "{marker:x}");
         let want = [&[0x81, 0xa4][..], b"want", &length].concat();
-        assert!(matches!(refused::<FetchRequest<'_>>(Encoding::Msgpack, &want), Error::MalformedBody(_)), "{marker:x}");
+        assert!(
+            matches!(refused::<FetchRequest<'_>>(Encoding::Msgpack, &want), WireError::MalformedBody(_)),
+            "{marker:x}"
+        );
     }
 }
 
@@ -318,7 +321,7 @@ fn hostile_lengths_and_depths_are_refused() {
 fn a_refusal_says_where() {
     let request = json!({"bundle": {"commits": [{"commit_id": "c"}, {"commit_id": 5}]}, "branch": "main"});
     for (encoding, body) in both(&request) {
-        let Error::MalformedBody(detail) = refused::<PushRequest<'_>>(encoding, &body) else {
+        let WireError::MalformedBody(detail) = refused::<PushRequest<'_>>(encoding, &body) else {
             panic!("not a malformed body");
         };
         assert!(detail.starts_with("at bundle.commits[1]: commit_id is not a string"), "{detail}");
@@ -418,7 +421,7 @@ fn what_some_client_could_not_read_again_is_refused_wherever_it_would_be_kept() 
                 ];
                 for refusal in refusals.into_iter().flatten().filter(|refusal| !refusal.to_string().contains("missing"))
                 {
-                    let Error::Invalid(detail) = refusal else { panic!("{name} in {place}: {refusal}") };
+                    let WireError::Invalid(detail) = refusal else { panic!("{name} in {place}: {refusal}") };
                     assert!(detail.starts_with(field) && detail.contains(word), "{name} in {place}: {detail}");
                 }
                 assert!(Encoding::Msgpack.decode::<Commit>(&body).is_err(), "{name} in {place}");
@@ -437,13 +440,13 @@ fn an_integer_beyond_64_bits_is_refused_and_a_float_of_its_size_is_not() {
     for number in
         ["18446744073709551616", "-9223372036854775809", "123456789012345678901234567890", "1e3, -99999999999999999999"]
     {
-        let Error::Invalid(detail) = refused::<Commit>(Encoding::Json, commit(number).as_bytes()) else {
+        let WireError::Invalid(detail) = refused::<Commit>(Encoding::Json, commit(number).as_bytes()) else {
             panic!("{number}");
         };
         assert!(detail.starts_with("metadata.\"a[") && detail.contains("64 bits"), "{detail}");
     }
     let format_version = br#"{"commit_id": "c", "format_version": 18446744073709551616}"#;
-    assert!(matches!(refused::<Commit>(Encoding::Json, format_version), Error::Invalid(_)));
+    assert!(matches!(refused::<Commit>(Encoding::Json, format_version), WireError::Invalid(_)));
     for number in ["18446744073709551615", "-9223372036854775808", "1e30", "-6.02e+23", "18446744073709551616.0", "-0"]
     {
         let commit: Commit = Encoding::Json.decode(commit(number).as_bytes()).unwrap();
@@ -453,12 +456,12 @@ fn an_integer_beyond_64_bits_is_refused_and_a_float_of_its_size_is_not() {
     }
     assert!(matches!(
         refused::<Commit>(Encoding::Msgpack, &holding("metadata", &[0x81, 0xa1, b'k', 0xa2, 0xff, 0xfe])[0]),
-        Error::MalformedBody(_)
+        WireError::MalformedBody(_)
     ));
     // What is not kept may be anything.
     let unknown = br#"{"want": [], "more": 123456789012345678901234567890}"#;
     Encoding::Json.decode::<FetchRequest<'_>>(unknown).unwrap();
-    let Error::MalformedBody(detail) = refused::<Commit>(Encoding::Json, br#"{"commit_id": "c", "x": -Infinity}"#)
+    let WireError::MalformedBody(detail) = refused::<Commit>(Encoding::Json, br#"{"commit_id": "c", "x": -Infinity}"#)
     else {
         panic!("no JSON at all");
     };

@@ -127,9 +127,9 @@ impl<T, const MAX: usize> Bounded<T, MAX> {
     /// The elements, if no more than `MAX` were sent.
     ///
     /// # Errors
-    /// [`super::Error::TooMany`], naming `what` there is too much of.
-    pub fn within(self, what: &'static str) -> Result<Vec<T>, super::Error> {
-        super::Error::check_count(what, self.sent, MAX)?;
+    /// [`super::WireError::TooMany`], naming `what` there is too much of.
+    pub fn within(self, what: &'static str) -> Result<Vec<T>, super::WireError> {
+        super::WireError::check_count(what, self.sent, MAX)?;
         Ok(self.items)
     }
 }
@@ -189,9 +189,9 @@ impl<K: Eq + Hash, V, const MAX: usize> BoundedMap<K, V, MAX> {
     /// The entries, if no more than `MAX` were sent.
     ///
     /// # Errors
-    /// [`super::Error::TooMany`], naming `what` there is too much of.
-    pub fn within(self, what: &'static str) -> Result<HashMap<K, V>, super::Error> {
-        super::Error::check_count(what, self.sent, MAX)?;
+    /// [`super::WireError::TooMany`], naming `what` there is too much of.
+    pub fn within(self, what: &'static str) -> Result<HashMap<K, V>, super::WireError> {
+        super::WireError::check_count(what, self.sent, MAX)?;
         Ok(self.entries)
     }
 }
@@ -255,9 +255,9 @@ impl<T, const MAX: usize> Distinct<T, MAX> {
     /// The elements, if no more than `limit` were sent.
     ///
     /// # Errors
-    /// [`super::Error::TooMany`], naming `what` there is too much of.
-    pub fn within(self, what: &'static str, limit: usize) -> Result<Vec<T>, super::Error> {
-        super::Error::check_count(what, self.items.len() + self.others, limit.min(MAX))?;
+    /// [`super::WireError::TooMany`], naming `what` there is too much of.
+    pub fn within(self, what: &'static str, limit: usize) -> Result<Vec<T>, super::WireError> {
+        super::WireError::check_count(what, self.items.len() + self.others, limit.min(MAX))?;
         Ok(self.items)
     }
 }

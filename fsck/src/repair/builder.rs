@@ -9,7 +9,7 @@ use common::table::UNKNOWN_GENERATION;
 use common::wire::commit::Commit;
 use store::bucket::packs::StoredPack;
 use store::compute;
-use store::{Error, Store};
+use store::{Store, StoreError};
 
 /// Bytes of records that one pack takes; a larger record has a pack of its own. With its compressed form it is in memory
 /// twice at most.
@@ -40,21 +40,21 @@ impl<'b> Builder<'b> {
     }
 
     /// Commits come parents first.
-    pub(super) async fn commit(&mut self, commit: Commit) -> Result<(), Error> {
+    pub(super) async fn commit(&mut self, commit: Commit) -> Result<(), StoreError> {
         self.bytes += commit.record().len();
         self.commits.push(commit);
         self.flush_if_full().await
     }
 
-    pub(super) async fn snapshot(&mut self, id: SnapshotId, record: Bytes, is_ahead: bool) -> Result<(), Error> {
+    pub(super) async fn snapshot(&mut self, id: SnapshotId, record: Bytes, is_staged: bool) -> Result<(), StoreError> {
         self.bytes += record.len();
-        self.snapshots.push((id, record, is_ahead));
+        self.snapshots.push((id, record, is_staged));
         self.flush_if_full().await
     }
 
-    pub(super) async fn object(&mut self, key: ObjectKey, content: Bytes, is_ahead: bool) -> Result<(), Error> {
+    pub(super) async fn object(&mut self, key: ObjectKey, content: Bytes, is_staged: bool) -> Result<(), StoreError> {
         self.bytes += content.len();
-        self.objects.push((key, content, is_ahead));
+        self.objects.push((key, content, is_staged));
         self.flush_if_full().await
     }
 
@@ -62,12 +62,12 @@ impl<'b> Builder<'b> {
         self.reached.extend(objects);
     }
 
-    async fn flush_if_full(&mut self) -> Result<(), Error> {
+    async fn flush_if_full(&mut self) -> Result<(), StoreError> {
         if self.bytes < PACK_BYTES { Ok(()) } else { self.flush().await }
     }
 
     /// Stores what is left, even an empty pack, without listing it.
-    pub(super) async fn finish(mut self) -> Result<StoredPack, Error> {
+    pub(super) async fn finish(mut self) -> Result<StoredPack, StoreError> {
         let mut written = self.take()?;
         // It takes the place of another pack, as a merged one does. So a process that knows the old one sees that the
         // list has changed.
@@ -76,7 +76,7 @@ impl<'b> Builder<'b> {
     }
 
     /// Stores and lists what has gathered, if anything has.
-    pub(super) async fn flush(&mut self) -> Result<(), Error> {
+    pub(super) async fn flush(&mut self) -> Result<(), StoreError> {
         let is_empty = self.commits.is_empty() && self.snapshots.is_empty() && self.objects.is_empty();
         if is_empty && self.reached.is_empty() {
             return Ok(());
@@ -85,7 +85,7 @@ impl<'b> Builder<'b> {
         add_pack(self.store, self.repo, written).await
     }
 
-    fn take(&mut self) -> Result<WrittenPack, Error> {
+    fn take(&mut self) -> Result<WrittenPack, StoreError> {
         let (commits, snapshots) = (std::mem::take(&mut self.commits), std::mem::take(&mut self.snapshots));
         let (objects, reached) = (std::mem::take(&mut self.objects), std::mem::take(&mut self.reached));
         self.bytes = 0;
@@ -101,16 +101,16 @@ impl<'b> Builder<'b> {
             commits: commits.iter().map(|c| NewCommit { node: commit(c), record: c.record() }).collect(),
             snapshots: snapshots
                 .into_iter()
-                .map(|(id, record, is_ahead)| NewSnapshot { id, record: record.to_vec(), is_ahead })
+                .map(|(id, record, is_staged)| NewSnapshot { id, record: record.to_vec(), is_staged })
                 .collect(),
             // No path is known any more. They stay in the order in which they lay, which was by their paths.
             objects: objects
                 .iter()
-                .map(|(key, content, is_ahead)| NewObject {
+                .map(|(key, content, is_staged)| NewObject {
                     key: key.clone(),
                     path: "".into(),
                     content,
-                    is_ahead: *is_ahead,
+                    is_staged: *is_staged,
                 })
                 .collect(),
             large: Vec::new(),

@@ -28,7 +28,7 @@ pub use restore::{Restore, Restored, Wanted};
 use super::finding::{Problem, name};
 use super::items::text;
 use super::packs::open_pack;
-use super::{Options, Report, Subject, Watch, check, frames};
+use super::{Options, Progress, Report, Subject, check, frames};
 use common::id::Ids;
 use common::id::RepoId;
 use common::pack::{Kind, NewPack, PackId, PackSummary, WrittenPack, write};
@@ -38,13 +38,14 @@ use store::bucket::packs::{self, StoredPack};
 use store::change::Change;
 use store::table::items::{Key, PK, PackItem, SET_ASIDE_PREFIX, SK, encode};
 use store::table::transaction::Outcome;
-use store::{Error, Store};
+use store::{Store, StoreError};
 
 /// What the items that a repair writes name as their writer.
 const BY: &str = "fsck";
 /// Rounds of a repair. Each has done something, and a repo is whole after three or four.
 const ROUNDS: usize = 10;
-const ALL_KINDS: [Kind; 5] = [Kind::Commits, Kind::Snapshots, Kind::SnapshotsAhead, Kind::Objects, Kind::ObjectsAhead];
+const ALL_KINDS: [Kind; 5] =
+    [Kind::Commits, Kind::Snapshots, Kind::StagedSnapshots, Kind::Objects, Kind::StagedObjects];
 
 /// What a repair has done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -148,8 +149,8 @@ pub async fn repair(
     subject: &Subject,
     ids: Ids,
     bring: Option<Restore<'_>>,
-    watch: Watch<'_>,
-) -> Result<Repaired, Error> {
+    watch: Progress<'_>,
+) -> Result<Repaired, StoreError> {
     let options = Options { is_deep: true, ids };
     let mut actions = Vec::new();
     for _ in 0..ROUNDS {
@@ -174,8 +175,8 @@ async fn round(
     report: &Report,
     ids: Ids,
     bring: Option<Restore<'_>>,
-    watch: Watch<'_>,
-) -> Result<Vec<Action>, Error> {
+    watch: Progress<'_>,
+) -> Result<Vec<Action>, StoreError> {
     let mut done = write_items(store, report).await?;
     if done.is_empty() {
         done = list_again(store, report).await?;
@@ -197,7 +198,7 @@ async fn round(
     Ok(done)
 }
 
-async fn write_items(store: &Store, report: &Report) -> Result<Vec<Action>, Error> {
+async fn write_items(store: &Store, report: &Report) -> Result<Vec<Action>, StoreError> {
     let mut done = Vec::new();
     for fix in &report.diagnosis.fixes {
         let item = format!("{} / {}", text(&fix.item, PK), text(&fix.item, SK));
@@ -210,7 +211,7 @@ async fn write_items(store: &Store, report: &Report) -> Result<Vec<Action>, Erro
 }
 
 /// Lists packs again whose items are lost, if every frame of theirs is whole.
-async fn list_again(store: &Arc<Store>, report: &Report) -> Result<Vec<Action>, Error> {
+async fn list_again(store: &Arc<Store>, report: &Report) -> Result<Vec<Action>, StoreError> {
     let repo = &report.repo_id;
     let mut done = Vec::new();
     for pack in &report.diagnosis.unlisted {
@@ -234,7 +235,7 @@ async fn list_again(store: &Arc<Store>, report: &Report) -> Result<Vec<Action>, 
 }
 
 /// Makes damaged indexes again from the tables of their packs.
-async fn make_indexes(store: &Store, report: &Report) -> Result<Vec<Action>, Error> {
+async fn make_indexes(store: &Store, report: &Report) -> Result<Vec<Action>, StoreError> {
     let (repo, diagnosis) = (&report.repo_id, &report.diagnosis);
     let mut done = Vec::new();
     for (index, summary) in &diagnosis.damaged_indexes {
@@ -246,19 +247,19 @@ async fn make_indexes(store: &Store, report: &Report) -> Result<Vec<Action>, Err
             Ok(Outcome::Landed) if packs.is_empty() => done.push(Action::IndexDropped { index: *index }),
             Ok(Outcome::Landed) => done.push(Action::IndexMade { index: *index }),
             // It is another's by now, or the table of one of its packs is damaged as well, which has to be replaced first.
-            Ok(Outcome::Conflict) | Err(Error::Damaged(_) | Error::Pack(_)) => {}
+            Ok(Outcome::Conflict) | Err(StoreError::Damaged(_) | StoreError::Pack(_)) => {}
             Err(error) => return Err(error),
         }
     }
     Ok(done)
 }
 
-async fn size_of(store: &Store, repo: &RepoId, pack: PackId) -> Result<Option<u64>, Error> {
+async fn size_of(store: &Store, repo: &RepoId, pack: PackId) -> Result<Option<u64>, StoreError> {
     let listed = store.objects_page(&packs::key(repo, pack), None).await?;
     Ok(listed.entries.first().map(|listed| listed.size))
 }
 
-async fn list_as_reached(store: &Store, report: &Report) -> Result<Vec<Action>, Error> {
+async fn list_as_reached(store: &Store, report: &Report) -> Result<Vec<Action>, StoreError> {
     let unseen = &report.diagnosis.unseen;
     if unseen.is_empty() {
         return Ok(Vec::new());
@@ -269,13 +270,13 @@ async fn list_as_reached(store: &Store, report: &Report) -> Result<Vec<Action>, 
 }
 
 /// Stores a pack and lists it.
-async fn add_pack(store: &Store, repo: &RepoId, written: WrittenPack) -> Result<(), Error> {
+async fn add_pack(store: &Store, repo: &RepoId, written: WrittenPack) -> Result<(), StoreError> {
     let stored: StoredPack = store.store_pack(repo, written).await?;
     let change = Change { repo, creates: None, pack: Some(&stored), branch: None, by: BY };
     match store.commit(&change).await? {
         Outcome::Landed => Ok(()),
         // The pack's name is its own, so nothing can be in its way.
-        Outcome::Conflict => Err(Error::Damaged(format!("repo {repo}: the pack {} is there twice", stored.id))),
+        Outcome::Conflict => Err(StoreError::Damaged(format!("repo {repo}: the pack {} is there twice", stored.id))),
     }
 }
 
@@ -284,7 +285,7 @@ async fn add_pack(store: &Store, repo: &RepoId, written: WrittenPack) -> Result<
 ///
 /// # Errors
 /// When a store does not answer.
-pub async fn prune(store: &Store, report: &Report) -> Result<Vec<Action>, Error> {
+pub async fn prune(store: &Store, report: &Report) -> Result<Vec<Action>, StoreError> {
     if !report.is_whole() {
         return Ok(Vec::new());
     }

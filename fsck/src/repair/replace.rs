@@ -12,7 +12,7 @@ use crate::catalog::{Copies, RecordId, ids, large_objects};
 use crate::frames::read;
 use crate::packs::open_pack;
 use crate::record::{Opened, open};
-use crate::{Report, Step, Watch};
+use crate::{Progress, Report, Step};
 use common::id::Ids;
 use common::id::{ObjectKey, RepoId};
 use common::pack::{Contents, Kind, PackId, PackSummary};
@@ -23,7 +23,7 @@ use store::read::large;
 use store::table::items::{Key, PackItem, encode};
 use store::table::transaction::Outcome;
 use store::upkeep::index::Index;
-use store::{Error, Store};
+use store::{Store, StoreError};
 
 /// Packs of an index that are replaced at once, in one transaction.
 const REPLACED_AT_ONCE: usize = 60;
@@ -34,8 +34,8 @@ pub(super) async fn replace(
     store: &Arc<Store>,
     report: &Report,
     ids: Ids,
-    watch: Watch<'_>,
-) -> Result<Vec<Action>, Error> {
+    watch: Progress<'_>,
+) -> Result<Vec<Action>, StoreError> {
     let (repo, diagnosis) = (&report.repo_id, &report.diagnosis);
     // With lenient ids it cannot be known what is missing without a pack.
     let may_do_without = diagnosis.wanted.is_empty() && ids.are_checked();
@@ -100,7 +100,12 @@ struct Replaced {
 }
 
 /// Puts the successors of packs into an index in the place of those packs, whose names are kept.
-async fn swap_in_index(store: &Store, report: &Report, index: &Index, replaced: &[Replaced]) -> Result<Outcome, Error> {
+async fn swap_in_index(
+    store: &Store,
+    report: &Report,
+    index: &Index,
+    replaced: &[Replaced],
+) -> Result<Outcome, StoreError> {
     let (repo, listed) = (&report.repo_id, &report.diagnosis.listed);
     let right = |(pack, said): &(PackId, PackSummary)| match replaced.iter().find(|replaced| replaced.pack == *pack) {
         Some(Replaced { successor, .. }) => (successor.id, successor.written.summary),
@@ -117,13 +122,13 @@ async fn swap_in_index(store: &Store, report: &Report, index: &Index, replaced: 
     }
     match store.replace_index(repo, (index.name, index.summary), &packs, store.puts(aside)?).await {
         // The table of another of its packs is damaged, of which something is missing.
-        Err(Error::Damaged(_) | Error::Pack(_)) => Ok(Outcome::Conflict),
+        Err(StoreError::Damaged(_) | StoreError::Pack(_)) => Ok(Outcome::Conflict),
         outcome => outcome,
     }
 }
 
 /// What a pack lists.
-async fn contents(store: &Arc<Store>, report: &Report, pack: PackId) -> Result<Option<Contents>, Error> {
+async fn contents(store: &Arc<Store>, report: &Report, pack: PackId) -> Result<Option<Contents>, StoreError> {
     let Some(size) = size_of(store, &report.repo_id, pack).await? else {
         return Ok(None);
     };
@@ -150,7 +155,7 @@ async fn rescue(
     checked: Ids,
     needed: &mut HashSet<RecordId>,
     builder: &mut Builder<'_>,
-) -> Result<(), Error> {
+) -> Result<(), StoreError> {
     builder.reach(contents.reached.iter().cloned());
     let mut reads = std::pin::pin!(read(store, repo, pack, &contents.frames, &ALL_KINDS));
     while let Some(frames) = reads.next().await {
@@ -170,13 +175,13 @@ async fn rescue(
                     Ok(Opened::Commit(commit)) => builder.commit(*commit).await?,
                     Ok(Opened::Snapshot(snapshot)) => {
                         let id = snapshot.snapshot_id.clone();
-                        let is_ahead = kind == Some(Kind::SnapshotsAhead);
-                        builder.snapshot(id, record.clone(), is_ahead).await?;
+                        let is_staged = kind == Some(Kind::StagedSnapshots);
+                        builder.snapshot(id, record.clone(), is_staged).await?;
                     }
                     Ok(Opened::Object) => {
                         if let RecordId::Object(key) = &id {
-                            let is_ahead = kind == Some(Kind::ObjectsAhead);
-                            builder.object(key.clone(), record.clone(), is_ahead).await?;
+                            let is_staged = kind == Some(Kind::StagedObjects);
+                            builder.object(key.clone(), record.clone(), is_staged).await?;
                         }
                     }
                     // Another pack has it.
@@ -197,7 +202,7 @@ async fn rescue_large(
     pack: PackId,
     contents: &Contents,
     needed: &mut HashSet<RecordId>,
-) -> Result<(), Error> {
+) -> Result<(), StoreError> {
     let repo = &report.repo_id;
     let mut moving: HashSet<ObjectKey> = HashSet::new();
     for (holder, key, size) in large_objects(pack, contents) {
@@ -209,7 +214,7 @@ async fn rescue_large(
                 store.upload_again(repo, key, holder, size).await?;
                 moving.insert(key.clone());
             }
-            Ok(_) | Err(Error::Damaged(_)) => {}
+            Ok(_) | Err(StoreError::Damaged(_)) => {}
             Err(error) => return Err(error),
         }
     }
@@ -223,7 +228,7 @@ async fn rescue_large(
 /// Takes a pack off the list and puts its successor there, in one transaction, which also keeps the name of the first.
 /// If no record was left to write again, the successor is empty. A new name in the list makes every process look at the
 /// list.
-async fn swap(store: &Store, report: &Report, pack: PackId, successor: &StoredPack) -> Result<Outcome, Error> {
+async fn swap(store: &Store, report: &Report, pack: PackId, successor: &StoredPack) -> Result<Outcome, StoreError> {
     let repo = &report.repo_id;
     let key = set_aside_key(repo, pack);
     let Some(mut item) = store.item(&Key::pack(repo, pack)).await? else {

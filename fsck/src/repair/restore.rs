@@ -13,13 +13,13 @@ use super::builder::Builder;
 use super::{Action, BY};
 use crate::catalog::{Copies, RecordId};
 use crate::record::{Opened, open};
-use crate::{Report, Step, Watch};
+use crate::{Progress, Report, Step};
 use common::id::Ids;
 use common::id::{CommitId, ObjectKey};
 use common::wire::error::Cause;
 use store::compute;
 
-use store::{Error, Store};
+use store::{Store, StoreError};
 
 /// What a clone is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -76,8 +76,8 @@ pub(super) async fn bring(
     store: &Arc<Store>,
     report: &Report,
     bring: Restore<'_>,
-    watch: Watch<'_>,
-) -> Result<Vec<Action>, Error> {
+    watch: Progress<'_>,
+) -> Result<Vec<Action>, StoreError> {
     let wanted = wanted(report);
     if wanted.commits.is_empty() && wanted.objects.is_empty() {
         return Ok(Vec::new());
@@ -90,7 +90,7 @@ pub(super) async fn bring(
     let (mut commits, mut snapshots, mut objects, mut refused) = (0, 0, 0, 0);
     let mut coming = bring(wanted);
     while let Some(restored) = coming.next().await {
-        let restored = restored.map_err(Error::Unavailable)?;
+        let restored = restored.map_err(StoreError::Unavailable)?;
         watch(Step { what: "from the clone", done: taken.len() as u64, total });
         let id = match &restored {
             Restored::Record { id, .. } => id.clone(),
@@ -120,15 +120,15 @@ pub(super) async fn bring(
                     }
                     Ok(Opened::Snapshot(snapshot)) => {
                         let id = snapshot.snapshot_id.clone();
-                        let stored = snapshot.record().map_err(Error::fault)?;
+                        let stored = snapshot.record().map_err(StoreError::fault)?;
                         snapshots += 1;
                         builder.snapshot(id, stored.into(), false).await?;
                     }
                     Ok(Opened::Object) => {
                         if let RecordId::Object(key) = &id {
-                            let is_ahead = diagnosis.wanted.objects.get(key).copied().unwrap_or_default();
+                            let is_staged = diagnosis.wanted.objects.get(key).copied().unwrap_or_default();
                             objects += 1;
-                            builder.object(key.clone(), record.clone(), is_ahead).await?;
+                            builder.object(key.clone(), record.clone(), is_staged).await?;
                         }
                     }
                 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use common::id::RepoId;
 use common::wire::error::with_causes;
-use service::item_stream::{Answer, Batch, Record};
+use service::item_stream::{Batch, BatchResponse, Record};
 use store::Store;
 use store::span;
 use store::table::items::{GARBAGE, PACK_PREFIX, PURGE, SWEEP, repo_of};
@@ -29,7 +29,7 @@ const A_REPO_TAKES: u64 = 240_000;
 
 /// Compacts the repos of a batch, each once, until `deadline`, in milliseconds since the Unix epoch. Those of an owner who has had
 /// a share of this process's time wait for later, if others may be waiting.
-pub async fn handle(store: &Arc<Store>, shares: &Shares, batch: Batch, deadline: u64) -> Answer {
+pub async fn handle(store: &Arc<Store>, shares: &Shares, batch: Batch, deadline: u64) -> BatchResponse {
     span::run_as(env!("CARGO_PKG_NAME"), store.ambient(), Box::pin(compact(store, shares, batch, deadline))).await
 }
 
@@ -48,11 +48,11 @@ pub fn is_compacted(record: &Record) -> bool {
 ///
 /// # Errors
 /// As [`Store::erase`], [`Store::compact`] and [`Store::collect`].
-pub async fn repo(store: &Arc<Store>, repo: &RepoId) -> Result<Compaction, store::Error> {
+pub async fn repo(store: &Arc<Store>, repo: &RepoId) -> Result<Compaction, store::StoreError> {
     span::run_as(env!("CARGO_PKG_NAME"), store.ambient(), Box::pin(tidy(store, repo, false))).await
 }
 
-async fn tidy(store: &Arc<Store>, repo: &RepoId, is_due: bool) -> Result<Compaction, store::Error> {
+async fn tidy(store: &Arc<Store>, repo: &RepoId, is_due: bool) -> Result<Compaction, store::StoreError> {
     Box::pin(store.erase(repo)).await?;
     let compacted = Box::pin(store.compact(repo, Limits::IN_PASSING)).await?;
     if let Some(collected) = Box::pin(store.collect_if_due(repo, is_due)).await? {
@@ -61,11 +61,11 @@ async fn tidy(store: &Arc<Store>, repo: &RepoId, is_due: bool) -> Result<Compact
     Ok(compacted)
 }
 
-async fn compact(store: &Arc<Store>, shares: &Shares, batch: Batch, deadline: u64) -> Answer {
+async fn compact(store: &Arc<Store>, shares: &Shares, batch: Batch, deadline: u64) -> BatchResponse {
     let ended = batch.records.iter().filter(|record| record.event_name == "REMOVE" && record.sk() == GARBAGE);
     let to_collect: HashSet<RepoId> = ended.filter_map(|record| repo_of(record.pk())).collect();
     let mut seen: HashSet<RepoId> = HashSet::new();
-    let mut answer = Answer::default();
+    let mut answer = BatchResponse::default();
     for record in batch.records {
         let Some(repo) = repo_of(record.pk()).filter(|repo| seen.insert(repo.clone())) else {
             continue;

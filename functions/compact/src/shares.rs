@@ -46,7 +46,7 @@ impl Shares {
         store: &Store,
         repo: &RepoId,
         change: &Record,
-    ) -> Result<bool, store::Error> {
+    ) -> Result<bool, store::StoreError> {
         let ambient = store.ambient();
         let behind = u64::try_from(BEHIND.as_millis()).unwrap_or(u64::MAX);
         if change.written_at().is_none_or(|written| written.saturating_add(behind) >= ambient.now_ms()) {

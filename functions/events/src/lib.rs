@@ -10,23 +10,23 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-mod outlets;
+mod publishers;
 
 use std::collections::VecDeque;
 
 use common::id::RepoId;
 use common::wire::error::with_causes;
 use futures_util::{StreamExt, stream};
-use service::item_stream::{Answer, Batch, Record};
+use service::item_stream::{Batch, BatchResponse, Record};
 use store::Store;
 use store::span;
-use store::table::events::{Event, Occurrence, SEQUENCE_LENGTH};
+use store::table::events::{Event, SEQUENCE_LENGTH, StoredEvent};
 use store::table::items::{HookItem, LOG_PREFIX, META, MetaItem, RELEASE_PREFIX, TAG_PREFIX, repo_of};
 use store::table::webhooks::Message;
 use store::table::webhooks::secret::HookId;
 use ulid::Ulid;
 
-pub use outlets::{Outlets, SOURCE};
+pub use publishers::{Publishers, SOURCE};
 
 /// What a round of calls may take, in milliseconds. With less left none is begun. A service that answers as slowly as it may
 /// takes three calls of 12 seconds for each entry; ten repos have at most 40 calls for their webhooks.
@@ -43,13 +43,13 @@ const LATE: u64 = 60 * 60 * 1_000;
 const MADE_LATER: u64 = 60 * 1_000;
 
 /// Publishes the events of a batch of changes, until `deadline`, in milliseconds since the Unix epoch.
-pub async fn handle(store: &Store, outlets: &Outlets, batch: Batch, deadline: u64) -> Answer {
-    let run = Box::pin(tell(store, outlets, batch, deadline));
+pub async fn handle(store: &Store, publishers: &Publishers, batch: Batch, deadline: u64) -> BatchResponse {
+    let run = Box::pin(publish(store, publishers, batch, deadline));
     span::run_as(env!("CARGO_PKG_NAME"), store.ambient(), run).await
 }
 
 /// Whether a change is one that this function is woken for: the filters of its event source say the same.
-pub fn is_told(record: &Record) -> bool {
+pub fn is_published(record: &Record) -> bool {
     let (name, key) = (record.event_name.as_str(), record.sk());
     repo_of(record.pk()).is_some()
         && match name {
@@ -90,11 +90,11 @@ struct Next {
     detail: String,
 }
 
-async fn tell(store: &Store, outlets: &Outlets, batch: Batch, deadline: u64) -> Answer {
+async fn publish(store: &Store, publishers: &Publishers, batch: Batch, deadline: u64) -> BatchResponse {
     let mut queues = queues(batch);
     let mut failed: Vec<(usize, String)> = Vec::new();
     look_up(store, &mut queues, &mut failed).await;
-    let mut told = 0;
+    let mut published = 0;
     loop {
         let round = next_round(&mut queues, &mut failed);
         if round.is_empty() {
@@ -106,26 +106,26 @@ async fn tell(store: &Store, outlets: &Outlets, batch: Batch, deadline: u64) -> 
             break;
         }
         let known = |queue: usize| queues.get(queue).and_then(|queue: &Queue| queue.known.as_ref());
-        let why_not = round_of(outlets, &round, &known).await;
+        let why_not = round_of(publishers, &round, &known).await;
         for (next, why_not) in round.iter().zip(why_not) {
             match why_not {
                 None => {
-                    told += 1;
+                    published += 1;
                     if let Some(queue) = queues.get_mut(next.queue) {
                         queue.changes.pop_front();
                     }
                 }
                 Some(why) => {
                     let Event { id, repo, .. } = &next.event;
-                    tracing::error!(repo = %repo.id, event = id, why, "an event was not told");
+                    tracing::error!(repo = %repo.id, event = id, why, "an event was not published");
                     queues.get_mut(next.queue).into_iter().for_each(|queue| stop(queue, &mut failed));
                 }
             }
         }
     }
-    tracing::info!(told, failed = failed.len(), "events");
+    tracing::info!(published, failed = failed.len(), "events");
     failed.sort();
-    let mut answer = Answer::default();
+    let mut answer = BatchResponse::default();
     failed.into_iter().for_each(|(_, sequence_number)| answer.fail(sequence_number));
     answer
 }
@@ -134,7 +134,7 @@ async fn tell(store: &Store, outlets: &Outlets, batch: Batch, deadline: u64) -> 
 fn queues(batch: Batch) -> Vec<Queue> {
     let mut queues: Vec<Queue> = Vec::new();
     for (position, record) in batch.records.into_iter().enumerate() {
-        let Some(repo) = repo_of(record.pk()).filter(|_| is_told(&record)) else {
+        let Some(repo) = repo_of(record.pk()).filter(|_| is_published(&record)) else {
             continue;
         };
         let change = Change { position, sequence_number: record.sequence_number().to_owned(), record };
@@ -151,7 +151,7 @@ fn queues(batch: Batch) -> Vec<Queue> {
 async fn look_up(store: &Store, queues: &mut [Queue], failed: &mut Vec<(usize, String)>) {
     let read = async |repo: RepoId| {
         let (meta, hooks) = tokio::try_join!(store.known_by(&repo), store.hooks(&repo))?;
-        Ok::<_, store::Error>(meta.map(|meta| Known { meta, hooks }))
+        Ok::<_, store::StoreError>(meta.map(|meta| Known { meta, hooks }))
     };
     let repos: Vec<RepoId> = queues.iter().map(|queue| queue.repo.clone()).collect();
     let found: Vec<_> = stream::iter(repos).map(read).buffered(PARALLEL_READS).collect().await;
@@ -159,7 +159,7 @@ async fn look_up(store: &Store, queues: &mut [Queue], failed: &mut Vec<(usize, S
         match found {
             Ok(known) => {
                 if known.is_none() {
-                    tracing::info!(repo = %queue.repo, "nothing is told of a repo that is gone");
+                    tracing::info!(repo = %queue.repo, "nothing is published of a repo that is gone");
                     queue.changes.clear();
                 }
                 queue.known = known;
@@ -186,13 +186,13 @@ fn next_round(queues: &mut [Queue], failed: &mut Vec<(usize, String)>) -> Vec<Ne
     let mut round: Vec<Next> = Vec::new();
     let mut bytes = 0;
     for (position, queue) in queues.iter_mut().enumerate() {
-        if round.len() == outlets::ENTRIES {
+        if round.len() == publishers::ENTRIES {
             break;
         }
         match next_event(queue) {
             Ok(Some((event, detail))) => {
                 bytes += detail.len();
-                if bytes > outlets::BYTES && !round.is_empty() {
+                if bytes > publishers::BYTES && !round.is_empty() {
                     break;
                 }
                 round.push(Next { queue: position, event, detail });
@@ -208,14 +208,14 @@ fn next_round(queues: &mut [Queue], failed: &mut Vec<(usize, String)>) -> Vec<Ne
 }
 
 /// The first event that waits of a repo, and its JSON.
-fn next_event(queue: &mut Queue) -> Result<Option<(Event, String)>, store::Error> {
+fn next_event(queue: &mut Queue) -> Result<Option<(Event, String)>, store::StoreError> {
     let Some(known) = &queue.known else {
         return Ok(None);
     };
     while let Some(Change { record, sequence_number, .. }) = queue.changes.front() {
-        let occurrence = record.clone().into_item().map(Occurrence::of).transpose()?.flatten();
-        if let Some(occurrence) = occurrence.filter(|occurrence| !is_late(record, occurrence)) {
-            let event = occurrence.event(&known.meta, format!("{sequence_number:0>SEQUENCE_LENGTH$}"));
+        let event = record.clone().into_item().map(StoredEvent::of).transpose()?.flatten();
+        if let Some(event) = event.filter(|event| !is_late(record, event)) {
+            let event = event.event(&known.meta, format!("{sequence_number:0>SEQUENCE_LENGTH$}"));
             let detail = json(&event)?;
             return Ok(Some((event, detail)));
         }
@@ -224,14 +224,14 @@ fn next_event(queue: &mut Queue) -> Result<Option<(Event, String)>, store::Error
     Ok(None)
 }
 
-fn is_late(record: &Record, occurrence: &Occurrence) -> bool {
-    record.written_at().is_some_and(|written| written.saturating_sub(occurrence.id.timestamp_ms()) > LATE)
+fn is_late(record: &Record, event: &StoredEvent) -> bool {
+    record.written_at().is_some_and(|written| written.saturating_sub(event.id.timestamp_ms()) > LATE)
 }
 
 /// JSON that both services take: SQS refuses text with these two characters, and they can only be within strings.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
-fn json(value: &impl serde::Serialize) -> Result<String, store::Error> {
-    let text = serde_json::to_string(value).map_err(|error| store::Error::Damaged(error.to_string()))?;
+fn json(value: &impl serde::Serialize) -> Result<String, store::StoreError> {
+    let text = serde_json::to_string(value).map_err(|error| store::StoreError::Damaged(error.to_string()))?;
     Ok(text.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff"))
 }
 
@@ -240,12 +240,12 @@ type Call = (Vec<usize>, Vec<(Message, String)>);
 
 /// Publishes events of different repos. Returns for each event why it was refused; none if it was not.
 async fn round_of<'k>(
-    outlets: &Outlets,
+    publishers: &Publishers,
     round: &[Next],
     known: &impl Fn(usize) -> Option<&'k Known>,
 ) -> Vec<Option<String>> {
     let events: Vec<(&Event, String)> = round.iter().map(|next| (&next.event, next.detail.clone())).collect();
-    let mut why_not = outlets.publish(&events).await;
+    let mut why_not = publishers.publish(&events).await;
     let mut messages: VecDeque<(usize, (Message, String))> = VecDeque::new();
     for (position, (next, why_not)) in round.iter().zip(&mut why_not).enumerate() {
         if why_not.is_some() {
@@ -259,16 +259,16 @@ async fn round_of<'k>(
     let mut calls: Vec<Call> = Vec::new();
     while !messages.is_empty() {
         let mut bytes = 0;
-        let fitting = messages.iter().take(outlets::ENTRIES).take_while(|(_, (_, text))| {
+        let fitting = messages.iter().take(publishers::ENTRIES).take_while(|(_, (_, text))| {
             bytes += text.len();
-            bytes <= outlets::BYTES
+            bytes <= publishers::BYTES
         });
         // A message by itself is far smaller.
         let count = fitting.count().max(1);
         calls.push(messages.drain(..count).unzip());
     }
     // No two messages of a round are for one webhook, so that none can overtake another.
-    let send = async |(positions, call): Call| (positions, outlets.send(&call).await);
+    let send = async |(positions, call): Call| (positions, publishers.send(&call).await);
     let sent: Vec<_> = stream::iter(calls).map(send).buffered(PARALLEL_CALLS).collect().await;
     for (position, refused) in sent.into_iter().flat_map(|(positions, refused)| positions.into_iter().zip(refused)) {
         if let (Some(refused), Some(why_not)) = (refused, why_not.get_mut(position)) {
@@ -279,7 +279,7 @@ async fn round_of<'k>(
 }
 
 /// A message for each webhook of the repo that is active, wants the event, and was there when it happened.
-fn messages_for(next: &Next, known: Option<&Known>) -> Result<Vec<(Message, String)>, store::Error> {
+fn messages_for(next: &Next, known: Option<&Known>) -> Result<Vec<(Message, String)>, store::StoreError> {
     let hooks = known.map(|known| known.hooks.as_slice()).unwrap_or_default();
     let message = |(hook, _): &(HookId, HookItem)| {
         let message = Message {

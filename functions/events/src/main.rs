@@ -1,6 +1,6 @@
 //! Runs the function on Lambda.
 
-use events::Outlets;
+use events::Publishers;
 use lambda_http::Error;
 use lambda_http::lambda_runtime::{LambdaEvent, run, service_fn};
 use service::Hub;
@@ -10,9 +10,9 @@ use service::item_stream::Batch;
 async fn main() -> Result<(), Error> {
     service::log_as_json();
     let store = &Hub::from_environment().await?.store;
-    let outlets = &Outlets::from_environment(store.ambient())?;
+    let publishers = &Publishers::from_environment(store.ambient())?;
     run(service_fn(move |event: LambdaEvent<Batch>| async move {
-        Ok::<_, Error>(events::handle(store, outlets, event.payload, event.context.deadline).await)
+        Ok::<_, Error>(events::handle(store, publishers, event.payload, event.context.deadline).await)
     }))
     .await
 }

@@ -9,12 +9,12 @@ use common::id::{ObjectId, ObjectKey, RepoId};
 use common::location::{LargeObject, ObjectLocation, RecordLocation};
 use common::purged::Purged;
 use common::wire::record::Snapshot;
-use common::wire::{Encoding, Error};
+use common::wire::{Encoding, WireError};
 use service::AnswerBody;
 use service::streaming::{self, CHUNK, Sender};
 use store::Store;
+use store::read::permit::LetGo;
 use store::read::reader::RecordReader;
-use store::read::turn::LetGo;
 use store::read::view::View;
 
 use crate::encoder::Encoder;
@@ -24,22 +24,22 @@ use crate::{Had, Selection};
 ///
 /// # Errors
 /// Errors before the first bytes are there, which can still be a status.
-pub async fn stream(store: Arc<Store>, selection: Selection, encoding: Encoding) -> Result<AnswerBody, Error> {
+pub async fn stream(store: Arc<Store>, selection: Selection, encoding: Encoding) -> Result<AnswerBody, WireError> {
     let readers = Arc::clone(&store);
     let make = |sender| async move {
-        let mut answer = Answer { encoder: Encoder::new(encoding), sender };
+        let mut answer = Encoded { encoder: Encoder::new(encoding), sender };
         answer.make(&store, selection).await
     };
     streaming::stream(&readers, "POST fetch, half way", make).await
 }
 
-struct Answer {
+struct Encoded {
     encoder: Encoder,
     sender: Sender,
 }
 
-impl Answer {
-    async fn make(&mut self, store: &Arc<Store>, selection: Selection) -> Result<(), Error> {
+impl Encoded {
+    async fn make(&mut self, store: &Arc<Store>, selection: Selection) -> Result<(), WireError> {
         let Selection { repo, view, commits, snapshots, objects, cut } = selection;
         let (sends_objects, had) = (objects.is_some(), objects.map_or_else(Vec::new, |Had(had)| had));
         let tells_purged = sends_objects && !repo.purged.is_empty();
@@ -102,8 +102,8 @@ impl Answer {
         &mut self,
         records: &mut RecordReader,
         count: usize,
-        mut look_at: impl FnMut(&[u8]) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+        mut look_at: impl FnMut(&[u8]) -> Result<(), WireError>,
+    ) -> Result<(), WireError> {
         for _ in 0..count {
             let record = next(records).await?;
             look_at(&record)?;
@@ -116,7 +116,7 @@ impl Answer {
     }
 
     /// Sends what has gathered, if it is `enough`.
-    async fn flush(&mut self, enough: usize, holds: &mut impl LetGo) -> Result<(), Error> {
+    async fn flush(&mut self, enough: usize, holds: &mut impl LetGo) -> Result<(), WireError> {
         if self.encoder.waiting() < enough {
             return Ok(());
         }
@@ -124,12 +124,12 @@ impl Answer {
     }
 }
 
-async fn next(records: &mut RecordReader) -> Result<Bytes, Error> {
+async fn next(records: &mut RecordReader) -> Result<Bytes, WireError> {
     records.next().await?.ok_or_else(too_early)
 }
 
-fn too_early() -> Error {
-    Error::internal("the reader ended too early")
+fn too_early() -> WireError {
+    WireError::internal("the reader ended too early")
 }
 
 /// The objects that the snapshots sent name and the client cannot have.
@@ -167,14 +167,14 @@ struct Located {
 }
 
 impl Objects {
-    fn exclude(&mut self, record: &[u8]) -> Result<(), Error> {
-        let snapshot: Snapshot<'_> = rmp_serde::from_slice(record).map_err(Error::internal)?;
+    fn exclude(&mut self, record: &[u8]) -> Result<(), WireError> {
+        let snapshot: Snapshot<'_> = rmp_serde::from_slice(record).map_err(WireError::internal)?;
         self.had.extend(snapshot.manifest.entries.iter().map(|(_, object)| object.key()));
         Ok(())
     }
 
-    fn want(&mut self, record: &[u8]) -> Result<(), Error> {
-        let snapshot: Snapshot<'_> = rmp_serde::from_slice(record).map_err(Error::internal)?;
+    fn want(&mut self, record: &[u8]) -> Result<(), WireError> {
+        let snapshot: Snapshot<'_> = rmp_serde::from_slice(record).map_err(WireError::internal)?;
         for (path, object) in &snapshot.manifest.entries {
             let key = object.key();
             if self.had.contains(&key) {
@@ -199,7 +199,7 @@ impl Objects {
     }
 
     /// Where they lie.
-    async fn locate(mut self, store: &Arc<Store>, repo: &RepoId, view: &View) -> Result<Located, Error> {
+    async fn locate(mut self, store: &Arc<Store>, repo: &RepoId, view: &View) -> Result<Located, WireError> {
         let known = view.objects(self.wanted.keys()).await?;
         if self.wanted.len() > known.len() {
             // What was purged since this request began may be in no pack of those that it lists.
@@ -209,7 +209,7 @@ impl Objects {
         let (mut packed, mut large) = (Vec::with_capacity(self.wanted.len()), Vec::new());
         for (key, Wanted { bare, prefixed, path }) in self.wanted {
             let object = known.get(&key);
-            let place = object.ok_or_else(|| Error::internal(format!("object {key:?} is in no pack")))?.place;
+            let place = object.ok_or_else(|| WireError::internal(format!("object {key:?} is in no pack")))?.place;
             for spelling in [bare.then_some(false), prefixed.then_some(true)].into_iter().flatten() {
                 let (id, path) = (key.spelled(spelling), path.clone());
                 match place {

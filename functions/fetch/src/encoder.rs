@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use common::id::{CommitId, ObjectId};
 use common::wire::request::Heads;
-use common::wire::{Encoding, Error, recode};
+use common::wire::{Encoding, WireError, recode};
 use rmp::encode::{ByteBuf, write_array_len, write_bin_len, write_map_len, write_str};
 use serde::Serialize;
 
@@ -46,13 +46,13 @@ impl Encoder {
     }
 
     /// Begins a list of `length` records.
-    pub fn begin_list(&mut self, name: &str, length: usize) -> Result<(), Error> {
+    pub fn begin_list(&mut self, name: &str, length: usize) -> Result<(), WireError> {
         self.key(name)?;
         self.is_first = true;
         match self.encoding {
             Encoding::Json => self.out.push(b'['),
             Encoding::Msgpack => {
-                let length = u32::try_from(length).map_err(Error::internal)?;
+                let length = u32::try_from(length).map_err(WireError::internal)?;
                 self.msgpack(|out| write_array_len(out, length).map(drop));
             }
         }
@@ -60,7 +60,7 @@ impl Encoder {
     }
 
     /// Writes a commit or a snapshot from its record, which is msgpack.
-    pub fn record(&mut self, record: &[u8]) -> Result<(), Error> {
+    pub fn record(&mut self, record: &[u8]) -> Result<(), WireError> {
         self.separate();
         match self.encoding {
             Encoding::Json => recode::to_json(record, &mut self.out)?,
@@ -70,7 +70,7 @@ impl Encoder {
     }
 
     /// Begins an object of `size` bytes. The caller keeps its word.
-    pub fn begin_object(&mut self, id: &ObjectId, path: &str, size: u64) -> Result<(), Error> {
+    pub fn begin_object(&mut self, id: &ObjectId, path: &str, size: u64) -> Result<(), WireError> {
         self.separate();
         match self.encoding {
             Encoding::Json => {
@@ -82,7 +82,7 @@ impl Encoder {
             }
             Encoding::Msgpack => {
                 let size = u32::try_from(size).map_err(|_| {
-                    Error::internal(format!("object '{id}' has {size} bytes, and msgpack carries less than 4 GiB"))
+                    WireError::internal(format!("object '{id}' has {size} bytes, and msgpack carries less than 4 GiB"))
                 })?;
                 self.msgpack(|out| {
                     write_map_len(out, 3)?;
@@ -151,7 +151,7 @@ impl Encoder {
         heads: &Heads,
         cut: Option<&[CommitId]>,
         purged: Option<&BTreeSet<ObjectId>>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), WireError> {
         self.key("branch_heads")?;
         let heads = self.encoding.encode(heads)?;
         self.out.extend_from_slice(&heads);
@@ -171,7 +171,7 @@ impl Encoder {
         Ok(())
     }
 
-    fn key(&mut self, name: &str) -> Result<(), Error> {
+    fn key(&mut self, name: &str) -> Result<(), WireError> {
         match self.encoding {
             Encoding::Json => {
                 self.separate();
@@ -190,8 +190,8 @@ impl Encoder {
         }
     }
 
-    fn json(&mut self, value: &impl Serialize) -> Result<(), Error> {
-        serde_json::to_writer(&mut self.out, value).map_err(Error::internal)
+    fn json(&mut self, value: &impl Serialize) -> Result<(), WireError> {
+        serde_json::to_writer(&mut self.out, value).map_err(WireError::internal)
     }
 
     /// Writing to memory does not fail, which the type of the error says.

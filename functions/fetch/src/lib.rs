@@ -17,7 +17,7 @@ use common::answer_size::Held;
 use common::id::Ids;
 use common::id::{CommitId, SnapshotId};
 use common::location::{KnownCommit, RecordLocation};
-use common::wire::Error;
+use common::wire::WireError;
 use common::wire::limits::{MAX_FETCH_DEPTH, MAX_FETCH_WANT};
 use common::wire::request::{FetchRequest, Heads};
 use lambda_http::{Request, Response};
@@ -35,7 +35,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
     hub.answer(env!("CARGO_PKG_NAME"), request, |call| async move { fetch(hub, &call).await }).await
 }
 
-async fn fetch(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+async fn fetch(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
     let caller = call.caller(hub).await?;
     let (repo, view) = hub.open(caller.as_ref(), &call.target()?, Access::Read, Load::HISTORY).await?;
     let held = Held::by(repo.packs.iter().map(|(_, pack)| pack));
@@ -68,24 +68,24 @@ struct Asked {
 impl Asked {
     /// # Errors
     /// 422 for what is too much or no such value, 404 for a branch that is not there.
-    fn read(request: FetchRequest<'_>, heads: &Heads) -> Result<Self, Error> {
+    fn read(request: FetchRequest<'_>, heads: &Heads) -> Result<Self, WireError> {
         let FetchRequest { want, have, branches, depth, filter } = request;
         let most = MAX_FETCH_WANT.max(heads.len());
         let mut want = match want {
             Some(want) => want.within("ids in want", most)?,
             None if branches.is_some() => Vec::new(),
             // An empty answer would look like one that brings what was wanted.
-            None => return Err(Error::MalformedBody("the body: missing field `want`".to_owned())),
+            None => return Err(WireError::MalformedBody("the body: missing field `want`".to_owned())),
         };
         let have = have.within("ids in have")?;
         let depth = depth.map(|depth| match usize::try_from(depth) {
             Ok(depth) if (1..=MAX_FETCH_DEPTH).contains(&depth) => Ok(depth),
-            _ => Err(Error::invalid("depth", format_args!("it is from 1 to {MAX_FETCH_DEPTH}"))),
+            _ => Err(WireError::invalid("depth", format_args!("it is from 1 to {MAX_FETCH_DEPTH}"))),
         });
         let leaves_out_objects = match filter.as_deref() {
             None => false,
             Some(NO_OBJECTS) => true,
-            Some(_) => return Err(Error::invalid("filter", format_args!("it is '{NO_OBJECTS}', or is left out"))),
+            Some(_) => return Err(WireError::invalid("filter", format_args!("it is '{NO_OBJECTS}', or is left out"))),
         };
         let branches = match branches {
             Some(branches) => Some(branches.within("names in branches", most)?),
@@ -107,10 +107,10 @@ impl Asked {
     }
 }
 
-fn unknown_branch(name: &str) -> Error {
+fn unknown_branch(name: &str) -> WireError {
     match name.parse() {
-        Ok(branch) => Error::BranchNotFound(branch),
-        Err(reason) => Error::invalid("branches", reason),
+        Ok(branch) => WireError::BranchNotFound(branch),
+        Err(reason) => WireError::invalid("branches", reason),
     }
 }
 
@@ -121,7 +121,7 @@ fn as_asked(hub: &Hub, view: View) -> View {
 }
 
 /// The view, or a newer one, in which all that is wanted is there.
-async fn holding(hub: &Hub, repo: &Repo, view: View, want: &[CommitId]) -> Result<View, Error> {
+async fn holding(hub: &Hub, repo: &Repo, view: View, want: &[CommitId]) -> Result<View, WireError> {
     let present = view.present_commits(want).await?;
     if want.iter().all(|id| present.contains(id)) {
         return Ok(view);
@@ -130,14 +130,14 @@ async fn holding(hub: &Hub, repo: &Repo, view: View, want: &[CommitId]) -> Resul
     let view = as_asked(hub, hub.store.view_listed_again(&repo.id, &[], &repo.purged).await?);
     let present = view.present_commits(want).await?;
     match want.iter().find(|id| !present.contains(*id)) {
-        Some(unknown) => Err(Error::UnknownCommit(unknown.clone())),
+        Some(unknown) => Err(WireError::UnknownCommit(unknown.clone())),
         None => Ok(view),
     }
 }
 
 /// Refuses commits that are there only until they are dropped as garbage: no branch, tag, release or line of the push log that is kept
 /// reaches them. A push that began before they were condemned may have put a branch there since; then they are revived.
-async fn refuse_condemned(hub: &Hub, repo: &Repo, view: &View, want: &[CommitId]) -> Result<(), Error> {
+async fn refuse_condemned(hub: &Hub, repo: &Repo, view: &View, want: &[CommitId]) -> Result<(), WireError> {
     let kept = repo.packs.iter().filter(|(_, pack)| pack.condemned_at.is_none());
     let kept: Vec<_> = kept.copied().collect();
     if kept.len() == repo.packs.len() {
@@ -153,7 +153,7 @@ async fn refuse_condemned(hub: &Hub, repo: &Repo, view: &View, want: &[CommitId]
     let mut history = view.history();
     for id in condemned {
         if !history.is_ancestor(id, &named).await? {
-            return Err(Error::UnknownCommit(id.clone()));
+            return Err(WireError::UnknownCommit(id.clone()));
         }
     }
     Ok(())
@@ -183,7 +183,7 @@ async fn select(
     want: &[CommitId],
     have: &HashSet<CommitId>,
     depth: Option<usize>,
-) -> Result<Selection, Error> {
+) -> Result<Selection, WireError> {
     let ids = hub.settings.ids;
     let mut lacking = view.history().difference_within(want, have, depth).await?;
     if !lacking.lost.is_empty() && ids.are_checked() {
@@ -193,7 +193,7 @@ async fn select(
     }
     let Lacking { commits, boundary, cut, lost } = lacking;
     if let Some((parent, id)) = lost.first().filter(|_| ids.are_checked()) {
-        return Err(Error::internal(format!("commit {parent}, a parent of {id}, is in no pack")));
+        return Err(WireError::internal(format!("commit {parent}, a parent of {id}, is in no pack")));
     }
     let had = snapshots_of(&view, &boundary, ids).await?;
     let snapshots = snapshots_of(&view, &commits, ids).await?;
@@ -208,7 +208,7 @@ async fn snapshots_of(
     view: &View,
     commits: &[(CommitId, KnownCommit)],
     ids: Ids,
-) -> Result<Vec<RecordLocation>, Error> {
+) -> Result<Vec<RecordLocation>, WireError> {
     let mut places: HashMap<&SnapshotId, Option<RecordLocation>> = HashMap::with_capacity(commits.len());
     for (_, commit) in commits {
         if let Some(snapshot) = &commit.snapshot {
@@ -222,7 +222,7 @@ async fn snapshots_of(
     for id in elsewhere {
         match found.get(id) {
             Some(snapshot) => drop(places.insert(id, Some(snapshot.place))),
-            None if ids.are_checked() => return Err(Error::internal(format!("snapshot {id} is in no pack"))),
+            None if ids.are_checked() => return Err(WireError::internal(format!("snapshot {id} is in no pack"))),
             None => {}
         }
     }
@@ -238,7 +238,7 @@ mod tests {
 
     use super::*;
 
-    fn asked(request: &Value) -> Result<Asked, Error> {
+    fn asked(request: &Value) -> Result<Asked, WireError> {
         let heads = [("main", "m"), ("side", "s")].map(|(name, head)| (name.to_owned(), head.parse().unwrap()));
         Asked::read(Encoding::Json.decode(request.to_string().as_bytes())?, &Heads::from(heads))
     }

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use common::id::{ObjectId, ObjectKey};
-use common::wire::Error;
+use common::wire::WireError;
 use common::wire::request::{FilterObjectsRequest, FilterObjectsResponse};
 use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
@@ -22,7 +22,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
     hub.answer(env!("CARGO_PKG_NAME"), request, |call| async move { filter_objects(hub, &call).await }).await
 }
 
-async fn filter_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+async fn filter_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
     let caller = call.user(hub).await?;
     let target = call.target()?;
     let (repo, mut view) = hub.open(Some(&caller), &target, Access::Push, NEED).await?;
@@ -45,12 +45,12 @@ async fn filter_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, 
 }
 
 /// Those of these objects that are not there.
-async fn missing(hub: &Hub, repo: &Repo, view: &View, asked: &[ObjectId]) -> Result<HashSet<ObjectKey>, Error> {
+async fn missing(hub: &Hub, repo: &Repo, view: &View, asked: &[ObjectId]) -> Result<HashSet<ObjectKey>, WireError> {
     let mut missing: HashSet<ObjectKey> = asked.iter().map(ObjectId::key).collect();
     // No client is to send what was purged. The push that names it is refused.
     missing.retain(|key| !repo.purged.has(key));
     // Where ids are opaque, a snapshot may name what never came.
-    let head = repo.heads.get(repo.meta.told_default(&repo.heads)).filter(|_| hub.settings.ids.are_checked());
+    let head = repo.heads.get(repo.meta.shown_default(&repo.heads)).filter(|_| hub.settings.ids.are_checked());
     let beside = hub.store.objects_beside(&repo.id, view, &missing, head.map_or(&[], std::slice::from_ref)).await?;
     missing.retain(|key| !beside.contains(key));
     let present = view.objects(&missing).await?;

@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-use common::wire::Error;
+use common::wire::WireError;
 use common::wire::error::with_causes;
 use common::wire::request::{HealthChecks, HealthResponse};
 use lambda_http::http::StatusCode;
@@ -20,22 +20,22 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
     hub.answer(env!("CARGO_PKG_NAME"), request, |call| async move { health(hub, &call).await }).await
 }
 
-async fn health(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+async fn health(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
     let checks = match call.query_parameter("deep").as_deref() {
         None | Some("0") => None,
         Some("1") if call.user(hub).await?.is_admin => Some(look(hub).await?),
-        Some("1") => return Err(Error::NotAdmin),
-        Some(_) => return Err(Error::invalid("deep", "it is 0 or 1")),
+        Some("1") => return Err(WireError::NotAdmin),
+        Some(_) => return Err(WireError::invalid("deep", "it is 0 or 1")),
     };
     call.respond(StatusCode::OK, &HealthResponse { status: OK.into(), checks })
 }
 
 /// Looks at everything, also when something of it does not work.
-async fn look(hub: &Hub) -> Result<HealthChecks, Error> {
+async fn look(hub: &Hub) -> Result<HealthChecks, WireError> {
     let (secret, bucket) = tokio::join!(hub.store.token_secret(), hub.store.check_bucket());
     let checks = HealthChecks {
-        table: told(&secret),
-        bucket: told(&bucket),
+        table: status(&secret),
+        bucket: status(&bucket),
         secret: match &secret {
             Ok(kept) => hub.check_secret(kept.as_deref()).await?.to_owned(),
             Err(_) => "not known: the table does not answer".to_owned(),
@@ -45,11 +45,11 @@ async fn look(hub: &Hub) -> Result<HealthChecks, Error> {
     if [table, bucket, secret].iter().all(|check| *check == OK) {
         return Ok(checks);
     }
-    Err(Error::Unhealthy(format!("table: {table}; bucket: {bucket}; secret: {secret}")))
+    Err(WireError::Unhealthy(format!("table: {table}; bucket: {bucket}; secret: {secret}")))
 }
 
 /// What an operator gets of a check. A caller who may ask may know why.
-fn told<T>(check: &Result<T, store::Error>) -> String {
+fn status<T>(check: &Result<T, store::StoreError>) -> String {
     match check {
         Ok(_) => OK.to_owned(),
         Err(error) => with_causes(error),

@@ -4,7 +4,7 @@
 #![deny(missing_docs)]
 
 use common::id::Slug;
-use common::wire::Error;
+use common::wire::WireError;
 use common::wire::limits::MAX_TEXT_LENGTH;
 use common::wire::request::{IdentityRequest, IdentityResponse};
 use lambda_http::http::StatusCode;
@@ -18,23 +18,23 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
     hub.answer(env!("CARGO_PKG_NAME"), request, |call| async move { claim(hub, &call).await }).await
 }
 
-async fn claim(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+async fn claim(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
     let caller = call.user(hub).await?;
     let request: IdentityRequest<'_> = call.decode()?;
-    let handle: Slug = request.handle.parse().map_err(|reason| Error::invalid("handle", reason))?;
+    let handle: Slug = request.handle.parse().map_err(|reason| WireError::invalid("handle", reason))?;
     // The hub root has paths of its own there.
     if RESERVED_HANDLES.contains(&handle.as_str()) {
-        return Err(Error::HandleTaken(format!("the handle '{handle}' is the hub's own: choose another")));
+        return Err(WireError::HandleTaken(format!("the handle '{handle}' is the hub's own: choose another")));
     }
     let display_name = request.display_name.as_deref().unwrap_or_default();
-    Error::check_text("display_name", display_name, MAX_TEXT_LENGTH)?;
+    WireError::check_text("display_name", display_name, MAX_TEXT_LENGTH)?;
     match hub.store.claim_handle(&caller.user_id, &handle, display_name).await? {
         Claim::Held => {
             let answer = IdentityResponse { handle: handle.to_string(), user_id: caller.user_id };
             call.respond(StatusCode::CREATED, &answer)
         }
-        Claim::Taken => Err(Error::HandleTaken(format!("the handle '{handle}' is taken"))),
-        Claim::HasAnother(own) => Err(Error::HandleTaken(format!("you have the handle '{own}' already"))),
+        Claim::Taken => Err(WireError::HandleTaken(format!("the handle '{handle}' is taken"))),
+        Claim::HasAnother(own) => Err(WireError::HandleTaken(format!("you have the handle '{own}' already"))),
     }
 }
 

@@ -5,7 +5,7 @@
 #![deny(missing_docs)]
 
 use common::id::CommitId;
-use common::wire::Error;
+use common::wire::WireError;
 use common::wire::request::{NegotiateRequest, NegotiateResponse};
 use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
@@ -27,16 +27,16 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
     hub.answer(env!("CARGO_PKG_NAME"), request, |call| async move { negotiate(hub, &call).await }).await
 }
 
-async fn negotiate(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+async fn negotiate(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
     let caller = call.caller(hub).await?;
     let (_, view) = hub.open(caller.as_ref(), &call.target()?, Access::Read, Load::PACKS).await?;
     let request: NegotiateRequest<'_> = call.decode()?;
     let (want, have) = (request.want.within("ids in want")?, request.have.within("ids in have")?);
     let have: Vec<&str> = have.iter().map(|id| &**id).collect();
-    call.respond(StatusCode::OK, &judge(&view, &want, &have).await?)
+    call.respond(StatusCode::OK, &answer(&view, &want, &have).await?)
 }
 
-async fn judge(view: &View, want: &[CommitId], have: &[&str]) -> Result<NegotiateResponse, store::Error> {
+async fn answer(view: &View, want: &[CommitId], have: &[&str]) -> Result<NegotiateResponse, store::StoreError> {
     let have_ids: Vec<CommitId> = have.iter().filter_map(|id| id.parse().ok()).collect();
     let present = view.present_commits(&have_ids).await?;
     let ack: Vec<CommitId> = have_ids.into_iter().filter(|id| present.contains(id)).collect();

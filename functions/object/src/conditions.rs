@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use common::id::ObjectId;
-use common::wire::Error;
+use common::wire::WireError;
 use lambda_http::http::HeaderValue;
 
 /// How much of an object is asked for.
@@ -20,8 +20,8 @@ impl Asked {
     /// several parts, is ignored: [RFC 9110, section 14.2](https://www.rfc-editor.org/rfc/rfc9110#section-14.2).
     ///
     /// # Errors
-    /// [`Error::RangeNotSatisfiable`] for a part that the object does not have.
-    pub fn of(header: Option<&HeaderValue>, size: u64) -> Result<Self, Error> {
+    /// [`WireError::RangeNotSatisfiable`] for a part that the object does not have.
+    pub fn of(header: Option<&HeaderValue>, size: u64) -> Result<Self, WireError> {
         let spec = header.and_then(|value| value.to_str().ok()?.trim().strip_prefix("bytes="));
         let Some((first, last)) = spec.filter(|spec| !spec.contains(',')).and_then(|spec| spec.trim().split_once('-'))
         else {
@@ -34,7 +34,7 @@ impl Asked {
             (Some(first), Some(last)) if first <= last => first..size.min(last.saturating_add(1)),
             _ => return Ok(Self::Whole(size)),
         };
-        if part.is_empty() { Err(Error::RangeNotSatisfiable(size)) } else { Ok(Self::Part(part)) }
+        if part.is_empty() { Err(WireError::RangeNotSatisfiable(size)) } else { Ok(Self::Part(part)) }
     }
 
     /// The bytes that are asked for.

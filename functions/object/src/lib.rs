@@ -11,7 +11,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use common::id::{ObjectId, RepoId};
 use common::location::{LargeObject, ObjectLocation, RecordLocation};
-use common::wire::Error;
+use common::wire::WireError;
 use conditions::{Asked, is_known, is_matched, is_same};
 use lambda_http::http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, IF_RANGE,
@@ -38,26 +38,26 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
     hub.answer(env!("CARGO_PKG_NAME"), request, |call| async move { object(hub, &call).await }).await
 }
 
-async fn object(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+async fn object(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
     let caller = call.caller(hub).await?;
     let repo_id =
-        call.query_parameter("repo_id").and_then(|id| id.parse::<RepoId>().ok()).ok_or(Error::RepoNotFound)?;
+        call.query_parameter("repo_id").and_then(|id| id.parse::<RepoId>().ok()).ok_or(WireError::RepoNotFound)?;
     let (repo, view) = hub.open(caller.as_ref(), &repo_id, Access::Read, Load::PACKS).await?;
     let id = call.path_parameter("object_id").unwrap_or_default();
-    let id: ObjectId = id.parse().map_err(|reason| Error::invalid("object_id", reason))?;
+    let id: ObjectId = id.parse().map_err(|reason| WireError::invalid("object_id", reason))?;
     if repo.purged.has(&id.key()) {
-        return Err(Error::ObjectGone(id));
+        return Err(WireError::ObjectGone(id));
     }
     // Readers do not see staged objects.
     let known = view.objects([&id.key()]).await?;
     let object = known.get(&id.key()).filter(|object| object.is_reached);
-    let place = object.ok_or_else(|| Error::UnknownObject(id.clone()))?.place;
+    let place = object.ok_or_else(|| WireError::UnknownObject(id.clone()))?.place;
 
-    let etag = HeaderValue::from_str(&format!("\"{id}\"")).map_err(Error::internal)?;
+    let etag = HeaderValue::from_str(&format!("\"{id}\"")).map_err(WireError::internal)?;
     let cache = if repo.meta.visibility == Visibility::Public { PUBLIC } else { PRIVATE };
     let mut matches = call.headers().get_all(IF_MATCH).iter().peekable();
     if matches.peek().is_some() && !matches.any(|known| is_matched(known, &id)) {
-        return Err(Error::PreconditionFailed(id));
+        return Err(WireError::PreconditionFailed(id));
     }
     let mut response = if call.headers().get_all(IF_NONE_MATCH).iter().any(|known| is_known(known, &id)) {
         let mut response = Response::new(AnswerBody::whole(Vec::new()));
@@ -84,7 +84,7 @@ async fn object(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         if let Asked::Part(part) = &asked {
             let content_range = format!("bytes {}-{}/{size}", part.start, part.end - 1);
-            headers.insert(CONTENT_RANGE, HeaderValue::from_str(&content_range).map_err(Error::internal)?);
+            headers.insert(CONTENT_RANGE, HeaderValue::from_str(&content_range).map_err(WireError::internal)?);
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         }
         response
@@ -101,10 +101,10 @@ async fn packed(
     view: &View,
     place: RecordLocation,
     range: Range<u64>,
-) -> Result<AnswerBody, Error> {
+) -> Result<AnswerBody, WireError> {
     let mut records = hub.store.read_places(&repo.id, view, &[place]).await?;
     if range.end - range.start <= WHOLE {
-        let _turn = hub.store.reading_turn().await?;
+        let _permit = hub.store.read_permit().await?;
         let mut part = Vec::new();
         let mut cut = Cut { range, position: 0 };
         while let Some(Piece { bytes, .. }) = records.piece().await? {
@@ -151,7 +151,7 @@ async fn large_object(
     id: &ObjectId,
     large: LargeObject,
     range: Range<u64>,
-) -> Result<AnswerBody, Error> {
+) -> Result<AnswerBody, WireError> {
     let mut content = hub.store.read_large(&repo.id, &id.key(), &large, range);
     let make = |mut sender: Sender| async move {
         while let Some(bytes) = content.next().await? {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::id::{ObjectId, ObjectKey};
 use common::location::ObjectLocation;
-use common::wire::Error;
+use common::wire::WireError;
 use common::wire::limits::MAX_PRESIGNED_GETS;
 use common::wire::request::{PresignRequest, PresignResponse};
 use lambda_http::http::StatusCode;
@@ -31,7 +31,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
     hub.answer(env!("CARGO_PKG_NAME"), request, |call| async move { presign(hub, &call).await }).await
 }
 
-async fn presign(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+async fn presign(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
     let caller = call.caller(hub).await?;
     let target = call.target()?;
     let asked = match Asked::read(call) {
@@ -59,7 +59,7 @@ async fn presign(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> 
                 }
                 let purged = hub.store.purged(&repo.id, &repo.meta).await?;
                 if let Some(id) = asked.ids.iter().find(|id| purged.has(&ObjectId::key(id))) {
-                    return Err(Error::object_purged(id, None));
+                    return Err(WireError::object_purged(id, None));
                 }
                 hub.store.expect_uploads(&repo.id).await?;
                 for id in asked.ids {
@@ -73,7 +73,7 @@ async fn presign(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> 
                 }
                 return call.respond(StatusCode::OK, &answer);
             }
-            Err(Error::Unavailable("the repository is being made by other pushes".into()))
+            Err(WireError::Unavailable("the repository is being made by other pushes".into()))
         }
         Direction::Get => {
             let (repo, view) = hub.open(caller.as_ref(), &target, Access::Read, Load::PACKS).await?;
@@ -112,20 +112,20 @@ struct Asked {
 }
 
 impl Asked {
-    fn read(call: &Call) -> Result<Self, Error> {
+    fn read(call: &Call) -> Result<Self, WireError> {
         let PresignRequest { object_ids, direction, ttl_seconds } = call.decode()?;
         Ok(Self {
             ids: object_ids.within("object_ids")?,
             direction: match &*direction {
                 "put" => Direction::Put,
                 "get" => Direction::Get,
-                _ => return Err(Error::invalid("direction", "it is put or get")),
+                _ => return Err(WireError::invalid("direction", "it is put or get")),
             },
             ttl: match ttl_seconds.map_or(Ok(DEFAULT_TTL), u64::try_from) {
                 Ok(seconds) if TTL.contains(&seconds) => Duration::from_secs(seconds),
                 _ => {
                     let reason = format_args!("it is from {} to {}", TTL.start(), TTL.end()).to_string();
-                    return Err(Error::invalid("ttl_seconds", reason));
+                    return Err(WireError::invalid("ttl_seconds", reason));
                 }
             },
         })

@@ -5,7 +5,7 @@
 #![deny(missing_docs)]
 
 use common::pack::{self, NewObject, NewPack};
-use common::wire::Error;
+use common::wire::WireError;
 use common::wire::limits::MAX_PACKS;
 use common::wire::record::check_objects;
 use common::wire::request::{PushObjectsRequest, PushObjectsResponse};
@@ -26,18 +26,18 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
     hub.answer(env!("CARGO_PKG_NAME"), request, |call| async move { push_objects(hub, &call).await }).await
 }
 
-async fn push_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+async fn push_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
     let caller = call.user(hub).await?;
     let target = call.target()?;
     let (mut repo, mut view) = hub.open(Some(&caller), &target, Access::Push, Load::RELIABLE_PACKS).await?;
     let (sent, objects) = compute(|| {
         let PushObjectsRequest { objects } = call.decode()?;
-        Ok::<_, Error>((objects.sent, check_objects(objects.within("objects")?, hub.settings.ids.are_checked())?))
+        Ok::<_, WireError>((objects.sent, check_objects(objects.within("objects")?, hub.settings.ids.are_checked())?))
     })?;
 
     for _ in 0..ATTEMPTS {
         if let Some(object) = objects.iter().find(|(key, _)| repo.purged.has(key)).map(|(_, object)| object) {
-            return Err(Error::object_purged(&object.object_id, object.path.as_deref()));
+            return Err(WireError::object_purged(&object.object_id, object.path.as_deref()));
         }
         let present = view.objects(objects.keys()).await?;
         let new: Vec<NewObject<'_>> = objects
@@ -47,16 +47,16 @@ async fn push_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Er
                 key: key.clone(),
                 path: object.path.as_deref().unwrap_or_default().into(),
                 content: &object.content,
-                is_ahead: true,
+                is_staged: true,
             })
             .collect();
         let answer = PushObjectsResponse { stored: new.len(), skipped: sent - new.len() };
         if new.is_empty() {
             return call.respond(StatusCode::OK, &answer);
         }
-        Error::check_count("packs of one repository", repo.listed() + 1, MAX_PACKS)?;
+        WireError::check_count("packs of one repository", repo.listed() + 1, MAX_PACKS)?;
         let new = NewPack { objects: new, ..NewPack::default() };
-        let written = compute(|| pack::write(new)).map_err(Error::internal)?;
+        let written = compute(|| pack::write(new)).map_err(WireError::internal)?;
         let pack = hub.store.store_pack(&repo.id, written).await?;
         let change = Change {
             repo: &repo.id,
@@ -70,5 +70,5 @@ async fn push_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Er
         }
         (repo, view) = hub.open(Some(&caller), &target, Access::Push, Load::RELIABLE_PACKS).await?;
     }
-    Err(Error::Unavailable("the repository is being made by other pushes".into()))
+    Err(WireError::Unavailable("the repository is being made by other pushes".into()))
 }

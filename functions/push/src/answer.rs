@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use common::answer_size::{Held, is_beyond_stock_clients};
 use common::id::CommitId;
 use common::push::ValidatedBundle;
-use common::wire::Error;
+use common::wire::WireError;
 use common::wire::limits::STOCK_ANSWER;
 use common::wire::request::PushResponse;
 use lambda_http::Response;
@@ -24,7 +24,7 @@ pub fn answer(
     bundle: &ValidatedBundle<'_>,
     tip: Option<&CommitId>,
     pack: Option<&StoredPack>,
-) -> Result<Response<AnswerBody>, Error> {
+) -> Result<Response<AnswerBody>, WireError> {
     span::note(|seen| seen.commits = pack.map_or(0, |pack| pack.written.summary.commits));
     let mut heads = repo.heads.clone();
     if let Some(tip) = tip {

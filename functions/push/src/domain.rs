@@ -2,7 +2,7 @@
 
 use common::id::CommitId;
 use common::location::ObjectLocation;
-use common::wire::Error;
+use common::wire::WireError;
 use common::wire::domain::{ATTRIBUTES_PATH, Domain, MAX_ATTRIBUTES};
 use service::Hub;
 use store::read::view::View;
@@ -14,14 +14,14 @@ use common::push::ValidatedBundle;
 /// which may be staged. None if neither says it, or if a domain was chosen before.
 ///
 /// # Errors
-/// When a file that was pushed ahead cannot be read.
+/// When a file that was staged cannot be read.
 pub async fn of_first_push(
     hub: &Hub,
     repo: &Repo,
     view: &View,
     bundle: &ValidatedBundle<'_>,
     tip: Option<&CommitId>,
-) -> Result<Option<Domain>, Error> {
+) -> Result<Option<Domain>, WireError> {
     if repo.was_pushed_to() || !repo.meta.domain.is_empty() {
         return Ok(None);
     }
@@ -42,7 +42,7 @@ pub async fn of_first_push(
     }
     match view.objects([&key]).await?.get(&key).map(|object| object.place) {
         Some(ObjectLocation::Packed(place)) if place.length as usize <= MAX_ATTRIBUTES => {
-            let _turn = hub.store.reading_turn().await?;
+            let _permit = hub.store.read_permit().await?;
             let content = hub.store.read_places(&repo.id, view, &[place]).await?.next().await?;
             Ok(content.and_then(|content| Domain::of_attributes(&content)))
         }

@@ -15,14 +15,14 @@ use common::location::RecordLocation;
 use common::push::{Known, ValidatedBundle, validate};
 use common::wire::limits::MAX_BRANCHES;
 use common::wire::names::check_beside;
-use common::wire::{Error, Text};
+use common::wire::{Text, WireError};
 use lambda_http::{Request, Response};
 use service::{Access, AnswerBody, Call, Hub};
 use store::change::{BranchMove, Change};
 use store::compute;
 use store::read::view::View;
 use store::repo::Load;
-use store::table::places;
+use store::table::claims;
 use store::table::transaction::Outcome;
 
 use crate::answer::answer;
@@ -40,14 +40,14 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
     hub.answer(env!("CARGO_PKG_NAME"), request, |call| async move { push(hub, &call).await }).await
 }
 
-async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
     let caller = call.user(hub).await?;
     let target = call.target()?;
     let mut opened = Some(hub.open(Some(&caller), &target, Access::Push, LOAD).await?);
     let mut bundle = compute(|| validate(call.decode()?, hub.settings.ids))?;
     complete(hub, &caller.user_id, &mut bundle).await?;
     let (mut has_adopted, mut has_listed_again) = (false, false);
-    let mut places = Vec::new();
+    let mut claims = Vec::new();
     let mut pack = None;
 
     for _ in 0..ATTEMPTS {
@@ -95,11 +95,11 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
         let after = tip.filter(|tip| before != Some(*tip));
         let is_new = before.is_none() && after.is_some();
         if is_new {
-            Error::check_count(TOO_MANY_BRANCHES, repo.heads.len() + 1, MAX_BRANCHES)?;
+            WireError::check_count(TOO_MANY_BRANCHES, repo.heads.len() + 1, MAX_BRANCHES)?;
         }
         let is_beside_others = before.is_none() && repo.was_pushed_to();
-        if is_beside_others && places.is_empty() {
-            places = places::Place::unmarked(&repo.id, &bundle.branch);
+        if is_beside_others && claims.is_empty() {
+            claims = claims::PathClaim::unmarked(&repo.id, &bundle.branch);
         }
         pack = pack_of(hub, &repo, &plan, &seen.reach, pack).await?;
         let domain = domain::of_first_push(hub, &repo, &view, &bundle, tip).await?;
@@ -112,7 +112,7 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
                 name: &bundle.branch,
                 before,
                 after,
-                places: if is_beside_others { &places } else { &[] },
+                claims: if is_beside_others { &claims } else { &[] },
                 forced: bundle.force,
                 is_first: !repo.was_pushed_to(),
                 becomes_default: !repo.meta.default_is_chosen,
@@ -124,10 +124,10 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
             return answer(hub, call, &repo, &bundle, tip, pack.as_ref().map(|pack| &pack.stored));
         }
         if is_beside_others {
-            places = hub.store.places(&repo.id, &bundle.branch).await?;
+            claims = hub.store.claims(&repo.id, &bundle.branch).await?;
         }
     }
-    Err(Error::Unavailable(format!("{ATTEMPTS} other pushes were faster").into()))
+    Err(WireError::Unavailable(format!("{ATTEMPTS} other pushes were faster").into()))
 }
 
 /// Refuses commits that the repo has with other reviews or test runs than are sent. A record is never replaced, so they
@@ -139,7 +139,7 @@ async fn check_annotations(
     view: &View,
     known: &Known,
     bundle: &ValidatedBundle<'_>,
-) -> Result<(), Error> {
+) -> Result<(), WireError> {
     let mut annotated = Vec::new();
     for commit in &bundle.commits {
         if let Some(there) = known.commit(&commit.id)
@@ -153,12 +153,12 @@ async fn check_annotations(
     }
     annotated.sort_by_key(|(place, _)| *place);
     let places: Vec<RecordLocation> = annotated.iter().map(|(place, _)| *place).collect();
-    let _turn = hub.store.reading_turn().await?;
+    let _permit = hub.store.read_permit().await?;
     let mut records = hub.store.read_places(repo, view, &places).await?;
     for (_, commit) in annotated {
-        let record = records.next().await?.ok_or_else(|| Error::internal("the reader ended too early"))?;
+        let record = records.next().await?.ok_or_else(|| WireError::internal("the reader ended too early"))?;
         if !commit.is_annotated_as(&record)? {
-            return Err(Error::invalid(
+            return Err(WireError::invalid(
                 "reviewed_by and test_runs",
                 format_args!(
                     "commit '{}' is in the repository with others, and a commit that was pushed stays as it is; annotate before the first push, or put the review into a new commit",
@@ -171,7 +171,7 @@ async fn check_annotations(
 }
 
 /// Fills in what the pusher left empty: author and time of commits, time of snapshots.
-async fn complete(hub: &Hub, user_id: &str, bundle: &mut ValidatedBundle<'_>) -> Result<(), Error> {
+async fn complete(hub: &Hub, user_id: &str, bundle: &mut ValidatedBundle<'_>) -> Result<(), WireError> {
     let now = hub.store.ambient().now_iso();
     for snapshot in bundle.snapshots.values_mut() {
         snapshot.created_at.get_or_insert_with(|| Text(Cow::Owned(now.clone())));

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use common::id::{CommitId, ObjectKey, RepoId, SnapshotId};
 use common::location::RecordLocation;
 use common::push::{Known, Reach, ValidatedBundle};
-use common::wire::Error;
+use common::wire::WireError;
 use common::wire::record::Snapshot;
 use service::Hub;
 use store::read::view::View;
@@ -15,7 +15,12 @@ use store::repo::Repo;
 const BESIDE: usize = 4;
 
 /// What one view of a repository has of what a push names.
-async fn known_in(view: &View, hub: &Hub, repo: &Repo, bundle: &ValidatedBundle<'_>) -> Result<Known, store::Error> {
+async fn known_in(
+    view: &View,
+    hub: &Hub,
+    repo: &Repo,
+    bundle: &ValidatedBundle<'_>,
+) -> Result<Known, store::StoreError> {
     let mut known = Known::default();
     add_commits(&mut known, view, bundle.named_commits(&repo.heads)).await?;
     add_snapshots(&mut known, view, bundle.named_snapshots()).await?;
@@ -42,7 +47,7 @@ pub async fn look_up(
     repo: &Repo,
     view: &View,
     bundle: &ValidatedBundle<'_>,
-) -> Result<Option<(View, Known)>, Error> {
+) -> Result<Option<(View, Known)>, WireError> {
     let known = known_in(view, hub, repo, bundle).await?;
     let head = repo.heads.get(bundle.branch.as_str());
     let Some(head) = head.filter(|head| !known.has_commit(head)) else {
@@ -56,7 +61,7 @@ pub async fn look_up(
     if !repo.condemned.is_empty() {
         return Ok(None);
     }
-    Err(Error::internal(format!("branch '{}' is at {head}, which is in no pack", bundle.branch)))
+    Err(WireError::internal(format!("branch '{}' is at {head}, which is in no pack", bundle.branch)))
 }
 
 /// What a push comes to in one view of the repo.
@@ -82,7 +87,7 @@ impl Found {
         view: &View,
         mut known: Known,
         bundle: &ValidatedBundle<'_>,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, WireError> {
         let mut reach = bundle.reach(&known, &repo.heads);
         // What no branch reached when it came is mostly nothing.
         let mut unreached: Vec<CommitId> = reach.foundations.iter().cloned().collect();
@@ -115,7 +120,7 @@ pub async fn needs_condemned(
     repo: &Repo,
     reliable: &Found,
     bundle: &ValidatedBundle<'_>,
-) -> Result<bool, Error> {
+) -> Result<bool, WireError> {
     if repo.condemned.is_empty() {
         return Ok(false);
     }
@@ -143,15 +148,15 @@ async fn recall(
     repo: &RepoId,
     view: &View,
     snapshots: &[RecordLocation],
-) -> Result<HashSet<ObjectKey>, Error> {
+) -> Result<HashSet<ObjectKey>, WireError> {
     let mut named = HashSet::new();
     if snapshots.is_empty() {
         return Ok(named);
     }
-    let _turn = hub.store.reading_turn().await?;
+    let _permit = hub.store.read_permit().await?;
     let mut records = hub.store.read_places(repo, view, snapshots).await?;
     while let Some(record) = records.next().await? {
-        let snapshot: Snapshot<'_> = rmp_serde::from_slice(&record).map_err(Error::internal)?;
+        let snapshot: Snapshot<'_> = rmp_serde::from_slice(&record).map_err(WireError::internal)?;
         named.extend(snapshot.manifest.entries.iter().map(|(_, object)| object.key()));
     }
     Ok(named)
@@ -164,7 +169,7 @@ pub async fn adopt_uploads(
     by: &str,
     bundle: &ValidatedBundle<'_>,
     known: &Known,
-) -> Result<bool, Error> {
+) -> Result<bool, WireError> {
     if !repo.has_uploads {
         return Ok(false);
     }
@@ -180,7 +185,7 @@ async fn add_commits<'i>(
     known: &mut Known,
     view: &View,
     ids: impl IntoIterator<Item = &'i CommitId>,
-) -> Result<(), store::Error> {
+) -> Result<(), store::StoreError> {
     let found = view.commits(known.new_commits(ids)).await?;
     known.add_commits(found);
     Ok(())
@@ -190,7 +195,7 @@ async fn add_snapshots<'i>(
     known: &mut Known,
     view: &View,
     ids: impl IntoIterator<Item = &'i SnapshotId>,
-) -> Result<(), store::Error> {
+) -> Result<(), store::StoreError> {
     let found = view.snapshots(known.new_snapshots(ids)).await?;
     known.add_snapshots(found);
     Ok(())
@@ -200,7 +205,7 @@ async fn add_objects<'i>(
     known: &mut Known,
     view: &View,
     keys: impl IntoIterator<Item = &'i ObjectKey>,
-) -> Result<(), store::Error> {
+) -> Result<(), store::StoreError> {
     let found = view.objects(known.new_objects(keys)).await?;
     known.add_objects(found.into_iter().map(|(key, object)| (key, object.is_reached)));
     Ok(())

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use common::id::{CommitId, Ids, ObjectKey, RepoId};
 use common::pack::{self, NewCommit, NewObject, NewPack, NewSnapshot, PackedCommit, WrittenPack};
 use common::push::{PushPlan, Reach};
-use common::wire::Error;
+use common::wire::WireError;
 use common::wire::limits::MAX_PACKS;
 use service::Hub;
 use store::bucket::packs::StoredPack;
@@ -28,18 +28,18 @@ pub async fn pack_of(
     plan: &PushPlan<'_>,
     reach: &Reach,
     before: Option<Pack>,
-) -> Result<Option<Pack>, Error> {
+) -> Result<Option<Pack>, WireError> {
     let before = before.filter(|pack| pack.repo == repo.id && pack.tip == reach.tip);
     if before.is_some() || !plan.brings_something() {
         return Ok(before);
     }
-    Error::check_count("packs of one repository", repo.listed() + 1, MAX_PACKS)?;
+    WireError::check_count("packs of one repository", repo.listed() + 1, MAX_PACKS)?;
     let written = compute(|| write_pack(plan, reach, hub.settings.ids))?;
     let stored = hub.store.store_pack(&repo.id, written).await?;
     Ok(Some(Pack { stored, repo: repo.id.clone(), tip: reach.tip.clone() }))
 }
 
-fn write_pack(plan: &PushPlan<'_>, reach: &Reach, ids: Ids) -> Result<WrittenPack, Error> {
+fn write_pack(plan: &PushPlan<'_>, reach: &Reach, ids: Ids) -> Result<WrittenPack, WireError> {
     let commits: Vec<NewCommit<'_>> = plan
         .commits
         .iter()
@@ -61,9 +61,9 @@ fn write_pack(plan: &PushPlan<'_>, reach: &Reach, ids: Ids) -> Result<WrittenPac
         .iter()
         .map(|snapshot| {
             let id = snapshot.snapshot_id.clone();
-            Ok(NewSnapshot { is_ahead: !plan.reached_snapshots.contains(&id), id, record: snapshot.record()? })
+            Ok(NewSnapshot { is_staged: !plan.reached_snapshots.contains(&id), id, record: snapshot.record()? })
         })
-        .collect::<Result<Vec<_>, Error>>()?;
+        .collect::<Result<Vec<_>, WireError>>()?;
     let paths = paths_in_manifests(plan);
     let objects: Vec<NewObject<'_>> = plan
         .objects
@@ -71,12 +71,12 @@ fn write_pack(plan: &PushPlan<'_>, reach: &Reach, ids: Ids) -> Result<WrittenPac
         .map(|object| {
             let key = object.object_id.key();
             let path = object.path.as_deref().or_else(|| paths.get(&key).copied()).unwrap_or_default();
-            let is_ahead = !plan.named.contains(&key);
-            NewObject { path: path.into(), content: &object.content, key, is_ahead }
+            let is_staged = !plan.named.contains(&key);
+            NewObject { path: path.into(), content: &object.content, key, is_staged }
         })
         .collect();
     let new = NewPack { commits, snapshots, objects, large: Vec::new(), reached: plan.reached.clone() };
-    pack::write(new).map_err(Error::internal)
+    pack::write(new).map_err(WireError::internal)
 }
 
 /// A path for each object that came without one.

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use common::wire::Error;
+use common::wire::WireError;
 use common::wire::domain::Domain;
 use common::wire::request::RefsResponse;
 use lambda_http::http::StatusCode;
@@ -19,13 +19,13 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
     hub.answer(env!("CARGO_PKG_NAME"), request, |call| async move { refs(hub, &call).await }).await
 }
 
-async fn refs(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+async fn refs(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
     let caller = call.caller(hub).await?;
     let (repo, _) = hub.open(caller.as_ref(), &call.target()?, Access::Read, Load::HEADS).await?;
     let answer = RefsResponse {
         repo_id: repo.id.as_str().into(),
-        domain: Domain::told(&repo.meta.domain).as_str().into(),
-        default_branch: repo.meta.told_default(&repo.heads).into(),
+        domain: Domain::of_stored(&repo.meta.domain).as_str().into(),
+        default_branch: repo.meta.shown_default(&repo.heads).into(),
         branch_heads: Cow::Borrowed(&repo.heads),
     };
     call.respond(StatusCode::OK, &answer)

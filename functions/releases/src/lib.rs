@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 
 use common::id::Label;
-use common::wire::Error;
+use common::wire::WireError;
 use common::wire::error::Missing;
 use common::wire::limits::MAX_PAGE;
 use common::wire::page::Page;
@@ -33,7 +33,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
     .await
 }
 
-async fn publish(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+async fn publish(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
     let caller = call.user(hub).await?;
     let (repo, view) = hub.open(Some(&caller), &call.target()?, Access::Write, Load::RELIABLE_PACKS).await?;
     let ambient = hub.store.ambient();
@@ -54,13 +54,13 @@ async fn publish(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> 
         };
         let published = published.map(|published| published.value()).transpose()?;
         if !published.is_some_and(|published| release.is_again(&published)) {
-            return Err(Error::ReleaseExists(release.tag));
+            return Err(WireError::ReleaseExists(release.tag));
         }
     }
     call.respond(StatusCode::CREATED, &ReleaseResponse { release_id: release.id().to_owned() })
 }
 
-async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
     let caller = call.caller(hub).await?;
     let (repo, _) = hub.open(caller.as_ref(), &call.target()?, Access::Read, Load::NOTHING).await?;
     let (channel, drafts) = (call.query_parameter("channel"), call.query_parameter("include_drafts"));
@@ -72,7 +72,8 @@ async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
         None => 0,
         Some(after) => {
             let last = releases.iter().position(|release| release.tag == after);
-            1 + last.ok_or_else(|| Error::invalid("after", "no release that is listed has this tag: begin again"))?
+            1 + last
+                .ok_or_else(|| WireError::invalid("after", "no release that is listed has this tag: begin again"))?
         }
     };
     let page = compute(|| {
@@ -82,18 +83,18 @@ async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
                 break;
             }
         }
-        Ok::<_, Error>(page)
+        Ok::<_, WireError>(page)
     })?;
     call.respond_with(page)
 }
 
-async fn retract(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+async fn retract(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
     let caller = call.user(hub).await?;
     let (repo, _) = hub.open(Some(&caller), &call.target()?, Access::Own("retract a release"), Load::NOTHING).await?;
     let tag = call.path_parameter("tag").unwrap_or_default();
-    let tag: Label = tag.parse().map_err(|reason| Error::invalid("tag", reason))?;
+    let tag: Label = tag.parse().map_err(|reason| WireError::invalid("tag", reason))?;
     if !hub.store.delete_release(&repo.id, &tag).await? {
-        return Err(Error::ReleaseNotFound(tag));
+        return Err(WireError::ReleaseNotFound(tag));
     }
     call.respond(StatusCode::OK, &RetractedResponse { retracted: tag })
 }

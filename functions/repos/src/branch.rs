@@ -1,7 +1,7 @@
 //! `DELETE /api/repos/{owner}/{slug}/branches/{branch}`
 
 use common::id::BranchName;
-use common::wire::Error;
+use common::wire::WireError;
 use common::wire::request::BranchDeletedResponse;
 use lambda_http::Response;
 use lambda_http::http::StatusCode;
@@ -14,7 +14,7 @@ use store::table::transaction::Outcome;
 const ATTEMPTS: usize = 20;
 
 /// Deletes a branch, for every writer. Its commits stay as long as the push log names them.
-pub async fn delete(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+pub async fn delete(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
     let caller = call.user(hub).await?;
     let target = call.target()?;
     for _ in 0..ATTEMPTS {
@@ -24,13 +24,13 @@ pub async fn delete(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Erro
             .path_parameter("branch")
             .unwrap_or_default()
             .parse()
-            .map_err(|reason| Error::invalid("branch", reason))?;
+            .map_err(|reason| WireError::invalid("branch", reason))?;
         let Some(head) = repo.heads.get(branch.as_str()) else {
-            return Err(Error::BranchNotFound(branch));
+            return Err(WireError::BranchNotFound(branch));
         };
-        let default = repo.meta.told_default(&repo.heads);
+        let default = repo.meta.shown_default(&repo.heads);
         if default == branch.as_str() {
-            return Err(Error::invalid(
+            return Err(WireError::invalid(
                 "branch",
                 format_args!(
                     "'{branch}' is the default branch, which every clone checks out; choose another first: PATCH /api/repos/{}/{} {{\"default_branch\": ...}}",
@@ -44,5 +44,5 @@ pub async fn delete(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Erro
             return call.respond(StatusCode::OK, &answer);
         }
     }
-    Err(Error::Unavailable("pushes to the branch were faster".into()))
+    Err(WireError::Unavailable("pushes to the branch were faster".into()))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use common::id::{BranchName, Slug};
-use common::wire::Error;
+use common::wire::WireError;
 use common::wire::domain::Domain;
 use common::wire::limits::MAX_TEXT_LENGTH;
 use common::wire::request::{Heads, RepoChanges};
@@ -15,13 +15,13 @@ use store::repo::Load;
 use store::table::items::{ChangeItem, MetaItem, Visibility};
 use store::table::transaction::Outcome;
 
-use crate::{chosen_domain, tell};
+use crate::{chosen_domain, respond};
 
 /// How often something else may change of the repo while this is about to.
 const ATTEMPTS: usize = 20;
 
 /// Changes what is said of a repo and who may know of it, for its owner.
-pub async fn change(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+pub async fn change(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
     let caller = call.user(hub).await?;
     let target = call.target()?;
     for _ in 0..ATTEMPTS {
@@ -37,10 +37,10 @@ pub async fn change(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Erro
         };
         let outcome = hub.store.change_repo(&repo.id, &repo.meta, &after, branch.as_ref(), &change).await?;
         if outcome == Outcome::Landed {
-            return tell(&url, call, StatusCode::OK, repo.id.as_str(), &after, after.told_default(&repo.heads));
+            return respond(&url, call, StatusCode::OK, repo.id.as_str(), &after, after.shown_default(&repo.heads));
         }
     }
-    Err(Error::Unavailable("the repository was being changed by others".into()))
+    Err(WireError::Unavailable("the repository was being changed by others".into()))
 }
 
 /// The repo as it is to be, and the branch that has to be there for it.
@@ -48,7 +48,7 @@ fn changed(
     before: &MetaItem,
     heads: &Heads,
     changes: &RepoChanges<'_>,
-) -> Result<(MetaItem, Option<BranchName>), Error> {
+) -> Result<(MetaItem, Option<BranchName>), WireError> {
     let mut after = before.clone();
     let mut branch = None;
     if let Some(name) = &changes.default_branch {
@@ -57,23 +57,23 @@ fn changed(
         after.default_is_chosen = true;
     }
     let by_word = changes.visibility.as_deref().map(str::parse::<Visibility>).transpose();
-    let by_word = by_word.map_err(|reason| Error::invalid("visibility", reason))?;
+    let by_word = by_word.map_err(|reason| WireError::invalid("visibility", reason))?;
     let by_flag =
         changes.is_private.map(|is_private| if is_private { Visibility::Private } else { Visibility::Public });
     if let (Some(word), Some(flag)) = (by_word, by_flag)
         && word != flag
     {
-        return Err(Error::invalid("visibility", "is_private says something else; send one of the two"));
+        return Err(WireError::invalid("visibility", "is_private says something else; send one of the two"));
     }
     after.visibility = by_word.or(by_flag).unwrap_or(after.visibility);
     for (field, text) in [("name", &changes.name), ("description", &changes.description)] {
-        Error::check_text(field, text.as_deref().unwrap_or_default(), MAX_TEXT_LENGTH)?;
+        WireError::check_text(field, text.as_deref().unwrap_or_default(), MAX_TEXT_LENGTH)?;
     }
     if let Some(name) = &changes.name {
-        let slug = Slug::from_name(name).map_err(|reason| Error::invalid("name", reason))?;
+        let slug = Slug::from_name(name).map_err(|reason| WireError::invalid("name", reason))?;
         if slug != after.slug {
             let reason = format_args!("it leads to the slug '{slug}', and the repository's URL stays '{}'", after.slug);
-            return Err(Error::invalid("name", reason));
+            return Err(WireError::invalid("name", reason));
         }
         after.name = name.trim().to_owned();
     }
@@ -87,14 +87,14 @@ fn changed(
 }
 
 /// Checks that a branch may be the default one. It has to be there, but in a repo that has none yet.
-fn default_branch(heads: &Heads, name: &str) -> Result<Option<BranchName>, Error> {
+fn default_branch(heads: &Heads, name: &str) -> Result<Option<BranchName>, WireError> {
     if heads.is_empty() {
         return common::wire::names::check_branch("default_branch", name).map(|_| None);
     }
-    let refuse = |reason: &str| Err(Error::invalid("default_branch", format_args!("'{name}' {reason}")));
+    let refuse = |reason: &str| Err(WireError::invalid("default_branch", format_args!("'{name}' {reason}")));
     let shown: Option<BranchName> = name.parse().ok().filter(|name: &BranchName| heads.contains_key(name.as_str()));
     let Some(branch) = shown else {
-        return Err(Error::invalid("default_branch", "there is no such branch in the repository; push it first"));
+        return Err(WireError::invalid("default_branch", "there is no such branch in the repository; push it first"));
     };
     if name.contains('/') && heads.keys().any(|other| !other.contains('/')) {
         return refuse("has a '/', and clients cannot check it out; choose a branch without one, or push one first");
@@ -104,7 +104,7 @@ fn default_branch(heads: &Heads, name: &str) -> Result<Option<BranchName>, Error
 
 /// What is different, field by field: what it was, and what it is to be.
 fn differences(before: &MetaItem, after: &MetaItem) -> BTreeMap<String, (String, String)> {
-    let domain = |meta: &MetaItem| Domain::told(&meta.domain).as_str().to_owned();
+    let domain = |meta: &MetaItem| Domain::of_stored(&meta.domain).as_str().to_owned();
     [
         ("default_branch", before.default_branch.clone(), after.default_branch.clone()),
         ("visibility", before.visibility.as_str().to_owned(), after.visibility.as_str().to_owned()),

@@ -15,7 +15,7 @@ use common::wire::domain::Domain;
 use common::wire::limits::MAX_TEXT_LENGTH;
 use common::wire::names::check_branch;
 use common::wire::request::{RepoRequest, RepoResponse};
-use common::wire::{Error, Text};
+use common::wire::{Text, WireError};
 use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Request, Response};
 use service::Hub;
@@ -33,27 +33,27 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
             Method::GET => purge::list(hub, &call).await,
             _ if call.path().ends_with("/purge") => purge::purge(hub, &call).await,
             // `muse domains publish`, which would otherwise get no answer that a person understands.
-            _ if call.path().ends_with("/api/v1/domains") => Err(Error::NoDomains),
+            _ if call.path().ends_with("/api/v1/domains") => Err(WireError::NoDomains),
             _ => create(hub, &call).await,
         }
     })
     .await
 }
 
-async fn create(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+async fn create(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
     let caller = call.user(hub).await?;
     // Before anything is made.
     let url = call.hub_url(hub)?;
     let request: RepoRequest<'_> = call.decode()?;
-    let slug = Slug::from_name(&request.name).map_err(|reason| Error::invalid("name", reason))?;
+    let slug = Slug::from_name(&request.name).map_err(|reason| WireError::invalid("name", reason))?;
     for (field, text) in [("name", Some(&request.name)), ("description", request.description.as_ref())] {
-        Error::check_text(field, text.map_or("", |text| text), MAX_TEXT_LENGTH)?;
+        WireError::check_text(field, text.map_or("", |text| text), MAX_TEXT_LENGTH)?;
     }
     let domain = chosen_domain(request.domain.as_ref())?;
     let profile = hub.store.profile(&caller.user_id).await?;
     let owner = profile
         .ok_or_else(|| {
-            Error::Invalid("you have no handle yet: POST /api/identities {\"handle\": ...} first".to_owned())
+            WireError::Invalid("you have no handle yet: POST /api/identities {\"handle\": ...} first".to_owned())
         })?
         .handle;
     let visibility = if request.is_private.unwrap_or(false) { Visibility::Private } else { Visibility::Public };
@@ -68,34 +68,34 @@ async fn create(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
         repo.meta.default_is_chosen = true;
     }
     if hub.store.create_repo(&repo).await? == Outcome::Conflict {
-        return Err(Error::RepoExists(format!("{}/{}", repo.meta.owner, repo.meta.slug)));
+        return Err(WireError::RepoExists(format!("{}/{}", repo.meta.owner, repo.meta.slug)));
     }
     let default_branch = &repo.meta.default_branch;
-    tell(&url, call, StatusCode::CREATED, repo.id.as_str(), &repo.meta, default_branch)
+    respond(&url, call, StatusCode::CREATED, repo.id.as_str(), &repo.meta, default_branch)
 }
 
 /// What kind of content a request says that a repo holds; none if it says nothing.
-fn chosen_domain(given: Option<&Text<'_>>) -> Result<Option<Domain>, Error> {
+fn chosen_domain(given: Option<&Text<'_>>) -> Result<Option<Domain>, WireError> {
     let given = given.map(|domain| &**domain).filter(|domain| !domain.is_empty());
-    given.map(str::parse).transpose().map_err(|reason| Error::invalid("domain", reason))
+    given.map(str::parse).transpose().map_err(|reason| WireError::invalid("domain", reason))
 }
 
 /// Answers with what a repo is, of a hub at `url`.
-fn tell(
+fn respond(
     url: &str,
     call: &Call,
     status: StatusCode,
     repo_id: &str,
     meta: &MetaItem,
     default_branch: &str,
-) -> Result<Response<AnswerBody>, Error> {
+) -> Result<Response<AnswerBody>, WireError> {
     let answer = RepoResponse {
         repo_id: repo_id.into(),
         owner: meta.owner.as_str().into(),
         slug: meta.slug.as_str().into(),
         name: meta.name.as_str().into(),
         visibility: meta.visibility.as_str().into(),
-        domain: Domain::told(&meta.domain).as_str().into(),
+        domain: Domain::of_stored(&meta.domain).as_str().into(),
         description: (status == StatusCode::OK).then(|| meta.description.as_str().into()),
         default_branch: default_branch.into(),
         clone_url: format!("{url}/{}/{}", meta.owner, meta.slug).into(),

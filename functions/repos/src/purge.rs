@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::id::{ObjectId, ObjectKey};
-use common::wire::Error;
+use common::wire::WireError;
 use common::wire::limits::{MAX_PURGE_REASON, MAX_PURGED};
 use common::wire::request::{PurgeRequest, PurgeResponse, PurgedObject};
 use lambda_http::Response;
@@ -20,7 +20,7 @@ const OWNERS_ONLY: &str = "purge objects and see what was purged";
 
 /// Hides objects from all requests from now on, and has their bytes erased. They need not be there: a push that brings
 /// one later is refused then.
-pub async fn purge(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+pub async fn purge(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
     let caller = call.user(hub).await?;
     let target = call.target()?;
     for _ in 0..ATTEMPTS {
@@ -28,31 +28,36 @@ pub async fn purge(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error
         let PurgeRequest { objects, reason } = call.decode()?;
         let asked = objects.within("objects")?;
         if asked.is_empty() {
-            return Err(Error::invalid("objects", "it names none: send the ids of the objects"));
+            return Err(WireError::invalid("objects", "it names none: send the ids of the objects"));
         }
         let reason = reason.as_deref().unwrap_or_default();
-        Error::check_text("reason", reason, MAX_PURGE_REASON)?;
+        WireError::check_text("reason", reason, MAX_PURGE_REASON)?;
         let before = hub.store.purged(&repo.id, &repo.meta).await?;
         let new: BTreeSet<ObjectKey> = asked.iter().map(ObjectId::key).filter(|key| !before.has(key)).collect();
-        Error::check_count("purged objects of one repository", before.len() + new.len(), MAX_PURGED)?;
+        WireError::check_count("purged objects of one repository", before.len() + new.len(), MAX_PURGED)?;
         let is_done = new.is_empty()
             || hub.store.mark_purged(&repo.id, &repo.meta, &new, reason, &caller.user_id).await? == Outcome::Landed;
         if is_done {
-            return tell(hub, call, &repo, Some(&asked)).await;
+            return respond(hub, call, &repo, Some(&asked)).await;
         }
     }
-    Err(Error::Unavailable("other objects were being purged".into()))
+    Err(WireError::Unavailable("other objects were being purged".into()))
 }
 
 /// What was purged, and whether its bytes are gone.
-pub async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+pub async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
     let caller = call.user(hub).await?;
     let (repo, _) = hub.open(Some(&caller), &call.target()?, Access::Own(OWNERS_ONLY), Load::NOTHING).await?;
-    tell(hub, call, &repo, None).await
+    respond(hub, call, &repo, None).await
 }
 
 /// Answers with what was purged of what was asked for, or with all of it.
-async fn tell(hub: &Hub, call: &Call, repo: &Repo, asked: Option<&[ObjectId]>) -> Result<Response<AnswerBody>, Error> {
+async fn respond(
+    hub: &Hub,
+    call: &Call,
+    repo: &Repo,
+    asked: Option<&[ObjectId]>,
+) -> Result<Response<AnswerBody>, WireError> {
     let under_way = hub.store.purge_under_way(&repo.id).await?;
     let purged: BTreeMap<ObjectKey, PurgedItem> = hub.store.list_purged(&repo.id).await?;
     let object = |object_id: ObjectId, PurgedItem { at, by, reason }: PurgedItem| PurgedObject {

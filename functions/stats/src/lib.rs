@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-use common::wire::Error;
+use common::wire::WireError;
 use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
 use service::Hub;
@@ -16,7 +16,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
     hub.answer(env!("CARGO_PKG_NAME"), request, |call| async move { stats(hub, &call).await }).await
 }
 
-async fn stats(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+async fn stats(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
     let caller = call.caller(hub).await?;
     let (repo, _) = hub.open(caller.as_ref(), &call.target()?, Access::Read, Load::HISTORY).await?;
     let stats = hub.store.stats(&repo, PAGES_OF_A_REQUEST).await?;

@@ -11,7 +11,7 @@ use common::wire::limits::{MAX_PAGE, MAX_TAGS_OF_REPO};
 use common::wire::names::check_tag;
 use common::wire::page::Page;
 use common::wire::request::{PostedTag, TagDeletedResponse, TagResponse, TagsRequest, TagsResponse};
-use common::wire::{Error, Text};
+use common::wire::{Text, WireError};
 use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Request, Response};
 use service::Hub;
@@ -32,7 +32,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
     .await
 }
 
-async fn store(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+async fn store(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
     let caller = call.user(hub).await?;
     let (repo, view) = hub.open(Some(&caller), &call.target()?, Access::Write, Load::RELIABLE_PACKS).await?;
     let request: TagsRequest<'_> = call.decode()?;
@@ -65,18 +65,18 @@ async fn store(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     }
     changed.retain(|label, item| known.get(label) != Some(item));
     let new = changed.keys().filter(|label| !known.contains_key(label)).count();
-    Error::check_count("tags of one repository", known.len() + new, MAX_TAGS_OF_REPO)?;
+    WireError::check_count("tags of one repository", known.len() + new, MAX_TAGS_OF_REPO)?;
     hub.store.put_tags(&repo.id, changed, &known, &caller.user_id).await?;
     call.respond(StatusCode::OK, &TagsResponse { stored })
 }
 
 /// The tag as it is kept. What the client left out stays as it was, if the tag stays at its commit.
-fn item(ambient: &Ambient, repo_id: &str, tag: &PostedTag<'_>, before: Option<&TagItem>) -> Result<TagItem, Error> {
+fn item(ambient: &Ambient, repo_id: &str, tag: &PostedTag<'_>, before: Option<&TagItem>) -> Result<TagItem, WireError> {
     let before = before.filter(|before| before.commit_id == tag.commit_id);
     let field = |name, sent: &Option<Text<'_>>, before: Option<&String>, new: &dyn Fn() -> String| {
         let sent = sent.as_deref().filter(|text| !text.is_empty());
-        Error::check_text(name, sent.unwrap_or_default(), MAX_LABEL_LENGTH)?;
-        Ok::<_, Error>(sent.map(str::to_owned).or_else(|| before.cloned()).unwrap_or_else(new))
+        WireError::check_text(name, sent.unwrap_or_default(), MAX_LABEL_LENGTH)?;
+        Ok::<_, WireError>(sent.map(str::to_owned).or_else(|| before.cloned()).unwrap_or_else(new))
     };
     Ok(TagItem {
         tag_id: field("tag_id", &tag.tag_id, before.map(|tag| &tag.tag_id), &|| ambient.ulid().to_string())?,
@@ -90,23 +90,23 @@ fn item(ambient: &Ambient, repo_id: &str, tag: &PostedTag<'_>, before: Option<&T
 }
 
 /// Deletes a tag, for those who may push to the repo. What only it named is garbage then.
-async fn delete(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+async fn delete(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
     let caller = call.user(hub).await?;
     let (repo, _) = hub.open(Some(&caller), &call.target()?, Access::Write, Load::NOTHING).await?;
     let label = call.path_parameter("tag").unwrap_or_default();
-    let label: Label = label.parse().map_err(|reason| Error::invalid("tag", reason))?;
+    let label: Label = label.parse().map_err(|reason| WireError::invalid("tag", reason))?;
     match hub.store.delete_tag(&repo.id, &label).await? {
         Some(tag) => call.respond(StatusCode::OK, &TagDeletedResponse { deleted: label, commit_id: tag.commit_id }),
-        None => Err(Error::TagNotFound(label)),
+        None => Err(WireError::TagNotFound(label)),
     }
 }
 
-async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
     let caller = call.caller(hub).await?;
     let (repo, _) = hub.open(caller.as_ref(), &call.target()?, Access::Read, Load::NOTHING).await?;
     let after = call.query_parameter("after").filter(|after| !after.is_empty());
     let after: Option<Label> =
-        after.map(|after| after.parse()).transpose().map_err(|reason| Error::invalid("after", reason))?;
+        after.map(|after| after.parse()).transpose().map_err(|reason| WireError::invalid("after", reason))?;
     let mut page = Page::new(call.answer_encoding(), "tags", MAX_PAGE);
     hub.store
         .tags_behind(&repo.id, after.as_ref(), |label, tag| {
@@ -126,7 +126,7 @@ mod tests {
 
     use super::*;
 
-    fn item_of(tag: &Value, before: Option<&TagItem>) -> Result<TagItem, Error> {
+    fn item_of(tag: &Value, before: Option<&TagItem>) -> Result<TagItem, WireError> {
         let ambient = Ambient::replay(1, Duration::from_secs(1));
         let body = tag.to_string();
         item(&ambient, "repo", &Encoding::Json.decode(body.as_bytes()).unwrap(), before)

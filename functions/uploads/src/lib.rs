@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-use common::wire::Error;
+use common::wire::WireError;
 use common::wire::request::UploadResponse;
 use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
@@ -15,10 +15,10 @@ use store::uploads::{BODY_KEPT, BodyUpload};
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
-    hub.answer(env!("CARGO_PKG_NAME"), request, |call| async move { make_room(hub, &call).await }).await
+    hub.answer(env!("CARGO_PKG_NAME"), request, |call| async move { start_upload(hub, &call).await }).await
 }
 
-async fn make_room(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+async fn start_upload(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
     let caller = call.user(hub).await?;
     let target = call.target()?;
     hub.open(Some(&caller), &target, Access::Ask, Load::NOTHING).await?;

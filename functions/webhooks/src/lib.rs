@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use common::wire::Error;
+use common::wire::WireError;
 use common::wire::request::{WebhookDeletedResponse, WebhookListResponse, WebhookRequest, WebhookResponse};
 use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Request, Response};
@@ -31,17 +31,18 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 }
 
 /// The repo of the request, and its owner, who sent it.
-async fn owned(hub: &Hub, call: &Call) -> Result<(Repo, String), Error> {
+async fn owned(hub: &Hub, call: &Call) -> Result<(Repo, String), WireError> {
     let caller = call.user(hub).await?;
     let (repo, _) =
         hub.open(Some(&caller), &call.target()?, Access::Own("see or change its webhooks"), Load::NOTHING).await?;
     Ok((repo, caller.user_id))
 }
 
-async fn create(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+async fn create(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
     let (repo, owner) = owned(hub, call).await?;
     let request: WebhookRequest<'_> = call.decode()?;
-    let url = hub.settings.webhooks_reach.check_url(&request.url).map_err(|reason| Error::invalid("url", reason))?;
+    let url =
+        hub.settings.webhooks_reach.check_url(&request.url).map_err(|reason| WireError::invalid("url", reason))?;
     let events = match request.events {
         None => None,
         Some(events) => Some(event_types(events.within("events")?.iter().map(|name| &**name))?),
@@ -49,51 +50,51 @@ async fn create(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
     let ambient = hub.store.ambient();
     let secret = match request.secret {
         None => Secret::draw(ambient),
-        Some(given) => given.parse().map_err(|reason| Error::invalid("secret", reason))?,
+        Some(given) => given.parse().map_err(|reason| WireError::invalid("secret", reason))?,
     };
     let created_at = ambient.now_iso();
     let item =
         HookItem { url, secret, events, inactive_because: None, waiting_until: None, created_at, created_by: owner };
     let id = ambient.ulid();
     hub.store.put_hook(&repo.id, id, &item).await?;
-    let told = WebhookResponse { secret: Some(item.secret.reveal()), ..told(id, &item) };
-    call.respond(StatusCode::CREATED, &told)
+    let response = WebhookResponse { secret: Some(item.secret.reveal()), ..response(id, &item) };
+    call.respond(StatusCode::CREATED, &response)
 }
 
 /// The types of events that are named: some, and each one that there is.
-fn event_types<'a>(names: impl Iterator<Item = &'a str>) -> Result<BTreeSet<String>, Error> {
+fn event_types<'a>(names: impl Iterator<Item = &'a str>) -> Result<BTreeSet<String>, WireError> {
     let known = Details::KINDS;
     let mut types = BTreeSet::new();
     for name in names {
         let kind = known.iter().find(|kind| **kind == name);
-        let kind = kind.ok_or_else(|| Error::invalid("events", format_args!("there are {}", known.join(", "))))?;
+        let kind = kind.ok_or_else(|| WireError::invalid("events", format_args!("there are {}", known.join(", "))))?;
         types.insert((*kind).to_owned());
     }
     if types.is_empty() {
-        return Err(Error::invalid("events", "at least one; leave the list out for all"));
+        return Err(WireError::invalid("events", "at least one; leave the list out for all"));
     }
     Ok(types)
 }
 
-async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
     let (repo, _) = owned(hub, call).await?;
     let hooks = hub.store.hooks(&repo.id).await?;
-    let webhooks = hooks.iter().map(|(id, item)| told(*id, item)).collect();
+    let webhooks = hooks.iter().map(|(id, item)| response(*id, item)).collect();
     call.respond(StatusCode::OK, &WebhookListResponse { webhooks })
 }
 
-async fn delete(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Error> {
+async fn delete(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
     let (repo, _) = owned(hub, call).await?;
     let named = call.path_parameter("id").unwrap_or_default();
-    let id = HookId::from_string(&named).map_err(|_| Error::invalid("id", "the id of a webhook is a ULID"))?;
+    let id = HookId::from_string(&named).map_err(|_| WireError::invalid("id", "the id of a webhook is a ULID"))?;
     if !hub.store.delete_hook(&repo.id, id).await? {
-        return Err(Error::WebhookNotFound(id.to_string()));
+        return Err(WireError::WebhookNotFound(id.to_string()));
     }
     call.respond(StatusCode::OK, &WebhookDeletedResponse { deleted: id.to_string() })
 }
 
 /// The webhook without its secret.
-fn told(id: HookId, item: &HookItem) -> WebhookResponse<'_> {
+fn response(id: HookId, item: &HookItem) -> WebhookResponse<'_> {
     WebhookResponse {
         id: id.to_string(),
         url: item.url.as_str().into(),
@@ -132,7 +133,7 @@ mod tests {
             created_by: "user-ada".to_owned(),
         };
         let (active, inactive) = (item(None), item(Some("it was gone")));
-        let (active, inactive) = (told(HookId::nil(), &active), told(HookId::nil(), &inactive));
+        let (active, inactive) = (response(HookId::nil(), &active), response(HookId::nil(), &inactive));
         assert!(active.active && !inactive.active);
         assert_eq!(
             (active.inactive_because.as_deref(), inactive.inactive_because.as_deref()),

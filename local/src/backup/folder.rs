@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
-use super::Error;
+use super::BackupError;
 use crate::lock;
 
 /// What `format` says in `manifest.json`.
@@ -88,22 +88,24 @@ impl Folder {
     /// # Errors
     /// When the file system refuses, when another process has it, and when other things than a backup are in it: what no
     /// backup needs is deleted there.
-    pub fn open(path: &Path) -> Result<Self, Error> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::file("make", path))?;
-        let folder = path.canonicalize().map_err(Error::file("open", path))?;
+    pub fn open(path: &Path) -> Result<Self, BackupError> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(BackupError::file("make", path))?;
+        let folder = path.canonicalize().map_err(BackupError::file("open", path))?;
         let lock_path = folder.join(LOCK);
         if !lock_path.exists() && !entries(&folder)?.is_empty() {
             let path = path.display();
-            return Err(Error::Refused(format!("{path} has other things in it than a backup: name an empty folder")));
+            return Err(BackupError::Refused(format!(
+                "{path} has other things in it than a backup: name an empty folder"
+            )));
         }
         let lock = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock_path);
-        let lock = lock.map_err(Error::file("write", &lock_path))?;
+        let lock = lock.map_err(BackupError::file("write", &lock_path))?;
         match lock::take(&lock) {
             Ok(()) => Ok(Self { path: folder, _lock: lock }),
             Err(fs::TryLockError::WouldBlock) => {
-                Err(Error::Refused(format!("another backup or restore is using {}", path.display())))
+                Err(BackupError::Refused(format!("another backup or restore is using {}", path.display())))
             }
-            Err(fs::TryLockError::Error(cause)) => Err(Error::file("lock", &lock_path)(cause)),
+            Err(fs::TryLockError::Error(cause)) => Err(BackupError::file("lock", &lock_path)(cause)),
         }
     }
 
@@ -111,17 +113,17 @@ impl Folder {
     ///
     /// # Errors
     /// When it cannot be read, or is of a later version.
-    pub fn manifest(&self) -> Result<Option<Manifest>, Error> {
+    pub fn manifest(&self) -> Result<Option<Manifest>, BackupError> {
         let path = self.path.join(MANIFEST);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::file("read", &path)(error)),
+            Err(error) => return Err(BackupError::file("read", &path)(error)),
         };
         let manifest: Manifest = serde_json::from_slice(&bytes)
-            .map_err(|error| Error::Damaged(format!("{} cannot be read: {error}", path.display())))?;
+            .map_err(|error| BackupError::Damaged(format!("{} cannot be read: {error}", path.display())))?;
         if manifest.format != FORMAT || manifest.version != VERSION {
-            return Err(Error::Refused(format!(
+            return Err(BackupError::Refused(format!(
                 "{} is of {} version {}, and this musehub knows {FORMAT} version {VERSION}",
                 path.display(),
                 manifest.format,
@@ -135,11 +137,11 @@ impl Folder {
     ///
     /// # Errors
     /// When the file system refuses.
-    pub fn complete(&self, manifest: &Manifest, is_needed: impl Fn(&str) -> bool) -> Result<(), Error> {
+    pub fn complete(&self, manifest: &Manifest, is_needed: impl Fn(&str) -> bool) -> Result<(), BackupError> {
         let path = self.path.join(MANIFEST);
         let mut file = self.temporary(&self.path)?;
         let json = serde_json::to_vec_pretty(manifest).map_err(std::io::Error::from);
-        json.and_then(|json| file.write_all(&json)).map_err(Error::file("write", &path))?;
+        json.and_then(|json| file.write_all(&json)).map_err(BackupError::file("write", &path))?;
         persist(file, &path)?;
 
         let lists = [manifest.items.name.as_str(), manifest.files.name.as_str()];
@@ -158,11 +160,11 @@ impl Folder {
     }
 
     /// Deletes the files below a folder that are not needed, and the folders that are empty then.
-    fn sweep(&self, folder: &Path, is_needed: &impl Fn(&str) -> bool) -> Result<bool, Error> {
+    fn sweep(&self, folder: &Path, is_needed: &impl Fn(&str) -> bool) -> Result<bool, BackupError> {
         let mut is_empty = true;
         for entry in entries(folder)? {
             let path = entry.path();
-            let is_folder = entry.file_type().map_err(Error::file("look at", &path))?.is_dir();
+            let is_folder = entry.file_type().map_err(BackupError::file("look at", &path))?.is_dir();
             let key = path.strip_prefix(self.path.join(S3)).ok().and_then(Path::to_str);
             if is_folder {
                 is_empty &= self.sweep(&path, is_needed)?;
@@ -173,7 +175,7 @@ impl Folder {
             }
         }
         if is_empty {
-            fs::remove_dir(folder).map_err(Error::file("delete", folder))?;
+            fs::remove_dir(folder).map_err(BackupError::file("delete", folder))?;
         }
         Ok(is_empty)
     }
@@ -182,35 +184,35 @@ impl Folder {
     ///
     /// # Errors
     /// When the key would lead out of the folder.
-    pub fn file_of(&self, key: &str) -> Result<PathBuf, Error> {
+    pub fn file_of(&self, key: &str) -> Result<PathBuf, BackupError> {
         let relative = Path::new(key);
         let is_plain = relative.components().all(|part| matches!(part, Component::Normal(_)));
         if !is_plain || key.is_empty() || key.contains("//") || key.ends_with('/') {
-            return Err(Error::Damaged(format!("no file can have the name of the key {key:?}")));
+            return Err(BackupError::Damaged(format!("no file can have the name of the key {key:?}")));
         }
         Ok(self.path.join(S3).join(relative))
     }
 
     /// A file that has no name yet, in the folder that it is to be in.
-    pub(super) fn temporary_for(&self, path: &Path) -> Result<NamedTempFile, Error> {
+    pub(super) fn temporary_for(&self, path: &Path) -> Result<NamedTempFile, BackupError> {
         let folder = path.parent().unwrap_or(&self.path);
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(Error::file("make", folder))?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(BackupError::file("make", folder))?;
         self.temporary(folder)
     }
 
-    fn temporary(&self, folder: &Path) -> Result<NamedTempFile, Error> {
+    fn temporary(&self, folder: &Path) -> Result<NamedTempFile, BackupError> {
         // Only its owner may read it.
-        tempfile::Builder::new().prefix(".tmp").tempfile_in(folder).map_err(Error::file("write in", folder))
+        tempfile::Builder::new().prefix(".tmp").tempfile_in(folder).map_err(BackupError::file("write in", folder))
     }
 
     /// Keeps the token secret, and says its hash.
     ///
     /// # Errors
     /// When the file system refuses.
-    pub fn keep_secret(&self, secret: &str) -> Result<String, Error> {
+    pub fn keep_secret(&self, secret: &str) -> Result<String, BackupError> {
         let path = self.path.join(SECRET);
         let mut file = self.temporary(&self.path)?;
-        file.write_all(secret.as_bytes()).map_err(Error::file("write", &path))?;
+        file.write_all(secret.as_bytes()).map_err(BackupError::file("write", &path))?;
         persist(file, &path)?;
         Ok(hex::encode(Sha256::digest(secret)))
     }
@@ -219,14 +221,14 @@ impl Folder {
     ///
     /// # Errors
     /// When it is not what was kept.
-    pub fn secret(&self, manifest: &Manifest) -> Result<Option<String>, Error> {
+    pub fn secret(&self, manifest: &Manifest) -> Result<Option<String>, BackupError> {
         let Some(sha256) = &manifest.secret else {
             return Ok(None);
         };
         let path = self.path.join(SECRET);
-        let secret = fs::read_to_string(&path).map_err(Error::file("read", &path))?;
+        let secret = fs::read_to_string(&path).map_err(BackupError::file("read", &path))?;
         if hex::encode(Sha256::digest(&secret)) != *sha256 {
-            return Err(Error::Damaged(format!("{} is not what was backed up", path.display())));
+            return Err(BackupError::Damaged(format!("{} is not what was backed up", path.display())));
         }
         Ok(Some(secret))
     }
@@ -235,11 +237,11 @@ impl Folder {
     ///
     /// # Errors
     /// When the file system refuses.
-    pub fn begin_list(&self, name: String) -> Result<ListWriter, Error> {
+    pub fn begin_list(&self, name: String) -> Result<ListWriter, BackupError> {
         let path = self.path.join(&name);
         let file = self.temporary(&self.path)?;
-        let mut encoder = zstd::stream::write::Encoder::new(file, LEVEL).map_err(Error::file("write", &path))?;
-        encoder.include_checksum(true).map_err(Error::file("write", &path))?;
+        let mut encoder = zstd::stream::write::Encoder::new(file, LEVEL).map_err(BackupError::file("write", &path))?;
+        encoder.include_checksum(true).map_err(BackupError::file("write", &path))?;
         Ok(ListWriter { encoder, path, name, lines: 0 })
     }
 
@@ -247,41 +249,41 @@ impl Folder {
     ///
     /// # Errors
     /// When it is not what the manifest says.
-    pub fn open_list(&self, list: &List) -> Result<ListReader, Error> {
+    pub fn open_list(&self, list: &List) -> Result<ListReader, BackupError> {
         let path = self.path.join(&list.name);
         let (size, sha256) = hash_of(&path)?;
         if size != list.size || sha256 != list.sha256 {
-            return Err(Error::Damaged(format!("{} is not what was backed up", path.display())));
+            return Err(BackupError::Damaged(format!("{} is not what was backed up", path.display())));
         }
-        let file = File::open(&path).map_err(Error::file("open", &path))?;
-        let decoder = zstd::stream::read::Decoder::new(file).map_err(Error::file("read", &path))?;
+        let file = File::open(&path).map_err(BackupError::file("open", &path))?;
+        let decoder = zstd::stream::read::Decoder::new(file).map_err(BackupError::file("read", &path))?;
         Ok(ListReader { lines: BufReader::new(decoder), path })
     }
 }
 
 /// Gives a file its name once its bytes will outlive a power cut.
-pub(super) fn persist(file: NamedTempFile, path: &Path) -> Result<(), Error> {
-    file.as_file().sync_all().map_err(Error::file("write", path))?;
-    file.persist(path).map_err(|error| Error::file("write", path)(error.error))?;
+pub(super) fn persist(file: NamedTempFile, path: &Path) -> Result<(), BackupError> {
+    file.as_file().sync_all().map_err(BackupError::file("write", path))?;
+    file.persist(path).map_err(|error| BackupError::file("write", path)(error.error))?;
     let folder = path.parent().unwrap_or(path);
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::file("write", path))
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(BackupError::file("write", path))
 }
 
-fn entries(folder: &Path) -> Result<Vec<fs::DirEntry>, Error> {
+fn entries(folder: &Path) -> Result<Vec<fs::DirEntry>, BackupError> {
     let read = fs::read_dir(folder).and_then(Iterator::collect);
-    read.map_err(Error::file("read", folder))
+    read.map_err(BackupError::file("read", folder))
 }
 
-fn remove(path: &Path) -> Result<(), Error> {
-    fs::remove_file(path).map_err(Error::file("delete", path))
+fn remove(path: &Path) -> Result<(), BackupError> {
+    fs::remove_file(path).map_err(BackupError::file("delete", path))
 }
 
 /// The size of a file and the SHA-256 of its bytes, in hex.
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn hash_of(path: &Path) -> Result<(u64, String), Error> {
-    let mut file = File::open(path).map_err(Error::file("open", path))?;
+pub fn hash_of(path: &Path) -> Result<(u64, String), BackupError> {
+    let mut file = File::open(path).map_err(BackupError::file("open", path))?;
     let mut hash = Sha256::new();
     let mut size = 0;
     let mut bytes = vec![0; READ];
@@ -293,7 +295,7 @@ pub fn hash_of(path: &Path) -> Result<(u64, String), Error> {
                 hash.update(bytes.get(..read).unwrap_or_default());
             }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Error::file("read", path)(error)),
+            Err(error) => return Err(BackupError::file("read", path)(error)),
         }
     }
 }
@@ -311,13 +313,13 @@ impl ListWriter {
     ///
     /// # Errors
     /// When the file system refuses.
-    pub fn line(&mut self, value: &impl Serialize) -> Result<(), Error> {
+    pub fn line(&mut self, value: &impl Serialize) -> Result<(), BackupError> {
         let line = serde_json::to_vec(value).map_err(std::io::Error::from);
         let written = line.and_then(|mut line| {
             line.push(b'\n');
             self.encoder.write_all(&line)
         });
-        written.map_err(Error::file("write", &self.path))?;
+        written.map_err(BackupError::file("write", &self.path))?;
         self.lines += 1;
         Ok(())
     }
@@ -326,8 +328,8 @@ impl ListWriter {
     ///
     /// # Errors
     /// When the file system refuses.
-    pub fn finish(self) -> Result<List, Error> {
-        let file = self.encoder.finish().map_err(Error::file("write", &self.path))?;
+    pub fn finish(self) -> Result<List, BackupError> {
+        let file = self.encoder.finish().map_err(BackupError::file("write", &self.path))?;
         persist(file, &self.path)?;
         let (size, sha256) = hash_of(&self.path)?;
         Ok(List { name: self.name, lines: self.lines, size, sha256 })
@@ -345,15 +347,15 @@ impl ListReader {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn line<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Error> {
+    pub fn line<T: DeserializeOwned>(&mut self) -> Result<Option<T>, BackupError> {
         let mut line = Vec::new();
         let read = (&mut self.lines).take(MAX_LINE).read_until(b'\n', &mut line);
-        if read.map_err(Error::file("read", &self.path))? == 0 {
+        if read.map_err(BackupError::file("read", &self.path))? == 0 {
             return Ok(None);
         }
         let value = serde_json::from_slice(&line);
         value
             .map(Some)
-            .map_err(|error| Error::Damaged(format!("{}: a line cannot be read: {error}", self.path.display())))
+            .map_err(|error| BackupError::Damaged(format!("{}: a line cannot be read: {error}", self.path.display())))
     }
 }

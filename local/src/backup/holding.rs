@@ -9,7 +9,7 @@ use common::id::{Id, ObjectKey, RepoId};
 use common::pack::PackId;
 use common::pack::index::{FOOTER_LENGTH, decode_footer, decode_table};
 
-use super::Error;
+use super::BackupError;
 use super::folder::{Folder, StoredFile};
 
 /// The keys of the files of a complete backup that hold one of these objects of a repo, in the order of the keys; none if there is
@@ -17,7 +17,7 @@ use super::folder::{Folder, StoredFile};
 ///
 /// # Errors
 /// When the folder is no backup's, a file cannot be read, or a pack in it is damaged: then it is not known what it holds.
-pub fn holding(path: &Path, repo: &RepoId, objects: &BTreeSet<ObjectKey>) -> Result<Vec<String>, Error> {
+pub fn holding(path: &Path, repo: &RepoId, objects: &BTreeSet<ObjectKey>) -> Result<Vec<String>, BackupError> {
     let folder = Folder::open(path)?;
     let Some(manifest) = folder.manifest()? else {
         return Ok(Vec::new());
@@ -43,8 +43,8 @@ pub fn holding(path: &Path, repo: &RepoId, objects: &BTreeSet<ObjectKey>) -> Res
     Ok(found)
 }
 
-fn pack_holds(path: &Path, pack: PackId, objects: &BTreeSet<ObjectKey>) -> Result<bool, Error> {
-    let read = Error::file("read", path);
+fn pack_holds(path: &Path, pack: PackId, objects: &BTreeSet<ObjectKey>) -> Result<bool, BackupError> {
+    let read = BackupError::file("read", path);
     let (footer, mut file, size) = (|| {
         let mut file = File::open(path)?;
         let size = file.metadata()?.len();
@@ -52,11 +52,11 @@ fn pack_holds(path: &Path, pack: PackId, objects: &BTreeSet<ObjectKey>) -> Resul
         Ok((footer, file, size))
     })()
     .map_err(read)?;
-    let damaged = |error: common::pack::Error| Error::Damaged(error.to_string());
+    let damaged = |error: common::pack::PackError| BackupError::Damaged(error.to_string());
     let table = decode_footer(pack, &footer).map_err(damaged)?;
     let in_file = table.range().end <= size;
     let stored = if in_file { part(&mut file, table.offset, table.length) } else { Ok(Vec::new()) };
-    let stored = stored.map_err(Error::file("read", path))?;
+    let stored = stored.map_err(BackupError::file("read", path))?;
     let (_, contents) = decode_table(pack, &table, stored.into()).map_err(damaged)?;
     Ok(contents.objects().any(|key| objects.contains(key)))
 }

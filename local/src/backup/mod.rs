@@ -34,7 +34,7 @@ use std::path::Path;
 
 /// Why a backup was not made or not restored.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum BackupError {
     /// It is not done, and the sentence says what to do.
     #[error("{0}")]
     Refused(String),
@@ -52,10 +52,10 @@ pub enum Error {
     },
     /// The stores do not answer.
     #[error(transparent)]
-    Store(#[from] store::Error),
+    Store(#[from] store::StoreError),
 }
 
-impl Error {
+impl BackupError {
     /// An error of the file system, with what was tried.
     pub(crate) fn file(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let what = format!("cannot {what} {}", path.display());

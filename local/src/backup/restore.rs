@@ -16,7 +16,7 @@ use store::Store;
 use store::compute;
 use store::table::items::{Item, Key, PK};
 
-use super::Error;
+use super::BackupError;
 use super::folder::{Folder, MANIFEST, Manifest, StoredFile, hash_of};
 use super::item::from_json;
 
@@ -46,7 +46,7 @@ pub struct Restored {
 ///
 /// # Errors
 /// When it does not.
-pub fn prove(path: &Path, progress: &ProgressBar) -> Result<Manifest, Error> {
+pub fn prove(path: &Path, progress: &ProgressBar) -> Result<Manifest, BackupError> {
     let (folder, manifest) = open(path)?;
     let mut items = folder.open_list(&manifest.items)?;
     while let Some(line) = items.line::<Value>()? {
@@ -65,12 +65,12 @@ pub fn prove(path: &Path, progress: &ProgressBar) -> Result<Manifest, Error> {
 ///
 /// # Errors
 /// When there is none.
-pub fn last_complete(path: &Path) -> Result<Manifest, Error> {
+pub fn last_complete(path: &Path) -> Result<Manifest, BackupError> {
     open(path).map(|(_, manifest)| manifest)
 }
 
-fn open(path: &Path) -> Result<(Folder, Manifest), Error> {
-    let none = || Error::Refused(format!("there is no complete backup in {}", path.display()));
+fn open(path: &Path) -> Result<(Folder, Manifest), BackupError> {
+    let none = || BackupError::Refused(format!("there is no complete backup in {}", path.display()));
     if !path.join(MANIFEST).exists() {
         return Err(none());
     }
@@ -79,17 +79,17 @@ fn open(path: &Path) -> Result<(Folder, Manifest), Error> {
     Ok((folder, manifest))
 }
 
-fn prove_file(folder: &Folder, file: &StoredFile) -> Result<(), Error> {
+fn prove_file(folder: &Folder, file: &StoredFile) -> Result<(), BackupError> {
     let path = folder.file_of(&file.key)?;
     let (size, sha256) = hash_of(&path)?;
     if size != file.size || sha256 != file.sha256 {
-        return Err(Error::Damaged(format!("{} is not what was backed up", path.display())));
+        return Err(BackupError::Damaged(format!("{} is not what was backed up", path.display())));
     }
     Ok(())
 }
 
-fn read_item(line: &Value) -> Result<Item, Error> {
-    from_json(line).ok_or_else(|| Error::Damaged("a line of the items is no item".to_owned()))
+fn read_item(line: &Value) -> Result<Item, BackupError> {
+    from_json(line).ok_or_else(|| BackupError::Damaged("a line of the items is no item".to_owned()))
 }
 
 /// Makes a hub of the last complete backup in a folder.
@@ -97,7 +97,7 @@ fn read_item(line: &Value) -> Result<Item, Error> {
 /// # Errors
 /// When the stores are not empty, when the folder is damaged, and when the stores do not answer. Running it again then
 /// goes on.
-pub async fn restore(store: &Arc<Store>, path: &Path, progress: &ProgressBar) -> Result<Restored, Error> {
+pub async fn restore(store: &Arc<Store>, path: &Path, progress: &ProgressBar) -> Result<Restored, BackupError> {
     let (folder, manifest) = open(path)?;
     let secret = folder.secret(&manifest)?;
     mark(store, &manifest).await?;
@@ -166,7 +166,7 @@ fn is_name(item: &Item) -> bool {
     matches!(item.get(PK), Some(AttributeValue::S(pk)) if pk.starts_with("NAME#"))
 }
 
-async fn put(store: &Store, folder: &Folder, file: &StoredFile, progress: &ProgressBar) -> Result<(), Error> {
+async fn put(store: &Store, folder: &Folder, file: &StoredFile, progress: &ProgressBar) -> Result<(), BackupError> {
     compute(|| prove_file(folder, file))?;
     store.put_file(&file.key, &folder.file_of(&file.key)?, file.size).await?;
     progress.inc(file.size);
@@ -174,20 +174,20 @@ async fn put(store: &Store, folder: &Folder, file: &StoredFile, progress: &Progr
 }
 
 /// Marks the stores as those of a restore, if they are empty or marked so already.
-async fn mark(store: &Store, manifest: &Manifest) -> Result<(), Error> {
+async fn mark(store: &Store, manifest: &Manifest) -> Result<(), BackupError> {
     let key = Key::restore();
     if let Some(marked) = store.item(&key).await? {
         let of = marked.get(BACKUP).and_then(|value| value.as_s().ok());
         if of == Some(&manifest.backup) {
             return Ok(());
         }
-        return Err(Error::Refused(
+        return Err(BackupError::Refused(
             "another backup was being restored into these stores: restore that one, or begin with empty stores"
                 .to_owned(),
         ));
     }
     let full = |what: &str| {
-        Err(Error::Refused(format!("there is a hub in these stores already: {what}; restore into empty ones")))
+        Err(BackupError::Refused(format!("there is a hub in these stores already: {what}; restore into empty ones")))
     };
     let mut after = None;
     loop {
@@ -211,7 +211,7 @@ async fn mark(store: &Store, manifest: &Manifest) -> Result<(), Error> {
 }
 
 /// What an earlier attempt has put into the bucket.
-async fn there(store: &Store) -> Result<HashSet<(String, u64)>, Error> {
+async fn there(store: &Store) -> Result<HashSet<(String, u64)>, BackupError> {
     let mut there = HashSet::new();
     for prefix in ["packs/", "objects/"] {
         let mut from = None;

@@ -18,7 +18,7 @@ use store::table::items::{
     HandleItem, Item, Key, META, MetaItem, NameItem, PACK_PREFIX, PK, PROFILE, PackItem, ProfileItem, SK,
 };
 
-use super::Error;
+use super::BackupError;
 use super::folder::{FORMAT, Folder, ListWriter, Manifest, StoredFile, VERSION, hash_of, persist};
 use super::item::to_json;
 
@@ -59,7 +59,7 @@ pub async fn save(
     path: &Path,
     secret: Option<&str>,
     progress: &ProgressBar,
-) -> Result<Saved, Error> {
+) -> Result<Saved, BackupError> {
     let folder = Folder::open(path)?;
     let mut known = HashMap::new();
     if let Some(manifest) = folder.manifest()? {
@@ -117,7 +117,7 @@ struct Files {
 type Lists = (super::folder::List, super::folder::List, HashSet<String>, Saved);
 
 impl Saving<'_> {
-    async fn all(mut self) -> Result<Lists, Error> {
+    async fn all(mut self) -> Result<Lists, BackupError> {
         let mut repos: BTreeSet<RepoId> = BTreeSet::new();
         let mut after = None;
         loop {
@@ -140,7 +140,7 @@ impl Saving<'_> {
     }
 
     /// Writes an item that belongs to no repo. If it belongs to one, it notes the repo, which is read as a whole later.
-    async fn beside_repos(&mut self, item: Item, repos: &mut BTreeSet<RepoId>) -> Result<(), Error> {
+    async fn beside_repos(&mut self, item: Item, repos: &mut BTreeSet<RepoId>) -> Result<(), BackupError> {
         let (pk, sk) = (text(&item, PK), text(&item, SK));
         let (kind, name) = pk.split_once('#').unwrap_or((pk, ""));
         match kind {
@@ -157,7 +157,7 @@ impl Saving<'_> {
         Ok(())
     }
 
-    async fn user(&mut self, user_id: &str) -> Result<(), Error> {
+    async fn user(&mut self, user_id: &str) -> Result<(), BackupError> {
         if !self.users.insert(user_id.to_owned()) {
             return Ok(());
         }
@@ -173,7 +173,7 @@ impl Saving<'_> {
     }
 
     /// Writes a repo: first what it names, then its list of packs, then the packs.
-    async fn repo(&mut self, repo: &RepoId) -> Result<(), Error> {
+    async fn repo(&mut self, repo: &RepoId) -> Result<(), BackupError> {
         let pk = store::table::items::repo_pk(repo);
         let mut after = None;
         loop {
@@ -210,7 +210,7 @@ impl Saving<'_> {
     }
 
     /// Writes the items outside of its partition that a repo needs.
-    async fn around(&mut self, meta: &MetaItem) -> Result<(), Error> {
+    async fn around(&mut self, meta: &MetaItem) -> Result<(), BackupError> {
         self.user(&meta.owner_user_id).await?;
         for key in [Key::name(&meta.owner, &meta.slug), Key::owned(&meta.owner_user_id, &meta.slug)] {
             if let Some(item) = self.store.item(&key).await? {
@@ -220,7 +220,7 @@ impl Saving<'_> {
         Ok(())
     }
 
-    async fn packs(&self, pk: &str) -> Result<Vec<Item>, Error> {
+    async fn packs(&self, pk: &str) -> Result<Vec<Item>, BackupError> {
         let mut packs = Vec::new();
         let mut after = None;
         loop {
@@ -234,13 +234,14 @@ impl Saving<'_> {
     }
 
     /// The files of packs and indexes, and of the packs of those.
-    async fn files_of(&self, repo: &RepoId, packs: &[Item]) -> Result<Files, Error> {
+    async fn files_of(&self, repo: &RepoId, packs: &[Item]) -> Result<Files, BackupError> {
         let listed = self.listed(&format!("packs/{repo}/")).await?;
         let mut files = Files::default();
         let mut named = Vec::new();
         for item in packs {
             let name = text(item, SK).strip_prefix(PACK_PREFIX).unwrap_or_default();
-            let id = name.parse().map_err(|_| Error::Damaged(format!("repo {repo}: pack {name:?} has no ULID")))?;
+            let id =
+                name.parse().map_err(|_| BackupError::Damaged(format!("repo {repo}: pack {name:?} has no ULID")))?;
             let summary = read::<PackItem>(item)?.summary();
             let key = packs::table_key(repo, id, &summary);
             if summary.is_index() {
@@ -250,7 +251,7 @@ impl Saving<'_> {
                         named.extend(packs.iter().map(|(pack, summary)| (packs::key(repo, *pack), summary.size)))
                     }
                     // Which packs it has is not known, so all that are there are taken.
-                    Err(store::Error::Damaged(_)) => {
+                    Err(store::StoreError::Damaged(_)) => {
                         files.present.extend(listed.iter().map(|(key, size)| (key.clone(), *size)));
                         if listed.contains_key(&key) {
                             files.damaged.push(key);
@@ -283,12 +284,12 @@ impl Saving<'_> {
     }
 
     /// Copies all large objects of a repo.
-    async fn copy_large(&mut self, repo: &RepoId) -> Result<(), Error> {
+    async fn copy_large(&mut self, repo: &RepoId) -> Result<(), BackupError> {
         let listed = self.listed(&format!("objects/{repo}/")).await?;
         self.copy(listed.into_iter().collect()).await
     }
 
-    async fn listed(&self, prefix: &str) -> Result<HashMap<String, u64>, Error> {
+    async fn listed(&self, prefix: &str) -> Result<HashMap<String, u64>, BackupError> {
         let mut listed = HashMap::new();
         let mut from = None;
         loop {
@@ -301,12 +302,12 @@ impl Saving<'_> {
         }
     }
 
-    async fn copy(&mut self, mut wanted: Vec<(String, u64)>) -> Result<(), Error> {
+    async fn copy(&mut self, mut wanted: Vec<(String, u64)>) -> Result<(), BackupError> {
         wanted.retain(|(key, _)| !self.kept.contains(key));
         let (store, folder, known, progress) = (self.store, self.folder, &self.known, self.progress);
         let copies = wanted.into_iter().map(|(key, size)| async move {
             match copy_one(store, folder, known.get(&key), key.clone(), size, progress).await {
-                Err(Error::Store(store::Error::Damaged(_))) => Ok(Err(key)),
+                Err(BackupError::Store(store::StoreError::Damaged(_))) => Ok(Err(key)),
                 copied => copied.map(Ok),
             }
         });
@@ -333,9 +334,9 @@ impl Saving<'_> {
         Ok(())
     }
 
-    fn write(&mut self, item: &Item) -> Result<(), Error> {
-        let json =
-            to_json(item).ok_or_else(|| Error::Damaged("an item has a kind of value that is not known".to_owned()))?;
+    fn write(&mut self, item: &Item) -> Result<(), BackupError> {
+        let json = to_json(item)
+            .ok_or_else(|| BackupError::Damaged("an item has a kind of value that is not known".to_owned()))?;
         self.items.line(&json)
     }
 }
@@ -348,7 +349,7 @@ async fn copy_one(
     key: String,
     size: u64,
     progress: &ProgressBar,
-) -> Result<(StoredFile, bool), Error> {
+) -> Result<(StoredFile, bool), BackupError> {
     let path = folder.file_of(&key)?;
     if path.metadata().is_ok_and(|file| file.len() == size) {
         // A file has its name only once it is whole, so one of an earlier attempt is as good, and not hashed yet.
@@ -366,7 +367,7 @@ async fn copy_one(
         let bytes = store.read(&key, start..end).await?;
         compute(|| {
             hash.update(&bytes);
-            file.write_all(&bytes).map_err(Error::file("write", &path))
+            file.write_all(&bytes).map_err(BackupError::file("write", &path))
         })?;
         progress.inc(bytes.len() as u64);
         start = end;
@@ -382,6 +383,6 @@ fn text<'i>(item: &'i Item, name: &str) -> &'i str {
     }
 }
 
-fn read<T: DeserializeOwned>(item: &Item) -> Result<T, Error> {
+fn read<T: DeserializeOwned>(item: &Item) -> Result<T, BackupError> {
     Ok(store::table::items::decode(item.clone())?)
 }

@@ -43,18 +43,18 @@ pub(super) struct Spool {
 /// Where bodies are received.
 pub(super) struct Receiver {
     limits: Limits,
-    room: Arc<Semaphore>,
+    permit: Arc<Semaphore>,
 }
 
 /// A body, and its place among those that are held at the same time.
 pub(super) struct Received {
     pub(super) body: Body,
-    pub(super) room: Option<OwnedSemaphorePermit>,
+    pub(super) permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Receiver {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, room: Arc::new(Semaphore::new(limits.bodies)) }
+        Self { limits, permit: Arc::new(Semaphore::new(limits.bodies)) }
     }
 
     /// Reads a body to its end.
@@ -63,7 +63,7 @@ impl Receiver {
     /// When the client breaks off or pauses for too long, when it sends too much, or when there is no room on the disk.
     pub(super) async fn receive(&self, headers: &HeaderMap, body: Incoming) -> Result<Received, Refusal> {
         if body.is_end_stream() {
-            return Ok(Received { body: Body::Small(Bytes::new()), room: None });
+            return Ok(Received { body: Body::Small(Bytes::new()), permit: None });
         }
         // A client that asked whether it may send sends nothing when it is refused before its body is looked at.
         let sends_at_once = !headers.contains_key(EXPECT);
@@ -75,8 +75,8 @@ impl Receiver {
             return Err(Refusal::TooLarge(self.limits.large));
         }
         // It is never closed.
-        let room = Arc::clone(&self.room).acquire_owned().await.ok();
-        Ok(Received { body: arriving.read().await?, room })
+        let permit = Arc::clone(&self.permit).acquire_owned().await.ok();
+        Ok(Received { body: arriving.read().await?, permit })
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use client::HubUrl;
-use client::by_reference::{Room, room};
+use client::by_reference::{UploadOffer, offer};
 use client::http::{Body as AnswerBody, Client, innermost};
 use common::wire::limits::STOCK_ANSWER;
 use futures_util::stream;
@@ -80,7 +80,7 @@ impl Forwarder {
 
     async fn pass_on(&self, route: &str, request: Request<Incoming>) -> Result<Response<AnswerBody>, Refusal> {
         let (parts, body) = request.into_parts();
-        let Received { body, room } = self.receiver.receive(&parts.headers, body).await?;
+        let Received { body, permit } = self.receiver.receive(&parts.headers, body).await?;
         let path_and_query = parts.uri.path_and_query().map(|target| target.as_str()).unwrap_or_default();
         if !path_and_query.starts_with('/') {
             return Err(Refusal::NoPath);
@@ -104,7 +104,7 @@ impl Forwarder {
                 answer
             }
         };
-        drop(room);
+        drop(permit);
         Ok(answer)
     }
 
@@ -115,20 +115,20 @@ impl Forwarder {
         spool: Spool,
         sending: &Sending<'_>,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        match self.ask_for_room(repository, head.headers.get(AUTHORIZATION)).await? {
-            Room::Upload { id, url } => {
+        match self.ask_for_upload(repository, head.headers.get(AUTHORIZATION)).await? {
+            UploadOffer::Upload { id, url } => {
                 let (storage, length) = (url.host().unwrap_or_default().to_owned(), spool.bytes());
                 let put = self.client.put(url, length, spool.send(sending.sent()), sending.sent()).await;
                 put.map_err(|cause| Refusal::NotUploaded { storage, cause })?;
                 head.headers.insert(BODY_UPLOAD, id);
                 self.send(head, Body::Small(Bytes::new()), sending.sent()).await
             }
-            Room::Refused(answer) => Ok(answer),
-            Room::NoSuchEndpoint => self.send(head, Body::Large(spool), sending.sent()).await,
+            UploadOffer::Refused(answer) => Ok(answer),
+            UploadOffer::NoSuchEndpoint => self.send(head, Body::Large(spool), sending.sent()).await,
         }
     }
 
-    async fn ask_for_room(&self, repository: &str, token: Option<&HeaderValue>) -> Result<Room, Refusal> {
+    async fn ask_for_upload(&self, repository: &str, token: Option<&HeaderValue>) -> Result<UploadOffer, Refusal> {
         let no_upload = || Refusal::NoUpload(self.hub.clone());
         let target = self.hub.at(&format!("{repository}/uploads")).map_err(|_| no_upload())?;
         let mut headers = HeaderMap::new();
@@ -139,7 +139,7 @@ impl Forwarder {
         }
         let head = Head { method: Method::POST, target, headers };
         let answer = self.send(head, Body::Small(Bytes::from_static(b"{}")), ProgressBar::hidden()).await?;
-        room(answer).await.map_err(|_| no_upload())
+        offer(answer).await.map_err(|_| no_upload())
     }
 
     /// Sends a request to the hub and gives its answer back as it comes.

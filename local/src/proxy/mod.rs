@@ -42,7 +42,7 @@ pub struct Options {
 
 /// Why a proxy did not start.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum ProxyError {
     /// Its address is taken, or is none of this machine.
     #[error("cannot listen on {0}")]
     Listen(SocketAddr, #[source] io::Error),
@@ -91,18 +91,18 @@ impl Default for Limits {
 ///
 /// # Errors
 /// When its address is taken, or the system has no certificates to check the hub's with.
-pub async fn start(options: Options) -> Result<Running, Error> {
+pub async fn start(options: Options) -> Result<Running, ProxyError> {
     start_within(options, Limits::default()).await
 }
 
-async fn start_within(options: Options, limits: Limits) -> Result<Running, Error> {
-    let cannot_listen = |error| Error::Listen(options.listen, error);
+async fn start_within(options: Options, limits: Limits) -> Result<Running, ProxyError> {
+    let cannot_listen = |error| ProxyError::Listen(options.listen, error);
     let listener = TcpListener::bind(options.listen).await.map_err(cannot_listen)?;
     let address = listener.local_addr().map_err(cannot_listen)?;
     if !address.ip().is_loopback() {
         tracing::warn!(%address, "the proxy is open to other machines, and their tokens come to it unencrypted");
     }
-    let forwarder = Arc::new(Forwarder::new(options.to, limits).map_err(Error::Certificates)?);
+    let forwarder = Arc::new(Forwarder::new(options.to, limits).map_err(ProxyError::Certificates)?);
     let answer = move |request| {
         let forwarder = Arc::clone(&forwarder);
         async move { forwarder.answer(request).await }

@@ -99,17 +99,18 @@ impl StorageDoor {
     /// Answers a request of a client at this address, which is refused unless its signature is good.
     ///
     /// # Errors
-    /// [`wire::Error::Internal`] for what is no answer of S3's, [`wire::Error::Unavailable`] when all places are taken.
-    pub async fn answer<B>(&self, request: Request<B>, from: IpAddr) -> Result<Response<AnswerBody>, wire::Error>
+    /// [`wire::WireError::Internal`] for what is no answer of S3's, [`wire::WireError::Unavailable`] when all places are taken.
+    pub async fn answer<B>(&self, request: Request<B>, from: IpAddr) -> Result<Response<AnswerBody>, wire::WireError>
     where
         B: Body<Data = Bytes, Error: Into<s3s::StdError>> + Send + Unpin + 'static,
     {
         let place = self.places.one(holder(from));
-        let place = place.ok_or_else(|| wire::Error::Unavailable("too many clients use the storage at once".into()))?;
+        let place =
+            place.ok_or_else(|| wire::WireError::Unavailable("too many clients use the storage at once".into()))?;
         let (parts, body) = request.into_parts();
         let body = s3s::Body::http_body_unsync(Arriving::new(body, &parts.uri, &self.clock));
         let answered = self.service.call(Request::from_parts(parts, body)).await;
-        let answer = answered.map_err(|error| wire::Error::internal(format!("embedded S3: {error:?}")))?;
+        let answer = answered.map_err(|error| wire::WireError::internal(format!("embedded S3: {error:?}")))?;
         Ok(answer.map(|body| {
             // S3 has logged why, if it is cut off.
             let chunks = body.into_data_stream().map_err(|_| CutOff);

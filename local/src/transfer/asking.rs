@@ -9,13 +9,13 @@ use http::StatusCode;
 use service::Target;
 use store::table::items::Visibility;
 
-use super::{Error, Names, Release};
+use super::{Names, Release, TransferError};
 
 /// What a repo names now; none if there is no such repo, or one may not know of it.
 ///
 /// # Errors
 /// When the hub does not answer.
-pub async fn look(remote: &Remote) -> Result<Option<Names>, Error> {
+pub async fn look(remote: &Remote) -> Result<Option<Names>, TransferError> {
     let Some(refs) = remote.refs().await? else {
         return Ok(None);
     };
@@ -54,7 +54,7 @@ pub async fn look(remote: &Remote) -> Result<Option<Names>, Error> {
 ///
 /// # Errors
 /// When the hub does not make it under this name.
-pub async fn create(to: &Remote, about: &NewRepo<'_>) -> Result<(), Error> {
+pub async fn create(to: &Remote, about: &NewRepo<'_>) -> Result<(), TransferError> {
     let Target { owner, slug } = &to.target;
     // The hub makes the slug of the name.
     let name = Some(about.name).filter(|name| Slug::from_name(name).is_ok_and(|made| made == *slug));
@@ -67,18 +67,20 @@ pub async fn create(to: &Remote, about: &NewRepo<'_>) -> Result<(), Error> {
         is_private: Some(about.visibility == Visibility::Private),
     };
     let made: RepoResponse<'_> = match to.ask(Endpoint::Repos, &request).await {
-        Err(client::Error::Hub { code, .. }) if code == "unauthorized" => {
-            return Err(Error::Refused(format!("there is no repository {to}, and none can be made without a token")));
+        Err(client::ClientError::Hub { code, .. }) if code == "unauthorized" => {
+            return Err(TransferError::Refused(format!(
+                "there is no repository {to}, and none can be made without a token"
+            )));
         }
         Err(error) if error.has_status(StatusCode::CONFLICT) => {
-            return Err(Error::Refused(format!(
+            return Err(TransferError::Refused(format!(
                 "there is a repository {to} already that this token may not read, or one of its name under your own handle"
             )));
         }
         made => made?,
     };
     if made.owner != owner.as_str() || made.slug != slug.as_str() {
-        return Err(Error::Refused(format!(
+        return Err(TransferError::Refused(format!(
             "the token is not that of '{owner}': the hub has made the empty repository {}/{} instead of {}",
             made.owner, made.slug, to.target
         )));

@@ -33,7 +33,7 @@ use store::ambient::Ambient;
 use store::compute;
 
 use super::source::{Destination, Source};
-use super::{Error, Moved, Names};
+use super::{Moved, Names, TransferError};
 use crate::lock;
 
 /// The folder of a repository, which clients look for.
@@ -94,12 +94,12 @@ pub async fn clone(
     folder: &Path,
     wanted: Wanted,
     progress: &ProgressBar,
-) -> Result<Cloned, Error> {
+) -> Result<Cloned, TransferError> {
     let muse = folder.join(MUSE);
     if muse.exists() {
         return deepen(from, &muse, &wanted, progress).await;
     }
-    let missing = || Error::Refused(format!("there is no repository {from}, or it takes a token to read it"));
+    let missing = || TransferError::Refused(format!("there is no repository {from}, or it takes a token to read it"));
     let refs = from.refs().await?.ok_or_else(missing)?;
     let (heads, left_out) = choose(from, &refs, wanted.branch.as_deref())?;
     let depth = wanted.depth;
@@ -134,7 +134,7 @@ pub async fn clone(
         write_cut(&partial, &there.cut)
     })?;
     drop(lock);
-    fs::rename(&partial, &muse).map_err(Error::file("rename", &partial))?;
+    fs::rename(&partial, &muse).map_err(TransferError::file("rename", &partial))?;
     for left in [BEGUN, CHECKING_OUT] {
         remove(&muse.join(left))?;
     }
@@ -142,20 +142,20 @@ pub async fn clone(
 }
 
 /// Fetches what a depth has cut off.
-async fn deepen(from: &Remote, muse: &Path, wanted: &Wanted, progress: &ProgressBar) -> Result<Cloned, Error> {
+async fn deepen(from: &Remote, muse: &Path, wanted: &Wanted, progress: &ProgressBar) -> Result<Cloned, TransferError> {
     let shallow = muse.join(SHALLOW);
     let text = match fs::read_to_string(&shallow) {
         Ok(text) if wanted.branch.is_none() => text,
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(Error::file("read", &shallow)(error)),
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(TransferError::file("read", &shallow)(error)),
         _ => {
-            return Err(Error::Refused(format!(
+            return Err(TransferError::Refused(format!(
                 "{} is there already: 'muse pull' goes on with it, and a new clone takes another folder",
                 muse.display()
             )));
         }
     };
     let lock = locked(&shallow)?;
-    let bad = |reason| Error::Damaged(format!("{}: {reason}", shallow.display()));
+    let bad = |reason| TransferError::Damaged(format!("{}: {reason}", shallow.display()));
     let want: Vec<CommitId> = text.lines().map(str::parse).collect::<Result<_, _>>().map_err(bad)?;
     let mut to = Arriving::new(from, muse, wanted.depth.is_some(), progress);
     let mut source = Source { from, have: Vec::new(), fetched: Moved::default(), progress };
@@ -179,15 +179,15 @@ fn choose(
     from: &Remote,
     refs: &RefsResponse<'_>,
     branch: Option<&str>,
-) -> Result<(BTreeMap<String, CommitId>, Vec<String>), Error> {
+) -> Result<(BTreeMap<String, CommitId>, Vec<String>), TransferError> {
     if let Some(branch) = branch {
         let head = refs.branch_heads.get(branch);
-        let head = head.ok_or_else(|| Error::Refused(format!("{from} has no branch '{branch}'")))?;
+        let head = head.ok_or_else(|| TransferError::Refused(format!("{from} has no branch '{branch}'")))?;
         check_branch("branch", branch)?;
         return Ok((BTreeMap::from([(branch.to_owned(), head.clone())]), Vec::new()));
     }
     if refs.branch_heads.is_empty() {
-        return Err(Error::Refused(format!("{from} has no branches yet: push one first")));
+        return Err(TransferError::Refused(format!("{from} has no branches yet: push one first")));
     }
     let (mut heads, mut left_out) = (BTreeMap::<String, CommitId>::new(), Vec::new());
     // The default branch goes before one that it cannot be beside.
@@ -202,7 +202,7 @@ fn choose(
         }
     }
     if heads.is_empty() {
-        return Err(Error::Refused(format!("no branch of {from} can be a file: {}", left_out.join(", "))));
+        return Err(TransferError::Refused(format!("no branch of {from} can be a file: {}", left_out.join(", "))));
     }
     Ok((heads, left_out))
 }
@@ -213,23 +213,23 @@ fn default_of(refs: &RefsResponse<'_>, heads: &BTreeMap<String, CommitId>) -> St
 }
 
 /// Makes the folder, or finds what an earlier run has left there. No other run writes into it as long as the file stays open.
-fn begin(folder: &Path, partial: &Path, begun: &Begun) -> Result<File, Error> {
+fn begin(folder: &Path, partial: &Path, begun: &Begun) -> Result<File, TransferError> {
     let file = partial.join(BEGUN);
     if !partial.exists() {
         let is_empty = match fs::read_dir(folder) {
             Ok(mut entries) => entries.next().is_none(),
             Err(error) if error.kind() == ErrorKind::NotFound => true,
-            Err(error) => return Err(Error::file("read", folder)(error)),
+            Err(error) => return Err(TransferError::file("read", folder)(error)),
         };
         if !is_empty {
-            return Err(Error::Refused(format!("{} is not empty: name another folder", folder.display())));
+            return Err(TransferError::Refused(format!("{} is not empty: name another folder", folder.display())));
         }
-        fs::create_dir_all(partial).map_err(Error::file("make", partial))?;
+        fs::create_dir_all(partial).map_err(TransferError::file("make", partial))?;
     }
     match fs::read(&file) {
         Ok(before) => {
             if serde_json::from_slice::<Begun>(&before).ok().as_ref() != Some(begun) {
-                return Err(Error::Refused(format!(
+                return Err(TransferError::Refused(format!(
                     "another clone was begun in {}: finish it with the same words, or delete {}",
                     folder.display(),
                     partial.display()
@@ -237,22 +237,23 @@ fn begin(folder: &Path, partial: &Path, begun: &Begun) -> Result<File, Error> {
             }
         }
         Err(_) => {
-            let text = serde_json::to_vec(begun).map_err(common::wire::Error::internal)?;
-            fs::write(&file, text).map_err(Error::file("write", &file))?;
+            let text = serde_json::to_vec(begun).map_err(common::wire::WireError::internal)?;
+            fs::write(&file, text).map_err(TransferError::file("write", &file))?;
         }
     }
     locked(&file)
 }
 
-fn locked(path: &Path) -> Result<File, Error> {
-    let file = File::open(path).map_err(Error::file("open", path))?;
-    lock::take(&file).map_err(|_| Error::Refused(format!("another musehub is at work on {}", path.display())))?;
+fn locked(path: &Path) -> Result<File, TransferError> {
+    let file = File::open(path).map_err(TransferError::file("open", path))?;
+    lock::take(&file)
+        .map_err(|_| TransferError::Refused(format!("another musehub is at work on {}", path.display())))?;
     Ok(file)
 }
 
-fn remove(path: &Path) -> Result<(), Error> {
+fn remove(path: &Path) -> Result<(), TransferError> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::file("delete", path)(error)),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(TransferError::file("delete", path)(error)),
         _ => Ok(()),
     }
 }
@@ -274,7 +275,7 @@ impl There {
     }
 }
 
-fn there(muse: &Path) -> Result<There, Error> {
+fn there(muse: &Path) -> Result<There, TransferError> {
     #[derive(Deserialize)]
     struct Parents {
         parent_commit_id: Option<CommitId>,
@@ -284,16 +285,16 @@ fn there(muse: &Path) -> Result<There, Error> {
     let mut there = There::default();
     let entries = match fs::read_dir(&folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(there),
-        entries => entries.map_err(Error::file("read", &folder))?,
+        entries => entries.map_err(TransferError::file("read", &folder))?,
     };
     for entry in entries {
-        let path = entry.map_err(Error::file("read", &folder))?.path();
+        let path = entry.map_err(TransferError::file("read", &folder))?.path();
         let Some(id) = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".json")?.parse().ok()) else {
             continue;
         };
-        let text = fs::read(&path).map_err(Error::file("read", &path))?;
+        let text = fs::read(&path).map_err(TransferError::file("read", &path))?;
         let Parents { parent_commit_id, parent2_commit_id } = serde_json::from_slice(&text)
-            .map_err(|error| Error::Damaged(format!("{} cannot be read: {error}", path.display())))?;
+            .map_err(|error| TransferError::Damaged(format!("{} cannot be read: {error}", path.display())))?;
         there.parents.extend(parent_commit_id.into_iter().chain(parent2_commit_id));
         there.commits.insert(id);
     }
@@ -311,42 +312,44 @@ fn snapshot_path(muse: &Path, id: &SnapshotId) -> PathBuf {
 }
 
 /// Where an object is: under its hash, the first two digits of which are a folder.
-fn object_path(muse: &Path, key: &ObjectKey) -> Result<PathBuf, Error> {
+fn object_path(muse: &Path, key: &ObjectKey) -> Result<PathBuf, TransferError> {
     let digest = key.as_ref().digest().map(hex::encode);
     match digest.as_deref().and_then(|digest| digest.split_at_checked(2)) {
         Some((folder, name)) => Ok(muse.join("objects").join(folder).join(name)),
-        None => Err(Error::Damaged(format!("the object id {} is no hash, and no client takes it", key.as_ref()))),
+        None => {
+            Err(TransferError::Damaged(format!("the object id {} is no hash, and no client takes it", key.as_ref())))
+        }
     }
 }
 
 /// Writes a file whole or not at all.
-fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+fn write(path: &Path, bytes: &[u8]) -> Result<(), TransferError> {
     let mut incoming = incoming(path)?;
-    incoming.write_all(bytes).map_err(Error::file("write", path))?;
+    incoming.write_all(bytes).map_err(TransferError::file("write", path))?;
     keep(incoming, path)
 }
 
 /// A file without a name beside the one that it is to be.
-fn incoming(path: &Path) -> Result<tempfile::NamedTempFile, Error> {
+fn incoming(path: &Path) -> Result<tempfile::NamedTempFile, TransferError> {
     let folder = path.parent().unwrap_or(path);
-    fs::create_dir_all(folder).map_err(Error::file("make", folder))?;
+    fs::create_dir_all(folder).map_err(TransferError::file("make", folder))?;
     let mut builder = tempfile::Builder::new();
     builder.prefix(".incoming-");
     // With the rights of any file that is made here: a temporary one is for its owner alone.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder).map_err(Error::file("write", path))
+    builder.tempfile_in(folder).map_err(TransferError::file("write", path))
 }
 
-fn keep(incoming: tempfile::NamedTempFile, path: &Path) -> Result<(), Error> {
-    incoming.persist(path).map_err(|error| Error::file("write", path)(error.error))?;
+fn keep(incoming: tempfile::NamedTempFile, path: &Path) -> Result<(), TransferError> {
+    incoming.persist(path).map_err(|error| TransferError::file("write", path)(error.error))?;
     Ok(())
 }
 
 /// A record as clients keep it.
-fn write_record(path: &Path, record: &[u8]) -> Result<(), Error> {
-    let value: Value = rmp_serde::from_slice(record).map_err(common::wire::Error::internal)?;
-    let mut text = serde_json::to_vec_pretty(&value).map_err(common::wire::Error::internal)?;
+fn write_record(path: &Path, record: &[u8]) -> Result<(), TransferError> {
+    let value: Value = rmp_serde::from_slice(record).map_err(common::wire::WireError::internal)?;
+    let mut text = serde_json::to_vec_pretty(&value).map_err(common::wire::WireError::internal)?;
     text.push(b'\n');
     write(path, &text)
 }
@@ -379,12 +382,12 @@ impl<'a> Arriving<'a> {
         self.progress.inc(size);
     }
 
-    fn forged(&self, what: &str) -> Error {
+    fn forged(&self, what: &str) -> TransferError {
         self.from.broken(format!("{what} is not what its id says")).into()
     }
 
     /// Writes the snapshot of a commit, all of whose objects have come.
-    fn keep_snapshot(&mut self, id: &SnapshotId) -> Result<(), Error> {
+    fn keep_snapshot(&mut self, id: &SnapshotId) -> Result<(), TransferError> {
         let path = snapshot_path(self.muse, id);
         let Some(record) = self.waiting.remove(id) else {
             if path.exists() {
@@ -401,12 +404,12 @@ impl<'a> Arriving<'a> {
     }
 }
 
-fn read_snapshot(record: &[u8]) -> Result<Snapshot<'_>, Error> {
-    rmp_serde::from_slice(record).map_err(|error| Error::Damaged(format!("a snapshot cannot be read: {error}")))
+fn read_snapshot(record: &[u8]) -> Result<Snapshot<'_>, TransferError> {
+    rmp_serde::from_slice(record).map_err(|error| TransferError::Damaged(format!("a snapshot cannot be read: {error}")))
 }
 
 impl Destination for Arriving<'_> {
-    fn snapshot(&mut self, record: Bytes) -> Result<(), Error> {
+    fn snapshot(&mut self, record: Bytes) -> Result<(), TransferError> {
         let snapshot = read_snapshot(&record)?;
         if !compute(|| snapshot.is_proved()) {
             return Err(self.forged(&format!("snapshot {}", snapshot.snapshot_id)));
@@ -427,15 +430,15 @@ impl Destination for Arriving<'_> {
         Ok(())
     }
 
-    async fn lacks(&mut self, key: &ObjectKey) -> Result<bool, Error> {
+    async fn lacks(&mut self, key: &ObjectKey) -> Result<bool, TransferError> {
         Ok(self.lacking.contains(key))
     }
 
-    async fn lacking(&mut self) -> Result<Vec<ObjectKey>, Error> {
+    async fn lacking(&mut self) -> Result<Vec<ObjectKey>, TransferError> {
         Ok(self.lacking.iter().cloned().collect())
     }
 
-    async fn small(&mut self, key: ObjectKey, content: Bytes) -> Result<(), Error> {
+    async fn small(&mut self, key: ObjectKey, content: Bytes) -> Result<(), TransferError> {
         let path = object_path(self.muse, &key)?;
         if key.as_ref().digest() != Some(&compute(|| Sha256::digest(&content)).into()) {
             return Err(self.forged(&format!("object {}", key.as_ref())));
@@ -449,8 +452,8 @@ impl Destination for Arriving<'_> {
         &mut self,
         key: ObjectKey,
         size: u64,
-        mut next: impl AsyncFnMut() -> Result<Option<Bytes>, Error>,
-    ) -> Result<(), Error> {
+        mut next: impl AsyncFnMut() -> Result<Option<Bytes>, TransferError>,
+    ) -> Result<(), TransferError> {
         let path = object_path(self.muse, &key)?;
         let mut incoming = incoming(&path)?;
         let mut hash = Sha256::new();
@@ -459,7 +462,7 @@ impl Destination for Arriving<'_> {
                 hash.update(&piece);
                 incoming.write_all(&piece)
             })
-            .map_err(Error::file("write", &path))?;
+            .map_err(TransferError::file("write", &path))?;
         }
         if key.as_ref().digest() != Some(&hash.finalize().into()) {
             return Err(self.forged(&format!("object {}", key.as_ref())));
@@ -469,7 +472,7 @@ impl Destination for Arriving<'_> {
         Ok(())
     }
 
-    async fn purged(&mut self, objects: &[ObjectId]) -> Result<(), Error> {
+    async fn purged(&mut self, objects: &[ObjectId]) -> Result<(), TransferError> {
         for id in objects {
             self.lacking.remove(&id.key());
             self.purged.insert(id.key());
@@ -477,9 +480,9 @@ impl Destination for Arriving<'_> {
         Ok(())
     }
 
-    async fn commit(&mut self, record: Bytes) -> Result<(), Error> {
+    async fn commit(&mut self, record: Bytes) -> Result<(), TransferError> {
         let commit: Commit = rmp_serde::from_slice(&record)
-            .map_err(|error| Error::Damaged(format!("a commit cannot be read: {error}")))?;
+            .map_err(|error| TransferError::Damaged(format!("a commit cannot be read: {error}")))?;
         let path = commit_path(self.muse, &commit.id);
         if !commit.is_proved_as_stored() {
             return Err(self.forged(&format!("commit {}", commit.id)));
@@ -499,7 +502,7 @@ impl Destination for Arriving<'_> {
         })
     }
 
-    async fn flush(&mut self) -> Result<(), Error> {
+    async fn flush(&mut self) -> Result<(), TransferError> {
         // Snapshots that no commit has named were not asked for.
         self.waiting.clear();
         self.lacking.clear();
@@ -513,29 +516,29 @@ struct Kept {
     manifest: BTreeMap<String, ObjectId>,
 }
 
-fn kept(muse: &Path, id: &SnapshotId) -> Result<(Vec<u8>, Kept), Error> {
+fn kept(muse: &Path, id: &SnapshotId) -> Result<(Vec<u8>, Kept), TransferError> {
     let path = snapshot_path(muse, id);
-    let text = fs::read(&path).map_err(Error::file("read", &path))?;
+    let text = fs::read(&path).map_err(TransferError::file("read", &path))?;
     let kept = serde_json::from_slice(&text)
-        .map_err(|error| Error::Damaged(format!("{} cannot be read: {error}", path.display())))?;
+        .map_err(|error| TransferError::Damaged(format!("{} cannot be read: {error}", path.display())))?;
     Ok((text, kept))
 }
 
 /// Writes the files of a commit. Those that an earlier run has written of another commit go.
-fn check_out(folder: &Path, muse: &Path, head: &CommitId) -> Result<(), Error> {
+fn check_out(folder: &Path, muse: &Path, head: &CommitId) -> Result<(), TransferError> {
     let path = commit_path(muse, head);
-    let text = fs::read(&path).map_err(Error::file("read", &path))?;
+    let text = fs::read(&path).map_err(TransferError::file("read", &path))?;
     let commit: Commit = serde_json::from_slice(&text)
-        .map_err(|error| Error::Damaged(format!("{} cannot be read: {error}", path.display())))?;
+        .map_err(|error| TransferError::Damaged(format!("{} cannot be read: {error}", path.display())))?;
     let Some(snapshot) = &commit.snapshot else {
         return Ok(());
     };
     let (text, Kept { manifest }) = kept(muse, snapshot)?;
-    let read: Snapshot<'_> = serde_json::from_slice(&text).map_err(common::wire::Error::internal)?;
+    let read: Snapshot<'_> = serde_json::from_slice(&text).map_err(common::wire::WireError::internal)?;
     // Older hubs took paths that are none.
     read.check(true)?;
     if let Some(path) = manifest.keys().find(|path| is_partial(path)) {
-        return Err(Error::Refused(format!("the path '{path}' is where a clone is kept until it is whole")));
+        return Err(TransferError::Refused(format!("the path '{path}' is where a clone is kept until it is whole")));
     }
 
     let checking_out = muse.join(CHECKING_OUT);
@@ -556,9 +559,9 @@ fn check_out(folder: &Path, muse: &Path, head: &CommitId) -> Result<(), Error> {
             continue;
         }
         if let Some(parent) = file.parent() {
-            fs::create_dir_all(parent).map_err(Error::file("make", parent))?;
+            fs::create_dir_all(parent).map_err(TransferError::file("make", parent))?;
         }
-        fs::copy(content, &file).map_err(Error::file("write", &file))?;
+        fs::copy(content, &file).map_err(TransferError::file("write", &file))?;
     }
     Ok(())
 }
@@ -571,7 +574,7 @@ fn is_partial(path: &str) -> bool {
 }
 
 /// Writes what makes a repository of commits: what it is, its branches, and where it is from.
-fn describe(muse: &Path, url: &str, refs: &RefsResponse<'_>, names: &Names) -> Result<(), Error> {
+fn describe(muse: &Path, url: &str, refs: &RefsResponse<'_>, names: &Names) -> Result<(), TransferError> {
     #[derive(Serialize)]
     struct About<'a> {
         repo_id: &'a str,
@@ -585,7 +588,7 @@ fn describe(muse: &Path, url: &str, refs: &RefsResponse<'_>, names: &Names) -> R
         created_at: Ambient::system().now_iso(),
         domain: Some(&*refs.domain).filter(|domain| !domain.is_empty()).unwrap_or(NO_DOMAIN),
     };
-    let mut text = serde_json::to_vec_pretty(&about).map_err(common::wire::Error::internal)?;
+    let mut text = serde_json::to_vec_pretty(&about).map_err(common::wire::WireError::internal)?;
     text.push(b'\n');
     write(&muse.join("repo.json"), &text)?;
     for (branch, head) in &names.heads {
@@ -600,7 +603,7 @@ fn describe(muse: &Path, url: &str, refs: &RefsResponse<'_>, names: &Names) -> R
     write(&muse.join("config.toml"), config.as_bytes())
 }
 
-fn write_cut(muse: &Path, cut: &[CommitId]) -> Result<(), Error> {
+fn write_cut(muse: &Path, cut: &[CommitId]) -> Result<(), TransferError> {
     let path = muse.join(SHALLOW);
     if cut.is_empty() {
         return remove(&path);

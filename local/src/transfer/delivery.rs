@@ -21,7 +21,7 @@ use common::wire::{Bounded, Sent, Text};
 use indicatif::ProgressBar;
 
 use super::source::Destination;
-use super::{Error, Moved, Names, Release, Tag};
+use super::{Moved, Names, Release, Tag, TransferError};
 
 /// Bytes of objects in one request, but for the last one.
 const BATCH_BYTES: u64 = 24 << 20;
@@ -125,7 +125,7 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    async fn ask(&mut self) -> Result<(), Error> {
+    async fn ask(&mut self) -> Result<(), TransferError> {
         if !self.unasked.is_empty() {
             let unasked = std::mem::take(&mut self.unasked);
             let ids: Vec<ObjectId> = unasked.keys().map(|key| key.spelled(false)).collect();
@@ -151,7 +151,7 @@ impl<'a> Delivery<'a> {
         self.progress.inc(size);
     }
 
-    async fn send_objects(&mut self) -> Result<(), Error> {
+    async fn send_objects(&mut self) -> Result<(), TransferError> {
         if self.objects.is_empty() {
             return Ok(());
         }
@@ -165,9 +165,9 @@ impl<'a> Delivery<'a> {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn skip(&mut self, record: &[u8]) -> Result<(), Error> {
+    pub fn skip(&mut self, record: &[u8]) -> Result<(), TransferError> {
         let commit: Commit = rmp_serde::from_slice(record)
-            .map_err(|error| Error::Damaged(format!("a commit cannot be read: {error}")))?;
+            .map_err(|error| TransferError::Damaged(format!("a commit cannot be read: {error}")))?;
         if let Some(snapshot) = commit.snapshot.as_ref().and_then(|id| self.waiting.remove(id)) {
             self.waiting_bytes -= snapshot.len();
         }
@@ -198,7 +198,7 @@ impl<'a> Delivery<'a> {
         commits: Vec<Commit>,
         snapshots: &[Bytes],
         force: bool,
-    ) -> Result<(), Error> {
+    ) -> Result<(), TransferError> {
         let snapshots: Vec<Snapshot<'_>> = snapshots.iter().map(|record| snapshot(record)).collect::<Result<_, _>>()?;
         let purged: Vec<ObjectId> = self.purged.iter().map(|key| key.spelled(false)).collect();
         let request = PushRequest {
@@ -221,7 +221,7 @@ impl<'a> Delivery<'a> {
     ///
     /// # Errors
     /// When the hub does not take it.
-    pub async fn finish(mut self, before: &BTreeMap<String, CommitId>) -> Result<Delivered, Error> {
+    pub async fn finish(mut self, before: &BTreeMap<String, CommitId>) -> Result<Delivered, TransferError> {
         self.flush().await?;
         for (branch, head) in self.names.branches() {
             if self.heads.get(branch) != Some(head) {
@@ -257,7 +257,7 @@ impl<'a> Delivery<'a> {
 }
 
 impl Destination for Delivery<'_> {
-    fn snapshot(&mut self, record: Bytes) -> Result<(), Error> {
+    fn snapshot(&mut self, record: Bytes) -> Result<(), TransferError> {
         let snapshot = snapshot(&record)?;
         for (path, object) in &snapshot.manifest.entries {
             let key = object.key();
@@ -268,7 +268,7 @@ impl Destination for Delivery<'_> {
         let id = snapshot.snapshot_id.clone();
         self.waiting_bytes += record.len();
         if self.waiting_bytes > MAX_WAITING {
-            return Err(Error::Damaged("too many snapshots come before their commits".to_owned()));
+            return Err(TransferError::Damaged("too many snapshots come before their commits".to_owned()));
         }
         // One comes again when a fetch broke off.
         if let Some(before) = self.waiting.insert(id, record) {
@@ -277,17 +277,17 @@ impl Destination for Delivery<'_> {
         Ok(())
     }
 
-    async fn lacks(&mut self, key: &ObjectKey) -> Result<bool, Error> {
+    async fn lacks(&mut self, key: &ObjectKey) -> Result<bool, TransferError> {
         self.ask().await?;
         Ok(self.lacking.contains_key(key))
     }
 
-    async fn lacking(&mut self) -> Result<Vec<ObjectKey>, Error> {
+    async fn lacking(&mut self) -> Result<Vec<ObjectKey>, TransferError> {
         self.ask().await?;
         Ok(self.lacking.keys().cloned().collect())
     }
 
-    async fn small(&mut self, key: ObjectKey, content: Bytes) -> Result<(), Error> {
+    async fn small(&mut self, key: ObjectKey, content: Bytes) -> Result<(), TransferError> {
         let path = self.lacking.remove(&key).unwrap_or_default();
         self.note(&key, content.len() as u64);
         self.objects_bytes += content.len() as u64;
@@ -303,12 +303,12 @@ impl Destination for Delivery<'_> {
         &mut self,
         key: ObjectKey,
         size: u64,
-        mut next: impl AsyncFnMut() -> Result<Option<Bytes>, Error>,
-    ) -> Result<(), Error> {
+        mut next: impl AsyncFnMut() -> Result<Option<Bytes>, TransferError>,
+    ) -> Result<(), TransferError> {
         let id = key.spelled(false);
         let Some(url) = self.to.presigned(&id, "put").await? else {
             if size > MAX_INLINE_OBJECT as u64 {
-                return Err(Error::Refused(format!("{} takes no object of {size} bytes: {id}", self.to)));
+                return Err(TransferError::Refused(format!("{} takes no object of {size} bytes: {id}", self.to)));
             }
             let mut content = Vec::new();
             while let Some(piece) = next().await? {
@@ -326,14 +326,14 @@ impl Destination for Delivery<'_> {
                     break;
                 }
             }
-            Ok::<_, Error>(())
+            Ok::<_, TransferError>(())
         };
         let (fed, put) = tokio::join!(feed, self.to.put_presigned(&url, size, body));
         fed?;
         put?;
         // The hub looks whether it is what it is said to be.
         if !self.to.missing(&[id]).await?.is_empty() {
-            return Err(Error::Refused(format!(
+            return Err(TransferError::Refused(format!(
                 "{} did not find object {} to be what its id says",
                 self.to,
                 key.as_ref()
@@ -346,7 +346,7 @@ impl Destination for Delivery<'_> {
         Ok(())
     }
 
-    async fn purged(&mut self, objects: &[ObjectId]) -> Result<(), Error> {
+    async fn purged(&mut self, objects: &[ObjectId]) -> Result<(), TransferError> {
         let new: Vec<ObjectId> = objects.iter().filter(|id| self.purged.insert(id.key())).cloned().collect();
         for some in new.chunks(MAX_PURGED_AT_ONCE) {
             // What has leaked is not to be taken here either; and only so may snapshots name what is not there.
@@ -361,9 +361,9 @@ impl Destination for Delivery<'_> {
         Ok(())
     }
 
-    async fn commit(&mut self, record: Bytes) -> Result<(), Error> {
+    async fn commit(&mut self, record: Bytes) -> Result<(), TransferError> {
         let mut commit: Commit = rmp_serde::from_slice(&record)
-            .map_err(|error| Error::Damaged(format!("a commit cannot be read: {error}")))?;
+            .map_err(|error| TransferError::Damaged(format!("a commit cannot be read: {error}")))?;
         if let Some(unfilled) = commit.unfilled() {
             self.redated += 1;
             commit = unfilled;
@@ -381,7 +381,7 @@ impl Destination for Delivery<'_> {
         Ok(())
     }
 
-    async fn flush(&mut self) -> Result<(), Error> {
+    async fn flush(&mut self) -> Result<(), TransferError> {
         self.send_objects().await?;
         let Some((branch, head)) = self.aim() else {
             return Ok(());
@@ -397,8 +397,8 @@ impl Destination for Delivery<'_> {
     }
 }
 
-fn snapshot(record: &[u8]) -> Result<Snapshot<'_>, Error> {
-    rmp_serde::from_slice(record).map_err(|error| Error::Damaged(format!("a snapshot cannot be read: {error}")))
+fn snapshot(record: &[u8]) -> Result<Snapshot<'_>, TransferError> {
+    rmp_serde::from_slice(record).map_err(|error| TransferError::Damaged(format!("a snapshot cannot be read: {error}")))
 }
 
 fn posted(tag: &Tag) -> PostedTag<'_> {

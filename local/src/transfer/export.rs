@@ -25,7 +25,7 @@ use store::repo::{Load, Repo};
 use super::file::reader::Entries;
 use super::file::writer::{Writer, part_of};
 use super::file::{About, Contents, FORMAT, Name, README, VERSION, WrittenIds};
-use super::{Error, Moved, Names, Release, Tag};
+use super::{Moved, Names, Release, Tag, TransferError};
 
 /// Commits of one step at most. Their new snapshots come together, so that neighbours compress together.
 const STEP_COMMITS: usize = 1_000;
@@ -65,7 +65,7 @@ pub async fn export(
     path: &Path,
     replaces: bool,
     progress: &ProgressBar,
-) -> Result<Exported, Error> {
+) -> Result<Exported, TransferError> {
     let owner = find(hub, target).await?;
     let mut had = Had::default();
     let mut file = Writer::open(path, replaces, |entries| recall(entries, target, &mut had))?;
@@ -83,7 +83,7 @@ pub async fn export(
         Some(begun) if begun.repo.repo_id != id.as_str() => {
             let part = part_of(path);
             let part = part.display();
-            return Err(Error::Refused(format!("{part} is of another repository of this name: delete it")));
+            return Err(TransferError::Refused(format!("{part} is of another repository of this name: delete it")));
         }
         Some(begun) => {
             listed = begun.purged;
@@ -99,7 +99,7 @@ pub async fn export(
             let purged = hub.store.list_purged(&repo.id).await?.into_keys().map(|key| key.spelled(false)).collect();
             let contents = describe(hub, &repo, &current, purged);
             file.entry(&Name::Readme, README.as_bytes())?;
-            let json = serde_json::to_vec_pretty(&contents).map_err(wire::Error::internal)?;
+            let json = serde_json::to_vec_pretty(&contents).map_err(wire::WireError::internal)?;
             file.entry(&Name::Repo, &json)?;
             for (position, release) in current.releases.iter().enumerate() {
                 file.entry(&Name::Release(position + 1), &release.record)?;
@@ -115,7 +115,7 @@ pub async fn export(
     if view.purged().len() > listed.len() {
         let part = part_of(path);
         let part = part.display();
-        return Err(Error::Refused(format!(
+        return Err(TransferError::Refused(format!(
             "objects were purged since the export began: delete {part}, and export again"
         )));
     }
@@ -128,17 +128,17 @@ pub async fn export(
     Ok(Exported { holds, size, resumed })
 }
 
-fn missing(target: &Target) -> Error {
-    Error::Refused(format!("there is no repository {target} here"))
+fn missing(target: &Target) -> TransferError {
+    TransferError::Refused(format!("there is no repository {target} here"))
 }
 
 /// The user that owns the repo: who reaches the stores may do what that one may.
-pub(super) async fn find(hub: &Hub, target: &Target) -> Result<String, Error> {
+pub(super) async fn find(hub: &Hub, target: &Target) -> Result<String, TransferError> {
     let owner: Option<String> = hub.store.user_of_handle(&target.owner).await?;
     owner.ok_or_else(|| missing(target))
 }
 
-async fn read_names(hub: &Hub, target: &Target, user: &str) -> Result<(Repo, Names), Error> {
+async fn read_names(hub: &Hub, target: &Target, user: &str) -> Result<(Repo, Names), TransferError> {
     let Target { owner, slug } = target;
     let found = hub.store.find_readable_repo(owner, slug, Some(user), Load::HEADS).await?;
     let repo = found.map_err(|_| missing(target))?;
@@ -153,11 +153,14 @@ async fn read_names(hub: &Hub, target: &Target, user: &str) -> Result<(Repo, Nam
     let all = ReleaseFilter { channel: None, include_drafts: true };
     let releases = hub.store.releases(&repo.id, all).await?;
     let names = Names {
-        domain: Domain::told(&repo.meta.domain).as_str().to_owned(),
-        default_branch: repo.meta.told_default(&repo.heads).to_owned(),
+        domain: Domain::of_stored(&repo.meta.domain).as_str().to_owned(),
+        default_branch: repo.meta.shown_default(&repo.heads).to_owned(),
         heads: repo.heads.clone(),
         tags: tags.collect(),
-        releases: releases.iter().map(|release| Release::read(&release.value()?)).collect::<Result<_, Error>>()?,
+        releases: releases
+            .iter()
+            .map(|release| Release::read(&release.value()?))
+            .collect::<Result<_, TransferError>>()?,
     };
     Ok((repo, names))
 }
@@ -188,7 +191,7 @@ fn describe(hub: &Hub, repo: &Repo, names: &Names, purged: Vec<ObjectId>) -> Con
 }
 
 /// Reads what an earlier attempt has written, as far as it will be kept.
-fn recall(entries: &mut Entries<&std::fs::File>, target: &Target, had: &mut Had) -> Result<(), Error> {
+fn recall(entries: &mut Entries<&std::fs::File>, target: &Target, had: &mut Had) -> Result<(), TransferError> {
     let mut uncertain: Vec<(Name, u64)> = Vec::new();
     let (mut contents, mut releases) = (None, Vec::new());
     loop {
@@ -209,7 +212,7 @@ fn recall(entries: &mut Entries<&std::fs::File>, target: &Target, had: &mut Had)
             let read: Contents =
                 serde_json::from_slice(&entries.whole()?).map_err(|_| entries.damaged("repo.json cannot be read"))?;
             if read.repo.owner != target.owner.as_str() || read.repo.slug != target.slug.as_str() {
-                return Err(Error::Refused(format!(
+                return Err(TransferError::Refused(format!(
                     "the export that was begun in this file is of {}/{}: choose another file, or delete the one ending in .part",
                     read.repo.owner, read.repo.slug
                 )));
@@ -224,7 +227,7 @@ fn recall(entries: &mut Entries<&std::fs::File>, target: &Target, had: &mut Had)
 }
 
 /// The release that is the current entry of a file.
-pub(super) fn read_release<R: std::io::Read>(entries: &mut Entries<R>) -> Result<Release, Error> {
+pub(super) fn read_release<R: std::io::Read>(entries: &mut Entries<R>) -> Result<Release, TransferError> {
     let record = entries.whole()?;
     let value: Value = rmp_serde::from_slice(&record).map_err(|_| entries.damaged("a release cannot be read"))?;
     Ok(Release { record: record.into(), ..Release::read(&value)? })
@@ -261,8 +264,8 @@ struct Export<'a> {
 
 impl Export<'_> {
     /// What is to be written, in its order: the default branch's history, then the rest, parents first.
-    async fn steps(&self, names: &Names) -> Result<Vec<Step>, Error> {
-        let lost = |id: &CommitId| Error::Damaged(format!("commit {id} is named and is in no pack"));
+    async fn steps(&self, names: &Names) -> Result<Vec<Step>, TransferError> {
+        let lost = |id: &CommitId| TransferError::Damaged(format!("commit {id} is named and is in no pack"));
         let present = self.view.present_commits(names.heads.values()).await?;
         // A lenient hub takes tags and releases of commits that it does not have.
         if let Some(id) = names.heads.values().find(|id| !present.contains(id)) {
@@ -288,7 +291,7 @@ impl Export<'_> {
                 Some(snapshot) if taken.insert(snapshot.clone()) => match places.get(snapshot) {
                     Some(place) => Some(*place),
                     None if self.hub.settings.ids == Ids::Lenient => None,
-                    None => return Err(Error::Damaged(format!("snapshot {snapshot} is in no pack"))),
+                    None => return Err(TransferError::Damaged(format!("snapshot {snapshot} is in no pack"))),
                 },
                 _ => None,
             };
@@ -311,14 +314,14 @@ impl Export<'_> {
     async fn snapshot_places(
         &self,
         commits: &[(CommitId, KnownCommit)],
-    ) -> Result<HashMap<SnapshotId, RecordLocation>, Error> {
+    ) -> Result<HashMap<SnapshotId, RecordLocation>, TransferError> {
         let ids: HashSet<&SnapshotId> = commits.iter().filter_map(|(_, commit)| commit.snapshot.as_ref()).collect();
         let found = self.view.snapshots(ids).await?;
         Ok(found.into_iter().map(|(id, snapshot)| (id, snapshot.place)).collect())
     }
 
     /// Writes the snapshots of a step, the objects that are new in them, and its commits.
-    async fn step(&mut self, step: &Step) -> Result<(), Error> {
+    async fn step(&mut self, step: &Step) -> Result<(), TransferError> {
         let store = &self.hub.store;
         let mut places = step.snapshots.clone();
         places.sort_unstable();
@@ -326,7 +329,7 @@ impl Export<'_> {
         let mut wanted: HashSet<ObjectKey> = HashSet::new();
         while let Some(record) = records.next().await? {
             let snapshot: Snapshot<'_> = rmp_serde::from_slice(&record)
-                .map_err(|error| Error::Damaged(format!("a snapshot cannot be read: {error}")))?;
+                .map_err(|error| TransferError::Damaged(format!("a snapshot cannot be read: {error}")))?;
             for (_, object) in &snapshot.manifest.entries {
                 let key = object.key();
                 if !self.had.objects.contains(&key) && !self.view.purged().has(&key) {
@@ -346,7 +349,7 @@ impl Export<'_> {
             match known.get(&key).map(|object| object.place) {
                 Some(ObjectLocation::Packed(place)) => packed.push((place, key)),
                 Some(ObjectLocation::Large(place)) => large.push((place, key)),
-                None => return Err(Error::Damaged(format!("object {} is in no pack", key.as_ref()))),
+                None => return Err(TransferError::Damaged(format!("object {} is in no pack", key.as_ref()))),
             }
         }
         packed.sort_unstable();
@@ -354,7 +357,8 @@ impl Export<'_> {
         let places: Vec<RecordLocation> = packed.iter().map(|(place, _)| *place).collect();
         let mut records = store.read_places(self.repo, self.view, &places).await?;
         for (_, key) in packed {
-            let content = records.next().await?.ok_or_else(|| Error::Damaged("an object is missing".to_owned()))?;
+            let content =
+                records.next().await?.ok_or_else(|| TransferError::Damaged("an object is missing".to_owned()))?;
             let is_proved = compute(|| common::id::ObjectId::of(&content).key() == key);
             self.check(key.as_ref(), is_proved, "object")?;
             compute(|| self.file.entry(&Name::Object(key.clone()), &content))?;
@@ -375,7 +379,8 @@ impl Export<'_> {
         let places: Vec<RecordLocation> = step.commits.iter().map(|(_, place)| *place).collect();
         let mut records = store.read_places(self.repo, self.view, &places).await?;
         for (id, _) in &step.commits {
-            let record = records.next().await?.ok_or_else(|| Error::Damaged("a commit is missing".to_owned()))?;
+            let record =
+                records.next().await?.ok_or_else(|| TransferError::Damaged("a commit is missing".to_owned()))?;
             compute(|| self.file.entry(&Name::Commit(id.clone()), &record))?;
             self.had.commits.insert(id.clone());
         }
@@ -389,11 +394,13 @@ impl Export<'_> {
         self.had.objects.insert(key);
     }
 
-    fn check(&self, id: &(impl std::fmt::Display + ?Sized), is_proved: bool, kind: &str) -> Result<(), Error> {
+    fn check(&self, id: &(impl std::fmt::Display + ?Sized), is_proved: bool, kind: &str) -> Result<(), TransferError> {
         if is_proved || self.hub.settings.ids == Ids::Lenient {
             return Ok(());
         }
-        Err(Error::Damaged(format!("{kind} {id} is not what its id says; if the hub takes any ids, say --ids lenient")))
+        Err(TransferError::Damaged(format!(
+            "{kind} {id} is not what its id says; if the hub takes any ids, say --ids lenient"
+        )))
     }
 
     fn holds(&self) -> Moved {

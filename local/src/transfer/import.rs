@@ -20,7 +20,7 @@ use super::file::reader::Entries;
 use super::file::{Name, WrittenIds};
 use super::source::{Destination, SMALL};
 use super::verify::{Verified, read_contents, verify};
-use super::{Error, Names};
+use super::{Names, TransferError};
 
 /// What came of an import.
 #[derive(Debug, Clone)]
@@ -44,11 +44,11 @@ pub async fn import(
     to: &Remote,
     visibility: Option<Visibility>,
     progress: &ProgressBar,
-) -> Result<Imported, Error> {
+) -> Result<Imported, TransferError> {
     let verified = verify(path, progress)?;
     let Verified { contents, names, commits, .. } = &verified;
     if contents.ids == WrittenIds::Lenient && to.checks_ids() {
-        return Err(Error::Refused(format!(
+        return Err(TransferError::Refused(format!(
             "the file is of a hub that takes any ids, and {to} is to take only hashes: --ids lenient"
         )));
     }
@@ -93,8 +93,8 @@ pub async fn import(
 }
 
 /// Sends what the repo lacks of a file that is proved.
-async fn send(path: &Path, delivery: &mut Delivery<'_>, known: &HashSet<CommitId>) -> Result<(), Error> {
-    let file = File::open(path).map_err(Error::file("open", path))?;
+async fn send(path: &Path, delivery: &mut Delivery<'_>, known: &HashSet<CommitId>) -> Result<(), TransferError> {
+    let file = File::open(path).map_err(TransferError::file("open", path))?;
     let mut entries = Entries::new(file, path);
     read_contents(&mut entries)?;
     while let Some(entry) = compute(|| entries.next_entry())? {
@@ -130,7 +130,7 @@ fn refuse_other_history(
     names: &Names,
     before: &Names,
     commits: &[(CommitId, Vec<CommitId>)],
-) -> Result<(), Error> {
+) -> Result<(), TransferError> {
     let parents: HashMap<&CommitId, &Vec<CommitId>> = commits.iter().map(|(id, parents)| (id, parents)).collect();
     let reaches = |head: &CommitId, wanted: &CommitId| {
         let mut waiting = vec![head];
@@ -145,7 +145,7 @@ fn refuse_other_history(
         false
     };
     let refused = |what: String| {
-        Err(Error::Refused(format!(
+        Err(TransferError::Refused(format!(
             "{to} has another history, and nothing was changed: {what}; import under another name"
         )))
     };

@@ -15,7 +15,7 @@ use store::table::items::Visibility;
 use super::asking::{self, NewRepo};
 use super::delivery::{Delivered, Delivery};
 use super::source::Source;
-use super::{Error, Moved, Names};
+use super::{Moved, Names, TransferError};
 
 /// How a repo is to be mirrored.
 #[derive(Debug, Clone, Copy)]
@@ -50,8 +50,13 @@ pub struct Mirrored {
 /// # Errors
 /// When a branch, a tag or a release of the other repo would be lost, and `force` is not set: nothing is changed then. And
 /// when a hub refuses or does not answer: running it again then goes on.
-pub async fn mirror(from: &Remote, to: &Remote, options: Options, progress: &ProgressBar) -> Result<Mirrored, Error> {
-    let missing = || Error::Refused(format!("there is no repository {from}, or it takes a token to read it"));
+pub async fn mirror(
+    from: &Remote,
+    to: &Remote,
+    options: Options,
+    progress: &ProgressBar,
+) -> Result<Mirrored, TransferError> {
+    let missing = || TransferError::Refused(format!("there is no repository {from}, or it takes a token to read it"));
     let names = asking::look(from).await?.ok_or_else(missing)?;
     let found = asking::look(to).await?;
     let made = found.is_none();
@@ -119,14 +124,14 @@ impl OnlyThere {
 
     fn all(self) -> Vec<String> {
         let Self { branches, tags, releases } = self;
-        let mut all: Vec<String> = branches.iter().map(|name| told_branch(name)).collect();
-        all.extend(tags.iter().map(|tag| told_tag(tag)));
+        let mut all: Vec<String> = branches.iter().map(|name| shown_branch(name)).collect();
+        all.extend(tags.iter().map(|tag| shown_tag(tag)));
         all.extend(releases.iter().map(|tag| format!("release '{tag}'")));
         all
     }
 
     /// Deletes the branches and tags. What went, and what stays: the default branch, and releases.
-    async fn prune(self, to: &Remote) -> Result<(Vec<String>, Vec<String>), Error> {
+    async fn prune(self, to: &Remote) -> Result<(Vec<String>, Vec<String>), TransferError> {
         // As it is now, when all that was to come is there.
         let default = to.refs().await?.map(|refs| refs.default_branch).unwrap_or_default();
         let mut pruned = Vec::new();
@@ -134,11 +139,11 @@ impl OnlyThere {
         let goes: Vec<String> = goes;
         for branch in goes {
             delete(to, Endpoint::Branch(&branch)).await?;
-            pruned.push(told_branch(&branch));
+            pruned.push(shown_branch(&branch));
         }
         for tag in self.tags {
             delete(to, Endpoint::Tag(&tag)).await?;
-            pruned.push(told_tag(&tag));
+            pruned.push(shown_tag(&tag));
         }
         let kept = Self { branches: stays, tags: Vec::new(), releases: self.releases };
         Ok((pruned, kept.all()))
@@ -146,23 +151,23 @@ impl OnlyThere {
 }
 
 /// Deletes what may be gone already: by an earlier attempt, or by another client.
-async fn delete(to: &Remote, endpoint: Endpoint<'_>) -> Result<(), Error> {
+async fn delete(to: &Remote, endpoint: Endpoint<'_>) -> Result<(), TransferError> {
     match to.send(endpoint, Bytes::new()).await {
         Err(error) if !error.is_missing() => Err(error.into()),
         _ => Ok(()),
     }
 }
 
-fn told_branch(name: &str) -> String {
+fn shown_branch(name: &str) -> String {
     format!("branch '{name}'")
 }
 
-fn told_tag(label: &str) -> String {
+fn shown_tag(label: &str) -> String {
     format!("tag '{label}'")
 }
 
 /// Refuses what would take something away from the other repo.
-async fn refuse_losses(from: &Remote, to: &Remote, names: &Names, before: &Names) -> Result<(), Error> {
+async fn refuse_losses(from: &Remote, to: &Remote, names: &Names, before: &Names) -> Result<(), TransferError> {
     let mut losses = Vec::new();
     for (branch, head) in &names.heads {
         if let Some(now) = before.heads.get(branch).filter(|now| *now != head)
@@ -187,14 +192,14 @@ async fn refuse_losses(from: &Remote, to: &Remote, names: &Names, before: &Names
     if losses.is_empty() {
         return Ok(());
     }
-    Err(Error::Refused(format!(
+    Err(TransferError::Refused(format!(
         "{to} would lose something, and nothing was changed: {}; --force does it",
         losses.join(", ")
     )))
 }
 
 /// Whether a repo has a commit `now`, and `head` is that or builds on it.
-async fn is_ahead(from: &Remote, head: &CommitId, now: &CommitId) -> Result<bool, Error> {
+async fn is_ahead(from: &Remote, head: &CommitId, now: &CommitId) -> Result<bool, TransferError> {
     let answer = from.negotiate(&[head], &[now]).await?;
     // The only best common ancestor of a commit and one that it builds on is the latter. Where the hub does not say, the push
     // that moves the branch will show it.

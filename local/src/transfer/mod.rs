@@ -8,6 +8,7 @@
 //!   process. `asking` is what is asked before anything is moved.
 
 mod asking;
+pub mod at_hand;
 pub mod clone;
 pub mod delivery;
 pub mod export;
@@ -16,7 +17,6 @@ pub mod import;
 pub mod mirror;
 pub mod progress;
 mod source;
-pub mod stores;
 pub mod verify;
 
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ use common::wire::value::Value;
 
 /// Why a repo did not get where it was to go. The sentence is for the one who typed the command.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum TransferError {
     /// It is not done, and the sentence says what to do.
     #[error("{0}")]
     Refused(String),
@@ -48,16 +48,16 @@ pub enum Error {
     },
     /// A hub did not give what it was asked for.
     #[error(transparent)]
-    Hub(#[from] client::Error),
+    Hub(#[from] client::ClientError),
     /// The stores do not answer, or hold what is damaged.
     #[error(transparent)]
-    Store(#[from] store::Error),
+    Store(#[from] store::StoreError),
     /// A record cannot be read or written.
     #[error(transparent)]
-    Wire(#[from] wire::Error),
+    Wire(#[from] wire::WireError),
 }
 
-impl Error {
+impl TransferError {
     /// An error of the file system, with what was tried.
     pub(crate) fn file(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let what = format!("cannot {what} {}", path.display());
@@ -66,7 +66,7 @@ impl Error {
 
     /// Whether a hub could not be reached or broke off.
     pub(crate) const fn is_broken(&self) -> bool {
-        matches!(self, Self::Hub(client::Error::Broken { .. }))
+        matches!(self, Self::Hub(client::ClientError::Broken { .. }))
     }
 }
 
@@ -104,19 +104,19 @@ impl Release {
     ///
     /// # Errors
     /// When it lacks a tag or a commit.
-    pub fn read(value: &Value) -> Result<Self, Error> {
+    pub fn read(value: &Value) -> Result<Self, TransferError> {
         let Value::Map(fields) = value else {
-            return Err(Error::Damaged("a release is no map".to_owned()));
+            return Err(TransferError::Damaged("a release is no map".to_owned()));
         };
         let text = |name: &str| {
             let field = fields.iter().find(|(key, _)| key.as_text() == Some(name));
             field.and_then(|(_, value)| value.as_text()).unwrap_or_default()
         };
-        let bad = |reason| Error::Damaged(format!("a release: {reason}"));
+        let bad = |reason| TransferError::Damaged(format!("a release: {reason}"));
         Ok(Self {
             tag: text("tag").parse().map_err(bad)?,
             commit: text("commit_id").parse().map_err(bad)?,
-            record: rmp_serde::to_vec(value).map_err(wire::Error::internal)?,
+            record: rmp_serde::to_vec(value).map_err(wire::WireError::internal)?,
         })
     }
 }

@@ -11,7 +11,7 @@ use common::wire::commit::Commit;
 use common::wire::limits::FETCH_WANT_OF_ANY_HUB;
 use indicatif::ProgressBar;
 
-use super::{Error, Moved, Names};
+use super::{Moved, Names, TransferError};
 
 /// Commits that are fetched at once.
 const STEP: usize = 512;
@@ -25,33 +25,33 @@ pub(super) const SMALL: u64 = 4 << 20;
 /// Where what is fetched goes. Records come so that nothing names what comes later.
 pub(super) trait Destination {
     /// Takes a snapshot in.
-    fn snapshot(&mut self, record: Bytes) -> Result<(), Error>;
+    fn snapshot(&mut self, record: Bytes) -> Result<(), TransferError>;
 
     /// Whether an object is lacking that a snapshot names which was taken in.
-    async fn lacks(&mut self, key: &ObjectKey) -> Result<bool, Error>;
+    async fn lacks(&mut self, key: &ObjectKey) -> Result<bool, TransferError>;
 
     /// All such objects.
-    async fn lacking(&mut self) -> Result<Vec<ObjectKey>, Error>;
+    async fn lacking(&mut self) -> Result<Vec<ObjectKey>, TransferError>;
 
     /// Takes an object in that it [`lacks`](Self::lacks) and that has at most [`SMALL`] bytes.
-    async fn small(&mut self, key: ObjectKey, content: Bytes) -> Result<(), Error>;
+    async fn small(&mut self, key: ObjectKey, content: Bytes) -> Result<(), TransferError>;
 
     /// Takes a larger object in, piece by piece.
     async fn large(
         &mut self,
         key: ObjectKey,
         size: u64,
-        next: impl AsyncFnMut() -> Result<Option<Bytes>, Error>,
-    ) -> Result<(), Error>;
+        next: impl AsyncFnMut() -> Result<Option<Bytes>, TransferError>,
+    ) -> Result<(), TransferError>;
 
     /// Takes note of objects that were purged where it comes from: snapshots name them, and they do not come.
-    async fn purged(&mut self, objects: &[ObjectId]) -> Result<(), Error>;
+    async fn purged(&mut self, objects: &[ObjectId]) -> Result<(), TransferError>;
 
     /// Takes a commit in; its parents, its snapshot and the objects of that have come.
-    async fn commit(&mut self, record: Bytes) -> Result<(), Error>;
+    async fn commit(&mut self, record: Bytes) -> Result<(), TransferError>;
 
     /// Keeps all that was taken in.
-    async fn flush(&mut self) -> Result<(), Error>;
+    async fn flush(&mut self) -> Result<(), TransferError>;
 }
 
 /// A repo that commits are fetched from.
@@ -69,7 +69,7 @@ impl Source<'_> {
         &self,
         names: &Names,
         had: &HashSet<CommitId>,
-    ) -> Result<Vec<(CommitId, Vec<CommitId>)>, Error> {
+    ) -> Result<Vec<(CommitId, Vec<CommitId>)>, TransferError> {
         let mut asked: HashSet<&CommitId> = HashSet::new();
         let (mut first, mut rest) = (Vec::new(), Vec::new());
         if let Some(id) = names.heads.get(&names.default_branch).filter(|id| !had.contains(*id)) {
@@ -100,7 +100,11 @@ impl Source<'_> {
     }
 
     /// The commits of a fetch, without all else.
-    async fn commits_of(&self, want: &[CommitId], have: &[CommitId]) -> Result<Vec<(CommitId, Vec<CommitId>)>, Error> {
+    async fn commits_of(
+        &self,
+        want: &[CommitId],
+        have: &[CommitId],
+    ) -> Result<Vec<(CommitId, Vec<CommitId>)>, TransferError> {
         let mut fetching = Fetching::begin(self.from, want, have).await?;
         let count = fetching.list("commits").await?;
         let mut commits = Vec::new();
@@ -111,7 +115,7 @@ impl Source<'_> {
         Ok(commits)
     }
 
-    fn read(&self, record: &[u8]) -> Result<Commit, Error> {
+    fn read(&self, record: &[u8]) -> Result<Commit, TransferError> {
         let broken = |error| self.from.broken(format!("a commit cannot be read: {error}"));
         Ok(rmp_serde::from_slice(record).map_err(broken)?)
     }
@@ -121,7 +125,7 @@ impl Source<'_> {
         &mut self,
         commits: &[(CommitId, Vec<CommitId>)],
         to: &mut impl Destination,
-    ) -> Result<(), Error> {
+    ) -> Result<(), TransferError> {
         // The commits of those that were brought that are no other's parents.
         let mut frontier: HashSet<CommitId> = self.have.drain(..).collect();
         let (mut done, mut most) = (0, STEP);
@@ -166,7 +170,7 @@ impl Source<'_> {
         want: &[CommitId],
         depth: u32,
         to: &mut impl Destination,
-    ) -> Result<(), Error> {
+    ) -> Result<(), TransferError> {
         let mut attempts_left = ATTEMPTS;
         loop {
             attempts_left -= 1;
@@ -185,7 +189,7 @@ impl Source<'_> {
         mut fetching: Fetching<'_>,
         is_of_one: bool,
         to: &mut impl Destination,
-    ) -> Result<bool, Error> {
+    ) -> Result<bool, TransferError> {
         let mut bytes = 0;
         let mut lists: [Vec<Bytes>; 2] = [Vec::new(), Vec::new()];
         for (list, name) in lists.iter_mut().zip(["commits", "snapshots"]) {
@@ -216,7 +220,11 @@ impl Source<'_> {
         Ok(true)
     }
 
-    async fn bring_objects(&mut self, mut fetching: Fetching<'_>, to: &mut impl Destination) -> Result<(), Error> {
+    async fn bring_objects(
+        &mut self,
+        mut fetching: Fetching<'_>,
+        to: &mut impl Destination,
+    ) -> Result<(), TransferError> {
         for _ in 0..fetching.list("objects").await? {
             let object = fetching.object().await?;
             self.fetched.objects += 1;
@@ -240,7 +248,7 @@ impl Source<'_> {
     }
 
     /// Brings what is lacking still, each object by itself: through a URL of the storage if it has one, else from the hub.
-    async fn bring_one_by_one(&mut self, to: &mut impl Destination) -> Result<(), Error> {
+    async fn bring_one_by_one(&mut self, to: &mut impl Destination) -> Result<(), TransferError> {
         let repo_id = self.from.repo_id().await?;
         for key in to.lacking().await? {
             let id = key.spelled(false);

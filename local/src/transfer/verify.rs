@@ -17,7 +17,7 @@ use store::compute;
 use super::export::read_release;
 use super::file::reader::{Entries, Entry};
 use super::file::{Contents, FORMAT, Name, VERSION, WrittenIds};
-use super::{Error, Moved, Names, Release};
+use super::{Moved, Names, Release, TransferError};
 
 /// What is known of a file that is whole.
 #[derive(Debug)]
@@ -35,9 +35,9 @@ pub struct Verified {
 /// Proves a file.
 ///
 /// # Errors
-/// [`Error::Damaged`], saying what is wrong and where.
-pub fn verify(path: &Path, progress: &ProgressBar) -> Result<Verified, Error> {
-    let file = File::open(path).map_err(Error::file("open", path))?;
+/// [`TransferError::Damaged`], saying what is wrong and where.
+pub fn verify(path: &Path, progress: &ProgressBar) -> Result<Verified, TransferError> {
+    let file = File::open(path).map_err(TransferError::file("open", path))?;
     let mut entries = Entries::new(file, path);
     let contents = read_contents(&mut entries)?;
     let mut releases = Vec::new();
@@ -69,15 +69,16 @@ pub fn verify(path: &Path, progress: &ProgressBar) -> Result<Verified, Error> {
 }
 
 /// Reads what every file begins with.
-pub(super) fn read_contents<R: std::io::Read>(entries: &mut Entries<R>) -> Result<Contents, Error> {
-    let mut is_named = |name: &Name| Ok::<_, Error>(entries.next_entry()?.is_some_and(|entry| entry.name == *name));
+pub(super) fn read_contents<R: std::io::Read>(entries: &mut Entries<R>) -> Result<Contents, TransferError> {
+    let mut is_named =
+        |name: &Name| Ok::<_, TransferError>(entries.next_entry()?.is_some_and(|entry| entry.name == *name));
     if !is_named(&Name::Readme)? || !is_named(&Name::Repo)? {
         return Err(entries.damaged("it does not begin as an export does"));
     }
     let contents: Contents = serde_json::from_slice(&entries.whole()?)
         .map_err(|error| entries.damaged(&format!("repo.json cannot be read: {error}")))?;
     if contents.format != FORMAT || contents.version != VERSION {
-        return Err(Error::Refused(format!(
+        return Err(TransferError::Refused(format!(
             "this is {} version {}, and this musehub reads {FORMAT} version {VERSION}",
             contents.format, contents.version
         )));
@@ -103,7 +104,7 @@ impl Check {
         self.commits.is_empty() && self.snapshots.is_empty() && self.objects.is_empty()
     }
 
-    fn record<R: std::io::Read>(&mut self, entries: &mut Entries<R>, entry: Entry) -> Result<(), Error> {
+    fn record<R: std::io::Read>(&mut self, entries: &mut Entries<R>, entry: Entry) -> Result<(), TransferError> {
         match entry.name {
             Name::Object(key) => {
                 let mut hash = Sha256::new();
@@ -176,7 +177,7 @@ impl Check {
         entries: &Entries<R>,
         contents: Contents,
         releases: Vec<Release>,
-    ) -> Result<Verified, Error> {
+    ) -> Result<Verified, TransferError> {
         if releases.len() != contents.releases {
             return Err(entries.damaged("there are fewer releases than repo.json says"));
         }

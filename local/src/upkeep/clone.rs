@@ -28,7 +28,8 @@ use tokio::sync::mpsc;
 
 use crate::data::DataFolder;
 use crate::functions;
-use crate::transfer::stores::{self, Stores, Which};
+use crate::stores::{Stores, StoresError, Which};
+use crate::transfer::at_hand::hub_over;
 
 /// Bytes of an object that is handed on in memory; a larger one goes by a file.
 const SMALL_OBJECT: u64 = 8 << 20;
@@ -39,7 +40,7 @@ const WAITING: usize = 8;
 
 /// Why a clone does not give what is missing.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum CloneError {
     /// Neither the URL of a repo nor a data folder.
     #[error(
         "{0:?} is neither a repository's URL, like https://hub.example.com/owner/slug, nor the data folder of a hub"
@@ -47,7 +48,7 @@ pub enum Error {
     Address(String),
     /// It does not answer, or refuses.
     #[error("the clone does not answer")]
-    Asked(#[from] client::Error),
+    Asked(#[from] client::ClientError),
     /// What it sends is no record.
     #[error("the clone's answer to POST /fetch: {0}")]
     Malformed(#[from] rmp_serde::decode::Error),
@@ -56,10 +57,13 @@ pub enum Error {
     Kept(#[from] std::io::Error),
     /// The data folder cannot be opened.
     #[error(transparent)]
-    Stores(#[from] stores::Error),
+    Stores(#[from] StoresError),
     /// The data folder's stores do not answer.
     #[error(transparent)]
-    Store(#[from] store::Error),
+    Store(#[from] store::StoreError),
+    /// Never: the secret is drawn here.
+    #[error(transparent)]
+    Secret(#[from] service::auth::EmptySecret),
     /// There is no such repo in the data folder.
     #[error("the data folder has no repository {0}")]
     NoRepo(Target),
@@ -81,13 +85,12 @@ impl Clone {
     ///
     /// # Errors
     /// When it is neither, or cannot be opened.
-    pub async fn open(from: &str, name: Target, token: Option<&str>) -> Result<Self, Error> {
+    pub async fn open(from: &str, name: Target, token: Option<&str>) -> Result<Self, CloneError> {
         match from.parse() {
             Ok(Address::Url(hub, target)) => Self::of(Remote::at(hub, target, token)?, None),
-            _ if !DataFolder::is_at(Path::new(from)) => Err(Error::Address(from.to_owned())),
+            _ if !DataFolder::is_at(Path::new(from)) => Err(CloneError::Address(from.to_owned())),
             _ => {
-                // It only answers what is there.
-                let stores = Stores::open(&Which::Folder(from.into()), Ids::Lenient).await?;
+                let stores = Stores::open(&Which::Folder(from.into())).await?;
                 match in_stores(&stores, name).await {
                     Ok(remote) => Self::of(remote, Some(stores)),
                     Err(error) => {
@@ -99,7 +102,7 @@ impl Clone {
         }
     }
 
-    fn of(remote: Remote, stores: Option<Stores>) -> Result<Self, Error> {
+    fn of(remote: Remote, stores: Option<Stores>) -> Result<Self, CloneError> {
         let folder = tempfile::Builder::new().prefix("musehub-").tempdir()?;
         Ok(Self { asked: Arc::new(Asked { remote, folder }), stores })
     }
@@ -128,16 +131,18 @@ impl Clone {
 }
 
 /// A repo in the stores of a data folder, as its owner sees it.
-async fn in_stores(stores: &Stores, name: Target) -> Result<Remote, Error> {
-    let found = stores.hub.store.find_repo(&name.owner, &name.slug, Load::NOTHING).await?;
-    let owner = found.ok_or_else(|| Error::NoRepo(name.clone()))?.meta.owner_user_id;
-    Ok(Remote::at_hand(&stores.hub, functions::CALL, name, &owner).await?)
+async fn in_stores(stores: &Stores, name: Target) -> Result<Remote, CloneError> {
+    let found = stores.store.find_repo(&name.owner, &name.slug, Load::NOTHING).await?;
+    let owner = found.ok_or_else(|| CloneError::NoRepo(name.clone()))?.meta.owner_user_id;
+    // It only answers what is there.
+    let hub = hub_over(Arc::clone(&stores.store), Ids::Lenient)?;
+    Ok(Remote::at_hand(&hub, functions::CALL, name, &owner).await?)
 }
 
 type Sender = mpsc::Sender<Result<Restored, Cause>>;
 
 impl Asked {
-    async fn bring(&self, wanted: Wanted, sender: &Sender) -> Result<(), Error> {
+    async fn bring(&self, wanted: Wanted, sender: &Sender) -> Result<(), CloneError> {
         let mut restored: HashSet<ObjectKey> = HashSet::new();
         // What the clone does not have is left out, which is found by asking for halves.
         let mut asking: Vec<Vec<CommitId>> =
@@ -177,7 +182,7 @@ impl Asked {
         mut fetching: Fetching<'_>,
         sender: &Sender,
         restored: &mut HashSet<ObjectKey>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), CloneError> {
         for list in ["commits", "snapshots"] {
             for _ in 0..fetching.list(list).await? {
                 let record = fetching.record().await?;
@@ -205,7 +210,7 @@ impl Asked {
     }
 
     /// One object; none when the clone does not have it.
-    async fn object(&self, repo_id: &str, key: ObjectKey) -> Result<Option<Restored>, Error> {
+    async fn object(&self, repo_id: &str, key: ObjectKey) -> Result<Option<Restored>, CloneError> {
         match self.remote.object(&key.spelled(false), repo_id).await? {
             Found::Here(mut object) => Ok(Some(self.keep(key, object.size, Pieces::Single(&mut object)).await?)),
             Found::Missing(_) | Found::Purged => Ok(None),
@@ -213,7 +218,7 @@ impl Asked {
     }
 
     /// An object of so many bytes, in memory or in a file.
-    async fn keep(&self, object: ObjectKey, size: u64, mut pieces: Pieces<'_, '_>) -> Result<Restored, Error> {
+    async fn keep(&self, object: ObjectKey, size: u64, mut pieces: Pieces<'_, '_>) -> Result<Restored, CloneError> {
         if size <= SMALL_OBJECT {
             let mut content = Vec::new();
             while let Some(piece) = pieces.next().await? {
@@ -239,7 +244,7 @@ enum Pieces<'p, 'r> {
 }
 
 impl Pieces<'_, '_> {
-    async fn next(&mut self) -> Result<Option<Bytes>, client::Error> {
+    async fn next(&mut self) -> Result<Option<Bytes>, client::ClientError> {
         match self {
             Self::Listed(fetching) => fetching.piece().await,
             Self::Single(object) => object.piece().await,

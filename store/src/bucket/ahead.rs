@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::task::JoinHandle;
 
 use crate::span;
-use crate::{Error, Store};
+use crate::{Store, StoreError};
 
 /// Parts that are asked for at the same time, by a client that reads as fast as they come; one that does not gets one ahead.
 const AHEAD: usize = 2;
@@ -20,7 +20,7 @@ pub(crate) struct ReadAhead {
     /// What was not handed out yet.
     left: Range<u64>,
     /// Its first parts.
-    asked: VecDeque<JoinHandle<Result<Bytes, Error>>>,
+    asked: VecDeque<JoinHandle<Result<Bytes, StoreError>>>,
     ahead: usize,
 }
 
@@ -51,12 +51,12 @@ impl ReadAhead {
     ///
     /// # Errors
     /// When S3 does not give them.
-    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
         self.ask();
         let Some(read) = self.asked.pop_front() else {
             return Ok(None);
         };
-        let bytes = read.await.map_err(Error::fault)??;
+        let bytes = read.await.map_err(StoreError::fault)??;
         self.left.start += bytes.len() as u64;
         self.ask();
         Ok(Some(bytes))

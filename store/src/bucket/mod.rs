@@ -16,7 +16,7 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use ulid::Ulid;
 
-use crate::Error;
+use crate::StoreError;
 use common::table::Section;
 
 /// Attempts at a GET whose body breaks off.
@@ -84,7 +84,12 @@ impl Bucket {
     }
 
     /// Reads a part of an S3 object, of the version that has this ETag if it is one that may change.
-    pub(crate) async fn get_range(&self, key: &str, etag: Option<&str>, range: Range<u64>) -> Result<Bytes, Error> {
+    pub(crate) async fn get_range(
+        &self,
+        key: &str,
+        etag: Option<&str>,
+        range: Range<u64>,
+    ) -> Result<Bytes, StoreError> {
         let length = range.end.saturating_sub(range.start);
         let last = range.end.saturating_sub(1);
         let mut attempts_left = GET_ATTEMPTS;
@@ -102,19 +107,19 @@ impl Bucket {
                 // The last of these is what the embedded S3 answers where a file cannot be read. S3 itself has it for objects
                 // that were moved to an archive, and for both a person has to do something.
                 Some("NoSuchKey" | "InvalidRange" | "InvalidObjectState") => {
-                    Error::Damaged(format!("{key} does not have the bytes {range:?}"))
+                    StoreError::Damaged(format!("{key} does not have the bytes {range:?}"))
                 }
-                _ => Error::from_sdk(error),
+                _ => StoreError::at(key)(error),
             })?;
             attempts_left -= 1;
             // The SDK makes further attempts at a call, and not at a body that breaks off.
             let bytes = match got.body.collect().await {
                 Ok(body) => body.into_bytes(),
                 Err(_) if attempts_left > 0 => continue,
-                Err(error) => return Err(Error::Unavailable(error.into())),
+                Err(error) => return Err(StoreError::Unavailable(error.into())),
             };
             if bytes.len() as u64 != length {
-                return Err(Error::Damaged(format!("{key} has {} of the bytes {range:?}", bytes.len())));
+                return Err(StoreError::Damaged(format!("{key} has {} of the bytes {range:?}", bytes.len())));
             }
             return Ok(bytes);
         }

@@ -7,7 +7,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 
 use crate::bucket::Part;
-use crate::{Error, FIRST_PAUSE, Store};
+use crate::{FIRST_PAUSE, Store, StoreError};
 use common::id::RepoId;
 use common::pack::{PackId, PackSummary, WrittenPack};
 
@@ -50,7 +50,7 @@ impl Store {
     ///
     /// # Errors
     /// When S3 did not confirm it.
-    pub async fn store_pack(&self, repo: &RepoId, written: WrittenPack) -> Result<StoredPack, Error> {
+    pub async fn store_pack(&self, repo: &RepoId, written: WrittenPack) -> Result<StoredPack, StoreError> {
         self.store_pack_as(self.ambient.ulid(), repo, written).await
     }
 
@@ -60,14 +60,14 @@ impl Store {
         id: PackId,
         repo: &RepoId,
         written: WrittenPack,
-    ) -> Result<StoredPack, Error> {
+    ) -> Result<StoredPack, StoreError> {
         self.put_pack(repo, id, written.bytes.clone()).await?;
         Ok(StoredPack { id, repo: repo.clone(), written })
     }
 
-    async fn put_pack(&self, repo: &RepoId, pack: PackId, bytes: Bytes) -> Result<(), Error> {
+    async fn put_pack(&self, repo: &RepoId, pack: PackId, bytes: Bytes) -> Result<(), StoreError> {
         let key = key(repo, pack);
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = self.ambient.backoff(FIRST_PAUSE);
         for _ in 0..PUT_ATTEMPTS {
             let put = self
                 .s3
@@ -85,23 +85,22 @@ impl Store {
                 // The name is ours alone, so what is there already is this pack: an earlier attempt whose answer was lost.
                 Some("PreconditionFailed") => return self.check_stored(&key, bytes.len() as u64).await,
                 Some("ConditionalRequestConflict") => {
-                    tokio::time::sleep(self.ambient.jitter(pause)).await;
-                    pause *= 2;
+                    backoff.pause().await;
                 }
-                _ => return Err(Error::from_sdk(error)),
+                _ => return Err(StoreError::at(&key)(error)),
             }
         }
-        Err(Error::Unavailable(format!("{key}: concurrent writes").into()))
+        Err(StoreError::Unavailable(format!("{key}: concurrent writes").into()))
     }
 
-    pub(crate) async fn check_stored(&self, key: &str, length: u64) -> Result<(), Error> {
+    pub(crate) async fn check_stored(&self, key: &str, length: u64) -> Result<(), StoreError> {
         let head =
-            self.s3.head_object().bucket(&self.location.bucket).key(key).send().await.map_err(Error::from_sdk)?;
+            self.s3.head_object().bucket(&self.location.bucket).key(key).send().await.map_err(StoreError::at(key))?;
         let stored = head.content_length().and_then(|length| u64::try_from(length).ok());
         if stored == Some(length) {
             Ok(())
         } else {
-            Err(Error::Damaged(format!("{key} has {stored:?} bytes instead of {length}")))
+            Err(StoreError::Damaged(format!("{key} has {stored:?} bytes instead of {length}")))
         }
     }
 
@@ -109,7 +108,7 @@ impl Store {
     ///
     /// # Errors
     /// When S3 does not give all of it.
-    pub async fn get_pack_range(&self, repo: &RepoId, pack: PackId, range: Range<u64>) -> Result<Bytes, Error> {
+    pub async fn get_pack_range(&self, repo: &RepoId, pack: PackId, range: Range<u64>) -> Result<Bytes, StoreError> {
         // A small pack was read as a whole, and is remembered up to the end of its frames.
         if let Some(frames) = self.bucket.remembered(pack, Part::Frames) {
             let [start, end] = [range.start, range.end].map(|at| usize::try_from(at).unwrap_or(usize::MAX));
@@ -121,7 +120,7 @@ impl Store {
     }
 
     /// Reads a part of an S3 object, of the version that has this ETag if it is one that may change.
-    pub async fn get_range(&self, key: &str, etag: Option<&str>, range: Range<u64>) -> Result<Bytes, Error> {
+    pub async fn get_range(&self, key: &str, etag: Option<&str>, range: Range<u64>) -> Result<Bytes, StoreError> {
         self.bucket.get_range(key, etag, range).await
     }
 }

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::read::view::View;
-use crate::{Error, Store};
+use crate::{Store, StoreError};
 use common::id::{CommitId, ObjectKey, RepoId};
 use common::location::RecordLocation;
 use common::wire::record::Snapshot;
@@ -28,7 +28,7 @@ impl Store {
         view: &View,
         keys: &HashSet<ObjectKey>,
         commits: &[CommitId],
-    ) -> Result<HashSet<ObjectKey>, Error> {
+    ) -> Result<HashSet<ObjectKey>, StoreError> {
         if commits.is_empty() || view.object_pages(keys).await? <= FEW_PAGES {
             return Ok(HashSet::new());
         }
@@ -50,11 +50,11 @@ impl Store {
         if places.is_empty() {
             return Ok(found);
         }
-        let _turn = self.reading_turn().await?;
+        let _permit = self.read_permit().await?;
         let mut records = self.read_places(repo, &newest, &places).await?;
         while let Some(record) = records.next().await? {
             let snapshot: Snapshot<'_> =
-                rmp_serde::from_slice(&record).map_err(|error| Error::Damaged(format!("a snapshot: {error}")))?;
+                rmp_serde::from_slice(&record).map_err(|error| StoreError::Damaged(format!("a snapshot: {error}")))?;
             let named = snapshot.manifest.entries.iter().map(|(_, object)| object.key());
             found.extend(named.filter(|key| keys.contains(key) && !view.purged().has(key)));
         }

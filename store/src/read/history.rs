@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use crate::Error;
+use crate::StoreError;
 use crate::compute;
 use crate::read::view::{View, graph_page};
 use common::graph::{Asked, Difference, NewCommit, Partial};
@@ -70,7 +70,7 @@ impl History<'_> {
     ///
     /// # Errors
     /// When S3 does not answer, or a table is damaged, as all of these.
-    pub async fn difference(&mut self, want: &[CommitId], have: &HashSet<CommitId>) -> Result<Lacking, Error> {
+    pub async fn difference(&mut self, want: &[CommitId], have: &HashSet<CommitId>) -> Result<Lacking, StoreError> {
         self.difference_within(want, have, None).await
     }
 
@@ -84,7 +84,7 @@ impl History<'_> {
         want: &[CommitId],
         have: &HashSet<CommitId>,
         depth: Option<usize>,
-    ) -> Result<Lacking, Error> {
+    ) -> Result<Lacking, StoreError> {
         self.load(want).await?;
         let is_known = have.len() <= FEW_HAD || self.view.commit_count().await? <= FEW_COMMITS;
         if !is_known {
@@ -108,7 +108,7 @@ impl History<'_> {
         want: &[CommitId],
         have: &HashSet<CommitId>,
         depth: Option<usize>,
-    ) -> Result<Lacking, Error> {
+    ) -> Result<Lacking, StoreError> {
         let met = self.answer(|loaded| {
             let found = loaded.difference(want, [], |id| have.contains(id), depth);
             map(found, |found| owned(loaded, &found))
@@ -120,7 +120,7 @@ impl History<'_> {
     ///
     /// # Errors
     /// As [`Self::difference`].
-    pub async fn is_ancestor(&mut self, ancestor: &CommitId, descendants: &[CommitId]) -> Result<bool, Error> {
+    pub async fn is_ancestor(&mut self, ancestor: &CommitId, descendants: &[CommitId]) -> Result<bool, StoreError> {
         if descendants.contains(ancestor) {
             return Ok(true);
         }
@@ -133,7 +133,7 @@ impl History<'_> {
     ///
     /// # Errors
     /// As [`Self::difference`].
-    pub async fn distance(&mut self, want: &[CommitId], have: &[CommitId]) -> Result<Option<usize>, Error> {
+    pub async fn distance(&mut self, want: &[CommitId], have: &[CommitId]) -> Result<Option<usize>, StoreError> {
         self.load(want).await?;
         self.load(have).await?;
         self.answer(|loaded| map(loaded.difference(want, have, |_| false, None), |found| found.commits.len())).await
@@ -143,7 +143,7 @@ impl History<'_> {
     ///
     /// # Errors
     /// As [`Self::difference`].
-    pub async fn common_ancestor(&mut self, a: &[CommitId], b: &[CommitId]) -> Result<Option<CommitId>, Error> {
+    pub async fn common_ancestor(&mut self, a: &[CommitId], b: &[CommitId]) -> Result<Option<CommitId>, StoreError> {
         self.load(a).await?;
         self.load(b).await?;
         let best =
@@ -155,7 +155,7 @@ impl History<'_> {
     async fn answer<A>(
         &mut self,
         ask: impl Fn(&Partial<CommitId, KnownCommit>) -> Asked<A, CommitId>,
-    ) -> Result<Option<A>, Error> {
+    ) -> Result<Option<A>, StoreError> {
         loop {
             match compute(|| ask(&self.loaded)) {
                 Asked::Answered(answer) => return Ok(Some(answer)),
@@ -169,7 +169,7 @@ impl History<'_> {
     }
 
     /// Loads commits, with those that lie in front of them.
-    async fn load(&mut self, ids: &[CommitId]) -> Result<(), Error> {
+    async fn load(&mut self, ids: &[CommitId]) -> Result<(), StoreError> {
         let unknown: Vec<&CommitId> = ids.iter().filter(|id| !self.loaded.is_known(id)).collect();
         let (hinted, unhinted): (Vec<&CommitId>, Vec<&CommitId>) =
             unknown.into_iter().partition(|id| self.hints.contains_key(id));
@@ -198,7 +198,7 @@ impl History<'_> {
     }
 
     /// Loads positions of pages, or all of each page.
-    async fn load_pages(&mut self, pages: Vec<((usize, u64), Vec<u32>)>, is_ahead: bool) -> Result<(), Error> {
+    async fn load_pages(&mut self, pages: Vec<((usize, u64), Vec<u32>)>, is_ahead: bool) -> Result<(), StoreError> {
         let a_page = Section::Graph.entries_a_page();
         let mut positions = Vec::new();
         for ((table, page), wanted) in pages {

@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 
 use crate::bucket::ahead::ReadAhead;
 use crate::compute;
-use crate::read::turn::LetGo;
-use crate::{Error, Store};
+use crate::read::permit::LetGo;
+use crate::{Store, StoreError};
 use common::id::{ObjectKey, RepoId};
 use common::location::LargeObject;
 use common::pack::PackId;
@@ -41,7 +41,7 @@ impl Store {
     ///
     /// # Errors
     /// When S3 does not give all of it.
-    pub async fn hash_of(&self, key: &str, size: u64) -> Result<[u8; 32], Error> {
+    pub async fn hash_of(&self, key: &str, size: u64) -> Result<[u8; 32], StoreError> {
         let mut hash = Sha256::new();
         let mut start = 0;
         while start < size {
@@ -75,7 +75,7 @@ impl LargeReader {
     ///
     /// # Errors
     /// When S3 does not give them, and when they are not the object's. There are no next bytes then.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+    pub async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
         let Some(bytes) = self.content.next().await? else {
             return Ok(None);
         };
@@ -86,7 +86,7 @@ impl LargeReader {
             && let Some((hash, digest)) = self.proof.take()
             && hash.finalize() != digest
         {
-            return Err(Error::Damaged(format!("{} is not what its name says", self.content.key())));
+            return Err(StoreError::Damaged(format!("{} is not what its name says", self.content.key())));
         }
         Ok(Some(bytes))
     }

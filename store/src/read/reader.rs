@@ -4,7 +4,7 @@
 //! It works from a plan. `plan` walks the places in their order, with a window of opened frames in mind, and says
 //! which frame has to be there before which record; neighbouring frames that are needed one after the other become one
 //! ranged read. The reads of a plan are then made ahead of their use, in order, a few at a time. A record that has a large
-//! frame of its own is read and opened piece by piece when its turn comes.
+//! frame of its own is read and opened piece by piece when its permit comes.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::Range;
@@ -17,10 +17,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::bucket::ahead::ReadAhead;
 use crate::bucket::packs;
 use crate::compute;
-use crate::read::turn::LetGo;
+use crate::read::permit::LetGo;
 use crate::read::view::View;
 use crate::span;
-use crate::{Error, Store};
+use crate::{Store, StoreError};
 use common::id::RepoId;
 use common::location::{PackFrame, RecordLocation};
 use common::pack::{OpeningFrame, PackId};
@@ -32,7 +32,7 @@ struct Limits {
     window: u64,
     /// Stored bytes of neighbouring frames that one read gets at most; a larger frame is read alone.
     read: u64,
-    /// Reads under way or waiting for their turn.
+    /// Reads under way or waiting for their permit.
     reads: usize,
     /// Stored kibibytes of those reads together; a larger read goes alone.
     ahead: u32,
@@ -78,8 +78,8 @@ struct Plan {
     steps: Vec<Step>,
 }
 
-fn damaged() -> Error {
-    Error::Damaged("the index names a frame or a record that is not there".to_owned())
+fn damaged() -> StoreError {
+    StoreError::Damaged("the index names a frame or a record that is not there".to_owned())
 }
 
 /// Plans how to hand out the records at `places` in their order.
@@ -87,7 +87,7 @@ fn plan(
     locate: impl Fn(RecordLocation) -> Option<PackFrame>,
     places: &[RecordLocation],
     limits: Limits,
-) -> Result<Plan, Error> {
+) -> Result<Plan, StoreError> {
     let mut plan = Plan::default();
     let mut open: HashSet<FrameId> = HashSet::new();
     // The same frames, the one opened first in front, with their raw bytes.
@@ -149,7 +149,7 @@ fn is_large(place: RecordLocation, located: &PackFrame) -> bool {
 pub fn reads(
     locate: impl Fn(RecordLocation) -> Option<PackFrame>,
     places: &[RecordLocation],
-) -> Result<(u64, u64), Error> {
+) -> Result<(u64, u64), StoreError> {
     let plan = plan(&locate, places, Limits::USUAL)?;
     let planned = plan.reads.iter().map(|read| (1, read.range.end.saturating_sub(read.range.start)));
     let streamed = plan.steps.iter().filter_map(|step| match step {
@@ -166,7 +166,7 @@ struct Fetched {
     located: PackFrame,
     stored: Bytes,
     /// The room that its read takes among the reads ahead.
-    _room: Arc<OwnedSemaphorePermit>,
+    _permit: Arc<OwnedSemaphorePermit>,
 }
 
 /// A part of a record.
@@ -179,7 +179,7 @@ pub struct Piece {
 }
 
 type Locate = Box<dyn Fn(RecordLocation) -> Option<PackFrame> + Send + Sync>;
-type Reads = std::pin::Pin<Box<dyn Stream<Item = Result<Vec<Fetched>, Error>> + Send>>;
+type Reads = std::pin::Pin<Box<dyn Stream<Item = Result<Vec<Fetched>, StoreError>> + Send>>;
 
 /// Hands out records in the order that was asked for.
 pub struct RecordReader {
@@ -214,7 +214,7 @@ impl Store {
         repo: &RepoId,
         view: &View,
         places: &[RecordLocation],
-    ) -> Result<RecordReader, Error> {
+    ) -> Result<RecordReader, StoreError> {
         let frames = view.frames(places.iter().copied()).await?;
         self.read_records(repo, move |place| frames.of(place), places)
     }
@@ -228,7 +228,7 @@ impl Store {
         repo: &RepoId,
         locate: impl Fn(RecordLocation) -> Option<PackFrame> + Send + Sync + 'static,
         places: &[RecordLocation],
-    ) -> Result<RecordReader, Error> {
+    ) -> Result<RecordReader, StoreError> {
         let mut reader = RecordReader {
             store: Arc::clone(self),
             repo: repo.clone(),
@@ -255,8 +255,8 @@ impl Store {
                 async move {
                     let kibibytes = (read.range.end.saturating_sub(read.range.start)).div_ceil(1024);
                     let kibibytes = u32::try_from(kibibytes).unwrap_or(u32::MAX).clamp(1, limits.ahead);
-                    let permit = room.acquire_many_owned(kibibytes).await.map_err(Error::fault)?;
-                    Ok::<_, Error>((read, Arc::new(permit)))
+                    let permit = room.acquire_many_owned(kibibytes).await.map_err(StoreError::fault)?;
+                    Ok::<_, StoreError>((read, Arc::new(permit)))
                 }
             })
             .map_ok(move |(read, permit)| {
@@ -266,11 +266,11 @@ impl Store {
                     let mut bytes = store.get_pack_range(&repo, read.pack, read.range).await?;
                     let frames = read.frames.into_iter().map(|(position, located)| {
                         let length = (located.frame.stored_length as usize).min(bytes.len());
-                        Fetched { position, located, stored: bytes.split_to(length), _room: Arc::clone(&permit) }
+                        Fetched { position, located, stored: bytes.split_to(length), _permit: Arc::clone(&permit) }
                     });
-                    Ok::<_, Error>(frames.collect::<Vec<_>>())
+                    Ok::<_, StoreError>(frames.collect::<Vec<_>>())
                 });
-                async move { read.await.map_err(Error::fault)? }
+                async move { read.await.map_err(StoreError::fault)? }
             })
             .try_buffered(limits.reads);
         Box::pin(fetched)
@@ -278,7 +278,7 @@ impl Store {
 }
 
 impl RecordReader {
-    fn begin(&mut self, places: &[RecordLocation]) -> Result<(), Error> {
+    fn begin(&mut self, places: &[RecordLocation]) -> Result<(), StoreError> {
         let limits = if self.is_slow { Limits::SLOW } else { Limits::USUAL };
         let Plan { reads, steps } = plan(&self.locate, places, limits)?;
         self.fetched = Some(self.store.fetch(&self.repo, reads, limits));
@@ -290,7 +290,7 @@ impl RecordReader {
     ///
     /// # Errors
     /// When a frame cannot be read or is damaged. There is no next record then.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+    pub async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
         let mut whole = Vec::new();
         while let Some(Piece { bytes, is_last }) = self.piece().await? {
             if is_last && whole.is_empty() {
@@ -308,7 +308,7 @@ impl RecordReader {
     ///
     /// # Errors
     /// As [`Self::next`]. The last piece of a record only comes if all of it is as it was written.
-    pub async fn piece(&mut self) -> Result<Option<Piece>, Error> {
+    pub async fn piece(&mut self) -> Result<Option<Piece>, StoreError> {
         if let Some(large) = &mut self.large {
             let bytes = large.next().await?;
             let is_last = large.left == 0;
@@ -350,7 +350,7 @@ impl RecordReader {
         Ok(None)
     }
 
-    async fn open_frame(&mut self, expected: FrameId) -> Result<(), Error> {
+    async fn open_frame(&mut self, expected: FrameId) -> Result<(), StoreError> {
         if self.waiting.is_empty() {
             let fetched = self.fetched.as_mut().ok_or_else(damaged)?;
             self.waiting = fetched.next().await.ok_or_else(damaged)??.into();
@@ -380,7 +380,7 @@ impl LetGo for RecordReader {
 }
 
 impl LargeFrame {
-    fn begin(store: &Arc<Store>, repo: &RepoId, located: PackFrame) -> Result<Self, Error> {
+    fn begin(store: &Arc<Store>, repo: &RepoId, located: PackFrame) -> Result<Self, StoreError> {
         let PackFrame { pack, number, frame } = located;
         let range = frame.offset..frame.offset.saturating_add(frame.stored_length.into());
         Ok(Self {
@@ -391,7 +391,7 @@ impl LargeFrame {
     }
 
     /// The next bytes of its record.
-    async fn next(&mut self) -> Result<Bytes, Error> {
+    async fn next(&mut self) -> Result<Bytes, StoreError> {
         loop {
             if let Some(bytes) = compute(|| self.opening.piece())? {
                 self.left = self.left.saturating_sub(bytes.len() as u64);

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::OnceCell;
 
-use crate::Error;
+use crate::StoreError;
 use crate::bucket::packs;
 use crate::bucket::{Bucket, Part};
 use crate::compute;
@@ -140,7 +140,7 @@ impl View {
     ///
     /// # Errors
     /// When S3 does not answer, or a table is damaged, as all of these.
-    pub async fn commit_count(&self) -> Result<u64, Error> {
+    pub async fn commit_count(&self) -> Result<u64, StoreError> {
         let opened = self.open(0..self.inner.tables.len()).await?;
         Ok(opened.iter().map(|(_, opened)| opened.head.count(Section::Commits)).sum())
     }
@@ -152,7 +152,7 @@ impl View {
     pub async fn present_commits<'i>(
         &self,
         ids: impl IntoIterator<Item = &'i CommitId>,
-    ) -> Result<HashSet<CommitId>, Error> {
+    ) -> Result<HashSet<CommitId>, StoreError> {
         let ids: Vec<&CommitId> = ids.into_iter().collect();
         let keys: Vec<Key> = ids.iter().map(|id| Key::of(id.as_ref())).collect();
         let found = self.find(Section::Commits, &keys, CommitEntry::read, |_| true).await?;
@@ -166,7 +166,7 @@ impl View {
     pub async fn commits<'i>(
         &self,
         ids: impl IntoIterator<Item = &'i CommitId>,
-    ) -> Result<HashMap<CommitId, KnownCommit>, Error> {
+    ) -> Result<HashMap<CommitId, KnownCommit>, StoreError> {
         let ids: Vec<&CommitId> = ids.into_iter().collect();
         let positions = self.positions(&ids).await?;
         let found = self.graph_entries(&positions.iter().flatten().copied().collect::<Vec<_>>()).await?;
@@ -175,7 +175,7 @@ impl View {
     }
 
     /// Where those of these commits are in the graphs that are there: table and position.
-    pub(crate) async fn positions(&self, ids: &[&CommitId]) -> Result<Vec<Option<(usize, u32)>>, Error> {
+    pub(crate) async fn positions(&self, ids: &[&CommitId]) -> Result<Vec<Option<(usize, u32)>>, StoreError> {
         let keys: Vec<Key> = ids.iter().map(|id| Key::of(id.as_ref())).collect();
         let found = self.find(Section::Commits, &keys, CommitEntry::read, |_| true).await?;
         Ok(found.into_iter().map(|found| found.first().map(|(table, entry)| (*table, entry.position))).collect())
@@ -186,7 +186,7 @@ impl View {
     pub(crate) async fn graph_entries(
         &self,
         at: &[(usize, u32)],
-    ) -> Result<HashMap<(usize, u32), (CommitId, KnownCommit, Vec<Option<u32>>)>, Error> {
+    ) -> Result<HashMap<(usize, u32), (CommitId, KnownCommit, Vec<Option<u32>>)>, StoreError> {
         let page = |(table, position): (usize, u32)| graph_page(table, position);
         let mut pages = self.pages(at.iter().map(|at| page(*at)).collect()).await?;
         let read = |pages: &HashMap<PageId, Bytes>, (table, position): (usize, u32)| {
@@ -235,7 +235,7 @@ impl View {
         let mut found = HashMap::with_capacity(entries.len());
         for (at, entry, parents) in entries {
             let id = |key: Key| id_of(&names, key).ok_or_else(|| self.malformed(at.0, "an id has no text"));
-            let ids = parents.iter().map(|(key, _)| Ok(id(*key)?.into())).collect::<Result<_, Error>>()?;
+            let ids = parents.iter().map(|(key, _)| Ok(id(*key)?.into())).collect::<Result<_, StoreError>>()?;
             let commit = KnownCommit {
                 parents: ids,
                 generation: Some(entry.generation).filter(|known| *known != table::UNKNOWN_GENERATION),
@@ -257,7 +257,7 @@ impl View {
     pub async fn snapshots<'i>(
         &self,
         ids: impl IntoIterator<Item = &'i SnapshotId>,
-    ) -> Result<HashMap<SnapshotId, KnownSnapshot>, Error> {
+    ) -> Result<HashMap<SnapshotId, KnownSnapshot>, StoreError> {
         let ids: Vec<&SnapshotId> = ids.into_iter().collect();
         let keys: Vec<Key> = ids.iter().map(|id| Key::of(id.as_ref())).collect();
         let found = self.find(Section::Snapshots, &keys, RecordEntry::read, |entry| entry.is_reached).await?;
@@ -278,7 +278,7 @@ impl View {
     pub async fn objects<'i>(
         &self,
         keys: impl IntoIterator<Item = &'i ObjectKey>,
-    ) -> Result<HashMap<ObjectKey, KnownObject>, Error> {
+    ) -> Result<HashMap<ObjectKey, KnownObject>, StoreError> {
         let ids: Vec<&ObjectKey> = keys.into_iter().filter(|key| !self.inner.purged.has(key)).collect();
         let keys: Vec<Key> = ids.iter().map(|id| Key::of(id.as_ref())).collect();
         let is_enough = |entry: &RecordEntry| entry.is_reached && entry.location != Location::Elsewhere;
@@ -314,7 +314,7 @@ impl View {
     ///
     /// # Errors
     /// As [`Self::commit_count`].
-    pub(crate) async fn holders(&self, keys: &[Key]) -> Result<BTreeSet<PackId>, Error> {
+    pub(crate) async fn holders(&self, keys: &[Key]) -> Result<BTreeSet<PackId>, StoreError> {
         let found = self.find(Section::Objects, keys, RecordEntry::read, |_| false).await?;
         let (mut holders, mut places, mut large) = (BTreeSet::new(), Vec::new(), Vec::new());
         for (table, entry) in found.into_iter().flatten() {
@@ -341,7 +341,7 @@ impl View {
     ///
     /// # Errors
     /// As [`Self::commit_count`].
-    pub async fn object_pages(&self, keys: &HashSet<ObjectKey>) -> Result<usize, Error> {
+    pub async fn object_pages(&self, keys: &HashSet<ObjectKey>) -> Result<usize, StoreError> {
         let mut pages = BTreeSet::new();
         for (number, table) in self.open(0..self.inner.tables.len()).await? {
             if table.head.count(Section::Objects) == 0 {
@@ -358,7 +358,7 @@ impl View {
     ///
     /// # Errors
     /// As [`Self::commit_count`].
-    pub async fn frames(&self, places: impl IntoIterator<Item = RecordLocation>) -> Result<Frames, Error> {
+    pub async fn frames(&self, places: impl IntoIterator<Item = RecordLocation>) -> Result<Frames, StoreError> {
         let wanted: BTreeSet<(u32, u32)> = places.into_iter().map(|place| place.frame_id()).collect();
         let page = |(table, frame): (u32, u32)| {
             (table as usize, Section::Frames, u64::from(frame) / Section::Frames.entries_a_page())
@@ -377,7 +377,7 @@ impl View {
     }
 
     /// How many entries the section of a table has.
-    pub(crate) async fn count(&self, table: usize, section: Section) -> Result<u64, Error> {
+    pub(crate) async fn count(&self, table: usize, section: Section) -> Result<u64, StoreError> {
         Ok(self.open([table]).await?.first().map_or(0, |(_, opened)| opened.head.count(section)))
     }
 
@@ -389,13 +389,13 @@ impl View {
         self.inner.tables.get(table).map_or(pack, |listed| listed.pack)
     }
 
-    fn malformed(&self, table: usize, reason: &str) -> Error {
+    fn malformed(&self, table: usize, reason: &str) -> StoreError {
         let pack = self.inner.tables.get(table).map_or(PackId::nil(), |listed| listed.pack);
-        of_pack(pack, table::Error::Malformed(reason.to_owned())).into()
+        of_pack(pack, table::TableError::Malformed(reason.to_owned())).into()
     }
 
     /// The texts of those of these keys that are not hashes.
-    async fn names(&self, opaque: BTreeSet<Key>) -> Result<HashMap<Key, Id>, Error> {
+    async fn names(&self, opaque: BTreeSet<Key>) -> Result<HashMap<Key, Id>, StoreError> {
         let opaque: Vec<Key> = opaque.into_iter().collect();
         if opaque.is_empty() {
             return Ok(HashMap::new());
@@ -414,7 +414,7 @@ impl View {
         keys: &[Key],
         read: impl Fn(&[u8]) -> E,
         is_enough: impl Fn(&E) -> bool,
-    ) -> Result<Vec<Vec<(usize, E)>>, Error> {
+    ) -> Result<Vec<Vec<(usize, E)>>, StoreError> {
         let mut found: Vec<Vec<(usize, E)>> = keys.iter().map(|_| Vec::new()).collect();
         let is_small = |listed: &Listed| listed.extent().length <= WHOLE_BYTES;
         let small: Vec<bool> = self.inner.tables.iter().map(is_small).collect();
@@ -443,7 +443,7 @@ impl View {
         read: &impl Fn(&[u8]) -> E,
         is_enough: &impl Fn(&E) -> bool,
         found: &mut [Vec<(usize, E)>],
-    ) -> Result<(), Error> {
+    ) -> Result<(), StoreError> {
         let opened = self.open(tables).await?;
         let is_much = open.len().saturating_mul(opened.len()) > MUCH_TO_FIND;
         let mut look = || self.find_resident(&opened, section, keys, open, read, found);
@@ -510,7 +510,7 @@ impl View {
         section: Section,
         keys: &[Key],
         wanted: &mut BTreeMap<PageId, Vec<usize>>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), StoreError> {
         let Some(filter) = section.filter() else {
             return Ok(());
         };
@@ -561,7 +561,7 @@ impl View {
     }
 
     /// Pages, read where they are not in memory, and remembered.
-    pub(crate) async fn pages(&self, wanted: BTreeSet<PageId>) -> Result<HashMap<PageId, Bytes>, Error> {
+    pub(crate) async fn pages(&self, wanted: BTreeSet<PageId>) -> Result<HashMap<PageId, Bytes>, StoreError> {
         let mut pages = HashMap::with_capacity(wanted.len());
         if wanted.is_empty() {
             return Ok(pages);
@@ -606,7 +606,7 @@ impl View {
         table: usize,
         section: Section,
         run: &[u64],
-    ) -> Result<Vec<(PageId, Bytes)>, Error> {
+    ) -> Result<Vec<(PageId, Bytes)>, StoreError> {
         let ([first, .., last] | [first @ last]) = run else {
             return Ok(Vec::new());
         };
@@ -622,7 +622,7 @@ impl View {
             let [from, to] = [range.start, range.end].map(|at| (at - start) as usize);
             let stored = bytes.get(from..to).unwrap_or_default();
             if !page_checksum_holds(section, page, stored) {
-                return Err(of_pack(listed.pack, table::Error::of_page(section, page)).into());
+                return Err(of_pack(listed.pack, table::TableError::of_page(section, page)).into());
             }
             // Copied, so that a page which is remembered does not keep all that was read with it.
             let stored = Bytes::copy_from_slice(stored);
@@ -633,15 +633,15 @@ impl View {
     }
 
     /// Opens those of these tables that are not open yet.
-    async fn open(&self, tables: impl IntoIterator<Item = usize>) -> Result<Vec<(usize, &Opened)>, Error> {
+    async fn open(&self, tables: impl IntoIterator<Item = usize>) -> Result<Vec<(usize, &Opened)>, StoreError> {
         let open = |number: usize| async move {
             let opened = self.inner.opened.get(number).ok_or_else(|| self.malformed(number, "no such table"))?;
-            Ok::<_, Error>((number, opened.get_or_try_init(|| self.open_one(number)).await?))
+            Ok::<_, StoreError>((number, opened.get_or_try_init(|| self.open_one(number)).await?))
         };
         stream::iter(tables.into_iter().map(open)).buffered(PARALLEL_READS).try_collect().await
     }
 
-    async fn open_one(&self, number: usize) -> Result<Opened, Error> {
+    async fn open_one(&self, number: usize) -> Result<Opened, StoreError> {
         let table = self.inner.tables.get(number).ok_or_else(|| self.malformed(number, "no such table"))?;
         let Listed { pack, summary } = table;
         let extent = &summary.table;
@@ -686,12 +686,12 @@ impl View {
     }
 
     /// Whether a table has as many bytes as its head says.
-    fn check_length(&self, table: &Listed, head: &Head) -> Result<(), Error> {
+    fn check_length(&self, table: &Listed, head: &Head) -> Result<(), StoreError> {
         if head.sections_length().saturating_add(head.length()) == table.extent().length {
             return Ok(());
         }
         let reason = "its table has another length than its head says".to_owned();
-        Err(of_pack(table.pack, table::Error::Malformed(reason)).into())
+        Err(of_pack(table.pack, table::TableError::Malformed(reason)).into())
     }
 }
 

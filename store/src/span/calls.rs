@@ -1,9 +1,9 @@
 //! Watches the calls to DynamoDB and S3, and those to EventBridge and SQS, where the SDK makes them.
 //!
-//! Each attempt is counted, with what it costs. At the level `debug` each call is logged with the function that makes it
-//! and the rights that it takes, presigned ones too, which others will make with the function's rights;
-//! `scripts/check-rights.sh` holds the policies of `template.yaml` to such a log of the end-to-end tests.
+//! Each attempt is counted, with what it costs. [`observe`] shows each call to a test run, presigned ones too, which others
+//! will make with the function's rights.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use aws_smithy_runtime_api::box_error::BoxError;
@@ -11,12 +11,13 @@ use aws_smithy_runtime_api::client::interceptors::Intercept;
 use aws_smithy_runtime_api::client::interceptors::context::{
     AfterDeserializationInterceptorContextRef, BeforeSerializationInterceptorContextMut,
     BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef,
+    Input,
 };
 use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 
-use super::{capacity, current, note, rights};
+use super::{capacity, current, note};
 use crate::ambient::Ambient;
 
 /// Which service a client calls.
@@ -32,14 +33,35 @@ pub enum Service {
     Sqs,
 }
 
+/// A call, before it is made.
+#[derive(Debug)]
+pub struct ObservedCall<'a> {
+    /// The service that is called.
+    pub service: Service,
+    /// The operation, as AWS calls it.
+    pub operation: &'a str,
+    /// What is asked, the SDK's own struct for the operation.
+    pub input: &'a Input,
+    /// The function that calls, or `none`.
+    pub function: &'static str,
+}
+
+static OBSERVER: OnceLock<fn(&ObservedCall<'_>)> = OnceLock::new();
+
+/// Shows all calls of this process to `observer` from now on: a test run records them, to hold the policies of
+/// `template.yaml` to them. Only the first observer sees them.
+pub fn observe(observer: fn(&ObservedCall<'_>)) {
+    let _ = OBSERVER.set(observer);
+}
+
 /// What watches the calls of one SDK client.
 #[derive(Debug, Clone)]
-pub struct CallWatch {
+pub struct CallInterceptor {
     service: Service,
     ambient: Ambient,
 }
 
-impl CallWatch {
+impl CallInterceptor {
     /// Watches a client of this service.
     pub const fn new(service: Service, ambient: Ambient) -> Self {
         Self { service, ambient }
@@ -54,9 +76,9 @@ impl Storable for Began {
     type Storer = StoreReplace<Self>;
 }
 
-impl Intercept for CallWatch {
+impl Intercept for CallInterceptor {
     fn name(&self) -> &'static str {
-        "CallWatch"
+        "CallInterceptor"
     }
 
     fn modify_before_serialization(
@@ -75,17 +97,14 @@ impl Intercept for CallWatch {
         _: &RuntimeComponents,
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        if tracing::enabled!(tracing::Level::DEBUG) {
+        if let Some(observer) = OBSERVER.get() {
             let function = current().map_or("none", |watch| watch.function());
-            let operation = operation(config);
-            let rights = match self.service {
-                Service::Dynamodb | Service::S3 => rights::of(context.input(), operation),
-                Service::Eventbridge => rights::named("events", operation),
-                Service::Sqs => rights::named("sqs", operation),
-            };
-            for (action, key) in rights {
-                tracing::debug!(function, operation, action, key, "storage call");
-            }
+            observer(&ObservedCall {
+                service: self.service,
+                operation: operation(config),
+                input: context.input(),
+                function,
+            });
         }
         Ok(())
     }

@@ -9,7 +9,6 @@
 
 pub mod calls;
 mod capacity;
-mod rights;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -2,7 +2,7 @@
 
 use crate::table::items::{HandleItem, Key, MetaItem, NameItem, ProfileItem, SecretItem, Visibility, encode};
 use crate::table::transaction::{Outcome, put_new};
-use crate::{Error, Store};
+use crate::{Store, StoreError};
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use common::id::{RepoId, Slug};
 
@@ -41,7 +41,7 @@ impl NewRepo {
     }
 
     /// The items that make the repo: its name, claimed, its item about itself, its place in the owner's list.
-    pub(crate) fn items(&self, store: &Store) -> Result<Vec<TransactWriteItem>, Error> {
+    pub(crate) fn items(&self, store: &Store) -> Result<Vec<TransactWriteItem>, StoreError> {
         let name = NameItem { repo_id: self.id.clone() };
         let table = &store.location.table;
         let meta = &self.meta;
@@ -69,7 +69,7 @@ impl Store {
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn profile(&self, user_id: &str) -> Result<Option<ProfileItem>, Error> {
+    pub async fn profile(&self, user_id: &str) -> Result<Option<ProfileItem>, StoreError> {
         if let Some(remembered) = self.profiles.get(user_id) {
             return Ok(Some(remembered));
         }
@@ -84,7 +84,7 @@ impl Store {
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn user_of_handle(&self, handle: &Slug) -> Result<Option<String>, Error> {
+    pub async fn user_of_handle(&self, handle: &Slug) -> Result<Option<String>, StoreError> {
         let owner: Option<HandleItem> = self.get_item(&Key::handle(handle)).await?;
         Ok(owner.map(|owner| owner.user_id))
     }
@@ -93,7 +93,7 @@ impl Store {
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn claim_handle(&self, user_id: &str, handle: &Slug, display_name: &str) -> Result<Claim, Error> {
+    pub async fn claim_handle(&self, user_id: &str, handle: &Slug, display_name: &str) -> Result<Claim, StoreError> {
         let profile = ProfileItem {
             handle: handle.clone(),
             display_name: display_name.to_owned(),
@@ -121,7 +121,7 @@ impl Store {
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn token_secret(&self) -> Result<Option<String>, Error> {
+    pub async fn token_secret(&self) -> Result<Option<String>, StoreError> {
         let item: Option<SecretItem> = self.get_item(&Key::token_secret()).await?;
         Ok(item.map(|item| item.secret))
     }
@@ -130,7 +130,7 @@ impl Store {
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn draw_token_secret(&self) -> Result<String, Error> {
+    pub async fn draw_token_secret(&self) -> Result<String, StoreError> {
         if let Some(secret) = self.token_secret().await? {
             return Ok(secret);
         }
@@ -141,18 +141,20 @@ impl Store {
         if self.transact(vec![put], &key, is_ours).await? == Outcome::Landed {
             return Ok(new.secret);
         }
-        self.token_secret().await?.ok_or_else(|| Error::Damaged("the token secret was there and is gone".to_owned()))
+        self.token_secret()
+            .await?
+            .ok_or_else(|| StoreError::Damaged("the token secret was there and is gone".to_owned()))
     }
 
     /// Makes a repo, unless its name is taken.
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn create_repo(&self, repo: &NewRepo) -> Result<Outcome, Error> {
+    pub async fn create_repo(&self, repo: &NewRepo) -> Result<Outcome, StoreError> {
         let marker = Key::name(&repo.meta.owner, &repo.meta.slug);
         let outcome = self.transact(repo.items(self)?, &marker, |item: NameItem| item.repo_id == repo.id).await?;
         if outcome == Outcome::Landed {
-            self.tell([encode(&Key::meta(&repo.id), &repo.meta)?]);
+            self.publish([encode(&Key::meta(&repo.id), &repo.meta)?]);
         }
         Ok(outcome)
     }

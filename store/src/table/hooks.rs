@@ -4,12 +4,12 @@ use std::ops::ControlFlow;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use crate::table::items::{HOOK_PREFIX, HookItem, HookedItem, Item, Key, PK, SK, decode, repo_of};
+use crate::table::PutError;
+use crate::table::items::{DeliveryCursorItem, HOOK_PREFIX, HookItem, Item, Key, PK, SK, decode, repo_of};
 use crate::table::query::Items;
 use crate::table::webhooks::secret::HookId;
-use crate::{Error, Store};
+use crate::{Store, StoreError};
 use common::id::RepoId;
-use common::wire;
 use common::wire::limits::MAX_HOOKS_OF_REPO;
 
 /// The limit is kept when a webhook is made, and racing requests may go past it a little. Of a list that is twice as
@@ -21,14 +21,14 @@ impl Store {
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn hooks(&self, repo: &RepoId) -> Result<Vec<(HookId, HookItem)>, Error> {
+    pub async fn hooks(&self, repo: &RepoId) -> Result<Vec<(HookId, HookItem)>, StoreError> {
         let hook = |item: Item| {
             let name = match item.get(SK) {
                 Some(AttributeValue::S(name)) => name.strip_prefix(HOOK_PREFIX).unwrap_or_default(),
                 _ => "",
             };
             let id = HookId::from_string(name);
-            let id = id.map_err(|_| Error::Damaged(format!("repo {repo}: webhook {name:?} has no ULID")))?;
+            let id = id.map_err(|_| StoreError::Damaged(format!("repo {repo}: webhook {name:?} has no ULID")))?;
             Ok((id, decode(item)?))
         };
         self.hook_items(repo, None).await?.into_iter().map(hook).collect()
@@ -39,16 +39,20 @@ impl Store {
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn hook_ids(&self, repo: &RepoId) -> Result<Vec<HookId>, Error> {
+    pub async fn hook_ids(&self, repo: &RepoId) -> Result<Vec<HookId>, StoreError> {
         let id = |item: &Item| HookId::from_string(item.get(SK)?.as_s().ok()?.strip_prefix(HOOK_PREFIX)?).ok();
         Ok(self.hook_items(repo, Some(&[])).await?.iter().filter_map(id).collect())
     }
 
-    async fn hook_items(&self, repo: &RepoId, attributes: Option<&[&str]>) -> Result<Vec<Item>, Error> {
+    async fn hook_items(&self, repo: &RepoId, attributes: Option<&[&str]>) -> Result<Vec<Item>, StoreError> {
         let mut found = Vec::new();
         self.each_item(repo, Items { prefix: HOOK_PREFIX, attributes, ..Items::default() }, |item| {
             found.push(item);
-            Ok::<_, Error>(if found.len() < MOST_READ { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+            Ok::<_, StoreError>(if found.len() < MOST_READ {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            })
         })
         .await?;
         Ok(found)
@@ -59,7 +63,7 @@ impl Store {
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn all_hooks(&self) -> Result<Vec<(RepoId, HookId)>, Error> {
+    pub async fn all_hooks(&self) -> Result<Vec<(RepoId, HookId)>, StoreError> {
         let mut pages = self
             .dynamodb
             .scan()
@@ -74,7 +78,7 @@ impl Store {
             .send();
         let mut all = Vec::new();
         while let Some(item) = pages.next().await {
-            let item = item.map_err(Error::from_sdk)?;
+            let item = item.map_err(StoreError::at(HOOK_PREFIX))?;
             let text = |name| item.get(name).and_then(|value| value.as_s().ok()).map_or("", String::as_str);
             let hook = text(SK).strip_prefix(HOOK_PREFIX).and_then(|id| HookId::from_string(id).ok());
             all.extend(repo_of(text(PK)).zip(hook));
@@ -86,17 +90,17 @@ impl Store {
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn hook(&self, repo: &RepoId, hook: HookId) -> Result<Option<HookItem>, Error> {
+    pub async fn hook(&self, repo: &RepoId, hook: HookId) -> Result<Option<HookItem>, StoreError> {
         self.get_item(&Key::hook(repo, hook)).await
     }
 
     /// Keeps a webhook under an id that was drawn for it.
     ///
     /// # Errors
-    /// [`wire::Error::TooMany`] when the repo has as many as it may have, and when the table does not answer.
-    pub async fn put_hook(&self, repo: &RepoId, hook: HookId, item: &HookItem) -> Result<(), wire::Error> {
+    /// [`PutError::Full`] when the repo has as many as it may have, and when the table does not answer.
+    pub async fn put_hook(&self, repo: &RepoId, hook: HookId, item: &HookItem) -> Result<(), PutError> {
         let others = self.hooks(repo).await?.len();
-        wire::Error::check_count("webhooks of one repository", others + 1, MAX_HOOKS_OF_REPO)?;
+        PutError::check_count("webhooks of one repository", others + 1, MAX_HOOKS_OF_REPO)?;
         Ok(self.put_item(&Key::hook(repo, hook), item).await?)
     }
 
@@ -104,21 +108,21 @@ impl Store {
     ///
     /// # Errors
     /// When the table does not answer; then the webhook may be there or not.
-    pub async fn delete_hook(&self, repo: &RepoId, hook: HookId) -> Result<bool, Error> {
+    pub async fn delete_hook(&self, repo: &RepoId, hook: HookId) -> Result<bool, StoreError> {
         if self.hook(repo, hook).await?.is_none() {
             return Ok(false);
         }
-        for key in [Key::hook(repo, hook), Key::hooked(repo, hook)] {
+        for key in [Key::hook(repo, hook), Key::delivery_cursor(repo, hook)] {
             self.delete_item(&key).await?;
         }
         Ok(true)
     }
 
-    /// Turns a webhook off, for a reason that its owner will read. One that is gone stays gone.
+    /// Permits a webhook off, for a reason that its owner will read. One that is gone stays gone.
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn turn_hook_off(&self, repo: &RepoId, hook: HookId, reason: &str) -> Result<(), Error> {
+    pub async fn turn_hook_off(&self, repo: &RepoId, hook: HookId, reason: &str) -> Result<(), StoreError> {
         self.update_hook(repo, hook, "SET inactive_because = :value", "attribute_exists(#pk)", reason).await
     }
 
@@ -126,7 +130,7 @@ impl Store {
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn hook_waits(&self, repo: &RepoId, hook: HookId, until: &str) -> Result<(), Error> {
+    pub async fn hook_waits(&self, repo: &RepoId, hook: HookId, until: &str) -> Result<(), StoreError> {
         self.update_hook(repo, hook, "SET waiting_until = :value", "attribute_exists(#pk)", until).await
     }
 
@@ -134,7 +138,7 @@ impl Store {
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn hook_waits_no_longer(&self, repo: &RepoId, hook: HookId, until: &str) -> Result<(), Error> {
+    pub async fn hook_waits_no_longer(&self, repo: &RepoId, hook: HookId, until: &str) -> Result<(), StoreError> {
         self.update_hook(repo, hook, "REMOVE waiting_until", "waiting_until = :value", until).await
     }
 
@@ -146,7 +150,7 @@ impl Store {
         update: &str,
         condition: &str,
         value: &str,
-    ) -> Result<(), Error> {
+    ) -> Result<(), StoreError> {
         let update = self
             .dynamodb
             .update_item()
@@ -164,7 +168,7 @@ impl Store {
             {
                 Ok(())
             }
-            updated => updated.map(drop).map_err(Error::from_sdk),
+            updated => updated.map(drop).map_err(StoreError::at(Key::hook(repo, hook))),
         }
     }
 
@@ -172,15 +176,20 @@ impl Store {
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn hooked(&self, repo: &RepoId, hook: HookId) -> Result<Option<HookedItem>, Error> {
-        self.get_item(&Key::hooked(repo, hook)).await
+    pub async fn delivery_cursor(&self, repo: &RepoId, hook: HookId) -> Result<Option<DeliveryCursorItem>, StoreError> {
+        self.get_item(&Key::delivery_cursor(repo, hook)).await
     }
 
     /// Notes how far the deliveries to a webhook have come, without a condition. One process does so at a time.
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn put_hooked(&self, repo: &RepoId, hook: HookId, item: &HookedItem) -> Result<(), Error> {
-        self.put_item(&Key::hooked(repo, hook), item).await
+    pub async fn put_delivery_cursor(
+        &self,
+        repo: &RepoId,
+        hook: HookId,
+        item: &DeliveryCursorItem,
+    ) -> Result<(), StoreError> {
+        self.put_item(&Key::delivery_cursor(repo, hook), item).await
     }
 }

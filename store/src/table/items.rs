@@ -28,13 +28,14 @@
 //! | `UPLOAD#<upload_id>` | `UPLOAD` | the uploaded body of a request: whose, for which repo, used by which request (TTL) |
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::Error;
+use crate::StoreError;
 use crate::table::webhooks::secret::{HookId, Secret};
 use common::id::{BranchName, CommitId, Label, ObjectKey, RepoId, Slug};
 use common::pack::index::OLD_VERSION;
@@ -68,7 +69,7 @@ pub const SET_ASIDE_PREFIX: &str = "DAMAGED#";
 /// What the sort keys of a repo's webhooks begin with.
 pub const HOOK_PREFIX: &str = "HOOK#";
 /// What the sort keys begin with of what says how far the deliveries to a webhook have come.
-pub const HOOKED_PREFIX: &str = "HOOKED#";
+pub const DELIVERY_CURSOR_PREFIX: &str = "HOOKED#";
 /// The sort key of a repo's item that ends when there is something to sweep.
 pub const SWEEP: &str = "SWEEP";
 /// The sort key of a repo's item that ends when there is garbage to look for.
@@ -98,6 +99,12 @@ pub struct Key {
     pub sk: String,
 }
 
+impl fmt::Display for Key {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} / {}", self.pk, self.sk)
+    }
+}
+
 impl Key {
     fn new(pk: String, sk: impl Into<String>) -> Self {
         Self { pk, sk: sk.into() }
@@ -120,7 +127,7 @@ impl Key {
 
     /// A place where branches may lie, by its name in one case. It is in a partition of its own, and its key a hash, because
     /// folding may make a name longer than a key may be.
-    pub fn place(repo: &RepoId, folded: &str) -> Self {
+    pub fn claim(repo: &RepoId, folded: &str) -> Self {
         Self::new(format!("PLACES#{repo}"), hex::encode(Sha256::digest(folded)))
     }
 
@@ -195,8 +202,8 @@ impl Key {
     }
 
     /// How far the deliveries to a webhook have come.
-    pub fn hooked(repo: &RepoId, hook: HookId) -> Self {
-        Self::new(repo_pk(repo), format!("{HOOKED_PREFIX}{hook}"))
+    pub fn delivery_cursor(repo: &RepoId, hook: HookId) -> Self {
+        Self::new(repo_pk(repo), format!("{DELIVERY_CURSOR_PREFIX}{hook}"))
     }
 
     /// A collaborator of a repo.
@@ -229,6 +236,12 @@ impl Key {
         Self::new(format!("USER#{user_id}"), format!("REPO#{slug}"))
     }
 
+    /// The key that an item has.
+    pub(crate) fn of(item: &Item) -> Self {
+        let text = |name| item.get(name).and_then(|value| value.as_s().ok()).cloned().unwrap_or_default();
+        Self { pk: text(PK), sk: text(SK) }
+    }
+
     /// The key as the SDK has it.
     pub fn item(&self) -> Item {
         HashMap::from([
@@ -249,8 +262,8 @@ pub fn repo_of(pk: &str) -> Option<RepoId> {
 }
 
 /// The item of `record` under `key`.
-pub fn encode(key: &Key, record: &impl Serialize) -> Result<Item, Error> {
-    let mut item: Item = serde_dynamo::to_item(record).map_err(Error::fault)?;
+pub fn encode(key: &Key, record: &impl Serialize) -> Result<Item, StoreError> {
+    let mut item: Item = serde_dynamo::to_item(record).map_err(StoreError::fault)?;
     item.extend(key.item());
     Ok(item)
 }
@@ -258,17 +271,13 @@ pub fn encode(key: &Key, record: &impl Serialize) -> Result<Item, Error> {
 /// Reads an item as what it is.
 ///
 /// # Errors
-/// [`Error::Damaged`] when it is not.
-pub fn decode<T: DeserializeOwned>(item: Item) -> Result<T, Error> {
-    let describe = |item: &Item, name: &str| match item.get(name) {
-        Some(AttributeValue::S(text)) => text.clone(),
-        _ => String::new(),
-    };
-    let (pk, sk) = (describe(&item, PK), describe(&item, SK));
-    if sk.starts_with(PACK_PREFIX) && item.contains_key("contents") && !item.contains_key("table") {
-        return Err(Error::Damaged(format!("item {pk} / {sk}: {OLD_VERSION}")));
+/// [`StoreError::Damaged`] when it is not.
+pub fn decode<T: DeserializeOwned>(item: Item) -> Result<T, StoreError> {
+    let key = Key::of(&item);
+    if key.sk.starts_with(PACK_PREFIX) && item.contains_key("contents") && !item.contains_key("table") {
+        return Err(StoreError::Damaged(format!("item {key}: {OLD_VERSION}")));
     }
-    serde_dynamo::from_item(item).map_err(|error| Error::Damaged(format!("item {pk} / {sk}: {error}")))
+    serde_dynamo::from_item(item).map_err(|error| StoreError::Damaged(format!("item {key}: {error}")))
 }
 
 /// Who may know of a repo.
@@ -321,12 +330,12 @@ pub struct MetaItem {
     /// Who may know of it.
     pub visibility: Visibility,
     /// What kind of content it holds, as the owner has chosen or the first push has said; else empty. Clients get
-    /// [`Domain::told`](common::wire::domain::Domain::told).
+    /// [`Domain::of_stored`](common::wire::domain::Domain::of_stored).
     pub domain: String,
     /// A sentence about it.
     pub description: String,
     /// The branch that a clone checks out, as the owner has chosen it, or else the first that was ever pushed. Clients
-    /// get [`Self::told_default`].
+    /// get [`Self::shown_default`].
     pub default_branch: String,
     /// Whether the owner has chosen it. Older hubs did not note it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -356,7 +365,7 @@ impl MetaItem {
     /// missing or has a `/` in its name. So it is the one that was chosen; else `main`; else the first that was ever
     /// pushed; else, if that cannot be checked out, the first by name of those that can. It is worked out each time, so
     /// no push has to write it down, and repos whose first branch could not be checked out need no mending.
-    pub fn told_default<'m>(&'m self, heads: &'m BTreeMap<String, CommitId>) -> &'m str {
+    pub fn shown_default<'m>(&'m self, heads: &'m BTreeMap<String, CommitId>) -> &'m str {
         let kept = self.default_branch.as_str();
         let there = |name: &&str| heads.contains_key(*name);
         let can_be_checked_out = |name: &&str| !name.contains('/');
@@ -384,7 +393,7 @@ pub struct RefItem {
 
 /// `PLACES#<repo_id>` | `<hash of a branch's or a folder's name in one case>`: marks of pushes that make branches.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlaceItem {
+pub struct ClaimItem {
     /// The mark of the last push that made a branch of the name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
@@ -658,7 +667,7 @@ impl HookItem {
 /// `REPO#<repo_id>` | `HOOKED#<ulid>`: how far the deliveries to a webhook have come. Only `musehub serve` writes it: in a
 /// deployment the queue knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HookedItem {
+pub struct DeliveryCursorItem {
     /// How far the table was read and everything in it is done: milliseconds since the Unix epoch. Older events are done too,
     /// but for what the table got late.
     pub until: u64,
@@ -731,7 +740,7 @@ mod tests {
             deleted_at: None,
         };
         let heads = branches.iter().map(|branch| ((*branch).to_owned(), "c".parse().unwrap())).collect();
-        meta.told_default(&heads).to_owned()
+        meta.shown_default(&heads).to_owned()
     }
 
     #[test]

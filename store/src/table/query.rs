@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use ulid::Ulid;
 
 use super::items::{Item, Key, PK, SK, decode, encode, repo_pk};
-use crate::{Error, Store};
+use crate::{Store, StoreError};
 use common::id::RepoId;
 
 /// The limits are kept by pushes, and racing pushes may go past them a little. A list that is twice as long is not read.
@@ -30,7 +30,7 @@ pub(crate) struct Items<'a> {
 
 impl Store {
     /// Reads one item, strongly consistent.
-    pub async fn get_item<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, Error> {
+    pub async fn get_item<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, StoreError> {
         let got = self
             .dynamodb
             .get_item()
@@ -39,14 +39,14 @@ impl Store {
             .consistent_read(true)
             .send()
             .await
-            .map_err(Error::from_sdk)?;
+            .map_err(StoreError::at(key))?;
         got.item.map(decode).transpose()
     }
 
     /// Writes one item, without a condition.
-    pub(crate) async fn put_item(&self, key: &Key, record: &impl Serialize) -> Result<(), Error> {
+    pub(crate) async fn put_item(&self, key: &Key, record: &impl Serialize) -> Result<(), StoreError> {
         let put = self.dynamodb.put_item().table_name(&self.location.table).set_item(Some(encode(key, record)?));
-        put.send().await.map(drop).map_err(Error::from_sdk)
+        put.send().await.map(drop).map_err(StoreError::at(key))
     }
 
     /// Reads all items of a repo whose sort key has a prefix, strongly consistent, with the rest of the sort key.
@@ -55,7 +55,7 @@ impl Store {
         repo: &RepoId,
         prefix: &str,
         limit: usize,
-    ) -> Result<Vec<(String, T)>, Error> {
+    ) -> Result<Vec<(String, T)>, StoreError> {
         self.query_for(repo, prefix, limit, None).await
     }
 
@@ -66,7 +66,7 @@ impl Store {
         prefix: &str,
         limit: usize,
         attributes: Option<&[&str]>,
-    ) -> Result<Vec<(String, T)>, Error> {
+    ) -> Result<Vec<(String, T)>, StoreError> {
         self.query_from(repo, prefix, "", limit, attributes).await
     }
 
@@ -78,13 +78,13 @@ impl Store {
         first: &str,
         limit: usize,
         attributes: Option<&[&str]>,
-    ) -> Result<Vec<(String, T)>, Error> {
+    ) -> Result<Vec<(String, T)>, StoreError> {
         let mut found = Vec::new();
         let items = Items { prefix, first, attributes, written_since: None };
         self.query_while(repo, items, |name, item| {
             found.push((name, item));
             if found.len() > limit * SLACK {
-                return Err(Error::Damaged(format!("repo {repo} has far more than {limit} items {prefix}")));
+                return Err(StoreError::Damaged(format!("repo {repo} has far more than {limit} items {prefix}")));
             }
             Ok(ControlFlow::Continue(()))
         })
@@ -93,7 +93,7 @@ impl Store {
     }
 
     /// Hands out such items one by one, in the order of their names, for as long as more are wanted.
-    pub(crate) async fn query_while<T: DeserializeOwned, E: From<Error>>(
+    pub(crate) async fn query_while<T: DeserializeOwned, E: From<StoreError>>(
         &self,
         repo: &RepoId,
         items: Items<'_>,
@@ -110,7 +110,7 @@ impl Store {
     }
 
     /// The same, as the table has them.
-    pub(crate) async fn each_item<E: From<Error>>(
+    pub(crate) async fn each_item<E: From<StoreError>>(
         &self,
         repo: &RepoId,
         items: Items<'_>,
@@ -146,7 +146,7 @@ impl Store {
             .items()
             .send();
         while let Some(item) = pages.next().await {
-            if each(item.map_err(Error::from_sdk)?)?.is_break() {
+            if each(item.map_err(StoreError::at(prefix))?)?.is_break() {
                 break;
             }
         }

@@ -6,11 +6,11 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use crate::table::PutError;
 use crate::table::items::{Key, RELEASE_PREFIX, ReleaseItem, encode};
 use crate::table::transaction::{Outcome, put_new};
-use crate::{Error, Store};
+use crate::{Store, StoreError};
 use common::id::{Label, RepoId};
-use common::wire;
 use common::wire::limits::{MAX_RELEASE, MAX_RELEASE_ENCODED, MAX_RELEASES_BYTES, MAX_RELEASES_OF_REPO};
 use common::wire::recode;
 use common::wire::release::{Release, ReleaseFilter};
@@ -29,25 +29,24 @@ impl Store {
     /// Keeps a release that this user publishes, unless there is one of its tag.
     ///
     /// # Errors
-    /// [`wire::Error::PayloadTooLarge`] or [`wire::Error::TooMany`] for what does not fit, and when the table does not
-    /// answer.
-    pub async fn put_release(&self, repo: &RepoId, release: &Release, by: &str) -> Result<Outcome, wire::Error> {
-        let raw = release.record()?;
+    /// [`PutError::TooLarge`] or [`PutError::Full`] for what does not fit, and when the table does not answer.
+    pub async fn put_release(&self, repo: &RepoId, release: &Release, by: &str) -> Result<Outcome, PutError> {
+        let raw = release.record().map_err(StoreError::fault)?;
         let mut encoded = raw.len();
         // As JSON it may have six times as many bytes, which are not made of what is refused anyway.
         if encoded <= MAX_RELEASE_ENCODED {
             let mut json = Vec::new();
-            recode::to_json(&raw, &mut json)?;
+            recode::to_json(&raw, &mut json).map_err(StoreError::fault)?;
             encoded = encoded.max(json.len());
         }
         if encoded > MAX_RELEASE_ENCODED {
-            return Err(wire::Error::PayloadTooLarge(format!(
+            return Err(PutError::TooLarge(format!(
                 "with its body and changelog the release has {encoded} bytes in one of the encodings: it may have {MAX_RELEASE_ENCODED}"
             )));
         }
-        let record = zstd::bulk::compress(&raw, LEVEL).map_err(wire::Error::internal)?;
+        let record = zstd::bulk::compress(&raw, LEVEL).map_err(StoreError::fault)?;
         if record.len() > MAX_RELEASE {
-            return Err(wire::Error::PayloadTooLarge(format!(
+            return Err(PutError::TooLarge(format!(
                 "with its body and changelog the release has {} bytes compressed: at most {MAX_RELEASE} can be kept",
                 record.len()
             )));
@@ -57,9 +56,9 @@ impl Store {
         if others.iter().any(|(tag, _)| *tag == release.tag.as_str()) {
             return Ok(Outcome::Conflict);
         }
-        wire::Error::check_count("releases of one repository", others.len() + 1, MAX_RELEASES_OF_REPO)?;
+        PutError::check_count("releases of one repository", others.len() + 1, MAX_RELEASES_OF_REPO)?;
         let bytes = others.iter().map(|(_, other)| other.size as usize).sum::<usize>() + raw.len();
-        wire::Error::check_count("bytes in all releases of one repository", bytes, MAX_RELEASES_BYTES)?;
+        PutError::check_count("bytes in all releases of one repository", bytes, MAX_RELEASES_BYTES)?;
 
         let item = ReleaseItem {
             write_id: self.ambient.ulid().to_string(),
@@ -73,12 +72,12 @@ impl Store {
         };
         let key = Key::release(repo, &release.tag);
         let encoded = encode(&key, &item)?;
-        let told = self.to_tell(&encoded);
+        let to_publish = self.to_publish(&encoded);
         let put = put_new(&self.location.table, encoded)?;
         let is_ours = |stored: ReleaseItem| stored.write_id == item.write_id;
         let outcome = self.transact(vec![put], &key, is_ours).await?;
         if outcome == Outcome::Landed {
-            self.tell(told);
+            self.publish(to_publish);
         }
         Ok(outcome)
     }
@@ -87,7 +86,7 @@ impl Store {
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn releases(&self, repo: &RepoId, filter: ReleaseFilter) -> Result<Vec<KeptRelease>, Error> {
+    pub async fn releases(&self, repo: &RepoId, filter: ReleaseFilter) -> Result<Vec<KeptRelease>, StoreError> {
         let listed = self.query::<ReleaseItem>(repo, RELEASE_PREFIX, MAX_RELEASES_OF_REPO).await?;
         let mut kept: Vec<KeptRelease> = listed.into_iter().map(|(tag, item)| KeptRelease { tag, item }).collect();
         kept.retain(|KeptRelease { item, .. }| {
@@ -105,7 +104,7 @@ impl Store {
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn release(&self, repo: &RepoId, tag: &Label) -> Result<Option<KeptRelease>, Error> {
+    pub async fn release(&self, repo: &RepoId, tag: &Label) -> Result<Option<KeptRelease>, StoreError> {
         let item = self.get_item(&Key::release(repo, tag)).await?;
         Ok(item.map(|item| KeptRelease { tag: tag.to_string(), item }))
     }
@@ -114,7 +113,7 @@ impl Store {
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn delete_release(&self, repo: &RepoId, tag: &Label) -> Result<bool, Error> {
+    pub async fn delete_release(&self, repo: &RepoId, tag: &Label) -> Result<bool, StoreError> {
         let key = Key::release(repo, tag);
         let Some(ReleaseItem { write_id, .. }) = self.get_item(&key).await? else {
             return Ok(false);
@@ -133,7 +132,7 @@ impl Store {
             {
                 Ok(true)
             }
-            deleted => deleted.map(|_| true).map_err(Error::from_sdk),
+            deleted => deleted.map(|_| true).map_err(StoreError::at(&key)),
         }
     }
 }
@@ -151,16 +150,17 @@ impl KeptRelease {
     ///
     /// # Errors
     /// When what the table has of it cannot be read.
-    pub fn record(&self) -> Result<Vec<u8>, Error> {
+    pub fn record(&self) -> Result<Vec<u8>, StoreError> {
         zstd::bulk::decompress(&self.item.record, self.item.size as usize)
-            .map_err(|error| Error::Damaged(format!("release {}: {error}", self.tag)))
+            .map_err(|error| StoreError::Damaged(format!("release {}: {error}", self.tag)))
     }
 
     /// The same, decoded.
     ///
     /// # Errors
     /// As [`Self::record`].
-    pub fn value(&self) -> Result<Value, Error> {
-        rmp_serde::from_slice(&self.record()?).map_err(|error| Error::Damaged(format!("release {}: {error}", self.tag)))
+    pub fn value(&self) -> Result<Value, StoreError> {
+        rmp_serde::from_slice(&self.record()?)
+            .map_err(|error| StoreError::Damaged(format!("release {}: {error}", self.tag)))
     }
 }

@@ -13,7 +13,7 @@ use crate::read::view::View;
 use crate::repo::Repo;
 use crate::table::items::{Key, PK, RELEASE_PREFIX, TAG_PREFIX, TagItem, encode};
 use crate::table::query::Items;
-use crate::{Error, Store};
+use crate::{Store, StoreError};
 use common::id::{CommitId, Label, RepoId};
 use common::wire::limits::{MAX_RELEASES_OF_REPO, MAX_TAGS_OF_REPO};
 
@@ -29,7 +29,7 @@ impl Store {
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn tags(&self, repo: &RepoId) -> Result<BTreeMap<Label, TagItem>, Error> {
+    pub async fn tags(&self, repo: &RepoId) -> Result<BTreeMap<Label, TagItem>, StoreError> {
         let listed = self.query::<TagItem>(repo, TAG_PREFIX, MAX_TAGS_OF_REPO).await?;
         listed.into_iter().map(|(name, item)| Ok((label(repo, &name)?, item))).collect()
     }
@@ -39,7 +39,7 @@ impl Store {
     ///
     /// # Errors
     /// When the table cannot be read, and those of `each`.
-    pub async fn tags_behind<E: From<Error>>(
+    pub async fn tags_behind<E: From<StoreError>>(
         &self,
         repo: &RepoId,
         after: Option<&Label>,
@@ -57,7 +57,7 @@ impl Store {
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn labeled_commits(&self, repo: &RepoId) -> Result<Vec<CommitId>, Error> {
+    pub async fn labeled_commits(&self, repo: &RepoId) -> Result<Vec<CommitId>, StoreError> {
         #[derive(Deserialize)]
         struct Labeled {
             commit_id: CommitId,
@@ -81,7 +81,7 @@ impl Store {
         repo: &Repo,
         view: &View,
         commits: &HashSet<&CommitId>,
-    ) -> Result<HashSet<CommitId>, Error> {
+    ) -> Result<HashSet<CommitId>, StoreError> {
         let present = view.present_commits(commits.iter().copied()).await?;
         if present.len() == commits.len() {
             return Ok(present);
@@ -112,12 +112,13 @@ impl Store {
         tags: BTreeMap<Label, TagItem>,
         seen: &BTreeMap<Label, TagItem>,
         by: &str,
-    ) -> Result<(), Error> {
+    ) -> Result<(), StoreError> {
         let put = |(label, mut tag): (Label, TagItem)| async move {
             tag.write_id = Some(self.ambient.ulid().to_string());
             tag.written_by = Some(by.to_owned());
-            let item = encode(&Key::tag(repo, &label), &tag)?;
-            let told = self.to_tell(&item);
+            let key = Key::tag(repo, &label);
+            let item = encode(&key, &tag)?;
+            let to_publish = self.to_publish(&item);
             let put = self.dynamodb.put_item().table_name(&self.location.table).set_item(Some(item));
             let put = match seen.get(&label) {
                 None => put.condition_expression("attribute_not_exists(#pk)").expression_attribute_names("#pk", PK),
@@ -140,11 +141,11 @@ impl Store {
                         let found = failed.item.as_ref().and_then(|item| item.get(WRITE_ID)?.as_s().ok());
                         found.is_some() && found == tag.write_id.as_ref()
                     }
-                    _ => return Err(Error::from_sdk(error)),
+                    _ => return Err(StoreError::at(&key)(error)),
                 },
             };
             if is_ours {
-                self.tell(told);
+                self.publish(to_publish);
             }
             Ok(())
         };
@@ -156,7 +157,7 @@ impl Store {
     ///
     /// # Errors
     /// When the table does not answer, or the tag is written all the time.
-    pub async fn delete_tag(&self, repo: &RepoId, label: &Label) -> Result<Option<TagItem>, Error> {
+    pub async fn delete_tag(&self, repo: &RepoId, label: &Label) -> Result<Option<TagItem>, StoreError> {
         let key = Key::tag(repo, label);
         let mut before: Option<TagItem> = None;
         for _ in 0..DELETE_ATTEMPTS {
@@ -180,14 +181,14 @@ impl Store {
                 Ok(_) => return Ok(Some(seen)),
                 Err(error) => match error.as_service_error() {
                     Some(DeleteItemError::ConditionalCheckFailedException(_)) => before = Some(seen),
-                    _ => return Err(Error::from_sdk(error)),
+                    _ => return Err(StoreError::at(&key)(error)),
                 },
             }
         }
-        Err(Error::Unavailable("others write the tag all the time".into()))
+        Err(StoreError::Unavailable("others write the tag all the time".into()))
     }
 }
 
-fn label(repo: &RepoId, name: &str) -> Result<Label, Error> {
-    name.parse().map_err(|reason| Error::Damaged(format!("repo {repo}: tag {name:?}: {reason}")))
+fn label(repo: &RepoId, name: &str) -> Result<Label, StoreError> {
+    name.parse().map_err(|reason| StoreError::Damaged(format!("repo {repo}: tag {name:?}: {reason}")))
 }

@@ -9,7 +9,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use serde::de::DeserializeOwned;
 
 use super::items::{Item, Key, PK};
-use crate::{Error, FIRST_PAUSE, Store, passes};
+use crate::{FIRST_PAUSE, Store, StoreError, passes};
 
 /// Attempts at a transaction that was throttled, in conflict with another, or not answered.
 const TRANSACT_ATTEMPTS: u32 = 10;
@@ -29,7 +29,7 @@ pub enum Outcome {
 
 /// What one attempt at a transaction came to, by what the service answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
+enum AttemptOutcome {
     /// A condition did not hold.
     ConditionFailed,
     /// Nothing was written, and trying again may help.
@@ -48,12 +48,12 @@ impl Store {
         items: Vec<TransactWriteItem>,
         marker: &Key,
         is_ours: impl Fn(T) -> bool,
-    ) -> Result<Outcome, Error> {
+    ) -> Result<Outcome, StoreError> {
         let attempts = self.transact_until_answered(items, marker, &is_ours);
         match tokio::time::timeout(TRANSACT_TIMEOUT, attempts).await {
             Ok(outcome) => outcome,
             Err(_) if self.get_item(marker).await?.is_some_and(is_ours) => Ok(Outcome::Landed),
-            Err(elapsed) => Err(Error::Unavailable(elapsed.into())),
+            Err(elapsed) => Err(StoreError::Unavailable(elapsed.into())),
         }
     }
 
@@ -62,11 +62,11 @@ impl Store {
         items: Vec<TransactWriteItem>,
         marker: &Key,
         is_ours: &impl Fn(T) -> bool,
-    ) -> Result<Outcome, Error> {
+    ) -> Result<Outcome, StoreError> {
         // With one token, an attempt that follows one that landed unheard is answered as that one was.
         // <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
         let token = self.ambient.ulid().to_string();
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = self.ambient.backoff(FIRST_PAUSE).up_to(LAST_PAUSE);
         let mut attempts_left = TRANSACT_ATTEMPTS;
         loop {
             let sent = self
@@ -80,56 +80,55 @@ impl Store {
                 return Ok(Outcome::Landed);
             };
             let answer = classify(&error);
-            if answer == Answer::Refused {
-                return Err(Error::fault(error));
+            if answer == AttemptOutcome::Refused {
+                return Err(StoreError::fault(error));
             }
             // A condition may fail on our own write, made by an attempt whose answer was lost.
-            let may_have_landed = matches!(answer, Answer::ConditionFailed | Answer::Lost);
+            let may_have_landed = matches!(answer, AttemptOutcome::ConditionFailed | AttemptOutcome::Lost);
             if may_have_landed && self.get_item(marker).await?.is_some_and(is_ours) {
                 return Ok(Outcome::Landed);
             }
-            if answer == Answer::ConditionFailed {
+            if answer == AttemptOutcome::ConditionFailed {
                 return Ok(Outcome::Conflict);
             }
             attempts_left -= 1;
             if attempts_left == 0 {
-                return Err(Error::Unavailable(error.into()));
+                return Err(StoreError::Unavailable(error.into()));
             }
-            tokio::time::sleep(self.ambient.jitter(pause)).await;
-            pause = (pause * 2).min(LAST_PAUSE);
+            backoff.pause().await;
         }
     }
 }
 
 /// What an error of `TransactWriteItems` means, by its cancellation reasons if it has any.
-fn classify(error: &SdkError<TransactWriteItemsError, HttpResponse>) -> Answer {
+fn classify(error: &SdkError<TransactWriteItemsError, HttpResponse>) -> AttemptOutcome {
     const BUSY: [&str; 3] = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
     if let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) = error.as_service_error() {
         let mut codes = canceled.cancellation_reasons().iter().filter_map(|reason| reason.code());
         return if codes.clone().any(|code| code == "ConditionalCheckFailed") {
-            Answer::ConditionFailed
+            AttemptOutcome::ConditionFailed
         } else if codes.any(|code| BUSY.contains(&code)) {
-            Answer::Busy
+            AttemptOutcome::Busy
         } else {
-            Answer::Refused
+            AttemptOutcome::Refused
         };
     }
     match error {
-        error if !passes(error) => Answer::Refused,
+        error if !passes(error) => AttemptOutcome::Refused,
         // A throttle says that nothing was done; a fault, or no answer that could be read, says nothing at all.
-        SdkError::ServiceError(answer) if answer.raw().status().as_u16() < 500 => Answer::Busy,
-        _ => Answer::Lost,
+        SdkError::ServiceError(answer) if answer.raw().status().as_u16() < 500 => AttemptOutcome::Busy,
+        _ => AttemptOutcome::Lost,
     }
 }
 
 /// A write of an item that is not there yet.
-pub(crate) fn put_new(table: &str, item: Item) -> Result<TransactWriteItem, Error> {
+pub(crate) fn put_new(table: &str, item: Item) -> Result<TransactWriteItem, StoreError> {
     let put = Put::builder()
         .table_name(table)
         .set_item(Some(item))
         .condition_expression("attribute_not_exists(#pk)")
         .expression_attribute_names("#pk", PK)
         .build()
-        .map_err(Error::fault)?;
+        .map_err(StoreError::fault)?;
     Ok(TransactWriteItem::builder().put(put).build())
 }

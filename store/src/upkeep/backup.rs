@@ -6,7 +6,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{PutRequest, WriteRequest};
-use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use futures_util::{TryStreamExt, stream};
@@ -14,7 +13,7 @@ use futures_util::{TryStreamExt, stream};
 use crate::table::items::Item;
 use crate::table::transaction::LAST_PAUSE;
 use crate::upkeep::inspect::Page;
-use crate::{Error, FIRST_PAUSE, Store};
+use crate::{FIRST_PAUSE, Store, StoreError, aws};
 
 /// Items that one `BatchWriteItem` takes.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html>
@@ -32,9 +31,9 @@ impl Store {
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn scan(&self, after: Option<Item>) -> Result<Page<Item, Item>, Error> {
+    pub async fn scan(&self, after: Option<Item>) -> Result<Page<Item, Item>, StoreError> {
         let scan = self.dynamodb.scan().table_name(&self.location.table).consistent_read(true);
-        let page = scan.set_exclusive_start_key(after).send().await.map_err(Error::from_sdk)?;
+        let page = scan.set_exclusive_start_key(after).send().await.map_err(StoreError::at("all items"))?;
         Ok(Page { entries: page.items.unwrap_or_default(), next: page.last_evaluated_key })
     }
 
@@ -42,12 +41,12 @@ impl Store {
     ///
     /// # Errors
     /// When the table does not take them.
-    pub async fn put_items(&self, items: Vec<Item>) -> Result<(), Error> {
+    pub async fn put_items(&self, items: Vec<Item>) -> Result<(), StoreError> {
         let put = |item: Item| {
-            let put = PutRequest::builder().set_item(Some(item)).build().map_err(Error::fault)?;
+            let put = PutRequest::builder().set_item(Some(item)).build().map_err(StoreError::fault)?;
             Ok(WriteRequest::builder().put_request(put).build())
         };
-        let writes = items.into_iter().map(put).collect::<Result<Vec<_>, Error>>()?;
+        let writes = items.into_iter().map(put).collect::<Result<Vec<_>, StoreError>>()?;
         let batches = stream::iter(writes.chunks(BATCH).map(Ok));
         batches.try_for_each_concurrent(PARALLEL_BATCHES, |batch| self.write_batch(batch.to_vec())).await
     }
@@ -56,7 +55,7 @@ impl Store {
     ///
     /// # Errors
     /// When S3 does not give all of it.
-    pub async fn read(&self, key: &str, range: Range<u64>) -> Result<Bytes, Error> {
+    pub async fn read(&self, key: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
         if range.is_empty() {
             return Ok(Bytes::new());
         }
@@ -67,30 +66,28 @@ impl Store {
     ///
     /// # Errors
     /// When the file cannot be read, or S3 does not confirm it.
-    pub async fn put_file(&self, key: &str, path: &Path, size: u64) -> Result<(), Error> {
-        let body = ByteStream::from_path(path).await.map_err(Error::fault)?;
+    pub async fn put_file(&self, key: &str, path: &Path, size: u64) -> Result<(), StoreError> {
+        let body = ByteStream::from_path(path).await.map_err(StoreError::fault)?;
         let patience = PUT_TIMEOUT + Duration::from_secs(size / PUT_A_SECOND);
-        let timeouts =
-            TimeoutConfig::builder().operation_attempt_timeout(patience).operation_timeout(patience * 2).build();
+        let config = aws::s3_timeouts((patience, patience * 2));
         let put = self.s3.put_object().bucket(&self.location.bucket).key(key).body(body);
-        let config = aws_sdk_s3::config::Builder::new().timeout_config(timeouts);
-        put.customize().config_override(config).send().await.map(drop).map_err(Error::from_sdk)
+        put.customize().config_override(config).send().await.map(drop).map_err(StoreError::at(key))
     }
 
     /// Writes up to 25 items, without a condition.
-    async fn write_batch(&self, mut batch: Vec<WriteRequest>) -> Result<(), Error> {
+    async fn write_batch(&self, mut batch: Vec<WriteRequest>) -> Result<(), StoreError> {
         let table = &self.location.table;
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = self.ambient.backoff(FIRST_PAUSE).up_to(LAST_PAUSE);
         for _ in 0..BATCH_ATTEMPTS {
             let sent = self.dynamodb.batch_write_item().request_items(table, batch).send().await;
-            let unprocessed = sent.map_err(Error::from_sdk)?.unprocessed_items.unwrap_or_default().remove(table);
+            let unprocessed =
+                sent.map_err(StoreError::at("a batch of items"))?.unprocessed_items.unwrap_or_default().remove(table);
             batch = unprocessed.unwrap_or_default();
             if batch.is_empty() {
                 return Ok(());
             }
-            tokio::time::sleep(self.ambient.jitter(pause)).await;
-            pause = (pause * 2).min(LAST_PAUSE);
+            backoff.pause().await;
         }
-        Err(Error::Unavailable("a batch of items was not processed".into()))
+        Err(StoreError::Unavailable("a batch of items was not processed".into()))
     }
 }

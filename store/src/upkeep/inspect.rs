@@ -5,7 +5,7 @@ use aws_sdk_s3::error::ProvideErrorMetadata;
 
 use crate::table::items::{Item, Key, PK, SK};
 use crate::table::transaction::{Outcome, put_new};
-use crate::{Error, Store};
+use crate::{Store, StoreError};
 
 /// An S3 object as a listing has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +30,12 @@ impl Store {
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn items_page(&self, pk: &str, prefix: &str, after: Option<Item>) -> Result<Page<Item, Item>, Error> {
+    pub async fn items_page(
+        &self,
+        pk: &str,
+        prefix: &str,
+        after: Option<Item>,
+    ) -> Result<Page<Item, Item>, StoreError> {
         let query = self.dynamodb.query().table_name(&self.location.table).consistent_read(true);
         // No prefix at all is not a condition that DynamoDB takes.
         let query = if prefix.is_empty() {
@@ -47,7 +52,7 @@ impl Store {
             .set_exclusive_start_key(after)
             .send()
             .await
-            .map_err(Error::from_sdk)?;
+            .map_err(StoreError::at(pk))?;
         Ok(Page { entries: page.items.unwrap_or_default(), next: page.last_evaluated_key })
     }
 
@@ -55,18 +60,18 @@ impl Store {
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn item(&self, key: &Key) -> Result<Option<Item>, Error> {
+    pub async fn item(&self, key: &Key) -> Result<Option<Item>, StoreError> {
         let got = self.dynamodb.get_item().table_name(&self.location.table).set_key(Some(key.item()));
-        Ok(got.consistent_read(true).send().await.map_err(Error::from_sdk)?.item)
+        Ok(got.consistent_read(true).send().await.map_err(StoreError::at(key))?.item)
     }
 
     /// A page of the S3 objects whose keys have a prefix, in the order of those: up to a thousand.
     ///
     /// # Errors
     /// When S3 does not answer.
-    pub async fn objects_page(&self, prefix: &str, after: Option<String>) -> Result<Page<Listed, String>, Error> {
+    pub async fn objects_page(&self, prefix: &str, after: Option<String>) -> Result<Page<Listed, String>, StoreError> {
         let list = self.s3.list_objects_v2().bucket(&self.location.bucket).prefix(prefix);
-        let page = list.set_continuation_token(after).send().await.map_err(Error::from_sdk)?;
+        let page = list.set_continuation_token(after).send().await.map_err(StoreError::at(prefix))?;
         let listed = |object: aws_sdk_s3::types::Object| {
             Some(Listed { key: object.key?, size: object.size.and_then(|size| u64::try_from(size).ok())? })
         };
@@ -81,7 +86,8 @@ impl Store {
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn put_item_if(&self, item: Item, seen: Option<Item>) -> Result<Outcome, Error> {
+    pub async fn put_item_if(&self, item: Item, seen: Option<Item>) -> Result<Outcome, StoreError> {
+        let key = Key::of(&item);
         let mut put = self.dynamodb.put_item().table_name(&self.location.table).set_item(Some(item));
         let mut conditions = Vec::new();
         for (position, (name, value)) in seen.iter().flatten().enumerate() {
@@ -100,7 +106,7 @@ impl Store {
             {
                 Ok(Outcome::Conflict)
             }
-            Err(error) => Err(Error::from_sdk(error)),
+            Err(error) => Err(StoreError::at(key)(error)),
         }
     }
 
@@ -109,7 +115,7 @@ impl Store {
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn exchange_items(&self, out: &Key, key: &Key, items: Vec<Item>) -> Result<Outcome, Error> {
+    pub async fn exchange_items(&self, out: &Key, key: &Key, items: Vec<Item>) -> Result<Outcome, StoreError> {
         let table = &self.location.table;
         let delete = Delete::builder()
             .table_name(table)
@@ -117,7 +123,7 @@ impl Store {
             .condition_expression("attribute_exists(#pk)")
             .expression_attribute_names("#pk", PK)
             .build()
-            .map_err(Error::fault)?;
+            .map_err(StoreError::fault)?;
         let mut writes = vec![TransactWriteItem::builder().delete(delete).build()];
         for item in items {
             writes.push(put_new(table, item)?);
@@ -126,7 +132,7 @@ impl Store {
     }
 
     /// What puts new items in a transaction.
-    pub fn puts(&self, items: Vec<Item>) -> Result<Vec<TransactWriteItem>, Error> {
+    pub fn puts(&self, items: Vec<Item>) -> Result<Vec<TransactWriteItem>, StoreError> {
         items.into_iter().map(|item| put_new(&self.location.table, item)).collect()
     }
 
@@ -134,18 +140,18 @@ impl Store {
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn delete_item(&self, key: &Key) -> Result<(), Error> {
+    pub async fn delete_item(&self, key: &Key) -> Result<(), StoreError> {
         let delete = self.dynamodb.delete_item().table_name(&self.location.table).set_key(Some(key.item()));
-        delete.send().await.map(drop).map_err(Error::from_sdk)
+        delete.send().await.map(drop).map_err(StoreError::at(key))
     }
 
     /// Deletes an S3 object, if it is there.
     ///
     /// # Errors
     /// When S3 does not answer.
-    pub async fn delete_object(&self, key: &str) -> Result<(), Error> {
+    pub async fn delete_object(&self, key: &str) -> Result<(), StoreError> {
         match self.s3.delete_object().bucket(&self.location.bucket).key(key).send().await {
-            Err(error) if error.code() != Some("NoSuchKey") => Err(Error::from_sdk(error)),
+            Err(error) if error.code() != Some("NoSuchKey") => Err(StoreError::at(key)(error)),
             _ => Ok(()),
         }
     }

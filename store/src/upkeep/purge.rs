@@ -40,7 +40,7 @@ use crate::table::transaction::{Outcome, put_new};
 use crate::upkeep::compact::garbage::Garbage;
 use crate::upkeep::garbage::condemn::{REWRITTEN_AT_ONCE, Rest};
 use crate::upkeep::swap::GRACE;
-use crate::{Error, FIRST_PAUSE, Store, uploads};
+use crate::{FIRST_PAUSE, Store, StoreError, uploads};
 use common::id::{Id, ObjectKey, RepoId};
 use common::pack::index::{FOOTER_LENGTH, decode_footer, decode_table};
 use common::pack::{PackId, PackSummary};
@@ -89,7 +89,7 @@ impl Store {
     ///
     /// # Errors
     /// When the table cannot be read, or has fewer than the item says.
-    pub async fn purged(&self, repo: &RepoId, meta: &MetaItem) -> Result<Arc<Purged>, Error> {
+    pub async fn purged(&self, repo: &RepoId, meta: &MetaItem) -> Result<Arc<Purged>, StoreError> {
         let Some(count) = meta.purged.filter(|count| *count > 0) else {
             return Ok(Arc::default());
         };
@@ -97,7 +97,7 @@ impl Store {
         if let Some(purged) = self.purged.get(&remembered) {
             return Ok(purged);
         }
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = self.ambient.backoff(FIRST_PAUSE);
         for _ in 0..ATTEMPTS {
             let purged: Purged = self.list_purged(repo).await?.into_keys().collect();
             // The items of a transaction may be seen one after the other.
@@ -106,17 +106,16 @@ impl Store {
                 self.purged.insert(remembered, Arc::clone(&purged));
                 return Ok(purged);
             }
-            tokio::time::sleep(self.ambient.jitter(pause)).await;
-            pause *= 2;
+            backoff.pause().await;
         }
-        Err(Error::Damaged(format!("repo {repo}: {count} objects were purged, and not all of them have an item")))
+        Err(StoreError::Damaged(format!("repo {repo}: {count} objects were purged, and not all of them have an item")))
     }
 
     /// The same as it is now.
     ///
     /// # Errors
     /// As [`Self::purged`].
-    pub async fn purged_now(&self, repo: &RepoId) -> Result<Arc<Purged>, Error> {
+    pub async fn purged_now(&self, repo: &RepoId) -> Result<Arc<Purged>, StoreError> {
         match self.get_item::<MetaItem>(&Key::meta(repo)).await? {
             Some(meta) => self.purged(repo, &meta).await,
             None => Ok(Arc::default()),
@@ -127,11 +126,12 @@ impl Store {
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn list_purged(&self, repo: &RepoId) -> Result<BTreeMap<ObjectKey, PurgedItem>, Error> {
+    pub async fn list_purged(&self, repo: &RepoId) -> Result<BTreeMap<ObjectKey, PurgedItem>, StoreError> {
         let listed = self.query::<PurgedItem>(repo, PURGED_PREFIX, MAX_PURGED).await?;
         let object = |(name, item): (String, PurgedItem)| {
-            let id: Id =
-                name.parse().map_err(|error| Error::Damaged(format!("repo {repo}: {PURGED_PREFIX}{name}: {error}")))?;
+            let id: Id = name
+                .parse()
+                .map_err(|error| StoreError::Damaged(format!("repo {repo}: {PURGED_PREFIX}{name}: {error}")))?;
             Ok((ObjectKey::from(id), item))
         };
         listed.into_iter().map(object).collect()
@@ -141,7 +141,7 @@ impl Store {
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn purge_under_way(&self, repo: &RepoId) -> Result<Option<PurgeItem>, Error> {
+    pub async fn purge_under_way(&self, repo: &RepoId) -> Result<Option<PurgeItem>, StoreError> {
         self.get_item(&Key::purge(repo)).await
     }
 
@@ -157,7 +157,7 @@ impl Store {
         new: &BTreeSet<ObjectKey>,
         reason: &str,
         by: &str,
-    ) -> Result<Outcome, Error> {
+    ) -> Result<Outcome, StoreError> {
         let table = &self.location.table;
         let purge = PurgeItem { since: self.ambient.now_ms(), erased_at: None };
         let at = self.ambient.now_iso();
@@ -177,10 +177,10 @@ impl Store {
                 .condition_expression(format!("{there} AND #purged = :before"))
                 .expression_attribute_values(":before", AttributeValue::N(before.to_string())),
         };
-        let update = update.build().map_err(Error::fault)?;
+        let update = update.build().map_err(StoreError::fault)?;
         let mut items = vec![TransactWriteItem::builder().update(update).build()];
         let put = Put::builder().table_name(table).set_item(Some(encode(&Key::purge(repo), &purge)?));
-        items.push(TransactWriteItem::builder().put(put.build().map_err(Error::fault)?).build());
+        items.push(TransactWriteItem::builder().put(put.build().map_err(StoreError::fault)?).build());
         let purged = PurgedItem { at: at.clone(), by: by.to_owned(), reason: reason.to_owned() };
         for object in new {
             items.push(put_new(table, encode(&Key::purged(repo, object), &purged)?)?);
@@ -202,7 +202,7 @@ impl Store {
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn erase_again(&self, repo: &RepoId) -> Result<(), Error> {
+    pub async fn erase_again(&self, repo: &RepoId) -> Result<(), StoreError> {
         let purge = PurgeItem { since: self.ambient.now_ms(), erased_at: None };
         self.put_item(&Key::purge(repo), &purge).await
     }
@@ -212,7 +212,7 @@ impl Store {
     ///
     /// # Errors
     /// When the stores do not answer, or a pack that holds what was purged is damaged.
-    pub async fn erase(self: &Arc<Self>, repo: &RepoId) -> Result<Option<Erased>, Error> {
+    pub async fn erase(self: &Arc<Self>, repo: &RepoId) -> Result<Option<Erased>, StoreError> {
         let Some(purge) = self.purge_under_way(repo).await? else {
             return Ok(None);
         };
@@ -236,21 +236,23 @@ impl Store {
     }
 
     /// Notes that what was purged until then was looked for; if nothing can come any more, there is nothing to note.
-    async fn note_erased(&self, repo: &RepoId, purge: &PurgeItem, looks_again: bool) -> Result<(), Error> {
-        let (table, key) = (&self.location.table, Key::purge(repo).item());
+    async fn note_erased(&self, repo: &RepoId, purge: &PurgeItem, looks_again: bool) -> Result<(), StoreError> {
+        let (table, key) = (&self.location.table, Key::purge(repo));
         let since = AttributeValue::N(purge.since.to_string());
         // Something may have been purged since.
         const SAME: &str = "#since = :since";
         let noted = if looks_again {
-            let update = self.dynamodb.update_item().table_name(table).set_key(Some(key)).condition_expression(SAME);
+            let update =
+                self.dynamodb.update_item().table_name(table).set_key(Some(key.item())).condition_expression(SAME);
             let update = update.update_expression("SET erased_at = :now").expression_attribute_names("#since", "since");
             let now = AttributeValue::N(self.ambient.now_ms().to_string());
             let update = update.expression_attribute_values(":since", since).expression_attribute_values(":now", now);
-            unless_refused(update.send().await)?
+            unless_refused(update.send().await, &key)?
         } else {
-            let delete = self.dynamodb.delete_item().table_name(table).set_key(Some(key)).condition_expression(SAME);
+            let delete =
+                self.dynamodb.delete_item().table_name(table).set_key(Some(key.item())).condition_expression(SAME);
             let delete = delete.expression_attribute_names("#since", "since");
-            unless_refused(delete.expression_attribute_values(":since", since).send().await)?
+            unless_refused(delete.expression_attribute_values(":since", since).send().await, &key)?
         };
         if !noted {
             tracing::debug!(%repo, "more was purged meanwhile");
@@ -259,7 +261,12 @@ impl Store {
     }
 
     /// Writes the packs that hold what was purged again without it, and deletes them.
-    async fn rewrite_holders(&self, repo: &RepoId, keys: &HashSet<table::Key>, done: &mut Erased) -> Result<(), Error> {
+    async fn rewrite_holders(
+        &self,
+        repo: &RepoId,
+        keys: &HashSet<table::Key>,
+        done: &mut Erased,
+    ) -> Result<(), StoreError> {
         for _ in 0..CONFLICTS {
             let tables = self.tables(repo).await?;
             let rewritten = match self.rewrite_some(repo, &tables, keys).await {
@@ -279,7 +286,7 @@ impl Store {
                 }
             }
         }
-        Err(Error::Unavailable("the packs of the repository were replaced all the time".into()))
+        Err(StoreError::Unavailable("the packs of the repository were replaced all the time".into()))
     }
 
     /// Writes some of those packs again. Returns those that have given way: none if a merge was faster, and nothing if
@@ -289,7 +296,7 @@ impl Store {
         repo: &RepoId,
         tables: &[(PackId, PackSummary)],
         keys: &HashSet<table::Key>,
-    ) -> Result<Option<Vec<PackId>>, Error> {
+    ) -> Result<Option<Vec<PackId>>, StoreError> {
         let looked_for: Vec<table::Key> = keys.iter().copied().collect();
         let holders = self.view_of(repo, tables, &Arc::default()).holders(&looked_for).await?;
         let Some(first) = holders.first().copied() else {
@@ -315,7 +322,7 @@ impl Store {
         purged: &BTreeMap<ObjectKey, PurgedItem>,
         is_last: bool,
         done: &mut Erased,
-    ) -> Result<(), Error> {
+    ) -> Result<(), StoreError> {
         // In this order: what is listed afterwards and not among these was put there since.
         let (files, of_objects, of_uploads) = tokio::try_join!(
             async { self.versions(&packs::prefix(repo)).await },
@@ -345,7 +352,7 @@ impl Store {
         let looked: Vec<(PackId, Version, Option<bool>)> = stream::iter(unlisted)
             .map(|(pack, version)| async move {
                 let holds = self.holds(pack, &version, purged).await?;
-                Ok::<_, Error>((pack, version, holds))
+                Ok::<_, StoreError>((pack, version, holds))
             })
             .buffer_unordered(PARALLEL)
             .try_collect()
@@ -378,7 +385,7 @@ impl Store {
         pack: PackId,
         version: &Version,
         purged: &BTreeMap<ObjectKey, PurgedItem>,
-    ) -> Result<Option<bool>, Error> {
+    ) -> Result<Option<bool>, StoreError> {
         let footer_start = version.size.saturating_sub(FOOTER_LENGTH as u64);
         let Some(footer) = self.get_version(version, footer_start..version.size).await? else {
             return Ok(Some(false));
@@ -398,7 +405,7 @@ impl Store {
     }
 
     /// A part of a version; none if that is not there.
-    async fn get_version(&self, version: &Version, range: Range<u64>) -> Result<Option<Bytes>, Error> {
+    async fn get_version(&self, version: &Version, range: Range<u64>) -> Result<Option<Bytes>, StoreError> {
         let length = range.end.saturating_sub(range.start);
         if length == 0 {
             return Ok(Some(Bytes::new()));
@@ -409,7 +416,7 @@ impl Store {
             let got = get.range(format!("bytes={}-{}", range.start, range.end.saturating_sub(1))).send().await;
             let got = match got {
                 Err(error) if matches!(error.code(), Some("NoSuchKey" | "NoSuchVersion")) => return Ok(None),
-                got => got.map_err(Error::from_sdk)?,
+                got => got.map_err(StoreError::at(&version.key))?,
             };
             if let Ok(body) = got.body.collect().await {
                 let bytes = body.into_bytes();
@@ -418,11 +425,11 @@ impl Store {
                 }
             }
         }
-        Err(Error::Unavailable(format!("{} was not read to its end", version.key).into()))
+        Err(StoreError::Unavailable(format!("{} was not read to its end", version.key).into()))
     }
 
     /// All versions of all S3 objects whose keys have a prefix. Where a bucket keeps none, each object is one.
-    async fn versions(&self, prefix: &str) -> Result<Vec<Version>, Error> {
+    async fn versions(&self, prefix: &str) -> Result<Vec<Version>, StoreError> {
         let (mut versions, mut key_marker, mut version_marker) = (Vec::new(), None, None);
         loop {
             let page = self
@@ -434,7 +441,7 @@ impl Store {
                 .set_version_id_marker(version_marker)
                 .send()
                 .await
-                .map_err(Error::from_sdk)?;
+                .map_err(StoreError::at(prefix))?;
             let version = |version: aws_sdk_s3::types::ObjectVersion| {
                 Some(Version {
                     key: version.key?,
@@ -452,22 +459,24 @@ impl Store {
     }
 
     /// Deletes a version for good.
-    async fn delete_version(&self, version: &Version) -> Result<(), Error> {
+    async fn delete_version(&self, version: &Version) -> Result<(), StoreError> {
         let delete = self.s3.delete_object().bucket(&self.location.bucket).key(&version.key);
         match delete.version_id(&version.id).send().await {
-            Err(error) if !matches!(error.code(), Some("NoSuchKey" | "NoSuchVersion")) => Err(Error::from_sdk(error)),
+            Err(error) if !matches!(error.code(), Some("NoSuchKey" | "NoSuchVersion")) => {
+                Err(StoreError::at(&version.key)(error))
+            }
             _ => Ok(()),
         }
     }
 }
 
 /// Whether a write was made, or its condition did not hold.
-fn unless_refused<T, E>(written: Result<T, SdkError<E, HttpResponse>>) -> Result<bool, Error>
+fn unless_refused<T, E>(written: Result<T, SdkError<E, HttpResponse>>, key: &Key) -> Result<bool, StoreError>
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
     match written {
         Err(error) if error.code() == Some("ConditionalCheckFailedException") => Ok(false),
-        written => written.map(|_| true).map_err(Error::from_sdk),
+        written => written.map(|_| true).map_err(StoreError::at(key)),
     }
 }

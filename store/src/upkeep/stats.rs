@@ -15,7 +15,7 @@ use crate::read::view::WHOLE_BYTES;
 use crate::repo::Repo;
 use crate::upkeep::index::Listing;
 use crate::upkeep::survey::{AT_ONCE, Held as HeldAs, Survey};
-use crate::{Error, Store};
+use crate::{Store, StoreError};
 use common::answer_size::answer_bytes;
 use common::id::RepoId;
 use common::location::RecordLocation;
@@ -151,7 +151,7 @@ impl Store {
     ///
     /// # Errors
     /// When S3 does not answer.
-    pub async fn stats(&self, repo: &Repo, pages: usize) -> Result<Stats, Error> {
+    pub async fn stats(&self, repo: &Repo, pages: usize) -> Result<Stats, StoreError> {
         let (packs, objects, (listing, survey)) = tokio::try_join!(
             self.count_files(format!("packs/{}/", repo.id), pages),
             self.count_files(format!("objects/{}/", repo.id), pages),
@@ -165,7 +165,7 @@ impl Store {
         stats(repo, &listing, &survey, &held, packs.zip(objects))
     }
 
-    async fn count_files(&self, prefix: String, pages: usize) -> Result<Option<Files>, Error> {
+    async fn count_files(&self, prefix: String, pages: usize) -> Result<Option<Files>, StoreError> {
         let mut files = Files::default();
         let mut after = None;
         for _ in 0..pages {
@@ -210,7 +210,7 @@ impl Frames {
 
 impl Held {
     /// Counts what there is, and the reads of a fetch of all branches as a fetch plans them.
-    async fn of(repo: &Repo, survey: &Survey<'_>) -> Result<Self, Error> {
+    async fn of(repo: &Repo, survey: &Survey<'_>) -> Result<Self, StoreError> {
         let mut held = Self::default();
         for (large, _) in survey.large() {
             held.large.count += 1;
@@ -288,7 +288,7 @@ fn stats(
     survey: &Survey<'_>,
     held: &Held,
     found: Option<(Files, Files)>,
-) -> Result<Stats, Error> {
+) -> Result<Stats, StoreError> {
     let packs = || survey.packs().iter().filter(|(_, summary)| summary.condemned_at.is_none());
     let mut sizes: Vec<u64> = packs().map(|(_, summary)| summary.size).collect();
     sizes.sort_unstable();

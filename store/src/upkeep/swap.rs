@@ -8,7 +8,7 @@ use serde::de::IgnoredAny;
 use crate::bucket::packs;
 use crate::table::items::{CONDEMNED_AT, Key, PK, PackItem, RetiredItem, SweepItem, encode};
 use crate::table::transaction::{Outcome, put_new};
-use crate::{Error, Store};
+use crate::{Store, StoreError};
 use common::id::RepoId;
 use common::pack::{PackId, PackSummary};
 
@@ -37,15 +37,15 @@ impl Store {
     ///
     /// # Errors
     /// When there is none.
-    pub(crate) fn name_behind(&self, repo: &RepoId, last: PackId, next: Option<PackId>) -> Result<PackId, Error> {
+    pub(crate) fn name_behind(&self, repo: &RepoId, last: PackId, next: Option<PackId>) -> Result<PackId, StoreError> {
         let random = self.ambient.ulid().random() as u64;
         let name = name(last, next, random);
-        name.ok_or_else(|| Error::Damaged(format!("repo {repo}: no name is left before the pack {next:?}")))
+        name.ok_or_else(|| StoreError::Damaged(format!("repo {repo}: no name is left before the pack {next:?}")))
     }
 
     /// Puts tables in the place of others, in one transaction. On a conflict one of the inputs has left the list, or is
     /// no longer condemned if it was. Then nothing has changed, and the new files are deleted.
-    pub(crate) async fn swap(&self, repo: &RepoId, swap: Swap<'_>) -> Result<Outcome, Error> {
+    pub(crate) async fn swap(&self, repo: &RepoId, swap: Swap<'_>) -> Result<Outcome, StoreError> {
         let Swap { inputs, outputs, gone, also, has_large } = swap;
         let table = &self.location.table;
         // The time is read only now that all is stored, so what is counted from it has not begun before.
@@ -66,7 +66,7 @@ impl Store {
         let mut items = also;
         items.push(put_new(table, encode(&marker, &retired)?)?);
         let put = Put::builder().table_name(table).set_item(Some(encode(&Key::sweep(repo), &sweep)?));
-        items.push(TransactWriteItem::builder().put(put.build().map_err(Error::fault)?).build());
+        items.push(TransactWriteItem::builder().put(put.build().map_err(StoreError::fault)?).build());
         for (name, summary) in &outputs {
             let condemned_at = summary.condemned_at.map(|_| now);
             let summary = PackSummary { condemned_at, ..*summary };
@@ -81,7 +81,7 @@ impl Store {
                     .condition_expression("attribute_exists(#condemned)")
                     .expression_attribute_names("#condemned", CONDEMNED_AT),
             };
-            items.push(TransactWriteItem::builder().delete(delete.build().map_err(Error::fault)?).build());
+            items.push(TransactWriteItem::builder().delete(delete.build().map_err(StoreError::fault)?).build());
         }
         // Without an answer the transaction may have landed, and then the new tables are the repo's. A sweep finds out.
         let outcome = self.transact(items, &marker, |_: IgnoredAny| true).await?;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use local::serve::Storage;
-use local::stores::OpenStores;
+use local::stores::{Stores, Which};
 use store::upkeep::compact::Limits;
 use tests::history;
 use tests::hub::{Hub, fresh_name};
@@ -47,7 +47,8 @@ async fn packs_are_merged_in_the_background_and_the_rest_when_the_hub_is_stopped
     verify::same_history(&history, &remote.anonymous().clone_all().await, "dev").unwrap();
     hub.stop().await;
 
-    let stores = OpenStores::open(Some(folder.path())).await.expect("the stores of a hub that is stopped");
+    let stores =
+        Stores::open(&Which::Folder(folder.path().to_owned())).await.expect("the stores of a hub that is stopped");
     let repo = stores.repo(&format!("dev/{slug}").parse().unwrap()).await.expect("the repo");
     let done = stores.store.compact(&repo, Limits::ALL).await.expect("a run");
     assert!(done.packs_before < 20 && done.is_done && done.packs_after <= 3, "{done:?}");

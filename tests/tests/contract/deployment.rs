@@ -87,9 +87,9 @@ async fn a_restart_keeps_what_was_acknowledged() {
     let owner = hub.user().await;
     let private = hub.made_repo(&owner, true).await;
     private.push(&history, "secret", &heads[0]).await.expect(200);
-    let ahead = history::linear(5, 1, 20, 0);
-    let pack_ahead = ahead.pack_of(ahead.last());
-    remote.push_objects(&pack_ahead.objects).await.expect(200);
+    let staged = history::linear(5, 1, 20, 0);
+    let staged_pack = staged.pack_of(staged.last());
+    remote.push_objects(&staged_pack.objects).await.expect(200);
     let refs = (remote.get("refs").await.expect(200), private.get("refs").await.expect(200));
     hub.stop().await;
 
@@ -108,9 +108,9 @@ async fn a_restart_keeps_what_was_acknowledged() {
     hub.post("api/identities", Some(&stranger), &json!({"handle": owner.handle})).await.refused(409, "handle_taken");
     hub.make(&private, true).await.refused(409, "repo_exists");
 
-    // What was sent ahead still counts, what was pushed is still the ground for what comes, and pushing goes on.
-    remote.push_pack("ahead", false, &pack_ahead.clone().without_objects()).await.expect(200);
-    remote.push_pack("b0", false, &pack_ahead).await.refused(409, "non_fast_forward");
+    // What was staged still counts, what was pushed is still the ground for what comes, and pushing goes on.
+    remote.push_pack("staged", false, &staged_pack.clone().without_objects()).await.expect(200);
+    remote.push_pack("b0", false, &staged_pack).await.refused(409, "non_fast_forward");
     assert_eq!(remote.default_branch().await, "b0");
     hub.stop().await;
 }
@@ -421,14 +421,14 @@ async fn a_restart_keeps_tags_releases_and_uploads() {
     let mut builder = Builder::new(18);
     let reached = Object::new(builder.bytes(100_000));
     let root = builder.commit(&[], &Tree::from([("song.wav".to_owned(), reached.content.clone())]));
-    let ahead = Object::new(builder.bytes(100_000));
-    let tip = builder.commit(&[&root], &Tree::from([("song.wav".to_owned(), ahead.content.clone())]));
+    let staged = Object::new(builder.bytes(100_000));
+    let tip = builder.commit(&[&root], &Tree::from([("song.wav".to_owned(), staged.content.clone())]));
     let history = builder.finish();
 
     let hub = in_directory(directory.path()).await;
     let remote = hub.made_repo(&hub.dev(), false).await.speaking(Encoding::Msgpack);
     remote.push(&history, "main", &root).await.expect(200);
-    remote.upload(&ahead).await;
+    remote.upload(&staged).await;
     let tag = json!({"tag_id": "t", "commit_id": root, "tag": "größe"});
     remote.post("tags", &json!({"tags": [tag]})).await.expect(200);
     let release = json!({"tag": "v1", "commit_id": root, "title": "🎵"});
@@ -445,10 +445,10 @@ async fn a_restart_keeps_tags_releases_and_uploads() {
     let remote = Remote { hub: hub.url().to_owned(), ..remote };
     assert_eq!(listings(&remote).await, before);
     remote.post("releases", &release).await.refused(409, "release_exists");
-    assert_eq!(remote.presigned("get", &[&reached.id, &ahead.id]).await.keys().collect::<Vec<_>>(), [&reached.id]);
+    assert_eq!(remote.presigned("get", &[&reached.id, &staged.id]).await.keys().collect::<Vec<_>>(), [&reached.id]);
     remote.post_reference("push", &upload_id).await.expect(200);
     verify::same_history(&history, &remote.anonymous().clone_all().await, "dev").unwrap();
-    assert_eq!(remote.presigned("get", &[&reached.id, &ahead.id]).await.len(), 2);
+    assert_eq!(remote.presigned("get", &[&reached.id, &staged.id]).await.len(), 2);
     hub.stop().await;
 }
 

@@ -75,7 +75,7 @@ async fn a_repo_made_by_a_push_has_the_domain_that_its_tip_names() {
         (delta("music"), Some("music"), "code"),
         (json!(null), Some(""), "code"),
     ];
-    // One generation sends the file in the push, the other ahead of it.
+    // One generation sends the file in the push, the other staged of it.
     for encoding in Encoding::BOTH {
         for (number, (delta, attributes, expected)) in cases.iter().enumerate() {
             let history = one_take(number as u64, delta, *attributes);

@@ -276,13 +276,13 @@ async fn a_fetch_says_where_branches_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn objects_sent_ahead_are_not_in_a_fetch() {
+async fn objects_staged_are_not_in_a_fetch() {
     let hub = Hub::start().await;
     let history = history::linear(11, 2, 3, 1);
     let remote = hub.repo().await;
     remote.push(&history, "main", history.last()).await.expect(200);
-    let ahead: Vec<Object> = (0..10).map(|index| Object::new(format!("ahead {index}"))).collect();
-    remote.push_objects(&ahead).await.expect(200);
+    let staged: Vec<Object> = (0..10).map(|index| Object::new(format!("staged {index}"))).collect();
+    remote.push_objects(&staged).await.expect(200);
     for encoding in Encoding::BOTH {
         verify::same_history(&history, &remote.speaking(encoding).clone_all().await, "dev").unwrap();
     }

@@ -378,7 +378,7 @@ async fn an_object_is_served_once_a_branch_has_reached_it() {
     let hub = Hub::start().await;
     for encoding in Encoding::BOTH {
         let remote = hub.made_repo(&hub.dev(), false).await.speaking(encoding);
-        let (history, object) = one_file("sent ahead");
+        let (history, object) = one_file("staged");
         let repo_id = remote.repo_id().await;
         let pack = history.pack_of(history.last());
         for everyone in [&remote, &remote.anonymous()] {

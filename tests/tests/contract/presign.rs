@@ -343,10 +343,10 @@ async fn what_is_not_one_reached_upload_is_got_inline() {
     scene.remote.push_pack("main", false, &scene.pack).await.expect(200);
     scene.remote.upload(&uploaded).await;
     put_well(&scene.remote.put_url(&wrong.id).await, "wrong").await;
-    scene.remote.push_objects(&[Object::new("ahead")]).await.expect(200);
+    scene.remote.push_objects(&[Object::new("staged")]).await.expect(200);
     let absent = ids::object_id(b"absent");
-    let ahead = ids::object_id(b"ahead");
-    let mut asked: Vec<&str> = vec![&absent, &scene.object.id, &uploaded.id, &wrong.id, &ahead];
+    let staged = ids::object_id(b"staged");
+    let mut asked: Vec<&str> = vec![&absent, &scene.object.id, &uploaded.id, &wrong.id, &staged];
     asked.extend(packed.objects.keys().map(String::as_str));
     for encoding in Encoding::BOTH {
         for reader in [&scene.remote, &scene.remote.anonymous()] {
@@ -675,14 +675,14 @@ enum Way {
     Uploaded,
     UploadedWrong,
     UploadedTwiceRightLast,
-    Ahead,
+    Staged,
     Nothing,
 }
 
 #[test]
 fn for_every_mixture_of_ways_what_is_not_missing_can_be_pushed() {
-    use Way::{Ahead, Nothing, Uploaded, UploadedTwiceRightLast, UploadedWrong};
-    let way = prop::sample::select(vec![Uploaded, UploadedWrong, UploadedTwiceRightLast, Ahead, Nothing]);
+    use Way::{Nothing, Staged, Uploaded, UploadedTwiceRightLast, UploadedWrong};
+    let way = prop::sample::select(vec![Uploaded, UploadedWrong, UploadedTwiceRightLast, Staged, Nothing]);
     let objects = prop::collection::vec((0..80_000_usize, way), 1..10);
     for_every(16, (any::<u64>(), objects, any::<bool>()), async |hub, (seed, objects, asks_before)| {
         let mut builder = Builder::new(seed);
@@ -700,7 +700,7 @@ fn for_every_mixture_of_ways_what_is_not_missing_can_be_pushed() {
                     put_well(&remote.put_url(&object.id).await, "wrong").await;
                     remote.upload(&object).await;
                 }
-                Ahead => drop(remote.push_objects(std::slice::from_ref(&object)).await.expect(200)),
+                Staged => drop(remote.push_objects(std::slice::from_ref(&object)).await.expect(200)),
                 Nothing => {}
             }
             if [UploadedWrong, Nothing].contains(way) {

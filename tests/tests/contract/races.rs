@@ -162,7 +162,7 @@ async fn clones_during_pushes_are_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_objects_sent_ahead_many_times_at_once_are_there() {
+async fn the_same_objects_staged_many_times_at_once_are_there() {
     let hub = Hub::start().await;
     let remote = hub.made_repo(&hub.dev(), false).await;
     let history = tests::history::linear(6, 1, 200, 0);

@@ -72,14 +72,14 @@ async fn an_object_that_is_not_what_its_id_says_is_refused_with_all_that_came_wi
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_objects_sent_ahead_none_is_kept_when_one_is_not_what_its_id_says() {
+async fn of_objects_staged_none_is_kept_when_one_is_not_what_its_id_says() {
     let hub = Hub::start().await;
     for encoding in Encoding::BOTH {
         let scene = scene(&hub, encoding, Formula::CommittedAt).await;
         let mut objects = scene.pack.objects.clone();
         objects.push(Object { id: ids::object_id(b"honest"), content: "dishonest".into(), path: None });
         scene.remote.push_objects(&objects).await.refused(422, "object_hash_mismatch");
-        scene.assert_nothing_was_kept("objects ahead").await;
+        scene.assert_nothing_was_kept("objects staged").await;
     }
 }
 
@@ -251,7 +251,7 @@ async fn what_the_repo_has_need_not_be_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn objects_sent_ahead_count_for_a_later_push() {
+async fn objects_staged_count_for_a_later_push() {
     let hub = Hub::start().await;
     let history = history::linear(5, 4, 30, 10);
     let pack = history.pack_of(history.last());
@@ -267,7 +267,7 @@ async fn objects_sent_ahead_count_for_a_later_push() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn objects_ahead_and_objects_in_the_bundle_add_up() {
+async fn staged_objects_and_objects_in_the_bundle_add_up() {
     let hub = Hub::start().await;
     let history = history::linear(6, 2, 30, 10);
     let pack = history.pack_of(history.last());
@@ -279,7 +279,7 @@ async fn objects_ahead_and_objects_in_the_bundle_add_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn objects_sent_ahead_are_counted() {
+async fn objects_staged_are_counted() {
     let hub = Hub::start().await;
     let count =
         |value: &serde_json::Value| value.as_u64().or(value.as_array().map(|list| list.len() as u64)).expect("a count");
@@ -301,7 +301,7 @@ async fn one_repos_objects_are_not_anothers() {
     for encoding in Encoding::BOTH {
         let theirs = hub.made_repo(&hub.user().await, true).await.speaking(encoding);
         theirs.push(&history, "main", history.last()).await.expect(200);
-        theirs.push_objects(&[Object::new("ahead")]).await.expect(200);
+        theirs.push_objects(&[Object::new("staged")]).await.expect(200);
         let ours = hub.made_repo(&hub.dev(), false).await.speaking(encoding);
         for object in &pack.objects {
             let mut without_one = pack.clone();
@@ -352,7 +352,7 @@ async fn filter_objects_names_what_a_push_could_not_use_in_the_order_asked() {
     let hub = Hub::start().await;
     let history = history::linear(9, 2, 10, 3);
     let there: Vec<String> = history.objects_of(&history.ids()).into_iter().collect();
-    let ahead = Object::new("ahead");
+    let staged = Object::new("staged");
     let absent: Vec<String> = (0..5).map(|index| ids::object_id(format!("absent {index}").as_bytes())).collect();
     for encoding in Encoding::BOTH {
         let elsewhere = hub.made_repo(&hub.dev(), false).await.speaking(encoding);
@@ -367,15 +367,15 @@ async fn filter_objects_names_what_a_push_could_not_use_in_the_order_asked() {
             remote.push(&history, "main", history.last()).await.expect(200);
             assert_eq!(remote.post("filter-objects", &all).await.expect(200)["missing"], json!([]));
         }
-        let mut asked = vec![absent[4].clone(), ahead.id.clone()];
+        let mut asked = vec![absent[4].clone(), staged.id.clone()];
         asked.extend(there.clone());
         asked.extend([absent[0].clone(), absent[2].clone()]);
         let body = json!({"object_ids": asked});
         let missing = here.post("filter-objects", &body).await.expect(200);
-        assert_eq!(missing["missing"], json!([absent[4], ahead.id, absent[0], absent[2]]));
-        elsewhere.push_objects(std::slice::from_ref(&ahead)).await.expect(200);
+        assert_eq!(missing["missing"], json!([absent[4], staged.id, absent[0], absent[2]]));
+        elsewhere.push_objects(std::slice::from_ref(&staged)).await.expect(200);
         assert_eq!(here.post("filter-objects", &body).await.expect(200), missing);
-        here.push_objects(std::slice::from_ref(&ahead)).await.expect(200);
+        here.push_objects(std::slice::from_ref(&staged)).await.expect(200);
         let missing = here.post("filter-objects", &body).await.expect(200);
         assert_eq!(missing["missing"], json!([absent[4], absent[0], absent[2]]));
     }

@@ -11,13 +11,14 @@ use common::id::Ids;
 use common::id::RepoId;
 use indicatif::ProgressBar;
 use local::backends::Backends;
-use local::backup::Error;
+use local::backup::BackupError;
 use local::backup::item::to_json;
 use local::backup::restore::{Restored, prove, restore};
 use local::backup::save::{Saved, save};
 use local::serve::Storage;
+use local::stores::{Stores, Which};
+use local::transfer::at_hand::hub_over;
 use local::transfer::export::export;
-use local::transfer::stores::{Stores, Which, hub_over};
 use local::transfer::verify::verify;
 use serde_json::{Value, json};
 use service::Target;
@@ -40,7 +41,7 @@ async fn saved(store: &Arc<Store>, folder: &Path) -> Saved {
     save(store, folder, None, &ProgressBar::hidden()).await.unwrap()
 }
 
-async fn restored(folder: &Path, store: &Arc<Store>) -> Result<Restored, Error> {
+async fn restored(folder: &Path, store: &Arc<Store>) -> Result<Restored, BackupError> {
     restore(store, folder, &ProgressBar::hidden()).await
 }
 
@@ -192,11 +193,11 @@ async fn every_item_and_every_object_comes_back_and_every_clone_is_the_same() {
     assert_eq!((saved.repos, saved.damaged.len()), (4, 0));
     prove(&backup, &ProgressBar::hidden()).unwrap();
 
-    let stores = Stores::open_or_make(&Which::Folder(data.clone()), Ids::Strict).await.unwrap();
-    let done = restored(&backup, &stores.hub.store).await.unwrap();
+    let stores = Stores::open_or_make(&Which::Folder(data.clone())).await.unwrap();
+    let done = restored(&backup, &stores.store).await.unwrap();
     assert_eq!((done.files, done.there), (saved.files, 0));
     let (items, objects) = everything(&store_of(&hub)).await;
-    let (items_again, objects_again) = everything(&stores.hub.store).await;
+    let (items_again, objects_again) = everything(&stores.store).await;
     assert_eq!(items.len() as u64, saved.items);
     assert_eq!(items_again, items);
     assert_eq!(objects_again, objects);
@@ -224,7 +225,7 @@ async fn a_second_backup_copies_only_what_is_new_and_forgets_what_is_gone() {
     // What no item names is left alone in the hub, and does not stay in the folder.
     fs::write(folder.path().join("s3/packs/left-over"), "left over").unwrap();
     let third = saved(&store, folder.path()).await;
-    // The kit sends the objects ahead, so it is two packs.
+    // The kit sends the objects staged, so it is two packs.
     assert_eq!((third.copied, third.files), (2, first.files + 2));
     assert!(!folder.path().join("s3/packs/left-over").exists());
     let lists = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -421,20 +422,20 @@ async fn a_hub_on_this_machine_is_backed_up_while_it_runs_and_pushes_land() {
     let ids = history.ids();
     let remote = hub.repo().await;
     remote.push(&history, "main", &ids[0]).await.expect(200);
-    let refused = Stores::open(&which, Ids::Strict).await.err().unwrap().to_string();
+    let refused = Stores::open(&which).await.err().unwrap().to_string();
     assert!(refused.contains("another hub is running"), "{refused}");
 
     let folder = tempfile::tempdir().unwrap();
-    let beside = Stores::open_beside(&which, Ids::Strict).await.unwrap();
+    let beside = Stores::open_beside(&which).await.unwrap();
     let pushes = async {
         for commit in &ids[1..] {
             remote.push(&history, "main", commit).await.expect(200);
         }
     };
-    let (_, first) = tokio::join!(pushes, saved(&beside.hub.store, folder.path()));
+    let (_, first) = tokio::join!(pushes, saved(&beside.store, folder.path()));
     assert_eq!(first.repos, 1);
     // Of what is there now.
-    saved(&beside.hub.store, folder.path()).await;
+    saved(&beside.store, folder.path()).await;
     beside.close().await;
     let (_backends, there) = empty().await;
     restored(folder.path(), &there).await.unwrap();
@@ -448,8 +449,8 @@ async fn a_hub_on_this_machine_is_backed_up_while_it_runs_and_pushes_land() {
     assert!(!running.exists());
     fs::write(&running, r#"{"dynamodb": "http://127.0.0.1:9", "s3": "http://127.0.0.1:9", "secret_key": "x"}"#)
         .unwrap();
-    let alone = Stores::open_beside(&which, Ids::Strict).await.unwrap();
-    assert_eq!(saved(&alone.hub.store, folder.path()).await.repos, 1);
+    let alone = Stores::open_beside(&which).await.unwrap();
+    assert_eq!(saved(&alone.store, folder.path()).await.repos, 1);
     alone.close().await;
     assert!(!running.exists());
 }
@@ -458,9 +459,9 @@ async fn a_hub_on_this_machine_is_backed_up_while_it_runs_and_pushes_land() {
 async fn a_folder_with_other_things_in_it_is_not_touched() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("hub");
-    let stores = Stores::open_or_make(&Which::Folder(data.clone()), Ids::Strict).await.unwrap();
+    let stores = Stores::open_or_make(&Which::Folder(data.clone())).await.unwrap();
     fs::write(data.join("s3/precious"), "precious").unwrap();
-    let refused = save(&stores.hub.store, &data, None, &ProgressBar::hidden()).await.unwrap_err().to_string();
+    let refused = save(&stores.store, &data, None, &ProgressBar::hidden()).await.unwrap_err().to_string();
     assert!(refused.contains("has other things in it than a backup"), "{refused}");
     assert_eq!(fs::read_to_string(data.join("s3/precious")).unwrap(), "precious");
     assert!(!data.join("backup.lock").exists());

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use indicatif::ProgressBar;
-use local::transfer::Error;
+use local::transfer::TransferError;
 use local::transfer::clone::{Cloned, Wanted, clone};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -28,7 +28,7 @@ fn only(branch: &str) -> Wanted {
     Wanted { branch: Some(branch.to_owned()), depth: None }
 }
 
-async fn cloned(from: &Remote, folder: &Path, wanted: Wanted) -> Result<Cloned, Error> {
+async fn cloned(from: &Remote, folder: &Path, wanted: Wanted) -> Result<Cloned, TransferError> {
     let url_of = format!("{}/{}/{}", from.hub, from.owner, from.slug);
     clone(&url(from), &url_of, folder, wanted, &ProgressBar::hidden()).await
 }
@@ -36,7 +36,7 @@ async fn cloned(from: &Remote, folder: &Path, wanted: Wanted) -> Result<Cloned, 
 /// A refusal before anything was changed.
 async fn refused(from: &Remote, folder: &Path, wanted: Wanted) -> String {
     match cloned(from, folder, wanted).await {
-        Err(Error::Refused(reason)) => reason,
+        Err(TransferError::Refused(reason)) => reason,
         other => panic!("{other:?}"),
     }
 }

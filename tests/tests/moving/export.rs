@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use client::Remote as End;
 use indicatif::ProgressBar;
-use local::transfer::Error;
+use local::transfer::TransferError;
 use local::transfer::export::{Exported, export};
 use local::transfer::import::{Imported, import};
 use local::transfer::verify::{Verified, verify};
@@ -24,15 +24,15 @@ fn target(remote: &Remote) -> Target {
     Target { owner: remote.owner.parse().unwrap(), slug: remote.slug.parse().unwrap() }
 }
 
-async fn exported(hub: &Hub, remote: &Remote, path: &Path) -> Result<Exported, Error> {
+async fn exported(hub: &Hub, remote: &Remote, path: &Path) -> Result<Exported, TransferError> {
     export(&stores(hub), &target(remote), path, true, &ProgressBar::hidden()).await
 }
 
-fn verified(path: &Path) -> Result<Verified, Error> {
+fn verified(path: &Path) -> Result<Verified, TransferError> {
     verify(path, &ProgressBar::hidden())
 }
 
-async fn imported(path: &Path, to: &End) -> Result<Imported, Error> {
+async fn imported(path: &Path, to: &End) -> Result<Imported, TransferError> {
     import(path, to, None, &ProgressBar::hidden()).await
 }
 
@@ -45,7 +45,7 @@ pub async fn at_hand(hub: &Hub) -> (Remote, End) {
 
 /// A repo of a hub whose stores are at hand.
 pub async fn over(hub: &Hub, remote: &Remote) -> End {
-    local::transfer::stores::remote(&stores(hub), target(remote)).await.unwrap()
+    local::transfer::at_hand::remote(&stores(hub), target(remote)).await.unwrap()
 }
 
 struct Kept {
@@ -218,7 +218,7 @@ fn every_flipped_bit_of_a_file_is_found() {
         let damaged = kept.folder.path().join("damaged");
         fs::write(&damaged, &bytes).unwrap();
         let found = verified(&damaged).expect_err("a flipped bit");
-        assert!(matches!(found, Error::Damaged(_) | Error::Refused(_)), "{found:?}");
+        assert!(matches!(found, TransferError::Damaged(_) | TransferError::Refused(_)), "{found:?}");
     });
 }
 
@@ -233,7 +233,7 @@ fn a_file_that_is_cut_or_has_something_added_is_refused_and_changes_nothing() {
         let (copy, end) = at_hand(hub).await;
         for damaged in [cut, added] {
             let refused = imported(&damaged, &end).await.expect_err("a file that is not whole");
-            assert!(matches!(refused, Error::Damaged(_)), "{refused:?}");
+            assert!(matches!(refused, TransferError::Damaged(_)), "{refused:?}");
         }
         assert_eq!(copy.get("refs").await.status, 404, "not even the repo was made");
     });

@@ -15,7 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use indicatif::ProgressBar;
 use local::serve::Storage;
-use local::transfer::Error;
+use local::transfer::TransferError;
 use local::transfer::mirror::{Mirrored, Options, mirror};
 use proptest::prelude::*;
 use serde_json::json;
@@ -31,7 +31,7 @@ use crate::whole::{Whole, stocked, url};
 
 const PLAIN: Options = Options { force: false, prune: false, visibility: Visibility::Public };
 
-async fn mirrored(from: &End, to: &End) -> Result<Mirrored, Error> {
+async fn mirrored(from: &End, to: &End) -> Result<Mirrored, TransferError> {
     mirror(from, to, PLAIN, &ProgressBar::hidden()).await
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use client::{Address, Remote as End};
-use local::transfer::stores::hub_over;
+use local::transfer::at_hand::hub_over;
 use serde_json::{Value, json};
 use tests::client::Remote;
 use tests::encoding::Encoding;

@@ -54,12 +54,12 @@ async fn room_for_a_body_is_made_through_any_fault_of_any_call() {
     let cloud = Cloud::start().await;
     let process = begun(&cloud, "song").await;
     process.tap.take();
-    process.make_room("song").await.expect(200);
+    process.start_upload("song").await.expect(200);
     let calls = process.tap.take();
     for (position, call) in calls.iter().enumerate() {
         for fault in Fault::passing(call) {
             fail_nth(&process, position, fault);
-            let answer = process.make_room("song").await;
+            let answer = process.start_upload("song").await;
             process.tap.heal();
             let room = answer.expect(200);
             put(room["url"].as_str().expect("a URL"), body()).await;

@@ -10,7 +10,7 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
-use events::Outlets;
+use events::Publishers;
 use serde_json::{Value, json};
 use store::table::webhooks::Message;
 
@@ -77,10 +77,10 @@ impl Bus {
     }
 
     /// The way to it from a process.
-    pub fn outlets(&self, cloud: &Cloud, process: &Process) -> Outlets {
+    pub fn publishers(&self, cloud: &Cloud, process: &Process) -> Publishers {
         let config = cloud.backends.s3.clone().into_builder().http_client(self.clone()).build();
         let (bus, queue) = NAMES;
-        Outlets::new(&config, &config, bus.to_owned(), queue.to_owned(), process.hub.store.ambient().clone())
+        Publishers::new(&config, &config, bus.to_owned(), queue.to_owned(), process.hub.store.ambient().clone())
     }
 
     fn answer(&self, target: &str, body: &Value) -> (u16, Value) {

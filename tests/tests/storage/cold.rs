@@ -57,7 +57,7 @@ async fn every_function_answers_in_a_process_that_has_just_started() {
     process().await.get(Function::Webhooks, "song").await.expect(200);
     let id = webhook["id"].as_str().expect("an id");
     process().await.delete_webhook("song", id).await.expect(200);
-    process().await.make_room("song").await.expect(200);
+    process().await.start_upload("song").await.expect(200);
     let repo_id = process().await.repo_id("song").await;
     assert_eq!(process().await.object(&repo_id, &object).await.expect("a whole answer").status, 200);
 }
@@ -83,7 +83,7 @@ async fn every_post_may_come_by_reference_to_a_repo_that_a_push_would_make() {
         assert!([400, 404, 422].contains(&answer.status), "{function:?}: {}", answer.excerpt());
         let again = cold(&cloud).await.call_by_reference(function, "unmade", Encoding::Json, &upload).await;
         again.refused(422, "unknown_upload");
-        let nothing = cold(&cloud).await.make_room("unmade").await.expect(200);
+        let nothing = cold(&cloud).await.start_upload("unmade").await.expect(200);
         let nothing = nothing["upload_id"].as_str().expect("an id");
         let refused = cold(&cloud).await.call_by_reference(function, "unmade", Encoding::Json, nothing).await;
         assert!(refused.refused(422, "unknown_upload").detail.contains("nothing was PUT"), "{function:?}");

@@ -11,7 +11,7 @@ use compact::Shares;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use service::item_stream::Batch;
-use store::Error;
+use store::StoreError;
 use store::upkeep::compact::{Compaction, Limits, ORPHANS_KEPT};
 use store::upkeep::swap::GRACE;
 use tests::history::{self, Builder, History, Object, Pack};
@@ -63,7 +63,7 @@ fn runner(cloud: &Cloud) -> Process {
     cloud.process_later(AFTER_GRACE)
 }
 
-async fn run(process: &Process, slug: &str) -> Result<Compaction, Error> {
+async fn run(process: &Process, slug: &str) -> Result<Compaction, StoreError> {
     process.compact(slug, Limits::ALL).await
 }
 
@@ -158,7 +158,7 @@ async fn a_run_whose_calls_fail_for_good_ends_and_the_next_goes_on() {
             number += usize::from(call.name.starts_with("Query") || number > 0);
             if number > position { Reaction::Fail(Fault::Refused) } else { Reaction::Forward }
         });
-        assert!(matches!(run(&process, &slug).await, Err(Error::Unavailable(_))), "{}", call.name);
+        assert!(matches!(run(&process, &slug).await, Err(StoreError::Unavailable(_))), "{}", call.name);
         assert_holds(&cloud, &slug, &history, before_last(&history)).await;
         let next = runner(&cloud);
         assert_eq!(run(&next, &slug).await.expect("a run").packs_after, 1, "{}", call.name);
@@ -440,7 +440,7 @@ async fn a_damaged_pack_is_named_and_nothing_is_merged() {
     assert_holds(&cloud, "song", &history, before_last(&history)).await;
 }
 
-/// A large object keeps its key when its pack is merged, and what is ahead stays so until a branch reaches it.
+/// A large object keeps its key when its pack is merged, and what is staged stays so until a branch reaches it.
 #[tokio::test]
 async fn what_is_ahead_and_what_is_large_outlives_the_packs_that_brought_it() {
     let cloud = Cloud::start().await;
@@ -458,8 +458,8 @@ async fn what_is_ahead_and_what_is_large_outlives_the_packs_that_brought_it() {
         for later in [AFTER_GRACE, NEXT_DAY, NEXT_DAY * 2] {
             run(&cloud.process_later(later), slug).await.expect("a run");
             // So that there is something to merge the next time.
-            let ahead = Object::new(vec![7; later.as_secs() as usize % 1_000]);
-            process.push_objects(slug, &[ahead]).await.expect(200);
+            let staged = Object::new(vec![7; later.as_secs() as usize % 1_000]);
+            process.push_objects(slug, &[staged]).await.expect(200);
         }
         for process in [&process, &cloud.process()] {
             song.assert_not_served(process, slug).await;

@@ -1,4 +1,4 @@
-//! What happens in repos is told to those who listen, and by the function that the table's stream wakes.
+//! What happens in repos is published to those who listen, and by the function that the table's stream wakes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,9 +6,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use common::id::RepoId;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use service::item_stream::{Answer, Batch};
+use service::item_stream::{Batch, BatchResponse};
 use service::routes::Function;
-use store::table::events::{Details, Event, Occurrence};
+use store::table::events::{Details, Event, StoredEvent};
 use store::table::items::{HookItem, Item};
 use store::table::webhooks::secret::{HookId, Secret};
 use tests::history;
@@ -21,11 +21,11 @@ use crate::names::release;
 use crate::process::{Cloud, Process, for_every};
 
 /// What has happened since one was last asked.
-async fn told(process: &Process, happened: &mut Receiver<Occurrence>) -> Vec<Event> {
+async fn taken(process: &Process, receiver: &mut Receiver<StoredEvent>) -> Vec<Event> {
     let mut events = Vec::new();
-    while let Ok(occurrence) = happened.try_recv() {
-        let meta = process.hub.store.known_by(&occurrence.repo).await.expect("the table answers").expect("a repo");
-        events.push(occurrence.numbered_by_id(&meta));
+    while let Ok(event) = receiver.try_recv() {
+        let meta = process.hub.store.known_by(&event.repo).await.expect("the table answers").expect("a repo");
+        events.push(event.numbered_by_id(&meta));
     }
     events
 }
@@ -42,13 +42,13 @@ fn kinds(events: &[Event]) -> Vec<&str> {
 async fn a_push_a_tag_a_release_and_a_new_repo_are_told_and_can_be_asked_for() {
     let cloud = Cloud::start().await;
     let process = cloud.process();
-    let mut happened = process.hub.store.happened();
+    let mut receiver = process.hub.store.published();
     let history = history::linear(3, 2, 4, 1);
     let [first, second] = &history.ids()[..] else { panic!("two commits") };
 
     process.push_onto("song", "main", &history, &[], first).await.expect(200);
     let repo: RepoId = process.repo_id("song").await.parse().unwrap();
-    let made = told(&process, &mut happened).await;
+    let made = taken(&process, &mut receiver).await;
     assert_eq!(kinds(&made), ["RepoCreated", "RefUpdated"]);
     assert!(matches!(&made[0].details, Details::RepoCreated { default_branch, .. } if default_branch == "main"));
     assert!(matches!(&made[1].details, Details::RefUpdated { before: None, forced: false, .. }));
@@ -57,7 +57,7 @@ async fn a_push_a_tag_a_release_and_a_new_repo_are_told_and_can_be_asked_for() {
     let tags = json!([{"tag": "take-1", "commit_id": first}, {"tag": "take-2", "commit_id": second}]);
     process.post_tags("song", &tags).await.expect(200);
     process.post_release("song", &release("v1", second, "First")).await.expect(201);
-    let more = told(&process, &mut happened).await;
+    let more = taken(&process, &mut receiver).await;
     assert_eq!(kinds(&more), ["RefUpdated", "TagUpdated", "TagUpdated", "ReleasePublished"]);
     for event in made.iter().chain(&more) {
         assert_eq!((event.repo.owner.as_str(), event.repo.slug.as_str(), &event.repo.id), ("dev", "song", &repo));
@@ -72,7 +72,7 @@ async fn a_push_a_tag_a_release_and_a_new_repo_are_told_and_can_be_asked_for() {
     process.post_release("song", &release("v1", second, "Another")).await.refused(409, "release_exists");
     process.make_repo("song").await.refused(409, "repo_exists");
     process.get(Function::Tags, "song").await.expect(200);
-    assert_eq!(told(&process, &mut happened).await, []);
+    assert_eq!(taken(&process, &mut receiver).await, []);
 
     let all: Vec<Event> = made.into_iter().chain(more).collect();
     let another = cloud.process();
@@ -172,47 +172,47 @@ async fn the_function_tells_the_bus_and_the_webhooks_what_the_stream_says() {
 
     let items = items(&process, repo.as_str()).await;
     let records: Vec<Value> = items.iter().enumerate().map(|(number, item)| record("INSERT", number, item)).collect();
-    let outlets = bus.outlets(&cloud, &process);
-    let answer = events::handle(&process.hub.store, &outlets, batch(&records), u64::MAX).await;
+    let publishers = bus.publishers(&cloud, &process);
+    let answer = events::handle(&process.hub.store, &publishers, batch(&records), u64::MAX).await;
     assert_eq!(answer.failures, []);
 
-    let published = bus.published();
-    let told: Vec<Event> =
-        published.iter().map(|entry| serde_json::from_str(entry["Detail"].as_str().unwrap()).unwrap()).collect();
+    let entries = bus.published();
+    let published: Vec<Event> =
+        entries.iter().map(|entry| serde_json::from_str(entry["Detail"].as_str().unwrap()).unwrap()).collect();
     // In the order of the stream, which is that of the sort keys here.
-    assert_eq!(kinds(&told), ["RefUpdated", "RepoCreated", "ReleasePublished", "TagUpdated"]);
-    for (entry, event) in published.iter().zip(&told) {
+    assert_eq!(kinds(&published), ["RefUpdated", "RepoCreated", "ReleasePublished", "TagUpdated"]);
+    for (entry, event) in entries.iter().zip(&published) {
         assert_eq!((entry["Source"].as_str(), entry["DetailType"].as_str()), (Some("musehub"), Some(event.kind())));
         let moment: jiff::Timestamp = event.time.parse().unwrap();
         assert_eq!(entry["Time"].as_f64().unwrap(), moment.as_millisecond() as f64 / 1_000.0);
         assert_eq!(event.sequence.len(), 40);
     }
-    assert!(told.is_sorted_by(|a, b| a.sequence < b.sequence));
+    assert!(published.is_sorted_by(|a, b| a.sequence < b.sequence));
     // The same as a hub on one machine tells, but for the number.
     let asked = since(&process, &repo, Ulid::nil(), 100).await;
     let by_id = |events: &[Event]| -> BTreeMap<String, Event> {
         let event = |event: &Event| (event.id.clone(), Event { sequence: String::new(), ..event.clone() });
         events.iter().map(event).collect()
     };
-    assert_eq!(by_id(&told), by_id(&asked));
+    assert_eq!(by_id(&published), by_id(&asked));
 
     let sent = bus.sent();
     let delivered = |hook: HookId| -> Vec<String> {
         sent.iter().filter(|(_, message)| message.hook == hook).map(|(_, message)| message.kind.clone()).collect()
     };
-    assert_eq!(delivered(all), kinds(&told));
+    assert_eq!(delivered(all), kinds(&published));
     assert_eq!(delivered(releases), ["ReleasePublished"]);
     assert_eq!(sent.len(), 5);
     for (entry, message) in &sent {
         assert_eq!(entry["MessageGroupId"], message.lane());
         assert_eq!(entry["MessageDeduplicationId"], message.deduplication());
         assert!(!entry["MessageBody"].as_str().unwrap().contains(['\u{fffe}', '\u{ffff}']), "SQS would refuse it");
-        assert!(told.contains(&serde_json::from_str(&message.body).unwrap()));
+        assert!(published.contains(&serde_json::from_str(&message.body).unwrap()));
     }
 
     // What has changed and is no event, and what is gone.
     let others: Vec<Value> = items.iter().enumerate().map(|(number, item)| record("REMOVE", number, item)).collect();
-    let answer = events::handle(&process.hub.store, &outlets, batch(&others), u64::MAX).await;
+    let answer = events::handle(&process.hub.store, &publishers, batch(&others), u64::MAX).await;
     assert_eq!((answer.failures, bus.published()), (vec![], vec![]));
 }
 
@@ -232,7 +232,7 @@ async fn a_webhook_that_was_made_later_hears_nothing_of_what_was_before() {
     }
     let items = items(&process, repo.as_str()).await;
     let records: Vec<Value> = items.iter().enumerate().map(|(number, item)| record("INSERT", number, item)).collect();
-    let answer = events::handle(&process.hub.store, &bus.outlets(&cloud, &process), batch(&records), u64::MAX).await;
+    let answer = events::handle(&process.hub.store, &bus.publishers(&cloud, &process), batch(&records), u64::MAX).await;
     assert_eq!((answer.failures.len(), bus.published().len()), (0, 1));
     let hooks: BTreeSet<HookId> = bus.sent().into_iter().map(|(_, message)| message.hook).collect();
     assert_eq!(hooks.len(), 3);
@@ -261,7 +261,7 @@ async fn what_cannot_be_read_is_left_out_of_what_is_asked_for() {
     assert_eq!(since(&process, &repo, Ulid::nil(), 4).await, all);
 }
 
-/// Of what a backup brings back nobody is told anew, and nothing is read of what is no event.
+/// Of what a backup brings back nobody is published anew, and nothing is read of what is no event.
 #[tokio::test]
 async fn a_copy_of_an_old_item_is_no_event() {
     let cloud = Cloud::start().await;
@@ -270,7 +270,7 @@ async fn a_copy_of_an_old_item_is_no_event() {
     process.push_onto("song", "main", &history, &[], history.last()).await.expect(200);
     let repo = process.repo_id("song").await;
     let now = process.hub.store.ambient().now_ms();
-    let outlets = bus.outlets(&cloud, &process);
+    let publishers = bus.publishers(&cloud, &process);
     let items = items(&process, &repo).await;
     for (later, expected) in [(390, 2), (3_500, 2), (3_700, 0), (86_400 * 365, 0)] {
         let records = items.iter().enumerate().map(|(number, item)| {
@@ -279,7 +279,7 @@ async fn a_copy_of_an_old_item_is_no_event() {
             record
         });
         let batch = batch(&records.collect::<Vec<_>>());
-        assert_eq!(events::handle(&process.hub.store, &outlets, batch, u64::MAX).await.failures, []);
+        assert_eq!(events::handle(&process.hub.store, &publishers, batch, u64::MAX).await.failures, []);
         assert_eq!(bus.published().len(), expected, "{later} seconds later");
     }
 }
@@ -288,7 +288,7 @@ async fn a_copy_of_an_old_item_is_no_event() {
 async fn what_cannot_be_read_holds_up_no_other_repo_and_neither_does_the_end_of_the_time() {
     let cloud = Cloud::start().await;
     let (process, bus) = (cloud.process(), Bus::default());
-    let outlets = bus.outlets(&cloud, &process);
+    let publishers = bus.publishers(&cloud, &process);
     let store = &process.hub.store;
     let mut made = Vec::new();
     for slug in ["good", "damaged", "gone"] {
@@ -301,11 +301,11 @@ async fn what_cannot_be_read_holds_up_no_other_repo_and_neither_does_the_end_of_
     unreadable["dynamodb"]["NewImage"].as_object_mut().unwrap().remove("default_branch");
     let records = [unreadable, record("INSERT", 1, good), record("INSERT", 2, damaged), record("INSERT", 3, gone)];
     cloud.delete_item(gone["pk"].as_s().unwrap(), "META").await;
-    let answer = events::handle(store, &outlets, batch(&records), u64::MAX).await;
-    let told = bus.published();
-    assert_eq!(told.len(), 1, "not what is behind what cannot be read");
-    assert_eq!(told[0]["Detail"].as_str().unwrap().matches("\"slug\":\"good\"").count(), 1);
-    let failed = |answer: &Answer| -> Vec<String> {
+    let answer = events::handle(store, &publishers, batch(&records), u64::MAX).await;
+    let published = bus.published();
+    assert_eq!(published.len(), 1, "not what is behind what cannot be read");
+    assert_eq!(published[0]["Detail"].as_str().unwrap().matches("\"slug\":\"good\"").count(), 1);
+    let failed = |answer: &BatchResponse| -> Vec<String> {
         answer.failures.iter().map(|failure| failure.sequence_number.clone()).collect()
     };
     assert_eq!(failed(&answer), ["800000000000000000000"]);
@@ -314,13 +314,13 @@ async fn what_cannot_be_read_holds_up_no_other_repo_and_neither_does_the_end_of_
     let pk = good["pk"].as_s().unwrap().clone();
     process.tap.fail_always(Fault::Status(500), move |call| call.name == "GetItem META" && call.key == pk);
     let answer =
-        events::handle(store, &outlets, batch(&[record("INSERT", 1, good), record("INSERT", 2, damaged)]), u64::MAX);
+        events::handle(store, &publishers, batch(&[record("INSERT", 1, good), record("INSERT", 2, damaged)]), u64::MAX);
     assert_eq!(failed(&answer.await), ["800000000000000000001"]);
     assert_eq!(bus.published().len(), 1);
     process.tap.heal();
 
     // Nothing is begun that may not end, and what is not begun comes again.
-    let answer = events::handle(store, &outlets, batch(&records), store.ambient().now_ms() + 1_000).await;
+    let answer = events::handle(store, &publishers, batch(&records), store.ambient().now_ms() + 1_000).await;
     assert_eq!(failed(&answer), ["800000000000000000000", "800000000000000000001"]);
     assert_eq!(bus.published().len(), 0);
 }
@@ -341,7 +341,7 @@ fn line(repo: &str, number: usize) -> Value {
     })
 }
 
-/// The first of each event in what was told, in order.
+/// The first of each event in what was published, in order.
 fn firsts(ids: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut seen = BTreeSet::new();
     ids.into_iter().filter(|id| seen.insert(id.clone())).collect()
@@ -364,7 +364,7 @@ struct Case {
     one_by_one: bool,
 }
 
-/// For every batch and every pattern of failures, entries and whole calls, of the bus and of the queue: each event is told at
+/// For every batch and every pattern of failures, entries and whole calls, of the bus and of the queue: each event is published at
 /// least once, and for each repo the first time of each is in the order of the stream, on the bus and to each webhook.
 #[test]
 fn for_every_failure_each_event_is_told_and_in_order() {
@@ -395,7 +395,7 @@ fn for_every_failure_each_event_is_told_and_in_order() {
     let check = async |(cloud, repos): &(Cloud, Vec<RepoId>), case: Case| {
         let Case { places, failing, one_by_one } = case;
         let (process, bus) = (cloud.process(), Bus::default());
-        let outlets = bus.outlets(cloud, &process);
+        let publishers = bus.publishers(cloud, &process);
         let records: Vec<Value> =
             places.iter().enumerate().map(|(number, repo)| line(repos[*repo].as_str(), number)).collect();
         let mut left = failing;
@@ -413,7 +413,7 @@ fn for_every_failure_each_event_is_told_and_in_order() {
             assert!(attempt < 200, "it ends");
             // Lambda may cut a batch anywhere.
             let end = if one_by_one { begin + 1 } else { records.len() };
-            let answer = events::handle(&process.hub.store, &outlets, batch(&records[begin..end]), u64::MAX).await;
+            let answer = events::handle(&process.hub.store, &publishers, batch(&records[begin..end]), u64::MAX).await;
             published.extend(bus.published());
             sent.extend(bus.sent());
             // Lambda goes on from the first that failed.
@@ -428,17 +428,17 @@ fn for_every_failure_each_event_is_told_and_in_order() {
                 .filter(|place| places[*place] == number)
                 .map(|place| Ulid::from_parts(1_750_000_000_000, place as u128).to_string())
                 .collect();
-            let told =
+            let published =
                 published.iter().map(|entry| serde_json::from_str::<Event>(entry["Detail"].as_str().unwrap()).unwrap());
-            let told = told.filter(|event| event.repo.id == *repo).map(|event| event.id);
-            assert_eq!(firsts(told), expected, "{repo} on the bus");
+            let published = published.filter(|event| event.repo.id == *repo).map(|event| event.id);
+            assert_eq!(firsts(published), expected, "{repo} on the bus");
             let mut of_hooks: BTreeMap<HookId, Vec<String>> = BTreeMap::new();
             for (_, message) in sent.iter().filter(|(_, message)| message.repo == *repo) {
                 of_hooks.entry(message.hook).or_default().push(message.id.clone());
             }
             assert_eq!(of_hooks.len(), if expected.is_empty() { 0 } else { [0, 1, 2, 11][number % 4] });
-            for (hook, told) in of_hooks {
-                assert_eq!(firsts(told), expected, "{repo} to {hook}");
+            for (hook, published) in of_hooks {
+                assert_eq!(firsts(published), expected, "{repo} to {hook}");
             }
         }
     };
@@ -536,7 +536,7 @@ fn the_functions_take_what_the_filters_of_the_template_let_through() {
                 "Keys": {"pk": {"S": format!("REPO#{}", Ulid::nil())}, "sk": {"S": sk}}, "SequenceNumber": "1"}});
             let change = &batch(&[change]).records[0];
             let lets = |patterns: &[Value]| patterns.iter().any(|pattern| lets_through(pattern, name, sk));
-            assert_eq!(events::is_told(change), lets(&of_events), "events: {name} {sk}");
+            assert_eq!(events::is_published(change), lets(&of_events), "events: {name} {sk}");
             assert_eq!(compact::is_compacted(change), lets(&of_compact), "compact: {name} {sk}");
         }
     }

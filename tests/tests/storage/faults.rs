@@ -114,7 +114,7 @@ async fn a_push_to_a_cold_process_survives_any_fault_of_any_call() {
 }
 
 #[tokio::test]
-async fn objects_pushed_ahead_survive_any_fault_of_any_call() {
+async fn objects_staged_survive_any_fault_of_any_call() {
     let request = async |process: &Process, slug: &str| {
         let history = short_history();
         process.push_objects(slug, &history.pack(&[history.last().to_owned()]).objects).await

@@ -875,10 +875,10 @@ async fn a_pack_that_is_revived_brings_back_what_any_of_it_needs() {
     assert_whole(&cloud, "song", &history, &both).await;
 }
 
-/// Until a branch reaches an object nobody sees it. One that was pushed ahead again, because it was condemned, is seen all
+/// Until a branch reaches an object nobody sees it. One that was staged again, because it was condemned, is seen all
 /// the same if a branch reached it where it is condemned.
 #[tokio::test]
-async fn an_object_that_was_pushed_ahead_again_stays_in_sight() {
+async fn an_object_that_was_staged_again_stays_in_sight() {
     let cloud = Cloud::start().await;
     let moved = Moved::push(&cloud, "song").await;
     let (pusher, runner) = (cloud.process(), cloud.process_later(NOW));
@@ -972,14 +972,14 @@ async fn in_passing_a_run_that_condemns_anything_condemns_what_names_it_too() {
     let (tip, left) = (builder.child(&[&first]), builder.commit(&[&first], &draft));
     let history = builder.finish();
     let process = cloud.process();
-    let ahead = Moved::objects_only(&history, &left, &first);
-    process.push_objects("song", &ahead).await.expect(200);
+    let staged = Moved::objects_only(&history, &left, &first);
+    process.push_objects("song", &staged).await.expect(200);
     process.push_onto("song", "main", &history, &[], &first).await.expect(200);
     process.push_onto("song", "main", &history, &[&first], &left).await.expect(200);
     process.push("song", "main", true, &history.pack(&[&tip]).with_head("main", &tip)).await.expect(200);
     let repo = process.repo_id("song").await;
     let bulk = cloud.stored(&format!("packs/{repo}/")).await.into_values().max().expect("packs");
-    // All but the objects that were pushed ahead become one pack.
+    // All but the objects that were staged become one pack.
     cloud.process().compact("song", Compaction { bytes: 200_000, ..Compaction::ALL }).await.expect("a run");
     for (later, condemned, dropped) in [(NOW, true, false), (NEXT_DAY, false, true)] {
         let done = cloud.process_later(later).collect("song", Limits::IN_PASSING).await.expect("a run");
@@ -1038,8 +1038,8 @@ async fn an_old_list_does_not_bring_back_what_was_condemned_since() {
     let moved = Moved::push(&cloud, "song").await;
     let process = Arc::new(cloud.process());
     // Something is condemned already, so that there is an index without it.
-    let ahead = tests::history::Object::new(&b"ahead"[..]);
-    process.push_objects("song", std::slice::from_ref(&ahead)).await.expect(200);
+    let staged = tests::history::Object::new(&b"staged"[..]);
+    process.push_objects("song", std::slice::from_ref(&staged)).await.expect(200);
     let first = cloud.process_later(NOW).collect("song", Limits { bytes: 1, ..Limits::ALL }).await.expect("a run");
     assert_eq!((first.packs_rewritten, first.objects), (1, 1), "{first:?}");
     let left = moved.left_objects();

@@ -12,6 +12,8 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use common::id::RepoId;
+use deliver::queue::{BatchResponse, Event, Queues};
+use deliver::sender::Sender;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use proptest::prelude::*;
@@ -23,8 +25,6 @@ use store::table::webhooks::Message;
 use store::table::webhooks::secret::{HookId, Secret};
 use tests::receiver::{Delivery, Receiver, answer, silent};
 use tests::wiretap::stop_clock;
-use webhook::queue::{Answer, Event, Queues};
-use webhook::sender::Sender;
 
 use crate::process::{Cloud, Process, for_every};
 
@@ -111,7 +111,7 @@ impl Fifo {
     }
 
     /// What was dealt with is gone, and the rest waits until some time has passed.
-    fn finish(&self, queue: &'static str, batch: &[String], answer: &Answer) {
+    fn finish(&self, queue: &'static str, batch: &[String], answer: &BatchResponse) {
         let failed: BTreeSet<&str> = answer.failures.iter().map(|failure| failure.message_id.as_str()).collect();
         let mut inner = self.inner();
         let held = inner.held.entry(queue).or_default();
@@ -195,7 +195,7 @@ impl Scene {
     }
 
     /// What `events` does for one webhook.
-    fn tell(&self, owner: &str, repo: &RepoId, hook: HookId, id: &str) {
+    fn publish(&self, owner: &str, repo: &RepoId, hook: HookId, id: &str) {
         let (kind, body) = ("RefUpdated".to_owned(), json!({"id": id}).to_string());
         let message =
             Message { repo: repo.clone(), owner: owner.parse().unwrap(), hook, id: id.to_owned(), kind, body };
@@ -203,9 +203,9 @@ impl Scene {
         self.fifo.send(FIRST, message.lane(), message.deduplication(), body);
     }
 
-    /// What Lambda does, as long as there is something to do. `tell` is asked for more each time something was done, and says
+    /// What Lambda does, as long as there is something to do. `publish` is asked for more each time something was done, and says
     /// whether there was any.
-    async fn work(&self, mut tell: impl FnMut() -> bool) {
+    async fn work(&self, mut publish: impl FnMut() -> bool) {
         let _clock = stop_clock();
         let store = &self.process.hub.store;
         let config = self.cloud.backends.s3.clone().into_builder().http_client(self.fifo.clone()).build();
@@ -215,7 +215,7 @@ impl Scene {
         let mut under_way: BTreeMap<&str, usize> = BTreeMap::new();
         let mut running = FuturesUnordered::new();
         loop {
-            let told = tell();
+            let has_more = publish();
             for (queue, most) in CONCURRENCY {
                 let count = under_way.entry(queue).or_default();
                 while *count < most
@@ -224,7 +224,7 @@ impl Scene {
                     *count += 1;
                     let batch: Vec<String> = event.records.iter().map(|record| record.message_id.clone()).collect();
                     let deadline = store.ambient().now_ms() + 180_000;
-                    let run = webhook::handle(store, &sender, &queues, event, deadline);
+                    let run = deliver::handle(store, &sender, &queues, event, deadline);
                     running.push(async move { (queue, batch, run.await) });
                 }
             }
@@ -233,7 +233,7 @@ impl Scene {
                     *under_way.entry(queue).or_default() -= 1;
                     self.fifo.finish(queue, &batch, &answer);
                 }
-                None if told || self.fifo.time_passes() => {}
+                None if has_more || self.fifo.time_passes() => {}
                 None => return,
             }
         }
@@ -248,7 +248,7 @@ async fn one_owners_webhooks_that_hang_hold_up_nobody_elses() {
         let repo = scene.repo(&format!("song-{number}")).await;
         for _ in 0..20 {
             let hook = scene.hook(&repo, url.clone()).await;
-            scene.tell("dev", &repo, hook, "a");
+            scene.publish("dev", &repo, hook, "a");
         }
     }
     let receiver = Receiver::start().await;
@@ -256,7 +256,7 @@ async fn one_owners_webhooks_that_hang_hold_up_nobody_elses() {
     for name in ["a", "b"] {
         for _ in 0..4 {
             let hook = scene.hook(&repo, receiver.url("/")).await;
-            scene.tell("ada", &repo, hook, name);
+            scene.publish("ada", &repo, hook, name);
         }
     }
     // The clock stands still: what hangs does so for ever. An owner has two lanes, of batches of ten.
@@ -301,10 +301,11 @@ fn for_every_pattern_of_failures_each_webhook_is_told_everything_in_order() {
             answer(if is_taken { 200 } else { 500 })
         });
         let before = receiver.seen().len();
-        let mut to_tell = named.iter();
+        let mut to_publish = named.iter();
         scene
             .work(|| {
-                let next = to_tell.by_ref().take(2).map(|(name, hook, _)| scene.tell("dev", repo, hooks[*hook], name));
+                let next =
+                    to_publish.by_ref().take(2).map(|(name, hook, _)| scene.publish("dev", repo, hooks[*hook], name));
                 next.count() > 0
             })
             .await;

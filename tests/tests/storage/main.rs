@@ -6,7 +6,6 @@
 // Tests fail by panicking.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods)]
 
-mod ahead;
 mod bodies;
 mod branches;
 mod bus;
@@ -35,6 +34,7 @@ mod races;
 mod replay;
 mod scripts;
 mod slow;
+mod staged;
 mod stats;
 mod steps;
 mod turns;

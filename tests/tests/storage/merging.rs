@@ -85,19 +85,19 @@ async fn push(process: &Process, repo: &RepoId, pushed: &Pushed) -> PackId {
             (node, format!("commit {of} in version {version}").into_bytes())
         })
         .collect();
-    let snapshots = pushed.snapshots.iter().map(|(of, (version, is_ahead))| {
+    let snapshots = pushed.snapshots.iter().map(|(of, (version, is_staged))| {
         let manifest: BTreeMap<String, String> =
             (0..*of).map(|file| (format!("{}/{file}", version ^ 1), format!("object-{file}"))).collect();
         let record = json!({"snapshot_id": snapshot_id(*of).to_string(), "manifest": manifest, "created_at": version.to_string()});
-        NewSnapshot { id: snapshot_id(*of), record: Encoding::Msgpack.encode(&record), is_ahead: *is_ahead }
+        NewSnapshot { id: snapshot_id(*of), record: Encoding::Msgpack.encode(&record), is_staged: *is_staged }
     });
     let contents: Vec<(usize, Vec<u8>, bool)> =
-        pushed.objects.iter().map(|(of, (version, is_ahead))| (*of, vec![*version; of * 100], *is_ahead)).collect();
-    let objects = contents.iter().map(|(of, content, is_ahead)| NewObject {
+        pushed.objects.iter().map(|(of, (version, is_staged))| (*of, vec![*version; of * 100], *is_staged)).collect();
+    let objects = contents.iter().map(|(of, content, is_staged)| NewObject {
         key: object_key(*of),
         path: of.to_string().into(),
         content,
-        is_ahead: *is_ahead,
+        is_staged: *is_staged,
     });
     let written = pack::write(NewPack {
         commits: commits.iter().map(|(node, record)| NewCommit { node: node.clone(), record }).collect(),
@@ -126,7 +126,7 @@ async fn make_repo(process: &Process) -> RepoId {
 #[derive(Debug, Default, PartialEq)]
 struct Held {
     commits: BTreeMap<usize, HeldCommit>,
-    /// Whether it is ahead, and its record.
+    /// Whether it is staged, and its record.
     snapshots: BTreeMap<usize, (bool, Vec<u8>)>,
     /// Whether it is reached, and what it is.
     objects: BTreeMap<usize, (bool, HeldObject)>,

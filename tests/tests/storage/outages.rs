@@ -131,8 +131,8 @@ async fn a_push_without_s3_is_a_503() {
 }
 
 #[tokio::test]
-async fn objects_pushed_ahead_without_storage_are_a_503() {
-    let push_objects = async |process: &Process, slug: &str| process.push_objects(slug, &[Object::new("ahead")]).await;
+async fn objects_staged_without_storage_are_a_503() {
+    let push_objects = async |process: &Process, slug: &str| process.push_objects(slug, &[Object::new("staged")]).await;
     let cloud = Cloud::start().await;
     give_up(&cloud, &OF_DYNAMODB, is_dynamodb, push_objects).await;
     give_up(&cloud, &OF_S3, Call::is_s3, push_objects).await;
@@ -179,8 +179,8 @@ async fn releases_without_dynamodb_are_a_503() {
 
 #[tokio::test]
 async fn room_for_a_body_without_dynamodb_is_a_503() {
-    let make_room = async |process: &Process, slug: &str| process.make_room(slug).await;
-    give_up(&Cloud::start().await, &OF_DYNAMODB, is_dynamodb, make_room).await;
+    let start_upload = async |process: &Process, slug: &str| process.start_upload(slug).await;
+    give_up(&Cloud::start().await, &OF_DYNAMODB, is_dynamodb, start_upload).await;
 }
 
 #[tokio::test]

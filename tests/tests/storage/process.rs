@@ -28,7 +28,7 @@ use store::table::items::Visibility;
 use store::upkeep::compact::{Compaction, Limits};
 use store::upkeep::garbage::{self, Collection};
 use store::upkeep::purge::Erased;
-use store::{Error, Store};
+use store::{Store, StoreError};
 use tests::client::{Answer, percent_encoded, put_well};
 use tests::encoding::Encoding;
 use tests::history::{History, Object, Pack, list_of_text, map_of_text, objects_body};
@@ -230,7 +230,7 @@ pub fn assert_is(whole: &History, tips: &[impl AsRef<str>], fetched: &Pack) {
 
 impl Process {
     /// Compacts a repo.
-    pub async fn compact(&self, slug: &str, limits: Limits) -> Result<Compaction, Error> {
+    pub async fn compact(&self, slug: &str, limits: Limits) -> Result<Compaction, StoreError> {
         let (owner, name) = (OWNER.parse().unwrap(), slug.parse().unwrap());
         let find = Box::pin(self.hub.store.find_repo(&owner, &name, Load::NOTHING));
         // For the test, which may be within a call of another run.
@@ -288,7 +288,7 @@ impl Process {
     }
 
     /// Collects the garbage of a repo.
-    pub async fn collect(&self, slug: &str, limits: garbage::Limits) -> Result<Collection, Error> {
+    pub async fn collect(&self, slug: &str, limits: garbage::Limits) -> Result<Collection, StoreError> {
         let (owner, name) = (OWNER.parse().unwrap(), slug.parse().unwrap());
         let find = Box::pin(self.hub.store.find_repo(&owner, &name, Load::NOTHING));
         let repo = span::run_as("none", self.hub.store.ambient(), find).await?.expect("a repo");
@@ -297,7 +297,7 @@ impl Process {
     }
 
     /// Erases what was purged from a repo.
-    pub async fn erase(&self, slug: &str) -> Result<Option<Erased>, Error> {
+    pub async fn erase(&self, slug: &str) -> Result<Option<Erased>, StoreError> {
         let (owner, name) = (OWNER.parse().unwrap(), slug.parse().unwrap());
         let find = Box::pin(self.hub.store.find_repo(&owner, &name, Load::NOTHING));
         let repo = span::run_as("none", self.hub.store.ambient(), find).await?.expect("a repo");
@@ -481,13 +481,13 @@ impl Process {
     }
 
     /// `POST /uploads`
-    pub async fn make_room(&self, slug: &str) -> Answer {
+    pub async fn start_upload(&self, slug: &str) -> Answer {
         self.call(Function::Uploads, slug, Encoding::Json, &Value::Null).await.expect("a whole answer")
     }
 
     /// `POST /uploads`, and a body PUT where that says. Answers with the upload's id.
     pub async fn put_body(&self, slug: &str, body: impl Into<Bytes>) -> String {
-        let room = self.make_room(slug).await.expect(200);
+        let room = self.start_upload(slug).await.expect(200);
         put(room["url"].as_str().expect("a URL"), body).await;
         room["upload_id"].as_str().expect("an id").to_owned()
     }

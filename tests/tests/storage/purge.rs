@@ -144,10 +144,10 @@ async fn purge_of(state: &str) {
         _ => {}
     }
     let packed = object_of(&song.history, &song.heads["main"], "take-1.mid");
-    for object in [&packed, &song.large, &song.ahead] {
+    for object in [&packed, &song.large, &song.staged] {
         assert!(!holders(&cloud, song.slug, object).await.is_empty(), "{state}");
     }
-    purge(&process, song.slug, &[&packed.id, &song.large.id, &song.ahead.id]).await.expect(200);
+    purge(&process, song.slug, &[&packed.id, &song.large.id, &song.staged.id]).await.expect(200);
     // At once, and before a byte is gone.
     let report = check(&cloud, song.slug, false).await;
     assert!(report.is_whole(), "{:?}", report.findings);
@@ -155,7 +155,7 @@ async fn purge_of(state: &str) {
     assert!(report.findings.iter().any(|finding| is_held(&finding.problem)), "{:?}", report.findings);
     assert!(report.findings.iter().all(|finding| finding.severity == Severity::Note));
     let repo = process.repo_id(song.slug).await;
-    for object in [&packed, &song.large, &song.ahead] {
+    for object in [&packed, &song.large, &song.staged] {
         assert_eq!(process.object(&repo, &object.id).await.expect("an answer").status, 410, "{state}");
     }
     assert!(process.presigned("get", song.slug, &[&song.large.id]).await.is_empty());
@@ -163,7 +163,7 @@ async fn purge_of(state: &str) {
     let done = erase(&process, song.slug).await.expect("something to do");
     assert!(done.packs_rewritten >= 1 && done.looks_again, "{state}: {done:?}");
     assert_eq!((done.files_waiting, done.files_unreadable), (0, 0), "{state}");
-    for object in [&packed, &song.large, &song.ahead] {
+    for object in [&packed, &song.large, &song.staged] {
         assert_gone(&cloud, song.slug, object).await;
     }
     let told = process.purged(song.slug).await;
@@ -461,9 +461,9 @@ async fn an_erasure_at_any_point_of_a_merge_finds_what_that_has_made() {
 #[tokio::test]
 async fn a_push_of_the_object_at_any_point_of_a_purge_does_not_bring_it_back() {
     let cloud = Cloud::start().await;
-    for (is_heard, ahead) in [(true, false), (false, false), (true, true)] {
+    for (is_heard, staged) in [(true, false), (false, false), (true, true)] {
         for position in 0.. {
-            let slug = &format!("song-{is_heard}-{ahead}-{position}");
+            let slug = &format!("song-{is_heard}-{staged}-{position}");
             let leak = Leak::new();
             let process = cloud.process();
             process.push_onto(slug, "main", &leak.history, &[], &leak.first).await.expect(200);
@@ -473,7 +473,7 @@ async fn a_push_of_the_object_at_any_point_of_a_purge_does_not_bring_it_back() {
                 purge(&other, &name, &[&secret]).await.expect(200);
                 erase(&other, &name).await;
             });
-            let answer = match ahead {
+            let answer = match staged {
                 true => pusher.push_objects(slug, std::slice::from_ref(&leak.secret)).await,
                 false => pusher.push_onto(slug, "main", &leak.history, &[&leak.first], &leak.leaking).await,
             };
@@ -483,7 +483,7 @@ async fn a_push_of_the_object_at_any_point_of_a_purge_does_not_bring_it_back() {
                 break;
             }
             assert!([200, 422].contains(&answer.status), "{position}: {}", answer.status);
-            let has_landed = answer.status == 200 && !ahead;
+            let has_landed = answer.status == 200 && !staged;
             let tip = if has_landed { &leak.leaking } else { &leak.first };
             let heads = BTreeMap::from([("main".to_owned(), tip.clone())]);
             assert_unseen(&cloud, slug, &leak.history, &heads, &leak.secret).await;

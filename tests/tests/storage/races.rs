@@ -263,7 +263,7 @@ async fn of_two_first_pushes_to_one_branch_the_slower_is_a_409() {
 }
 
 #[tokio::test]
-async fn objects_pushed_ahead_land_in_the_repo_that_another_made_meanwhile() {
+async fn objects_staged_land_in_the_repo_that_another_made_meanwhile() {
     let (cloud, we, they, fork) = two(false).await;
     get_ahead(&we, push(&they, "main", &fork, &fork.theirs));
     let ours = fork.history.pack_of(&fork.ours);

@@ -1,8 +1,8 @@
-//! Dead letters are handed to the function that failed, and are gone when it did everything.
+//! Dead dead_letters are handed to the function that failed, and are gone when it did everything.
 
 use std::collections::BTreeSet;
 
-use local::replay::{Fate, Function, Letters, Line, PREFIX, Summary};
+use local::replay::{DeadLetters, Fate, Function, Line, PREFIX, Summary};
 use serde_json::{Value, json};
 use store::upkeep::compact::Limits;
 use tests::history;
@@ -33,10 +33,10 @@ async fn put(cloud: &Cloud, mapping: &str, second: u32, content: String) -> Stri
 async fn replay(cloud: &Cloud, process: &Process, bus: &Bus, is_dry: bool) -> (Vec<Line>, Summary) {
     let config = cloud.backends.s3.clone().into_builder().http_client(process.tap.clone()).build();
     let s3 = aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build();
-    let letters = Letters::new(aws_sdk_s3::Client::from_conf(s3), cloud.backends.location.bucket.clone());
+    let dead_letters = DeadLetters::new(aws_sdk_s3::Client::from_conf(s3), cloud.backends.location.bucket.clone());
     let mut lines = Vec::new();
-    let outlets = || Ok(bus.outlets(cloud, process));
-    let summary = letters.replay(&process.hub.store, outlets, is_dry, |line| lines.push(line.clone())).await;
+    let publishers = || Ok(bus.publishers(cloud, process));
+    let summary = dead_letters.replay(&process.hub.store, publishers, is_dry, |line| lines.push(line.clone())).await;
     (lines, summary.expect("the bucket answers"))
 }
 

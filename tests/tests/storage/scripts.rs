@@ -21,8 +21,8 @@ struct Push {
     process: usize,
     /// Whether that process was started anew before.
     is_cold: bool,
-    /// Whether the objects are sent ahead.
-    is_ahead: bool,
+    /// Whether the objects are staged.
+    is_staged: bool,
     /// What becomes of its calls, one after the other: see [`fault`].
     faults: Vec<u8>,
 }
@@ -30,12 +30,12 @@ struct Push {
 fn pushes() -> impl Strategy<Value = Vec<Push>> {
     let faults = proptest::collection::vec(any::<u8>(), 0..40);
     let push = (0..BRANCHES, 1..4_usize, 0..2_usize, any::<bool>(), any::<bool>(), faults).prop_map(
-        |(branch, commits, process, is_cold, is_ahead, faults)| Push {
+        |(branch, commits, process, is_cold, is_staged, faults)| Push {
             branch,
             commits,
             process,
             is_cold,
-            is_ahead,
+            is_staged,
             faults,
         },
     );
@@ -78,11 +78,11 @@ impl Run<'_> {
     }
 
     /// Pushes a branch to where it is wanted. Says whether that was acknowledged.
-    async fn push(&mut self, process: &Process, branch: &str, is_ahead: bool) -> bool {
+    async fn push(&mut self, process: &Process, branch: &str, is_staged: bool) -> bool {
         let tip = &self.wanted[branch];
         let have: Vec<&String> = self.known.values().collect();
         let mut bundle = self.history().pack(&self.history().between(&[tip], &have)).with_head(branch, tip);
-        if is_ahead {
+        if is_staged {
             let answer = process.push_objects(&self.slug, &bundle.objects).await;
             if !was_acknowledged(process, &answer) {
                 return false;
@@ -142,7 +142,7 @@ async fn check(cloud: &Cloud, pushes: Vec<Push>) {
         }
         let mut draws = push.faults.clone().into_iter();
         process.tap.script(move |call| draws.next().map_or(Reaction::Forward, |draw| fault(draw, call)));
-        run.push(process, &branch, push.is_ahead).await;
+        run.push(process, &branch, push.is_staged).await;
         run.look(&observer, &branch).await;
         process.tap.heal();
     }

@@ -77,7 +77,7 @@ async fn what_is_stored_is_counted_and_so_is_what_nothing_names() {
     assert_eq!(number("branches"), 3);
     assert_eq!(number("commits"), song.history.commits().len() as u64);
     assert_eq!(number("snapshots"), song.history.snapshots.len() as u64);
-    assert_eq!(number("objects"), song.history.objects.len() as u64 + 1, "and the one that is ahead");
+    assert_eq!(number("objects"), song.history.objects.len() as u64 + 1, "and the one that is staged");
     let files = song.files(&cloud).await;
     assert_eq!(number("stored_bytes"), files.values().map(|content| content.len() as u64).sum::<u64>());
     let content: u64 = song.history.objects.values().map(|content| content.len() as u64).sum();

@@ -96,9 +96,9 @@ async fn a_push_that_brings_nothing_writes_nothing() {
 }
 
 #[tokio::test]
-async fn objects_pushed_ahead_take_three_steps() {
+async fn objects_staged_take_three_steps() {
     let calls = of_any_depth(async |process, slug, _| {
-        let answer = process.push_objects(slug, &[Object::new("ahead"), Object::new("of time")]).await.expect(200);
+        let answer = process.push_objects(slug, &[Object::new("staged"), Object::new("of time")]).await.expect(200);
         assert_eq!(answer["stored"], 2);
     })
     .await;
@@ -402,7 +402,7 @@ async fn a_release_takes_three_steps_to_publish_and_to_retract_and_two_to_list()
 async fn a_request_by_reference_takes_six_steps_more() {
     let song = Song::of(1_000);
     let (_cloud, process, _) = singing(&song).await;
-    assert_eq!(calls(&process, process.make_room("song")).await, [&READ_REPO[..], &["TransactWriteItems 1"]]);
+    assert_eq!(calls(&process, process.start_upload("song")).await, [&READ_REPO[..], &["TransactWriteItems 1"]]);
     let body = json!({"object_ids": song.history.objects.keys().take(1).collect::<Vec<_>>()});
     let upload = process.put_body("song", Encoding::Json.encode(&body)).await;
     let request = process.call_by_reference(Function::Negotiate, "song", Encoding::Json, &upload);

@@ -12,13 +12,15 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use common::id::RepoId;
-use common::wire;
+use deliver::queue::{BatchResponse, Event, Queues, Which};
+use deliver::sender::Sender;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use service::routes::Function;
 use service::webhook_target::Reach;
 use store::ambient::Ambient;
-use store::table::items::{HookItem, HookedItem};
+use store::table::PutError;
+use store::table::items::{DeliveryCursorItem, HookItem};
 use store::table::webhooks::Message;
 use store::table::webhooks::secret::{HookId, Secret};
 use tests::encoding::Encoding;
@@ -27,8 +29,6 @@ use tests::wiretap::{Fault, Reaction, stop_clock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tracing_subscriber::layer::SubscriberExt;
-use webhook::queue::{Answer, Event, Queues, Which};
-use webhook::sender::Sender;
 
 use crate::process::{Cloud, Process, for_every};
 
@@ -211,7 +211,7 @@ impl Scene {
         answer.failures.iter().map(|failure| name(&failure.message_id)).collect()
     }
 
-    async fn hand_over_within(&self, time: Duration, records: impl IntoIterator<Item = Value>) -> Answer {
+    async fn hand_over_within(&self, time: Duration, records: impl IntoIterator<Item = Value>) -> BatchResponse {
         let records: Vec<Value> = records.into_iter().collect();
         let event: Event = serde_json::from_value(json!({"Records": records})).unwrap();
         let sender = Sender::new(Reach::Anywhere).unwrap();
@@ -219,7 +219,7 @@ impl Scene {
         let deadline = store.ambient().now_ms() + u64::try_from(time.as_millis()).unwrap();
         // The receivers are not behind the tap.
         let _clock = stop_clock();
-        webhook::handle(store, &sender, &self.sqs.queues(&self.cloud), event, deadline).await
+        deliver::handle(store, &sender, &self.sqs.queues(&self.cloud), event, deadline).await
     }
 }
 
@@ -576,10 +576,10 @@ async fn webhooks_past_the_limit_are_refused_and_what_is_known_of_one_goes_with_
     let last = scene.hook("https://example.com/20".to_owned(), None).await;
     let item = scene.item("https://example.com/21".to_owned());
     let refused = store.put_hook(&scene.repo, store.ambient().ulid(), &item).await.unwrap_err();
-    assert!(matches!(refused, wire::Error::TooMany { sent: 21, limit: 20, .. }), "{refused:?}");
-    let hooked = HookedItem { until: 7, done: vec!["01JD".to_owned()] };
-    store.put_hooked(&scene.repo, last, &hooked).await.unwrap();
-    assert_eq!(store.hooked(&scene.repo, last).await.unwrap(), Some(hooked));
+    assert!(matches!(refused, PutError::Full { count: 21, limit: 20, .. }), "{refused:?}");
+    let delivery_cursor = DeliveryCursorItem { until: 7, done: vec!["01JD".to_owned()] };
+    store.put_delivery_cursor(&scene.repo, last, &delivery_cursor).await.unwrap();
+    assert_eq!(store.delivery_cursor(&scene.repo, last).await.unwrap(), Some(delivery_cursor));
     let mut all = store.all_hooks().await.unwrap();
     all.sort_unstable_by_key(|(_, hook)| *hook);
     let listed = store.hooks(&scene.repo).await.unwrap().into_iter();
@@ -587,6 +587,6 @@ async fn webhooks_past_the_limit_are_refused_and_what_is_known_of_one_goes_with_
     let ids = store.hook_ids(&scene.repo).await.unwrap();
     assert_eq!(ids, all.iter().map(|(_, hook)| *hook).collect::<Vec<_>>());
     assert!(store.delete_hook(&scene.repo, last).await.unwrap());
-    assert_eq!(store.hooked(&scene.repo, last).await.unwrap(), None);
+    assert_eq!(store.delivery_cursor(&scene.repo, last).await.unwrap(), None);
     assert!(!store.delete_hook(&scene.repo, last).await.unwrap());
 }

@@ -1,4 +1,4 @@
-//! The verdict, function by function, and against a model: [`model`] says in sets what a push comes to.
+//! The plan, function by function, and against a model: [`model`] says in sets what a push comes to.
 
 use std::collections::BTreeSet;
 
@@ -78,7 +78,7 @@ fn with(mut request: Value, field: &str, value: impl Into<Value>) -> Value {
 }
 
 /// A request as it is checked. Its text lives as long as the test.
-fn checked_as(request: &Value, ids: Ids) -> Result<ValidatedBundle<'static>, Error> {
+fn checked_as(request: &Value, ids: Ids) -> Result<ValidatedBundle<'static>, WireError> {
     let body: &'static [u8] = request.to_string().into_bytes().leak();
     validate(Encoding::Json.decode(body)?, ids)
 }
@@ -87,7 +87,7 @@ fn checked(request: &Value) -> ValidatedBundle<'static> {
     checked_as(request, Ids::Strict).unwrap()
 }
 
-fn refused(request: &Value) -> Error {
+fn refused(request: &Value) -> WireError {
     match checked_as(request, Ids::Strict) {
         Ok(_) => panic!("{request} is taken"),
         Err(error) => error,
@@ -153,7 +153,7 @@ fn nothing() -> Known {
 }
 
 /// Judges a push that goes forward, with nothing recalled.
-fn judge<'c>(checked: &'c ValidatedBundle<'_>, known: &Known) -> Result<PushPlan<'c>, Error> {
+fn planned<'c>(checked: &'c ValidatedBundle<'_>, known: &Known) -> Result<PushPlan<'c>, WireError> {
     let reach = Reach { is_forward: true, ..checked.reach(known, &Heads::new()) };
     checked.plan(known, &reach, HashSet::new())
 }
@@ -181,9 +181,9 @@ fn ids_that_are_no_hashes_are_refused_and_each_is_named() {
         let mut forged = good.clone();
         forged["bundle"][part][0][field] = object_id("other").into();
         let (error, code) = match (part, refused(&forged)) {
-            ("commits", error @ Error::CommitHashMismatch(_)) => (error, "commit_hash_mismatch"),
-            ("snapshots", error @ Error::SnapshotHashMismatch(_)) => (error, "snapshot_hash_mismatch"),
-            ("objects", error @ Error::ObjectHashMismatch(_)) => (error, "object_hash_mismatch"),
+            ("commits", error @ WireError::CommitHashMismatch(_)) => (error, "commit_hash_mismatch"),
+            ("snapshots", error @ WireError::SnapshotHashMismatch(_)) => (error, "snapshot_hash_mismatch"),
+            ("objects", error @ WireError::ObjectHashMismatch(_)) => (error, "object_hash_mismatch"),
             (_, other) => panic!("{part}: {other}"),
         };
         assert_eq!(error.code(), code);
@@ -346,7 +346,7 @@ fn a_push_reaches_new_commits_and_ends_at_those_of_the_repo() {
 }
 
 #[test]
-fn only_snapshots_that_were_pushed_ahead_and_are_reached_are_recalled_in_the_order_they_lie_in() {
+fn only_snapshots_that_were_staged_and_are_reached_are_recalled_in_the_order_they_lie_in() {
     let (sent, record) = snapshot(&[("a", "one")]);
     let checked = checked(&push(&[], &[record], &[]));
     let at = |start| RecordLocation { start, ..PLACE };
@@ -366,20 +366,20 @@ fn only_snapshots_that_were_pushed_ahead_and_are_reached_are_recalled_in_the_ord
 fn all_that_is_new_is_stored_once_and_what_is_there_is_not() {
     let (id, request) = one();
     let checked = checked(&request);
-    let verdict = judge(&checked, &nothing()).unwrap();
-    assert_eq!(ids(verdict.commits.iter().map(|commit| &commit.id)), std::slice::from_ref(&id));
-    assert_eq!((verdict.snapshots.len(), verdict.objects.len()), (1, 1));
-    assert_eq!(verdict.named, HashSet::from([key("one")]));
-    assert_eq!(verdict.reached_snapshots.len(), 1);
-    assert!(verdict.reached.is_empty(), "nothing was pushed ahead");
-    assert!(verdict.brings_something());
+    let plan = planned(&checked, &nothing()).unwrap();
+    assert_eq!(ids(plan.commits.iter().map(|commit| &commit.id)), std::slice::from_ref(&id));
+    assert_eq!((plan.snapshots.len(), plan.objects.len()), (1, 1));
+    assert_eq!(plan.named, HashSet::from([key("one")]));
+    assert_eq!(plan.reached_snapshots.len(), 1);
+    assert!(plan.reached.is_empty(), "nothing was staged");
+    assert!(plan.brings_something());
 
     let snapshot = checked.snapshots.keys().next().unwrap().to_string();
     let there =
         Repo::default().commit(&id, &[], Some(&snapshot), Some(1)).snapshot(&snapshot, true).object("one", true);
-    let verdict = judge(&checked, &there.known()).unwrap();
-    assert!(verdict.commits.is_empty() && verdict.snapshots.is_empty() && verdict.objects.is_empty());
-    assert!(!verdict.brings_something());
+    let plan = planned(&checked, &there.known()).unwrap();
+    assert!(plan.commits.is_empty() && plan.snapshots.is_empty() && plan.objects.is_empty());
+    assert!(!plan.brings_something());
 }
 
 #[test]
@@ -412,7 +412,7 @@ fn each_reference_that_leads_nowhere_is_counted_and_named() {
     };
     let (second, second_commit) = commit("second", &[&first], Some("missing"));
     let checked = checked(&push(&[first_commit, second_commit], &[record], &[]));
-    let Err(Error::MissingReferences(detail)) = judge(&checked, &nothing()) else {
+    let Err(WireError::MissingReferences(detail)) = planned(&checked, &nothing()) else {
         panic!("it is taken");
     };
     assert!(detail.contains("3 reference(s)"), "{detail}");
@@ -429,11 +429,11 @@ fn each_reference_that_leads_nowhere_is_counted_and_named() {
 fn opaque_ids_may_name_parents_and_snapshots_that_are_not_there_and_no_objects() {
     let commits = [json!({"commit_id": "c", "parent_commit_id": "nowhere", "snapshot_id": "nothing"})];
     let checked = checked_as(&push(&commits, &[], &[]), Ids::Lenient).unwrap();
-    assert_eq!(judge(&checked, &nothing()).unwrap().commits.len(), 1);
+    assert_eq!(planned(&checked, &nothing()).unwrap().commits.len(), 1);
     let snapshots = [json!({"snapshot_id": "nothing", "manifest": {"a": "absent"}})];
     let checked = checked_as(&push(&commits, &snapshots, &[]), Ids::Lenient).unwrap();
-    assert!(matches!(judge(&checked, &nothing()), Err(Error::MissingReferences(_))));
-    assert!(judge(&checked, &Known::with([], [], [("absent".parse::<Id>().unwrap().into(), false)])).is_ok());
+    assert!(matches!(planned(&checked, &nothing()), Err(WireError::MissingReferences(_))));
+    assert!(planned(&checked, &Known::with([], [], [("absent".parse::<Id>().unwrap().into(), false)])).is_ok());
 }
 
 #[test]
@@ -441,48 +441,48 @@ fn with_opaque_ids_all_that_comes_is_reached() {
     let snapshots = [json!({"snapshot_id": "unnamed", "manifest": {"a": "there"}})];
     let checked = checked_as(&push(&[], &snapshots, &[]), Ids::Lenient).unwrap();
     let there: ObjectKey = "there".parse::<Id>().unwrap().into();
-    let verdict_of = |is_reached| {
+    let plan_of = |is_reached| {
         let known = Known::with([], [], [(there.clone(), is_reached)]);
-        judge(&checked, &known).unwrap().reached
+        planned(&checked, &known).unwrap().reached
     };
-    assert_eq!(verdict_of(false), std::slice::from_ref(&there));
-    assert!(verdict_of(true).is_empty());
+    assert_eq!(plan_of(false), std::slice::from_ref(&there));
+    assert!(plan_of(true).is_empty());
 }
 
 #[test]
-fn a_snapshot_that_no_commit_names_is_stored_ahead_if_it_is_complete() {
+fn a_snapshot_that_no_commit_names_is_staged_if_it_is_complete() {
     let (complete, complete_record) = snapshot(&[("a", "one"), ("b", "there")]);
     let (_, incomplete_record) = snapshot(&[("a", "absent")]);
     let (_, stored_record) = snapshot(&[("c", "there")]);
     let stored = stored_record["snapshot_id"].as_str().unwrap().to_owned();
     let checked = checked(&push(&[], &[incomplete_record, complete_record, stored_record], &[object("one")]));
     let known = Repo::default().object("there", false).snapshot(&stored, false).known();
-    let verdict = judge(&checked, &known).unwrap();
-    assert_eq!(ids(verdict.snapshots.iter().map(|snapshot| &snapshot.snapshot_id)), [complete]);
-    assert!(verdict.reached_snapshots.is_empty() && verdict.named.is_empty() && verdict.reached.is_empty());
-    assert_eq!(verdict.objects.len(), 1, "the object is stored, and nothing names it yet");
+    let plan = planned(&checked, &known).unwrap();
+    assert_eq!(ids(plan.snapshots.iter().map(|snapshot| &snapshot.snapshot_id)), [complete]);
+    assert!(plan.reached_snapshots.is_empty() && plan.named.is_empty() && plan.reached.is_empty());
+    assert_eq!(plan.objects.len(), 1, "the object is stored, and nothing names it yet");
 }
 
 #[test]
-fn what_was_pushed_ahead_is_stored_once_more_when_a_branch_reaches_it() {
-    let (snapshot, record) = snapshot(&[("a", "ahead"), ("b", "reached")]);
+fn what_was_staged_is_stored_once_more_when_a_branch_reaches_it() {
+    let (snapshot, record) = snapshot(&[("a", "staged"), ("b", "reached")]);
     let (_, commit) = commit("first", &[], Some(&snapshot));
-    let repo = || Repo::default().object("ahead", false).object("reached", true);
+    let repo = || Repo::default().object("staged", false).object("reached", true);
     let sent_again = checked(&push(std::slice::from_ref(&commit), &[record], &[]));
-    let ahead = repo().snapshot(&snapshot, false).known();
-    let verdict = judge(&sent_again, &ahead).unwrap();
-    assert_eq!((verdict.snapshots.len(), verdict.reached_snapshots.len()), (1, 1));
-    assert_eq!(verdict.reached, [key("ahead")]);
+    let staged = repo().snapshot(&snapshot, false).known();
+    let plan = planned(&sent_again, &staged).unwrap();
+    assert_eq!((plan.snapshots.len(), plan.reached_snapshots.len()), (1, 1));
+    assert_eq!(plan.reached, [key("staged")]);
 
-    let verdict = judge(&sent_again, &repo().snapshot(&snapshot, true).known()).unwrap();
-    assert!(verdict.snapshots.is_empty(), "a snapshot that is reached already is not");
+    let plan = planned(&sent_again, &repo().snapshot(&snapshot, true).known()).unwrap();
+    assert!(plan.snapshots.is_empty(), "a snapshot that is reached already is not");
 
     let named_only = checked(&push(&[commit], &[], &[]));
-    let reach = Reach { is_forward: true, ..named_only.reach(&ahead, &Heads::new()) };
-    assert_eq!(named_only.to_recall(&ahead, &reach), [PLACE]);
-    let verdict = named_only.plan(&ahead, &reach, HashSet::from(["ahead", "reached"].map(key))).unwrap();
-    assert!(verdict.snapshots.is_empty());
-    assert_eq!(verdict.reached, [key("ahead")], "what it names is told from its record");
+    let reach = Reach { is_forward: true, ..named_only.reach(&staged, &Heads::new()) };
+    assert_eq!(named_only.to_recall(&staged, &reach), [PLACE]);
+    let plan = named_only.plan(&staged, &reach, HashSet::from(["staged", "reached"].map(key))).unwrap();
+    assert!(plan.snapshots.is_empty());
+    assert_eq!(plan.reached, [key("staged")], "what it names is told from its record");
 }
 
 #[test]
@@ -495,28 +495,28 @@ fn snapshots_are_stored_in_the_order_of_their_commits_and_the_others_behind_them
     let objects: Vec<Value> = (0..6).map(|number| object(&content(number))).collect();
     let records: Vec<Value> = snapshots.iter().map(|(_, record)| record.clone()).collect();
     let checked = checked(&push(&[first_commit, second_commit, third_commit], &records, &objects));
-    let verdict = judge(&checked, &nothing()).unwrap();
+    let plan = planned(&checked, &nothing()).unwrap();
     let mut expected = vec![snapshots[4].0.clone(), snapshots[1].0.clone()];
     expected.extend(sorted([0, 2, 3, 5].map(|number: usize| snapshots[number].0.clone())));
-    assert_eq!(ids(verdict.snapshots.iter().map(|snapshot| &snapshot.snapshot_id)), expected);
+    assert_eq!(ids(plan.snapshots.iter().map(|snapshot| &snapshot.snapshot_id)), expected);
 }
 
 #[test]
 fn a_branch_goes_forward_or_is_forced_and_what_is_missing_is_said_first() {
     let (_, request) = one();
-    let verdict_of = |request: &Value, known: &Known, is_forward| {
+    let plan_of = |request: &Value, known: &Known, is_forward| {
         let checked = checked(request);
         let reach = Reach { is_forward, ..checked.reach(known, &Heads::new()) };
         checked.plan(known, &reach, HashSet::new()).map(|_| ())
     };
-    assert!(verdict_of(&request, &nothing(), true).is_ok());
-    let Err(Error::NonFastForward(branch)) = verdict_of(&request, &nothing(), false) else {
+    assert!(plan_of(&request, &nothing(), true).is_ok());
+    let Err(WireError::NonFastForward(branch)) = plan_of(&request, &nothing(), false) else {
         panic!("it is taken");
     };
     assert_eq!(branch.as_str(), "main");
-    assert!(verdict_of(&with(request.clone(), "force", true), &nothing(), false).is_ok());
+    assert!(plan_of(&with(request.clone(), "force", true), &nothing(), false).is_ok());
     let incomplete = with(request, "bundle.objects", json!([]));
-    assert!(matches!(verdict_of(&incomplete, &nothing(), false), Err(Error::MissingReferences(_))));
+    assert!(matches!(plan_of(&incomplete, &nothing(), false), Err(WireError::MissingReferences(_))));
 }
 
 #[test]
@@ -528,21 +528,21 @@ fn generations_count_from_the_parents_in_the_bundle_or_in_the_repo() {
     let (_, of_lost) = commit("of lost", &[&root, &lost], None);
     let checked = checked(&push(&[root_commit, child_commit, grandchild, lost_commit, of_lost], &[], &[]));
     let known = Repo::default().commit("deep", &[], None, Some(7)).commit("unknown", &[], None, None).known();
-    let verdict = judge(&checked, &known).unwrap();
-    assert_eq!(verdict.generations, [1, 8, 9, UNKNOWN_GENERATION, UNKNOWN_GENERATION]);
+    let plan = planned(&checked, &known).unwrap();
+    assert_eq!(plan.generations, [1, 8, 9, UNKNOWN_GENERATION, UNKNOWN_GENERATION]);
 }
 
 #[test]
 fn a_push_that_expects_its_branch_elsewhere_is_refused_unless_it_is_done_already() {
     let (tip, request) = one();
-    let verdict = |request: &Value, head: Option<&str>| {
+    let plan = |request: &Value, head: Option<&str>| {
         let checked = checked(request);
         let head = head.map(commit_id);
         let heads: Heads = head.iter().map(|head| ("main".to_owned(), head.clone())).collect();
         let reach = checked.reach(&nothing(), &heads);
         match checked.check_expected(&reach, head.as_ref()) {
             Ok(()) => None,
-            Err(Error::StaleHead { branch, head }) => {
+            Err(WireError::StaleHead { branch, head }) => {
                 assert_eq!(branch.as_str(), "main");
                 Some(head.map_or("none".to_owned(), |head| head.to_string()))
             }
@@ -563,10 +563,10 @@ fn a_push_that_expects_its_branch_elsewhere_is_refused_unless_it_is_done_already
         (empty("there"), Some("elsewhere"), Some("elsewhere")),
         (empty("there"), Some("there"), None),
     ] {
-        assert_eq!(verdict(&request, head).as_deref(), refusal, "{request} with the branch at {head:?}");
+        assert_eq!(plan(&request, head).as_deref(), refusal, "{request} with the branch at {head:?}");
     }
     let claims = with(empty("there"), "bundle.branch_heads", json!({"main": "elsewhere"}));
-    assert_eq!(verdict(&claims, Some("elsewhere")), None, "a push of a head that is there is done");
+    assert_eq!(plan(&claims, Some("elsewhere")), None, "a push of a head that is there is done");
 }
 
 #[test]
@@ -592,7 +592,7 @@ fn a_purged_object_is_refused_in_new_snapshots_alone_and_the_first_path_is_named
     assert!(checked(&request).refuse_purged_names(&nothing(), &Purged::default()).is_ok());
     let there = |is_reached| Repo::default().snapshot(&id, is_reached).known();
     assert!(checked(&request).refuse_purged_names(&there(true), &purged).is_ok(), "as it was");
-    assert!(checked(&request).refuse_purged_names(&there(false), &purged).is_err(), "pushed ahead is new");
+    assert!(checked(&request).refuse_purged_names(&there(false), &purged).is_err(), "staged is new");
     let knows = with(request, "purged", json!([object_id("gone too")]));
     let refusal = checked(&knows).refuse_purged_names(&nothing(), &purged).unwrap_err();
     assert!(refusal.to_string().contains("at 'b'"), "the pusher knows of the other: {refusal}");
@@ -604,12 +604,12 @@ fn what_the_pusher_takes_for_purged_is_missed_by_nobody_unless_it_was_not() {
     let (_, commit) = commit("first", &[], Some(&snapshot));
     let request = with(push(&[commit], &[record], &[]), "purged", json!(["gone", "never there"].map(object_id)));
     let mut checked = checked(&request);
-    assert!(judge(&checked, &nothing()).is_ok());
+    assert!(planned(&checked, &nothing()).is_ok());
     assert!(checked.absent_objects(&nothing()).is_empty());
     checked.forget_unpurged(&["gone"].map(key).into_iter().collect());
     assert!(checked.has_object(&nothing(), &key("gone")) && !checked.has_object(&nothing(), &key("never there")));
     assert_eq!(checked.absent_objects(&nothing()), HashSet::from([key("never there")]));
-    assert!(matches!(judge(&checked, &nothing()), Err(Error::MissingReferences(_))));
+    assert!(matches!(planned(&checked, &nothing()), Err(WireError::MissingReferences(_))));
 }
 
 #[test]

@@ -8,8 +8,8 @@ use super::*;
 /// An error of each variant. A variant that is not named here does not compile.
 macro_rules! one_of_each {
     ($($variant:pat => $error:expr,)*) => {
-        fn one_of_each() -> Vec<Error> {
-            let _ = |error: &Error| match error {
+        fn one_of_each() -> Vec<WireError> {
+            let _ = |error: &WireError| match error {
                 $($variant => {})*
             };
             vec![$($error),*]
@@ -22,64 +22,64 @@ fn id<I: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> I {
 }
 
 one_of_each! {
-    Error::MalformedBody(_) => Error::MalformedBody("at bundle.commits[1].commit_id: invalid type: integer `5`".to_owned()),
-    Error::InvalidHost(_) => Error::InvalidHost("the header Host names no host: '/'".to_owned()),
-    Error::Unauthorized(_) => Error::unauthorized("the token has expired"),
-    Error::NotOwner(_) => Error::NotOwner("change what it is"),
-    Error::NotAuthorized => Error::NotAuthorized,
-    Error::NotAdmin => Error::NotAdmin,
-    Error::RepoNotFound => Error::RepoNotFound,
-    Error::RepoNotFoundUnasked(_) => Error::RepoNotFoundUnasked("https://hub.example".to_owned()),
-    Error::NoHandle(_) => Error::NoHandle("https://hub.example".to_owned()),
-    Error::NoRepoName(_) => Error::NoRepoName("'-x' is no name of a repository".to_owned()),
-    Error::UnknownRoute => Error::UnknownRoute,
-    Error::NoDomains => Error::NoDomains,
-    Error::UnknownCommit(_) => Error::UnknownCommit(id("c0ffee")),
-    Error::UnknownObject(_) => Error::UnknownObject(id("0b1ec7")),
-    Error::ObjectGone(_) => Error::ObjectGone(id("0b1ec7")),
-    Error::ReleaseNotFound(_) => Error::ReleaseNotFound(id("v1.0.0")),
-    Error::TagNotFound(_) => Error::TagNotFound(id("v1.0.0")),
-    Error::BranchNotFound(_) => Error::BranchNotFound(id("main")),
-    Error::WebhookNotFound(_) => Error::WebhookNotFound("01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned()),
-    Error::MethodNotAllowed { .. } => {
-        Error::MethodNotAllowed { method: http::Method::PUT, allowed: "GET, HEAD".to_owned() }
+    WireError::MalformedBody(_) => WireError::MalformedBody("at bundle.commits[1].commit_id: invalid type: integer `5`".to_owned()),
+    WireError::InvalidHost(_) => WireError::InvalidHost("the header Host names no host: '/'".to_owned()),
+    WireError::Unauthorized(_) => WireError::unauthorized("the token has expired"),
+    WireError::NotOwner(_) => WireError::NotOwner("change what it is"),
+    WireError::NotAuthorized => WireError::NotAuthorized,
+    WireError::NotAdmin => WireError::NotAdmin,
+    WireError::RepoNotFound => WireError::RepoNotFound,
+    WireError::RepoNotFoundUnasked(_) => WireError::RepoNotFoundUnasked("https://hub.example".to_owned()),
+    WireError::NoHandle(_) => WireError::NoHandle("https://hub.example".to_owned()),
+    WireError::NoRepoName(_) => WireError::NoRepoName("'-x' is no name of a repository".to_owned()),
+    WireError::UnknownRoute => WireError::UnknownRoute,
+    WireError::NoDomains => WireError::NoDomains,
+    WireError::UnknownCommit(_) => WireError::UnknownCommit(id("c0ffee")),
+    WireError::UnknownObject(_) => WireError::UnknownObject(id("0b1ec7")),
+    WireError::ObjectGone(_) => WireError::ObjectGone(id("0b1ec7")),
+    WireError::ReleaseNotFound(_) => WireError::ReleaseNotFound(id("v1.0.0")),
+    WireError::TagNotFound(_) => WireError::TagNotFound(id("v1.0.0")),
+    WireError::BranchNotFound(_) => WireError::BranchNotFound(id("main")),
+    WireError::WebhookNotFound(_) => WireError::WebhookNotFound("01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned()),
+    WireError::MethodNotAllowed { .. } => {
+        WireError::MethodNotAllowed { method: http::Method::PUT, allowed: "GET, HEAD".to_owned() }
     },
-    Error::NonFastForward(_) => Error::NonFastForward(id("main")),
-    Error::StaleHead { .. } => Error::StaleHead { branch: id("main"), head: Some(id("c0ffee")) },
-    Error::HandleTaken(_) => Error::HandleTaken("the handle 'ada' is taken".to_owned()),
-    Error::RepoExists(_) => Error::RepoExists("ada/song".to_owned()),
-    Error::ReleaseExists(_) => Error::ReleaseExists(id("v1.0.0")),
-    Error::PreconditionFailed(_) => Error::PreconditionFailed(id("0b1ec7")),
-    Error::PayloadTooLarge(_) => Error::PayloadTooLarge("the body has more than 6 MB".to_owned()),
-    Error::UnsupportedMediaType(_) => Error::UnsupportedMediaType("text/html".to_owned()),
-    Error::RangeNotSatisfiable(_) => Error::RangeNotSatisfiable(10),
-    Error::UnknownHost(_) => Error::UnknownHost("hub.lan".to_owned()),
-    Error::UnknownUpload(_) => Error::UnknownUpload("there is no such upload"),
-    Error::ObjectHashMismatch(_) => Error::ObjectHashMismatch("0b1ec7".to_owned()),
-    Error::SnapshotHashMismatch(_) => Error::SnapshotHashMismatch("5a9".to_owned()),
-    Error::CommitHashMismatch(_) => Error::CommitHashMismatch("c0ffee".to_owned()),
-    Error::ObjectPurged(_) => Error::object_purged(&id("0b1ec7"), Some("a/b.txt")),
-    Error::MissingReferences(_) => {
+    WireError::NonFastForward(_) => WireError::NonFastForward(id("main")),
+    WireError::StaleHead { .. } => WireError::StaleHead { branch: id("main"), head: Some(id("c0ffee")) },
+    WireError::HandleTaken(_) => WireError::HandleTaken("the handle 'ada' is taken".to_owned()),
+    WireError::RepoExists(_) => WireError::RepoExists("ada/song".to_owned()),
+    WireError::ReleaseExists(_) => WireError::ReleaseExists(id("v1.0.0")),
+    WireError::PreconditionFailed(_) => WireError::PreconditionFailed(id("0b1ec7")),
+    WireError::PayloadTooLarge(_) => WireError::PayloadTooLarge("the body has more than 6 MB".to_owned()),
+    WireError::UnsupportedMediaType(_) => WireError::UnsupportedMediaType("text/html".to_owned()),
+    WireError::RangeNotSatisfiable(_) => WireError::RangeNotSatisfiable(10),
+    WireError::UnknownHost(_) => WireError::UnknownHost("hub.lan".to_owned()),
+    WireError::UnknownUpload(_) => WireError::UnknownUpload("there is no such upload"),
+    WireError::ObjectHashMismatch(_) => WireError::ObjectHashMismatch("0b1ec7".to_owned()),
+    WireError::SnapshotHashMismatch(_) => WireError::SnapshotHashMismatch("5a9".to_owned()),
+    WireError::CommitHashMismatch(_) => WireError::CommitHashMismatch("c0ffee".to_owned()),
+    WireError::ObjectPurged(_) => WireError::object_purged(&id("0b1ec7"), Some("a/b.txt")),
+    WireError::MissingReferences(_) => {
         let mut missing = Missing::default();
         missing.note_parent(|| "parent 'p' of commit 'c'".to_owned());
         (0..6).for_each(|number| missing.note(|| format!("object 'o{number}' at 'a' in snapshot 's'")));
         missing.refuse().unwrap_err()
     },
-    Error::TooMany { .. } => Error::check_count("commits", 10_001, 10_000).unwrap_err(),
-    Error::Invalid(_) => Error::check_text("name", "xxxx", 3).unwrap_err(),
-    Error::Internal(_) => Error::internal("a secret of the hub's"),
-    Error::Unavailable(_) => Error::Unavailable("a secret of the hub's".into()),
-    Error::Unhealthy(_) => Error::Unhealthy("the table does not answer".to_owned()),
+    WireError::TooMany { .. } => WireError::check_count("commits", 10_001, 10_000).unwrap_err(),
+    WireError::Invalid(_) => WireError::check_text("name", "xxxx", 3).unwrap_err(),
+    WireError::Internal(_) => WireError::internal("a secret of the hub's"),
+    WireError::Unavailable(_) => WireError::Unavailable("a secret of the hub's".into()),
+    WireError::Unhealthy(_) => WireError::Unhealthy("the table does not answer".to_owned()),
 }
 
 #[test]
 fn every_error_has_its_status_its_code_and_its_sentence() {
     let more = [
-        Error::object_purged(&id("0b1ec7"), None),
-        Error::StaleHead { branch: id("main"), head: None },
-        Error::check_count("objects", 1_001, 1_000).unwrap_err(),
-        Error::check_count("object_ids", 50_001, 50_000).unwrap_err(),
-        Error::check_count("tags", 1_001, 1_000).unwrap_err(),
+        WireError::object_purged(&id("0b1ec7"), None),
+        WireError::StaleHead { branch: id("main"), head: None },
+        WireError::check_count("objects", 1_001, 1_000).unwrap_err(),
+        WireError::check_count("object_ids", 50_001, 50_000).unwrap_err(),
+        WireError::check_count("tags", 1_001, 1_000).unwrap_err(),
     ];
     let mut shown = String::new();
     for error in one_of_each().into_iter().chain(more) {

@@ -16,7 +16,7 @@ fn heads(names: &[&str]) -> Heads {
     names.iter().map(|name| ((*name).to_owned(), "c".parse().unwrap())).collect()
 }
 
-fn change_of(heads: &Heads, changes: &Value) -> Result<(MetaItem, Option<BranchName>), Error> {
+fn change_of(heads: &Heads, changes: &Value) -> Result<(MetaItem, Option<BranchName>), WireError> {
     changed(&meta(), heads, &Encoding::Json.decode(changes.to_string().as_bytes()).unwrap())
 }
 
@@ -130,7 +130,7 @@ proptest! {
             (undone.description, undone.default_branch, undone.visibility),
             (before.description, before.default_branch, before.visibility)
         );
-        prop_assert_eq!(Domain::told(&undone.domain), Domain::told(&before.domain));
+        prop_assert_eq!(Domain::of_stored(&undone.domain), Domain::of_stored(&before.domain));
         prop_assert_eq!(noted.contains_key("domain"), domain == Some("midi"));
     }
 }

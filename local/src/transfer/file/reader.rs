@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use tar::{EntryType, Header};
 
 use super::{BLOCK, DIGEST, MAX_FRAME, Name, SEAL_HEAD, SEAL_NAME, SKIPPABLE_MAGIC, VERSION};
-use crate::transfer::Error;
+use crate::transfer::TransferError;
 
 /// Bytes that are read from the file at once.
 const READ: usize = 1 << 20;
@@ -76,8 +76,8 @@ impl<R: Read> Entries<R> {
     /// passed over.
     ///
     /// # Errors
-    /// [`Error::Damaged`] for anything that a writer would not have written.
-    pub fn next_entry(&mut self) -> Result<Option<Entry>, Error> {
+    /// [`TransferError::Damaged`] for anything that a writer would not have written.
+    pub fn next_entry(&mut self) -> Result<Option<Entry>, TransferError> {
         while self.piece()?.is_some() {}
         self.skip_padding()?;
         if self.raw.is_empty() {
@@ -108,7 +108,7 @@ impl<R: Read> Entries<R> {
     ///
     /// # Errors
     /// As [`Self::next_entry`].
-    pub fn piece(&mut self) -> Result<Option<Bytes>, Error> {
+    pub fn piece(&mut self) -> Result<Option<Bytes>, TransferError> {
         if self.left == 0 {
             return Ok(None);
         }
@@ -122,7 +122,7 @@ impl<R: Read> Entries<R> {
     ///
     /// # Errors
     /// As [`Self::next_entry`], and when it is larger than a record may be.
-    pub fn whole(&mut self) -> Result<Bytes, Error> {
+    pub fn whole(&mut self) -> Result<Bytes, TransferError> {
         if self.left <= self.raw.len() as u64 {
             return Ok(self.piece()?.unwrap_or_default());
         }
@@ -137,18 +137,18 @@ impl<R: Read> Entries<R> {
     }
 
     /// What is wrong with the file, and where about.
-    pub fn damaged(&self, reason: &str) -> Error {
+    pub fn damaged(&self, reason: &str) -> TransferError {
         self.frames.damaged(reason)
     }
 
-    fn fill(&mut self) -> Result<(), Error> {
+    fn fill(&mut self) -> Result<(), TransferError> {
         if self.raw.is_empty() {
             self.raw = self.frames.next()?;
         }
         Ok(())
     }
 
-    fn skip_padding(&mut self) -> Result<(), Error> {
+    fn skip_padding(&mut self) -> Result<(), TransferError> {
         while self.padding > 0 {
             self.fill()?;
             let length = self.padding.min(self.raw.len());
@@ -158,7 +158,7 @@ impl<R: Read> Entries<R> {
         Ok(())
     }
 
-    fn block(&mut self) -> Result<[u8; BLOCK], Error> {
+    fn block(&mut self) -> Result<[u8; BLOCK], TransferError> {
         let mut block = [0; BLOCK];
         let mut rest: &mut [u8] = &mut block;
         while !rest.is_empty() {
@@ -186,8 +186,8 @@ struct Frames<R> {
 }
 
 impl<R: Read> Frames<R> {
-    fn damaged(&self, reason: &str) -> Error {
-        Error::Damaged(format!("{} is damaged near byte {}: {reason}", self.path.display(), self.offset))
+    fn damaged(&self, reason: &str) -> TransferError {
+        TransferError::Damaged(format!("{} is damaged near byte {}: {reason}", self.path.display(), self.offset))
     }
 
     fn unused(&self) -> &[u8] {
@@ -195,7 +195,7 @@ impl<R: Read> Frames<R> {
     }
 
     /// Reads on, until there are `wanted` bytes that were not used, or the file ends.
-    fn read_on(&mut self, wanted: usize) -> Result<(), Error> {
+    fn read_on(&mut self, wanted: usize) -> Result<(), TransferError> {
         self.read.drain(..self.start);
         self.start = 0;
         while self.read.len() < wanted && !self.is_at_end {
@@ -205,7 +205,7 @@ impl<R: Read> Frames<R> {
                 Ok(0) => self.is_at_end = true,
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => self.read.truncate(before),
-                Err(error) => return Err(Error::file("read", &self.path)(error)),
+                Err(error) => return Err(TransferError::file("read", &self.path)(error)),
             }
         }
         Ok(())
@@ -219,7 +219,7 @@ impl<R: Read> Frames<R> {
     }
 
     /// The raw bytes of the next frame, which are not none.
-    fn next(&mut self) -> Result<Bytes, Error> {
+    fn next(&mut self) -> Result<Bytes, TransferError> {
         let most = zstd::zstd_safe::compress_bound(MAX_FRAME);
         let mut length = zstd::zstd_safe::find_frame_compressed_size(self.unused()).ok();
         if length.is_none() {
@@ -246,7 +246,7 @@ impl<R: Read> Frames<R> {
     }
 
     /// Checks the seal, and that nothing follows it.
-    fn seal(&mut self) -> Result<(), Error> {
+    fn seal(&mut self) -> Result<(), TransferError> {
         self.read_on(SEAL_HEAD + DIGEST + 1)?;
         let unused = self.unused();
         let mut expected = Vec::with_capacity(SEAL_HEAD);

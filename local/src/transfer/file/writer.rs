@@ -11,7 +11,7 @@ use tempfile::TempPath;
 use super::reader::Entries;
 use super::{BLOCK, MAX_FRAME, Name, SEAL_NAME, SKIPPABLE_MAGIC, VERSION};
 use crate::lock;
-use crate::transfer::Error;
+use crate::transfer::TransferError;
 
 /// A frame is closed at the end of an entry once it has this many raw bytes. An interrupted export loses what was
 /// written after the last closed frame.
@@ -54,33 +54,33 @@ impl Writer {
     pub fn open(
         path: &Path,
         replaces: bool,
-        recall: impl FnOnce(&mut Entries<&File>) -> Result<(), Error>,
-    ) -> Result<Self, Error> {
+        recall: impl FnOnce(&mut Entries<&File>) -> Result<(), TransferError>,
+    ) -> Result<Self, TransferError> {
         if !replaces && path.exists() {
             return Err(is_there(path));
         }
         let part = part_of(path);
         let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&part);
-        let mut file = opened.map_err(Error::file("write", &part))?;
+        let mut file = opened.map_err(TransferError::file("write", &part))?;
         if let Err(error) = lock::take(&file) {
             return Err(match error {
                 std::fs::TryLockError::WouldBlock => {
-                    Error::Refused(format!("another export writes {}", part.display()))
+                    TransferError::Refused(format!("another export writes {}", part.display()))
                 }
-                std::fs::TryLockError::Error(cause) => Error::file("lock", &part)(cause),
+                std::fs::TryLockError::Error(cause) => TransferError::file("lock", &part)(cause),
             });
         }
         let mut entries = Entries::new(&file, &part);
         match recall(&mut entries) {
             // Where the file is damaged or ends, there it is written on.
-            Ok(()) | Err(Error::Damaged(_)) => {}
+            Ok(()) | Err(TransferError::Damaged(_)) => {}
             Err(error) => return Err(error),
         }
         let (kept, hash) = entries.kept();
-        file.set_len(kept).map_err(Error::file("cut", &part))?;
-        file.seek(SeekFrom::Start(kept)).map_err(Error::file("write", &part))?;
-        let mut compressor = zstd::bulk::Compressor::new(LEVEL).map_err(Error::file("write", &part))?;
-        compressor.include_checksum(true).map_err(Error::file("write", &part))?;
+        file.set_len(kept).map_err(TransferError::file("cut", &part))?;
+        file.seek(SeekFrom::Start(kept)).map_err(TransferError::file("write", &part))?;
+        let mut compressor = zstd::bulk::Compressor::new(LEVEL).map_err(TransferError::file("write", &part))?;
+        compressor.include_checksum(true).map_err(TransferError::file("write", &part))?;
         Ok(Self {
             file,
             part,
@@ -104,9 +104,9 @@ impl Writer {
     ///
     /// # Errors
     /// When the file system refuses.
-    pub fn restart(&mut self) -> Result<(), Error> {
-        self.file.set_len(0).map_err(Error::file("cut", &self.part))?;
-        self.file.rewind().map_err(Error::file("write", &self.part))?;
+    pub fn restart(&mut self) -> Result<(), TransferError> {
+        self.file.set_len(0).map_err(TransferError::file("cut", &self.part))?;
+        self.file.rewind().map_err(TransferError::file("write", &self.part))?;
         (self.hash, self.stored) = (Sha256::new(), 0);
         self.raw.clear();
         Ok(())
@@ -116,7 +116,7 @@ impl Writer {
     ///
     /// # Errors
     /// When the file system refuses.
-    pub fn entry(&mut self, name: &Name, content: &[u8]) -> Result<(), Error> {
+    pub fn entry(&mut self, name: &Name, content: &[u8]) -> Result<(), TransferError> {
         self.begin(name, content.len() as u64)?;
         self.content(content)?;
         self.end()
@@ -126,9 +126,9 @@ impl Writer {
     ///
     /// # Errors
     /// When the file system refuses.
-    pub fn begin(&mut self, name: &Name, size: u64) -> Result<(), Error> {
+    pub fn begin(&mut self, name: &Name, size: u64) -> Result<(), TransferError> {
         let mut header = Header::new_ustar();
-        header.set_path(name.path()).map_err(Error::file("name an entry of", &self.part))?;
+        header.set_path(name.path()).map_err(TransferError::file("name an entry of", &self.part))?;
         header.set_size(size);
         header.set_mode(MODE);
         header.set_entry_type(EntryType::Regular);
@@ -143,7 +143,7 @@ impl Writer {
     ///
     /// # Errors
     /// When the file system refuses.
-    pub fn content(&mut self, bytes: &[u8]) -> Result<(), Error> {
+    pub fn content(&mut self, bytes: &[u8]) -> Result<(), TransferError> {
         self.owed = self.owed.saturating_sub(bytes.len() as u64);
         self.put(bytes)
     }
@@ -152,9 +152,9 @@ impl Writer {
     ///
     /// # Errors
     /// When it has fewer bytes than were promised, or the file system refuses.
-    pub fn end(&mut self) -> Result<(), Error> {
+    pub fn end(&mut self) -> Result<(), TransferError> {
         if self.owed > 0 {
-            return Err(Error::Damaged(format!("an object ended {} bytes too early", self.owed)));
+            return Err(TransferError::Damaged(format!("an object ended {} bytes too early", self.owed)));
         }
         self.put([0; BLOCK].get(..self.padding).unwrap_or_default())?;
         if self.raw.len() >= ENOUGH {
@@ -163,7 +163,7 @@ impl Writer {
         Ok(())
     }
 
-    fn put(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
+    fn put(&mut self, mut bytes: &[u8]) -> Result<(), TransferError> {
         while !bytes.is_empty() {
             let (now, later) = bytes.split_at(bytes.len().min(MAX_FRAME - self.raw.len()));
             self.raw.extend_from_slice(now);
@@ -176,18 +176,18 @@ impl Writer {
     }
 
     /// Writes what has gathered as one frame.
-    fn close(&mut self) -> Result<(), Error> {
+    fn close(&mut self) -> Result<(), TransferError> {
         if self.raw.is_empty() {
             return Ok(());
         }
-        let frame = self.compressor.compress(&self.raw).map_err(Error::file("write", &self.part))?;
+        let frame = self.compressor.compress(&self.raw).map_err(TransferError::file("write", &self.part))?;
         self.raw.clear();
         self.append(&frame)
     }
 
-    fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), TransferError> {
         self.hash.update(bytes);
-        self.file.write_all(bytes).map_err(Error::file("write", &self.part))?;
+        self.file.write_all(bytes).map_err(TransferError::file("write", &self.part))?;
         self.stored += bytes.len() as u64;
         Ok(())
     }
@@ -196,7 +196,7 @@ impl Writer {
     ///
     /// # Errors
     /// When the file system refuses.
-    pub fn finish(mut self) -> Result<u64, Error> {
+    pub fn finish(mut self) -> Result<u64, TransferError> {
         self.put(&[0; 2 * BLOCK])?;
         self.close()?;
         let mut seal = Vec::with_capacity(super::SEAL_HEAD);
@@ -208,12 +208,12 @@ impl Writer {
         self.append(&seal)?;
         let digest = self.hash.clone().finalize();
         self.append(&digest)?;
-        self.file.sync_all().map_err(Error::file("write", &self.part))?;
-        let cannot_name = Error::file("give its name to", &self.part);
+        self.file.sync_all().map_err(TransferError::file("write", &self.part))?;
+        let cannot_name = TransferError::file("give its name to", &self.part);
         if self.replaces {
             std::fs::rename(&self.part, &self.path).map_err(cannot_name)?;
         } else {
-            let part = TempPath::try_from_path(&self.part).map_err(Error::file("find", &self.part))?;
+            let part = TempPath::try_from_path(&self.part).map_err(TransferError::file("find", &self.part))?;
             if let Err(refused) = part.persist_noclobber(&self.path) {
                 // It is whole, and stays where it is.
                 let _ = refused.path.keep();
@@ -228,15 +228,18 @@ impl Writer {
     }
 }
 
-fn is_there(path: &Path) -> Error {
-    Error::Refused(format!("{} is there already: name another file, or replace it with --force", path.display()))
+fn is_there(path: &Path) -> TransferError {
+    TransferError::Refused(format!(
+        "{} is there already: name another file, or replace it with --force",
+        path.display()
+    ))
 }
 
 /// Makes a rename in the folder of `path` outlive a power cut.
-fn sync_folder_of(path: &Path) -> Result<(), Error> {
-    let absolute = std::path::absolute(path).map_err(Error::file("find", path))?;
+fn sync_folder_of(path: &Path) -> Result<(), TransferError> {
+    let absolute = std::path::absolute(path).map_err(TransferError::file("find", path))?;
     let Some(folder) = absolute.parent() else {
         return Ok(());
     };
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::file("sync the folder of", path))
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(TransferError::file("sync the folder of", path))
 }

@@ -1,6 +1,6 @@
 //! Events: what happened in a repo, as EventBridge and webhooks get it. `docs/events.md` is for their receivers.
 //!
-//! An event is made from an item of the table and from nothing else ([`Occurrence::of`]): in a deployment, from the
+//! An event is made from an item of the table and from nothing else ([`StoredEvent::of`]): in a deployment, from the
 //! image of the item in the table's stream; in `musehub serve`, from the item that was just written; after a restart,
 //! from what a query finds ([`Store::events_since`](crate::Store::events_since)). So an event that is published again
 //! has the same id.
@@ -10,7 +10,7 @@ mod since;
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
-use crate::Error;
+use crate::StoreError;
 use crate::table::items::{
     Item, LOG_PREFIX, LogItem, META, MetaItem, PK, RELEASE_PREFIX, SK, TAG_PREFIX, TagItem, Visibility, decode, repo_of,
 };
@@ -28,9 +28,9 @@ pub const SEQUENCE_LENGTH: usize = 40;
 pub struct Event {
     /// [`VERSION`].
     pub version: u32,
-    /// A ULID, drawn for what happened. It is the same each time that the event is published.
+    /// A ULID, drawn for what published. It is the same each time that the event is published.
     pub id: String,
-    /// What happened: `type`, which is also the detail type in EventBridge, and `data`.
+    /// What published: `type`, which is also the detail type in EventBridge, and `data`.
     #[serde(flatten)]
     pub details: Details,
     /// When, by the hub's clock: ISO 8601, UTC, to the millisecond.
@@ -38,7 +38,7 @@ pub struct Event {
     /// Of two events of one repo the one with the greater text happened later. In a deployment it is the number in the
     /// table's stream, with zeros before it, [`SEQUENCE_LENGTH`] characters; in `musehub serve` it is the event's id.
     pub sequence: String,
-    /// Where it happened.
+    /// Where it published.
     pub repo: EventRepo,
     /// The id of the user who did it. Absent where that was not kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,7 +65,7 @@ pub struct EventRepo {
     pub visibility: Visibility,
 }
 
-/// What happened.
+/// What published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data")]
 pub enum Details {
@@ -141,32 +141,32 @@ impl Details {
     }
 }
 
-/// What an item of the table says has happened. The item does not know what its repo is called.
+/// What an item of the table says has published. The item does not know what its repo is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Occurrence {
+pub struct StoredEvent {
     /// The repo.
     pub repo: RepoId,
     /// The event's id, which also says when it was drawn: at most a request's length before the item was written.
     pub id: Ulid,
     /// The user who did it, where that was kept.
     pub by: Option<String>,
-    /// What happened.
+    /// What published.
     pub details: Details,
 }
 
-impl Occurrence {
-    /// What an item says has happened: nothing, if it is of another kind, or was written by a version of the hub that
+impl StoredEvent {
+    /// What an item says has published: nothing, if it is of another kind, or was written by a version of the hub that
     /// gave it no id of its own.
     ///
     /// # Errors
-    /// [`Error::Damaged`] when it cannot be read.
-    pub fn of(item: Item) -> Result<Option<Self>, Error> {
+    /// [`StoreError::Damaged`] when it cannot be read.
+    pub fn of(item: Item) -> Result<Option<Self>, StoreError> {
         let text = |name| item.get(name).and_then(|value| value.as_s().ok()).cloned().unwrap_or_default();
         let (pk, sk) = (text(PK), text(SK));
         let Some(repo) = repo_of(&pk) else {
             return Ok(None);
         };
-        let damaged = |why: &dyn std::fmt::Display| Error::Damaged(format!("item {pk} / {sk}: {why}"));
+        let damaged = |why: &dyn std::fmt::Display| StoreError::Damaged(format!("item {pk} / {sk}: {why}"));
         let ulid = |text: &str| Ulid::from_string(text).map_err(|error| damaged(&error));
         let label = |text: &str| text.parse::<Label>().map_err(|error| damaged(&error));
         if let Some(line) = sk.strip_prefix(LOG_PREFIX) {
@@ -194,7 +194,7 @@ impl Occurrence {
         }
         if sk == META {
             let MetaItem { name, description, domain, default_branch, owner_user_id, .. } = decode(item)?;
-            let domain = Domain::told(&domain).as_str().to_owned();
+            let domain = Domain::of_stored(&domain).as_str().to_owned();
             let details = Details::RepoCreated { name, description, domain, default_branch };
             return Ok(Some(Self { id: ulid(repo.as_str())?, repo, by: Some(owner_user_id), details }));
         }
@@ -237,7 +237,7 @@ struct PublishedItem {
     written_by: Option<String>,
 }
 
-/// The attributes that [`Occurrence::of`] reads of a release's item, beside its key.
+/// The attributes that [`StoredEvent::of`] reads of a release's item, beside its key.
 pub(crate) const PUBLISHED: [&str; 6] = ["write_id", "commit_id", "channel", "is_draft", "created_at", "written_by"];
 
 /// When a ULID was drawn: ISO 8601, UTC, to the millisecond.
@@ -275,7 +275,7 @@ mod tests {
         };
         let repo: RepoId = Ulid::nil().into();
         let item = crate::table::items::encode(&crate::table::items::Key::meta(&repo), &meta).unwrap();
-        let made = Occurrence::of(item).unwrap().unwrap().event(&meta, "0".repeat(SEQUENCE_LENGTH));
+        let made = StoredEvent::of(item).unwrap().unwrap().event(&meta, "0".repeat(SEQUENCE_LENGTH));
         let details = Details::ReleasePublished {
             tag: long(MAX_LABEL_LENGTH).parse().unwrap(),
             commit: "c".repeat(MAX_ID_LENGTH).parse().unwrap(),
@@ -303,16 +303,16 @@ mod tests {
         };
         let tag = [("tag_id", "t"), ("repo_id", "r"), ("commit_id", "c"), ("created_at", "")];
         let written = [&tag[..], &[("write_id", "01JXT21Q2PYJYZGM06QYMWFQRX")]].concat();
-        assert_eq!(Occurrence::of(item("TAG#v1", &tag)).unwrap(), None, "of before there were events");
-        let occurrence = Occurrence::of(item("TAG#v1", &written)).unwrap().unwrap();
-        assert_eq!((occurrence.details.kind(), occurrence.by), ("TagUpdated", None));
+        assert_eq!(StoredEvent::of(item("TAG#v1", &tag)).unwrap(), None, "of before there were events");
+        let event = StoredEvent::of(item("TAG#v1", &written)).unwrap().unwrap();
+        assert_eq!((event.details.kind(), event.by), ("TagUpdated", None));
         for other in ["PACK#01JXT21Q2PYJYZGM06QYMWFQRX", "REF#main", "UPLOADS", "HOOK#01JXT21Q2PYJYZGM06QYMWFQRX"] {
-            assert_eq!(Occurrence::of(item(other, &[])).unwrap(), None, "{other}");
+            assert_eq!(StoredEvent::of(item(other, &[])).unwrap(), None, "{other}");
         }
         for damaged in
             [item("TAG#v1", &written[..2]), item("TAG#", &written), item("LOG#1", &written), item("META", &[])]
         {
-            assert!(Occurrence::of(damaged).is_err());
+            assert!(StoredEvent::of(damaged).is_err());
         }
     }
 }

@@ -5,25 +5,25 @@ use std::ops::ControlFlow;
 use tokio::sync::broadcast;
 use ulid::Ulid;
 
-use crate::table::events::{Event, Occurrence, PUBLISHED};
+use crate::table::events::{Event, PUBLISHED, StoredEvent};
 use crate::table::items::{Item, Key, LOG_PREFIX, MetaItem, RELEASE_PREFIX, TAG_PREFIX, decode};
 use crate::table::query::Items;
-use crate::{Error, Store};
+use crate::{Store, StoreError};
 use common::id::RepoId;
 use common::wire::error::with_causes;
 
 impl Store {
     /// What happens from now on, through this process, once the table has it. It is what the table's stream is in a
     /// deployment. A receiver that falls far behind misses the oldest, and finds it with [`Self::events_since`].
-    pub fn happened(&self) -> broadcast::Receiver<Occurrence> {
-        self.happened.subscribe()
+    pub fn published(&self) -> broadcast::Receiver<StoredEvent> {
+        self.published.subscribe()
     }
 
     /// What a repo is called and who may know of it, if it is there: one read.
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn known_by(&self, repo: &RepoId) -> Result<Option<MetaItem>, Error> {
+    pub async fn known_by(&self, repo: &RepoId) -> Result<Option<MetaItem>, StoreError> {
         let meta: Option<MetaItem> = self.get_item(&Key::meta(repo)).await?;
         Ok(meta.filter(|meta| meta.deleted_at.is_none()))
     }
@@ -40,7 +40,7 @@ impl Store {
     ///
     /// # Errors
     /// When the table cannot be read, or what it has of the repo itself.
-    pub async fn events_since(&self, repo: &RepoId, since: Ulid, limit: usize) -> Result<Vec<Event>, Error> {
+    pub async fn events_since(&self, repo: &RepoId, since: Ulid, limit: usize) -> Result<Vec<Event>, StoreError> {
         let Some(item) = self.item(&Key::meta(repo)).await? else {
             return Ok(Vec::new());
         };
@@ -54,14 +54,20 @@ impl Store {
             self.oldest(repo, RELEASE_PREFIX, since, limit),
         )?;
         let made = readable(item).filter(|made| made.id >= since);
-        let mut all: Vec<Occurrence> = lines.into_iter().chain(tags).chain(releases).chain(made).collect();
-        all.sort_by_key(|occurrence| occurrence.id);
+        let mut all: Vec<StoredEvent> = lines.into_iter().chain(tags).chain(releases).chain(made).collect();
+        all.sort_by_key(|event| event.id);
         all.truncate(limit);
-        Ok(all.into_iter().map(|occurrence| occurrence.numbered_by_id(&meta)).collect())
+        Ok(all.into_iter().map(|event| event.numbered_by_id(&meta)).collect())
     }
 
     /// The oldest `limit` of what items of one kind say, from `since` on, in no order. No more than twice as many are held.
-    async fn oldest(&self, repo: &RepoId, prefix: &str, since: Ulid, limit: usize) -> Result<Vec<Occurrence>, Error> {
+    async fn oldest(
+        &self,
+        repo: &RepoId,
+        prefix: &str,
+        since: Ulid,
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
         // Lines are in the order of their ids. Other items are in that of their names, and say when they were written.
         let is_sorted = prefix == LOG_PREFIX;
         let first = since.to_string();
@@ -72,14 +78,14 @@ impl Store {
             attributes: (prefix == RELEASE_PREFIX).then_some(&PUBLISHED),
             written_since: (!is_sorted).then_some(since),
         };
-        let mut found: Vec<Occurrence> = Vec::new();
+        let mut found: Vec<StoredEvent> = Vec::new();
         self.each_item(repo, items, |item| {
             found.extend(readable(item));
             if is_sorted && found.len() >= limit {
-                return Ok::<_, Error>(ControlFlow::Break(()));
+                return Ok::<_, StoreError>(ControlFlow::Break(()));
             }
             if found.len() > limit.saturating_mul(2) {
-                found.select_nth_unstable_by_key(limit, |occurrence| occurrence.id);
+                found.select_nth_unstable_by_key(limit, |event| event.id);
                 found.truncate(limit);
             }
             Ok(ControlFlow::Continue(()))
@@ -89,24 +95,24 @@ impl Store {
     }
 
     /// Sends what the table now has to all receivers.
-    pub(crate) fn tell(&self, items: impl IntoIterator<Item = Item>) {
+    pub(crate) fn publish(&self, items: impl IntoIterator<Item = Item>) {
         for item in items {
             // What was just written can be read, and a receiver may have left.
-            if let Ok(Some(occurrence)) = Occurrence::of(item) {
-                let _ = self.happened.send(occurrence);
+            if let Ok(Some(event)) = StoredEvent::of(item) {
+                let _ = self.published.send(event);
             }
         }
     }
 
-    /// A copy of an item for [`Self::tell`], if there are receivers.
-    pub(crate) fn to_tell(&self, item: &Item) -> Option<Item> {
-        (self.happened.receiver_count() > 0).then(|| item.clone())
+    /// A copy of an item for [`Self::publish`], if there are receivers.
+    pub(crate) fn to_publish(&self, item: &Item) -> Option<Item> {
+        (self.published.receiver_count() > 0).then(|| item.clone())
     }
 }
 
 /// What an item says has happened, if it can be read.
-fn readable(item: Item) -> Option<Occurrence> {
-    Occurrence::of(item).unwrap_or_else(|error| {
+fn readable(item: Item) -> Option<StoredEvent> {
+    StoredEvent::of(item).unwrap_or_else(|error| {
         tracing::error!(causes = with_causes(&error), "an event is left out");
         None
     })

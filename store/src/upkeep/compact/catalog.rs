@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::Error;
+use crate::StoreError;
 use common::graph::{Graph, NewCommit};
 use common::id::{CommitId, ObjectKey, SnapshotId};
 use common::location::{LargeObject, ObjectLocation, PackFrame, RecordLocation};
@@ -48,7 +48,7 @@ impl Catalog {
     /// What these packs hold.
     pub(super) fn of<'p>(
         packs: impl IntoIterator<Item = (PackId, &'p GraphSection, &'p Contents)>,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, StoreError> {
         let mut index = Self::default();
         index.add(packs)?;
         Ok(index)
@@ -70,7 +70,7 @@ impl Catalog {
     }
 
     /// Where a snapshot lies, if it was stored before any branch reached it. Its objects may still be staged.
-    pub fn snapshot_ahead(&self, id: &SnapshotId) -> Option<RecordLocation> {
+    pub fn staged_snapshot(&self, id: &SnapshotId) -> Option<RecordLocation> {
         self.snapshots.get(id).filter(|entry| !entry.is_reached).map(|entry| entry.place)
     }
 
@@ -107,7 +107,7 @@ impl Catalog {
     fn add<'p>(
         &mut self,
         packs: impl IntoIterator<Item = (PackId, &'p GraphSection, &'p Contents)>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), StoreError> {
         let mut commits = Vec::new();
         let mut reached = Vec::new();
         for (pack, graph, contents) in packs {
@@ -116,7 +116,7 @@ impl Catalog {
             }
             let mut nodes = graph.0.iter();
             for (number, (frame, records)) in contents.frames.iter().zip(&contents.records).enumerate() {
-                let position = u32::try_from(self.frames.len()).map_err(Error::fault)?;
+                let position = u32::try_from(self.frames.len()).map_err(StoreError::fault)?;
                 self.frames.push(PackFrame { pack, number, frame: *frame });
                 let mut start = 0_u32;
                 let mut place = |length: u32| {
@@ -129,7 +129,7 @@ impl Catalog {
                         for (id, length) in records {
                             let node = nodes.next().filter(|node| node.id == *id);
                             let node =
-                                node.ok_or_else(|| Error::Damaged(format!("pack {pack}: its sections disagree")))?;
+                                node.ok_or_else(|| StoreError::Damaged(format!("pack {pack}: its sections disagree")))?;
                             let (id, parents) = (id.clone(), node.parents.clone());
                             commits.push(NewCommit { id, parents, payload: place(*length) });
                         }
@@ -152,7 +152,7 @@ impl Catalog {
             let own = contents.large.iter().map(|(key, size)| (pack, key, *size));
             let inherited = contents.inherited.iter().map(|(pack, key, size)| (*pack, key, *size));
             for (pack, key, size) in own.chain(inherited) {
-                let position = u32::try_from(self.large.len()).map_err(Error::fault)?;
+                let position = u32::try_from(self.large.len()).map_err(StoreError::fault)?;
                 self.large.push(LargeObject { pack, size });
                 self.add_object(key.clone(), EntryPlace::Large(position), false);
             }

@@ -17,7 +17,7 @@ use super::catalog::Catalog;
 use super::order;
 use crate::compute;
 use crate::upkeep::compact::garbage::Garbage;
-use crate::{Error, Store};
+use crate::{Store, StoreError};
 use common::id::{ObjectKey, RepoId, SnapshotId};
 use common::location::{ObjectLocation, PackFrame, RecordLocation};
 use common::pack::index::FrameRecords;
@@ -51,7 +51,7 @@ pub(super) async fn merge(
     store: &Store,
     repo: &RepoId,
     packs: &[(PackId, PackSummary)],
-) -> Result<(WrittenPack, usize), Error> {
+) -> Result<(WrittenPack, usize), StoreError> {
     let mut inputs: Vec<Input> = stream::iter(packs.iter().copied())
         .map(|(pack, summary)| Input::read(store, repo, pack, summary))
         .buffered(PARALLEL_READS)
@@ -76,7 +76,7 @@ pub(crate) async fn split(
     repo: &RepoId,
     (pack, summary): (PackId, PackSummary),
     garbage: &Garbage,
-) -> Result<(WrittenPack, WrittenPack), Error> {
+) -> Result<(WrittenPack, WrittenPack), StoreError> {
     let input = Input::read(store, repo, pack, summary).await?;
     let (mut reader, records) = open(store, repo, vec![input])?;
     let (kept, condemned) = records.split(garbage);
@@ -88,7 +88,7 @@ pub(crate) async fn split(
     Ok((kept, condemned))
 }
 
-fn open<'s>(store: &'s Store, repo: &'s RepoId, inputs: Vec<Input>) -> Result<(Reader<'s>, Records), Error> {
+fn open<'s>(store: &'s Store, repo: &'s RepoId, inputs: Vec<Input>) -> Result<(Reader<'s>, Records), StoreError> {
     let (queues, sources): (Vec<_>, HashMap<_, _>) = inputs.into_iter().map(Input::split).unzip();
     let index = Catalog::of(queues.iter().map(|(pack, graph, contents)| (*pack, graph, contents)))?;
     let records = Records::of(&index, queues);
@@ -96,7 +96,11 @@ fn open<'s>(store: &'s Store, repo: &'s RepoId, inputs: Vec<Input>) -> Result<(R
 }
 
 /// Writes a pack of these records. The objects in `reached` lie in packs that are not read.
-async fn write(reader: &mut Reader<'_>, records: Records, mut reached: Vec<ObjectKey>) -> Result<WrittenPack, Error> {
+async fn write(
+    reader: &mut Reader<'_>,
+    records: Records,
+    mut reached: Vec<ObjectKey>,
+) -> Result<WrittenPack, StoreError> {
     let mut writer = PackWriter::new()?;
 
     let commits = order::parents_first(records.commits);
@@ -120,18 +124,18 @@ async fn write(reader: &mut Reader<'_>, records: Records, mut reached: Vec<Objec
         queue.into_iter().map(key).collect::<Vec<_>>()
     };
     let mut paths = Paths::default();
-    for (queues, is_ahead) in [(records.snapshots, false), (records.snapshots_ahead, true)] {
+    for (queues, is_staged) in [(records.snapshots, false), (records.staged_snapshots, true)] {
         let snapshots = order::by_key(queues.into_iter().map(near).collect());
         reader.expect(snapshots.iter().map(|(_, place)| *place));
         for (id, place) in snapshots {
             let record = reader.record(place).await?;
             paths.learn(&reader.index, &record)?;
-            add(&mut writer, record.len(), |writer| writer.snapshot(id, &record, is_ahead))?;
+            add(&mut writer, record.len(), |writer| writer.snapshot(id, &record, is_staged))?;
         }
     }
     drop(neighbours);
 
-    for (queues, is_ahead) in [(records.objects, false), (records.objects_ahead, true)] {
+    for (queues, is_staged) in [(records.objects, false), (records.staged_objects, true)] {
         let by_path = |queue: Vec<(ObjectKey, RecordLocation)>| {
             let key = |(key, place)| (paths.of(&key), (key, place));
             queue.into_iter().map(key).collect::<Vec<_>>()
@@ -140,7 +144,7 @@ async fn write(reader: &mut Reader<'_>, records: Records, mut reached: Vec<Objec
         reader.expect(objects.iter().map(|(_, place)| *place));
         for (key, place) in objects {
             let record = reader.record(place).await?;
-            add(&mut writer, record.len(), |writer| writer.object(key, &record, is_ahead))?;
+            add(&mut writer, record.len(), |writer| writer.object(key, &record, is_staged))?;
         }
     }
 
@@ -152,7 +156,7 @@ async fn write(reader: &mut Reader<'_>, records: Records, mut reached: Vec<Objec
 }
 
 /// Checks that nothing was lost or made up on the way.
-fn check_counts<const N: usize>(reader: &Reader<'_>, written: [&WrittenPack; N]) -> Result<(), Error> {
+fn check_counts<const N: usize>(reader: &Reader<'_>, written: [&WrittenPack; N]) -> Result<(), StoreError> {
     let (commits, snapshots, objects) = reader.index.counts();
     let held = [commits as u64, snapshots as u64, objects as u64];
     let mut counts = [0; 3];
@@ -163,7 +167,7 @@ fn check_counts<const N: usize>(reader: &Reader<'_>, written: [&WrittenPack; N])
     if counts == held {
         return Ok(());
     }
-    Err(Error::Damaged(format!(
+    Err(StoreError::Damaged(format!(
         "repo {}: its packs hold {held:?} commits, snapshots and objects, and what was made of them {counts:?}",
         reader.repo
     )))
@@ -194,8 +198,8 @@ fn largest_frame(contents: &Contents) -> u64 {
 fn add(
     writer: &mut PackWriter,
     length: usize,
-    add: impl FnOnce(&mut PackWriter) -> Result<(), pack::Error>,
-) -> Result<(), Error> {
+    add: impl FnOnce(&mut PackWriter) -> Result<(), pack::PackError>,
+) -> Result<(), StoreError> {
     let added = if writer.has_room(length) { add(writer) } else { compute(|| add(writer)) };
     Ok(added?)
 }
@@ -209,11 +213,11 @@ struct Input {
 }
 
 impl Input {
-    async fn read(store: &Store, repo: &RepoId, pack: PackId, summary: PackSummary) -> Result<Self, Error> {
+    async fn read(store: &Store, repo: &RepoId, pack: PackId, summary: PackSummary) -> Result<Self, StoreError> {
         let table = summary.table;
         let start = if summary.size <= WHOLE_BYTES { 0 } else { table.offset };
         let read = store.get_pack_range(repo, pack, start..table.range().end).await?;
-        let offset = usize::try_from(table.offset.saturating_sub(start)).map_err(Error::fault)?;
+        let offset = usize::try_from(table.offset.saturating_sub(start)).map_err(StoreError::fault)?;
         let stored = read.slice(offset.min(read.len())..);
         let (graph, contents) = compute(|| decode_table(pack, &table, stored))?;
         // A large pack needs nothing of this again.
@@ -230,9 +234,9 @@ impl Input {
 struct Records {
     commits: Vec<Vec<(PackedCommit, RecordLocation)>>,
     snapshots: Vec<Vec<(SnapshotId, RecordLocation)>>,
-    snapshots_ahead: Vec<Vec<(SnapshotId, RecordLocation)>>,
+    staged_snapshots: Vec<Vec<(SnapshotId, RecordLocation)>>,
     objects: Vec<Vec<(ObjectKey, RecordLocation)>>,
-    objects_ahead: Vec<Vec<(ObjectKey, RecordLocation)>>,
+    staged_objects: Vec<Vec<(ObjectKey, RecordLocation)>>,
     large: Vec<(PackId, ObjectKey, u64)>,
 }
 
@@ -241,16 +245,16 @@ impl Records {
         let mut records = Self {
             commits: Vec::with_capacity(packs.len()),
             snapshots: Vec::with_capacity(packs.len()),
-            snapshots_ahead: Vec::with_capacity(packs.len()),
+            staged_snapshots: Vec::with_capacity(packs.len()),
             objects: Vec::with_capacity(packs.len()),
-            objects_ahead: Vec::with_capacity(packs.len()),
+            staged_objects: Vec::with_capacity(packs.len()),
             large: Vec::new(),
         };
         let mut frame = 0;
         for (pack, graph, contents) in packs {
             let mut nodes = graph.0.into_iter();
-            let (mut commits, mut snapshots, mut snapshots_ahead) = (Vec::new(), Vec::new(), Vec::new());
-            let (mut objects, mut objects_ahead) = (Vec::new(), Vec::new());
+            let (mut commits, mut snapshots, mut staged_snapshots) = (Vec::new(), Vec::new(), Vec::new());
+            let (mut objects, mut staged_objects) = (Vec::new(), Vec::new());
             for of_frame in contents.records {
                 let mut start = 0_u32;
                 let mut place = |length: u32| {
@@ -271,8 +275,8 @@ impl Records {
                         for (id, length) in list {
                             let place = place(length);
                             if index.snapshot(&id) == Some(place) {
-                                let is_ahead = index.snapshot_ahead(&id).is_some();
-                                if is_ahead { &mut snapshots_ahead } else { &mut snapshots }.push((id, place));
+                                let is_staged = index.staged_snapshot(&id).is_some();
+                                if is_staged { &mut staged_snapshots } else { &mut snapshots }.push((id, place));
                             }
                         }
                     }
@@ -281,7 +285,7 @@ impl Records {
                             let place = place(length);
                             if index.object(&key) == Some(ObjectLocation::Packed(place)) {
                                 let is_reached = index.is_reached(&key);
-                                if is_reached { &mut objects } else { &mut objects_ahead }.push((key, place));
+                                if is_reached { &mut objects } else { &mut staged_objects }.push((key, place));
                             }
                         }
                     }
@@ -297,9 +301,9 @@ impl Records {
             }
             records.commits.push(commits);
             records.snapshots.push(snapshots);
-            records.snapshots_ahead.push(snapshots_ahead);
+            records.staged_snapshots.push(staged_snapshots);
             records.objects.push(objects);
-            records.objects_ahead.push(objects_ahead);
+            records.staged_objects.push(staged_objects);
         }
         records
     }
@@ -338,24 +342,24 @@ impl Records {
         let is_object = |(key, _): &(ObjectKey, RecordLocation)| garbage.has_object(key);
         let commits = split(self.commits, |(commit, _)| garbage.has_commit(&commit.id));
         let snapshots = split(self.snapshots, is_snapshot);
-        let snapshots_ahead = split(self.snapshots_ahead, is_snapshot);
+        let staged_snapshots = split(self.staged_snapshots, is_snapshot);
         let objects = split(self.objects, is_object);
-        let objects_ahead = split(self.objects_ahead, is_object);
+        let staged_objects = split(self.staged_objects, is_object);
         let large = self.large.into_iter().partition(|(_, key, _)| !garbage.has_object(key));
         let kept = Self {
             commits: commits.0,
             snapshots: snapshots.0,
-            snapshots_ahead: snapshots_ahead.0,
+            staged_snapshots: staged_snapshots.0,
             objects: objects.0,
-            objects_ahead: objects_ahead.0,
+            staged_objects: staged_objects.0,
             large: large.0,
         };
         let condemned = Self {
             commits: commits.1,
             snapshots: snapshots.1,
-            snapshots_ahead: snapshots_ahead.1,
+            staged_snapshots: staged_snapshots.1,
             objects: objects.1,
-            objects_ahead: objects_ahead.1,
+            staged_objects: staged_objects.1,
             large: large.1,
         };
         (kept, condemned)
@@ -385,7 +389,7 @@ impl Reader<'_> {
         }
     }
 
-    async fn record(&mut self, place: RecordLocation) -> Result<Bytes, Error> {
+    async fn record(&mut self, place: RecordLocation) -> Result<Bytes, StoreError> {
         let raw = match self.frames.get(&place.frame).and_then(|frame| frame.raw.clone()) {
             Some(raw) => raw,
             None => {
@@ -409,7 +413,7 @@ impl Reader<'_> {
 }
 
 impl Reader<'_> {
-    async fn stored(&mut self, located: &PackFrame) -> Result<Bytes, Error> {
+    async fn stored(&mut self, located: &PackFrame) -> Result<Bytes, StoreError> {
         let range = located.frame.offset..located.frame.offset.saturating_add(located.frame.stored_length.into());
         let source = self.sources.get_mut(&located.pack).ok_or_else(missing)?;
         if let Some(stored) = source.read.get(&range) {
@@ -423,8 +427,8 @@ impl Reader<'_> {
     }
 }
 
-fn missing() -> Error {
-    Error::Damaged("the index names a frame or a record that is not there".to_owned())
+fn missing() -> StoreError {
+    StoreError::Damaged("the index names a frame or a record that is not there".to_owned())
 }
 
 /// A path for each object, so that the versions of a file lie side by side.
@@ -439,13 +443,13 @@ struct Paths {
 
 impl Paths {
     /// Notes the paths of a snapshot's objects, except for objects that have a path already.
-    fn learn(&mut self, index: &Catalog, record: &[u8]) -> Result<(), Error> {
+    fn learn(&mut self, index: &Catalog, record: &[u8]) -> Result<(), StoreError> {
         self.manifest_bytes = self.manifest_bytes.saturating_add(record.len());
         if self.manifest_bytes > MANIFEST_BYTES {
             return Ok(());
         }
         let snapshot: Snapshot<'_> =
-            rmp_serde::from_slice(record).map_err(|error| Error::Damaged(format!("a snapshot: {error}")))?;
+            rmp_serde::from_slice(record).map_err(|error| StoreError::Damaged(format!("a snapshot: {error}")))?;
         for (path, object) in &snapshot.manifest.entries {
             let key = object.key();
             if !index.has_object(&key) {

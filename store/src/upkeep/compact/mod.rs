@@ -47,7 +47,7 @@ use choose::Size;
 
 use crate::table::transaction::Outcome;
 use crate::upkeep::swap::Swap;
-use crate::{Error, Store};
+use crate::{Store, StoreError};
 use common::id::RepoId;
 use common::pack::{PackId, PackSummary};
 
@@ -108,7 +108,7 @@ impl Store {
     /// # Errors
     /// When the stores do not answer, or a pack is damaged, which is then still the repo's. What was merged before
     /// stays.
-    pub async fn compact(&self, repo: &RepoId, limits: Limits) -> Result<Compaction, Error> {
+    pub async fn compact(&self, repo: &RepoId, limits: Limits) -> Result<Compaction, StoreError> {
         let (mut tables, retired) = tokio::try_join!(self.tables(repo), self.retired(repo))?;
         // Pushes never rely on a condemned pack, so it need not keep its place in the order.
         tables.retain(|(_, summary)| summary.condemned_at.is_none());
@@ -190,8 +190,8 @@ impl Store {
         &self,
         repo: &RepoId,
         inputs: &[(PackId, PackSummary)],
-        made: Result<T, Error>,
-    ) -> Result<Option<T>, Error> {
+        made: Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
         match made {
             Err(error) if error.is_damage() && self.was_replaced(repo, inputs).await? => {
                 tracing::info!(%repo, "what was to be merged was written again meanwhile");
@@ -202,7 +202,11 @@ impl Store {
     }
 
     /// Whether one of these packs and indexes has left the list.
-    pub(crate) async fn was_replaced(&self, repo: &RepoId, tables: &[(PackId, PackSummary)]) -> Result<bool, Error> {
+    pub(crate) async fn was_replaced(
+        &self,
+        repo: &RepoId,
+        tables: &[(PackId, PackSummary)],
+    ) -> Result<bool, StoreError> {
         let listed = self.tables(repo).await?;
         Ok(tables.iter().any(|(table, _)| listed.iter().all(|(name, _)| name != table)))
     }

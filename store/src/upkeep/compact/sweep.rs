@@ -17,7 +17,7 @@ use crate::table::items::{
 use crate::upkeep::index::Listing;
 use crate::upkeep::survey::{Held, Survey};
 use crate::upkeep::swap::GRACE;
-use crate::{Error, Store};
+use crate::{Store, StoreError};
 use common::id::{CommitId, Id, ObjectKey, RepoId};
 use common::pack::PackId;
 use common::table::{self, Section};
@@ -40,7 +40,7 @@ pub(super) struct Swept {
 
 impl Store {
     /// The packs of a repo that were merged and are still in S3.
-    pub async fn retired(&self, repo: &RepoId) -> Result<Vec<(String, RetiredItem)>, Error> {
+    pub async fn retired(&self, repo: &RepoId) -> Result<Vec<(String, RetiredItem)>, StoreError> {
         self.query(repo, RETIRED_PREFIX, MAX_PACKS).await
     }
 
@@ -51,7 +51,7 @@ impl Store {
     }
 
     /// Deletes packs whose time is over, and then files that no item has named for long.
-    pub(super) async fn sweep(&self, repo: &RepoId) -> Result<Swept, Error> {
+    pub(super) async fn sweep(&self, repo: &RepoId) -> Result<Swept, StoreError> {
         let now = self.ambient.now_ms();
         // In this order: what is in S3, then what is named, then what was named. A pack that is merged in between is
         // found among the last.
@@ -66,17 +66,17 @@ impl Store {
         let named_keys: HashSet<String> = files.map(|(name, summary)| packs::table_key(repo, *name, summary)).collect();
         let key = |name: &String, key: fn(&RepoId, PackId) -> String| {
             let name = PackId::from_string(name);
-            name.map(|name| key(repo, name)).map_err(|error| Error::Damaged(format!("repo {repo}: {error}")))
+            name.map(|name| key(repo, name)).map_err(|error| StoreError::Damaged(format!("repo {repo}: {error}")))
         };
         let mut over = Vec::new();
         let mut waiting = HashSet::new();
         for (name, item) in &retired {
             let indexes = item.indexes.iter().map(|index| key(index, packs::index_key));
             let keys = item.packs.iter().map(|pack| key(pack, packs::key)).chain(indexes);
-            let keys = keys.collect::<Result<Vec<String>, Error>>()?;
+            let keys = keys.collect::<Result<Vec<String>, StoreError>>()?;
             if is_over(item, now) {
                 let merged = PackId::from_string(name);
-                let merged = merged.map_err(|error| Error::Damaged(format!("repo {repo}: {error}")))?;
+                let merged = merged.map_err(|error| StoreError::Damaged(format!("repo {repo}: {error}")))?;
                 over.push((Key::retired(repo, merged), keys));
             } else {
                 waiting.extend(keys);
@@ -114,7 +114,7 @@ impl Store {
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn put_off_upkeep(&self, repo: &RepoId, is_due: bool) -> Result<(), Error> {
+    pub async fn put_off_upkeep(&self, repo: &RepoId, is_due: bool) -> Result<(), StoreError> {
         let expires_at = self.ambient.now_ms().div_ceil(1_000);
         if is_due {
             self.put_item(&Key::garbage(repo), &GarbageItem { expires_at }).await?;
@@ -132,7 +132,7 @@ impl Store {
             {
                 Ok(())
             }
-            put => put.map(drop).map_err(Error::from_sdk),
+            put => put.map(drop).map_err(StoreError::at(Key::sweep(repo))),
         }
     }
 
@@ -141,7 +141,7 @@ impl Store {
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn due_upkeep(&self) -> Result<Vec<RepoId>, Error> {
+    pub async fn due_upkeep(&self) -> Result<Vec<RepoId>, StoreError> {
         let mut pages = self
             .dynamodb
             .scan()
@@ -158,7 +158,7 @@ impl Store {
             .send();
         let mut repos = Vec::new();
         while let Some(item) = pages.next().await {
-            let item = item.map_err(Error::from_sdk)?;
+            let item = item.map_err(StoreError::at(SWEEP))?;
             if let Some(AttributeValue::S(key)) = item.get(PK) {
                 repos.extend(repo_of(key));
             }
@@ -168,7 +168,7 @@ impl Store {
 
     /// Deletes an item that expires, unless it was put again and expires later than this, in seconds since the Unix
     /// epoch.
-    pub async fn end_at(&self, key: &Key, seconds: u64) -> Result<(), Error> {
+    pub async fn end_at(&self, key: &Key, seconds: u64) -> Result<(), StoreError> {
         let deleted = self
             .dynamodb
             .delete_item()
@@ -183,7 +183,7 @@ impl Store {
             Err(error)
                 if !error.as_service_error().is_some_and(DeleteItemError::is_conditional_check_failed_exception) =>
             {
-                Err(Error::from_sdk(error))
+                Err(StoreError::at(key)(error))
             }
             _ => Ok(()),
         }
@@ -194,12 +194,12 @@ impl Store {
     }
 
     /// The keys with this prefix that have been in S3 for longer than a push takes to name its pack.
-    async fn listed_before(&self, prefix: &str, now: u64) -> Result<Vec<String>, Error> {
+    async fn listed_before(&self, prefix: &str, now: u64) -> Result<Vec<String>, StoreError> {
         let kept = u64::try_from(ORPHANS_KEPT.as_millis()).unwrap_or(u64::MAX);
         let mut pages = self.s3.list_objects_v2().bucket(&self.location.bucket).prefix(prefix).into_paginator().send();
         let (mut found, mut listed) = (Vec::new(), 0);
         while let Some(page) = pages.next().await {
-            for object in page.map_err(Error::from_sdk)?.contents.unwrap_or_default() {
+            for object in page.map_err(StoreError::at(prefix))?.contents.unwrap_or_default() {
                 listed += 1;
                 let modified = object.last_modified.and_then(|modified| modified.to_millis().ok());
                 let modified = modified.and_then(|modified| u64::try_from(modified).ok());
@@ -223,7 +223,7 @@ impl Store {
         listing: &Listing,
         unnamed: HashSet<String>,
         mut objects: HashSet<String>,
-    ) -> Result<HashSet<String>, Error> {
+    ) -> Result<HashSet<String>, StoreError> {
         // A push that has landed since the packs were listed defers this to the next sweep.
         let heads = self.query::<RefItem>(repo, REF_PREFIX, MAX_BRANCHES).await?;
         let aside = self.set_aside(repo).await?;
@@ -241,7 +241,7 @@ impl Store {
     }
 
     /// The packs that a repair has taken off the list and kept.
-    async fn set_aside(&self, repo: &RepoId) -> Result<Vec<String>, Error> {
+    async fn set_aside(&self, repo: &RepoId) -> Result<Vec<String>, StoreError> {
         let aside = self.query::<IgnoredAny>(repo, SET_ASIDE_PREFIX, MAX_PACKS).await?;
         Ok(aside.into_iter().map(|(pack, _)| pack).collect())
     }
@@ -250,7 +250,7 @@ impl Store {
     ///
     /// # Errors
     /// When the stores do not answer, or a table is damaged.
-    pub async fn unlisted(&self, repo: &RepoId, mut keys: HashSet<String>) -> Result<HashSet<String>, Error> {
+    pub async fn unlisted(&self, repo: &RepoId, mut keys: HashSet<String>) -> Result<HashSet<String>, StoreError> {
         if keys.is_empty() {
             return Ok(keys);
         }
@@ -261,7 +261,7 @@ impl Store {
 }
 
 /// Removes from these keys those of large objects that packs list.
-async fn forget_listed(keys: &mut HashSet<String>, repo: &RepoId, survey: &Survey<'_>) -> Result<(), Error> {
+async fn forget_listed(keys: &mut HashSet<String>, repo: &RepoId, survey: &Survey<'_>) -> Result<(), StoreError> {
     if keys.is_empty() {
         return Ok(());
     }

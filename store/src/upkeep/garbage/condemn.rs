@@ -14,7 +14,7 @@ use crate::upkeep::compact::merge::split;
 use crate::upkeep::index::{Index, Listing};
 use crate::upkeep::survey::Survey;
 use crate::upkeep::swap::Swap;
-use crate::{Error, Store};
+use crate::{Store, StoreError};
 use common::id::RepoId;
 use common::pack::{PackId, PackSummary};
 use common::wire::limits::MAX_PACKS;
@@ -43,7 +43,7 @@ impl Store {
         repo: &RepoId,
         limits: Limits,
         done: &mut Collection,
-    ) -> Result<Option<Duration>, Error> {
+    ) -> Result<Option<Duration>, StoreError> {
         let kept_since = self.ambient.now_ms().saturating_sub(millis(limits.retention));
         // In this order: the branches first, so that what they lead to is in packs that are listed afterwards.
         let roots = self.roots(repo, kept_since).await?;
@@ -126,7 +126,7 @@ impl Store {
         garbage: &Garbage,
         rest: Rest,
         also: Vec<TransactWriteItem>,
-    ) -> Result<Outcome, Error> {
+    ) -> Result<Outcome, StoreError> {
         let now = self.ambient.now_ms();
         let (mut kept, mut condemned) = (BTreeMap::new(), Vec::new());
         for (pack, summary) in packs.iter().copied() {
@@ -168,7 +168,7 @@ impl Store {
         roots: &Roots,
         kept_since: u64,
         limits: Limits,
-    ) -> Result<Result<(Reach<'s>, Shares, bool), Deferred>, Error> {
+    ) -> Result<Result<(Reach<'s>, Shares, bool), Deferred>, StoreError> {
         let roles = survey.packs().iter().map(|pack| role(pack, kept_since)).collect();
         let Some(mut reach) = Reach::of(survey, roles, roots).await? else {
             return Ok(Err(Deferred::Incomplete));
@@ -177,7 +177,7 @@ impl Store {
         let shares = reach.history_shares().await?;
         // If each object was reached through a commit that is still kept, this is known without a look into all
         // manifests.
-        let is_likely = reach.has_judged_ahead || shares.iter().any(|share| share.records() > 0);
+        let is_likely = reach.has_judged_staged || shares.iter().any(|share| share.records() > 0);
         if !is_likely && !limits.is_thorough {
             return Ok(Ok((reach, Vec::new(), later)));
         }
@@ -202,6 +202,6 @@ const fn role((pack, summary): &(PackId, PackSummary), kept_since: u64) -> Role 
     }
 }
 
-fn no_pack() -> Error {
-    Error::Damaged("a record of a pack that is not listed".to_owned())
+fn no_pack() -> StoreError {
+    StoreError::Damaged("a record of a pack that is not listed".to_owned())
 }

@@ -10,7 +10,7 @@ use super::Deferred;
 use crate::table::items::{LOG_PREFIX, REF_PREFIX, RELEASE_PREFIX, RefItem, TAG_PREFIX};
 use crate::upkeep::compact::garbage::Garbage;
 use crate::upkeep::survey::{AT_ONCE, Links, RecordCopy, Survey};
-use crate::{Error, Store};
+use crate::{Store, StoreError};
 use common::id::{CommitId, RepoId};
 use common::table::{Key, Section};
 use common::wire::limits::{MAX_BRANCHES, MAX_RELEASES_OF_REPO, MAX_TAGS_OF_REPO};
@@ -44,9 +44,9 @@ pub(super) struct Reach<'s> {
     /// Whether a judged pack has an object that is not marked as kept yet.
     pub(super) has_judged_objects: bool,
     /// Whether a judged pack has a staged object that is not marked as kept yet.
-    pub(super) has_judged_ahead: bool,
+    pub(super) has_judged_staged: bool,
     /// Whether a kept pack has an object that no branch has reached.
-    has_kept_ahead: bool,
+    has_kept_staged: bool,
 }
 
 /// Marks of all commits, all snapshots or all objects.
@@ -121,7 +121,11 @@ impl Share {
 
 impl<'s> Reach<'s> {
     /// What is needed, manifests aside. None if something that is named is missing.
-    pub(super) async fn of(survey: &'s Survey<'s>, roles: Vec<Role>, roots: &Roots) -> Result<Option<Self>, Error> {
+    pub(super) async fn of(
+        survey: &'s Survey<'s>,
+        roles: Vec<Role>,
+        roots: &Roots,
+    ) -> Result<Option<Self>, StoreError> {
         let named = || roots.heads.iter().chain(&roots.labels).chain(&roots.log);
         let links = survey.links(named()).await?;
         if !roots.heads.iter().all(|head| links.position(head).is_some()) {
@@ -138,8 +142,8 @@ impl<'s> Reach<'s> {
             snapshots,
             objects,
             has_judged_objects: false,
-            has_judged_ahead: false,
-            has_kept_ahead: false,
+            has_judged_staged: false,
+            has_kept_staged: false,
         };
         let named = named().filter_map(|id| reach.links.position(id)).collect();
         if !(reach.find_commits(named).await? && reach.find_snapshots().await?) {
@@ -154,7 +158,7 @@ impl<'s> Reach<'s> {
     }
 
     /// Marks the commits that are needed. Returns whether all of them, and their parents, are there.
-    async fn find_commits(&mut self, mut from: Vec<u32>) -> Result<bool, Error> {
+    async fn find_commits(&mut self, mut from: Vec<u32>) -> Result<bool, StoreError> {
         let mut commits = self.survey.commits().await?;
         while let Some(copy) = commits.next().await? {
             if self.is(Role::Kept, Some(copy.pack)) {
@@ -172,7 +176,7 @@ impl<'s> Reach<'s> {
     }
 
     /// Marks the snapshots that those commits name. Returns whether all of them are there.
-    async fn find_snapshots(&mut self) -> Result<bool, Error> {
+    async fn find_snapshots(&mut self) -> Result<bool, StoreError> {
         let mut records = self.survey.records(Section::Snapshots).await?;
         while let Some((_, record)) = records.next().await? {
             if record.held().any(|copy| self.is(Role::Kept, copy.pack)) {
@@ -195,7 +199,7 @@ impl<'s> Reach<'s> {
         self.survey.find(Section::Snapshots, &mut keys, &mut self.snapshots.needed).await
     }
 
-    async fn look_at_objects(&mut self) -> Result<(), Error> {
+    async fn look_at_objects(&mut self) -> Result<(), StoreError> {
         let mut records = self.survey.records(Section::Objects).await?;
         while let Some((_, record)) = records.next().await? {
             let is_reached = record.is_reached();
@@ -206,12 +210,12 @@ impl<'s> Reach<'s> {
             let is_reached_without =
                 record.copies.iter().any(|copy| copy.is_reached && !self.is(Role::Judged, copy.pack));
             let is_own = is_in_kept && (is_reached_without || !is_reached);
-            self.has_kept_ahead |= !is_reached && is_in_kept;
+            self.has_kept_staged |= !is_reached && is_in_kept;
             if is_own {
                 self.objects.own.insert(record.number);
             } else if is_in_judged {
                 self.has_judged_objects = true;
-                self.has_judged_ahead |= !is_reached;
+                self.has_judged_staged |= !is_reached;
             }
         }
         Ok(())
@@ -226,7 +230,7 @@ impl<'s> Reach<'s> {
         !is_whole
             || self.commits.needed.count_ones(..) > reached.count_ones(..)
             || self.snapshots.own.difference(&self.snapshots.needed).next().is_some()
-            || self.has_kept_ahead
+            || self.has_kept_staged
     }
 
     /// Marks the objects that the manifests of kept snapshots name. Reads at most `most` raw bytes of manifests.
@@ -235,7 +239,7 @@ impl<'s> Reach<'s> {
         store: &Arc<Store>,
         repo: &RepoId,
         most: u64,
-    ) -> Result<Result<(), Deferred>, Error> {
+    ) -> Result<Result<(), Deferred>, StoreError> {
         // Manifests name a purged object for ever, and it counts as present.
         let purged = store.purged_now(repo).await?;
         let kept = &self.snapshots.own | &self.snapshots.needed;
@@ -255,8 +259,8 @@ impl<'s> Reach<'s> {
             behind = Some(*last);
             let mut manifests = store.read_records(repo, self.survey.locate(), &places)?;
             while let Some(manifest) = manifests.next().await? {
-                let snapshot: Snapshot<'_> =
-                    rmp_serde::from_slice(&manifest).map_err(|error| Error::Damaged(format!("a snapshot: {error}")))?;
+                let snapshot: Snapshot<'_> = rmp_serde::from_slice(&manifest)
+                    .map_err(|error| StoreError::Damaged(format!("a snapshot: {error}")))?;
                 let objects = snapshot.manifest.entries.iter().map(|(_, object)| object.key());
                 keys.extend(objects.filter(|key| !purged.has(key)).map(|key| Key::of(key.as_ref())));
                 if keys.len() >= AT_ONCE && !self.find_objects(&mut keys).await? {
@@ -268,13 +272,13 @@ impl<'s> Reach<'s> {
         Ok(if are_all_there { Ok(()) } else { Err(Deferred::Incomplete) })
     }
 
-    async fn find_objects(&mut self, keys: &mut HashSet<Key>) -> Result<bool, Error> {
+    async fn find_objects(&mut self, keys: &mut HashSet<Key>) -> Result<bool, StoreError> {
         self.survey.find(Section::Objects, keys, &mut self.objects.needed).await
     }
 
     /// How many commits and snapshots of each judged pack are garbage, in the order of the packs. This needs no
     /// manifests.
-    pub(super) async fn history_shares(&self) -> Result<Vec<Share>, Error> {
+    pub(super) async fn history_shares(&self) -> Result<Vec<Share>, StoreError> {
         let mut shares = vec![Share::default(); self.roles.len()];
         let mut commits = self.survey.commits().await?;
         while let Some(copy) = commits.next().await? {
@@ -288,7 +292,7 @@ impl<'s> Reach<'s> {
     }
 
     /// The same with objects, once the manifests are read.
-    pub(super) async fn with_objects(&self, mut shares: Vec<Share>) -> Result<Vec<Share>, Error> {
+    pub(super) async fn with_objects(&self, mut shares: Vec<Share>) -> Result<Vec<Share>, StoreError> {
         self.add_records(&mut shares, Section::Objects, &self.objects, |share| &mut share.objects).await?;
         Ok(shares)
     }
@@ -299,7 +303,7 @@ impl<'s> Reach<'s> {
         section: Section,
         marks: &Marks,
         count: fn(&mut Share) -> &mut u64,
-    ) -> Result<(), Error> {
+    ) -> Result<(), StoreError> {
         let mut records = self.survey.records(section).await?;
         while let Some((_, record)) = records.next().await? {
             for RecordCopy { pack, length, .. } in record.held() {
@@ -317,7 +321,7 @@ impl<'s> Reach<'s> {
     }
 
     /// The garbage of some packs, by their numbers.
-    pub(super) async fn garbage_of(&self, packs: &HashSet<u32>) -> Result<Garbage, Error> {
+    pub(super) async fn garbage_of(&self, packs: &HashSet<u32>) -> Result<Garbage, StoreError> {
         let mut garbage = Garbage::default();
         let mut commits = self.survey.commits().await?;
         while let Some(copy) = commits.next().await? {
@@ -345,7 +349,7 @@ impl<'s> Reach<'s> {
 impl Store {
     /// The commits that have names, and the commits that the push log has named since a time, in milliseconds since the
     /// Unix epoch.
-    pub(super) async fn roots(&self, repo: &RepoId, log_since: u64) -> Result<Roots, Error> {
+    pub(super) async fn roots(&self, repo: &RepoId, log_since: u64) -> Result<Roots, StoreError> {
         let labels = async |prefix, limit| self.query_for::<Labeled>(repo, prefix, limit, Some(&["commit_id"])).await;
         let (heads, tags, releases, log) = tokio::try_join!(
             self.query::<RefItem>(repo, REF_PREFIX, MAX_BRANCHES),
@@ -360,7 +364,7 @@ impl Store {
         })
     }
 
-    async fn log_since(&self, repo: &RepoId, since: u64) -> Result<Vec<CommitId>, Error> {
+    async fn log_since(&self, repo: &RepoId, since: u64) -> Result<Vec<CommitId>, StoreError> {
         let first = ulid::Ulid::from_parts(since.saturating_sub(CLOCKS_DIFFER_MS), 0);
         let lines = self
             .query_from::<Line>(repo, LOG_PREFIX, &first.to_string(), MAX_LINES, Some(&["before", "after"]))

@@ -46,7 +46,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::table::items::{CONDEMNED_AT, CollectedItem, GarbageItem, Key, PACK_PREFIX, PK, encode};
 use crate::upkeep::compact::MAX_INPUTS;
-use crate::{Error, Store};
+use crate::{Store, StoreError};
 use common::id::RepoId;
 use common::pack::{PackId, PackSummary};
 use common::wire::limits::MAX_PACKS;
@@ -130,7 +130,7 @@ impl Store {
     ///
     /// # Errors
     /// When the stores do not answer, or a pack is damaged. Each pack that was dealt with until then is as it should be.
-    pub async fn collect(self: &Arc<Self>, repo: &RepoId, limits: Limits) -> Result<Collection, Error> {
+    pub async fn collect(self: &Arc<Self>, repo: &RepoId, limits: Limits) -> Result<Collection, StoreError> {
         let mut done = Collection::default();
         let seen = self.scheduled(repo).await?;
         if seen.is_none() {
@@ -164,13 +164,14 @@ impl Store {
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn revive(&self, repo: &RepoId, packs: &[PackId]) -> Result<(), Error> {
+    pub async fn revive(&self, repo: &RepoId, packs: &[PackId]) -> Result<(), StoreError> {
         for pack in packs {
+            let key = Key::pack(repo, *pack);
             let revived = self
                 .dynamodb
                 .update_item()
                 .table_name(&self.location.table)
-                .set_key(Some(Key::pack(repo, *pack).item()))
+                .set_key(Some(key.item()))
                 .update_expression("REMOVE #condemned")
                 .condition_expression("attribute_exists(#pk)")
                 .expression_attribute_names("#condemned", CONDEMNED_AT)
@@ -181,7 +182,7 @@ impl Store {
                 // It was dropped first. The push that needs it finds that out.
                 Err(error)
                     if error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception()) => {}
-                revived => drop(revived.map_err(Error::from_sdk)?),
+                revived => drop(revived.map_err(StoreError::at(key))?),
             }
             tracing::info!(%repo, %pack, "what was condemned is needed");
         }
@@ -197,7 +198,7 @@ impl Store {
         self: &Arc<Self>,
         repo: &RepoId,
         has_expired: bool,
-    ) -> Result<Option<Collection>, Error> {
+    ) -> Result<Option<Collection>, StoreError> {
         let due = self.scheduled(repo).await?;
         if has_expired || due.is_some_and(|due| due <= self.ambient.now_ms() / 1_000) {
             return self.collect(repo, Limits::IN_PASSING).boxed().await.map(Some);
@@ -212,7 +213,7 @@ impl Store {
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn revive_all(&self, repo: &RepoId) -> Result<(), Error> {
+    pub async fn revive_all(&self, repo: &RepoId) -> Result<(), StoreError> {
         // Nothing else of the items is read: a repair calls this, and the rest of an item may be damaged.
         let packs = self.query_for::<NotedOnly>(repo, PACK_PREFIX, MAX_PACKS, Some(&[CONDEMNED_AT])).await?;
         let condemned = packs.into_iter().filter(|(_, item)| item.condemned_at.is_some());
@@ -230,13 +231,13 @@ impl Store {
     }
 
     /// When garbage is to be looked for, in seconds since the Unix epoch.
-    async fn scheduled(&self, repo: &RepoId) -> Result<Option<u64>, Error> {
+    async fn scheduled(&self, repo: &RepoId) -> Result<Option<u64>, StoreError> {
         Ok(self.get_item::<GarbageItem>(&Key::garbage(repo)).await?.map(|item| item.expires_at))
     }
 
     /// Schedules the next look for garbage after `next`. Without `next` the item is deleted, and the next push puts it
     /// again. If a push has put it since, it expires later than `seen` and stays.
-    async fn schedule(&self, repo: &RepoId, seen: Option<u64>, next: Option<Duration>) -> Result<(), Error> {
+    async fn schedule(&self, repo: &RepoId, seen: Option<u64>, next: Option<Duration>) -> Result<(), StoreError> {
         let key = Key::garbage(repo);
         let Some(next) = next else {
             return self.end_at(&key, seen.unwrap_or_else(|| self.in_seconds(RETENTION))).await;
@@ -249,13 +250,13 @@ impl Store {
     }
 
     /// Notes that lines of the push log older than this may name commits that are gone.
-    async fn note_collected(&self, repo: &RepoId, log_kept_since: u64) -> Result<TransactWriteItem, Error> {
+    async fn note_collected(&self, repo: &RepoId, log_kept_since: u64) -> Result<TransactWriteItem, StoreError> {
         let key = Key::collected(repo);
         let before = self.get_item::<CollectedItem>(&key).await?;
         let before = before.map_or(0, |item| item.log_kept_since);
         let item = CollectedItem { log_kept_since: log_kept_since.max(before) };
         let put = Put::builder().table_name(&self.location.table).set_item(Some(encode(&key, &item)?));
-        Ok(TransactWriteItem::builder().put(put.build().map_err(Error::fault)?).build())
+        Ok(TransactWriteItem::builder().put(put.build().map_err(StoreError::fault)?).build())
     }
 }
 

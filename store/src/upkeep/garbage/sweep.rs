@@ -10,7 +10,7 @@ use crate::compute;
 use crate::table::transaction::Outcome;
 use crate::upkeep::survey::Survey;
 use crate::upkeep::swap::Swap;
-use crate::{Error, Store};
+use crate::{Store, StoreError};
 use common::id::RepoId;
 use common::pack::{self, NewPack, PackId, PackSummary};
 
@@ -23,7 +23,7 @@ impl Store {
         repo: &RepoId,
         limits: Limits,
         done: &mut Collection,
-    ) -> Result<Option<Duration>, Error> {
+    ) -> Result<Option<Duration>, StoreError> {
         let packs = self.tables(repo).await?;
         let mut due = self.due(&packs);
         // What older lines of the push log lead to was judged when the packs were condemned.
@@ -90,7 +90,7 @@ impl Store {
         roots: &Roots,
         due: &BTreeSet<PackId>,
         limits: Limits,
-    ) -> Result<Result<BTreeSet<PackId>, Deferred>, Error> {
+    ) -> Result<Result<BTreeSet<PackId>, Deferred>, StoreError> {
         let role = |(pack, _): &(PackId, PackSummary)| if due.contains(pack) { Role::Judged } else { Role::Kept };
         let roles = survey.packs().iter().map(role).collect();
         let Some(mut reach) = Reach::of(survey, roles, roots).await? else {

@@ -7,7 +7,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use bytes::Bytes;
 use ulid::Ulid;
 
-use crate::Error;
+use crate::StoreError;
 use crate::bucket::{Bucket, Part};
 use crate::read::view::WHOLE_BYTES;
 use common::pack::index::of_pack;
@@ -40,7 +40,7 @@ impl<'s> TableFile<'s> {
         file: Ulid,
         extent: TableExtent,
         beside: usize,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, StoreError> {
         let is_small = extent.length <= WHOLE_BYTES;
         let part = if is_small { (Part::Table, extent.range()) } else { (Part::Head, extent.head_range()) };
         let read = match bucket.remembered(file, part.0) {
@@ -51,7 +51,7 @@ impl<'s> TableFile<'s> {
         let head = Head::read(read.slice(head_start..), extent.head_checksum).map_err(|error| of_pack(file, error))?;
         if head.sections_length().saturating_add(head.length()) != extent.length {
             let reason = "its table has another length than its head says".to_owned();
-            return Err(of_pack(file, table::Error::Malformed(reason)).into());
+            return Err(of_pack(file, table::TableError::Malformed(reason)).into());
         }
         let (least, most) = PAGES_A_READ;
         let pages_a_read = (AHEAD_BYTES / PAGE_BYTES / beside.max(1) as u64).clamp(least, most);
@@ -64,18 +64,18 @@ impl<'s> TableFile<'s> {
     }
 
     /// Begins to read a section.
-    pub(crate) async fn section(&self, section: Section) -> Result<Cursor<'_>, Error> {
+    pub(crate) async fn section(&self, section: Section) -> Result<Cursor<'_>, StoreError> {
         let mut cursor = Cursor { table: self, section, next: 0, ahead: VecDeque::new(), page: Bytes::new(), at: 0 };
         cursor.turn_page().await?;
         Ok(cursor)
     }
 
-    pub(crate) fn malformed(&self, reason: &str) -> Error {
-        of_pack(self.file, table::Error::Malformed(reason.to_owned())).into()
+    pub(crate) fn malformed(&self, reason: &str) -> StoreError {
+        of_pack(self.file, table::TableError::Malformed(reason.to_owned())).into()
     }
 
     /// Reads some pages of a section, and returns the entries of each under a checksum that holds.
-    async fn pages(&self, section: Section, first: u64, end: u64) -> Result<VecDeque<Bytes>, Error> {
+    async fn pages(&self, section: Section, first: u64, end: u64) -> Result<VecDeque<Bytes>, StoreError> {
         let range = |page| self.head.page_range(section, page);
         let start = range(first).start;
         let all = start..range(end.saturating_sub(1)).end;
@@ -91,7 +91,7 @@ impl<'s> TableFile<'s> {
             let range = range(page);
             let stored = bytes.slice((range.start - start) as usize..(range.end - start) as usize);
             if !page_checksum_holds(section, page, &stored) {
-                return Err(of_pack(self.file, table::Error::of_page(section, page)).into());
+                return Err(of_pack(self.file, table::TableError::of_page(section, page)).into());
             }
             pages.push_back(stored.slice(..stored.len().saturating_sub(table::CHECKSUM_BYTES)));
         }
@@ -117,12 +117,12 @@ impl Cursor<'_> {
     }
 
     /// Goes to the next entry.
-    pub(super) async fn advance(&mut self) -> Result<(), Error> {
+    pub(super) async fn advance(&mut self) -> Result<(), StoreError> {
         self.at += self.section.width();
         if self.at >= self.page.len() { self.turn_page().await } else { Ok(()) }
     }
 
-    async fn turn_page(&mut self) -> Result<(), Error> {
+    async fn turn_page(&mut self) -> Result<(), StoreError> {
         if self.ahead.is_empty() {
             let pages = self.table.head.pages(self.section);
             let end = pages.min(self.next.saturating_add(self.table.pages_a_read));
@@ -168,7 +168,7 @@ pub(crate) struct InOrder<'t> {
 
 impl<'t> InOrder<'t> {
     /// Begins with the first entry of the first table.
-    pub(crate) async fn open(inputs: &'t [Input<'t>], section: Section) -> Result<Self, Error> {
+    pub(crate) async fn open(inputs: &'t [Input<'t>], section: Section) -> Result<Self, StoreError> {
         let mut entries = Self { inputs, section, input: 0, cursor: None };
         entries.open_table().await?;
         Ok(entries)
@@ -180,7 +180,7 @@ impl<'t> InOrder<'t> {
     }
 
     /// Goes to the next entry.
-    pub(crate) async fn advance(&mut self) -> Result<(), Error> {
+    pub(crate) async fn advance(&mut self) -> Result<(), StoreError> {
         if let Some(cursor) = &mut self.cursor {
             cursor.advance().await?;
             if cursor.entry().is_none() {
@@ -192,7 +192,7 @@ impl<'t> InOrder<'t> {
     }
 
     /// Opens the current table, or the first one behind it that has an entry.
-    async fn open_table(&mut self) -> Result<(), Error> {
+    async fn open_table(&mut self) -> Result<(), StoreError> {
         self.cursor = None;
         while let Some(input) = self.inputs.get(self.input) {
             let cursor = input.table.section(self.section).await?;
@@ -215,7 +215,7 @@ pub(crate) struct Sorted<'t> {
 
 impl<'t> Sorted<'t> {
     /// Begins with the entry of the smallest key.
-    pub(crate) async fn open(inputs: &'t [Input<'t>], section: Section) -> Result<Self, Error> {
+    pub(crate) async fn open(inputs: &'t [Input<'t>], section: Section) -> Result<Self, StoreError> {
         let mut sorted = Self { cursors: Vec::with_capacity(inputs.len()), waiting: BinaryHeap::new() };
         for (number, input) in inputs.iter().enumerate() {
             sorted.cursors.push(input.table.section(section).await?);
@@ -241,7 +241,7 @@ impl<'t> Sorted<'t> {
     }
 
     /// Goes to the next entry.
-    pub(crate) async fn advance(&mut self) -> Result<(), Error> {
+    pub(crate) async fn advance(&mut self) -> Result<(), StoreError> {
         let Some(Reverse((_, input))) = self.waiting.pop() else { return Ok(()) };
         if let Some(cursor) = self.cursors.get_mut(input) {
             cursor.advance().await?;

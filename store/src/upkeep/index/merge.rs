@@ -10,11 +10,11 @@ use bytes::Bytes;
 use tokio::sync::mpsc::Sender;
 
 use super::cursor::{InOrder, Input, Sorted};
-use crate::Error;
+use crate::StoreError;
 use common::pack::TableExtent;
 use common::table::{
-    self, Builder, CommitEntry, Encoded, FrameEntry, GraphEntry, Head, Key, Keys, LargeEntry, Location, PackEntry,
-    ParentEntry, Place, RecordEntry, Section,
+    self, Builder, CommitEntry, Encoded, FrameEntry, FrameSpan, GraphEntry, Head, Key, Keys, LargeEntry, Location,
+    PackEntry, ParentEntry, RecordEntry, Section,
 };
 
 /// The fewest bytes that go out together.
@@ -32,8 +32,8 @@ pub(crate) struct Base {
 }
 
 impl Base {
-    fn place(self, place: Place) -> Place {
-        Place { frame: place.frame.saturating_add(self.frames), ..place }
+    fn place(self, place: FrameSpan) -> FrameSpan {
+        FrameSpan { frame: place.frame.saturating_add(self.frames), ..place }
     }
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn bases(inputs: &[Input<'_>]) -> Vec<Base> {
 }
 
 /// The length in bytes of the merged table. It follows from how many entries each section has.
-pub(super) fn shape(inputs: &[Input<'_>]) -> Result<u64, Error> {
+pub(super) fn shape(inputs: &[Input<'_>]) -> Result<u64, StoreError> {
     let counts = Section::ALL.map(|section| match (section, section.filtered()) {
         (_, Some(keyed)) => table::Filter::bytes_for(count(inputs, keyed)),
         (Section::Packs, None) => inputs.iter().map(Input::packs).sum(),
@@ -63,7 +63,7 @@ pub(super) fn shape(inputs: &[Input<'_>]) -> Result<u64, Error> {
     });
     let is_too_large = |section: &Section| count(inputs, *section) > MOST_ENTRIES;
     if [Section::Graph, Section::Parents, Section::Frames, Section::Large].iter().any(is_too_large) {
-        return Err(Error::Damaged("a table of over two thousand million commits, or frames".to_owned()));
+        return Err(StoreError::Damaged("a table of over two thousand million commits, or frames".to_owned()));
     }
     Ok(Head::table_length(&counts))
 }
@@ -83,11 +83,11 @@ enum Stop {
     /// The receiver has gone.
     Unwanted,
     /// A table cannot be read.
-    Failed(Error),
+    Failed(StoreError),
 }
 
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
         Self::Failed(error)
     }
 }
@@ -104,7 +104,7 @@ impl Sink {
 }
 
 /// Merges tables, in this order, and sends out the bytes of the result. None if the receiver has gone.
-pub(super) async fn merge(inputs: &[Input<'_>], out: Sender<Bytes>) -> Result<Option<TableExtent>, Error> {
+pub(super) async fn merge(inputs: &[Input<'_>], out: Sender<Bytes>) -> Result<Option<TableExtent>, StoreError> {
     match merge_into(inputs, out).await {
         Ok(table) => Ok(Some(table)),
         Err(Stop::Unwanted) => Ok(None),
@@ -220,7 +220,7 @@ async fn merge_into(inputs: &[Input<'_>], out: Sender<Bytes>) -> Result<TableExt
 }
 
 /// The keys of parents that are in other tables, in their order.
-pub(crate) async fn parent_keys(inputs: &[Input<'_>]) -> Result<Vec<Key>, Error> {
+pub(crate) async fn parent_keys(inputs: &[Input<'_>]) -> Result<Vec<Key>, StoreError> {
     let mut keys = Vec::new();
     let mut entries = InOrder::open(inputs, Section::Parents).await?;
     while let Some((_, entry)) = entries.first() {
@@ -230,6 +230,6 @@ pub(crate) async fn parent_keys(inputs: &[Input<'_>]) -> Result<Vec<Key>, Error>
     Ok(keys)
 }
 
-fn table_is_gone() -> Error {
-    Error::Damaged("an entry of a table that is not read".to_owned())
+fn table_is_gone() -> StoreError {
+    StoreError::Damaged("an entry of a table that is not read".to_owned())
 }

@@ -14,7 +14,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
-use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_smithy_types::body::SdkBody;
@@ -26,7 +25,7 @@ use tokio::sync::mpsc::{Receiver, channel};
 use crate::bucket::packs;
 use crate::table::transaction::Outcome;
 use crate::upkeep::swap::Swap;
-use crate::{Error, Store};
+use crate::{Store, StoreError, aws};
 use common::id::RepoId;
 use common::pack::{PackId, PackSummary};
 use common::table::{PackEntry, Section};
@@ -95,17 +94,17 @@ impl Store {
     ///
     /// # Errors
     /// When the stores do not answer, or an index is damaged.
-    pub async fn listing(&self, repo: &RepoId) -> Result<Listing, Error> {
+    pub async fn listing(&self, repo: &RepoId) -> Result<Listing, StoreError> {
         let tables = self.tables(repo).await?;
         self.listing_of(repo, tables).await
     }
 
     /// The same, of packs and indexes that were listed before.
-    pub async fn listing_of(&self, repo: &RepoId, tables: Vec<(PackId, PackSummary)>) -> Result<Listing, Error> {
+    pub async fn listing_of(&self, repo: &RepoId, tables: Vec<(PackId, PackSummary)>) -> Result<Listing, StoreError> {
         let indexes: Vec<_> = tables.iter().filter(|(_, summary)| summary.is_index()).copied().collect();
         let indexes = stream::iter(indexes).map(|(name, summary)| async move {
             let packs = self.packs_of(repo, name, &summary).await?;
-            Ok::<_, Error>(Index { name, summary, packs })
+            Ok::<_, StoreError>(Index { name, summary, packs })
         });
         let indexes = indexes.buffered(PARALLEL_READS).try_collect().await?;
         Ok(Listing { tables, indexes })
@@ -115,7 +114,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Self::listing`].
-    pub async fn packs(&self, repo: &RepoId) -> Result<Vec<(PackId, PackSummary)>, Error> {
+    pub async fn packs(&self, repo: &RepoId) -> Result<Vec<(PackId, PackSummary)>, StoreError> {
         Ok(self.listing(repo).await?.packs())
     }
 
@@ -128,7 +127,7 @@ impl Store {
         repo: &RepoId,
         index: PackId,
         summary: &PackSummary,
-    ) -> Result<Vec<(PackId, PackSummary)>, Error> {
+    ) -> Result<Vec<(PackId, PackSummary)>, StoreError> {
         let key = packs::index_key(repo, index);
         let table = TableFile::open(&self.bucket, key, index, summary.table, 1).await?;
         let mut entries = table.section(Section::Packs).await?;
@@ -150,7 +149,7 @@ impl Store {
         repo: &RepoId,
         name: PackId,
         tables: &[(PackId, PackSummary)],
-    ) -> Result<PackSummary, Error> {
+    ) -> Result<PackSummary, StoreError> {
         let inputs = self.inputs(repo, tables).await?;
         let length = shape(&inputs)?;
         let mut attempts_left = ATTEMPTS;
@@ -166,9 +165,9 @@ impl Store {
                     let (out, mut body) = channel(1);
                     let (merged, ()) =
                         tokio::join!(merge(&inputs, out), async { while body.recv().await.is_some() {} });
-                    break merged?.ok_or_else(|| Error::Damaged(format!("the index {name} has no end")))?;
+                    break merged?.ok_or_else(|| StoreError::Damaged(format!("the index {name} has no end")))?;
                 }
-                (_, Err(Error::Unavailable(_))) if attempts_left > 0 => {}
+                (_, Err(StoreError::Unavailable(_))) if attempts_left > 0 => {}
                 (_, Err(error)) => return Err(error),
             }
         };
@@ -197,7 +196,7 @@ impl Store {
         behind: PackId,
         next: Option<PackId>,
         packs: &[(PackId, PackSummary)],
-    ) -> Result<Vec<(PackId, PackSummary)>, Error> {
+    ) -> Result<Vec<(PackId, PackSummary)>, StoreError> {
         let mut written: Vec<(PackId, PackSummary)> = Vec::new();
         for packs in packs.chunks(TABLES_AT_ONCE) {
             let behind = written.last().map_or(behind, |(last, _)| *last);
@@ -218,7 +217,7 @@ impl Store {
         index: (PackId, PackSummary),
         packs: &[(PackId, PackSummary)],
         also: Vec<TransactWriteItem>,
-    ) -> Result<Outcome, Error> {
+    ) -> Result<Outcome, StoreError> {
         let tables = self.tables(repo).await?;
         let next = tables.iter().map(|(table, _)| *table).find(|table| *table > index.0);
         let outputs = self.write_indexes(repo, index.0, next, packs).await?;
@@ -230,7 +229,7 @@ impl Store {
     ///
     /// # Errors
     /// When S3 does not answer, or a table of a pack is damaged.
-    pub async fn index_fault(&self, repo: &RepoId, index: &Index) -> Result<Option<String>, Error> {
+    pub async fn index_fault(&self, repo: &RepoId, index: &Index) -> Result<Option<String>, StoreError> {
         let inputs = self.inputs(repo, &index.packs).await?;
         let (out, body) = channel(1);
         let key = packs::index_key(repo, index.name);
@@ -242,7 +241,7 @@ impl Store {
     }
 
     /// The first difference between the stored file and the bytes that come.
-    async fn differs(&self, key: &str, mut body: Receiver<Bytes>) -> Result<Option<String>, Error> {
+    async fn differs(&self, key: &str, mut body: Receiver<Bytes>) -> Result<Option<String>, StoreError> {
         let mut offset = 0_u64;
         while let Some(mut expected) = body.recv().await {
             while !expected.is_empty() {
@@ -251,7 +250,7 @@ impl Store {
                 match self.get_range(key, None, offset..end).await {
                     Ok(stored) if stored == part => offset = end,
                     Ok(_) => return Ok(Some(format!("its bytes {offset} to {end} are not what its packs give"))),
-                    Err(Error::Damaged(reason)) => return Ok(Some(reason)),
+                    Err(StoreError::Damaged(reason)) => return Ok(Some(reason)),
                     Err(error) => return Err(error),
                 }
             }
@@ -264,31 +263,38 @@ impl Store {
         &self,
         repo: &RepoId,
         tables: &[(PackId, PackSummary)],
-    ) -> Result<Vec<Input<'_>>, Error> {
+    ) -> Result<Vec<Input<'_>>, StoreError> {
         let beside = tables.len();
         let inputs = stream::iter(tables.iter().copied()).map(|(name, summary)| async move {
             let key = packs::table_key(repo, name, &summary);
             let table = TableFile::open(&self.bucket, key, name, summary.table, beside).await?;
-            Ok::<_, Error>(Input { table, pack: (!summary.is_index()).then_some((name, summary)) })
+            Ok::<_, StoreError>(Input { table, pack: (!summary.is_index()).then_some((name, summary)) })
         });
         inputs.buffered(PARALLEL_READS).try_collect().await
     }
 
-    async fn put_index(&self, repo: &RepoId, name: PackId, length: u64, body: Receiver<Bytes>) -> Result<(), Error> {
+    async fn put_index(
+        &self,
+        repo: &RepoId,
+        name: PackId,
+        length: u64,
+        body: Receiver<Bytes>,
+    ) -> Result<(), StoreError> {
         let key = packs::index_key(repo, name);
         let (least, a_second) = PUT_TIMEOUT;
         let patience = least + Duration::from_secs(length / a_second);
-        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(patience).operation_timeout(patience).build();
+        let config = aws::s3_timeouts((patience, patience));
         let body = SdkBody::from_body_1_x(Coming { body, left: length });
         let put = self.s3.put_object().bucket(&self.location.bucket).key(&key).if_none_match("*");
-        let put = put.content_length(i64::try_from(length).map_err(Error::fault)?).body(ByteStream::new(body));
-        let config = aws_sdk_s3::config::Builder::new().timeout_config(timeouts);
+        let put = put.content_length(i64::try_from(length).map_err(StoreError::fault)?).body(ByteStream::new(body));
         match put.customize().config_override(config).send().await {
             // The name is drawn for this index alone, so a file under it is this index: an earlier attempt whose answer
             // was lost.
             Err(error) if error.code() == Some("PreconditionFailed") => self.check_stored(&key, length).await,
-            Err(error) if error.code() == Some("ConditionalRequestConflict") => Err(Error::Unavailable(error.into())),
-            put => put.map(drop).map_err(Error::from_sdk),
+            Err(error) if error.code() == Some("ConditionalRequestConflict") => {
+                Err(StoreError::Unavailable(error.into()))
+            }
+            put => put.map(drop).map_err(StoreError::at(&key)),
         }
     }
 }

@@ -78,16 +78,16 @@ pub(crate) fn store(bucket: &Bucket, number: usize, made: &Made) -> (PackId, Pac
         snapshots: made
             .snapshots
             .iter()
-            .map(|(id, is_ahead)| NewSnapshot { id: snapshot(*id), record: vec![1; *id + 1], is_ahead: *is_ahead })
+            .map(|(id, is_staged)| NewSnapshot { id: snapshot(*id), record: vec![1; *id + 1], is_staged: *is_staged })
             .collect(),
         objects: made
             .objects
             .iter()
-            .map(|(id, is_ahead)| NewObject {
+            .map(|(id, is_staged)| NewObject {
                 key: object(*id),
                 path: "".into(),
                 content: contents[id].as_slice(),
-                is_ahead: *is_ahead,
+                is_staged: *is_staged,
             })
             .collect(),
         large: made.large.iter().map(|id| (object(*id), *id as u64)).collect(),

@@ -15,7 +15,7 @@ use fixedbitset::FixedBitSet;
 use crate::upkeep::index::Listing;
 use crate::upkeep::index::cursor::{InOrder, Input, Sorted};
 use crate::upkeep::index::merge::{Base, bases, parent_keys};
-use crate::{Error, Store};
+use crate::{Store, StoreError};
 use common::id::{CommitId, RepoId};
 use common::location::{LargeObject, PackFrame, RecordLocation};
 use common::pack::{PackId, PackSummary};
@@ -124,21 +124,21 @@ impl Store {
     ///
     /// # Errors
     /// When one cannot be read or is damaged.
-    pub async fn survey(&self, repo: &RepoId, listing: &Listing) -> Result<Survey<'_>, Error> {
+    pub async fn survey(&self, repo: &RepoId, listing: &Listing) -> Result<Survey<'_>, StoreError> {
         Survey::of(self.inputs(repo, &listing.tables).await?, listing.packs()).await
     }
 }
 
 impl<'s> Survey<'s> {
     /// Of opened tables, and all packs that those are of.
-    async fn of(inputs: Vec<Input<'s>>, packs: Vec<(PackId, PackSummary)>) -> Result<Self, Error> {
+    async fn of(inputs: Vec<Input<'s>>, packs: Vec<(PackId, PackSummary)>) -> Result<Self, StoreError> {
         let numbers: HashMap<PackId, u32> = packs.iter().map(|(pack, _)| *pack).zip(0..).collect();
         let number = |input: &Input<'_>, pack: PackId| {
             let number = numbers.get(&input.named(pack)).copied();
             number.ok_or_else(|| input.table.malformed("it names a pack that is not its own"))
         };
         if inputs.iter().map(|input| input.table.count(Section::Graph)).sum::<u64>() >= u64::from(MISSING) {
-            return Err(Error::Damaged("tables of over four thousand million commits".to_owned()));
+            return Err(StoreError::Damaged("tables of over four thousand million commits".to_owned()));
         }
         let bases = bases(&inputs);
         let (mut frames, mut large) = (Vec::new(), Vec::new());
@@ -208,18 +208,18 @@ impl Survey<'_> {
     ///
     /// # Errors
     /// As for all that follows: when a table cannot be read or is damaged.
-    pub async fn commits(&self) -> Result<Commits<'_>, Error> {
+    pub async fn commits(&self) -> Result<Commits<'_>, StoreError> {
         Ok(Commits { survey: self, entries: InOrder::open(&self.inputs, Section::Graph).await?, position: 0 })
     }
 
     /// Begins with the snapshot or the object of the least key.
-    pub async fn records(&self, section: Section) -> Result<Records<'_>, Error> {
+    pub async fn records(&self, section: Section) -> Result<Records<'_>, StoreError> {
         let entries = Sorted::open(&self.inputs, section).await?;
         Ok(Records { survey: self, entries, next: 0, record: Record::default() })
     }
 
     /// How the commits hang together, and where these are.
-    pub async fn links(&self, named: impl IntoIterator<Item = &CommitId>) -> Result<Links, Error> {
+    pub async fn links(&self, named: impl IntoIterator<Item = &CommitId>) -> Result<Links, StoreError> {
         let mut named: HashMap<Key, Option<u32>> = named.into_iter().map(|id| (Key::of(id.as_ref()), None)).collect();
         let keys = parent_keys(&self.inputs).await?;
         let mut elsewhere: HashMap<Key, u32> = keys.iter().map(|key| (*key, MISSING)).collect();
@@ -269,7 +269,7 @@ impl Survey<'_> {
         section: Section,
         keys: &mut HashSet<Key>,
         found: &mut FixedBitSet,
-    ) -> Result<bool, Error> {
+    ) -> Result<bool, StoreError> {
         let mut records = self.records(section).await?;
         while !keys.is_empty()
             && let Some((key, record)) = records.next().await?
@@ -288,7 +288,7 @@ impl Survey<'_> {
         &self,
         of: &FixedBitSet,
         behind: Option<RecordLocation>,
-    ) -> Result<Vec<RecordLocation>, Error> {
+    ) -> Result<Vec<RecordLocation>, StoreError> {
         let mut nearest: BinaryHeap<RecordLocation> = BinaryHeap::new();
         let mut records = self.records(Section::Snapshots).await?;
         while let Some((_, record)) = records.next().await? {
@@ -308,23 +308,23 @@ impl Survey<'_> {
         self.bases.get(input).copied().unwrap_or_default()
     }
 
-    fn place(input: usize, place: common::table::Place) -> RecordLocation {
-        let common::table::Place { frame, start, length } = place;
+    fn place(input: usize, place: common::table::FrameSpan) -> RecordLocation {
+        let common::table::FrameSpan { frame, start, length } = place;
         RecordLocation { table: u32::try_from(input).unwrap_or(u32::MAX), frame, start, length }
     }
 
-    fn pack_of(&self, input: usize, place: common::table::Place) -> Result<u32, Error> {
+    fn pack_of(&self, input: usize, place: common::table::FrameSpan) -> Result<u32, StoreError> {
         let frame = self.frames.get(input).and_then(|frames| frames.get(place.frame as usize));
         frame.map(|(_, pack)| *pack).ok_or_else(|| self.lost(input))
     }
 
-    fn lost(&self, input: usize) -> Error {
+    fn lost(&self, input: usize) -> StoreError {
         const REASON: &str = "a record of it lies in no frame";
         let input = self.inputs.get(input);
-        input.map_or_else(|| Error::Damaged(REASON.to_owned()), |input| input.table.malformed(REASON))
+        input.map_or_else(|| StoreError::Damaged(REASON.to_owned()), |input| input.table.malformed(REASON))
     }
 
-    fn copy(&self, input: usize, entry: &RecordEntry) -> Result<RecordCopy, Error> {
+    fn copy(&self, input: usize, entry: &RecordEntry) -> Result<RecordCopy, StoreError> {
         let is_reached = entry.is_reached;
         Ok(match entry.location {
             Location::Packed(place) => RecordCopy {
@@ -355,7 +355,7 @@ pub struct Commits<'t> {
 
 impl Commits<'_> {
     /// The next one.
-    pub async fn next(&mut self) -> Result<Option<CommitCopy>, Error> {
+    pub async fn next(&mut self) -> Result<Option<CommitCopy>, StoreError> {
         let Some((input, entry)) = self.entries.first() else { return Ok(None) };
         let entry = GraphEntry::read(entry);
         let copy = CommitCopy {
@@ -381,7 +381,7 @@ pub struct Records<'t> {
 
 impl Records<'_> {
     /// The next one.
-    pub async fn next(&mut self) -> Result<Option<(Key, &Record)>, Error> {
+    pub async fn next(&mut self) -> Result<Option<(Key, &Record)>, StoreError> {
         let Some(key) = self.entries.key() else { return Ok(None) };
         self.record.number = self.next;
         self.next += 1;

@@ -16,7 +16,7 @@ fn objects(packs: &[Made]) -> Expected {
     let mut expected = Expected::new();
     for (number, made) in (0..).zip(packs) {
         let key = |id: &usize| Key::of(object(*id).as_ref());
-        let held = made.objects.iter().map(|(id, is_ahead)| (key(id), !is_ahead));
+        let held = made.objects.iter().map(|(id, is_staged)| (key(id), !is_staged));
         for (key, is_reached) in held.chain(made.large.iter().map(|id| (key(id), false))) {
             let (packs, of_any) = expected.entry(key).or_default();
             packs.push(number);
@@ -32,10 +32,10 @@ fn objects(packs: &[Made]) -> Expected {
 fn snapshots(packs: &[Made]) -> Expected {
     let mut expected = Expected::new();
     for (number, made) in (0..).zip(packs) {
-        for (id, is_ahead) in &made.snapshots {
+        for (id, is_staged) in &made.snapshots {
             let (packs, is_reached) = expected.entry(Key::of(snapshot(*id).as_ref())).or_default();
             packs.push(number);
-            *is_reached |= !is_ahead;
+            *is_reached |= !is_staged;
         }
     }
     expected

@@ -70,7 +70,7 @@ async fn an_item_that_is_gone_is_named() {
             let is_noticed = match kind.as_str() {
                 // The last line of a branch: it is the branch that is not where the log ends.
                 "LOG" => !report.is_whole(),
-                // What was pushed ahead is named by nothing.
+                // What was staged is named by nothing.
                 "PACK" if report.is_whole() => report.counts.garbage == 1,
                 _ => names(&report, item),
             };

@@ -42,7 +42,7 @@ impl Copy {
         for (id, content) in song.history.objects.iter().filter(|(id, _)| **id != song.large.id) {
             records.push((key(id), content.clone()));
         }
-        records.push((key(&song.ahead.id), song.ahead.content.clone()));
+        records.push((key(&song.staged.id), song.staged.content.clone()));
         let large = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(large.path(), &song.large.content).unwrap();
         Copy { records, large: (key(&song.large.id), large) }
@@ -75,7 +75,7 @@ async fn remedy(cloud: &Cloud, song: &Song, bring: Option<Restore<'_>>) -> Repai
 
 async fn assert_repaired(cloud: &Cloud, song: &Song, bring: Option<Restore<'_>>) -> Vec<Action> {
     let actions = assert_repaired_but_for_what_is_ahead(cloud, song, bring).await;
-    assert_eq!(cloud.process().missing(song.slug, &[&song.ahead.id]).await, Vec::<String>::new());
+    assert_eq!(cloud.process().missing(song.slug, &[&song.staged.id]).await, Vec::<String>::new());
     actions
 }
 
@@ -89,7 +89,7 @@ async fn assert_repaired_but_for_what_is_ahead(cloud: &Cloud, song: &Song, bring
     repaired.actions
 }
 
-/// What was reached is shown, and what was ahead is not.
+/// What was reached is shown, and what was staged is not.
 async fn assert_seen(cloud: &Cloud, song: &Song) {
     let process = cloud.process();
     let repo = song.repo.to_string();
@@ -97,7 +97,7 @@ async fn assert_seen(cloud: &Cloud, song: &Song) {
     for id in reached {
         assert_eq!(process.object(&repo, &id).await.expect("a whole answer").status, 200, "{id}");
     }
-    assert_eq!(process.object(&repo, &song.ahead.id).await.expect("a whole answer").status, 404);
+    assert_eq!(process.object(&repo, &song.staged.id).await.expect("a whole answer").status, 404);
 }
 
 #[tokio::test]
@@ -122,7 +122,7 @@ async fn whichever_file_is_damaged_a_clone_brings_back_what_was_in_it_and_nothin
             }
             let before = song.files(&cloud).await;
             let copy = Copy::of(&song);
-            // Nothing but its pack's index says that an object was pushed ahead. Whoever needs it sends it again.
+            // Nothing but its pack's index says that an object was staged. Whoever needs it sends it again.
             let holds_what_is_ahead = number + 1 == files.len();
             let bring: Restore<'_> = &|wanted| copy.bring(wanted);
             if holds_what_is_ahead && way < 2 {

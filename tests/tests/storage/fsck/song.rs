@@ -1,4 +1,4 @@
-//! A repo with something of every kind: packs, two branches, a forced push, objects ahead, a large object, tags, releases.
+//! A repo with something of every kind: packs, two branches, a forced push, objects staged, a large object, tags, releases.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,8 +19,8 @@ pub struct Song {
     pub history: History,
     pub heads: BTreeMap<String, String>,
     pub large: Object,
-    /// Sent ahead of any branch.
-    pub ahead: Object,
+    /// Sent staged of any branch.
+    pub staged: Object,
     pub repo: RepoId,
 }
 
@@ -42,7 +42,7 @@ impl Song {
         }
         let side = builder.child(&[&line[2]]);
         let away = builder.child(&[&line[1]]);
-        let ahead = Object::new(builder.bytes(500));
+        let staged = Object::new(builder.bytes(500));
         let history = builder.finish();
 
         process.push_onto(slug, "main", &history, &[], &line[1]).await.expect(200);
@@ -57,7 +57,7 @@ impl Song {
         process.push_onto(slug, "away", &history, &[&line[1]], &away).await.expect(200);
         let back = history.pack(&history.between(&[&line[2]], &[&line[1]])).with_head("away", &line[2]);
         process.push(slug, "away", true, &back).await.expect(200);
-        process.push_objects(slug, std::slice::from_ref(&ahead)).await.expect(200);
+        process.push_objects(slug, std::slice::from_ref(&staged)).await.expect(200);
 
         let tag = |label: &str, commit: &str| json!({"tag": label, "commit_id": commit});
         process.post_tags(slug, &json!([tag("v1", &line[1]), tag("v2", &line[6])])).await.expect(200);
@@ -67,7 +67,7 @@ impl Song {
         let head = |branch: &str, commit: &String| (branch.to_owned(), commit.clone());
         let heads = BTreeMap::from([head("main", &line[7]), head("side", &side), head("away", &line[2])]);
         let repo = process.repo_id(slug).await.parse().unwrap();
-        Song { slug, history, heads, large, ahead, repo }
+        Song { slug, history, heads, large, staged, repo }
     }
 
     pub async fn check(&self, cloud: &Cloud, is_deep: bool) -> Report {

@@ -22,7 +22,7 @@ async fn a_record_that_is_not_what_its_id_says_is_named() {
     let cloud = Cloud::start().await;
     let song = Song::push(&cloud).await;
     let key = ObjectId::of(b"something").key();
-    let object = NewObject { key: key.clone(), path: "".into(), content: b"something else", is_ahead: true };
+    let object = NewObject { key: key.clone(), path: "".into(), content: b"something else", is_staged: true };
     list(&cloud, &song, NewPack { objects: vec![object], ..NewPack::default() }).await;
     assert!(song.check(&cloud, false).await.is_whole(), "the index says nothing of it");
     let report = song.check(&cloud, true).await;
@@ -39,22 +39,22 @@ async fn a_record_that_is_not_what_its_id_says_is_named() {
 async fn an_object_that_a_reached_snapshot_names_and_that_counts_as_ahead_is_named_and_listed_as_reached() {
     let cloud = Cloud::start().await;
     let song = Song::push(&cloud).await;
-    let manifest = [("song.mid".to_owned(), song.ahead.id.clone())].into();
+    let manifest = [("song.mid".to_owned(), song.staged.id.clone())].into();
     let id = tests::ids::snapshot_id(&manifest);
     let record = serde_json::json!({"snapshot_id": id, "manifest": manifest, "created_at": null});
     let record = rmp_serde::to_vec_named(&record).unwrap();
-    let snapshot = NewSnapshot { id: id.parse().unwrap(), record, is_ahead: false };
+    let snapshot = NewSnapshot { id: id.parse().unwrap(), record, is_staged: false };
     list(&cloud, &song, NewPack { snapshots: vec![snapshot], ..NewPack::default() }).await;
     let report = song.check(&cloud, true).await;
     let [finding] = report.findings.as_slice() else { panic!("{:?}", report.findings) };
     let Problem::ObjectUnseen { object, snapshot } = &finding.problem else { panic!("{finding:?}") };
-    assert_eq!((object.as_ref().to_string(), snapshot.as_ref().to_string()), (song.ahead.id.clone(), id));
+    assert_eq!((object.as_ref().to_string(), snapshot.as_ref().to_string()), (song.staged.id.clone(), id));
 
     let subject = subject(&cloud, song.slug).await;
     let repaired = repair(&store(&cloud), &subject, cloud.ids(), None, &|_| ()).await.unwrap();
     assert_eq!(repaired.actions, [Action::Reached { objects: 1 }]);
     assert_eq!(check(&cloud, song.slug, true).await.findings, []);
-    let shown = cloud.process().object(&song.repo.to_string(), &song.ahead.id).await.expect("a whole answer");
+    let shown = cloud.process().object(&song.repo.to_string(), &song.staged.id).await.expect("a whole answer");
     assert_eq!(shown.status, 200);
 }
 

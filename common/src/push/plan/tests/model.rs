@@ -1,4 +1,4 @@
-//! Pushes of parts of random histories into repos that have other parts, judged, and judged again in sets of numbers.
+//! Pushes of parts of random histories into repos that have other parts, planned, and planned again in sets of numbers.
 //!
 //! A history is numbered: commits with their parents and snapshots, snapshots with their objects. What a repo has is closed, as
 //! the pushes before left it: all that it has of commits leads to nothing that it lacks. What a push sends is anything.
@@ -232,7 +232,7 @@ impl Case {
         missing + lacked.len()
     }
 
-    /// What `lib.rs` looks up between the reach and the verdict: the commits of the repo that no branch has reached and the tip
+    /// What `lib.rs` looks up between the reach and the plan: the commits of the repo that no branch has reached and the tip
     /// builds upon, and what snapshots name whose records have to be read.
     fn complete(&self, checked: &ValidatedBundle<'_>, known: &Known, reach: &mut Reach) -> HashSet<ObjectKey> {
         reach.snapshots.extend(
@@ -245,7 +245,7 @@ impl Case {
             .filter(|number| {
                 let id = self.history.snapshot_id(*number);
                 reach.snapshots.contains(&id)
-                    && known.snapshot_ahead(&id).is_some()
+                    && known.staged_snapshot(&id).is_some()
                     && !self.sent.snapshots.contains(number)
             })
             .collect();
@@ -292,13 +292,13 @@ fn case() -> impl Strategy<Value = Case> {
         ];
         let rest = (claim, any::<bool>(), some(OBJECTS), some(OBJECTS), 0_u8..3);
         (Just(history), state, sent, rest).prop_map(|(history, state, sent, rest)| {
-            let (tips, ahead, snapshots_ahead, objects_ahead, head) = state;
+            let (tips, staged, staged_snapshots, staged_objects, head) = state;
             let reached_commits = history.ancestry(tips);
-            let commits = &reached_commits | &history.ancestry(ahead);
+            let commits = &reached_commits | &history.ancestry(staged);
             let reached_snapshots = history.snapshots_of(&reached_commits);
-            let snapshots = &(&history.snapshots_of(&commits) | &snapshots_ahead) | &reached_snapshots;
+            let snapshots = &(&history.snapshots_of(&commits) | &staged_snapshots) | &reached_snapshots;
             let reached_objects = history.objects_of(&reached_snapshots);
-            let objects = &history.objects_of(&snapshots) | &objects_ahead;
+            let objects = &history.objects_of(&snapshots) | &staged_objects;
             let head = (!reached_commits.is_empty())
                 .then(|| *reached_commits.iter().nth(head.index(reached_commits.len())).unwrap());
             let state =
@@ -316,8 +316,8 @@ fn case() -> impl Strategy<Value = Case> {
     })
 }
 
-/// Looks a case through, and hands out what was judged; none where the push is refused, as it should be.
-fn judged(case: &Case, ids: Ids, look: impl FnOnce(&Case, &ValidatedBundle<'_>, &Known, &Reach, &PushPlan<'_>)) {
+/// Looks a case through, and hands out what was planned; none where the push is refused, as it should be.
+fn planned(case: &Case, ids: Ids, look: impl FnOnce(&Case, &ValidatedBundle<'_>, &Known, &Reach, &PushPlan<'_>)) {
     let mut checked = checked_as(&case.request(), ids).unwrap();
     checked.forget_unpurged(&case.purged.iter().map(|number| History::key(*number)).collect());
     let known = case.known();
@@ -326,15 +326,15 @@ fn judged(case: &Case, ids: Ids, look: impl FnOnce(&Case, &ValidatedBundle<'_>, 
     let recalled = case.complete(&checked, &known, &mut reach);
     let missing = case.missing(ids);
     match checked.plan(&known, &reach, recalled) {
-        Ok(verdict) => {
+        Ok(plan) => {
             assert_eq!(missing, 0, "it is taken");
             assert!(case.sent.force || case.is_forward(), "it is taken");
-            look(case, &checked, &known, &reach, &verdict);
+            look(case, &checked, &known, &reach, &plan);
         }
-        Err(Error::MissingReferences(detail)) => {
+        Err(WireError::MissingReferences(detail)) => {
             assert!(missing > 0 && detail.contains(&format!("{missing} reference(s)")), "{missing}: {detail}");
         }
-        Err(Error::NonFastForward(_)) => assert!(missing == 0 && !case.sent.force && !case.is_forward()),
+        Err(WireError::NonFastForward(_)) => assert!(missing == 0 && !case.sent.force && !case.is_forward()),
         Err(other) => panic!("{other}"),
     }
 }
@@ -343,7 +343,7 @@ fn numbers_of<T: PartialEq>(of: usize, id: impl Fn(usize) -> T, mut is_there: im
     (0..of).filter(|number| is_there(&id(*number))).collect()
 }
 
-fn check_verdict(case: &Case, ids: Ids, checked: &ValidatedBundle<'_>, reach: &Reach, verdict: &PushPlan<'_>) {
+fn check_plan(case: &Case, ids: Ids, checked: &ValidatedBundle<'_>, reach: &Reach, plan: &PushPlan<'_>) {
     let Case { history, state, sent, .. } = case;
     let (commits, snapshots) = (history.commits.len(), history.snapshots.len());
 
@@ -363,13 +363,13 @@ fn check_verdict(case: &Case, ids: Ids, checked: &ValidatedBundle<'_>, reach: &R
     assert_eq!(numbers_of(commits, |number| history.commit_id(number), |id| reach.foundations.contains(id)), ends);
 
     // What the repo lacks is stored, each record once, commits parents first.
-    let stored_commits: Vec<CommitId> = verdict.commits.iter().map(|commit| commit.id.clone()).collect();
+    let stored_commits: Vec<CommitId> = plan.commits.iter().map(|commit| commit.id.clone()).collect();
     assert_eq!(stored_commits, new.iter().map(|number| history.commit_id(*number)).collect::<Vec<_>>());
-    let stored_objects: Vec<ObjectKey> = verdict.objects.iter().map(|object| object.object_id.key()).collect();
+    let stored_objects: Vec<ObjectKey> = plan.objects.iter().map(|object| object.object_id.key()).collect();
     let expected = &sent.objects - &state.objects;
     assert_eq!(numbers_of(OBJECTS, History::key, |key| stored_objects.contains(key)), expected);
     assert_eq!(stored_objects.len(), expected.len());
-    let stored: Vec<SnapshotId> = verdict.snapshots.iter().map(|snapshot| snapshot.snapshot_id.clone()).collect();
+    let stored: Vec<SnapshotId> = plan.snapshots.iter().map(|snapshot| snapshot.snapshot_id.clone()).collect();
     assert_eq!(stored.iter().collect::<HashSet<_>>().len(), stored.len());
     let stored = numbers_of(snapshots, |number| history.snapshot_id(number), |id| stored.contains(id));
     let reached_by_push = history.snapshots_of(&case.newly_reached());
@@ -387,13 +387,13 @@ fn check_verdict(case: &Case, ids: Ids, checked: &ValidatedBundle<'_>, reach: &R
     assert_eq!(stored, expected);
 
     // Generations count from the roots, where all is there.
-    for (number, generation) in new.iter().zip(&verdict.generations) {
+    for (number, generation) in new.iter().zip(&plan.generations) {
         let is_whole =
             history.ancestry([*number]).iter().all(|number| new.contains(number) || state.commits.contains(number));
         let expected = if is_whole { history.generation(*number) } else { UNKNOWN_GENERATION };
         assert_eq!(*generation, expected);
     }
-    assert_eq!(verdict.generations.len(), new.len());
+    assert_eq!(plan.generations.len(), new.len());
     assert_eq!(checked.named_objects(), {
         let named = &history.objects_of(&sent.snapshots) | &sent.objects;
         named.iter().map(|number| History::key(*number)).collect()
@@ -409,8 +409,8 @@ proptest! {
     /// and nothing else has become visible.
     #[test]
     fn after_a_push_all_that_the_branch_reaches_is_there_and_seen_and_no_more(case in case()) {
-        judged(&case, Ids::Strict, |case, checked, known, reach, verdict| {
-            check_verdict(case, Ids::Strict, checked, reach, verdict);
+        planned(&case, Ids::Strict, |case, checked, known, reach, plan| {
+            check_plan(case, Ids::Strict, checked, reach, plan);
             let Case { history, state, .. } = case;
             let commits = case.reached();
             let there = &state.commits | &case.new_commits();
@@ -418,15 +418,15 @@ proptest! {
             let snapshots = history.snapshots_of(&commits);
             for number in &snapshots {
                 let id = history.snapshot_id(*number);
-                let is_stored = verdict.snapshots.iter().any(|snapshot| snapshot.snapshot_id == id);
+                let is_stored = plan.snapshots.iter().any(|snapshot| snapshot.snapshot_id == id);
                 assert!(known.has_snapshot(&id) || is_stored, "a snapshot is not there");
-                assert!(!is_stored || verdict.reached_snapshots.contains(&id), "a snapshot is stored as if nothing reached it");
+                assert!(!is_stored || plan.reached_snapshots.contains(&id), "a snapshot is stored as if nothing reached it");
             }
             let objects = history.objects_of(&snapshots);
             let is_now_reached = |number: usize| {
                 let key = History::key(number);
-                let comes_reached = verdict.named.contains(&key) && verdict.objects.iter().any(|object| object.object_id.key() == key);
-                known.is_reached(&key) || verdict.reached.contains(&key) || comes_reached
+                let comes_reached = plan.named.contains(&key) && plan.objects.iter().any(|object| object.object_id.key() == key);
+                known.is_reached(&key) || plan.reached.contains(&key) || comes_reached
             };
             for number in &objects {
                 let is_missed_by_nobody = !state.objects.contains(number) && !case.sent.objects.contains(number);
@@ -435,22 +435,22 @@ proptest! {
             }
             let seen = &objects | &state.reached_objects;
             assert!((0..OBJECTS).all(|number| seen.contains(&number) || !is_now_reached(number)), "an object is seen and not reached");
-            assert!(verdict.reached.iter().all(|key| known.has_object(key) && !known.is_reached(key)));
-            let stored: HashSet<&SnapshotId> = verdict.snapshots.iter().map(|snapshot| &snapshot.snapshot_id).collect();
-            assert!(verdict.reached_snapshots.iter().all(|id| stored.contains(*id) && reach.snapshots.contains(*id)));
+            assert!(plan.reached.iter().all(|key| known.has_object(key) && !known.is_reached(key)));
+            let stored: HashSet<&SnapshotId> = plan.snapshots.iter().map(|snapshot| &snapshot.snapshot_id).collect();
+            assert!(plan.reached_snapshots.iter().all(|id| stored.contains(*id) && reach.snapshots.contains(*id)));
         });
     }
 
     #[test]
     fn with_opaque_ids_too_what_is_new_is_stored_and_what_comes_is_reached(case in case()) {
-        judged(&case, Ids::Lenient, |case, checked, known, reach, verdict| {
-            check_verdict(case, Ids::Lenient, checked, reach, verdict);
-            for snapshot in &verdict.snapshots {
-                assert!(verdict.reached_snapshots.contains(&snapshot.snapshot_id));
+        planned(&case, Ids::Lenient, |case, checked, known, reach, plan| {
+            check_plan(case, Ids::Lenient, checked, reach, plan);
+            for snapshot in &plan.snapshots {
+                assert!(plan.reached_snapshots.contains(&snapshot.snapshot_id));
                 for (_, object) in &snapshot.manifest.entries {
                     let key = object.key();
-                    assert!(verdict.named.contains(&key));
-                    assert!(!known.has_object(&key) || known.is_reached(&key) || verdict.reached.contains(&key));
+                    assert!(plan.named.contains(&key));
+                    assert!(!known.has_object(&key) || known.is_reached(&key) || plan.reached.contains(&key));
                 }
             }
         });
@@ -459,26 +459,26 @@ proptest! {
     /// The same push sent again brings nothing.
     #[test]
     fn a_push_that_is_sent_again_has_nothing_to_store(case in case()) {
-        judged(&case, Ids::Strict, |case, _, _, _, verdict| {
+        planned(&case, Ids::Strict, |case, _, _, _, plan| {
             let mut after = case.clone();
             let Case { history, state, .. } = &mut after;
             state.commits.append(&mut case.new_commits());
             state.reached_commits.extend(case.newly_reached());
             state.objects.extend(&case.sent.objects);
-            for snapshot in &verdict.snapshots {
+            for snapshot in &plan.snapshots {
                 let number = (0..history.snapshots.len()).find(|number| history.snapshot_id(*number) == snapshot.snapshot_id);
                 state.snapshots.extend(number);
-                if verdict.reached_snapshots.contains(&snapshot.snapshot_id) {
+                if plan.reached_snapshots.contains(&snapshot.snapshot_id) {
                     state.reached_snapshots.extend(number);
                 }
             }
             state.reached_snapshots.extend(history.snapshots_of(&case.newly_reached()));
             state.reached_objects.extend((0..OBJECTS).filter(|number| {
                 let key = History::key(*number);
-                verdict.reached.contains(&key) || verdict.named.contains(&key) && state.objects.contains(number)
+                plan.reached.contains(&key) || plan.named.contains(&key) && state.objects.contains(number)
             }));
             state.head = case.tip();
-            judged(&after, Ids::Strict, |_, _, _, _, again| {
+            planned(&after, Ids::Strict, |_, _, _, _, again| {
                 assert!(!again.brings_something());
             });
         });

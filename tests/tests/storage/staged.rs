@@ -1,4 +1,4 @@
-//! Objects that were sent ahead of any branch: every process counts them, and none serves them before a branch reaches
+//! Objects that were staged: every process counts them, and none serves them before a branch reaches
 //! them; then each does, whatever it knew before and in whichever order it came to know.
 
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use crate::process::{Cloud, Process, put};
 use crate::uploads::Song;
 
-/// The two ways to send an object ahead.
+/// The two ways to send an object staged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     PushObjects,
@@ -18,15 +18,15 @@ enum Way {
 
 const WAYS: [Way; 2] = [Way::PushObjects, Way::Upload];
 
-/// A repo with the song's base, and the file ahead of it.
-async fn sent_ahead(cloud: &Cloud, slug: &str, song: &Song, way: Way) -> Process {
+/// A repo with the song's base, and the file staged of it.
+async fn staged(cloud: &Cloud, slug: &str, song: &Song, way: Way) -> Process {
     let process = cloud.process();
     song.push_base(&process, slug).await;
-    send_ahead(&process, slug, song, way).await;
+    stage(&process, slug, song, way).await;
     process
 }
 
-async fn send_ahead(process: &Process, slug: &str, song: &Song, way: Way) {
+async fn stage(process: &Process, slug: &str, song: &Song, way: Way) {
     match way {
         Way::PushObjects => {
             process.push_objects(slug, std::slice::from_ref(&song.object)).await.expect(200);
@@ -63,14 +63,14 @@ async fn what_is_ahead_is_hidden_from_every_process_until_it_is_reached_and_then
         let older = cloud.process();
         song.assert_not_served(&older, slug).await;
 
-        send_ahead(&sender, slug, &song, way).await;
-        let knows_ahead = cloud.process();
-        for process in [&sender, &old, &knows_ahead, &cloud.process()] {
+        stage(&sender, slug, &song, way).await;
+        let knows_staged = cloud.process();
+        for process in [&sender, &old, &knows_staged, &cloud.process()] {
             assert_hidden(process, slug, &song).await;
         }
         let pusher = cloud.process();
         song.push_tip(&pusher, slug).await.expect(200);
-        for process in [&pusher, &sender, &old, &older, &knows_ahead, &cloud.process()] {
+        for process in [&pusher, &sender, &old, &older, &knows_staged, &cloud.process()] {
             assert_seen(process, slug, &song, way).await;
         }
         song.assert_whole(&cloud, slug).await;
@@ -107,7 +107,7 @@ async fn a_process_that_reads_the_packs_in_another_order_serves_what_is_reached(
     for way in WAYS {
         for knows_base in [false, true] {
             let slug = &tests::hub::fresh_name("song");
-            let sender = sent_ahead(&cloud, slug, &song, way).await;
+            let sender = staged(&cloud, slug, &song, way).await;
             let process = cloud.process();
             if knows_base {
                 hide_packs(&process.tap, 1, 1);
@@ -152,7 +152,7 @@ async fn a_process_that_hears_of_the_branch_before_the_object_serves_it() {
     let (cloud, song) = (Cloud::start().await, Song::of(2_000));
     for way in WAYS {
         let slug = &tests::hub::fresh_name("song");
-        let sender = sent_ahead(&cloud, slug, &song, way).await;
+        let sender = staged(&cloud, slug, &song, way).await;
         song.push_tip(&sender, slug).await.expect(200);
         let process = cloud.process();
         hide_packs(&process.tap, 1, 1);
@@ -167,7 +167,7 @@ async fn a_process_that_hears_of_the_branch_before_the_object_serves_it() {
     }
 }
 
-/// The object is in one push ahead and in another's bundle, in both orders of the two.
+/// The object is in one push staged and in another's bundle, in both orders of the two.
 #[tokio::test]
 async fn what_came_both_ahead_and_with_a_branch_is_served_by_every_process() {
     let (cloud, song) = (Cloud::start().await, Song::of(2_000));
@@ -193,16 +193,16 @@ async fn what_came_both_ahead_and_with_a_branch_is_served_by_every_process() {
                     let mut waits = waits.subscribe();
                     Reaction::After(Box::pin(async move { drop(waits.wait_for(|go| *go).await.expect("a sender")) }))
                 });
-                let ahead = async {
+                let staged = async {
                     landed.subscribe().wait_for(|begun| *begun).await.expect("a sender");
-                    send_ahead(&sender, slug, &song, way).await;
+                    stage(&sender, slug, &song, way).await;
                     assert_hidden(&old, slug, &song).await;
                     land.send_replace(true);
                 };
-                tokio::join!(push(), ahead);
+                tokio::join!(push(), staged);
             } else {
                 push().await;
-                send_ahead(&sender, slug, &song, way).await;
+                stage(&sender, slug, &song, way).await;
             }
             for process in [&sender, &pusher, &old, &cloud.process()] {
                 process.tap.heal();

@@ -24,12 +24,22 @@ use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Input;
 use aws_sdk_s3::operation::put_object::PutObjectInput;
 use aws_smithy_runtime_api::client::interceptors::context::Input;
 
-use crate::table::items::PK;
+use store::span::calls::{ObservedCall, Service};
+use store::table::items::PK;
 
 type Attributes = HashMap<String, AttributeValue>;
 
-/// Actions and what they are for. A call that is not known here takes the right of its own name.
-pub(super) fn of(input: &Input, operation: &str) -> Vec<(String, String)> {
+/// Actions and what they are for.
+pub(crate) fn of(call: &ObservedCall<'_>) -> Vec<(String, String)> {
+    match call.service {
+        Service::Dynamodb | Service::S3 => of_stores(call.input, call.operation),
+        Service::Eventbridge => named("events", call.operation),
+        Service::Sqs => named("sqs", call.operation),
+    }
+}
+
+/// A call that is not known here takes the right of its own name.
+fn of_stores(input: &Input, operation: &str) -> Vec<(String, String)> {
     let right = |action: &str, key: Option<&str>| vec![(action.to_owned(), key.unwrap_or_default().to_owned())];
     if let Some(input) = input.downcast_ref::<GetItemInput>() {
         right("dynamodb:GetItem", partition_key(input.key()))
@@ -78,7 +88,7 @@ pub(super) fn of(input: &Input, operation: &str) -> Vec<(String, String)> {
 
 /// The right of a service whose calls each take the one of their own name, on something that no key names. A batch of SQS
 /// takes the right to its single call.
-pub(super) fn named(service: &str, operation: &str) -> Vec<(String, String)> {
+fn named(service: &str, operation: &str) -> Vec<(String, String)> {
     vec![(format!("{service}:{}", operation.trim_end_matches("Batch")), String::new())]
 }
 

@@ -5,7 +5,7 @@
 //! which are each worked from by one invocation at a time: so one owner's receivers hold few of them, however many hang. What
 //! fails there goes on to another queue, in which the messages for one webhook are a group: as long as the first of them
 //! fails the others wait, and no other webhook does. The webhook's item notes that, so that what comes later goes there too, until
-//! nothing waits. `musehub serve` keeps a queue of its own and calls [`deliver`] too.
+//! nothing waits. `musehub serve` keeps a queue of its own and calls [`attempt_once`] too.
 //!
 //! - [`sender`] makes the request, and makes sure that it goes only to the public internet.
 //! - [`queue`] is what SQS hands over and takes back.
@@ -28,7 +28,7 @@ use store::table::items::HookItem;
 use store::table::webhooks::Message;
 use store::table::webhooks::secret::HookId;
 
-use queue::{Answer, Event, Failure, Queues, Record, Which};
+use queue::{BatchResponse, Event, Failure, Queues, Record, Which};
 use sender::Sender;
 
 /// How often a message is tried before it is given up. In a deployment the first is made from `WebhookQueue`, and
@@ -64,7 +64,7 @@ pub enum Attempt {
 
 /// Delivers the messages of a batch until `deadline`, in milliseconds since the Unix epoch. What is left waits for its next
 /// turn, and is named to Lambda.
-pub async fn handle(store: &Store, sender: &Sender, queues: &Queues, event: Event, deadline: u64) -> Answer {
+pub async fn handle(store: &Store, sender: &Sender, queues: &Queues, event: Event, deadline: u64) -> BatchResponse {
     let mut lines: Vec<Line> = Vec::new();
     for record in event.records {
         let (which, message) = (queues.which(&record), serde_json::from_str::<Message>(&record.body).ok());
@@ -84,7 +84,7 @@ pub async fn handle(store: &Store, sender: &Sender, queues: &Queues, event: Even
     let run = Run { store, sender, queues, deadline };
     let lines = Box::pin(join_all(lines.into_iter().map(|line| run.work(line))));
     let left = span::run_as(env!("CARGO_PKG_NAME"), store.ambient(), lines).await;
-    Answer { failures: left.into_iter().flatten().map(|message_id| Failure { message_id }).collect() }
+    BatchResponse { failures: left.into_iter().flatten().map(|message_id| Failure { message_id }).collect() }
 }
 
 /// The messages of a batch for one webhook, in their order; or one that cannot be read, by itself.
@@ -227,7 +227,7 @@ fn sent_at(store: &Store, record: &Record) -> u64 {
 /// Makes one attempt at a delivery that has waited since a time, in milliseconds after the Unix epoch. It is done
 /// without an attempt if it is not wanted any more: because the webhook is gone, turned off, or never asked for such
 /// events. An answer of 410, or [`PATIENCE`] without success, turns the webhook off.
-pub async fn deliver(store: &Store, sender: &Sender, message: &Message, waiting_since: u64) -> Attempt {
+pub async fn attempt_once(store: &Store, sender: &Sender, message: &Message, waiting_since: u64) -> Attempt {
     let attempt = deliver_read(store, sender, message, waiting_since);
     span::run_as(env!("CARGO_PKG_NAME"), store.ambient(), attempt).await
 }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_eventbridge::config::retry::RetryConfig;
-use aws_sdk_eventbridge::config::timeout::TimeoutConfig;
 use aws_sdk_eventbridge::primitives::DateTime;
 use aws_sdk_eventbridge::types::{PutEventsRequestEntry, PutEventsResultEntry};
 use aws_sdk_sqs::types::{BatchResultErrorEntry, SendMessageBatchRequestEntry};
@@ -12,7 +11,7 @@ use common::wire::error::{Cause, with_causes};
 use service::{ConfigurationError, required};
 use store::ambient::Ambient;
 use store::aws;
-use store::span::calls::{CallWatch, Service};
+use store::span::calls::{CallInterceptor, Service};
 use store::table::events::Event;
 use store::table::webhooks::Message;
 use ulid::Ulid;
@@ -30,7 +29,6 @@ pub(crate) const BYTES: usize = 200_000;
 const CALL_ATTEMPTS: u32 = 3;
 /// How long one attempt at a call may take, and the call with all its attempts.
 const TIMEOUTS: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(12));
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often an entry is sent, if a service takes the call and refuses the entry.
 const ENTRY_ATTEMPTS: u32 = 3;
 /// The error of an entry that the answer does not mention.
@@ -39,7 +37,7 @@ const UNSAID: &str = "the answer does not mention it";
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// The bus and the queue, through the AWS clients.
-pub struct Outlets {
+pub struct Publishers {
     eventbridge: aws_sdk_eventbridge::Client,
     sqs: aws_sdk_sqs::Client,
     bus: String,
@@ -47,25 +45,20 @@ pub struct Outlets {
     ambient: Ambient,
 }
 
-impl Outlets {
+impl Publishers {
     /// Publishes on the bus of this name or ARN, and into the FIFO queue of this URL.
     pub fn new(eventbridge: &SdkConfig, sqs: &SdkConfig, bus: String, queue: String, ambient: Ambient) -> Self {
         let retry = RetryConfig::standard().with_max_attempts(CALL_ATTEMPTS);
-        let (attempt, call) = TIMEOUTS;
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .operation_attempt_timeout(attempt)
-            .operation_timeout(call)
-            .build();
+        let timeouts = store::aws::timeouts(TIMEOUTS);
         let eventbridge = aws_sdk_eventbridge::config::Builder::from(eventbridge)
             .retry_config(retry.clone())
             .timeout_config(timeouts.clone())
-            .interceptor(CallWatch::new(Service::Eventbridge, ambient.clone()))
+            .interceptor(CallInterceptor::new(Service::Eventbridge, ambient.clone()))
             .build();
         let sqs = aws_sdk_sqs::config::Builder::from(sqs)
             .retry_config(retry)
             .timeout_config(timeouts)
-            .interceptor(CallWatch::new(Service::Sqs, ambient.clone()))
+            .interceptor(CallInterceptor::new(Service::Sqs, ambient.clone()))
             .build();
         Self {
             eventbridge: aws_sdk_eventbridge::Client::from_conf(eventbridge),
@@ -164,7 +157,7 @@ impl Outlets {
     ) -> Vec<Option<String>> {
         let mut outcomes = vec![None; count];
         let mut left: Vec<usize> = (0..count).collect();
-        let mut pause = PAUSE;
+        let mut backoff = self.ambient.backoff(PAUSE);
         for attempt in 1..=ENTRY_ATTEMPTS {
             let said = send(&left).await;
             // The SDK has already retried a call that failed.
@@ -179,8 +172,7 @@ impl Outlets {
             if left.is_empty() || is_last {
                 break;
             }
-            tokio::time::sleep(self.ambient.jitter(pause)).await;
-            pause *= 2;
+            backoff.pause().await;
         }
         outcomes
     }

@@ -15,8 +15,8 @@
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
 use futures_util::future::try_join_all;
 
-use crate::table::items::{Key, PlaceItem};
-use crate::{Error, Store};
+use crate::table::items::{ClaimItem, Key};
+use crate::{Store, StoreError};
 use common::id::{BranchName, RepoId};
 use common::wire::names::{folded, folders};
 
@@ -25,11 +25,11 @@ const KEPT: u64 = 24 * 60 * 60;
 
 /// A place that a new branch takes, as it was before the branches were listed.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct PathClaim {
     key: Key,
     /// The folder as the branch spells it; none for the place of the branch itself.
     folder: Option<String>,
-    seen: PlaceItem,
+    seen: ClaimItem,
 }
 
 impl Store {
@@ -37,30 +37,30 @@ impl Store {
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn places(&self, repo: &RepoId, branch: &BranchName) -> Result<Vec<Place>, Error> {
-        let read = Place::unmarked(repo, branch).into_iter().map(async |place| {
+    pub async fn claims(&self, repo: &RepoId, branch: &BranchName) -> Result<Vec<PathClaim>, StoreError> {
+        let read = PathClaim::unmarked(repo, branch).into_iter().map(async |place| {
             let seen = self.get_item(&place.key).await?.unwrap_or_default();
-            Ok(Place { seen, ..place })
+            Ok(PathClaim { seen, ..place })
         });
         try_join_all(read).await
     }
 }
 
-impl Place {
+impl PathClaim {
     /// The places of a branch that is to be made, as they mostly are.
     pub fn unmarked(repo: &RepoId, branch: &BranchName) -> Vec<Self> {
         let name = branch.as_str();
         let places = folders(name).map(|folder| (folder, true)).chain([(name, false)]);
         let unmarked = |(place, is_folder): (&str, bool)| Self {
-            key: Key::place(repo, &folded(place)),
+            key: Key::claim(repo, &folded(place)),
             folder: is_folder.then(|| place.to_owned()),
-            seen: PlaceItem::default(),
+            seen: ClaimItem::default(),
         };
         places.map(unmarked).collect()
     }
 
     /// Leaves a mark, if nothing was made meanwhile that the new branch cannot lie beside.
-    pub(crate) fn take(&self, table: &str, mark: &str, now: u64) -> Result<TransactWriteItem, Error> {
+    pub(crate) fn take(&self, table: &str, mark: &str, now: u64) -> Result<TransactWriteItem, StoreError> {
         let text = |text: &str| AttributeValue::S(text.to_owned());
         let expires_at = AttributeValue::N(now.saturating_add(KEPT).to_string());
         let mut update = Update::builder()
@@ -86,6 +86,6 @@ impl Place {
                 .condition_expression(format!("{no_branch} AND (spelled = :spelled OR {no_folder})"))
                 .update_expression("SET folder = :mark, spelled = :spelled, expires_at = :end"),
         };
-        Ok(TransactWriteItem::builder().update(update.build().map_err(Error::fault)?).build())
+        Ok(TransactWriteItem::builder().update(update.build().map_err(StoreError::fault)?).build())
     }
 }

@@ -1,13 +1,13 @@
 //! Runs the function on Lambda.
 
+use deliver::queue::{Event, Queues};
+use deliver::sender::Sender;
 use lambda_http::Error;
 use lambda_http::lambda_runtime::{LambdaEvent, run, service_fn};
 use service::Hub;
 use service::required;
 use service::webhook_target::Reach;
 use store::aws;
-use webhook::queue::{Event, Queues};
-use webhook::sender::Sender;
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
@@ -17,7 +17,7 @@ async fn main() -> Result<(), Error> {
     let queues = &Queues::new(&aws::config("SQS"), first, again, store.ambient().clone());
     let sender = &Sender::new(Reach::Public)?;
     run(service_fn(move |event: LambdaEvent<Event>| async move {
-        Ok::<_, Error>(webhook::handle(store, sender, queues, event.payload, event.context.deadline).await)
+        Ok::<_, Error>(deliver::handle(store, sender, queues, event.payload, event.context.deadline).await)
     }))
     .await
 }

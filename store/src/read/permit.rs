@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::permits::{Permit, Permits};
 use crate::span;
-use crate::turns::{Turn, Turns};
-use crate::{Error, Store};
+use crate::{Store, StoreError};
 
 /// Answers that read packs at the same time. Each holds some 20 MiB of them.
 const PARALLEL_READERS: usize = 32;
@@ -23,12 +23,12 @@ const OF_ONE: usize = 24;
 /// Bytes that answers hold which wait for clients that read slowly.
 const SLOW_BYTES: u64 = 256 << 20;
 /// How long an answer may wait until others are done.
-const TURN_TIMEOUT: Duration = Duration::from_secs(30);
+const PERMIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What reads packs in this process.
 #[derive(Clone)]
 pub(crate) struct Readers {
-    reading: Arc<Turns<String>>,
+    reading: Arc<Permits<String>>,
     slow: Arc<Mutex<Slow>>,
 }
 
@@ -64,30 +64,30 @@ impl Slow {
     }
 }
 
-/// A turn at reading packs. It ends with this.
-pub struct ReadingTurn {
+/// A permit at reading packs. It ends with this.
+pub struct ReadPermit {
     readers: Readers,
     /// Whose it is.
     asker: String,
-    turn: Option<Turn<String>>,
+    permit: Option<Permit<String>>,
 }
 
-/// A turn that others have meanwhile.
+/// A permit that others have meanwhile.
 #[must_use]
 pub struct PassedOn<'t> {
-    turn: &'t mut ReadingTurn,
+    permit: &'t mut ReadPermit,
     number: u64,
     cut_off: oneshot::Receiver<()>,
 }
 
 impl Readers {
     pub(crate) fn new() -> Self {
-        Self { reading: Turns::new(PARALLEL_READERS, OF_ONE), slow: Arc::default() }
+        Self { reading: Permits::new(PARALLEL_READERS, OF_ONE), slow: Arc::default() }
     }
 
-    async fn turn(&self, asker: &str) -> Result<Turn<String>, Error> {
-        let turn = tokio::time::timeout(TURN_TIMEOUT, self.reading.take(asker.to_owned())).await;
-        turn.map_err(|elapsed| Error::Unavailable(elapsed.into()))
+    async fn permit(&self, asker: &str) -> Result<Permit<String>, StoreError> {
+        let permit = tokio::time::timeout(PERMIT_TIMEOUT, self.reading.take(asker.to_owned())).await;
+        permit.map_err(|elapsed| StoreError::Unavailable(elapsed.into()))
     }
 
     fn slow(&self) -> MutexGuard<'_, Slow> {
@@ -96,26 +96,26 @@ impl Readers {
 }
 
 impl Store {
-    /// Waits until not too many others read packs. The turn ends with what is returned.
+    /// Waits until not too many others read packs. The permit ends with what is returned.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when the others take too long.
-    pub async fn reading_turn(&self) -> Result<ReadingTurn, Error> {
+    /// [`StoreError::Unavailable`] when the others take too long.
+    pub async fn read_permit(&self) -> Result<ReadPermit, StoreError> {
         let readers = self.readers.clone();
         let asker = span::current().map(|watch| watch.asker()).unwrap_or_default();
-        let turn = Some(readers.turn(&asker).await?);
-        Ok(ReadingTurn { readers, asker, turn })
+        let permit = Some(readers.permit(&asker).await?);
+        Ok(ReadPermit { readers, asker, permit })
     }
 }
 
-impl ReadingTurn {
+impl ReadPermit {
     /// Lets others read, while this answer holds `held` bytes. If that is too much together with the others that wait, the ones
     /// that have waited longest are cut off.
     pub fn pass_on(&mut self, held: u64) -> PassedOn<'_> {
-        self.turn = None;
+        self.permit = None;
         let (cut_off, receiver) = oneshot::channel();
         let number = self.readers.slow().add(held, cut_off);
-        PassedOn { turn: self, number, cut_off: receiver }
+        PassedOn { permit: self, number, cut_off: receiver }
     }
 }
 
@@ -126,20 +126,20 @@ impl PassedOn<'_> {
         let _ = (&mut self.cut_off).await;
     }
 
-    /// Waits for a turn again.
+    /// Waits for a permit again.
     ///
     /// # Errors
-    /// As [`Store::reading_turn`].
-    pub async fn take_again(self) -> Result<(), Error> {
-        let turn = self.turn.readers.turn(&self.turn.asker).await?;
-        self.turn.turn = Some(turn);
+    /// As [`Store::read_permit`].
+    pub async fn take_again(self) -> Result<(), StoreError> {
+        let permit = self.permit.readers.permit(&self.permit.asker).await?;
+        self.permit.permit = Some(permit);
         Ok(())
     }
 }
 
 impl Drop for PassedOn<'_> {
     fn drop(&mut self) {
-        self.turn.readers.slow().remove(self.number);
+        self.permit.readers.slow().remove(self.number);
     }
 }
 
@@ -161,37 +161,37 @@ mod tests {
     #[tokio::test]
     async fn those_that_waited_longest_are_cut_off_and_no_turn_is_kept_meanwhile() {
         let readers = Readers::new();
-        let mut turns = Vec::new();
+        let mut permits = Vec::new();
         let small = QUARTER / 100;
         for held in std::iter::repeat_n(small, 100).chain([QUARTER + small; 3]) {
             // More of them than read at the same time, so each has let the next read.
             // Of two who ask, for one has only a share.
-            let asker = if turns.len() % 2 == 0 { "one" } else { "other" }.to_owned();
-            let turn = readers.turn(&asker).await.unwrap();
-            let turn = Box::leak(Box::new(ReadingTurn { readers: readers.clone(), asker, turn: Some(turn) }));
-            turns.push(turn.pass_on(held));
+            let asker = if permits.len() % 2 == 0 { "one" } else { "other" }.to_owned();
+            let permit = readers.permit(&asker).await.unwrap();
+            let permit = Box::leak(Box::new(ReadPermit { readers: readers.clone(), asker, permit: Some(permit) }));
+            permits.push(permit.pass_on(held));
         }
-        let cut: Vec<bool> = turns.iter_mut().map(is_cut_off).collect();
+        let cut: Vec<bool> = permits.iter_mut().map(is_cut_off).collect();
         let first_kept = cut.iter().position(|cut| !cut).unwrap();
         assert!((1..100).contains(&first_kept), "{first_kept}");
         assert!(cut[first_kept..].iter().all(|cut| !cut));
-        for turn in turns.drain(..).take(PARALLEL_READERS) {
-            turn.take_again().await.unwrap();
+        for permit in permits.drain(..).take(PARALLEL_READERS) {
+            permit.take_again().await.unwrap();
         }
     }
 
-    fn is_cut_off(turn: &mut PassedOn<'_>) -> bool {
-        tokio::task::unconstrained(turn.is_cut_off()).now_or_never().is_some()
+    fn is_cut_off(permit: &mut PassedOn<'_>) -> bool {
+        tokio::task::unconstrained(permit.is_cut_off()).now_or_never().is_some()
     }
 
     #[tokio::test]
     async fn those_that_read_on_make_room_for_others() {
         let readers = Readers::new();
-        let mut first = ReadingTurn { readers: readers.clone(), asker: String::new(), turn: None };
+        let mut first = ReadPermit { readers: readers.clone(), asker: String::new(), permit: None };
         let mut first = first.pass_on(QUARTER);
         for _ in 0..100 {
-            let mut turn = ReadingTurn { readers: readers.clone(), asker: String::new(), turn: None };
-            turn.pass_on(QUARTER).take_again().await.unwrap();
+            let mut permit = ReadPermit { readers: readers.clone(), asker: String::new(), permit: None };
+            permit.pass_on(QUARTER).take_again().await.unwrap();
         }
         assert!(!is_cut_off(&mut first));
         drop(first);

@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 /// The holders of permits, and those that wait for one.
-pub struct Turns<K: Eq + Hash + Clone> {
+pub struct Permits<K: Eq + Hash + Clone> {
     share: usize,
     given: Mutex<Given<K>>,
 }
 
-type Waiter<K> = oneshot::Sender<Turn<K>>;
+type Waiter<K> = oneshot::Sender<Permit<K>>;
 
 struct Given<K: Eq + Hash + Clone> {
     free: usize,
@@ -25,33 +25,33 @@ struct Given<K: Eq + Hash + Clone> {
     asked: u64,
 }
 
-/// A turn. It ends with this.
-pub struct Turn<K: Eq + Hash + Clone> {
-    turns: Arc<Turns<K>>,
+/// A permit. It ends with this.
+pub struct Permit<K: Eq + Hash + Clone> {
+    permits: Arc<Permits<K>>,
     holder: K,
 }
 
-impl<K: Eq + Hash + Clone> fmt::Debug for Turn<K> {
+impl<K: Eq + Hash + Clone> fmt::Debug for Permit<K> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Turn")
+        formatter.write_str("Permit")
     }
 }
 
-impl<K: Eq + Hash + Clone> Turns<K> {
+impl<K: Eq + Hash + Clone> Permits<K> {
     /// `count` permits, of which one holder has at most `share`.
     pub fn new(count: usize, share: usize) -> Arc<Self> {
         let given = Given { free: count, has: HashMap::new(), waiting: HashMap::new(), asked: 0 };
         Arc::new(Self { share, given: Mutex::new(given) })
     }
 
-    /// A turn, if there is one at once.
-    pub fn try_take(self: &Arc<Self>, holder: K) -> Option<Turn<K>> {
+    /// A permit, if there is one at once.
+    pub fn try_take(self: &Arc<Self>, holder: K) -> Option<Permit<K>> {
         let mut given = self.given();
         (given.free > 0 && given.count(&holder) < self.share).then(|| given.give(self, holder))
     }
 
-    /// Waits for a turn.
-    pub async fn take(self: &Arc<Self>, holder: K) -> Turn<K> {
+    /// Waits for a permit.
+    pub async fn take(self: &Arc<Self>, holder: K) -> Permit<K> {
         loop {
             let coming = {
                 let mut given = self.given();
@@ -65,8 +65,8 @@ impl<K: Eq + Hash + Clone> Turns<K> {
                 coming
             };
             // It is sent before it is forgotten; were it not, it is asked for again.
-            if let Ok(turn) = coming.await {
-                return turn;
+            if let Ok(permit) = coming.await {
+                return permit;
             }
         }
     }
@@ -88,9 +88,9 @@ impl<K: Eq + Hash + Clone> Turns<K> {
             }
             given.next(self.share).map(|(holder, sender)| (given.give(self, holder), sender))
         };
-        if let Some((turn, sender)) = next {
+        if let Some((permit, sender)) = next {
             // A waiter that has gone drops it, and it goes on to the next.
-            let _ = sender.send(turn);
+            let _ = sender.send(permit);
         }
     }
 }
@@ -100,10 +100,10 @@ impl<K: Eq + Hash + Clone> Given<K> {
         self.has.get(holder).copied().unwrap_or_default()
     }
 
-    fn give(&mut self, turns: &Arc<Turns<K>>, holder: K) -> Turn<K> {
+    fn give(&mut self, permits: &Arc<Permits<K>>, holder: K) -> Permit<K> {
         self.free -= 1;
         *self.has.entry(holder.clone()).or_default() += 1;
-        Turn { turns: Arc::clone(turns), holder }
+        Permit { permits: Arc::clone(permits), holder }
     }
 
     /// The next holder: of those below their share, one with the fewest permits, and of these the one that has waited
@@ -123,9 +123,9 @@ impl<K: Eq + Hash + Clone> Given<K> {
     }
 }
 
-impl<K: Eq + Hash + Clone> Drop for Turn<K> {
+impl<K: Eq + Hash + Clone> Drop for Permit<K> {
     fn drop(&mut self) {
-        self.turns.give_back(&self.holder);
+        self.permits.give_back(&self.holder);
     }
 }
 
@@ -136,19 +136,19 @@ mod tests {
 
     #[tokio::test]
     async fn one_who_asks_for_many_holds_up_nobody_else() {
-        let turns = Turns::new(4, 2);
+        let permits = Permits::new(4, 2);
         let mut has: Vec<_> = Vec::new();
         for _ in 0..2 {
-            has.push(turns.take("many").await);
+            has.push(permits.take("many").await);
         }
-        let mut waiting: Vec<_> = (0..5).map(|_| Box::pin(turns.take("many"))).collect();
+        let mut waiting: Vec<_> = (0..5).map(|_| Box::pin(permits.take("many"))).collect();
         assert!(waiting.iter_mut().all(|asked| asked.now_or_never().is_none()), "more than a share");
-        let other = turns.take("other").now_or_never().expect("a turn that is free");
-        let third = turns.take("third").now_or_never().expect("another");
+        let other = permits.take("other").now_or_never().expect("a permit that is free");
+        let third = permits.take("third").now_or_never().expect("another");
 
         // If no permit is free, the holder with the fewest comes first, even if others have waited longer.
-        let mut other_again = Box::pin(turns.take("other"));
-        let mut fourth = Box::pin(turns.take("fourth"));
+        let mut other_again = Box::pin(permits.take("other"));
+        let mut fourth = Box::pin(permits.take("fourth"));
         assert!((&mut other_again).now_or_never().is_none() && (&mut fourth).now_or_never().is_none());
         drop(has.pop());
         let fourth = (&mut fourth).now_or_never().expect("who has none");
@@ -157,15 +157,15 @@ mod tests {
         let first = waiting.iter_mut().position(|asked| asked.now_or_never().is_some());
         assert_eq!(first, Some(0), "of two who have one each, who has waited longest");
         drop((other, other_again, fourth, waiting, has));
-        assert_eq!(turns.given().free, 4, "those who wait no longer get none");
-        assert!(turns.given().has.is_empty());
+        assert_eq!(permits.given().free, 4, "those who wait no longer get none");
+        assert!(permits.given().has.is_empty());
     }
 
     #[tokio::test]
     async fn a_turn_that_was_given_to_who_waits_no_longer_goes_on() {
-        let turns = Turns::new(1, 1);
-        let held = turns.take(1).await;
-        let (mut gone, mut next) = (Box::pin(turns.take(2)), Box::pin(turns.take(3)));
+        let permits = Permits::new(1, 1);
+        let held = permits.take(1).await;
+        let (mut gone, mut next) = (Box::pin(permits.take(2)), Box::pin(permits.take(3)));
         assert!((&mut gone).now_or_never().is_none() && (&mut next).now_or_never().is_none());
         drop(held);
         // It was on its way.

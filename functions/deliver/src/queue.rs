@@ -4,16 +4,15 @@
 use std::time::Duration;
 
 use aws_config::SdkConfig;
-use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::ChangeMessageVisibilityBatchRequestEntry;
 use serde::{Deserialize, Serialize};
 use store::ambient::Ambient;
-use store::span::calls::{CallWatch, Service};
+use store::span::calls::{CallInterceptor, Service};
 use store::table::webhooks::Message;
 
-/// How long a call to SQS may take, with all its attempts.
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an attempt at a call to SQS may take, and the call with all its attempts.
+const TIMEOUTS: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(10));
 
 /// A batch of a queue.
 #[derive(Debug, Deserialize)]
@@ -56,7 +55,7 @@ pub struct Attributes {
 /// What has to come again.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html#services-sqs-batchfailurereporting>
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Answer {
+pub struct BatchResponse {
     /// The messages that were not dealt with. Lambda deletes the others from the queue.
     #[serde(rename = "batchItemFailures")]
     pub failures: Vec<Failure>,
@@ -89,10 +88,10 @@ pub enum Which {
 impl Queues {
     /// The queues at these two URLs, reached as the configuration says: that of first attempts, and that of further ones.
     pub fn new(config: &SdkConfig, first: String, again: String, ambient: Ambient) -> Self {
-        let timeouts = TimeoutConfig::builder().operation_timeout(CALL_TIMEOUT).build();
+        let timeouts = store::aws::timeouts(TIMEOUTS);
         let config = aws_sdk_sqs::config::Builder::from(config)
             .timeout_config(timeouts)
-            .interceptor(CallWatch::new(Service::Sqs, ambient))
+            .interceptor(CallInterceptor::new(Service::Sqs, ambient))
             .build();
         Self { client: aws_sdk_sqs::Client::from_conf(config), first, again }
     }
