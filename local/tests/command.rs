@@ -272,7 +272,7 @@ fn compact_says_why_it_does_nothing() {
     assert!(complaint(&run(&["compact", "song", "--data", data])).contains("owner/slug"));
     let nowhere = folder.path().join("nowhere");
     let refused = complaint(&run(&["compact", "dev/song", "--data", nowhere.to_str().unwrap()]));
-    assert!(refused.contains("there is no data folder") && !nowhere.exists(), "{refused}");
+    assert!(refused.contains("there is no hub in") && !nowhere.exists(), "{refused}");
     let unnamed = command(&["compact", "dev/song"]).env_remove("MUSEHUB_TABLE").output().unwrap();
     assert!(complaint(&unnamed).contains("MUSEHUB_TABLE"), "{}", complaint(&unnamed));
 }

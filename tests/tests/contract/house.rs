@@ -191,3 +191,30 @@ fn paths_are_read_as_the_compiler_reads_them() {
     assert_eq!(read("use crate::{a::{b, c::D}, e::f};"), ["crate::a::b", "crate::a::c::D", "crate::e::f"]);
     assert_eq!(read("let x = super::y::z(1) + one; fn f() { a::b }"), ["super::y::z", "a::b"]);
 }
+
+#[test]
+fn every_link_of_a_page_leads_to_a_file_that_is_there() {
+    let root = root();
+    let mut pages = vec![root.clone()];
+    let mut links = 0;
+    while let Some(path) = pages.pop() {
+        if path.is_dir() {
+            let hidden = |path: &Path| path.file_name().is_some_and(|name| name == "target" || name == ".git");
+            let inside = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path());
+            pages
+                .extend(inside.filter(|path| {
+                    !hidden(path) && (path.is_dir() || path.extension().is_some_and(|end| end == "md"))
+                }));
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#', ' ']).next()) {
+            if link.is_empty() || link.contains("://") || link.starts_with("mailto:") {
+                continue;
+            }
+            assert!(path.with_file_name(link).exists(), "{}: {link}", path.display());
+            links += 1;
+        }
+    }
+    assert!(links > 100, "{links} links were found");
+}

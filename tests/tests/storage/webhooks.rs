@@ -375,7 +375,7 @@ async fn nothing_of_a_secret_or_of_a_url_gets_into_a_log() {
     let lines = Lines::default();
     let writer = lines.clone();
     let ours = tracing_subscriber::filter::Targets::new().with_targets(
-        ["common", "service", "store", "webhook", "webhooks"].map(|target| (target, tracing::Level::TRACE)),
+        ["common", "service", "store", "deliver", "webhooks"].map(|target| (target, tracing::Level::TRACE)),
     );
     let layer = tracing_subscriber::fmt::layer().with_writer(move || writer.clone());
     let _logging = tracing::subscriber::set_default(
