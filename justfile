@@ -17,7 +17,7 @@ lint:
     cargo fmt --all
     cargo clippy --workspace --all-targets --locked -- -D warnings
 
-# Runs the tests whose names match, or all: `just test judge`.
+# Runs the tests whose names match, or all: `just test plan`.
 test *names:
     cargo test --workspace --locked {{ names }}
 
@@ -41,7 +41,7 @@ fuzz target seconds="60":
 bench *options:
     cargo bench -p benches {{ if options == "" { "" } else { "--bench " + options } }}
 
-# Plays so many seeds of several hubs and many clients in one thread.
+# Plays this number of seeds, each of several hubs and many clients in one thread.
 simulate seeds="100":
     cargo run -p simulation -- --seeds {{ seeds }}
 

@@ -106,7 +106,7 @@ async fn tables(template: &str) -> Result<String, Failure> {
     writeln!(text)?;
     writeln!(
         text,
-        "The repository takes {} KB in S3, which is ${:.6} a month; a GB is ${:.3}. A month in which nobody asks for anything costs \
+        "The repository takes {} KB in S3, which is ${:.6} a month; a GB is ${:.3}. A month without requests costs \
          that, and nothing else.",
         stored >> 10,
         price::s3_month(stored),
