@@ -32,7 +32,7 @@ pub enum ClientError {
     Broken {
         /// The repo's name or URL.
         hub: String,
-        /// What happened.
+        /// What went wrong.
         reason: String,
     },
     /// The hub is in this process, and made no token.

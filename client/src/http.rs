@@ -57,7 +57,7 @@ pub enum Failure {
     Connect(String),
     /// The connection ended before the answer began.
     BrokeOff(String),
-    /// For so long nothing happened.
+    /// For this long no byte came or went.
     Silent(Duration),
 }
 

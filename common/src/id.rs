@@ -260,7 +260,7 @@ impl ObjectId {
     ///
     /// let bare = ObjectId::of(b"tempo: 120");
     /// let prefixed: ObjectId = format!("sha256:{bare}").parse().expect("an id");
-    /// assert_ne!(bare, prefixed, "ids are told as they were spelled");
+    /// assert_ne!(bare, prefixed, "ids are shown as they were spelled");
     /// assert_eq!(bare.key(), prefixed.key(), "and stored under one key");
     /// ```
     pub fn key(&self) -> ObjectKey {

@@ -51,8 +51,8 @@ impl Remedy {
     pub const fn advice(self) -> &'static str {
         match self {
             Self::Nothing => "nothing has to be done",
-            Self::Repair => "--repair mends it from what else is stored",
-            Self::Clone => "--repair --from <clone> mends it, if the clone has it",
+            Self::Repair => "--repair restores it from what else is stored",
+            Self::Clone => "--repair --from <clone> restores it, if the clone has it",
             Self::Person => "a person has to say what is right",
         }
     }

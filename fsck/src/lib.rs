@@ -12,7 +12,7 @@
 //! - `items` checks the table, [`log`] what the push log says of branches.
 //! - `indexes` checks indexes, `packs` checks packs and large objects; [`frames`] reads their frames, [`record`] holds a record against its id.
 //! - `manifests` checks what snapshots name. `unlisted` looks through what nothing names.
-//! - [`repair`] mends what can be mended.
+//! - [`repair`] repairs what can be repaired.
 //!
 //! Without `deep`, packs' footers and sections are read, and of all else in S3 the size is compared; manifests are read
 //! only when something is wrong already, to tell what depends on it. With it, every byte is.
@@ -225,7 +225,7 @@ struct Check<'c> {
     store: &'c Arc<Store>,
     subject: Subject,
     options: Options,
-    watch: Progress<'c>,
+    progress: Progress<'c>,
     counts: Counts,
     pending: Vec<Pending>,
     more: u64,
@@ -291,14 +291,14 @@ pub async fn check(
     store: &Arc<Store>,
     subject: &Subject,
     options: Options,
-    watch: Progress<'_>,
+    progress: Progress<'_>,
 ) -> Result<Report, StoreError> {
-    let mut first = Check::new(store, subject, options, watch, Look::First);
+    let mut first = Check::new(store, subject, options, progress, Look::First);
     if first.is_whole().await? {
         return Ok(first.report());
     }
     for _ in 0..ATTEMPTS {
-        let mut check = Check::new(store, subject, options, watch, Look::Whole);
+        let mut check = Check::new(store, subject, options, progress, Look::Whole);
         check.run().await?;
         if check.has_damage() && check.was_rewritten().await? {
             continue;
@@ -309,12 +309,12 @@ pub async fn check(
 }
 
 impl<'c> Check<'c> {
-    fn new(store: &'c Arc<Store>, subject: &Subject, options: Options, watch: Progress<'c>, look: Look) -> Self {
+    fn new(store: &'c Arc<Store>, subject: &Subject, options: Options, progress: Progress<'c>, look: Look) -> Self {
         Self {
             store,
             subject: subject.clone(),
             options,
-            watch,
+            progress,
             counts: Counts::default(),
             pending: Vec::new(),
             more: 0,
@@ -390,7 +390,7 @@ impl<'c> Check<'c> {
     }
 
     fn report_progress(&self, what: &'static str, done: u64, total: u64) {
-        (self.watch)(Step { what, done, total });
+        (self.progress)(Step { what, done, total });
     }
 
     /// Whether a pack that was listed is listed no more: then what was read of it says nothing.

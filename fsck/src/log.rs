@@ -14,10 +14,10 @@ pub struct Log {
     branches: BTreeMap<String, Path>,
 }
 
-/// What is left of a branch's lines when arrivals and departures are cancelled out.
+/// What is left of a branch's lines when moves to a commit and moves away from it are cancelled out.
 #[derive(Debug, Default)]
 struct Path {
-    /// Arrivals less departures, where these differ.
+    /// Moves to a commit less moves away from it, where these differ.
     balance: HashMap<CommitId, i64>,
     /// Lines that make the branch.
     beginnings: u64,
@@ -66,10 +66,10 @@ impl Log {
         for (branch, path) in &self.branches {
             let head = heads.get(branch);
             let mut ends = path.at(|balance| balance > 0);
-            let departures = path.at(|balance| balance < 0);
+            let starts = path.at(|balance| balance < 0);
             let is_at_an_end = head.is_some_and(|head| ends.contains(head));
             let logged = match ends.as_slice() {
-                [end] if departures.is_empty() => Some(end.clone()),
+                [end] if starts.is_empty() => Some(end.clone()),
                 _ => None,
             };
             match (head, logged) {
@@ -86,7 +86,7 @@ impl Log {
             }
             // A line that is gone leaves the commit that it led from and the one that it led to: one of them says it.
             ends.retain(|end| Some(end) != head);
-            let edges = if departures.len() >= ends.len() { departures } else { ends };
+            let edges = if starts.len() >= ends.len() { starts } else { ends };
             let gap = |commit| (branch.clone(), Problem::LogGap { branch: branch.clone(), commit });
             found.extend(edges.into_iter().map(gap));
         }

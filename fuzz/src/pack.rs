@@ -25,11 +25,11 @@ const EXTENT: usize = 24;
 /// Panics if these bytes, as a pack, break a promise: as they are, and with all checksums made right.
 pub fn check(input: &[u8]) {
     read(input);
-    let mut mended = input.to_vec();
-    if restore_checksums(&mut mended).is_none() {
+    let mut restored = input.to_vec();
+    if restore_checksums(&mut restored).is_none() {
         return;
     }
-    let Some((graph, contents, records)) = read(&mended) else {
+    let Some((graph, contents, records)) = read(&restored) else {
         return;
     };
     if is_distinct(&graph, &contents) {

@@ -43,10 +43,10 @@ pub fn check(input: &[u8]) {
     let signed = format!("{}.{}", BASE64.encode(head), BASE64.encode(claims));
     let mac = <Hmac<Sha256> as KeyInit>::new_from_slice(SECRET.as_bytes()).expect("a key");
     let token = format!("{signed}.{}", BASE64.encode(mac.chain_update(&signed).finalize().into_bytes()));
-    let Some(verdict) = asked(format!("Bearer {token}").as_bytes()) else {
+    let Some(answer) = asked(format!("Bearer {token}").as_bytes()) else {
         return;
     };
-    match verdict {
+    match answer {
         Ok(caller) => {
             let caller = caller.expect("there is a token");
             is_good(head, claims, &caller);

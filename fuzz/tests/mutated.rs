@@ -124,7 +124,7 @@ impl Change {
     }
 }
 
-/// What once failed, and was mended.
+/// Inputs that once failed, and whose fault was fixed.
 fn regressions(target: &Target) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("regressions").join(target.name);
     let Ok(files) = fs::read_dir(folder) else {

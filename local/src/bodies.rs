@@ -59,7 +59,7 @@ pub(crate) enum BodyPermit {
 }
 
 impl BodyPermits {
-    /// BodyPermit for this number of mebibytes.
+    /// Permits for bodies of this number of mebibytes together.
     pub(crate) fn new(mebibytes: usize) -> Self {
         let units = mebibytes.saturating_mul((1 << 20) / UNIT).max(16);
         // With the usual memory a user has room for one body of the largest and some small ones.
@@ -104,7 +104,7 @@ pub(crate) struct Gate<'a> {
 }
 
 impl Gate<'_> {
-    /// BodyPermit for a body that is not small: of the user of the token, or else of the address that it comes from.
+    /// The permit for a body that is not small: of the user of the token, or else of the address that it comes from.
     async fn permit(&self) -> Result<BodyPermit, WireError> {
         let caller = Call::new((self.head)()).caller(self.hub).await?;
         Ok(match caller {

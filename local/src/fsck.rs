@@ -37,7 +37,7 @@ pub struct Fsck {
     /// Read every byte and recompute every hash
     #[arg(long)]
     deep: bool,
-    /// Mend what can be mended; reads every byte, and deletes nothing
+    /// Repair what can be repaired; reads every byte, and deletes nothing
     #[arg(long)]
     repair: bool,
     /// Where a repair brings back from what is nowhere else: the URL of the repository on another hub, or the data folder
@@ -100,7 +100,7 @@ async fn check(arguments: &Fsck) -> Result<u8, Box<dyn Error>> {
 async fn check_in(arguments: &Fsck, store: &Arc<Store>) -> Result<Outcome, Box<dyn Error>> {
     let subject = find(store, &arguments.repo).await?;
     let bar = progress();
-    let watch = |step: Step| show(&bar, step);
+    let on_step = |step: Step| show(&bar, step);
     let mut repaired = if arguments.repair {
         let clone = match &arguments.from {
             Some(from) => Some(open_clone(store, from, &subject).await?),
@@ -108,14 +108,14 @@ async fn check_in(arguments: &Fsck, store: &Arc<Store>) -> Result<Outcome, Box<d
         };
         let ask = clone.as_ref().map(|clone| |wanted| clone.bring(wanted));
         let bring: Option<Restore<'_>> = ask.as_ref().map(|ask| ask as Restore<'_>);
-        let repaired = repair(store, &subject, arguments.ids, bring, &watch).await;
+        let repaired = repair(store, &subject, arguments.ids, bring, &on_step).await;
         if let Some(clone) = clone {
             clone.close().await;
         }
         repaired?
     } else {
         let options = Options { is_deep: arguments.deep, ids: arguments.ids };
-        Repaired { actions: Vec::new(), report: fsck::check(store, &subject, options, &watch).await? }
+        Repaired { actions: Vec::new(), report: fsck::check(store, &subject, options, &on_step).await? }
     };
     bar.finish_and_clear();
     let has_mended = !repaired.actions.is_empty();

@@ -8,7 +8,7 @@
 //! - [`backends`] starts the two stores; [`s3`] is the embedded S3.
 //! - `lifecycle` ends uploads that no request asks for, as the bucket's lifecycle rule does in a deployment.
 //! - `compaction` keeps packs few, as the function `compact` does.
-//! - `webhooks` delivers what happens, as `events`, a queue and `webhook` do.
+//! - `webhooks` delivers what happens, as `events`, a queue and `deliver` do.
 //! - [`data`] is the data folder, with the token secret in it; [`process`] is what all of this runs in.
 //! - [`upkeep`] is what the commands share that look after repos.
 //! - [`replay`] does again what a function that the table's stream wakes could not do.

@@ -62,7 +62,7 @@ enum Command {
     /// Prints the environment that leads the functions there, one NAME=value a line, as `cargo lambda watch --env-file`
     /// takes it, to the file that --env names or else to the terminal; then it runs until Ctrl-C.
     Backends(Stores),
-    /// Check whether a repository is whole, and mend it
+    /// Check whether a repository is whole, and repair it
     ///
     /// Exit codes: 0 it is whole, 1 something is damaged, 2 it could not be checked, 3 it was damaged and is repaired.
     Fsck(fsck::Fsck),
@@ -77,8 +77,8 @@ enum Command {
     Compact(Compact),
     /// Collect the garbage of a repository: what no branch, tag, release or recent push reaches
     ///
-    /// What is garbage is condemned first, and nothing relies on it any more. A day later the next run deletes what nobody
-    /// has needed since. A hub does both by itself; without --data this works on the stores of a deployment, which
+    /// What is garbage is condemned first, and nothing relies on it any more. A day later the next run deletes what
+    /// nothing has needed since. A hub does both by itself; without --data this works on the stores of a deployment, which
     /// MUSEHUB_TABLE and MUSEHUB_BUCKET name, and which may be in use meanwhile.
     Gc(Gc),
     /// Do what the functions that the table's stream wakes could not do, of a hub on AWS
@@ -102,8 +102,8 @@ enum Command {
     Repo(owning::Repo),
     /// Keep an object that has leaked from everybody, and erase its bytes; it cannot be taken back
     ///
-    /// From then on nobody is served it, clones leave the file out, and a push that brings it is refused. Of the stores at hand the
-    /// bytes are erased before the command ends; a hub at a URL does it by itself. The history names it still, and nothing else of it.
+    /// From then on no client is served it, clones leave the file out, and a push that brings it is refused. Of the stores at hand
+    /// the bytes are erased before the command ends; a hub at a URL does it by itself. The history names it still, and nothing else of it.
     Purge(purging::Purge),
     #[command(flatten)]
     Moving(moving::Moving),
@@ -166,7 +166,7 @@ struct Serve {
     body_memory: usize,
     /// Let webhooks lead to private addresses, this machine's own among them, and by http
     ///
-    /// Without it they lead to hosts of the public internet only, by https. Whoever owns a repository names their URLs, and
+    /// Without it they lead to hosts of the public internet only, by https. The owner of a repository names their URLs, and
     /// the hub calls them from where it is.
     #[arg(long)]
     private_webhooks: bool,
@@ -190,7 +190,7 @@ struct Gc {
     /// The repository, for example dev/song
     #[arg(value_name = "OWNER/SLUG")]
     repo: Target,
-    /// How many days what nobody reaches is kept
+    /// How many days what no branch, tag or release reaches is kept
     #[arg(long, default_value_t = 30, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=3_650))]
     retention_days: u16,
     /// The data folder of a hub on this machine that is not running
@@ -271,7 +271,7 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
     found.copied().ok_or_else(|| wrong.to_owned())
 }
 
-/// Who may know of what a push makes; nobody, if it makes nothing.
+/// Who may know of the repo that a push makes; none, if no push makes one.
 #[derive(Debug, Clone, Copy)]
 struct PushCreates(Option<Visibility>);
 

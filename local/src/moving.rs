@@ -140,7 +140,7 @@ pub struct Verify {
 #[derive(Args)]
 #[group(multiple = false)]
 struct Made {
-    /// If the repository is made, let nobody else read it
+    /// If the repository is made, let no other user read it
     #[arg(long)]
     private: bool,
     /// If the repository is made, let everybody read it
@@ -325,7 +325,7 @@ async fn run_backup(arguments: Backup) -> Result<(), Box<dyn Error>> {
         "{folder}: {} repositories, {} items, {} files ({bytes}), of which {} were copied now.",
         saved.repos, saved.items, saved.files, saved.copied
     );
-    println!("What tokens are signed with may be in it: whoever reads the folder can be every user of the hub.");
+    println!("What tokens are signed with may be in it: a reader of the folder can be every user of the hub.");
     let mut faults = Vec::new();
     if !saved.damaged.is_empty() {
         faults.push(format!("these are damaged in the hub, and were copied as they are: {}", saved.damaged.join(", ")));
@@ -416,7 +416,7 @@ fn print_delivered(to: &str, delivered: &local::transfer::delivery::Delivered, o
         println!("The default branch of {to} stays '{branch}'.");
     }
     if delivered.redated > 0 {
-        println!("{} commits were made without a time: {to} has dated them anew.", delivered.redated);
+        println!("{} commits were made without a time: {to} has given them dates.", delivered.redated);
     }
 }
 

@@ -58,7 +58,7 @@ async fn purged(arguments: &Purge, stores: Option<&Stores>) -> Result<(), Box<dy
     let answer = remote.purge(&arguments.objects, &arguments.reason).await?;
     for object in &answer.purged {
         println!(
-            "{remote}: {} is purged since {}: nobody is served it, and no push may bring it.",
+            "{remote}: {} is purged since {}: no client is served it, and no push may bring it.",
             object.object_id, object.purged_at
         );
     }
@@ -111,7 +111,7 @@ fn print_erased(erased: &Erased) {
 
 fn print_rest() {
     println!(
-        "Whoever has read it has it: change the secret. What is out of reach: clones, exports, caches on the way and of browsers, copies of the bucket."
+        "Who has read it has it still: change the secret. What is out of reach: clones, exports, caches on the way and of browsers, copies of the bucket."
     );
 }
 

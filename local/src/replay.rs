@@ -20,11 +20,11 @@ use store::Store;
 
 /// What the keys of dead letters begin with.
 pub const PREFIX: &str = "aws/lambda/";
-/// DeadLetters of one run. The oldest come first; another run finds the rest.
+/// Dead letters of one run. The oldest come first; another run finds the rest.
 pub const MAX_LETTERS: usize = 10_000;
 /// Keys that are looked through for them.
 const MAX_KEYS: usize = 100_000;
-/// Bytes of a letter. A batch has at most 6 MB, and is written as a text within a text.
+/// Bytes of a dead letter. A batch has at most 6 MB, and is written as a text within a text.
 const MAX_LETTER: usize = 32 << 20;
 
 /// The bucket that Lambda keeps dead letters in.
@@ -33,7 +33,7 @@ pub struct DeadLetters {
     bucket: String,
 }
 
-/// Why a run ended before it had seen every letter.
+/// Why a run ended before it had seen every dead letter.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     /// The bucket does not answer, or may not be read.
@@ -42,7 +42,7 @@ pub enum ReplayError {
     /// The bucket is full of something.
     #[error("there are more than {MAX_KEYS} objects under {PREFIX}")]
     TooMany,
-    /// A letter for `events` needs to know where events go.
+    /// A dead letter for `events` needs to know where events go.
     #[error("it is not known where events go")]
     Publishers(#[source] Cause),
 }
@@ -65,7 +65,7 @@ impl fmt::Display for Function {
     }
 }
 
-/// What became of a letter.
+/// What became of a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
     /// It can be replayed, and was not, as that was not asked for.
@@ -74,13 +74,13 @@ pub enum Fate {
     Replayed,
     /// This many changes failed again. It stays.
     Failed(usize),
-    /// It was not tried, because an earlier letter about one of its repos stays.
+    /// It was not tried, because an earlier dead letter about one of its repos stays.
     Waits,
-    /// It cannot be read as a letter of this hub, for this reason. It stays.
+    /// It cannot be read as a dead letter of this hub, for this reason. It stays.
     Unreadable(String),
 }
 
-/// A letter, and what became of it.
+/// A dead letter, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
     /// Its key in the bucket.
@@ -113,9 +113,9 @@ impl fmt::Display for Line {
 /// What a run came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// DeadLetters that were listed or replayed.
+    /// Dead letters that were listed or replayed.
     pub good: usize,
-    /// DeadLetters that stay though they were to be replayed.
+    /// Dead letters that stay though they were to be replayed.
     pub kept: usize,
     /// Dead letters beyond [`MAX_LETTERS`], which were not looked at.
     pub more: usize,
@@ -145,7 +145,7 @@ impl DeadLetters {
 
     /// Replays all dead letters, oldest first, or only looks at them. Reports of each what became of it.
     ///
-    /// `publishers` is asked when a letter is the first that needs them.
+    /// `publishers` is asked when a dead letter is the first that needs them.
     ///
     /// # Errors
     /// When the bucket does not answer, or `publishers` does not know; what was replayed by then is done.
@@ -154,7 +154,7 @@ impl DeadLetters {
         store: &Arc<Store>,
         publishers: impl Fn() -> Result<Publishers, Cause>,
         is_dry: bool,
-        mut tell: impl FnMut(&Line),
+        mut report: impl FnMut(&Line),
     ) -> Result<Summary, ReplayError> {
         let mut keys = self.keys().await?;
         let mut summary = Summary { more: keys.len().saturating_sub(MAX_LETTERS), ..Summary::default() };
@@ -188,7 +188,7 @@ impl DeadLetters {
                 Fate::Listed | Fate::Replayed => summary.good += 1,
                 Fate::Failed(_) | Fate::Waits | Fate::Unreadable(_) => summary.kept += 1,
             }
-            tell(&line);
+            report(&line);
         }
         Ok(summary)
     }
@@ -239,7 +239,7 @@ impl DeadLetters {
         let got = match self.s3.get_object().bucket(&self.bucket).key(key).send().await {
             Ok(got) => got,
             Err(SdkError::ServiceError(error)) if matches!(error.err(), GetObjectError::NoSuchKey(_)) => {
-                return Ok(Err("somebody else has deleted it".to_owned()));
+                return Ok(Err("it was deleted meanwhile".to_owned()));
             }
             Err(error) => return Err(ReplayError::Bucket(error.into())),
         };

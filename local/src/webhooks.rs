@@ -1,4 +1,4 @@
-//! What the function `events`, a queue and the function `webhook` do in a deployment: each event of a repo is delivered
+//! What the function `events`, a queue and the function `deliver` do in a deployment: each event of a repo is delivered
 //! to its webhooks, in order for each, and at least once, also if the hub is stopped or killed in between.
 //!
 //! Events are taken from [`Store::published`] into a line of messages for each webhook. The lines are bounded. What has
@@ -93,7 +93,7 @@ pub(crate) async fn run(
     while workers.join_next().await.is_some() {}
 }
 
-/// What has happened, some of it at once; nothing when some was missed.
+/// The next events, some at once; none when some were missed.
 async fn take(published: &mut Receiver<StoredEvent>) -> Option<Vec<StoredEvent>> {
     let mut taken = match published.recv().await {
         Ok(event) => vec![event],
@@ -173,7 +173,7 @@ impl Post {
         }
     }
 
-    /// Puts what happened into the lines of the webhooks that want it.
+    /// Puts events into the lines of the webhooks that want it.
     async fn publish(self: &Arc<Self>, published: Vec<StoredEvent>, workers: &mut JoinSet<()>) {
         let mut of_repo: HashMap<RepoId, Vec<StoredEvent>> = HashMap::new();
         for event in published {
@@ -181,8 +181,8 @@ impl Post {
         }
         for (repo, events) in of_repo {
             while let Err(error) = self.publish_in(&repo, &events, workers).await {
-                tracing::error!(%repo, causes = with_causes(&error), "webhooks were not told of what happened");
-                // What cannot be read now may be mended. Until then each webhook waits by itself, and no other repo does.
+                tracing::error!(%repo, causes = with_causes(&error), "events were not delivered to webhooks");
+                // What cannot be read now may be repaired. Until then each webhook waits by itself, and no other repo does.
                 if !matches!(error, store::StoreError::Unavailable(_))
                     && let Ok(hooks) = self.store.hook_ids(&repo).await
                 {
@@ -373,7 +373,7 @@ impl Post {
             let pause = if matches!(error, store::StoreError::Unavailable(_)) {
                 self.first_pause
             } else {
-                // An operator has to mend it, and then it is not to take too long.
+                // An operator has to repair it, and then it is not to take too long.
                 unreadable += 1;
                 deliver::pause(self.first_pause, unreadable, self.store.ambient()).min(INTERVAL)
             };

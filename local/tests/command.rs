@@ -214,7 +214,7 @@ fn the_stores_run_by_themselves_and_say_where_in_a_file_of_their_own() {
         value(name);
     }
     assert_eq!(value("ACCESS_TOKEN_SECRET"), fs::read_to_string(data.join("secret")).unwrap());
-    assert!(!stores.printed.contains(value("AWS_SECRET_ACCESS_KEY")), "the terminal is not told");
+    assert!(!stores.printed.contains(value("AWS_SECRET_ACCESS_KEY")), "the terminal does not show it");
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
 
     // As on AWS: a process that reaches the table has the secret that the hub keeps there.

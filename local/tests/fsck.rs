@@ -190,9 +190,9 @@ fn a_repo_is_checked_and_repaired_from_a_backup_and_from_another_hub() {
             damage_all_commits(&data);
         }
         let (code, printed, _) = fsck(&data, &["--deep", "--json"]);
-        let verdict: Value = serde_json::from_str(&printed).unwrap();
-        assert_eq!((code, &verdict["status"]), (1, &json!("damaged")), "{printed}");
-        let finding = &verdict["findings"][0];
+        let report: Value = serde_json::from_str(&printed).unwrap();
+        assert_eq!((code, &report["status"]), (1, &json!("damaged")), "{printed}");
+        let finding = &report["findings"][0];
         assert_eq!((&finding["problem"], &finding["mend"]), (&json!("pack_damaged"), &json!("clone")), "{printed}");
         let depends = &finding["depends"];
         assert!(depends["branches"] == json!(["main"]) || depends["everything"] == json!(true), "{printed}");
@@ -204,10 +204,10 @@ fn a_repo_is_checked_and_repaired_from_a_backup_and_from_another_hub() {
             None => backup.to_str().unwrap().to_owned(),
         };
         let (code, printed, output) = fsck(&data, &["--repair", "--json", "--from", &source]);
-        let verdict: Value = serde_json::from_str(&printed).unwrap();
+        let report: Value = serde_json::from_str(&printed).unwrap();
         assert_eq!(code, 3, "{printed} {}", String::from_utf8_lossy(&output.stderr));
-        assert_eq!(verdict["actions"][0]["action"], "brought", "{printed}");
-        assert_eq!(verdict["actions"][1]["action"], "pack_set_aside", "{printed}");
+        assert_eq!(report["actions"][0]["action"], "brought", "{printed}");
+        assert_eq!(report["actions"][1]["action"], "pack_set_aside", "{printed}");
         drop(running);
         let (code, printed, _) = fsck(&data, &["--deep"]);
         assert_eq!(code, 0, "{printed}");

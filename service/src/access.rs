@@ -79,7 +79,7 @@ impl Hub {
             Which::Id(id) => {
                 let found = self.store.readable_repo(id, user_id, load).await?;
                 if let Some(Repo { meta, .. }) = &found {
-                    span::note(|seen| seen.repo = Some(format!("{}/{}", meta.owner, meta.slug)));
+                    span::note(|stats| stats.repo = Some(format!("{}/{}", meta.owner, meta.slug)));
                 }
                 found
             }

@@ -37,14 +37,14 @@ impl Hub {
         F: Future<Output = Result<Response<AnswerBody>, WireError>> + Send,
     {
         let call = Call::new(request);
-        let arrival = OpenSpan::new(function, &call.parts, call.route, &self.log, self.store.ambient());
-        let watch = Arc::clone(arrival.watch());
+        let open_span = OpenSpan::new(function, &call.parts, call.route, &self.log, self.store.ambient());
+        let span = Arc::clone(open_span.span());
         // On the heap, and of a type that says nothing of what is in it: the future of a whole request is too large to be
         // laid out in place, and its type too deep for the compiler.
-        arrival.follow(watch.over(self.answer_watched(call, handle).boxed()).await)
+        open_span.follow(span.over(self.answer_in_span(call, handle).boxed()).await)
     }
 
-    async fn answer_watched<F>(&self, mut call: Call, handle: impl FnOnce(Call) -> F + Send) -> Response<AnswerBody>
+    async fn answer_in_span<F>(&self, mut call: Call, handle: impl FnOnce(Call) -> F + Send) -> Response<AnswerBody>
     where
         F: Future<Output = Result<Response<AnswerBody>, WireError>> + Send,
     {
@@ -54,7 +54,7 @@ impl Hub {
             call.parts.method = Method::GET;
         }
         let is_open = is_open(&call);
-        span::note(|seen| seen.bytes_in = call.body_bytes().len() as u64);
+        span::note(|stats| stats.bytes_in = call.body_bytes().len() as u64);
         let route = format!("{} {}", call.parts.method, call.parts.uri.path());
         let words = Words::of(self, &call);
         let (target, repo_id) = (call.named().ok(), call.query_parameter("repo_id").and_then(|id| id.parse().ok()));
@@ -62,7 +62,7 @@ impl Hub {
         let outcome = AssertUnwindSafe(Box::pin(async {
             let mut _permit = None;
             if let Some(referenced) = Box::pin(self.referenced_body(&call)).await? {
-                span::note(|seen| seen.bytes_in = referenced.body.len() as u64);
+                span::note(|stats| stats.bytes_in = referenced.body.len() as u64);
                 call.body = Body::Binary(referenced.body.into());
                 used = Some(referenced.used);
                 _permit = Some(referenced.permit);

@@ -21,7 +21,7 @@ type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, CutOff>> + Send>>;
 /// The body of an answer.
 pub struct AnswerBody {
     content: Content,
-    departure: Option<AnswerSpan>,
+    answer_span: Option<AnswerSpan>,
 }
 
 enum Content {
@@ -34,12 +34,12 @@ enum Content {
 impl AnswerBody {
     /// A body that is all there.
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
-        Self { content: Content::Whole(Some(bytes.into())), departure: None }
+        Self { content: Content::Whole(Some(bytes.into())), answer_span: None }
     }
 
     /// A body that is made while it is sent.
     pub fn streamed(chunks: impl Stream<Item = Result<Bytes, CutOff>> + Send + 'static) -> Self {
-        Self { content: Content::Streamed(Box::pin(chunks)), departure: None }
+        Self { content: Content::Streamed(Box::pin(chunks)), answer_span: None }
     }
 
     /// All of it, if it is all there.
@@ -59,8 +59,8 @@ impl AnswerBody {
     }
 
     /// Has what goes out noted, and its end.
-    pub(crate) fn followed_by(self, departure: AnswerSpan) -> Self {
-        Self { departure: Some(departure), ..self }
+    pub(crate) fn followed_by(self, answer_span: AnswerSpan) -> Self {
+        Self { answer_span: Some(answer_span), ..self }
     }
 }
 
@@ -69,22 +69,22 @@ impl http_body::Body for AnswerBody {
     type Error = CutOff;
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
-        let Self { content, departure } = self.get_mut();
+        let Self { content, answer_span } = self.get_mut();
         let next = match content {
             Content::Whole(bytes) => Poll::Ready(bytes.take().map(Ok)),
             Content::Streamed(chunks) => chunks.as_mut().poll_next(context),
         };
-        if let (Some(departing), Poll::Ready(Some(Ok(bytes)))) = (departure.as_mut(), &next) {
-            departing.sent(bytes.len());
+        if let (Some(span), Poll::Ready(Some(Ok(bytes)))) = (answer_span.as_mut(), &next) {
+            span.sent(bytes.len());
         }
         // As soon as nothing follows, for Lambda lets a function rest then.
         match (&next, content) {
             (Poll::Ready(None), _) | (Poll::Ready(_), Content::Whole(_)) => {
-                if let Some(departure) = departure.take() {
-                    departure.ended();
+                if let Some(span) = answer_span.take() {
+                    span.ended();
                 }
             }
-            (Poll::Ready(Some(Err(_))), _) => drop(departure.take()),
+            (Poll::Ready(Some(Err(_))), _) => drop(answer_span.take()),
             _ => {}
         }
         next.map_ok(Frame::data)

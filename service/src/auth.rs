@@ -68,7 +68,7 @@ struct NewClaims<'a> {
 
 /// The secret is empty, so that every client could sign.
 #[derive(Debug, thiserror::Error)]
-#[error("the token secret is empty; it needs {GOOD_SECRET_LENGTH} bytes that nobody can guess")]
+#[error("the token secret is empty; it needs {GOOD_SECRET_LENGTH} bytes that no client can guess")]
 pub struct EmptySecret;
 
 impl Tokens {
@@ -84,7 +84,7 @@ impl Tokens {
         }
         if secret.len() < GOOD_SECRET_LENGTH {
             tracing::warn!(
-                "the token secret has fewer than {GOOD_SECRET_LENGTH} bytes: whoever guesses it can sign tokens"
+                "the token secret has fewer than {GOOD_SECRET_LENGTH} bytes: a client that guesses it can sign tokens"
             );
         }
         hs256::install();

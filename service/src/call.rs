@@ -111,7 +111,7 @@ impl Call {
         match bearer_token(&self.parts.headers)? {
             Some(token) => {
                 let caller = hub.tokens().await?.verify(token)?;
-                span::note(|seen| seen.user = Some(caller.user_id.clone()));
+                span::note(|stats| stats.user = Some(caller.user_id.clone()));
                 Ok(Some(caller))
             }
             None if hub.settings.anonymous_reads == AnonymousReads::Off => {
@@ -137,7 +137,7 @@ impl Call {
     /// [`WireError::RepoNotFound`] when the path names none that there could be.
     pub fn target(&self) -> Result<Target, WireError> {
         let target = self.named()?;
-        span::note(|seen| seen.repo = Some(format!("{}/{}", target.owner, target.slug)));
+        span::note(|stats| stats.repo = Some(format!("{}/{}", target.owner, target.slug)));
         Ok(target)
     }
 

@@ -30,7 +30,7 @@ pub fn log_fault(route: &str, error: &WireError) {
         return;
     }
     let causes = with_causes(error);
-    let watch = span::current();
-    let id = watch.as_deref().map(RequestSpan::id);
+    let span = span::current();
+    let id = span.as_deref().map(RequestSpan::id);
     tracing::error!(id, route, status = error.status().as_u16(), causes, "request failed");
 }

@@ -51,8 +51,8 @@ impl Words {
 /// The response to a request that is refused.
 pub(crate) fn refuse(route: &str, error: &WireError) -> Response<AnswerBody> {
     log_fault(route, error);
-    let watch = span::current();
-    let body = AnswerBody::whole(error.body(watch.as_deref().map_or("", RequestSpan::id)));
+    let span = span::current();
+    let body = AnswerBody::whole(error.body(span.as_deref().map_or("", RequestSpan::id)));
     let mut response = response(error.status(), Encoding::Json.content_type(), body);
     response.extensions_mut().insert(ErrorCode(error.code()));
     match error {

@@ -35,11 +35,11 @@ pub struct Change<'a> {
 pub struct BranchMove<'a> {
     /// The branch.
     pub name: &'a BranchName,
-    /// The head that the move was judged against; none for a new branch.
+    /// The head that the move was planned against; none for a new branch.
     pub before: Option<&'a CommitId>,
     /// Its next head.
     pub after: &'a CommitId,
-    /// Where a new branch lies, as that was before the branches were listed that it was judged beside. None for one that
+    /// Where a new branch lies, as that was before the branches were listed that it was checked against. None for one that
     /// moves, and none for the first.
     pub claims: &'a [PathClaim],
     /// Whether the pusher forced the move.
@@ -273,7 +273,7 @@ impl Store {
     }
 }
 
-/// A write of a branch whose head is still the one it was judged against.
+/// A write of a branch whose head is still the one it was planned against.
 fn put_instead(table: &str, item: Item, before: &CommitId) -> Result<TransactWriteItem, StoreError> {
     let put = Put::builder()
         .table_name(table)

@@ -2,9 +2,9 @@
 //!
 //! The failure story, in six lines. A pack is written once, under a name that is drawn for it, so writing it again is
 //! harmless. A push becomes visible in one transaction ([`change`]), on the condition that the head is the one that it
-//! was judged against. Everything before that is invisible. If the answer to that transaction is lost, its marker is
+//! was planned against. Everything before that is invisible. If the answer to that transaction is lost, its marker is
 //! read back before it is called a conflict. Throttles and transaction conflicts are retried with jitter and then
-//! become [`StoreError::Unavailable`], never a verdict on the push. The bytes of a pack are believed only under their
+//! become [`StoreError::Unavailable`], never a conflict of the push. The bytes of a pack are believed only under their
 //! checksum.
 //!
 //! The modules, each above those that it needs:

@@ -298,7 +298,7 @@ impl Store {
             backoff.pause().await;
             copied = copy().await;
         }
-        let told = match copied {
+        let checksum = match copied {
             Ok(copied) => copied
                 .copy_object_result
                 .and_then(|result| of_the_whole(result.checksum_sha256, result.checksum_type.as_ref())),
@@ -321,8 +321,8 @@ impl Store {
                 _ => return Err(StoreError::at(&to)(error)),
             },
         };
-        let digest: Option<[u8; 32]> = match told.and_then(|told| BASE64_STANDARD.decode(told).ok()) {
-            Some(told) => told.try_into().ok(),
+        let digest: Option<[u8; 32]> = match checksum.and_then(|checksum| BASE64_STANDARD.decode(checksum).ok()) {
+            Some(checksum) => checksum.try_into().ok(),
             None => Some(self.hash_of(&to, upload.size).await?),
         };
         if digest.is_some() && digest.as_ref() == upload.object.as_ref().digest() {

@@ -1,4 +1,4 @@
-//! What a repo has of all that a push names: looked up beforehand, so that the verdict is pure.
+//! What a repo has of all that a push names: looked up beforehand, so that the plan is pure.
 
 use std::collections::{HashMap, HashSet};
 

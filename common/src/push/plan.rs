@@ -1,5 +1,5 @@
-//! The verdict on a push: what of the bundle is new, whether all that it reaches is there, and where the branch goes.
-//! Pure: it is judged again, against newer heads, whenever another push was faster.
+//! The plan of a push: what of the bundle is new, whether all that it reaches is there, and where the branch goes.
+//! Pure: the push is planned again, against newer heads, whenever another push was faster.
 
 use std::collections::{HashMap, HashSet};
 
@@ -199,7 +199,7 @@ impl ValidatedBundle<'_> {
         places
     }
 
-    /// Judges the push against a repo as it is now. `recalled` are the objects that the snapshots to be recalled name.
+    /// Plans the push against a repo as it is now. `recalled` are the objects that the snapshots to be recalled name.
     ///
     /// # Errors
     /// 422 for references that lead nowhere, 409 for a branch that would not go forward.
@@ -221,7 +221,7 @@ impl ValidatedBundle<'_> {
         })
     }
 
-    /// Refuses a push that expects another head of its branch. The head that is judged here is a condition of the
+    /// Refuses a push that expects another head of its branch. The head that is checked here is a condition of the
     /// transaction that moves the branch. A branch that is already where the push would move it is accepted, so the
     /// same push sent again gets the same answer.
     ///
@@ -242,8 +242,8 @@ impl ValidatedBundle<'_> {
     /// what it reaches in the first, and `built_upon` the commits of the first that no branch reaches and that the push
     /// builds upon.
     pub fn needs_more_than(&self, less: &Known, more: &Known, reach: &Reach, built_upon: &[CommitId]) -> bool {
-        let brought: HashSet<&CommitId> = self.commits.iter().map(|commit| &commit.id).collect();
-        let lacks_commit = |id: &CommitId| !brought.contains(id) && !less.has_commit(id) && more.has_commit(id);
+        let sent: HashSet<&CommitId> = self.commits.iter().map(|commit| &commit.id).collect();
+        let lacks_commit = |id: &CommitId| !sent.contains(id) && !less.has_commit(id) && more.has_commit(id);
         let lacks_snapshot =
             |id: &SnapshotId| !self.snapshots.contains_key(id) && !less.has_snapshot(id) && more.has_snapshot(id);
         let named = self.snapshots.values().flat_map(|snapshot| &snapshot.manifest.entries);
@@ -273,8 +273,8 @@ impl ValidatedBundle<'_> {
     /// # Errors
     /// 422, naming it.
     pub fn refuse_purged_objects(&self, purged: &Purged) -> Result<(), WireError> {
-        let brought = self.objects.iter().filter(|(key, _)| purged.has(key)).map(|(_, object)| object);
-        match brought.min_by(|a, b| a.object_id.cmp(&b.object_id)) {
+        let sent = self.objects.iter().filter(|(key, _)| purged.has(key)).map(|(_, object)| object);
+        match sent.min_by(|a, b| a.object_id.cmp(&b.object_id)) {
             Some(object) => Err(WireError::object_purged(&object.object_id, object.path.as_deref())),
             None => Ok(()),
         }

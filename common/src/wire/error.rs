@@ -77,7 +77,7 @@ pub enum WireError {
     #[error("object '{0}' is not in this repository")]
     UnknownObject(ObjectId),
     /// 410: the object was purged from the repo.
-    #[error("object '{0}' was purged from this repository: nobody is served it any more")]
+    #[error("object '{0}' was purged from this repository: no client is served it any more")]
     ObjectGone(ObjectId),
     /// 404: the repo has no release of this tag.
     #[error("there is no release '{0}'")]

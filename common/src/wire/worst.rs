@@ -262,7 +262,7 @@ fn no_field_takes_much_more_of_a_processor_than_its_bytes() {
     assert!(worst.0 <= u128::from(OF_A_HASH), "{} hashes for {}", worst.0, worst.1);
 }
 
-/// A push of values in a field that nobody knows, of which the last may be none.
+/// A push of values in a field that no hub knows, of which the last may be none.
 fn long_list(is_faulty: bool) -> Vec<u8> {
     let count: u32 = 6 << 20;
     let mut body = rmp_serde::to_vec(&serde_json::json!({"bundle": {}, "branch": "main"})).unwrap();

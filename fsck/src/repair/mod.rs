@@ -1,4 +1,4 @@
-//! Mends what a check has found, as far as what is right is known for sure.
+//! Repairs what a check has found, as far as what is right is known for sure.
 //!
 //! A repair goes in rounds. Each checks the whole repo, every byte of it, does one of these, and ends the repair when
 //! there was nothing to do:
@@ -115,7 +115,7 @@ impl std::fmt::Display for Action {
         match self {
             Self::ItemWritten { item } => write!(out, "wrote the item {item} again"),
             Self::PackListed { pack } => write!(out, "listed the pack {pack} again"),
-            Self::IndexMade { index } => write!(out, "made the damaged index {index} anew"),
+            Self::IndexMade { index } => write!(out, "made the damaged index {index} again"),
             Self::IndexDropped { index } => write!(out, "took the damaged index {index} off the list"),
             Self::Restored { commits, snapshots, objects, refused } => {
                 write!(out, "restored {commits} commits, {snapshots} snapshots and {objects} objects from the clone")?;
@@ -140,7 +140,7 @@ pub struct Repaired {
     pub report: Report,
 }
 
-/// Mends a repo. `bring` is how to ask a clone for what is missing.
+/// Repairs a repo. `bring` is how to ask a clone for what is missing.
 ///
 /// # Errors
 /// When a store or the clone does not answer. What was done until then stays done.
@@ -149,24 +149,24 @@ pub async fn repair(
     subject: &Subject,
     ids: Ids,
     bring: Option<Restore<'_>>,
-    watch: Progress<'_>,
+    progress: Progress<'_>,
 ) -> Result<Repaired, StoreError> {
     let options = Options { is_deep: true, ids };
     let mut actions = Vec::new();
     for _ in 0..ROUNDS {
-        let report = check(store, subject, options, watch).await?;
+        let report = check(store, subject, options, progress).await?;
         if report.is_whole() {
             return Ok(Repaired { actions, report });
         }
         // What is whole there alone has to stay.
         store.revive_all(&subject.id).await?;
-        let done = round(store, &report, ids, bring, watch).await?;
+        let done = round(store, &report, ids, bring, progress).await?;
         if done.is_empty() {
             return Ok(Repaired { actions, report });
         }
         actions.extend(done);
     }
-    let report = check(store, subject, options, watch).await?;
+    let report = check(store, subject, options, progress).await?;
     Ok(Repaired { actions, report })
 }
 
@@ -175,7 +175,7 @@ async fn round(
     report: &Report,
     ids: Ids,
     bring: Option<Restore<'_>>,
-    watch: Progress<'_>,
+    progress: Progress<'_>,
 ) -> Result<Vec<Action>, StoreError> {
     let mut done = write_items(store, report).await?;
     if done.is_empty() {
@@ -187,13 +187,13 @@ async fn round(
     if done.is_empty()
         && let Some(bring) = bring
     {
-        done = restore::bring(store, report, bring, watch).await?;
+        done = restore::bring(store, report, bring, progress).await?;
     }
     if done.is_empty() {
         done = list_as_reached(store, report).await?;
     }
     if done.is_empty() {
-        done = replace::replace(store, report, ids, watch).await?;
+        done = replace::replace(store, report, ids, progress).await?;
     }
     Ok(done)
 }

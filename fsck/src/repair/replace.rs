@@ -34,7 +34,7 @@ pub(super) async fn replace(
     store: &Arc<Store>,
     report: &Report,
     ids: Ids,
-    watch: Progress<'_>,
+    progress: Progress<'_>,
 ) -> Result<Vec<Action>, StoreError> {
     let (repo, diagnosis) = (&report.repo_id, &report.diagnosis);
     // With lenient ids it cannot be known what is missing without a pack.
@@ -64,7 +64,7 @@ pub(super) async fn replace(
     let mut of_indexes: BTreeMap<PackId, Vec<Replaced>> = BTreeMap::new();
     let total = replaceable.len() as u64;
     for (number, (pack, contents)) in replaceable.into_iter().enumerate() {
-        watch(Step { what: "damaged packs", done: number as u64, total });
+        progress(Step { what: "damaged packs", done: number as u64, total });
         let before = needed.len();
         let mut builder = Builder::new(store, repo);
         if let Some(contents) = contents {

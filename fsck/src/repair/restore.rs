@@ -76,7 +76,7 @@ pub(super) async fn bring(
     store: &Arc<Store>,
     report: &Report,
     bring: Restore<'_>,
-    watch: Progress<'_>,
+    progress: Progress<'_>,
 ) -> Result<Vec<Action>, StoreError> {
     let wanted = wanted(report);
     if wanted.commits.is_empty() && wanted.objects.is_empty() {
@@ -91,7 +91,7 @@ pub(super) async fn bring(
     let mut coming = bring(wanted);
     while let Some(restored) = coming.next().await {
         let restored = restored.map_err(StoreError::Unavailable)?;
-        watch(Step { what: "from the clone", done: taken.len() as u64, total });
+        progress(Step { what: "from the clone", done: taken.len() as u64, total });
         let id = match &restored {
             Restored::Record { id, .. } => id.clone(),
             Restored::File { object, .. } => RecordId::Object(object.clone()),

@@ -1,8 +1,8 @@
 //! What each owner has had of this process's time, so that one who pushes to very many repos holds up others for a while only.
 //!
 //! A shard of the table's stream is worked from in order, so a change waits for all before it. When the stream is behind,
-//! an owner who has had a share of the time is put off: a note in the table wakes this function for the repo again, later. While
-//! it is not behind no owner is put off. What took little time is not counted.
+//! an owner who has had a share of the time is deferred: a note in the table wakes this function for the repo again, later. While
+//! it is not behind no owner is deferred. What took little time is not counted.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -250,7 +250,7 @@ mod tests {
 
     proptest! {
         /// An object is sent in each spelling that a snapshot sent has, if no snapshot that the client has names it in any, and
-        /// it was not purged; what was purged is told in its spellings.
+        /// it was not purged; what was purged is named in its spellings.
         #[test]
         fn what_is_sent_is_what_snapshots_name_and_the_client_cannot_have(
             had in prop::collection::vec(entries(), 0..3), sent in prop::collection::vec(entries(), 0..4),

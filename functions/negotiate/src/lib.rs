@@ -1,5 +1,5 @@
 //! `POST /negotiate`: what a client has in common with the repo, so that a fetch sends little on top of what is new.
-//! Stateless: each round is judged by itself.
+//! Stateless: each round is answered by itself.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -69,6 +69,6 @@ mod tests {
         assert!(is_ready(ROUND - 1, None), "it has sent all that it has");
         assert!(is_ready(ROUND, Some(GOOD_ENOUGH)));
         assert!(!is_ready(ROUND, Some(GOOD_ENOUGH + 1)));
-        assert!(!is_ready(ROUND, None), "nobody knows");
+        assert!(!is_ready(ROUND, None), "it is not known");
     }
 }

@@ -25,7 +25,7 @@ pub fn answer(
     tip: Option<&CommitId>,
     pack: Option<&StoredPack>,
 ) -> Result<Response<AnswerBody>, WireError> {
-    span::note(|seen| seen.commits = pack.map_or(0, |pack| pack.written.summary.commits));
+    span::note(|stats| stats.commits = pack.map_or(0, |pack| pack.written.summary.commits));
     let mut heads = repo.heads.clone();
     if let Some(tip) = tip {
         heads.insert(bundle.branch.to_string(), tip.clone());

@@ -29,7 +29,7 @@ use crate::answer::answer;
 use crate::look_up::{Found, adopt_uploads, look_up, needs_condemned};
 use crate::packing::pack_of;
 
-/// How often a push is judged again because another one was faster. Each time another push landed.
+/// How often a push is planned again because another one was faster. Each time another push landed.
 const ATTEMPTS: usize = 50;
 /// What there is too much of when a clone could not want every head.
 const TOO_MANY_BRANCHES: &str = "branches are more than a clone can want, so delete some of this repository's first";
@@ -71,15 +71,15 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError>
             has_adopted = true;
             continue;
         }
-        let mut seen = Found::of(hub, &repo, &view, known, &bundle).await?;
-        if needs_condemned(hub, &repo, &seen, &bundle).await? {
+        let mut found = Found::of(hub, &repo, &view, known, &bundle).await?;
+        if needs_condemned(hub, &repo, &found, &bundle).await? {
             hub.store.revive(&repo.id, &repo.condemned).await?;
             continue;
         }
-        let recalled = std::mem::take(&mut seen.recalled);
-        bundle.check_expected(&seen.reach, before)?;
-        check_annotations(hub, &repo.id, &seen.view, &seen.known, &bundle).await?;
-        let plan = match compute(|| bundle.plan(&seen.known, &seen.reach, recalled)) {
+        let recalled = std::mem::take(&mut found.recalled);
+        bundle.check_expected(&found.reach, before)?;
+        check_annotations(hub, &repo.id, &found.view, &found.known, &bundle).await?;
+        let plan = match compute(|| bundle.plan(&found.known, &found.reach, recalled)) {
             Ok(plan) => plan,
             // A list of several pages may have been read while a pack came in behind the reader and another, which builds
             // upon that one, in front. So nothing is refused by the first list.
@@ -91,7 +91,7 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError>
             }
             Err(refusal) => return Err(refusal),
         };
-        let tip = seen.reach.tip.as_ref();
+        let tip = found.reach.tip.as_ref();
         let after = tip.filter(|tip| before != Some(*tip));
         let is_new = before.is_none() && after.is_some();
         if is_new {
@@ -101,7 +101,7 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError>
         if is_beside_others && claims.is_empty() {
             claims = claims::PathClaim::unmarked(&repo.id, &bundle.branch);
         }
-        pack = pack_of(hub, &repo, &plan, &seen.reach, pack).await?;
+        pack = pack_of(hub, &repo, &plan, &found.reach, pack).await?;
         let domain = domain::of_first_push(hub, &repo, &view, &bundle, tip).await?;
 
         let change = Change {

@@ -21,7 +21,7 @@ pub struct Pack {
 }
 
 /// The pack of what a push brings, if it brings anything. The pack of an earlier attempt serves again: what it holds is
-/// still pushed, even if other pushes landed meanwhile, and what it lists as reached was judged by the tip.
+/// still pushed, even if other pushes landed meanwhile, and what it lists as reached was found from the tip.
 pub async fn pack_of(
     hub: &Hub,
     repo: &Repo,

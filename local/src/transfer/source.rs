@@ -126,7 +126,7 @@ impl Source<'_> {
         commits: &[(CommitId, Vec<CommitId>)],
         to: &mut impl Destination,
     ) -> Result<(), TransferError> {
-        // The commits of those that were brought that are no other's parents.
+        // Of the commits that were sent, those that are no other's parents.
         let mut frontier: HashSet<CommitId> = self.have.drain(..).collect();
         let (mut done, mut most) = (0, STEP);
         let mut attempts_left = ATTEMPTS;
@@ -177,7 +177,7 @@ impl Source<'_> {
             let fetching = Fetching::begin_within(self.from, want, &[], Some(depth)).await?;
             match self.bring_step(fetching, true, to).await {
                 Err(error) if error.is_broken() && attempts_left > 0 => {}
-                brought => return brought.map(drop),
+                sent => return sent.map(drop),
             }
         }
     }
@@ -210,7 +210,7 @@ impl Source<'_> {
         match self.bring_objects(fetching, to).await {
             // The objects of one commit are too much for one answer.
             Err(error) if error.is_broken() && is_of_one => self.bring_one_by_one(to).await?,
-            brought => brought?,
+            sent => sent?,
         }
         self.fetched.commits += commits.len() as u64;
         for commit in commits {

@@ -176,7 +176,7 @@ impl Asked {
         Ok(())
     }
 
-    /// Hands on the records of a fetch's answer, one by one, until nobody wants them any more.
+    /// Hands on the records of a fetch's answer, one by one, until the receiver wants no more.
     async fn read(
         &self,
         mut fetching: Fetching<'_>,
@@ -217,7 +217,7 @@ impl Asked {
         }
     }
 
-    /// An object of so many bytes, in memory or in a file.
+    /// An object of this many bytes, in memory or in a file.
     async fn keep(&self, object: ObjectKey, size: u64, mut pieces: Pieces<'_, '_>) -> Result<Restored, CloneError> {
         if size <= SMALL_OBJECT {
             let mut content = Vec::new();

@@ -11,16 +11,16 @@ pub(crate) struct ErrorCode(pub(crate) &'static str);
 
 /// An answer on its way out. It is noted when it has gone, or has been given up.
 pub(crate) struct AnswerSpan {
-    watch: Arc<RequestSpan>,
+    span: Arc<RequestSpan>,
     log: RequestLog,
     head: Head,
     tail: Tail,
 }
 
 impl AnswerSpan {
-    /// An answer whose head is known, to a request that was watched until now.
-    pub(crate) const fn new(watch: Arc<RequestSpan>, log: RequestLog, head: Head, tail: Tail) -> Self {
-        Self { watch, log, head, tail }
+    /// An answer whose head is known, to the request of this span.
+    pub(crate) const fn new(span: Arc<RequestSpan>, log: RequestLog, head: Head, tail: Tail) -> Self {
+        Self { span, log, head, tail }
     }
 
     /// Bytes went out.
@@ -36,7 +36,7 @@ impl AnswerSpan {
 
 impl Drop for AnswerSpan {
     fn drop(&mut self) {
-        let ambient = self.watch.ambient();
-        self.log.write(&self.watch, &self.head, &self.tail, ambient);
+        let ambient = self.span.ambient();
+        self.log.write(&self.span, &self.head, &self.tail, ambient);
     }
 }

@@ -61,52 +61,52 @@ impl RequestLog {
     }
 
     /// Writes the line of a request whose answer has gone.
-    pub(crate) fn write(&self, watch: &RequestSpan, head: &Head, tail: &Tail, ambient: &Ambient) {
+    pub(crate) fn write(&self, span: &RequestSpan, head: &Head, tail: &Tail, ambient: &Ambient) {
         let Some(sink) = &self.sink else {
             return;
         };
         let (now_ms, now) = (ambient.now_ms(), ambient.now_iso());
-        let seen = watch.stats();
-        let milliseconds = watch.time().as_secs_f64() * 1_000.0;
+        let stats = span.stats();
+        let milliseconds = span.time().as_secs_f64() * 1_000.0;
         let of_function =
             self.memory_mb.map(|memory| Usage::of_request(memory, milliseconds, tail.bytes_out, tail.is_streamed));
-        let dollars = (seen.usage + of_function.unwrap_or_default()).dollars();
+        let dollars = (stats.usage + of_function.unwrap_or_default()).dollars();
         let line = Line {
             time: &now,
             level: "INFO",
             kind: "request",
-            id: watch.id(),
+            id: span.id(),
             invocation: head.invocation.as_deref(),
-            function: watch.function(),
+            function: span.function(),
             route: head.route,
             method: head.method.as_str(),
-            user: seen.user.as_deref(),
-            repo: seen.repo.as_deref(),
+            user: stats.user.as_deref(),
+            repo: stats.repo.as_deref(),
             status: tail.status.as_u16(),
             code: tail.code,
             cut_off: tail.is_cut_off.then_some(true),
             cold: head.is_cold,
             ms: round(milliseconds, 1e3),
-            bytes_in: seen.bytes_in,
+            bytes_in: stats.bytes_in,
             bytes_out: tail.bytes_out,
-            commits: seen.commits,
-            dynamodb_calls: seen.dynamodb.count,
-            dynamodb_ms: round(seen.dynamodb.time.as_secs_f64() * 1_000.0, 1e3),
-            s3_calls: seen.s3.count,
-            s3_ms: round(seen.s3.time.as_secs_f64() * 1_000.0, 1e3),
-            s3_gets: seen.usage.s3_gets,
-            s3_puts: seen.usage.s3_puts,
-            read_units: seen.usage.read_units,
-            write_units: seen.usage.write_units,
+            commits: stats.commits,
+            dynamodb_calls: stats.dynamodb.count,
+            dynamodb_ms: round(stats.dynamodb.time.as_secs_f64() * 1_000.0, 1e3),
+            s3_calls: stats.s3.count,
+            s3_ms: round(stats.s3.time.as_secs_f64() * 1_000.0, 1e3),
+            s3_gets: stats.usage.s3_gets,
+            s3_puts: stats.usage.s3_puts,
+            read_units: stats.usage.read_units,
+            write_units: stats.usage.write_units,
             dollars: round(dollars, 1e10),
             metrics: self.namespace.as_deref().map(|namespace| Metrics {
                 directives: directives(namespace, now_ms, tail.code.is_some()),
                 requests: 1,
                 errors: tail.code.map(|_| 1),
-                commits_pushed: seen.commits,
-                bytes_in: seen.bytes_in,
+                commits_pushed: stats.commits,
+                bytes_in: stats.bytes_in,
                 bytes_out: tail.bytes_out,
-                storage_calls: seen.dynamodb.count + seen.s3.count,
+                storage_calls: stats.dynamodb.count + stats.s3.count,
                 request_dollars: round(dollars, 1e10),
             }),
         };
@@ -257,12 +257,12 @@ mod tests {
         let sink: Sink = Arc::new(move |line: &str| sink.lock().unwrap().push(line.to_owned()));
         let log = RequestLog { sink: Some(sink), ..log };
         let ambient = Ambient::replay(1, Duration::from_secs(1_800_000_000));
-        let watch = RequestSpan::new("refs", "the-id".to_owned(), &ambient);
-        watch.note(|seen| seen.usage.read_units = 3);
+        let span = RequestSpan::new("refs", "the-id".to_owned(), &ambient);
+        span.note(|stats| stats.usage.read_units = 3);
         let head = Head { invocation: None, route: "/{owner}/{slug}/refs", method: Method::GET, is_cold: true };
         let status = if code.is_some() { StatusCode::NOT_FOUND } else { StatusCode::OK };
         let tail = Tail { status, code, is_streamed: false, is_cut_off: false, bytes_out: 17 };
-        log.write(&watch, &head, &tail, &ambient);
+        log.write(&span, &head, &tail, &ambient);
         let lines = lines.lock().unwrap();
         assert_eq!(lines.len(), 1);
         serde_json::from_str(&lines[0]).unwrap()

@@ -191,18 +191,18 @@ impl History<'_> {
         let mut pages = pages.into_iter().peekable();
         while pages.peek().is_some() {
             let batch: Vec<_> = pages.by_ref().take(PAGES_AT_ONCE as usize).collect();
-            let is_ahead = self.ahead > 1;
-            self.load_pages(batch, is_ahead).await?;
+            let loads_all = self.ahead > 1;
+            self.load_pages(batch, loads_all).await?;
         }
         Ok(())
     }
 
     /// Loads positions of pages, or all of each page.
-    async fn load_pages(&mut self, pages: Vec<((usize, u64), Vec<u32>)>, is_ahead: bool) -> Result<(), StoreError> {
+    async fn load_pages(&mut self, pages: Vec<((usize, u64), Vec<u32>)>, loads_all: bool) -> Result<(), StoreError> {
         let a_page = Section::Graph.entries_a_page();
         let mut positions = Vec::new();
         for ((table, page), wanted) in pages {
-            if is_ahead {
+            if loads_all {
                 let end = self.view.count(table, Section::Graph).await?.min((page + 1).saturating_mul(a_page));
                 let all = page.saturating_mul(a_page)..end;
                 positions.extend(all.filter_map(|position| Some((table, u32::try_from(position).ok()?))));

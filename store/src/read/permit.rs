@@ -102,7 +102,7 @@ impl Store {
     /// [`StoreError::Unavailable`] when the others take too long.
     pub async fn read_permit(&self) -> Result<ReadPermit, StoreError> {
         let readers = self.readers.clone();
-        let asker = span::current().map(|watch| watch.asker()).unwrap_or_default();
+        let asker = span::current().map(|span| span.asker()).unwrap_or_default();
         let permit = Some(readers.permit(&asker).await?);
         Ok(ReadPermit { readers, asker, permit })
     }

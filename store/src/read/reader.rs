@@ -62,7 +62,7 @@ struct Read {
 /// What to do next.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 enum Step {
-    /// Open the next frame that a read brought.
+    /// Open the next frame that a read got.
     Open(FrameId),
     /// Forget an opened frame.
     Close(FrameId),

@@ -744,8 +744,7 @@ fn id_of(names: &HashMap<Key, Id>, key: Key) -> Option<Id> {
     key.id().or_else(|| names.get(&key).cloned())
 }
 
-/// The head of a larger table; and its pages, unless they are so many that they would drive all others out of the
-/// cache.
+/// The head of a larger table; and its pages, unless these would drive all others out of the cache.
 fn remember_pages(bucket: &Bucket, pack: PackId, summary: &PackSummary, slice: impl Fn(Range<u64>) -> Option<Bytes>) {
     let extent = &summary.table;
     let Some(bytes) = slice(extent.head_range()) else {

@@ -98,7 +98,7 @@ impl Intercept for CallInterceptor {
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         if let Some(observer) = OBSERVER.get() {
-            let function = current().map_or("none", |watch| watch.function());
+            let function = current().map_or("none", |span| span.function());
             observer(&ObservedCall {
                 service: self.service,
                 operation: operation(config),
@@ -127,7 +127,7 @@ impl Intercept for CallInterceptor {
     ) -> Result<(), BoxError> {
         if let Ok(output) = context.output_or_error() {
             let consumed = capacity::consumed(output);
-            note(|seen| seen.usage += consumed);
+            note(|stats| stats.usage += consumed);
         }
         Ok(())
     }
@@ -145,10 +145,10 @@ impl Intercept for CallInterceptor {
         };
         let time = self.ambient.elapsed().saturating_sub(began);
         let operation = operation(config);
-        note(|seen| {
+        note(|stats| {
             let calls = match self.service {
-                Service::Dynamodb => &mut seen.dynamodb,
-                Service::S3 => &mut seen.s3,
+                Service::Dynamodb => &mut stats.dynamodb,
+                Service::S3 => &mut stats.s3,
                 // No request makes such a call.
                 Service::Eventbridge | Service::Sqs => return,
             };
@@ -156,9 +156,9 @@ impl Intercept for CallInterceptor {
             calls.time += time;
             if self.service == Service::S3 {
                 match operation {
-                    "GetObject" | "HeadObject" | "HeadBucket" => seen.usage.s3_gets += 1,
+                    "GetObject" | "HeadObject" | "HeadBucket" => stats.usage.s3_gets += 1,
                     "DeleteObject" | "DeleteObjects" | "AbortMultipartUpload" => {}
-                    _ => seen.usage.s3_puts += 1,
+                    _ => stats.usage.s3_puts += 1,
                 }
             }
         });

@@ -24,14 +24,14 @@ tokio::task_local! {
     static CURRENT: Arc<RequestSpan>;
 }
 
-/// What a request does, as far as it is seen by now.
+/// What a request does, as far as it is noted by now.
 #[derive(Debug)]
 pub struct RequestSpan {
     function: &'static str,
     id: String,
     ambient: Ambient,
     began: Duration,
-    seen: Mutex<RequestStats>,
+    stats: Mutex<RequestStats>,
 }
 
 /// What was noted of a request.
@@ -65,10 +65,10 @@ pub struct Calls {
 }
 
 impl RequestSpan {
-    /// Begins to watch a request that `function` answers.
+    /// Opens the span of a request that `function` answers.
     pub fn new(function: &'static str, id: String, ambient: &Ambient) -> Arc<Self> {
         let began = ambient.elapsed();
-        Arc::new(Self { function, id, ambient: ambient.clone(), began, seen: Mutex::default() })
+        Arc::new(Self { function, id, ambient: ambient.clone(), began, stats: Mutex::default() })
     }
 
     /// Runs something as a part of the request.
@@ -89,8 +89,8 @@ impl RequestSpan {
     /// The user, or else the address, so that what all share can be divided among them. If neither is known, all are
     /// one.
     pub fn asker(&self) -> String {
-        let seen = self.stats();
-        seen.user.or_else(|| seen.from.map(|from| from.to_string())).unwrap_or_default()
+        let stats = self.stats();
+        stats.user.or_else(|| stats.from.map(|from| from.to_string())).unwrap_or_default()
     }
 
     /// How long it has been.
@@ -100,14 +100,14 @@ impl RequestSpan {
 
     /// What was noted up to now.
     pub fn stats(&self) -> RequestStats {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The header `Server-Timing`: how long it took, and how much of that the services did, until now.
     /// <https://www.w3.org/TR/server-timing/>
     pub fn server_timing(&self, is_cold: bool) -> Option<HeaderValue> {
         let milliseconds = |time: Duration| time.as_secs_f64() * 1_000.0;
-        let seen = self.stats();
+        let stats = self.stats();
         let service = |name: &str, calls: Calls| match calls.count {
             0 => String::new(),
             1 => format!(", {name};dur={:.1};desc=\"1 call\"", milliseconds(calls.time)),
@@ -116,8 +116,8 @@ impl RequestSpan {
         let timing = format!(
             "total;dur={:.1}{}{}{}",
             milliseconds(self.time()),
-            service("dynamodb", seen.dynamodb),
-            service("s3", seen.s3),
+            service("dynamodb", stats.dynamodb),
+            service("s3", stats.s3),
             if is_cold { ", cold" } else { "" },
         );
         HeaderValue::try_from(timing).ok()
@@ -130,7 +130,7 @@ impl RequestSpan {
 
     /// Notes something of the request.
     pub fn note(&self, note: impl FnOnce(&mut RequestStats)) {
-        note(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner));
+        note(&mut self.stats.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -142,7 +142,7 @@ pub async fn run_as<F: Future>(function: &'static str, ambient: &Ambient, work: 
 /// Notes something of the request that is under way; nothing outside of one.
 pub fn note(note: impl FnOnce(&mut RequestStats)) {
     // Outside of a request there is no span.
-    let _ = CURRENT.try_with(|watch| watch.note(note));
+    let _ = CURRENT.try_with(|span| span.note(note));
 }
 
 /// The request that is under way.
@@ -156,7 +156,7 @@ where
     F: Future<Output: Send> + Send + 'static,
 {
     match current() {
-        Some(watch) => tokio::spawn(CURRENT.scope(watch, work)),
+        Some(span) => tokio::spawn(CURRENT.scope(span, work)),
         None => tokio::spawn(work),
     }
 }

@@ -3,8 +3,8 @@
 //!
 //! A branch lies at the place of its name and in those of its folders; names that differ only in case have one place. The
 //! transaction that makes a branch writes a mark of its own at each of its places, on condition that nothing was marked there
-//! since the branches were listed that it was judged beside. So of two branches that cannot lie side by side, made at the same
-//! time, one lands; the other's transaction fails, and it is judged again by a list that has the first. Marks say nothing else:
+//! since the branches were listed that it was checked against. So of two branches that cannot lie side by side, made at the same
+//! time, one lands; the other's transaction fails, and it is planned again by a list that has the first. Marks say nothing else:
 //! the list of branches alone says what there is, for branches of before there were places and for branches that are deleted too.
 //! The first branch that is ever pushed to a repo needs no marks, for it sets `first_pushed_at`.
 //!

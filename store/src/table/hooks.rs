@@ -118,7 +118,7 @@ impl Store {
         Ok(true)
     }
 
-    /// Permits a webhook off, for a reason that its owner will read. One that is gone stays gone.
+    /// Turns a webhook off, for a reason that its owner will read. One that is gone stays gone.
     ///
     /// # Errors
     /// When the table does not answer.

@@ -364,7 +364,7 @@ impl MetaItem {
     /// The branch that clients get as the default, in a repo that has these. They cannot check out a branch that is
     /// missing or has a `/` in its name. So it is the one that was chosen; else `main`; else the first that was ever
     /// pushed; else, if that cannot be checked out, the first by name of those that can. It is worked out each time, so
-    /// no push has to write it down, and repos whose first branch could not be checked out need no mending.
+    /// no push has to write it down, and repos whose first branch could not be checked out need no remedy.
     pub fn shown_default<'m>(&'m self, heads: &'m BTreeMap<String, CommitId>) -> &'m str {
         let kept = self.default_branch.as_str();
         let there = |name: &&str| heads.contains_key(*name);
@@ -721,7 +721,7 @@ pub struct HandleItem {
 mod tests {
     use super::*;
 
-    fn told(kept: &str, default_is_chosen: bool, branches: &[&str]) -> String {
+    fn shown(kept: &str, default_is_chosen: bool, branches: &[&str]) -> String {
         let meta = MetaItem {
             owner: "o".parse().unwrap(),
             slug: "s".parse().unwrap(),
@@ -764,7 +764,7 @@ mod tests {
             ("gone", false, &["a/b", "c/d"], "a/b"),
             ("gone", false, &["a/b", "c"], "c"),
         ] {
-            assert_eq!(told(kept, is_chosen, branches), expected, "{kept} {is_chosen} {branches:?}");
+            assert_eq!(shown(kept, is_chosen, branches), expected, "{kept} {is_chosen} {branches:?}");
         }
     }
 }

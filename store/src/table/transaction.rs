@@ -23,7 +23,7 @@ pub(crate) const LAST_PAUSE: Duration = Duration::from_millis(1_600);
 pub enum Outcome {
     /// All of it is visible.
     Landed,
-    /// None of it is: something was no longer as it was judged.
+    /// None of it is: something was no longer as the plan had it.
     Conflict,
 }
 

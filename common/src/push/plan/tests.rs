@@ -152,7 +152,7 @@ fn nothing() -> Known {
     Known::default()
 }
 
-/// Judges a push that goes forward, with nothing recalled.
+/// Plans a push that goes forward, with nothing recalled.
 fn planned<'c>(checked: &'c ValidatedBundle<'_>, known: &Known) -> Result<PushPlan<'c>, WireError> {
     let reach = Reach { is_forward: true, ..checked.reach(known, &Heads::new()) };
     checked.plan(known, &reach, HashSet::new())
@@ -482,7 +482,7 @@ fn what_was_staged_is_stored_once_more_when_a_branch_reaches_it() {
     assert_eq!(named_only.to_recall(&staged, &reach), [PLACE]);
     let plan = named_only.plan(&staged, &reach, HashSet::from(["staged", "reached"].map(key))).unwrap();
     assert!(plan.snapshots.is_empty());
-    assert_eq!(plan.reached, [key("staged")], "what it names is told from its record");
+    assert_eq!(plan.reached, [key("staged")], "what it names is known from its record");
 }
 
 #[test]
@@ -668,5 +668,5 @@ fn a_push_needs_more_than_a_view_that_lacks_any_of_what_it_names() {
     unasked.snapshots.retain(|(id, _)| *id != snapshot_id("unasked"));
     unasked.objects.retain(|(object, _)| *object != key("unasked") && *object != key("sent"));
     let more = all().commit(&own, &[], None, Some(1));
-    assert!(!needs(unasked, more), "what is not named, or is brought, is not needed");
+    assert!(!needs(unasked, more), "what is not named, or is sent, is not needed");
 }

@@ -124,7 +124,7 @@ proptest! {
             }
             meta
         });
-        // That somebody has chosen what was the case is no difference to those who read it.
+        // That the owner has chosen what was the case is no difference to readers.
         let before = meta();
         prop_assert_eq!(
             (undone.description, undone.default_branch, undone.visibility),

@@ -28,9 +28,9 @@ pub const SEQUENCE_LENGTH: usize = 40;
 pub struct Event {
     /// [`VERSION`].
     pub version: u32,
-    /// A ULID, drawn for what published. It is the same each time that the event is published.
+    /// A ULID, drawn for what happened. It is the same each time that the event is published.
     pub id: String,
-    /// What published: `type`, which is also the detail type in EventBridge, and `data`.
+    /// What happened: `type`, which is also the detail type in EventBridge, and `data`.
     #[serde(flatten)]
     pub details: Details,
     /// When, by the hub's clock: ISO 8601, UTC, to the millisecond.
@@ -38,7 +38,7 @@ pub struct Event {
     /// Of two events of one repo the one with the greater text happened later. In a deployment it is the number in the
     /// table's stream, with zeros before it, [`SEQUENCE_LENGTH`] characters; in `musehub serve` it is the event's id.
     pub sequence: String,
-    /// Where it published.
+    /// Where it happened.
     pub repo: EventRepo,
     /// The id of the user who did it. Absent where that was not kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,7 +65,7 @@ pub struct EventRepo {
     pub visibility: Visibility,
 }
 
-/// What published.
+/// What happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data")]
 pub enum Details {
@@ -141,7 +141,7 @@ impl Details {
     }
 }
 
-/// What an item of the table says has published. The item does not know what its repo is called.
+/// What an item of the table says has happened. The item does not know what its repo is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredEvent {
     /// The repo.
@@ -150,12 +150,12 @@ pub struct StoredEvent {
     pub id: Ulid,
     /// The user who did it, where that was kept.
     pub by: Option<String>,
-    /// What published.
+    /// What happened.
     pub details: Details,
 }
 
 impl StoredEvent {
-    /// What an item says has published: nothing, if it is of another kind, or was written by a version of the hub that
+    /// What an item says has happened: nothing, if it is of another kind, or was written by a version of the hub that
     /// gave it no id of its own.
     ///
     /// # Errors

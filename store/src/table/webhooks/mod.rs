@@ -2,7 +2,7 @@
 //! specification has it.
 //!
 //! [`store::hooks`](crate::table::hooks) keeps them. For each event and each webhook of its repo there is a
-//! [`Message`], which waits in a queue until it is delivered. The function `webhook` delivers it, to what `Reach` in the service
+//! [`Message`], which waits in a queue until it is delivered. The function `deliver` delivers it, to what `Reach` in the service
 //! allows.
 
 pub mod secret;
@@ -14,8 +14,8 @@ use crate::table::events::Event;
 use common::id::{RepoId, Slug};
 use secret::HookId;
 
-/// Groups of a queue that the deliveries of one owner go through, each of which one invocation at a time works from. So many of
-/// the `MaximumConcurrency` of `webhook` in template.yaml one owner's receivers can hold.
+/// Groups of a queue that the deliveries of one owner go through, each of which one invocation at a time works from. One owner's
+/// receivers can hold this many of the `MaximumConcurrency` of `deliver` in template.yaml.
 const LANES: u8 = 2;
 
 /// One event on its way to one webhook: what goes through the queue, as JSON.
@@ -103,15 +103,15 @@ mod tests {
             kind: "RefUpdated".to_owned(),
             body: r#"{"type":"RefUpdated"}"#.to_owned(),
         };
-        let told = serde_json::to_value(&message).unwrap();
+        let sent = serde_json::to_value(&message).unwrap();
         assert_eq!(
-            told,
+            sent,
             json!({
                 "repo": "00000000010000000000000002", "owner": "dev", "hook": "00000000030000000000000004", "id": "01JD",
                 "type": "RefUpdated", "body": r#"{"type":"RefUpdated"}"#,
             })
         );
-        assert_eq!(serde_json::from_value::<Message>(told).unwrap(), message);
+        assert_eq!(serde_json::from_value::<Message>(sent).unwrap(), message);
         assert_eq!(message.hook_group(), "00000000030000000000000004");
     }
 

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_kept_as_it_was_told_and_shows_nowhere_else() {
+    fn a_secret_is_kept_as_it_was_drawn_and_shows_nowhere_else() {
         let drawn = Secret::draw(&Ambient::system());
         assert_eq!(drawn.reveal().parse::<Secret>().unwrap(), drawn);
         assert_eq!(serde_json::to_value(&drawn).unwrap(), json!(drawn.reveal()));

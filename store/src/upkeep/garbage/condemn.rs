@@ -103,7 +103,7 @@ impl Store {
                 return Ok(Some(AGAIN));
             }
             for ((pack, _), (_, share)) in rewritten.iter().zip(condemned) {
-                tracing::info!(%repo, %pack, bytes = share.bytes, "what nobody reaches was condemned");
+                tracing::info!(%repo, %pack, bytes = share.bytes, "records that no root reaches were condemned");
                 done.packs_rewritten += 1;
                 done.commits += share.commits;
                 done.snapshots += share.snapshots;
@@ -177,7 +177,7 @@ impl Store {
         let shares = reach.history_shares().await?;
         // If each object was reached through a commit that is still kept, this is known without a look into all
         // manifests.
-        let is_likely = reach.has_judged_staged || shares.iter().any(|share| share.records() > 0);
+        let is_likely = reach.has_candidate_staged || shares.iter().any(|share| share.records() > 0);
         if !is_likely && !limits.is_thorough {
             return Ok(Ok((reach, Vec::new(), later)));
         }
@@ -197,7 +197,7 @@ impl Store {
 const fn role((pack, summary): &(PackId, PackSummary), kept_since: u64) -> Role {
     match summary.condemned_at {
         Some(_) => Role::Beside,
-        None if pack.timestamp_ms() < kept_since => Role::Judged,
+        None if pack.timestamp_ms() < kept_since => Role::Candidate,
         None => Role::Kept,
     }
 }

@@ -27,7 +27,7 @@ pub(super) enum Role {
     /// All of it is kept.
     Kept,
     /// Records that are not needed may go out of it.
-    Judged,
+    Candidate,
     /// Neither: readers have it, and it is left alone.
     Beside,
 }
@@ -41,10 +41,10 @@ pub(super) struct Reach<'s> {
     snapshots: Marks,
     /// Without the objects that manifests name, until the manifests are read.
     objects: Marks,
-    /// Whether a judged pack has an object that is not marked as kept yet.
-    pub(super) has_judged_objects: bool,
-    /// Whether a judged pack has a staged object that is not marked as kept yet.
-    pub(super) has_judged_staged: bool,
+    /// Whether a candidate pack has an object that is not marked as kept yet.
+    pub(super) has_candidate_objects: bool,
+    /// Whether a candidate pack has a staged object that is not marked as kept yet.
+    pub(super) has_candidate_staged: bool,
     /// Whether a kept pack has an object that no branch has reached.
     has_kept_staged: bool,
 }
@@ -97,7 +97,7 @@ impl Marks {
         self.own.contains(number) || self.needed.contains(number)
     }
 
-    /// Whether it would be missing without the judged packs.
+    /// Whether it would be missing without the candidate packs.
     fn is_missed(&self, number: usize) -> bool {
         self.needed.contains(number) && !self.own.contains(number)
     }
@@ -141,8 +141,8 @@ impl<'s> Reach<'s> {
             commits,
             snapshots,
             objects,
-            has_judged_objects: false,
-            has_judged_staged: false,
+            has_candidate_objects: false,
+            has_candidate_staged: false,
             has_kept_staged: false,
         };
         let named = named().filter_map(|id| reach.links.position(id)).collect();
@@ -204,18 +204,18 @@ impl<'s> Reach<'s> {
         while let Some((_, record)) = records.next().await? {
             let is_reached = record.is_reached();
             let is_in = |role| record.held().any(|copy| self.is(role, copy.pack));
-            let (is_in_kept, is_in_judged) = (is_in(Role::Kept), is_in(Role::Judged));
+            let (is_in_kept, is_in_candidate) = (is_in(Role::Kept), is_in(Role::Candidate));
             // Else a record would be hidden again: one that was staged a second time, or that only a pack which may go
             // lists as reached.
             let is_reached_without =
-                record.copies.iter().any(|copy| copy.is_reached && !self.is(Role::Judged, copy.pack));
+                record.copies.iter().any(|copy| copy.is_reached && !self.is(Role::Candidate, copy.pack));
             let is_own = is_in_kept && (is_reached_without || !is_reached);
             self.has_kept_staged |= !is_reached && is_in_kept;
             if is_own {
                 self.objects.own.insert(record.number);
-            } else if is_in_judged {
-                self.has_judged_objects = true;
-                self.has_judged_staged |= !is_reached;
+            } else if is_in_candidate {
+                self.has_candidate_objects = true;
+                self.has_candidate_staged |= !is_reached;
             }
         }
         Ok(())
@@ -276,7 +276,7 @@ impl<'s> Reach<'s> {
         self.survey.find(Section::Objects, keys, &mut self.objects.needed).await
     }
 
-    /// How many commits and snapshots of each judged pack are garbage, in the order of the packs. This needs no
+    /// How many commits and snapshots of each candidate pack are garbage, in the order of the packs. This needs no
     /// manifests.
     pub(super) async fn history_shares(&self) -> Result<Vec<Share>, StoreError> {
         let mut shares = vec![Share::default(); self.roles.len()];
@@ -315,9 +315,9 @@ impl<'s> Reach<'s> {
         Ok(())
     }
 
-    /// The share of a pack that is judged.
+    /// The share of a pack that is a candidate.
     fn share<'v>(&self, shares: &'v mut [Share], pack: Option<u32>) -> Option<&'v mut Share> {
-        shares.get_mut(pack.filter(|_| self.is(Role::Judged, pack))? as usize)
+        shares.get_mut(pack.filter(|_| self.is(Role::Candidate, pack))? as usize)
     }
 
     /// The garbage of some packs, by their numbers.

@@ -17,7 +17,7 @@
 //! since a later push may build upon that record. What lands while the sweep looks relies on nothing but those. The lines of the push log
 //! that count are fixed when a pack is condemned; the sweep adds the newer ones. Branches are read before the packs that they lead into.
 //!
-//! **A push that needs what is condemned**, because its client learned earlier that the hub has it, finds that out before it is judged:
+//! **A push that needs what is condemned**, because its client learned earlier that the hub has it, finds that out before it is planned:
 //! what it names, builds upon or moves a branch to is absent in one view and present in the other. It [revives](Store::revive) the packs.
 //! Reviving and dropping are conditional writes of the same item, so only the first of the two lands. If that was the drop, the push is
 //! refused. If such a push has moved a branch meanwhile, the next push revives what the branch leads to.

@@ -26,7 +26,7 @@ impl Store {
     ) -> Result<Option<Duration>, StoreError> {
         let packs = self.tables(repo).await?;
         let mut due = self.due(&packs);
-        // What older lines of the push log lead to was judged when the packs were condemned.
+        // What older lines of the push log lead to was looked at when the packs were condemned.
         let condemned = packs.iter().filter(|(pack, _)| due.contains(pack));
         let Some(condemned_at) = condemned.filter_map(|(_, summary)| summary.condemned_at).min() else {
             return Ok(None);
@@ -91,12 +91,12 @@ impl Store {
         due: &BTreeSet<PackId>,
         limits: Limits,
     ) -> Result<Result<BTreeSet<PackId>, Deferred>, StoreError> {
-        let role = |(pack, _): &(PackId, PackSummary)| if due.contains(pack) { Role::Judged } else { Role::Kept };
+        let role = |(pack, _): &(PackId, PackSummary)| if due.contains(pack) { Role::Candidate } else { Role::Kept };
         let roles = survey.packs().iter().map(role).collect();
         let Some(mut reach) = Reach::of(survey, roles, roots).await? else {
             return Ok(Err(Deferred::Incomplete));
         };
-        if reach.has_judged_objects
+        if reach.has_candidate_objects
             && let Err(deferred) = reach.read_manifests(self, repo, limits.manifests).await?
         {
             return Ok(Err(deferred));

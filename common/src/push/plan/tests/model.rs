@@ -254,7 +254,7 @@ impl Case {
     }
 }
 
-/// Of so many, some; and each of the others with a chance of one in ten. Or nearly all.
+/// Of this many, some; and each of the others with a chance of one in ten. Or nearly all.
 fn some(of: usize) -> impl Strategy<Value = Numbers> {
     prop::collection::vec(0_u8..10, of)
         .prop_map(|draws| (0_usize..).zip(draws).filter(|(_, draw)| *draw < 3).map(|(number, _)| number).collect())
