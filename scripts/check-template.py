@@ -61,7 +61,7 @@ OTHER_CALLS = {
         ("sqs:SendMessage", "WebhookRetries.Arn"),
     },
 }
-# Packs are deleted by nobody else.
+# No other function deletes packs.
 DELETES_PACKS = {"compact"}
 KEY_PREFIXES = {"packs", "objects", "uploads"}
 PARTITION_KEYS = {"NAME#*", "PLACES#*", "REPO#*", "USER#*", "HANDLE#*", "UPLOAD#*", "SECRET"}
@@ -148,7 +148,7 @@ def own_variables(root: Path) -> dict[str, set[str]]:
 def one(pattern: str, text: str, what: str) -> str:
     found = re.search(pattern, text, re.DOTALL)
     if found is None:
-        sys.exit(f"check-template: {what} does not look as it did: mend the pattern in {Path(__file__).name}")
+        sys.exit(f"check-template: {what} does not look as it did: fix the pattern in {Path(__file__).name}")
     return found.group(1)
 
 
@@ -407,7 +407,7 @@ class Check:
         self.expect(
             properties.get("VisibilityTimeout", 30) >= 6 * timeout, f"{queue} hands over again what is under way"
         )
-        self.expect(f"{letters}.QueueName" in self.watched_queues(), f"{name}: nobody watches its dead letters")
+        self.expect(f"{letters}.QueueName" in self.watched_queues(), f"{name}: no alarm watches its dead letters")
 
     def watched_queues(self) -> list[str]:
         return [
@@ -462,7 +462,7 @@ class Check:
                 keys = set()
             self.expect(keys == {"error", "detail"}, f"the door's answer {name} is not {{error, detail}}")
             self.expect(
-                str(answer.get("statusCode")) != "409", f"the door's answer {name} is a 409, a verdict on a push"
+                str(answer.get("statusCode")) != "409", f"the door's answer {name} is a 409, which only a push may answer"
             )
 
     def check_stage(self) -> None:
@@ -478,7 +478,7 @@ class Check:
         allowed |= {"resourcePath", "responseLatency", "responseLength", "status", "xrayTraceId"}
         allowed |= {"integration.integrationStatus", "integration.latency", "integration.status"}
         for name in sorted(set(re.findall(r"\$context\.([\w.]+)", log_format)) - allowed):
-            self.fail(f"the access log holds {name}, of which nobody has said that it is no secret")
+            self.fail(f"the access log holds {name}, which is not known to be no secret")
         default, others = 0, {}
         for setting in properties.get("MethodSettings", []):
             path = setting["ResourcePath"].replace("~1", "/").removeprefix("/")
@@ -514,7 +514,7 @@ class Check:
                 self.fail(f"{function} is given {name}, which nothing reads")
         for name, resource in self.resources.items():
             if resource["Type"].startswith("AWS::SecretsManager::"):
-                self.fail(f"{name}: a secret in Secrets Manager costs money while nobody uses the hub")
+                self.fail(f"{name}: a secret in Secrets Manager costs money while the hub is not used")
 
     # Rights.
 
@@ -658,7 +658,7 @@ class Check:
         )
 
     def check_closed(self, name: str, bucket: Json) -> None:
-        """What nobody but the owner reads, and nobody without TLS."""
+        """What the owner alone reads, and with TLS alone."""
         self.expect_retained(name, bucket)
         closed = ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")
         encryption = {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
@@ -749,8 +749,8 @@ class Check:
         self.expect(len(always) <= FREE_ALARMS, f"{len(always)} alarms, of which {FREE_ALARMS} cost nothing")
         for name, alarm in alarms.items():
             actions = [plain(action) for action in alarm["Properties"].get("AlarmActions", [])]
-            self.expect(bool(actions) and set(actions) <= set(topics), f"{name} tells nobody")
-        self.check_letters_are_told(topics)
+            self.expect(bool(actions) and set(actions) <= set(topics), f"{name} notifies no topic")
+        self.check_dead_letters_are_published(topics)
         watched = {alarm["Properties"].get("MetricName") for alarm in alarms.values()}
         wanted = {"5XXError", "Latency", "Throttles", "ConditionalCheckFailedRequests", "TransactionConflict"}
         wanted |= {"ReadThrottleEvents", "WriteThrottleEvents", "FunctionFaults", "CutOffAnswers", "RequestDollars"}
@@ -762,24 +762,25 @@ class Check:
             self.expect(metric in made, f"nothing makes the metric {metric}")
 
 
-    def check_letters_are_told(self, topics: Json) -> None:
-        """S3 tells a topic of each dead letter, which the topic has to allow before the bucket is made."""
-        letters = self.resources.get(DEAD_LETTERS, {})
-        told = letters.get("Properties", {}).get("NotificationConfiguration", {}).get("TopicConfigurations", [])
-        told = {plain(each["Topic"]) for each in told if each["Event"] == "s3:ObjectCreated:*"}
-        self.expect(bool(told) and told <= set(topics), f"{DEAD_LETTERS}: nobody hears of them")
-        may_tell: dict[str, set[str]] = {}
+    def check_dead_letters_are_published(self, topics: Json) -> None:
+        """S3 publishes each dead letter to a topic, which the topic has to allow before the bucket is made."""
+        dead_letters = self.resources.get(DEAD_LETTERS, {})
+        properties = dead_letters.get("Properties", {})
+        configurations = properties.get("NotificationConfiguration", {}).get("TopicConfigurations", [])
+        notified = {plain(each["Topic"]) for each in configurations if each["Event"] == "s3:ObjectCreated:*"}
+        self.expect(bool(notified) and notified <= set(topics), f"{DEAD_LETTERS}: no topic hears of them")
+        may_publish: dict[str, set[str]] = {}
         for name, policy in self.of_type("AWS::SNS::TopicPolicy").items():
             for statement in as_list(policy["Properties"]["PolicyDocument"]["Statement"]):
                 if statement.get("Condition") != {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}:
-                    self.fail(f"{name}: other accounts may tell the topic something")
+                    self.fail(f"{name}: other accounts may publish to the topic")
                 for topic in as_list(statement["Resource"]):
-                    may_tell.setdefault(plain(topic), set()).update(as_list(statement["Principal"].get("Service")))
-            self.expect(name in as_list(letters.get("DependsOn")), f"{DEAD_LETTERS}: made before it may tell {name}")
-        # A policy takes the place of the one that lets alarms tell a topic something.
-        for topic in sorted(told):
+                    may_publish.setdefault(plain(topic), set()).update(as_list(statement["Principal"].get("Service")))
+            self.expect(name in as_list(dead_letters.get("DependsOn")), f"{DEAD_LETTERS}: made before it may publish to {name}")
+        # A policy takes the place of the one that lets alarms publish to a topic.
+        for topic in sorted(notified):
             for service in ("cloudwatch.amazonaws.com", "s3.amazonaws.com"):
-                self.expect(service in may_tell.get(topic, set()), f"{topic}: {service} may not tell it anything")
+                self.expect(service in may_publish.get(topic, set()), f"{topic}: {service} may not publish to it")
 
 
 def check(template: Json, code: Code) -> list[str]:
@@ -865,7 +866,7 @@ def compare_rights(policies: dict[str, set[Right]], calls: set[RecordedCall]) ->
         made = [call for call in sorted(calls) if call.function == function]
         lacking = []
         for call in made:
-            # Without it a body that nobody has uploaded would be answered as a fault of the hub's.
+            # Without it a body that no client has uploaded would be answered as a fault of the hub's.
             needs_list = call.operation == "HeadObject" and call.key.startswith("uploads/")
             may_tell = any(right.tells_missing and right.covers(call) for right in rights)
             if not any(right.action == call.action and right.covers(call) for right in rights) or (
@@ -897,7 +898,7 @@ def check_calls(policies: dict[str, list[Json]], path: Path) -> int:
             )
             for broken in (own if is_within else own - {right}, own | {Right(right.action, "OTHER#*")}):
                 if broken != own and not compare_rights({**rights, function: broken}, calls):
-                    print(f"rights: nobody sees that {function} has other rights than it needs: {right}")
+                    print(f"rights: it goes unseen that {function} has other rights than it needs: {right}")
                     return 1
     print(f"rights: the {count} rights of {len(rights)} functions are what {len(calls)} different calls need")
     return 0
@@ -1012,24 +1013,24 @@ MUTATIONS: list[tuple[str, Mutation, str]] = [
         "compact: what fails for good is forgotten",
     ),
     (
-        "dead letters that nobody hears of",
+        "dead letters that no topic hears of",
         lambda t, c: properties(t, "DeadLetters").pop("NotificationConfiguration"),
-        "DeadLetters: nobody hears of them",
+        "DeadLetters: no topic hears of them",
     ),
     (
-        "alarms that nobody hears of",
+        "alarms that no topic takes",
         lambda t, c: shared_statements(t, "AlarmTopicPolicy")[0].update(Principal={"Service": ["s3.amazonaws.com"]}),
-        "cloudwatch.amazonaws.com may not tell it anything",
+        "cloudwatch.amazonaws.com may not publish to it",
     ),
     (
         "a topic that anybody may write to",
         lambda t, c: shared_statements(t, "AlarmTopicPolicy")[0].pop("Condition"),
-        "other accounts may tell the topic something",
+        "other accounts may publish to the topic",
     ),
     (
-        "a bucket that is made before it may tell",
+        "a bucket that is made before it may publish",
         lambda t, c: resource(t, "DeadLetters").pop("DependsOn"),
-        "made before it may tell AlarmTopicPolicy",
+        "made before it may publish to AlarmTopicPolicy",
     ),
     (
         "dead letters that anybody may read",
@@ -1107,9 +1108,9 @@ MUTATIONS: list[tuple[str, Mutation, str]] = [
         "hands over again what is under way",
     ),
     (
-        "deliveries that nobody sees given up",
+        "deliveries that are given up without an alarm",
         lambda t, c: t["Resources"].pop("WebhookDeadLettersAlarm"),
-        "deliver: nobody watches its dead letters",
+        "deliver: no alarm watches its dead letters",
     ),
     (
         "a queue that is not named to the function",
@@ -1299,9 +1300,9 @@ MUTATIONS: list[tuple[str, Mutation, str]] = [
         "THROTTLED is a 409",
     ),
     ("logs for ever", lambda t, c: properties(t, "FunctionLogs").clear(), "FunctionLogs: logs are kept for ever"),
-    ("a silent alarm", lambda t, c: properties(t, "LatencyAlarm").pop("AlarmActions"), "LatencyAlarm tells nobody"),
+    ("a silent alarm", lambda t, c: properties(t, "LatencyAlarm").pop("AlarmActions"), "LatencyAlarm notifies no topic"),
     (
-        "nobody watches throttles",
+        "throttles without an alarm",
         lambda t, c: t["Resources"].pop("FunctionThrottlesAlarm"),
         "nothing watches Throttles",
     ),

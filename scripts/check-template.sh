@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 scripts/template-tools.sh
 tools=target/check-template
 
-# A region has to be named. No call is made with it, and nobody is told.
+# A region has to be named. No call is made with it, and nothing is sent.
 export AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0
 "$tools/bin/python" scripts/check-template.py
 "$tools/bin/python" scripts/check-template.py --self-test

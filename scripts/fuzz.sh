@@ -3,8 +3,8 @@
 #
 #     scripts/fuzz.sh TARGET [SECONDS]
 #
-# The targets are the modules of fuzz/src. Without SECONDS it goes on until it finds something; `all` runs each target for so
-# long. What is found is written to fuzz/artifacts/: mend the fault, and keep the file under fuzz/regressions/TARGET, where
+# The targets are the modules of fuzz/src. Without SECONDS it goes on until it finds something; `all` runs each target for
+# SECONDS. What is found is written to fuzz/artifacts/: fix the fault, and keep the file under fuzz/regressions/TARGET, where
 # `cargo test` repeats it from then on. cargo-fuzz is installed on first use, under target/; the first build takes minutes,
 # because everything is built once more with the instructions that count coverage.
 set -euo pipefail

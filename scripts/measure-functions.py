@@ -227,7 +227,7 @@ def moved(repo_id, n):
 
 
 class Bus(http.server.BaseHTTPRequestHandler):
-    """An event bus that takes what it is told, one event at a time."""
+    """An event bus that takes what it is sent, one event at a time."""
 
     protocol_version = "HTTP/1.1"
 
@@ -282,7 +282,7 @@ def requests(token, repo_id, first, file):
         "repos": lambda n: event("POST", "/api/repos", {"name": f"made {n}"}, token),
         "refs": lambda n: repo("GET", "refs"),
         "push": lambda n: repo("POST", "push", {"branch": f"take/{n}", "bundle": commit(f"take {n}", first)[0]}),
-        "push-objects": lambda n: repo("POST", "push/objects", {"objects": commit(f"ahead {n}")[0]["objects"]}),
+        "push-objects": lambda n: repo("POST", "push/objects", {"objects": commit(f"staged {n}")[0]["objects"]}),
         "fetch": lambda n: repo("POST", "fetch", {"want": [first]}),
         "filter-objects": lambda n: repo("POST", "filter-objects", {"object_ids": [file]}),
         "presign": lambda n: repo("POST", "presign", {"object_ids": [file], "direction": "put"}),

@@ -6,7 +6,7 @@
 # The URL is the stack's output Url, the token that of any user. It makes a public repository prove-<time> under the user's
 # handle, which stays. With the name of the stack it also looks, with the aws command, into the table, the bucket and the
 # logs; that needs the right to read them. With the right to write to the bucket it sees too that a damaged answer is cut off, and
-# mends it; the alarms of that are told. It takes a minute or two and moves some 150 MB. Each check prints ok or FAILED.
+# restores it; the alarms of that are sent. It takes a minute or two and moves some 150 MB. Each check prints ok or FAILED.
 #
 # Needs bash, curl, jq, sha256sum, base64, od and, with a stack, the AWS CLI.
 set -euo pipefail
@@ -286,7 +286,7 @@ check "a presigned GET leads to it" gives_url
 
 # ---- Requests that are too big ---------------------------------------------------------------------------------------
 
-padded() { # <MB>: a fetch with a field that nobody reads
+padded() { # <MB>: a fetch with a field that no hub reads
     printf '{"want": ["%s"], "have": [], "padding": "' "$first"
     head -c "${1}000000" /dev/zero | tr '\0' x
     printf '"}'
@@ -320,7 +320,7 @@ takes_body() {
     by_reference && [ "$status" = 200 ] && body_is '(.commits | length) == 1'
 }
 check "POST /uploads makes room for a body" makes_room
-check "a body that nobody has uploaded is 422" refuses_early
+check "a body that no client has uploaded is 422" refuses_early
 check "30 MB go there" puts_body
 check "and are taken as the request's body" takes_body
 check "once" refuses_early
@@ -420,7 +420,7 @@ if [ -n "$stack" ]; then
     check "no function crashed or took too long" no_fault
     check "cold starts take less than 200 ms" starts_fast
 
-    # Last, because a function ends with it. The object's file is overwritten with other bytes, and brought back from its older
+    # Last, because a function ends with it. The object's file is overwritten with other bytes, and restored from its older
     # version by deleting the newer one.
     damaged=
     damages() {
@@ -428,7 +428,7 @@ if [ -n "$stack" ]; then
         head -c "$large_bytes" /dev/zero >"$work/damage"
         damaged=$(aws s3api put-object --bucket "$bucket" --key "$large_key" --body "$work/damage" --query VersionId --output text)
     }
-    mends() {
+    restores() {
         aws s3api delete-object --bucket "$bucket" --key "$large_key" --version-id "$damaged" >"$work/body" && gives_object
     }
     # No less than a failed transfer: 18 is one that was cut short, 56 a connection that was reset, 92 a stream of HTTP/2.
@@ -452,7 +452,7 @@ if [ -n "$stack" ]; then
         check "an object whose bytes are not its own is cut off" cuts_off_object
         check "over HTTP/2 too" cuts_off_object_over_http2
         check "and so is a fetch that needs it" cuts_off_fetch
-        check "when they are back, it is whole" mends
+        check "when they are back, it is whole" restores
     else
         note "whether an answer is cut off was not tried: that needs the right to put and delete objects of the bucket"
     fi

@@ -7,7 +7,7 @@ that functions have to it. So the copy is compared with the table that the stack
 Without --write it is only counted. Breaking off does no harm: run it again.
 
 Left as they are: the token secret, so that one which was given up does not come back, and what expires by itself. Packs that
-the copy names and the bucket has not are brought back from the bucket's versions, or nothing is written.
+the copy names and the bucket has not are restored from the bucket's versions, or nothing is written.
 
 Nothing may write to the table meanwhile, and no process that has seen the later state may go on afterwards. It needs boto3,
 which the SAM CLI brings, and reaches AWS as the AWS CLI does; AWS_REGION names the region.
@@ -30,7 +30,7 @@ Key = tuple[str, str]
 
 # What DynamoDB takes in one BatchWriteItem.
 BATCH = 25
-# A table that takes nothing so many times in a row is not asked again: that is some two minutes.
+# A table that takes nothing this many times in a row is not asked again: that is some two minutes.
 ATTEMPTS = 12
 
 # boto3 by itself knows AWS_DEFAULT_REGION only.

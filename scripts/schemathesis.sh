@@ -91,8 +91,8 @@ ask() {
 }
 ask 'the owner' 50 --header "Authorization: Bearer $owner" "$@"
 ask 'a user who may only read' 15 --header "Authorization: Bearer $other" "$@"
-ask 'nobody' 15 "$@"
-ask 'somebody with a bad token' 1 --header 'Authorization: Bearer bad' --phases examples "$@"
+ask 'a client without a token' 15 "$@"
+ask 'a client with a bad token' 1 --header 'Authorization: Bearer bad' --phases examples "$@"
 
 if [ $# = 0 ]; then
     "$venv/bin/python" "$here/seen.py" "$document" "$MUSEHUB_SEEN" || failed=1

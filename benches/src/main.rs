@@ -6,7 +6,7 @@
 //! And what the length of a history costs, in repositories of 1,000, 100,000 and 1,000,000 commits side by side:
 //!
 //!     cargo run --release -p benches -- scale [--sizes 1000,20000] [--json FILE]
-//!         --merge-every N     every so many commits there is a merge; else there is none
+//!         --merge-every N     a merge after each N commits; else there is none
 //!         --repeat N          processes that are asked each question, of which the middle one counts; 5
 //!         --folder FOLDER     where the data is while it runs; else in the folder for temporary files
 

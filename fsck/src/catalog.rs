@@ -455,7 +455,7 @@ mod tests {
         }
 
         #[test]
-        fn a_clone_that_is_told_the_frontier_sends_what_is_wanted(parents in dags(), at in any::<prop::sample::Index>()) {
+        fn a_clone_that_knows_the_frontier_sends_what_is_wanted(parents in dags(), at in any::<prop::sample::Index>()) {
             let at = at.index(parents.len());
             let frontier = catalog(&parents, 3).frontier_below(&HashSet::from([id(at)]));
             let numbers: Vec<usize> = (0..parents.len()).filter(|number| frontier.contains(&id(*number))).collect();

@@ -116,7 +116,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn the_secret_is_kept_and_nobody_else_may_read_it() {
+    fn the_secret_is_kept_and_no_other_user_may_read_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new").join("hub");
         let secret = DataFolder::open(&path).unwrap().secret(&Ambient::system()).unwrap();

@@ -118,11 +118,11 @@ async fn check_in(arguments: &Fsck, store: &Arc<Store>) -> Result<Outcome, Box<d
         Repaired { actions: Vec::new(), report: fsck::check(store, &subject, options, &on_step).await? }
     };
     bar.finish_and_clear();
-    let has_mended = !repaired.actions.is_empty();
+    let has_repaired = !repaired.actions.is_empty();
     if arguments.prune_damaged {
         repaired.actions.extend(prune(store, &repaired.report).await?);
     }
-    let status = match (repaired.report.is_whole(), has_mended) {
+    let status = match (repaired.report.is_whole(), has_repaired) {
         (false, _) => "damaged",
         (true, true) => "repaired",
         (true, false) => "whole",

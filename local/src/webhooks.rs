@@ -68,7 +68,7 @@ pub(crate) async fn run(
 ) {
     let permits = Permits::new(PARALLEL_DELIVERIES, OF_AN_OWNER);
     let reads = Semaphore::new(PARALLEL_READS);
-    let mut told_to_stop = stopped.clone();
+    let mut asked_to_stop = stopped.clone();
     let post = Arc::new(Post { store, sender, first_pause, stopped, permits, reads, waiting: Mutex::default() });
     let mut workers = JoinSet::new();
     let mut interval = tokio::time::interval(INTERVAL);
@@ -88,7 +88,7 @@ pub(crate) async fn run(
     };
     tokio::select! {
         () = work => {}
-        _ = told_to_stop.wait_for(|stopped| *stopped) => {}
+        _ = asked_to_stop.wait_for(|stopped| *stopped) => {}
     }
     while workers.join_next().await.is_some() {}
 }

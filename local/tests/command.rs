@@ -477,7 +477,7 @@ fn with_few_open_files_many_clients_are_all_served() {
 }
 
 #[test]
-fn who_comes_when_there_is_no_place_is_told_when_to_come_again_and_another_address_has_one() {
+fn a_client_that_finds_no_place_hears_when_to_come_again_and_another_address_has_one() {
     let (hub, token, _folder) = with_open_files("-n 300");
     stocked(&hub, &token);
     let refs = |stream: &mut TcpStream| ask(stream, "GET", "/dev/song/refs", "");

@@ -90,9 +90,9 @@ def make(url: str, owner: str, other: str) -> dict:
         hub.ask("POST", repo + "/push", token, {"bundle": bundle, "branch": "main", "force": False})
     hub.ask("POST", "/dev/song/push", owner, {
         "bundle": {"commits": [], "branch_heads": {"old": commits[2]}}, "branch": "old", "force": False})
-    ahead = b"pushed ahead"
+    staged = b"staged"
     hub.ask("POST", "/dev/song/push/objects", owner, {
-        "objects": [{"object_id": object_id(ahead), "content_b64": base64.b64encode(ahead).decode()}]})
+        "objects": [{"object_id": object_id(staged), "content_b64": base64.b64encode(staged).decode()}]})
 
     hub.ask("POST", "/dev/song/tags", owner, {"tags": [{"tag": f"tag/{n}", "commit_id": id} for n, id in enumerate(commits)]})
     releases = [f"v0.{number}" for number in range(RELEASES_TO_RETRACT)]
@@ -132,7 +132,7 @@ def make(url: str, owner: str, other: str) -> dict:
         "repos": repos,
         "commits": [*commits, commit],
         "snapshots": [snapshot["snapshot_id"] for snapshot in bundle["snapshots"]],
-        "objects": [object_["object_id"] for object_ in bundle["objects"]] + [object_id(large), object_id(ahead)],
+        "objects": [object_["object_id"] for object_ in bundle["objects"]] + [object_id(large), object_id(staged)],
         "releases": releases,
         "webhooks": [hook["id"] for hook in made],
     }

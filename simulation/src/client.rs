@@ -59,7 +59,7 @@ impl Client {
         Client { world, number, random, encoding, local: BTreeSet::new(), seen: Vec::new(), made: 0 }
     }
 
-    /// Does so many things, with pauses.
+    /// Does this many things, with pauses.
     ///
     /// # Errors
     /// When an answer is wrong.
@@ -191,7 +191,7 @@ impl Client {
         let force = self.random.random_bool(self.world.profile.forced);
         let tip = self.next_tip(branch, &heads, force);
         let mut pushed = self.push(branch, &heads, &tip, force).await?;
-        // Somebody was faster: merge and push again.
+        // Another client was faster: merge and push again.
         for _ in 0..2 {
             let Pushed::Refused = pushed else { return Ok(()) };
             let Some((_, heads)) = self.refs().await? else { return Ok(()) };
@@ -311,10 +311,10 @@ impl Client {
         if may_be_purged.iter().any(|id| answer.excerpt().contains(id.as_str())) {
             return Ok(true);
         }
-        Err(format!("nobody has purged that: {}", answer.excerpt()))
+        Err(format!("no client has purged that: {}", answer.excerpt()))
     }
 
-    /// Pushes objects that no commit names, which nobody is to see, and asks for one and for another that everybody may see.
+    /// Pushes objects that no commit names, which no reader is to see, and asks for one and for another that every reader may see.
     async fn push_staged(&mut self) -> Result<(), Violation> {
         let Some((repo, heads)) = self.refs().await? else { return Ok(()) };
         self.made += 1;
@@ -375,7 +375,7 @@ impl Client {
         Ok(None)
     }
 
-    /// Asks for objects that anybody was told are there.
+    /// Asks for objects that were acknowledged to any client.
     async fn filter_known(&mut self) -> Result<(), Violation> {
         let ids = self.world.model().acknowledged(20, &mut self.random);
         if !ids.is_empty() {
@@ -517,7 +517,7 @@ impl Client {
         Ok(())
     }
 
-    /// Looks at everything there is, as somebody who has nothing: what every run ends with. Once all is swept, nothing is
+    /// Looks at everything there is, as a client that has nothing: what every run ends with. Once all is swept, nothing is
     /// condemned that is needed.
     ///
     /// # Errors

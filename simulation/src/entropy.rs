@@ -33,14 +33,14 @@ const fn next(state: &mut u64) -> u64 {
 /// # Safety
 /// `buffer` must have room for `length` bytes, as for the function of libc.
 #[expect(unsafe_code, reason = "the standard library has no other seam for what it seeds its maps with")]
-// SAFETY: it has the signature of libc's and keeps its contract, so whoever calls that may call this.
+// SAFETY: it has the signature of libc's and keeps its contract, so a caller of that may call this.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn getrandom(buffer: *mut c_void, length: usize, flags: c_uint) -> isize {
     let Some(mut state) = STATE.try_with(Cell::get).ok().flatten() else {
         // SAFETY: the caller's promise is what the system call asks for.
         return unsafe { libc::syscall(libc::SYS_getrandom, buffer, length, flags) } as isize;
     };
-    // SAFETY: the caller promises room for so many bytes, which nobody else has meanwhile.
+    // SAFETY: the caller promises room for this many bytes, which no other code uses meanwhile.
     let bytes = unsafe { std::slice::from_raw_parts_mut(buffer.cast::<std::mem::MaybeUninit<u8>>(), length) };
     for chunk in bytes.chunks_mut(8) {
         let drawn = next(&mut state).to_le_bytes();

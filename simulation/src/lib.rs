@@ -5,7 +5,7 @@
 //! - [`network`] lies between the processes and the [`stores`]: it delays calls, has them fail, and lets processes die.
 //! - [`world`] is the processes; [`client`] and [`upkeep`] are who uses them.
 //! - [`model`] is what they made, asked and heard. [`register`] says whether what was seen of a branch can have happened,
-//!   [`fetched`] whether a fetch brought what it had to.
+//!   [`fetched`] whether a fetch answered with what it had to.
 //! - [`entropy`] takes away what would differ from run to run, [`trace`] shows that nothing does.
 //!
 //! `cargo run -p simulation -- --seeds 1000` runs many, `--seed 7` one, with its whole trace.
@@ -80,7 +80,7 @@ pub fn run(seed: u64) -> Report {
     run_keeping(seed, KEPT)
 }
 
-/// The same, with so many lines of the trace in the report.
+/// The same, with this many lines of the trace in the report.
 pub fn run_keeping(seed: u64, kept: usize) -> Report {
     // The first run of a process makes what all share, such as the SDK's tables of endpoints, and draws for it.
     static FIRST: Once = Once::new();

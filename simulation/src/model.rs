@@ -143,7 +143,7 @@ impl Model {
         }
     }
 
-    /// Notes that garbage is looked for from now on. Returns the number by which it is told that it no longer is.
+    /// Notes that garbage is looked for from now on. Returns the number to end that with.
     pub fn collects(&mut self, now: Duration) -> usize {
         self.collections.push((now, Duration::MAX));
         self.collections.len() - 1
@@ -190,20 +190,20 @@ impl Model {
         (0..count.min(all.len())).map(|_| all[random.random_range(0..all.len())].clone()).collect()
     }
 
-    /// Whether an object has to be there for whoever asked at this tick, as of now.
+    /// Whether an object has to be there for a client that asked at this tick, as of now.
     pub fn is_promised(&self, object: &str, asked: u64, now: Duration) -> bool {
         let lasts = |since: Duration| now + MARGIN < since + self.retention;
         let is_young = self.objects.get(object).is_some_and(|(since, tick)| *tick < asked && lasts(*since));
         // What is condemned while a push relies on it is found out later. Until then it counts as missing, which does no harm.
-        let is_told = |operation: &Operation, (began, ended): (Duration, Duration)| {
+        let is_kept = |operation: &Operation, (began, ended): (Duration, Duration)| {
             let overlaps = |(from, to): &(Duration, Duration)| *from <= ended && *to >= began;
             !matches!(operation.action, Action::Read(_)) && !self.collections.iter().any(overlaps)
         };
-        is_young || self.history().objects_of(&self.kept_by(asked, now, is_told)).contains(object)
+        is_young || self.history().objects_of(&self.kept_by(asked, now, is_kept)).contains(object)
     }
 
-    /// The commits that have to be there for whoever asked at this tick, as of now: what branches, tags and releases reach
-    /// that nobody may have moved away from, or not for long.
+    /// The commits that have to be there for a client that asked at this tick, as of now: what branches, tags and releases
+    /// reach that no client may have moved away from, or not for long.
     pub fn kept(&self, asked: u64, now: Duration) -> BTreeSet<String> {
         self.kept_by(asked, now, |_, _| true)
     }
@@ -241,7 +241,7 @@ impl Model {
         self.history().reachable(&tips)
     }
 
-    /// What was last set in a register that nobody asked anything of at the same time; to choose from.
+    /// What was last set in a register that no client asked anything of at the same time; to choose from.
     pub fn names(&self, kind: &str) -> Vec<String> {
         let known = self.registers.range(kind.to_owned()..).take_while(|(name, _)| name.starts_with(kind));
         known.filter_map(|(name, _)| name.strip_prefix(kind)).map(str::to_owned).collect()

@@ -108,7 +108,7 @@ impl fmt::Debug for Network {
 }
 
 impl Network {
-    /// A network in front of these stores. The trace keeps so many lines.
+    /// A network in front of these stores. The trace keeps this many lines.
     pub fn new(seed: u64, stores: Stores, origin: Instant, weather: Weather, kept: usize) -> Network {
         let state = State {
             random: StdRng::seed_from_u64(seed),
@@ -234,7 +234,7 @@ impl Network {
     }
 }
 
-/// Has a query answered with so many items at most.
+/// Has a query answered with this many items at most.
 fn cut_pages(request: &mut HttpRequest, most: u32) {
     let Some(mut body) = request.body().bytes().and_then(|body| serde_json::from_slice::<Value>(body).ok()) else {
         return;
@@ -269,7 +269,7 @@ impl HttpConnector for Line {
             let (answered, answer) = oneshot::channel();
             let carried = network.carry(process, call, request, plan, life.clone());
             tokio::spawn(async move {
-                // Nobody may be listening any more.
+                // The caller may have gone.
                 let _ = answered.send(carried.await);
             });
             let answer = answer.await;

@@ -1,4 +1,4 @@
-//! What a run is like. Drawn anew for each seed, so that some runs are all about races, some about faults, some about upkeep.
+//! What a run is like. Drawn for each seed, so that some runs are all about races, some about faults, some about upkeep.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub struct Weather {
     pub slow: f64,
     /// The longest that a slow one takes, in milliseconds.
     pub slow_ms: u64,
-    /// The share of calls that take effect when nobody waits for them any more.
+    /// The share of calls that take effect when no caller waits for them any more.
     pub late: f64,
     /// The share of calls that go wrong.
     pub faults: f64,
@@ -64,7 +64,7 @@ pub struct Profile {
     pub least: usize,
     /// Bytes of a merged pack, at most. Those of more than half as many have their tables merged into indexes instead.
     pub pack_bytes: u64,
-    /// How long what nobody reaches is kept.
+    /// How long what no root reaches is kept.
     pub retention: Duration,
     /// The share of pushes that are forced.
     pub forced: f64,

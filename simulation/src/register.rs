@@ -33,7 +33,7 @@ pub enum Outcome {
     Done,
     /// It was refused for what the register held.
     Refused,
-    /// Nobody heard. It may happen at any time, or never.
+    /// No answer was heard. It may take effect at any time, or never.
     Unknown,
 }
 
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_heard_of_may_happen_late_or_never() {
+    fn what_was_not_answered_may_take_effect_late_or_never() {
         let unheard = operation(to("b", false), Outcome::Unknown, 3, u64::MAX);
         let first = operation(to("a", false), Outcome::Done, 1, 2);
         let seen = |commit: &str, asked| operation(read(commit), Outcome::Done, asked, asked + 1);

@@ -13,7 +13,7 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// A trace that keeps so many of its last lines for whoever reads of a failure.
+    /// A trace that keeps this many of its last lines, for the reader of a failure.
     pub fn keeping(kept: usize) -> Trace {
         Trace { kept, hash: Sha256::new(), count: 0, last: VecDeque::new() }
     }

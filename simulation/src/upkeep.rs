@@ -89,7 +89,7 @@ async fn erase(world: &World, place: usize) -> Result<Option<Option<Erased>>, Vi
     Ok(done)
 }
 
-/// Purges what nobody knows to be purged.
+/// Purges what may or may not be purged.
 ///
 /// # Errors
 /// When there is no answer.

@@ -174,7 +174,7 @@ impl World {
         self.processes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A process that has just started, which nobody else uses.
+    /// A process that has just started, which no other client uses.
     fn new_process(&self) -> Process {
         // The SDK's clients of one region share a quota of retries in the whole test, and no process is to use up another's.
         static REGIONS: AtomicU64 = AtomicU64::new(0);
@@ -197,7 +197,7 @@ impl World {
         Process { number, hub, life }
     }
 
-    /// Starts every process anew, so that none has anything cached.
+    /// Starts every process again, so that none has anything cached.
     pub fn restart(&self) {
         let fresh: Vec<Process> = (0..self.profile.processes).map(|_| self.new_process()).collect();
         *self.processes() = fresh;

@@ -135,7 +135,7 @@ mod tests {
     use futures_util::FutureExt;
 
     #[tokio::test]
-    async fn one_who_asks_for_many_holds_up_nobody_else() {
+    async fn one_who_asks_for_many_holds_up_no_other() {
         let permits = Permits::new(4, 2);
         let mut has: Vec<_> = Vec::new();
         for _ in 0..2 {
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_turn_that_was_given_to_who_waits_no_longer_goes_on() {
+    async fn a_permit_that_was_given_to_who_waits_no_longer_goes_on() {
         let permits = Permits::new(1, 1);
         let held = permits.take(1).await;
         let (mut gone, mut next) = (Box::pin(permits.take(2)), Box::pin(permits.take(3)));

@@ -240,7 +240,7 @@ impl History {
         &self.commits[self.positions[id]]
     }
 
-    /// The commits that are nobody's parent.
+    /// The commits that are no other's parent.
     pub fn heads(&self) -> Vec<String> {
         let parents: BTreeSet<&str> = self.commits.iter().flat_map(Commit::parents).collect();
         self.ids().into_iter().filter(|id| !parents.contains(id.as_str())).collect()
@@ -249,10 +249,10 @@ impl History {
     /// Every commit that these reach, themselves included; ids that it doesn't know are passed over.
     pub fn reachable<I: AsRef<str>>(&self, tips: &[I]) -> BTreeSet<String> {
         let mut reached = BTreeSet::new();
-        let mut ahead: Vec<&str> = tips.iter().map(AsRef::as_ref).collect();
-        while let Some(id) = ahead.pop() {
+        let mut waiting: Vec<&str> = tips.iter().map(AsRef::as_ref).collect();
+        while let Some(id) = waiting.pop() {
             if self.contains(id) && reached.insert(id.to_owned()) {
-                ahead.extend(self.commit(id).parents());
+                waiting.extend(self.commit(id).parents());
             }
         }
         reached
@@ -300,7 +300,7 @@ impl History {
         Object { id: id.to_owned(), content: self.objects[id].clone(), path: None }
     }
 
-    /// Takes in what a fetch brought. What is here already stays.
+    /// Takes in what a fetch answered. What is here already stays.
     pub fn absorb(&mut self, pack: &Pack) {
         for commit in &pack.commits {
             self.add(commit.clone());

@@ -26,7 +26,7 @@ pub struct Hub {
     running: Option<Running>,
 }
 
-/// Somebody with a handle.
+/// A user with a handle.
 #[derive(Clone, Debug)]
 pub struct User {
     /// The `sub` of their token.
@@ -160,7 +160,7 @@ impl Hub {
         User { id: DEV.to_owned(), handle: "dev".to_owned(), token: self.token(DEV) }
     }
 
-    /// A user that nobody has heard of, with a handle.
+    /// A new user, with a handle.
     pub async fn user(&self) -> User {
         let (id, handle) = (format!("user-{}", fresh_name("u")), fresh_name("h"));
         let token = self.token(&id);

@@ -1,4 +1,4 @@
-//! A server that webhooks lead to, which keeps what it is sent and answers as it is told.
+//! A server that webhooks lead to, which keeps what it is sent and answers as the test says.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -123,7 +123,7 @@ impl Receiver {
         waited.unwrap_or_else(|_| panic!("it was sent only {:?}", self.seen())).expect("the receiver runs").clone()
     }
 
-    /// Waits until it was sent so many.
+    /// Waits until it was sent this many.
     pub async fn until_seen(&self, count: usize) -> Vec<Delivery> {
         self.until(|seen| seen.len() >= count).await
     }

@@ -133,7 +133,7 @@ pub fn same_commit(pushed: &Commit, fetched: &Commit, pusher: &str) -> Result<()
     }
 }
 
-/// What a field is when nobody gave it. `""` stands for an empty string or null: the contract doesn't say which.
+/// What a field is when no client gave it. `""` stands for an empty string or null: the contract doesn't say which.
 fn defaults() -> BTreeMap<&'static str, Value> {
     let empty = ["message", "agent_id", "model_id", "toolchain_id", "prompt_hash", "signature", "signer_key_id"];
     let mut defaults: BTreeMap<&str, Value> = empty.into_iter().map(|field| (field, json!(""))).collect();
@@ -197,7 +197,7 @@ mod tests {
     use crate::history::{self, Builder, Formula, Object};
 
     /// A whole history as a hub would send it, passed through `damage`, as a client with nothing sees it.
-    fn judged(damage: impl FnOnce(&mut Pack)) -> Result<(), String> {
+    fn verified(damage: impl FnOnce(&mut Pack)) -> Result<(), String> {
         let history = history::dag(11, 30, 10);
         let mut whole = history.pack(&history.ids());
         damage(&mut whole);
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_whole_history_passes() {
-        assert_eq!(judged(|_| ()), Ok(()));
+        assert_eq!(verified(|_| ()), Ok(()));
     }
 
     #[test]
@@ -231,7 +231,7 @@ mod tests {
             ("a field made up", |pack| pack.commits[3].set("verified", true)),
         ];
         for (name, damage) in damages {
-            assert!(judged(damage).is_err(), "{name} went unseen");
+            assert!(verified(damage).is_err(), "{name} went unseen");
         }
     }
 

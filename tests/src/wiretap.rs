@@ -63,7 +63,7 @@ pub enum Reaction {
 /// How a call goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Nobody listens. The call is not made.
+    /// No server listens. The call is not made.
     Refused,
     /// The call is made, and the connection breaks before its answer.
     AnswerLost,
@@ -79,7 +79,7 @@ pub enum Fault {
     MadeAndAnswered(u16, &'static str),
     /// A transaction cancelled for this reason, which its last item gave. It is not made.
     Canceled(&'static str),
-    /// A batch of writes of which only the first so many are made. The others are given back.
+    /// A batch of writes of which only the first, this many, are made. The others are given back.
     Unprocessed(usize),
     /// The connection breaks within the answer's body, before the byte of this number, modulo its length.
     BrokenOff(u64),
@@ -100,7 +100,7 @@ impl Fault {
     pub const OVER_THROUGHPUT: Fault = Fault::Answered(400, "ProvisionedThroughputExceededException");
     /// DynamoDB is still at work on a transaction of the same token.
     pub const IN_PROGRESS: Fault = Fault::Answered(400, "TransactionInProgressException");
-    /// DynamoDB failed, nobody knows how far.
+    /// DynamoDB failed, and it is not known how far it came.
     pub const INTERNAL_SERVER_ERROR: Fault = Fault::Answered(500, "InternalServerError");
     /// Another transaction is at work on one of the items.
     pub const TRANSACTION_CONFLICT: Fault = Fault::Canceled("TransactionConflict");
@@ -254,7 +254,7 @@ impl Wiretap {
         self.noted().script = None;
     }
 
-    /// What was noted so far, in the order in which the calls began. Notes anew from here on.
+    /// What was noted so far, in the order in which the calls began. Notes start again from here.
     pub fn take(&self) -> Vec<Call> {
         std::mem::take(&mut self.noted().calls)
     }

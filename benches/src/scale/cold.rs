@@ -43,7 +43,7 @@ pub struct Ask {
 pub struct Figures {
     /// GETs of S3.
     pub s3_gets: u64,
-    /// Bytes that those brought.
+    /// Bytes that those got.
     pub s3_bytes: u64,
     /// All calls to S3.
     pub s3_calls: u64,
@@ -110,7 +110,7 @@ fn hub(tap: &Tap) -> Result<Hub, Failure> {
         store: Arc::new(Store::new(&config("DYNAMODB"), &config("S3"), location, ambient)),
         tokens: Arc::new(OnceCell::new_with(Some(tokens))),
         settings: Settings { ids: Ids::Strict, ..Settings::default() },
-        // Nobody reads it.
+        // Nothing reads it.
         log: RequestLog::to(|_| ()),
     })
 }

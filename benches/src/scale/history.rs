@@ -46,7 +46,7 @@ pub struct Object {
     path: String,
 }
 
-/// The body of a push whose objects went ahead of it.
+/// The body of a push whose objects are staged.
 #[derive(Serialize)]
 struct Push<'a> {
     bundle: Bundle<'a>,
@@ -112,7 +112,7 @@ pub fn object(number: u64) -> Hash {
 
 /// A history that grows: each commit changes one file, one after the other.
 pub struct History {
-    /// Every so many commits, the one before is made beside its predecessor, and the next merges the two; 0 for never.
+    /// After each this many commits, the one before is made beside its predecessor, and the next merges the two; 0 for never.
     merge_every: u64,
     commits: u64,
     files: Vec<Hash>,
@@ -141,7 +141,7 @@ impl History {
         &self.files
     }
 
-    /// So many commits more, or a few more where the last would be beside the branch or a merge.
+    /// This many commits more, or a few more where the last would be beside the branch or a merge.
     pub fn grow(&mut self, commits: u64) -> Stretch {
         let mut stretch = Stretch::default();
         for _ in 0..commits {

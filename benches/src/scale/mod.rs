@@ -38,8 +38,8 @@ const SLUG: &str = "long";
 const TOKEN_LASTS: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// Commits of one push.
 const PUSHED: u64 = 5_000;
-/// Objects of one request ahead of it.
-const AHEAD: usize = 1_000;
+/// Objects of one request that stages them.
+const STAGED: usize = 1_000;
 /// Ids of one question to negotiate: what clients send at a time.
 const NEGOTIATED: usize = 64;
 /// Ids of one question to filter-objects.
@@ -117,7 +117,7 @@ pub async fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), Fail
     Ok(())
 }
 
-/// Pushes a history of so many commits, and asks about it.
+/// Pushes a history of this many commits, and asks about it.
 async fn measure(size: u64, options: &Options) -> Result<Measured, Failure> {
     let folder = match &options.folder {
         Some(folder) => tempfile::tempdir_in(folder)?,
@@ -172,7 +172,7 @@ async fn post(served: &Served, path: &str, body: Vec<u8>) -> Result<serde_json::
 }
 
 async fn push(served: &Served, stretch: &Stretch) -> Result<(), Failure> {
-    for objects in stretch.objects.chunks(AHEAD) {
+    for objects in stretch.objects.chunks(STAGED) {
         post(served, "push/objects", objects_body(objects)?).await?;
     }
     post(served, "push", stretch.push()?).await.map(drop)
@@ -294,7 +294,7 @@ fn twice(asks: impl Fn() -> Vec<Ask>) -> Script {
     vec![asks(), asks()]
 }
 
-/// So many different numbers below `end`, or all of them.
+/// This many different numbers below `end`, or all of them.
 fn some_of(random: &mut StdRng, end: u64, count: usize) -> BTreeSet<u64> {
     let mut numbers = BTreeSet::new();
     while numbers.len() < count && (numbers.len() as u64) < end {

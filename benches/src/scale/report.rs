@@ -170,9 +170,9 @@ impl fmt::Display for Report<'_> {
                 write!(formatter, "{:>12}", grouped(*value, *digits))?;
             }
             if let (Some(limit), Some(is_ok)) = (limit, is_ok) {
-                let verdict = if *is_ok { "ok" } else { "OVER" };
+                let mark = if *is_ok { "ok" } else { "OVER" };
                 let digits = if limit.fract() == 0.0 { *digits } else { (*digits).max(1) };
-                write!(formatter, "{:>12}  {verdict}", grouped(*limit, digits))?;
+                write!(formatter, "{:>12}  {mark}", grouped(*limit, digits))?;
             }
             writeln!(formatter)?;
         }

@@ -17,7 +17,7 @@ use store::upkeep::compact::Limits;
 use super::memory;
 use crate::Failure;
 
-/// What the one who started it is told first.
+/// The first line that goes to the process that started it.
 #[derive(Serialize, Deserialize)]
 pub struct Greeting {
     /// Where the hub is.
@@ -37,7 +37,7 @@ pub struct Settled {
     pub bytes: u64,
 }
 
-/// Runs the hub until nobody listens any more. Each line that comes in is the id of a repo to compact.
+/// Runs the hub until its input ends. Each line that comes in is the id of a repo to compact.
 pub async fn run(folder: &Path) -> Result<(), Failure> {
     let options = Options {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),

@@ -20,7 +20,7 @@ use tests::wiretap::{Call, steps};
 pub struct Counted {
     /// GETs of S3.
     pub s3_gets: u64,
-    /// Bytes that those brought.
+    /// Bytes that those got.
     pub s3_bytes: u64,
     /// All calls to S3.
     pub s3_calls: u64,

@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn only_branches_that_were_named_are_told_and_all_where_none_was() {
+    fn only_branches_that_were_named_are_answered_and_all_where_none_was() {
         assert_eq!(asked(&json!({"want": ["a"]})).unwrap().branches, None);
         let named = asked(&json!({"branches": ["main", "main"]})).unwrap().branches.unwrap();
         assert_eq!(named, HashSet::from(["main".to_owned()]));

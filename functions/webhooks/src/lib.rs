@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_webhook_is_told_without_its_secret_and_why_it_is_not_active() {
+    fn a_webhook_is_listed_without_its_secret_and_with_why_it_is_not_active() {
         let item = |inactive_because: Option<&str>| HookItem {
             url: "https://example.com".to_owned(),
             secret: Secret::draw(&store::ambient::Ambient::replay(1, std::time::Duration::ZERO)),

@@ -387,7 +387,7 @@ async fn without_a_token_a_large_request_goes_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_client_that_asks_first_is_told_to_go_on() {
+async fn a_client_that_asks_first_is_asked_to_go_on() {
     let hub = StandIn::with_uploads().await;
     let proxy = hub.proxy(FEW).await;
     let head = "POST /dev/song/push HTTP/1.1\r\nHost: proxy\r\nConnection: close\r\nExpect: 100-continue\r\n";

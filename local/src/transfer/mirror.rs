@@ -171,7 +171,7 @@ async fn refuse_losses(from: &Remote, to: &Remote, names: &Names, before: &Names
     let mut losses = Vec::new();
     for (branch, head) in &names.heads {
         if let Some(now) = before.heads.get(branch).filter(|now| *now != head)
-            && !is_ahead(from, head, now).await?
+            && !builds_on(from, head, now).await?
         {
             losses.push(format!("branch '{branch}' has commits that {from} does not build on"));
         }
@@ -199,7 +199,7 @@ async fn refuse_losses(from: &Remote, to: &Remote, names: &Names, before: &Names
 }
 
 /// Whether a repo has a commit `now`, and `head` is that or builds on it.
-async fn is_ahead(from: &Remote, head: &CommitId, now: &CommitId) -> Result<bool, TransferError> {
+async fn builds_on(from: &Remote, head: &CommitId, now: &CommitId) -> Result<bool, TransferError> {
     let answer = from.negotiate(&[head], &[now]).await?;
     // The only best common ancestor of a commit and one that it builds on is the latter. Where the hub does not say, the push
     // that moves the branch will show it.

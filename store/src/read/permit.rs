@@ -159,7 +159,7 @@ mod tests {
     const QUARTER: u64 = SLOW_BYTES / 4 + 1;
 
     #[tokio::test]
-    async fn those_that_waited_longest_are_cut_off_and_no_turn_is_kept_meanwhile() {
+    async fn those_that_waited_longest_are_cut_off_and_no_permit_is_kept_meanwhile() {
         let readers = Readers::new();
         let mut permits = Vec::new();
         let small = QUARTER / 100;

@@ -66,7 +66,7 @@ async fn a_private_repo_looks_to_others_like_no_repo() {
     let history = history::linear(1, 3, 4, 1);
     let (owner, stranger) = (hub.user().await, hub.user().await);
     let private = hub.remote(&owner, &fresh_name("secret"));
-    let others = [("a stranger", private.with_token(&stranger.token)), ("nobody", private.anonymous())];
+    let others = [("a stranger", private.with_token(&stranger.token)), ("no token", private.anonymous())];
 
     let mut before = Vec::new();
     for (_, other) in &others {
@@ -77,7 +77,7 @@ async fn a_private_repo_looks_to_others_like_no_repo() {
     for ((who, other), before) in others.iter().zip(&before) {
         let after = ask_everything(other, &history).await;
         for ((what, before), (_, after)) in before.iter().zip(&after) {
-            let allowed: &[u16] = if *who == "nobody" { &[404, 401] } else { &[404] };
+            let allowed: &[u16] = if *who == "no token" { &[404, 401] } else { &[404] };
             assert!(allowed.contains(&after.status), "{who}: {what}: {}", after.excerpt());
             assert_eq!(visible(before), visible(after), "{who} can tell by {what}");
         }
@@ -104,7 +104,7 @@ async fn a_private_repo_serves_its_owner_in_full() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_may_read_but_not_write_is_told_so() {
+async fn who_may_read_but_not_write_gets_an_answer_that_says_so() {
     let hub = Hub::start().await;
     let history = history::linear(3, 3, 4, 1);
     let ids = history.ids();
@@ -160,7 +160,7 @@ async fn writing_takes_a_token_and_reading_what_is_public_takes_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_makes_a_repo_under_another_handle_by_pushing() {
+async fn no_user_makes_a_repo_under_another_handle_by_pushing() {
     let hub = Hub::start().await;
     let history = history::linear(6, 1, 1, 0);
     let (owner, stranger) = (hub.user().await, hub.user().await);
@@ -170,13 +170,13 @@ async fn nobody_makes_a_repo_under_another_handle_by_pushing() {
         other.push_objects(&[Object::new("x")]).await.refused_somehow();
         target.anonymous().get("refs").await.refused(404, "");
     }
-    let nobodys = Remote { owner: fresh_name("nobody"), ..target.with_token(&stranger.token) };
-    nobodys.push_pack("main", false, &history.pack_of(history.last())).await.refused_somehow();
-    nobodys.get("refs").await.refused(404, "");
+    let foreign = Remote { owner: fresh_name("nobody"), ..target.with_token(&stranger.token) };
+    foreign.push_pack("main", false, &history.pack_of(history.last())).await.refused_somehow();
+    foreign.get("refs").await.refused(404, "");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_counts_for_its_user_whoever_uses_it() {
+async fn a_token_counts_for_its_user_from_every_client() {
     let hub = Hub::start().await;
     let history = history::linear(7, 2, 2, 1);
     let dev = hub.dev();

@@ -199,7 +199,7 @@ async fn an_upload_is_of_its_user_and_for_its_repo() {
         let body = encoding.encode(&json!({"want": [history.last()], "have": []}));
         let [here, elsewhere, stranger, nameless] =
             [&here, &elsewhere, &stranger, &nameless].map(|remote| remote.speaking(encoding));
-        // Whoever may read may ask by reference.
+        // A client that may read may ask by reference.
         for (mine, others) in
             [(&here, [&stranger, &elsewhere]), (&stranger, [&here, &nameless]), (&nameless, [&here, &stranger])]
         {
@@ -216,7 +216,7 @@ async fn an_upload_is_of_its_user_and_for_its_repo() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_gives_nobody_more_rights() {
+async fn an_upload_gives_no_client_more_rights() {
     let hub = Hub::start().await;
     let history = history::linear(7, 2, 2, 1);
     let remote = hub.repo().await;
@@ -332,8 +332,9 @@ async fn uploads_are_for_who_has_a_token_and_may_read() {
         hidden.refused(404, "repo_not_found");
         let absent = nothing.with_token(&stranger.token).speaking(encoding).post_bytes("uploads", "").await;
         assert_eq!((hidden.status, &hidden.body), (absent.status, &absent.body));
-        let nobody = [&private, &nothing].map(|remote| remote.anonymous().speaking(encoding));
-        let [hidden, absent] = [nobody[0].post_bytes("uploads", "").await, nobody[1].post_bytes("uploads", "").await];
+        let anonymous = [&private, &nothing].map(|remote| remote.anonymous().speaking(encoding));
+        let [hidden, absent] =
+            [anonymous[0].post_bytes("uploads", "").await, anonymous[1].post_bytes("uploads", "").await];
         assert!([401, 404].contains(&hidden.status), "{}", hidden.excerpt());
         assert_eq!((hidden.status, &hidden.body), (absent.status, &absent.body));
     }

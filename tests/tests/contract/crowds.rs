@@ -1,4 +1,4 @@
-//! Clients that take all they can get, judged by what another client gets meanwhile.
+//! Clients that take all they can get, and what another client gets meanwhile.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ async fn large_push(remote: &Remote) -> Answer {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn very_many_bodies_that_do_not_come_keep_nobody_from_pushing() {
+async fn very_many_bodies_that_do_not_come_keep_no_client_from_pushing() {
     let hub = Hub::start_with_body_memory(8).await;
     let (user, other) = (hub.user().await, hub.user().await);
     let mut begun = Vec::new();
@@ -86,7 +86,7 @@ async fn one_user_has_no_more_than_a_share_of_the_room_for_bodies() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_has_no_right_to_send_a_body_is_told_so_before_it_is_read() {
+async fn a_client_without_the_right_to_send_a_body_is_refused_before_it_is_read() {
     let hub = Hub::start_with_body_memory(8).await;
     let (owner, other) = (hub.user().await, hub.user().await);
     let (open, closed) = (hub.made_repo(&owner, false).await, hub.made_repo(&owner, true).await);
@@ -174,8 +174,8 @@ async fn more_clones_of_which_nothing_is_read_than_may_read_the_storage_hold_up_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_reads_nothing_is_hung_up_on_and_its_answer_is_logged_as_cut_off() {
-    let (told, mut lines) = mpsc::unbounded_channel();
-    let hub = Hub::start_impatient(Duration::from_millis(200), move |line| drop(told.send(line.to_owned()))).await;
+    let (logged, mut lines) = mpsc::unbounded_channel();
+    let hub = Hub::start_impatient(Duration::from_millis(200), move |line| drop(logged.send(line.to_owned()))).await;
     let history = one_file(24 << 20);
     let remote = hub.made_repo(&hub.user().await, false).await;
     remote.push_pack("main", false, &history.pack_of(history.last())).await.expect(200);
@@ -199,7 +199,7 @@ async fn who_reads_nothing_is_hung_up_on_and_its_answer_is_logged_as_cut_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn webhooks_of_one_user_that_hang_hold_up_nobody_elses() {
+async fn webhooks_of_one_user_that_hang_hold_up_no_other_users() {
     let hub = Hub::start_own(local::serve::Storage::Memory, false).await;
     let (url, mut taken, silent) = silent().await;
     let history = history::linear(1, 1, 2, 1);

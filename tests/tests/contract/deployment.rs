@@ -173,7 +173,7 @@ async fn what_was_acknowledged_survives_kill_9() {
     let ids = history.ids();
     let (mut child, url) = hub_in_another_process(directory.path());
 
-    // Somebody pushes commit after commit, and reports each that was acknowledged.
+    // A client pushes commit after commit, and reports each that was acknowledged.
     let (acknowledge, acknowledged) = mpsc::channel();
     let slug = fresh_name("song");
     let pushing = {

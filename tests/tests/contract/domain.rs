@@ -1,4 +1,4 @@
-//! What kind of content a repo holds: one of the words that clients know, whoever made it and however.
+//! What kind of content a repo holds: one of the words that clients know, however the repo was made.
 
 use serde_json::{Value, json};
 use tests::client::Remote;
@@ -37,9 +37,9 @@ async fn made(hub: &Hub, domain: &Value) -> Remote {
     let remote = hub.remote(&hub.dev(), &fresh_name("song"));
     let body = json!({"name": remote.slug, "domain": domain});
     let answer = hub.post("api/repos", remote.token.as_deref(), &body).await.expect(201);
-    let told = domain.as_str().filter(|domain| !domain.is_empty()).unwrap_or("code");
-    assert_eq!(answer["domain"], told, "{domain}");
-    assert_eq!(remote.domain().await, told, "{domain}");
+    let shown = domain.as_str().filter(|domain| !domain.is_empty()).unwrap_or("code");
+    assert_eq!(answer["domain"], shown, "{domain}");
+    assert_eq!(remote.domain().await, shown, "{domain}");
     remote
 }
 
@@ -75,7 +75,7 @@ async fn a_repo_made_by_a_push_has_the_domain_that_its_tip_names() {
         (delta("music"), Some("music"), "code"),
         (json!(null), Some(""), "code"),
     ];
-    // One generation sends the file in the push, the other staged of it.
+    // One generation of clients sends the file in the push, the other stages it before.
     for encoding in Encoding::BOTH {
         for (number, (delta, attributes, expected)) in cases.iter().enumerate() {
             let history = one_take(number as u64, delta, *attributes);

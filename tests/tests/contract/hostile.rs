@@ -1,4 +1,4 @@
-//! Clients that would take a hub down: judged by what other clients get meanwhile, and by the memory of the hub's process.
+//! Clients that would take a hub down, what other clients get meanwhile, and the memory of the hub's process.
 
 use std::process::Child;
 

@@ -252,7 +252,7 @@ async fn reviews_of_a_commit_that_is_there_are_refused_and_not_lost_in_silence()
             for _ in 0..2 {
                 fresh.push_pack("main", false, &annotated).await.expect(200);
             }
-            // Whoever sends none takes none away.
+            // A push that sends none takes none away.
             fresh.push_pack("main", false, &pack).await.expect(200);
             let fetched = fresh.ask::<_, &str>(&[&history.ids()[0]], &[]).await.expect(200);
             assert_ne!(fetched["commits"][0][field], Value::Null);

@@ -122,7 +122,7 @@ async fn what_is_there_already_stays_as_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn commits_that_are_their_own_ancestors_are_refused_and_lock_nobody_out() {
+async fn commits_that_are_their_own_ancestors_are_refused_and_lock_no_client_out() {
     let hub = Hub::start_lenient().await;
     let remote = hub.repo().await;
     let ring = pack(vec![commit("a", &["b"], None), commit("b", &["a"], None)], vec![], vec![]);

@@ -19,7 +19,7 @@ struct Target {
     path: &'static str,
     /// Whether every string is a good one where [`TEXT`] is.
     takes_any_text: bool,
-    /// Has [`TEXT`] where a string belongs and [`ANY`] in a field that nobody knows.
+    /// Has [`TEXT`] where a string belongs and [`ANY`] in a field that no hub knows.
     body: Value,
     /// What makes it a good one.
     text: String,
@@ -411,7 +411,7 @@ fn whole_bodies(encoding: Encoding, valid: &[u8]) -> Vec<Broken> {
 
 async fn send(hub: &Hub, remote: &Remote, target: &Target, encoding: Encoding, body: Vec<u8>) -> Answer {
     match target.path.strip_prefix('/') {
-        // Somebody new each time, whom nothing but the body stands in the way of.
+        // A new user each time, who would be answered but for the body.
         Some(path) if path == "api/identities" => {
             hub.post_bytes(path, Some(&hub.token(&fresh_name("user"))), encoding, body).await
         }

@@ -59,19 +59,19 @@ async fn a_name_that_no_repo_can_have_is_named() {
             }
         }
     }
-    let nobody = Remote { owner: "who_is_this".to_owned(), ..hub.remote(&user, "x") };
-    assert!(shown(&nobody.get("refs").await).contains("handle"));
+    let unknown = Remote { owner: "who_is_this".to_owned(), ..hub.remote(&user, "x") };
+    assert!(shown(&unknown.get("refs").await).contains("handle"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_without_a_handle_is_told_to_claim_one() {
+async fn a_user_without_a_handle_is_asked_to_claim_one() {
     let hub = Hub::start().await;
     let (history, owner) = (history::linear(1, 1, 1, 0), hub.user().await);
     let private = hub.made_repo(&owner, true).await;
     let token = hub.token(&fresh_name("user"));
-    let nobodys = hub.remote(&owner, "no-such-repo");
+    let absent = hub.remote(&owner, "no-such-repo");
     let mut answers = Vec::new();
-    for remote in [private, nobodys] {
+    for remote in [private, absent] {
         let answer = remote.with_token(&token).push_pack("main", false, &history.pack_of(history.last())).await;
         answer.refused(404, "repo_not_found");
         assert!(shown(&answer).contains(&format!("{}/api/identities", hub.url())), "{}", shown(&answer));
@@ -81,13 +81,13 @@ async fn a_user_without_a_handle_is_told_to_claim_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_sends_no_token_is_told_how_a_private_repo_is_read() {
+async fn a_client_without_a_token_hears_how_a_private_repo_is_read() {
     let hub = Hub::start().await;
     let owner = hub.user().await;
     let private = hub.made_repo(&owner, true).await;
-    let nobodys = hub.remote(&owner, "no-such-repo");
+    let absent = hub.remote(&owner, "no-such-repo");
     let mut answers = Vec::new();
-    for remote in [private.anonymous(), nobodys.anonymous()] {
+    for remote in [private.anonymous(), absent.anonymous()] {
         for answer in [remote.get("refs").await, remote.ask::<&str, &str>(&[], &[]).await, remote.get("tags").await] {
             answer.refused(404, "repo_not_found");
             answers.push(shown(&answer));
@@ -106,8 +106,8 @@ async fn whoever_sends_no_token_is_told_how_a_private_repo_is_read() {
         }
         assert!(answer.ends_with("\"}"), "all of it is shown: {answer}");
     }
-    // Who sends one is told what it is to them.
-    let answer = nobodys.get("refs").await;
+    // A client that sends a token gets an answer of its own.
+    let answer = absent.get("refs").await;
     assert!(!shown(&answer).contains("muse init"), "{}", shown(&answer));
 }
 
@@ -139,7 +139,7 @@ async fn a_413_names_the_file_and_the_way_round() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_push_that_lacks_a_parent_is_told_of_other_remotes() {
+async fn a_push_that_lacks_a_parent_hears_of_other_remotes() {
     let hub = Hub::start().await;
     let history = history::linear(4, 3, 2, 1);
     let remote = hub.repo().await;
@@ -150,7 +150,7 @@ async fn a_push_that_lacks_a_parent_is_told_of_other_remotes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_makes_a_repo_by_pushing_is_told_so_once_and_again_when_they_ask_again() {
+async fn a_pusher_who_makes_a_repo_hears_so_once_and_again_when_they_ask_again() {
     let hub = Hub::start().await;
     let history = history::linear(5, 3, 2, 1);
     let ids = history.ids();

@@ -10,7 +10,7 @@ use tests::property::for_every;
 
 const PUBLIC: &str = "public, max-age=31536000, immutable";
 const PRIVATE: &str = "private, no-store";
-/// The form of a repo's id, and nobody's.
+/// The form of a repo's id, and no repo's.
 const NO_REPO: &str = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
 
 /// A repo with one commit of one file.
@@ -265,7 +265,7 @@ async fn several_ranges_are_answered_with_the_whole_object() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_has_the_object_is_told_so_without_it() {
+async fn who_has_the_object_hears_so_without_it() {
     let hub = Hub::start().await;
     let owner = hub.user().await;
     for (scene, cache_control) in
@@ -424,7 +424,7 @@ async fn an_object_that_a_push_had_and_no_commit_names_is_not_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_snapshot_that_no_commit_names_yet_shows_nobody_its_objects() {
+async fn a_snapshot_that_no_commit_names_yet_shows_no_reader_its_objects() {
     let hub = Hub::start().await;
     for sent_again in [false, true] {
         let (history, object) = one_file("in a snapshot alone");

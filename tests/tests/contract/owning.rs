@@ -73,7 +73,7 @@ async fn the_default_branch_is_not_deleted_until_another_is_chosen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_owner_mends_a_repo_whose_first_branch_was_no_good() {
+async fn an_owner_repairs_a_repo_whose_first_branch_was_no_good() {
     let hub = Hub::start().await;
     let (remote, history) = stocked(&hub, &["feature/x"], false).await;
     remote
@@ -206,7 +206,7 @@ async fn a_choice_and_a_deletion_that_race_leave_a_default_branch() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_deletions_at_once_one_is_told_that_it_was() {
+async fn of_many_deletions_at_once_one_hears_that_it_was() {
     let hub = Hub::start().await;
     let (remote, _) = stocked(&hub, &["main", "a"], false).await;
     let deletions = (0..6).map(|_| {

@@ -188,7 +188,7 @@ async fn a_wrong_upload_counts_for_nothing_and_a_right_one_after_it_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_upload_is_mended_by_sending_the_object_inline() {
+async fn a_wrong_upload_is_replaced_by_sending_the_object_inline() {
     let hub = Hub::start().await;
     for encoding in Encoding::BOTH {
         let scene = scene(&hub, encoding).await;
@@ -516,7 +516,7 @@ fn another(character: char) -> char {
     }
 }
 
-/// URLs that nobody signed, made of one that was: another path, another query, none.
+/// URLs that no hub signed, made of one that was: another path, another query, none.
 fn tampered(url: &str) -> Vec<String> {
     let (base, query) = url.split_once('?').expect("a signed URL has a query");
     let last = base.chars().last().unwrap();
@@ -656,7 +656,7 @@ async fn of_very_many_urls_to_get_an_answer_has_some_and_names_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn presigning_makes_no_repo_of_somebody_elses_name() {
+async fn presigning_makes_no_repo_under_another_users_name() {
     let hub = Hub::start().await;
     let (owner, stranger) = (hub.user().await, hub.user().await);
     let nothing = hub.remote(&owner, "nothing");

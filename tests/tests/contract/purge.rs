@@ -1,4 +1,4 @@
-//! What leaked and was purged is served to nobody and taken from nobody, and everything else goes on.
+//! What leaked and was purged is served to no client and taken from none, and everything else goes on.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ fn leaking() -> (History, Object) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_purged_is_served_to_nobody_and_taken_from_nobody() {
+async fn what_was_purged_is_served_to_no_client_and_taken_from_none() {
     let hub = Hub::start().await;
     for encoding in Encoding::BOTH {
         let (history, secret) = leaking();
@@ -66,14 +66,14 @@ async fn what_was_purged_is_served_to_nobody_and_taken_from_nobody() {
         let again = history.pack(&[leaked]).with_head("again", leaked);
         remote.push_pack("again", false, &again).await.refused(422, "object_purged");
         assert_eq!(remote.missing(&[&secret.id]).await, [] as [&str; 0]);
-        let mended = history.pack(&[history.last()]).with_head("main", history.last());
-        remote.push_pack("main", false, &mended).await.expect(200);
+        let fixed = history.pack(&[history.last()]).with_head("main", history.last());
+        remote.push_pack("main", false, &fixed).await.expect(200);
 
         // The hub erases its bytes by itself.
         for _ in 0..600 {
-            let told = ask(&remote, "GET", &Value::Null).await.expect(200);
-            assert_eq!(told["purged"][0]["object_id"], json!(secret.id));
-            if told["bytes"] != "being_erased" {
+            let shown = ask(&remote, "GET", &Value::Null).await.expect(200);
+            assert_eq!(shown["purged"][0]["object_id"], json!(secret.id));
+            if shown["bytes"] != "being_erased" {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -85,7 +85,7 @@ async fn what_was_purged_is_served_to_nobody_and_taken_from_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_but_the_owner_purges_or_sees_what_was() {
+async fn only_the_owner_purges_or_sees_what_was() {
     let hub = Hub::start().await;
     let stranger = hub.user().await.token;
     for (is_private, status, code) in [(false, 403, "not_authorized"), (true, 404, "repo_not_found")] {
@@ -95,8 +95,8 @@ async fn nobody_but_the_owner_purges_or_sees_what_was() {
             ask(&remote.with_token(&stranger), method, body).await.refused(status, code);
             ask(&remote.anonymous(), method, body).await.refused(401, "unauthorized");
         }
-        let told = ask(&remote, "GET", &Value::Null).await.expect(200);
-        assert_eq!(told, json!({"purged": [], "bytes": "gone"}));
+        let shown = ask(&remote, "GET", &Value::Null).await.expect(200);
+        assert_eq!(shown, json!({"purged": [], "bytes": "gone"}));
         ask(&remote, "POST", &json!({"objects": []})).await.refused(422, "invalid");
         ask(&remote, "POST", &json!({})).await.refused(400, "malformed_body");
     }

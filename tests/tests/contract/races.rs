@@ -1,4 +1,4 @@
-//! Pushes at the same time: one order comes out, nobody is told a lie, nothing is lost.
+//! Pushes at the same time: one order comes out, no answer is wrong, nothing is lost.
 
 use std::collections::BTreeMap;
 
@@ -130,7 +130,7 @@ async fn one_push_made_eight_times_at_once_succeeds_eight_times() {
         let pack = builder.history().pack(&[&head]);
         let answers = push_at_once(&remote, vec![("main".to_owned(), pack); 8]).await;
         let first = answers[0].expect(200);
-        assert!(answers.iter().all(|answer| answer.expect(200) == first), "all are told the same");
+        assert!(answers.iter().all(|answer| answer.expect(200) == first), "all get the same answer");
         assert_eq!(remote.heads().await["main"], head);
     }
     verify::same_history(builder.history(), &remote.clone_all().await, "dev").unwrap();

@@ -79,7 +79,7 @@ async fn of_objects_staged_none_is_kept_when_one_is_not_what_its_id_says() {
         let mut objects = scene.pack.objects.clone();
         objects.push(Object { id: ids::object_id(b"honest"), content: "dishonest".into(), path: None });
         scene.remote.push_objects(&objects).await.refused(422, "object_hash_mismatch");
-        scene.assert_nothing_was_kept("objects staged").await;
+        scene.assert_nothing_was_kept("staged objects").await;
     }
 }
 

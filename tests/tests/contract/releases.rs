@@ -86,7 +86,7 @@ async fn a_release_comes_back_as_it_was_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_field_that_nobody_knows_comes_back_too() {
+async fn a_field_that_no_hub_knows_comes_back_too() {
     let hub = Hub::start().await;
     let history = history::linear(2, 1, 2, 0);
     for sent in Encoding::BOTH {
@@ -144,7 +144,7 @@ async fn the_same_release_again_is_answered_alike_and_another_of_its_tag_refused
         let remote = stocked(&hub, &history).await.speaking(encoding);
         let first = release("v1", &commits[0]);
         let answer = post(&remote, &first).await.expect(201);
-        // Whoever did not hear the answer gets it again.
+        // A client that did not hear the answer gets it again.
         assert_eq!(post(&remote, &first).await.expect(201), answer);
         let unnamed = with(release("unnamed", &commits[0]), json!({"release_id": ""}));
         post(&remote, &unnamed).await.expect(201);

@@ -1,11 +1,11 @@
-//! `GET /api/repos/{owner}/{slug}/stats`: for whoever may read the repo, in both encodings.
+//! `GET /api/repos/{owner}/{slug}/stats`: for readers of the repo, in both encodings.
 
 use tests::encoding::Encoding;
 use tests::history;
 use tests::hub::Hub;
 
 #[tokio::test]
-async fn stats_are_for_whoever_may_read_the_repo() {
+async fn stats_are_for_readers_of_the_repo() {
     let hub = Hub::start().await;
     let (owner, stranger) = (hub.user().await, hub.user().await);
     let history = history::linear(3, 5, 4, 2);

@@ -73,7 +73,7 @@ async fn the_same_label_again_moves_it_to_the_new_commit() {
     for encoding in Encoding::BOTH {
         let remote = stocked(&hub, &history).await.speaking(encoding);
         store(&remote, &[tag("latest", &commits[0]), tag("first", &commits[0])]).await;
-        // A client that tags anew makes a new record of it.
+        // A client that tags again makes a new record of it.
         let mut moved = tag("latest", &commits[2]);
         moved["tag_id"] = json!("another id");
         moved["created_at"] = json!("2024-01-01T00:00:00+00:00");

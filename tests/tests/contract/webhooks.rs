@@ -69,11 +69,11 @@ async fn only_the_owner_has_to_do_with_the_webhooks_of_a_repo() {
     for (is_private, status, code) in [(false, 403, "not_authorized"), (true, 404, "repo_not_found")] {
         let remote = hub.made_repo(&owner, is_private).await;
         let (id, _) = made(&remote, url).await;
-        let (stranger, nobody) = (remote.with_token(&other.token), remote.anonymous());
+        let (stranger, anonymous) = (remote.with_token(&other.token), remote.anonymous());
         for (method, id) in [("POST", String::new()), ("GET", String::new()), ("DELETE", format!("/{id}"))] {
             let body = Encoding::Json.encode(&json!({"url": url}));
             ask(&stranger, method, &id, &body).await.refused(status, code);
-            ask(&nobody, method, &id, &body).await.refused(401, "unauthorized");
+            ask(&anonymous, method, &id, &body).await.refused(401, "unauthorized");
         }
         assert_eq!(list(&remote).await.len(), 1);
     }
@@ -81,7 +81,7 @@ async fn only_the_owner_has_to_do_with_the_webhooks_of_a_repo() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_is_told_once_and_never_listed() {
+async fn a_secret_is_shown_once_and_never_listed() {
     let hub = Hub::start().await;
     let remote = hub.made_repo(&hub.user().await, false).await;
     let mut secrets = Vec::new();
@@ -248,7 +248,7 @@ async fn what_was_not_delivered_when_a_hub_ended_is_delivered_when_it_starts() {
     push(&remote, &history, "waited").await;
     hub.stop().await;
 
-    // What is pushed where nobody delivers is delivered later as well.
+    // What is pushed to a hub that delivers nothing is delivered later as well.
     let hub = Hub::start_without_webhooks(directory.path()).await;
     let remote = Remote { hub: hub.url().to_owned(), ..remote };
     push(&remote, &history, "unnoticed").await;
@@ -327,7 +327,7 @@ async fn more_than_fits_in_a_line_is_delivered_all_the_same() {
     let remote = hub.made_repo(&hub.user().await, false).await;
     let history = history::linear(6, 2, 3, 1);
     push(&remote, &history, "main").await;
-    // Not the push: it was a moment before, and may be told all the same.
+    // Not the push: it was a moment before, and may be delivered all the same.
     let hook = post(&remote, &json!({"url": receiver.url("/"), "events": ["TagUpdated"]})).await.expect(201);
     let secret = hook["secret"].as_str().expect("a secret");
     let names: Vec<String> = (0..1_500).map(|number| format!("{}-{number}", fresh_name("t"))).collect();
@@ -344,7 +344,7 @@ async fn more_than_fits_in_a_line_is_delivered_all_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_push_is_worked_to_its_end_and_told_though_the_client_hangs_up() {
+async fn a_push_is_worked_to_its_end_and_delivered_though_the_client_hangs_up() {
     let hub = Hub::start_own(Storage::Memory, false).await;
     let receiver = Receiver::start().await;
     let remote = hub.made_repo(&hub.user().await, false).await;

@@ -225,7 +225,7 @@ async fn a_second_backup_copies_only_what_is_new_and_forgets_what_is_gone() {
     // What no item names is left alone in the hub, and does not stay in the folder.
     fs::write(folder.path().join("s3/packs/left-over"), "left over").unwrap();
     let third = saved(&store, folder.path()).await;
-    // The kit sends the objects staged, so it is two packs.
+    // The kit stages the objects before it pushes, so there are two packs.
     assert_eq!((third.copied, third.files), (2, first.files + 2));
     assert!(!folder.path().join("s3/packs/left-over").exists());
     let lists = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -239,7 +239,7 @@ async fn a_second_backup_copies_only_what_is_new_and_forgets_what_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_but_its_owner_may_look_into_a_backup() {
+async fn only_its_owner_may_look_into_a_backup() {
     let (hub, _) = populated().await;
     let folder = tempfile::tempdir().unwrap();
     let backup = folder.path().join("backup");
@@ -267,7 +267,7 @@ async fn stores_that_hold_a_hub_are_not_touched_and_a_restore_goes_on() {
     assert!(refused.contains("there is a hub in these stores already"), "{refused}");
     assert_eq!(everything(&store).await, before);
 
-    // A file is damaged, so it ends half way; when it is mended, it goes on.
+    // A file is damaged, so it ends half way; when it is whole again, the restore goes on.
     let (_backends, there) = empty().await;
     let key = before.1.keys().next_back().unwrap();
     let path = folder.path().join("s3").join(key);

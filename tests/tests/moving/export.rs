@@ -119,7 +119,7 @@ async fn an_import_may_be_repeated_and_goes_on_and_takes_nothing_away() {
     assert_eq!(more.delivered.branches, ["later"]);
     assert_eq!(more.delivered.sent.commits, 3);
 
-    // Somebody works on the copy.
+    // A user works on the copy.
     let own = history::linear(78, 2, 2, 1);
     copy.push_pack("later", true, &own.pack_of(own.last()).with_head("later", own.last())).await.expect(200);
     let whole = Whole::of(&copy).await;
@@ -129,7 +129,7 @@ async fn an_import_may_be_repeated_and_goes_on_and_takes_nothing_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn visibility_goes_with_the_file_unless_told_otherwise() {
+async fn visibility_goes_with_the_file_unless_an_option_says_otherwise() {
     let hub = Hub::start().await;
     let remote = hub.made_repo(&hub.dev(), true).await;
     let history = history::linear(1, 2, 2, 1);
@@ -296,8 +296,8 @@ async fn an_export_goes_on_with_the_names_that_it_began_with() {
     assert_eq!(after.names.heads, before.names.heads);
     assert_eq!(after.holds, before.holds);
     // A new one has the new branch, and replaces the old file.
-    let anew = exported(&hub, &remote, &kept.file()).await.unwrap();
-    assert_eq!((anew.resumed, anew.holds.commits), (0, done.holds.commits + 4));
+    let again = exported(&hub, &remote, &kept.file()).await.unwrap();
+    assert_eq!((again.resumed, again.holds.commits), (0, done.holds.commits + 4));
     assert!(verified(&kept.file()).unwrap().names.heads.contains_key("later"));
 }
 

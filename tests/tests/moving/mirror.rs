@@ -200,8 +200,8 @@ async fn what_may_not_be_read_or_written_is_said() {
     let hub = Hub::start().await;
     let private = hub.made_repo(&hub.dev(), true).await;
     let to = absent(&hub);
-    let nobody = mirrored(&url(&private.anonymous()), &url(&to)).await.unwrap_err().to_string();
-    assert!(nobody.contains("there is no repository") && nobody.contains("takes a token"), "{nobody}");
+    let refused = mirrored(&url(&private.anonymous()), &url(&to)).await.unwrap_err().to_string();
+    assert!(refused.contains("there is no repository") && refused.contains("takes a token"), "{refused}");
     let from = stocked(&hub, 1, 6).await;
     let refused = mirrored(&url(&from), &url(&to.anonymous())).await.unwrap_err().to_string();
     assert!(refused.contains("none can be made without a token"), "{refused}");
@@ -210,8 +210,8 @@ async fn what_may_not_be_read_or_written_is_said() {
     assert!(refused.contains("the token is not that of 'dev'"), "{refused}");
 }
 
-/// What stands before a hub: its answers to a fetch break off behind so many bytes, as Lambda's do behind 200 MB, and it
-/// lets so many pushes through.
+/// What stands before a hub: its answers to a fetch break off behind this many bytes, as Lambda's do behind 200 MB, and it
+/// lets this many pushes through.
 struct Door {
     hub: String,
     fetch_bytes: usize,
@@ -294,8 +294,8 @@ async fn what_is_too_much_for_one_answer_comes_commit_by_commit_and_object_by_ob
     tip = builder.commit(&[&tip], &tree);
     from.push(builder.history(), "main", &tip).await.expect(200);
     let through = Remote { hub: door(hub.url(), 150_000, usize::MAX).await, ..from.clone() };
-    let brought = mirrored(&url(&through), &url(&to)).await.unwrap();
-    assert_eq!(brought.fetched.commits, 6);
+    let mirrored_again = mirrored(&url(&through), &url(&to)).await.unwrap();
+    assert_eq!(mirrored_again.fetched.commits, 6);
     assert_eq!(Whole::of(&to).await, Whole::of(&from).await);
 }
 

@@ -68,7 +68,7 @@ impl Whole {
     }
 }
 
-/// A repo with branches and merges, odd fields, large objects, tags, releases, objects that nobody names, and a commit
+/// A repo with branches and merges, odd fields, large objects, tags, releases, objects that no commit names, and a commit
 /// that only a tag names.
 pub async fn stocked(hub: &Hub, seed: u64, commits: usize) -> Remote {
     let remote = hub.repo().await.speaking(Encoding::Msgpack);

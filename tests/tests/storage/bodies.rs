@@ -94,7 +94,7 @@ async fn a_push_by_reference_survives_any_fault_of_any_call() {
     }
 }
 
-/// As long as a body cannot be had, whoever refers to it is told to come back, and then finds it.
+/// As long as a body cannot be read, a request that refers to it is asked to come back, and then finds it.
 #[tokio::test]
 async fn a_body_that_cannot_be_taken_now_can_be_taken_later() {
     let cloud = Cloud::start().await;
@@ -115,7 +115,7 @@ async fn a_body_that_cannot_be_taken_now_can_be_taken_later() {
     }
 }
 
-/// The hub was never told that the body is its own to use, so it did not use it.
+/// No answer ever said that the body is this request's own to use, so the hub did not use it.
 #[tokio::test]
 async fn a_body_whose_taking_was_not_confirmed_can_be_taken_again() {
     let cloud = Cloud::start().await;
@@ -193,7 +193,7 @@ async fn of_two_uses_of_one_body_in_whatever_order_one_is_the_first() {
     assert_holds_all(&cloud, "song").await;
 }
 
-/// One takes the body and cannot read it. Whoever comes after that may.
+/// One request takes the body and cannot read it. A request after that may.
 #[tokio::test]
 async fn a_body_that_one_could_not_read_another_can() {
     let cloud = Cloud::start().await;

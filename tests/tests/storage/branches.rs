@@ -71,6 +71,6 @@ async fn a_repo_that_raced_past_the_limit_is_cloned_all_the_same() {
     assert_eq!(heads.len(), MAX_BRANCHES + 11);
     let heads: Vec<&String> = heads.iter().collect();
     process.fetch::<_, &str>("song", &heads, &[]).await.expect("a whole answer").expect(200);
-    // Beyond what there is, nobody has anything to want.
+    // No client has more to want than there is.
     process.fetch::<_, &str>("song", &ids.iter().collect::<Vec<_>>(), &[]).await.unwrap().refused(422, "too_many");
 }

@@ -1,5 +1,5 @@
-//! What stands in for EventBridge and SQS, under the SDK, at its HTTP client: it notes what it takes, and refuses what it is
-//! told to, as these services do. <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html>,
+//! What stands in for EventBridge and SQS, under the SDK, at its HTTP client: it notes what it takes, and refuses what
+//! the test says, as these services do. <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html>,
 //! <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html>
 
 use std::sync::{Arc, Mutex};

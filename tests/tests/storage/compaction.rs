@@ -1,4 +1,4 @@
-//! Packs are merged while everything else goes on: nobody notices, whatever goes wrong and whoever else is at work.
+//! Packs are merged while everything else goes on: no client notices, whatever goes wrong and whatever else is at work.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
@@ -21,9 +21,9 @@ use tokio::sync::Notify;
 use crate::process::{Cloud, Process, assert_is};
 use crate::uploads::Song;
 
-/// After this nobody reads packs that were merged before.
+/// After this no request reads packs that were merged before.
 const AFTER_GRACE: Duration = GRACE.saturating_add(Duration::from_secs(60));
-/// After this nobody names what was written before.
+/// After this no request names what was written before.
 const NEXT_DAY: Duration = ORPHANS_KEPT.saturating_add(Duration::from_secs(60));
 
 fn main_at(tip: &str) -> BTreeMap<String, String> {
@@ -356,7 +356,7 @@ async fn a_process_that_knew_packs_which_are_deleted_reads_what_they_became() {
 /// A list is read page by page. One that was begun before packs were swapped and ended after has packs that are gone, and
 /// what they became; that it was so shows only later.
 #[tokio::test]
-async fn a_list_that_was_read_while_packs_were_swapped_leads_nobody_to_packs_that_are_gone() {
+async fn a_list_that_was_read_while_packs_were_swapped_leads_no_request_to_packs_that_are_gone() {
     let cloud = Cloud::start().await;
     for is_cold in [true, false] {
         let slug = format!("song-{is_cold}");
@@ -409,7 +409,7 @@ async fn a_list_that_was_read_while_packs_were_swapped_leads_nobody_to_packs_tha
         let sections_again = reader.tap.take().iter().filter(|call| call.name.starts_with("GET packs/")).count();
         assert!(
             sections_again <= 3,
-            "the index is made anew once, and {sections_again} reads are more than the frames"
+            "the index is made again once, and {sections_again} reads are more than the frames"
         );
         run(&runner_again(&cloud), &slug).await.expect("a run");
         assert_eq!(stored_packs(&cloud, &slug).await, 1);
@@ -442,7 +442,7 @@ async fn a_damaged_pack_is_named_and_nothing_is_merged() {
 
 /// A large object keeps its key when its pack is merged, and what is staged stays so until a branch reaches it.
 #[tokio::test]
-async fn what_is_ahead_and_what_is_large_outlives_the_packs_that_brought_it() {
+async fn what_is_staged_and_what_is_large_outlives_the_packs_that_listed_it() {
     let cloud = Cloud::start().await;
     for is_uploaded in [true, false] {
         let song = Song::of(5_000);
@@ -488,7 +488,7 @@ async fn what_no_item_names_is_deleted_after_a_day_and_not_before() {
     for orphan in &orphans {
         cloud.put(orphan, "what a push left that was cut off".into()).await;
     }
-    cloud.put("packs/another-repo/of-somebody.pack", "not ours".into()).await;
+    cloud.put("packs/another-repo/of-another.pack", "not ours".into()).await;
     let is_there = async || {
         let stored = [cloud.stored(&format!("packs/{repo}/")).await, cloud.stored(&format!("objects/{repo}/")).await];
         orphans.iter().filter(|orphan| stored.iter().any(|stored| stored.contains_key(*orphan))).count()
@@ -576,7 +576,7 @@ async fn a_sweep_is_due_an_hour_after_the_last_merge_and_then_no_more() {
     assert!(!due(&cloud.process_later(NEXT_DAY)).await.contains(&song));
 }
 
-/// A history of so many commits, two of three of which change a file, and some of those two.
+/// A history of this many commits, two of three of which change a file, and some of those two.
 fn long(commits: usize) -> History {
     let mut builder = Builder::new(6);
     let mut tree = builder.files(12);
@@ -750,7 +750,7 @@ async fn one_owners_repos_hold_up_anothers_for_no_longer_than_a_share() {
     let later: BTreeSet<String> = store.due_upkeep().await.unwrap().iter().map(ToString::to_string).collect();
     assert_eq!(later, repos[3..8].iter().cloned().collect(), "the others are looked at later");
 
-    // While nobody can be waiting, nobody is put off; nor when the time is over.
+    // While no owner can be waiting, no owner is deferred; nor when the time is over.
     let now = store.ambient().now_ms();
     assert!(compact::handle(store, &shares, landed_at(&names[3..4], now), u64::MAX).await.failures.is_empty());
     assert!(merged(&process.tap.take(), &repos[3]));

@@ -1,4 +1,4 @@
-//! What S3 gives back is not what was stored. Nobody gets a well-formed answer with something wrong or missing in it:
+//! What S3 gives back is not what was stored. No client gets a well-formed answer with something wrong or missing in it:
 //! either an error, or an answer that is cut off, on which a client's decoder fails.
 
 use std::collections::BTreeMap;
@@ -113,7 +113,7 @@ async fn a_fetch_from_damaged_packs_is_refused_or_cut_off() {
 }
 
 #[test]
-fn whatever_bit_of_whatever_read_is_flipped_nobody_gets_it() {
+fn whatever_bit_of_whatever_read_is_flipped_no_client_gets_it() {
     let history = history::dag(2, 40, 12);
     let tips = history.heads();
     let prepare = async || {
@@ -142,7 +142,7 @@ fn whatever_bit_of_whatever_read_is_flipped_nobody_gets_it() {
         });
         let encoding = if is_json { Encoding::Json } else { Encoding::Msgpack };
         match process.fetch_as::<_, &str>(encoding, "song", &tips, &[]).await {
-            // Whoever reads again what was damaged on its way may go on.
+            // A request that reads again what was damaged on its way may go on.
             Ok(answer) if answer.status == 200 => {
                 assert_is(&history, &tips, &Pack::from_value(&answer.expect(200)).unwrap());
             }
@@ -155,7 +155,7 @@ fn whatever_bit_of_whatever_read_is_flipped_nobody_gets_it() {
 }
 
 #[tokio::test]
-async fn a_pack_that_is_gone_is_a_500_for_whoever_needs_it() {
+async fn a_pack_that_is_gone_is_a_500_for_requests_that_need_it() {
     let (cloud, history) = (Cloud::start().await, history::linear(6, 6, 5, 2));
     let (warm, packs) = pushed(&cloud, &history).await;
     cloud.delete(&packs[0].key).await;
@@ -167,7 +167,7 @@ async fn a_pack_that_is_gone_is_a_500_for_whoever_needs_it() {
     assert_eq!(cold.heads("song").await["main"], history.last());
     // A process that remembers the pack, which is a small one, has no need of it.
     assert_well(&warm, &history).await;
-    // Whoever has what was in it gets the rest.
+    // A client that has what was in it gets the rest.
     let parent = history.commit(history.last()).parents()[0];
     let answer = warm.fetch("song", &last, &[parent]).await.expect("a whole answer").expect(200);
     assert_eq!(Pack::from_value(&answer).unwrap().commit_ids().len(), 1);

@@ -30,7 +30,7 @@ async fn stored(cloud: &Cloud, repo: &str, set: Option<&str>) -> String {
 }
 
 #[tokio::test]
-async fn a_stored_domain_that_no_client_knows_is_told_as_code_and_left_alone() {
+async fn a_stored_domain_that_no_client_knows_is_shown_as_code_and_left_alone() {
     let cloud = Cloud::start().await;
     let mut builder = Builder::new(51);
     let tree = Tree::from([("song.mid".to_owned(), builder.bytes(16))]);
@@ -38,8 +38,8 @@ async fn a_stored_domain_that_no_client_knows_is_told_as_code_and_left_alone() {
         fields.insert("structured_delta".to_owned(), serde_json::json!({"domain": "midi"}));
     });
     let history = builder.finish();
-    // Nobody has chosen what is empty, so the first push still may.
-    for (number, (was, becomes, told)) in [("music", "music", "code"), ("", "midi", "midi")].into_iter().enumerate() {
+    // No user has chosen what is empty, so the first push still may.
+    for (number, (was, becomes, shown)) in [("music", "music", "code"), ("", "midi", "midi")].into_iter().enumerate() {
         let (process, slug) = (cloud.process(), format!("song-{number}"));
         let made = process.make_repo(&slug).await.expect(201);
         let repo = made["repo_id"].as_str().expect("an id");
@@ -47,8 +47,8 @@ async fn a_stored_domain_that_no_client_knows_is_told_as_code_and_left_alone() {
         assert_eq!(domain(&process, &slug).await, "code", "{was:?}");
         process.push_onto(&slug, "main", &history, &[], &midi).await.expect(200);
         assert_eq!(stored(&cloud, repo, None).await, becomes);
-        assert_eq!(domain(&process, &slug).await, told);
-        // It was pushed to when nobody looked.
+        assert_eq!(domain(&process, &slug).await, shown);
+        // As if its first push had looked for no domain.
         stored(&cloud, repo, Some("")).await;
         process.push_onto(&slug, "other", &history, &[], &midi).await.expect(200);
         assert_eq!(domain(&process, &slug).await, "code");

@@ -1,4 +1,4 @@
-//! What happens in repos is published to those who listen, and by the function that the table's stream wakes.
+//! Events of repos are published to receivers in the process, and by the function that the table's stream wakes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +20,7 @@ use crate::bus::{Bus, Fate, Place};
 use crate::names::release;
 use crate::process::{Cloud, Process, for_every};
 
-/// What has happened since one was last asked.
+/// The events since the last call.
 async fn taken(process: &Process, receiver: &mut Receiver<StoredEvent>) -> Vec<Event> {
     let mut events = Vec::new();
     while let Ok(event) = receiver.try_recv() {
@@ -39,7 +39,7 @@ fn kinds(events: &[Event]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_push_a_tag_a_release_and_a_new_repo_are_told_and_can_be_asked_for() {
+async fn a_push_a_tag_a_release_and_a_new_repo_are_published_and_can_be_asked_for() {
     let cloud = Cloud::start().await;
     let process = cloud.process();
     let mut receiver = process.hub.store.published();
@@ -261,7 +261,7 @@ async fn what_cannot_be_read_is_left_out_of_what_is_asked_for() {
     assert_eq!(since(&process, &repo, Ulid::nil(), 4).await, all);
 }
 
-/// Of what a backup brings back nobody is published anew, and nothing is read of what is no event.
+/// No event of what a backup restores is published again, and nothing is read of what is no event.
 #[tokio::test]
 async fn a_copy_of_an_old_item_is_no_event() {
     let cloud = Cloud::start().await;
@@ -347,7 +347,7 @@ fn firsts(ids: impl IntoIterator<Item = String>) -> Vec<String> {
     ids.into_iter().filter(|id| seen.insert(id.clone())).collect()
 }
 
-/// A line that fails: so many times at this place, in this way.
+/// A line that fails: this many times at this place, in this way.
 #[derive(Clone, Debug)]
 struct Failing {
     number: u128,
@@ -367,7 +367,7 @@ struct Case {
 /// For every batch and every pattern of failures, entries and whole calls, of the bus and of the queue: each event is published at
 /// least once, and for each repo the first time of each is in the order of the stream, on the bus and to each webhook.
 #[test]
-fn for_every_failure_each_event_is_told_and_in_order() {
+fn for_every_failure_each_event_is_published_and_in_order() {
     const REPOS: usize = 13;
     let failing =
         (0..40_u128, 1..8_u32, any::<bool>(), any::<bool>()).prop_map(|(number, times, at_queue, is_call)| {

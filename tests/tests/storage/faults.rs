@@ -1,5 +1,5 @@
-//! One call of a request goes wrong. Whoever pushes then hears that it worked, or that it is to be sent again; and
-//! whatever they hear, the repo is whole.
+//! One call of a request goes wrong. The client then hears that the request worked, or that it is to be sent again; and
+//! whatever it hears, the repo is whole.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,7 +32,7 @@ async fn disturb(
             let process = prepare(&cloud, &slug).await;
             fail_nth(&process, position, fault);
             let answer = request(&process, &slug).await;
-            // The SDK doesn't read a body again that broke off half way, and whoever can't may say so.
+            // The SDK doesn't read a body again that broke off half way, and a request that can't may say so.
             if matches!(fault, Fault::BrokenOff(_)) && answer.status != 200 {
                 answer.refused(503, "unavailable");
             } else {
@@ -194,7 +194,7 @@ async fn a_condition_that_fails_on_our_own_write_is_no_conflict() {
     holds_all(&cloud, "song").await;
 }
 
-/// Nobody ever hears that the transaction landed; what it wrote says so.
+/// No answer ever says that the transaction landed; what it wrote says so.
 #[tokio::test]
 async fn a_transaction_that_is_never_answered_is_read_back() {
     let cloud = Cloud::start().await;
@@ -210,7 +210,7 @@ async fn a_transaction_that_is_never_answered_is_read_back() {
     }
 }
 
-/// It landed, nobody was told, and nobody could look. The retry finds it.
+/// It landed, no answer said so, and the hub could not look. The retry finds it.
 #[tokio::test]
 async fn a_push_that_landed_and_was_refused_is_there_and_can_be_sent_again() {
     let cloud = Cloud::start().await;
@@ -248,7 +248,7 @@ async fn a_handle_is_claimed_through_any_fault_of_any_call() {
     through_any_fault(&cloud, claim).await;
 }
 
-/// Whatever goes wrong, nobody is told that somebody else was first.
+/// Whatever goes wrong, no answer says that another client was first.
 pub async fn through_any_fault(cloud: &Cloud, request: impl AsyncFn(&Process, &str) -> Answer) {
     let process = cloud.process();
     request(&process, "undisturbed").await.expect(201);

@@ -1,4 +1,4 @@
-//! Garbage is collected while everything else goes on: what is reached stays, whoever comes to need it and whenever, and
+//! Garbage is collected while everything else goes on: what is reached stays, whichever push comes to need it and whenever, and
 //! what is not goes.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,7 +96,7 @@ impl Moved {
         left.into_iter().filter(|object| !kept.contains(object)).collect()
     }
 
-    /// A push of the commit that uses a file again, by somebody who was told that the hub has it.
+    /// A push of the commit that uses a file again, by a client that heard that the hub has it.
     fn reuse(&self) -> Pack {
         let mut bundle = self.history.pack(&[&self.reusing]).with_head("main", &self.reusing);
         let left: BTreeSet<String> = self.left_objects().into_iter().collect();
@@ -104,7 +104,7 @@ impl Moved {
         bundle
     }
 
-    /// A push of a commit on top of what was left, by somebody who was told that the hub has that.
+    /// A push of a commit on top of what was left, by a client that heard that the hub has that.
     fn carry_on(&self) -> Pack {
         self.history.pack(&[&self.continuing]).with_head("again", &self.continuing)
     }
@@ -185,7 +185,7 @@ async fn what_a_force_push_left_is_condemned_and_a_day_later_dropped() {
     assert_whole(&cloud, "song", &moved.history, &main).await;
     assert_no_finding(&cloud, "song").await;
 
-    // Whoever has it may push it again.
+    // A client that has it may push it again.
     process.push_onto("song", "again", &moved.history, &[&moved.tip], &moved.left).await.expect(200);
     let both = heads(&[("again", &moved.left), ("main", &moved.tip)]);
     assert_whole(&cloud, "song", &moved.history, &both).await;
@@ -247,7 +247,7 @@ async fn what_a_branch_a_tag_a_release_or_a_recent_push_reaches_is_kept() {
     }
 }
 
-/// What somebody who pushes was told before that the hub has.
+/// What a client that pushes has heard before that the hub has.
 #[derive(Clone, Copy, Debug)]
 enum Reuse {
     /// A file.
@@ -266,7 +266,7 @@ impl Reuse {
         }
     }
 
-    /// The same by somebody who is refused if that was dropped, and brings it then.
+    /// The same by a client that is refused if that was dropped, and brings it then.
     async fn push_twice(self, process: &Process, slug: &str, moved: &Moved) {
         let answer = self.push(process, slug, moved).await;
         if answer.status == 200 {
@@ -358,7 +358,7 @@ async fn calls_of(cloud: &Cloud, phase: Phase) -> Vec<Call> {
     calls
 }
 
-/// The pusher is a process that knows the repo as it was, and was told then what it has.
+/// The push is made by a process that knows the repo as it was, and its client heard then what the repo has.
 #[tokio::test]
 async fn a_push_that_reuses_what_is_condemned_or_dropped_at_any_point_of_a_run_lasts() {
     let cloud = Cloud::start().await;
@@ -604,7 +604,7 @@ async fn a_run_keeps_its_limits() {
     assert_eq!(collect(&process, "song").await.packs_rewritten, 1);
 }
 
-/// Garbage that is not worth it stays in its pack, until it is or somebody asks.
+/// Garbage that is not worth it stays in its pack, until it is or an operator asks.
 #[tokio::test]
 async fn a_pack_with_little_garbage_is_not_written_again_in_passing() {
     let cloud = Cloud::start().await;
@@ -668,7 +668,7 @@ async fn garbage_is_looked_for_after_a_push_and_a_repo_without_any_is_left_alone
 }
 
 /// What no branch reaches may still be what the next push builds upon: a commit that was pushed and that no branch was
-/// moved to, by somebody who was told that the hub has a file of it.
+/// moved to, by a client that heard that the hub has a file of it.
 #[tokio::test]
 async fn what_was_pushed_without_a_branch_while_a_run_condemned_its_file_is_whole_when_a_branch_comes() {
     let cloud = Cloud::start().await;
@@ -679,15 +679,15 @@ async fn what_was_pushed_without_a_branch_while_a_run_condemned_its_file_is_whol
         let (process, pusher) = (cloud.process_later(NOW), cloud.process_later(NOW));
         pusher.missing(&slug, &["0".repeat(64)]).await;
         // It is under way when the run condemns: its last call waits until the run has ended.
-        let (has_judged, has_run) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let (judged, ran) = (Arc::clone(&has_judged), Arc::clone(&has_run));
+        let (has_planned, has_run) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (planned, ran) = (Arc::clone(&has_planned), Arc::clone(&has_run));
         pusher.tap.script(move |call| {
-            let (judged, ran) = (Arc::clone(&judged), Arc::clone(&ran));
+            let (planned, ran) = (Arc::clone(&planned), Arc::clone(&ran));
             if !call.is_transaction() {
                 return Reaction::Forward;
             }
             Reaction::After(Box::pin(async move {
-                judged.notify_one();
+                planned.notify_one();
                 ran.notified().await;
             }))
         });
@@ -700,8 +700,8 @@ async fn what_was_pushed_without_a_branch_while_a_run_condemned_its_file_is_whol
             bundle.branch_heads = heads(&[("main", &moved.tip)]);
             pusher.push(&slug, "main", false, &bundle).await.expect(200);
         };
-        let judged = Arc::clone(&has_judged);
-        process.script_nth(position, move |_| Reaction::After(Box::pin(async move { judged.notified().await })));
+        let planned = Arc::clone(&has_planned);
+        process.script_nth(position, move |_| Reaction::After(Box::pin(async move { planned.notified().await })));
         let run = async {
             assert_eq!(collect(&process, &slug).await.packs_rewritten, 1);
             has_run.notify_one();
@@ -828,7 +828,7 @@ fn for_every_history_what_is_reached_stays_and_nothing_else_does() {
     });
 }
 
-/// What is revived is relied upon as a whole: what nobody needs of it needs the other pack.
+/// What is revived is relied upon as a whole: what no push needs of it needs the other pack.
 #[tokio::test]
 async fn a_pack_that_is_revived_brings_back_what_any_of_it_needs() {
     let cloud = Cloud::start().await;
@@ -875,7 +875,7 @@ async fn a_pack_that_is_revived_brings_back_what_any_of_it_needs() {
     assert_whole(&cloud, "song", &history, &both).await;
 }
 
-/// Until a branch reaches an object nobody sees it. One that was staged again, because it was condemned, is seen all
+/// Until a branch reaches an object no reader sees it. One that was staged again, because it was condemned, is seen all
 /// the same if a branch reached it where it is condemned.
 #[tokio::test]
 async fn an_object_that_was_staged_again_stays_in_sight() {
@@ -898,7 +898,7 @@ async fn an_object_that_was_staged_again_stays_in_sight() {
     assert_whole(&cloud, "song", &moved.history, &main).await;
 }
 
-/// A push that was judged before moves a branch to a commit that is condemned. The next push finds it so.
+/// A push that was planned before moves a branch to a commit that is condemned. The next push finds it so.
 #[tokio::test]
 async fn a_branch_that_leads_to_what_is_condemned_can_be_pushed_to() {
     let cloud = Cloud::start().await;
@@ -925,7 +925,7 @@ async fn a_branch_that_leads_to_what_is_condemned_can_be_pushed_to() {
     assert_whole(&cloud, "song", &moved.history, &after).await;
 }
 
-/// A push that was judged before moves a branch to a commit that is condemned. A tag and a release may name it all the same.
+/// A push that was planned before moves a branch to a commit that is condemned. A tag and a release may name it all the same.
 #[tokio::test]
 async fn what_is_condemned_and_a_branch_leads_to_can_be_named() {
     let cloud = Cloud::start().await;
@@ -1010,7 +1010,7 @@ async fn what_was_condemned_with_a_short_retention_is_dropped_with_a_long_one() 
     assert_no_finding(&cloud, "song").await;
 }
 
-/// The pusher names a commit alone, as whoever moves a branch does. It is condemned, and is there.
+/// The push names a commit alone, as one that only moves a branch does. It is condemned, and is there.
 #[tokio::test]
 async fn a_branch_can_be_moved_to_what_is_condemned() {
     let cloud = Cloud::start().await;

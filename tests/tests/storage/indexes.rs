@@ -1,4 +1,4 @@
-//! Tables are merged apart from data: requests look into an index instead of many packs, and nobody notices.
+//! Tables are merged apart from data: requests look into an index instead of many packs, and no client notices.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tests::history::{self, Builder, History};
 use crate::fsck::song::{check, store, subject};
 use crate::process::{Cloud, Process};
 
-/// After this nobody reads what was merged before.
+/// After this no request reads what was merged before.
 const AFTER_GRACE: Duration = GRACE.saturating_add(Duration::from_secs(60));
 /// Every pack is full, so that none is written again.
 const FULL: Limits = Limits { pack_bytes: 0, ..Limits::ALL };
@@ -69,7 +69,7 @@ async fn requests_look_into_one_index_of_packs_that_are_not_written_again() {
     let done = process.compact("song", FULL).await.expect("a run");
     assert_eq!((done.packs_before, done.packs_after, done.tables_merged, done.tables_after), (8, 8, 5, 1), "{done:?}");
     cloud.assert_holds("song", &history, &main_at(&ids[7])).await;
-    assert_eq!(files(&cloud, "song").await, (8, 2), "somebody may be reading the first index");
+    assert_eq!(files(&cloud, "song").await, (8, 2), "a request may be reading the first index");
     push_each(&process, "song", &history, &ids[8..], known).await;
     let done = cloud.process_later(AFTER_GRACE).compact("song", FULL).await.expect("a run");
     assert_eq!((done.packs_after, done.tables_after, done.deleted), (12, 1, 1), "{done:?}");
@@ -143,9 +143,9 @@ async fn garbage_goes_out_of_packs_of_an_index() {
     assert_eq!(files(&cloud, "song").await.1, 1);
 }
 
-/// An index is made anew from the tables of its packs, whatever has become of it.
+/// An index is made again from the tables of its packs, whatever has become of it.
 #[tokio::test]
-async fn a_damaged_index_is_found_and_made_anew() {
+async fn a_damaged_index_is_found_and_made_again() {
     let cloud = Cloud::start().await;
     let history = history::linear(6, 5, 6, 2);
     let ids = history.ids();

@@ -1,4 +1,4 @@
-//! The function `webhook` and its two queues, which stand here as SQS has them: of a group nothing is handed over while some of it
+//! The function `deliver` and its two queues, which stand here as SQS has them: of a group nothing is handed over while some of it
 //! is under way or put back, a batch has as many messages of one group as there are, and few batches are under way at a time.
 //! <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/FIFO-queues-understanding-logic.html>
 
@@ -241,7 +241,7 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn one_owners_webhooks_that_hang_hold_up_nobody_elses() {
+async fn one_owners_webhooks_that_hang_hold_up_no_other_owners() {
     let scene = Scene::new().await;
     let (url, mut taken, silent) = silent().await;
     for number in 0..8 {
@@ -269,7 +269,7 @@ async fn one_owners_webhooks_that_hang_hold_up_nobody_elses() {
 }
 
 #[test]
-fn for_every_pattern_of_failures_each_webhook_is_told_everything_in_order() {
+fn for_every_pattern_of_failures_each_webhook_gets_everything_in_order() {
     // For each message which webhook it is for, and how often it fails.
     let pattern = prop::collection::vec((0..4_usize, prop_oneof![3 => Just(0_u32), 1 => 1..4_u32]), 1..=40);
     let prepare = async || {

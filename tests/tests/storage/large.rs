@@ -1,4 +1,4 @@
-//! Large objects that S3 does not give back as they were stored: whoever asks for one is refused or cut off, and never
+//! Large objects that S3 does not give back as they were stored: a client that asks for one is refused or cut off, and never
 //! gets wrong bytes that look complete.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -250,7 +250,7 @@ async fn a_part_of_an_object_that_is_cut_short_is_refused() {
 }
 
 #[tokio::test]
-async fn a_large_object_that_is_gone_is_a_500_for_whoever_needs_it() {
+async fn a_large_object_that_is_gone_is_a_500_for_requests_that_need_it() {
     let cloud = Cloud::start().await;
     let (warm, history, large, calls) = pushed(&cloud).await;
     let object = &large[2];
@@ -268,7 +268,7 @@ async fn a_large_object_that_is_gone_is_a_500_for_whoever_needs_it() {
     }
 }
 
-/// Somebody with the right to has put other bytes there.
+/// An operator with the right to has put other bytes there.
 #[tokio::test]
 async fn a_large_object_that_was_replaced_is_never_served() {
     let cloud = Cloud::start().await;

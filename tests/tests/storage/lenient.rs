@@ -49,7 +49,7 @@ async fn push(process: &Process, slug: &str, branch: &str, bundle: &Pack) {
     process.push(slug, branch, false, bundle).await.expect(200);
 }
 
-/// Both pushes, each judged before the other landed. Returns the process of each.
+/// Both pushes, each planned before the other landed. Returns the process of each.
 async fn race(cloud: &Cloud, case: &Loop, makes_repo: bool) -> [Arc<Process>; 2] {
     let (we, they) = (Arc::new(cloud.process()), Arc::new(cloud.process()));
     if !makes_repo {
@@ -95,7 +95,7 @@ async fn assert_works(process: &Process, slug: &str, heads: &BTreeMap<String, St
 }
 
 #[tokio::test]
-async fn pushes_that_make_each_others_commits_their_parents_both_land_and_lock_nobody_out() {
+async fn pushes_that_make_each_others_commits_their_parents_both_land_and_lock_no_client_out() {
     let cloud = Cloud::start_with(Ids::Lenient).await;
     for (is_rooted, makes_repo) in [(false, false), (true, false), (false, true)] {
         let case = two_that_name_each_other(is_rooted);
@@ -190,7 +190,7 @@ async fn a_process_that_reads_either_of_them_first_goes_on_working() {
 
 /// The first goes on from the root, and only it does. Wherever the loop is cut open, the root is still behind it.
 #[tokio::test]
-async fn what_lies_before_commits_that_name_each_other_is_fetched_by_whoever_fetches_them() {
+async fn what_lies_before_commits_that_name_each_other_is_fetched_with_them() {
     let cloud = Cloud::start_with(Ids::Lenient).await;
     let mut case = two_that_name_each_other(false);
     case.first = commit(case.first, "first", &[&case.root, "second"], "main");

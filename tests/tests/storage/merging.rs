@@ -25,7 +25,7 @@ const POOL: usize = 8;
 /// One record of a pack: which of the pool, in which of several versions, and a flag.
 type Pick = (usize, u8, bool);
 
-/// What a push might have brought.
+/// What a push might have stored.
 #[derive(Clone, Debug)]
 struct Pushed {
     commits: BTreeMap<usize, (u8, Vec<usize>)>,
@@ -144,7 +144,7 @@ struct HeldCommit {
 #[derive(Debug, PartialEq)]
 enum HeldObject {
     Packed(Vec<u8>),
-    /// By the number of the push that brought it, with its size.
+    /// By the number of the push that stored it, with its size.
     Large(Option<usize>, u64),
 }
 

@@ -22,7 +22,7 @@ async fn begun(cloud: &Cloud, slug: &str) -> (Process, String) {
     (process, history.last().to_owned())
 }
 
-/// So many tags of one commit.
+/// This many tags of one commit.
 fn tags(count: usize, commit: &str) -> Value {
     let tag = |number: usize| {
         json!({
@@ -52,9 +52,9 @@ fn is_put(call: &Call) -> bool {
     call.name == "PutItem TAG#"
 }
 
-/// A write that arrives late does not take back what somebody has written since, and is answered as if it had come first.
+/// A write that arrives late does not take back what another client has written since, and is answered as if it had come first.
 #[tokio::test]
-async fn of_two_who_write_a_tag_at_a_time_the_one_that_lands_first_is_there_whoever_is_answered_first() {
+async fn of_two_writes_of_a_tag_at_a_time_the_one_that_lands_first_is_there_whichever_is_answered_first() {
     let cloud = Cloud::start().await;
     for is_known in [false, true] {
         let slug = format!("song-{is_known}");
@@ -221,7 +221,7 @@ async fn a_condition_that_fails_on_our_own_release_is_no_conflict() {
     assert_eq!(titles(&cloud, "song").await, titled("v1", "ours"));
 }
 
-/// Ours was not made, nobody said so, and by the time we look there is another's of the same tag: that is a conflict.
+/// Ours was not made, no answer said so, and by the time we look there is another's of the same tag: that is a conflict.
 #[tokio::test]
 async fn a_release_that_another_was_faster_with_is_a_409_also_when_it_is_not_heard_at_first() {
     let cloud = Cloud::start().await;

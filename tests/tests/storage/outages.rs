@@ -1,5 +1,5 @@
 //! A storage that stays away. Every request ends with a 503, after a bounded number of calls and while the client is
-//! still there to hear it; and nobody is told of a conflict that there is none.
+//! still there to hear it; and no answer speaks of a conflict where there is none.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

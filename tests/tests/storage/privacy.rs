@@ -1,4 +1,4 @@
-//! A repo that is not for somebody is answered like one that is not there: by the whole answer, and by what it takes.
+//! A repo that a user may not read is answered like one that is not there: by the whole answer, and by what it takes.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ fn taken(process: &Process) -> (Vec<String>, usize) {
 }
 
 #[tokio::test]
-async fn a_repo_that_is_not_for_somebody_is_answered_like_one_that_is_not_there_after_the_same_calls() {
+async fn a_repo_that_a_user_may_not_read_is_answered_like_one_that_is_not_there_after_the_same_calls() {
     let cloud = Cloud::start().await;
     let owner = cloud.process();
     let history = history::linear(3, 3, 3, 1);
@@ -71,7 +71,7 @@ async fn a_repo_that_is_not_for_somebody_is_answered_like_one_that_is_not_there_
                 let hidden = process.ask(token.as_deref(), function, "hidden", body.as_ref()).await;
                 assert_eq!(seen(&hidden, "hidden"), seen(&none, "absent"), "{function:?}");
                 assert_eq!(taken(process), calls_of_none, "{function:?}");
-                // In one machine a list that was begun takes the longer the longer it is, whoever waits for it.
+                // In one machine a list that was begun takes the longer the longer it is, whichever request waits for it.
                 let is_list = |name: &String| name.starts_with("Query");
                 assert!(!calls_of_none.0.iter().any(is_list), "{function:?}: {calls_of_none:?}");
                 assert!([401, 404].contains(&hidden.status), "{}", hidden.excerpt());

@@ -240,7 +240,7 @@ impl Process {
         span::run_as("compact", self.hub.store.ambient(), run).await
     }
 
-    /// Lets one call of a run go as it is told. They are counted from the first query: before it the repo's name is looked up,
+    /// Lets one call of a run go as the reaction says. They are counted from the first query: before it the repo's name is looked up,
     /// for the test.
     pub fn script_nth(&self, position: usize, reaction: impl FnOnce(&Call) -> Reaction + Send + 'static) {
         let (mut number, mut has_begun, mut reaction) = (0, false, Some(reaction));
@@ -466,7 +466,7 @@ impl Process {
         self.send_with(token, Function::Refs, request, &[("slug", slug)], Vec::new()).await.expect("a whole answer")
     }
 
-    /// Calls a function about a repo of the owner's as somebody with this token, or without one, who posts this if it is
+    /// Calls a function about a repo of the owner's as a client with this token, or without one, who posts this if it is
     /// anything.
     pub async fn ask(&self, token: Option<&str>, function: Function, slug: &str, body: Option<&Value>) -> Answer {
         let (request, body) = match body {

@@ -1,4 +1,4 @@
-//! A purged object is served to nobody from the moment it is purged, whoever is at work meanwhile, and no byte of it is left in
+//! A purged object is served to no client from the moment it is purged, whatever is at work meanwhile, and no byte of it is left in
 //! the end.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,7 +52,7 @@ async fn holders(cloud: &Cloud, slug: &str, object: &Object) -> Vec<String> {
     holders
 }
 
-/// Nobody is served the object, and everything else is as it was.
+/// No client is served the object, and everything else is as it was.
 async fn assert_unseen(
     cloud: &Cloud,
     slug: &str,
@@ -83,7 +83,7 @@ async fn assert_unseen(
             assert_eq!(object.content, history.object(&object.id).content);
         }
     }
-    // Nobody is asked for it, and nobody may bring it.
+    // No client is asked for it, and no push may bring it.
     assert_eq!(process.missing(slug, &[&object.id]).await, [] as [&str; 0]);
     let refused = process.push_objects(slug, std::slice::from_ref(object)).await.expect(422);
     assert_eq!(refused["error"], "object_purged");
@@ -166,9 +166,9 @@ async fn purge_of(state: &str) {
     for object in [&packed, &song.large, &song.staged] {
         assert_gone(&cloud, song.slug, object).await;
     }
-    let told = process.purged(song.slug).await;
-    assert_eq!((told["purged"].as_array().expect("a list").len(), &told["bytes"]), (3, &json!("erased")));
-    assert_eq!(told["purged"][0]["purged_by"], "user-dev");
+    let shown = process.purged(song.slug).await;
+    assert_eq!((shown["purged"].as_array().expect("a list").len(), &shown["bytes"]), (3, &json!("erased")));
+    assert_eq!(shown["purged"][0]["purged_by"], "user-dev");
     erase_to_the_end(&cloud, song.slug).await;
     assert_eq!(process.purged(song.slug).await["bytes"], "gone");
     assert_eq!(erase(&process, song.slug).await, None);
@@ -197,7 +197,7 @@ struct Leak {
     /// On top of the tip, with the file still.
     next: String,
     /// On top of the tip, without.
-    mended: String,
+    fixed: String,
 }
 
 impl Leak {
@@ -213,8 +213,8 @@ impl Leak {
         tree.insert("yet-more.mid".to_owned(), builder.bytes(300));
         let next = builder.commit(&[&tip], &tree);
         tree.remove("keys.env");
-        let mended = builder.commit(&[&tip], &tree);
-        Self { history: builder.finish(), secret, first, leaking, tip, next, mended }
+        let fixed = builder.commit(&[&tip], &tree);
+        Self { history: builder.finish(), secret, first, leaking, tip, next, fixed }
     }
 
     async fn push(cloud: &Cloud, slug: &str) -> Self {
@@ -234,7 +234,7 @@ impl Leak {
 }
 
 #[tokio::test]
-async fn a_push_that_brings_what_was_purged_or_names_it_anew_is_refused_and_one_without_lands() {
+async fn a_push_that_brings_what_was_purged_or_names_it_again_is_refused_and_one_without_lands() {
     let cloud = Cloud::start().await;
     let leak = Leak::push(&cloud, "song").await;
     let process = cloud.process();
@@ -260,13 +260,13 @@ async fn a_push_that_brings_what_was_purged_or_names_it_anew_is_refused_and_one_
     let answer =
         process.call(service::routes::Function::Push, "song", Encoding::Msgpack, &body).await.expect("an answer");
     answer.expect(200);
-    process.push("song", "main", false, &with_head(&[&leak.mended], &leak.mended)).await.expect(200);
-    let heads = BTreeMap::from([("main".to_owned(), leak.mended.clone()), ("other".to_owned(), leak.next.clone())]);
+    process.push("song", "main", false, &with_head(&[&leak.fixed], &leak.fixed)).await.expect(200);
+    let heads = BTreeMap::from([("main".to_owned(), leak.fixed.clone()), ("other".to_owned(), leak.next.clone())]);
     assert_unseen(&cloud, "song", &leak.history, &heads, &leak.secret).await;
     erase(&process, "song").await;
     assert_gone(&cloud, "song", &leak.secret).await;
     assert_unseen(&cloud, "song", &leak.history, &heads, &leak.secret).await;
-    // What nobody has purged is no less missing for that.
+    // What was not purged is no less missing for that.
     let mut bundle =
         leak.history.pack(&leak.history.between::<_, &str>(&[&leak.tip], &[])).with_head("main", &leak.tip);
     bundle.objects.retain(|object| object.id != leak.secret.id);
@@ -457,7 +457,7 @@ async fn an_erasure_at_any_point_of_a_merge_finds_what_that_has_made() {
 }
 
 /// The object is purged and erased between any two calls of a push that brings it. The push is as good as one that came before the
-/// purge, or it is refused; either way nobody is served the object, and nothing of it is left.
+/// purge, or it is refused; either way no client is served the object, and nothing of it is left.
 #[tokio::test]
 async fn a_push_of_the_object_at_any_point_of_a_purge_does_not_bring_it_back() {
     let cloud = Cloud::start().await;
@@ -496,8 +496,8 @@ async fn a_push_of_the_object_at_any_point_of_a_purge_does_not_bring_it_back() {
             assert_gone(&cloud, slug, &leak.secret).await;
             assert_unseen(&cloud, slug, &leak.history, &heads, &leak.secret).await;
             // And the history goes on from there.
-            let onto = leak.history.between(&[&leak.mended], &[tip]);
-            let mut bundle = leak.history.pack(&onto).with_head("main", &leak.mended);
+            let onto = leak.history.between(&[&leak.fixed], &[tip]);
+            let mut bundle = leak.history.pack(&onto).with_head("main", &leak.fixed);
             bundle.objects.retain(|object| object.id != leak.secret.id);
             let body = json!({
                 "bundle": bundle.to_value(), "branch": "main", "force": false, "purged": [leak.secret.id],
@@ -531,7 +531,7 @@ async fn an_upload_through_a_url_of_before_is_not_taken() {
 
 /// The bytes lie in packs that were merged, in one that is condemned, and in one that no item has named yet.
 #[tokio::test]
-async fn what_no_item_names_goes_as_soon_as_nobody_can_name_it() {
+async fn what_no_item_names_goes_as_soon_as_no_request_can_name_it() {
     let cloud = Cloud::start().await;
     let leak = Leak::push(&cloud, "song").await;
     let process = cloud.process();

@@ -1,5 +1,5 @@
-//! Another process does something between two calls of a request. The races are not left to chance: the other acts at
-//! the moment when the call is about to be made that it is to get ahead of.
+//! Another process does something between two calls of a request. The races are not left to chance: the other acts
+//! when the call that it is to come before is about to be made.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -68,12 +68,12 @@ fn push(they: &Arc<Process>, branch: &str, fork: &Fork, tip: &str) -> BoxFuture<
 }
 
 /// `theirs` is done when our first transaction is about to be made.
-fn get_ahead(we: &Process, theirs: BoxFuture<'static, ()>) {
-    get_ahead_of(we, Call::is_transaction, theirs);
+fn land_first(we: &Process, theirs: BoxFuture<'static, ()>) {
+    land_before_call(we, Call::is_transaction, theirs);
 }
 
 /// `theirs` is done when the first call that `is_meant` is about to be made.
-fn get_ahead_of(
+fn land_before_call(
     we: &Process,
     mut is_meant: impl FnMut(&Call) -> bool + Send + 'static,
     theirs: BoxFuture<'static, ()>,
@@ -96,7 +96,7 @@ fn transactions(we: &Process) -> usize {
 #[tokio::test]
 async fn a_push_that_was_overtaken_by_another_history_is_a_409() {
     let (cloud, we, they, fork) = two(true).await;
-    get_ahead(&we, push(&they, "main", &fork, &fork.theirs));
+    land_first(&we, push(&they, "main", &fork, &fork.theirs));
     push_ours(&we, "main", &fork).await.refused(409, "non_fast_forward");
     cloud.assert_holds("song", &fork.history, &heads([("main", &fork.theirs)])).await;
 
@@ -108,16 +108,16 @@ async fn a_push_that_was_overtaken_by_another_history_is_a_409() {
 #[tokio::test]
 async fn a_push_that_was_overtaken_by_its_own_beginning_succeeds() {
     let (cloud, we, they, fork) = two(true).await;
-    get_ahead(&we, push(&they, "main", &fork, &fork.between));
+    land_first(&we, push(&they, "main", &fork, &fork.between));
     push_ours(&we, "main", &fork).await.expect(200);
-    assert_eq!(transactions(&we), 2, "it was judged again");
+    assert_eq!(transactions(&we), 2, "it was planned again");
     cloud.assert_holds("song", &fork.history, &heads([("main", &fork.ours)])).await;
 }
 
 #[tokio::test]
 async fn a_push_that_was_overtaken_by_itself_succeeds() {
     let (cloud, we, they, fork) = two(true).await;
-    get_ahead(&we, push(&they, "main", &fork, &fork.ours));
+    land_first(&we, push(&they, "main", &fork, &fork.ours));
     push_ours(&we, "main", &fork).await.expect(200);
     cloud.assert_holds("song", &fork.history, &heads([("main", &fork.ours)])).await;
 }
@@ -125,7 +125,7 @@ async fn a_push_that_was_overtaken_by_itself_succeeds() {
 #[tokio::test]
 async fn a_push_with_force_and_a_lease_that_was_overtaken_is_a_409_and_overwrites_nothing() {
     let (cloud, we, they, fork) = two(true).await;
-    get_ahead(&we, push(&they, "main", &fork, &fork.theirs));
+    land_first(&we, push(&they, "main", &fork, &fork.theirs));
     let bundle = fork.history.pack_of(&fork.ours).with_head("main", &fork.ours);
     let body = json!({"bundle": bundle.to_value(), "branch": "main", "force": true, "expected_head": fork.root});
     let answer = we.call(Function::Push, "song", Encoding::Msgpack, &body).await.expect("a whole answer");
@@ -136,7 +136,7 @@ async fn a_push_with_force_and_a_lease_that_was_overtaken_is_a_409_and_overwrite
 #[tokio::test]
 async fn a_push_with_force_that_was_overtaken_succeeds() {
     let (cloud, we, they, fork) = two(true).await;
-    get_ahead(&we, push(&they, "main", &fork, &fork.theirs));
+    land_first(&we, push(&they, "main", &fork, &fork.theirs));
     let bundle = fork.history.pack_of(&fork.ours).with_head("main", &fork.ours);
     we.push("song", "main", true, &bundle).await.expect(200);
     cloud.assert_holds("song", &fork.history, &heads([("main", &fork.ours)])).await;
@@ -145,7 +145,7 @@ async fn a_push_with_force_that_was_overtaken_succeeds() {
 #[tokio::test]
 async fn pushes_to_two_branches_do_not_meet() {
     let (cloud, we, they, fork) = two(true).await;
-    get_ahead(&we, push(&they, "theirs", &fork, &fork.theirs));
+    land_first(&we, push(&they, "theirs", &fork, &fork.theirs));
     push_ours(&we, "ours", &fork).await.expect(200);
     assert_eq!(transactions(&we), 1, "nothing was in its way");
     let expected = heads([("main", &fork.root), ("ours", &fork.ours), ("theirs", &fork.theirs)]);
@@ -182,7 +182,7 @@ async fn of_two_branches_that_no_clone_can_keep_side_by_side_the_slower_is_refus
                     cloud.delete_item(&format!("REPO#{repo}"), &format!("REF#{branch}")).await;
                 }
             }
-            get_ahead(&we, push(&they, theirs, &fork, &fork.theirs));
+            land_first(&we, push(&they, theirs, &fork, &fork.theirs));
             let detail = push_ours(&we, ours, &fork).await.refused(422, "invalid").detail;
             assert!(detail.starts_with("branch: ") && detail.contains(theirs), "{case}: {detail}");
             we.tap.heal();
@@ -195,7 +195,7 @@ async fn of_two_branches_that_no_clone_can_keep_side_by_side_the_slower_is_refus
 #[tokio::test]
 async fn branches_that_are_made_in_one_folder_do_not_meet() {
     let (cloud, we, they, fork) = two(true).await;
-    get_ahead(&we, push(&they, "fix/theirs", &fork, &fork.theirs));
+    land_first(&we, push(&they, "fix/theirs", &fork, &fork.theirs));
     push_ours(&we, "fix/ours", &fork).await.expect(200);
     assert_eq!(transactions(&we), 1, "nothing was in its way");
     // And a branch that moves has nothing to do with places.
@@ -228,13 +228,13 @@ async fn a_push_that_is_overtaken_again_and_again_succeeds() {
         steps.push(tip.clone());
     }
     let whole = Arc::new(builder.finish());
-    let mut ahead = steps.into_iter().take(5);
+    let mut before_ours = steps.into_iter().take(5);
     let history = Arc::clone(&whole);
     we.tap.script(move |call| {
         if !call.is_transaction() {
             return Reaction::Forward;
         }
-        let Some(step) = ahead.next() else { return Reaction::Forward };
+        let Some(step) = before_ours.next() else { return Reaction::Forward };
         let (they, bundle) = (Arc::clone(&they), history.pack_of(&step).with_head("main", &step));
         Reaction::After(Box::pin(async move { drop(they.push("song", "main", false, &bundle).await.expect(200)) }))
     });
@@ -246,7 +246,7 @@ async fn a_push_that_is_overtaken_again_and_again_succeeds() {
 #[tokio::test]
 async fn of_two_first_pushes_one_makes_the_repo_and_both_branches_are_in_it() {
     let (cloud, we, they, fork) = two(false).await;
-    get_ahead(&we, push(&they, "theirs", &fork, &fork.theirs));
+    land_first(&we, push(&they, "theirs", &fork, &fork.theirs));
     push_ours(&we, "ours", &fork).await.expect(200);
     let answer = we.refs("song").await.expect(200);
     assert_eq!(answer["default_branch"], "theirs", "the first that landed");
@@ -257,7 +257,7 @@ async fn of_two_first_pushes_one_makes_the_repo_and_both_branches_are_in_it() {
 #[tokio::test]
 async fn of_two_first_pushes_to_one_branch_the_slower_is_a_409() {
     let (cloud, we, they, fork) = two(false).await;
-    get_ahead(&we, push(&they, "main", &fork, &fork.theirs));
+    land_first(&we, push(&they, "main", &fork, &fork.theirs));
     push_ours(&we, "main", &fork).await.refused(409, "non_fast_forward");
     cloud.assert_holds("song", &fork.history, &heads([("main", &fork.theirs)])).await;
 }
@@ -265,7 +265,7 @@ async fn of_two_first_pushes_to_one_branch_the_slower_is_a_409() {
 #[tokio::test]
 async fn objects_staged_land_in_the_repo_that_another_made_meanwhile() {
     let (cloud, we, they, fork) = two(false).await;
-    get_ahead(&we, push(&they, "main", &fork, &fork.theirs));
+    land_first(&we, push(&they, "main", &fork, &fork.theirs));
     let ours = fork.history.pack_of(&fork.ours);
     we.push_objects("song", &ours.objects).await.expect(200);
     let answer = cloud.process().push("song", "ours", false, &ours.without_objects()).await;
@@ -273,7 +273,7 @@ async fn objects_staged_land_in_the_repo_that_another_made_meanwhile() {
     cloud.assert_holds("song", &fork.history, &heads([("main", &fork.theirs), ("ours", &fork.ours)])).await;
 }
 
-/// Ours landed, nobody told us, and by the time we look the branch has gone on.
+/// Ours landed, no answer said so, and by the time we look the branch has gone on.
 #[tokio::test]
 async fn a_push_that_landed_unheard_and_was_built_upon_is_no_conflict() {
     let (cloud, we, they, fork) = two(true).await;
@@ -335,7 +335,7 @@ async fn torn(cloud: &Cloud, fork: &Fork, last: &'static str, theirs: &str, is_c
     we.refs(&fork.slug).await.expect(200);
     we.tap.take();
     // They make many calls, and we make one meanwhile.
-    get_ahead_of(&we, move |call| call.name == last, push(&they, "main", fork, theirs));
+    land_before_call(&we, move |call| call.name == last, push(&they, "main", fork, theirs));
     we
 }
 
@@ -346,7 +346,7 @@ fn assert_torn(we: &Process, (first, last): (&str, &str)) {
 }
 
 #[tokio::test]
-async fn whoever_fetches_while_another_pushes_sees_the_repo_before_or_after() {
+async fn a_fetch_while_another_client_pushes_sees_the_repo_before_or_after() {
     let cloud = Cloud::start().await;
     for (order, is_cold) in TORN.into_iter().flat_map(|order| [(order, false), (order, true)]) {
         let fork = fork(&tests::hub::fresh_name("song"));
@@ -365,7 +365,7 @@ async fn whoever_fetches_while_another_pushes_sees_the_repo_before_or_after() {
 }
 
 #[tokio::test]
-async fn whoever_pushes_while_another_pushes_is_judged_by_all_of_it() {
+async fn a_push_while_another_client_pushes_is_planned_against_all_of_it() {
     let cloud = Cloud::start().await;
     for (order, is_cold) in TORN.into_iter().flat_map(|order| [(order, false), (order, true)]) {
         // What lands meanwhile is the beginning of what we push.

@@ -1,4 +1,4 @@
-//! Dead dead_letters are handed to the function that failed, and are gone when it did everything.
+//! Dead letters are handed to the function that failed, and are gone when it did everything.
 
 use std::collections::BTreeSet;
 
@@ -11,16 +11,16 @@ use crate::bus::{Bus, Place};
 use crate::events::{items, record};
 use crate::process::{Cloud, Process};
 
-/// A letter of these changes as Lambda writes it, this much of the time of its name.
-async fn letter(cloud: &Cloud, mapping: &str, second: u32, records: &[&Value]) -> String {
+/// A dead letter of these changes as Lambda writes it, this much of the time of its name.
+async fn dead_letter(cloud: &Cloud, mapping: &str, second: u32, records: &[&Value]) -> String {
     let batch = json!({"Records": records});
-    let letter = json!({
+    let dead_letter = json!({
         "requestContext": {"condition": "RetryAttemptsExhausted", "functionArn": "arn:aws:lambda:f"},
         "version": "1.0",
         "DDBStreamBatchInfo": {"shardId": "shardId-1", "batchSize": records.len()},
         "payload": batch.to_string(),
     });
-    put(cloud, mapping, second, letter.to_string()).await
+    put(cloud, mapping, second, dead_letter.to_string()).await
 }
 
 async fn put(cloud: &Cloud, mapping: &str, second: u32, content: String) -> String {
@@ -45,7 +45,7 @@ fn fates(lines: &[Line]) -> Vec<(&str, &Fate)> {
 }
 
 #[tokio::test]
-async fn letters_are_replayed_in_the_order_of_time_and_deleted() {
+async fn dead_letters_are_replayed_in_the_order_of_time_and_deleted() {
     let cloud = Cloud::start().await;
     let (process, bus) = (cloud.process(), Bus::default());
     let history = history::linear(8, 8, 4, 1);
@@ -64,9 +64,9 @@ async fn letters_are_replayed_in_the_order_of_time_and_deleted() {
     };
     let (lines, packs) = (of("LOG#"), of("PACK#"));
     assert_eq!((lines.len(), packs.len()), (8, 8));
-    let later = letter(&cloud, "a", 2, &lines[4..]).await;
-    let earlier = letter(&cloud, "b", 1, &lines[..4]).await;
-    let to_compact = letter(&cloud, "c", 3, &packs).await;
+    let later = dead_letter(&cloud, "a", 2, &lines[4..]).await;
+    let earlier = dead_letter(&cloud, "b", 1, &lines[..4]).await;
+    let to_compact = dead_letter(&cloud, "c", 3, &packs).await;
     let torn = put(&cloud, "a", 0, "{\"version\": \"1.0\"".to_owned()).await;
 
     let listed = replay(&cloud, &cloud.process(), &bus, true).await;
@@ -76,23 +76,23 @@ async fn letters_are_replayed_in_the_order_of_time_and_deleted() {
     assert_eq!((listed.1, listed.0[3].function), (Summary { good: 3, kept: 1, more: 0 }, Some(Function::Compact)));
     assert_eq!((bus.published(), cloud.stored(PREFIX).await.len()), (vec![], 4), "nothing was done");
 
-    // The bus takes one less than the first letter has.
+    // The bus takes one less than the first dead letter has.
     let third = lines[2]["dynamodb"]["Keys"]["sk"]["S"].as_str().unwrap().strip_prefix("LOG#").unwrap().to_owned();
     bus.script(
         move |place, id| {
             if place == Place::Bus && id == third { crate::bus::Fate::Refused } else { crate::bus::Fate::Taken }
         },
     );
-    let (told, summary) = replay(&cloud, &cloud.process(), &bus, false).await;
+    let (reported, summary) = replay(&cloud, &cloud.process(), &bus, false).await;
     let kept = [(earlier.as_str(), &Fate::Failed(1)), (&later, &Fate::Waits), (&to_compact, &Fate::Replayed)];
-    assert_eq!(fates(&told)[1..], kept);
+    assert_eq!(fates(&reported)[1..], kept);
     assert_eq!((summary, bus.published().len()), (Summary { good: 1, kept: 3, more: 0 }, 2));
     let done = cloud.process().compact("song", Limits::IN_PASSING).await.expect("a run");
     assert_eq!(done.packs_before, 1, "it was compacted");
 
     bus.heal();
-    let (told, summary) = replay(&cloud, &cloud.process(), &bus, false).await;
-    assert_eq!(fates(&told)[1..], [(earlier.as_str(), &Fate::Replayed), (&later, &Fate::Replayed)]);
+    let (reported, summary) = replay(&cloud, &cloud.process(), &bus, false).await;
+    assert_eq!(fates(&reported)[1..], [(earlier.as_str(), &Fate::Replayed), (&later, &Fate::Replayed)]);
     assert_eq!(summary, Summary { good: 2, kept: 1, more: 0 });
     let ids: Vec<String> = bus.published().iter().map(|entry| entry["Detail"].as_str().unwrap().to_owned()).collect();
     let ids: Vec<String> = ids
@@ -101,5 +101,5 @@ async fn letters_are_replayed_in_the_order_of_time_and_deleted() {
         .collect();
     assert_eq!(ids.len(), 8);
     assert!(ids.is_sorted(), "in their order");
-    assert_eq!(cloud.stored(PREFIX).await.into_keys().collect::<Vec<_>>(), [torn], "what nobody can read stays");
+    assert_eq!(cloud.stored(PREFIX).await.into_keys().collect::<Vec<_>>(), [torn], "what cannot be read stays");
 }

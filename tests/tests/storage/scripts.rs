@@ -19,7 +19,7 @@ struct Push {
     commits: usize,
     /// Which of the two processes is asked.
     process: usize,
-    /// Whether that process was started anew before.
+    /// Whether that process was started again before.
     is_cold: bool,
     /// Whether the objects are staged.
     is_staged: bool,
@@ -58,7 +58,7 @@ struct Run<'a> {
     history: Builder,
     /// Where each branch is to be.
     wanted: BTreeMap<String, String>,
-    /// Where each branch is, as far as somebody was told or could see.
+    /// Where each branch is, as far as an answer said so or a reader could see.
     known: BTreeMap<String, String>,
 }
 
@@ -103,7 +103,7 @@ impl Run<'_> {
         let heads = observer.heads(&self.slug).await;
         let wanted = &self.wanted[attempted];
         if heads.get(attempted) == Some(wanted) {
-            // Refused, and made all the same: nobody was told, but it can be seen.
+            // Refused, and made all the same: no answer said so, but it can be seen.
             self.known.insert(attempted.to_owned(), wanted.clone());
         }
         assert_eq!(heads, self.known);

@@ -1,4 +1,4 @@
-//! Clients that read slowly, or not at all, judged by how others fare.
+//! Clients that read slowly, or not at all, and how others fare.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ async fn begun(cloud: &Cloud) -> (Process, History) {
 }
 
 #[tokio::test]
-async fn clones_of_which_nothing_is_read_hold_up_nobody() {
+async fn clones_of_which_nothing_is_read_hold_up_no_other_client() {
     let cloud = Cloud::start().await;
     let (process, history) = begun(&cloud).await;
     let mut unread = Vec::new();
@@ -38,10 +38,10 @@ async fn clones_of_which_nothing_is_read_hold_up_nobody() {
     assert_eq!(whole.status, 200);
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 
-    // Whoever reads on after a while gets all of it.
+    // A client that reads on after a while gets all of it.
     let late = unread.pop().expect("a clone").into_body().collect().await.expect("a whole answer").to_bytes();
     assert_eq!(late, whole.body);
-    // And whoever does not is cut off.
+    // And a client that does not is cut off.
     tokio::time::sleep(Duration::from_secs(120)).await;
     for cut_off in unread {
         assert!(cut_off.into_body().collect().await.is_err());
@@ -55,7 +55,7 @@ async fn of_very_many_clones_of_which_nothing_is_read_those_that_wait_longest_ar
     let mut unread = Vec::new();
     for _ in 0..150 {
         unread.push(process.begin_clone("song", history.last()).await);
-        // So many that each takes its turn and gives it to another.
+        // Enough that each takes a permit and gives it to another.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let whole = process.fetch::<_, &str>("song", &[history.last()], &[]).await.expect("a whole answer");
@@ -82,7 +82,7 @@ async fn one_whose_clients_read_just_fast_enough_keeps_no_other_from_reading() {
         clones.spawn(async move {
             let mut body = answer.into_body();
             while let Some(Ok(_)) = body.frame().await {
-                // None of them is ever behind for long enough to give its turn to others.
+                // None of them is ever behind for long enough to give its permit to others.
                 tokio::time::sleep(Duration::from_millis(450)).await;
             }
         });

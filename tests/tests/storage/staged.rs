@@ -1,5 +1,5 @@
-//! Objects that were staged: every process counts them, and none serves them before a branch reaches
-//! them; then each does, whatever it knew before and in whichever order it came to know.
+//! Staged objects: every process counts them, and none serves them before a branch reaches them; then each does, whatever
+//! it knew before and in whichever order it came to know.
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use crate::process::{Cloud, Process, put};
 use crate::uploads::Song;
 
-/// The two ways to send an object staged.
+/// The two ways to stage an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     PushObjects,
@@ -18,7 +18,7 @@ enum Way {
 
 const WAYS: [Way; 2] = [Way::PushObjects, Way::Upload];
 
-/// A repo with the song's base, and the file staged of it.
+/// A repo with the song's base, and its file staged.
 async fn staged(cloud: &Cloud, slug: &str, song: &Song, way: Way) -> Process {
     let process = cloud.process();
     song.push_base(&process, slug).await;
@@ -51,7 +51,7 @@ async fn assert_seen(process: &Process, slug: &str, song: &Song, way: Way) {
 }
 
 #[tokio::test]
-async fn what_is_ahead_is_hidden_from_every_process_until_it_is_reached_and_then_from_none() {
+async fn what_is_staged_is_hidden_from_every_process_until_it_is_reached_and_then_from_none() {
     let (cloud, song) = (Cloud::start().await, Song::of(2_000));
     for way in WAYS {
         let slug = &tests::hub::fresh_name("song");
@@ -167,12 +167,12 @@ async fn a_process_that_hears_of_the_branch_before_the_object_serves_it() {
     }
 }
 
-/// The object is in one push staged and in another's bundle, in both orders of the two.
+/// The object is staged by one request and in the bundle of a push, in both orders of the two.
 #[tokio::test]
-async fn what_came_both_ahead_and_with_a_branch_is_served_by_every_process() {
+async fn what_came_both_staged_and_with_a_branch_is_served_by_every_process() {
     let (cloud, song) = (Cloud::start().await, Song::of(2_000));
     for way in WAYS {
-        for is_ahead_first in [true, false] {
+        for is_staged_first in [true, false] {
             let slug = &tests::hub::fresh_name("song");
             let (sender, pusher) = (cloud.process(), cloud.process());
             song.push_base(&sender, slug).await;
@@ -181,8 +181,8 @@ async fn what_came_both_ahead_and_with_a_branch_is_served_by_every_process() {
             let old = cloud.process();
             song.assert_not_served(&old, slug).await;
             let push = async || drop(pusher.push(slug, "main", false, &bundle).await.expect(200));
-            if is_ahead_first {
-                // It lands when the push, which has judged that it has to bring the object, is about to land.
+            if is_staged_first {
+                // It lands when the push, whose plan has it store the object, is about to land.
                 let (landed, land) = (watch::Sender::new(false), watch::Sender::new(false));
                 let (waits, lands) = (land.clone(), landed.clone());
                 pusher.tap.script(move |call| {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tests::wiretap::{Call, Reaction, Wiretap};
 use tokio::sync::watch;
 
-/// Whose turn it is. Whoever has no turn left waits until all others have had theirs.
+/// Whose turn it is. A process that has no turn left waits until all others have had theirs.
 #[derive(Clone)]
 pub struct Turns(Arc<watch::Sender<VecDeque<usize>>>);
 
@@ -58,7 +58,7 @@ impl Turns {
     }
 }
 
-/// Every order in which so many calls of one and so many of another can be made.
+/// Every order in which this many calls of one and this many of another can be made.
 pub fn interleavings(first: usize, second: usize) -> Vec<Vec<usize>> {
     if first == 0 || second == 0 {
         return vec![[vec![0; first], vec![1; second]].concat()];

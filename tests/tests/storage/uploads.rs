@@ -27,7 +27,7 @@ pub struct Song {
 }
 
 impl Song {
-    /// With a file of so many bytes.
+    /// With a file of this many bytes.
     pub fn of(size: usize) -> Song {
         let mut builder = Builder::new(11);
         let mut tree = builder.files(4);
@@ -79,7 +79,7 @@ impl Song {
         }
     }
 
-    /// This process serves the file to nobody.
+    /// This process serves the file to no client.
     pub async fn assert_not_served(&self, process: &Process, slug: &str) {
         let answer = process.object(&process.repo_id(slug).await, &self.object.id).await.expect("a whole answer");
         answer.refused(404, "unknown_object");
@@ -93,7 +93,7 @@ impl Song {
     }
 
     /// The file is PUT once more, and now counts, whatever was before.
-    async fn assert_can_be_mended(&self, cloud: &Cloud, slug: &str, url: &str) {
+    async fn assert_can_be_sent_again(&self, cloud: &Cloud, slug: &str, url: &str) {
         put(url, self.object.content.clone()).await;
         self.assert_counts(cloud, slug).await;
     }
@@ -240,7 +240,7 @@ async fn a_copy_that_hangs_is_given_up_while_the_client_is_still_there() {
     assert_eq!(late, Vec::<String>::new());
 }
 
-/// So it calls the further attempt at a copy that goes on, because nobody heard that it does.
+/// So it calls the further attempt at a copy that goes on, because no answer said that it does.
 #[tokio::test]
 async fn a_copy_that_s3_calls_concurrent_with_another_is_made_again() {
     let (cloud, song) = (Cloud::start().await, song());
@@ -255,7 +255,7 @@ async fn a_copy_that_s3_calls_concurrent_with_another_is_made_again() {
     }
 }
 
-/// A process that is killed, or whose answer nobody waits for any more, at each of its calls.
+/// A process that is killed, or whose answer no client waits for any more, at each of its calls.
 #[tokio::test]
 async fn a_request_that_dies_at_any_call_can_be_made_by_another_process() {
     let (cloud, song) = (Cloud::start().await, song());
@@ -389,7 +389,7 @@ async fn overwrite_before_each_call(cloud: &Cloud, request: Request, is_copy_los
                     song.push_tip(process, &slug).await.refused(422, "missing_references");
                     song.assert_not_served(process, &slug).await;
                 }
-                song.assert_can_be_mended(cloud, &slug, &url).await;
+                song.assert_can_be_sent_again(cloud, &slug, &url).await;
             }
             if is_after {
                 break;
@@ -418,8 +418,8 @@ async fn an_upload_that_is_overwritten_while_its_copy_goes_unheard_counts_if_it_
 
 /// The calls by which two that take the same upload can get into each other's way.
 const CONTENDED: [&str; 4] = ["LIST ", "COPY ", "Transact", "DELETE uploads/"];
-/// Those and what tells them of each other.
-const CONTENDED_OR_TOLD: [&str; 5] = ["LIST ", "COPY ", "Transact", "DELETE uploads/", "Query PACK#"];
+/// Those and the call by which one sees the other.
+const CONTENDED_OR_SEEN: [&str; 5] = ["LIST ", "COPY ", "Transact", "DELETE uploads/", "Query PACK#"];
 
 /// Two processes make their requests at the same time, these calls of theirs in this order, while a client PUTs right
 /// and wrong bytes; the first of them are there before.
@@ -460,8 +460,8 @@ async fn take_at_once(
         format!("{order:?} {puts:?}\n{}", calls.collect::<Vec<_>>().join("\n"))
     };
     for ((answer, is_there), request, who) in [first, second] {
-        let is_told = answer.status == 200 || matches!(request, Request::Push) && answer.status == 422;
-        assert!(is_told, "{who}: {}\n{}", answer.excerpt(), story());
+        let is_answered = answer.status == 200 || matches!(request, Request::Push) && answer.status == 422;
+        assert!(is_answered, "{who}: {}\n{}", answer.excerpt(), story());
         if puts.iter().all(|is_right| *is_right) {
             assert!(is_there, "{who} did not find it: {}\n{}", answer.excerpt(), story());
         }
@@ -475,7 +475,7 @@ async fn take_at_once(
         }
     }
     if puts.last() == Some(&false) {
-        song.assert_can_be_mended(cloud, &slug, &url).await;
+        song.assert_can_be_sent_again(cloud, &slug, &url).await;
     } else {
         song.assert_counts(cloud, &slug).await;
     }
@@ -509,7 +509,7 @@ fn whatever_is_put_while_two_take_it_a_wrong_upload_never_counts_and_a_right_one
     let order = Just([vec![0; 8], vec![1; 8], vec![2; 3]].concat()).prop_shuffle();
     let cases = (order, [request(), request()], puts);
     for_every(150, cases, Cloud::start, async |cloud: &Cloud, (order, requests, puts)| {
-        take_at_once(cloud, &song(), (&CONTENDED_OR_TOLD, &order), requests, &puts).await;
+        take_at_once(cloud, &song(), (&CONTENDED_OR_SEEN, &order), requests, &puts).await;
     });
 }
 
@@ -542,7 +542,7 @@ fn tell_of_copies(process: &Process, kind: Option<&'static str>, checksum: Optio
 }
 
 /// A right and a wrong upload, of whose copies S3 says something that is not to be relied on.
-async fn hash_what_is_told(
+async fn hash_what_is_said(
     cloud: &Cloud,
     song: &Song,
     kind: Option<&'static str>,
@@ -574,13 +574,13 @@ async fn hash_what_is_told(
 #[tokio::test]
 async fn a_copy_whose_hash_s3_does_not_tell_is_hashed_by_the_hub() {
     let (cloud, song) = (Cloud::start().await, song());
-    hash_what_is_told(&cloud, &song, None, |_| None).await;
-    hash_what_is_told(&cloud, &song, Some("FULL_OBJECT"), |_| None).await;
+    hash_what_is_said(&cloud, &song, None, |_| None).await;
+    hash_what_is_said(&cloud, &song, Some("FULL_OBJECT"), |_| None).await;
 }
 
 #[tokio::test]
 async fn a_large_copy_is_hashed_in_parts() {
-    hash_what_is_told(&Cloud::start().await, &Song::of((8 << 20) + 5), None, |_| None).await;
+    hash_what_is_said(&Cloud::start().await, &Song::of((8 << 20) + 5), None, |_| None).await;
 }
 
 #[tokio::test]
@@ -588,10 +588,10 @@ async fn a_checksum_of_parts_checksums_is_not_believed() {
     let (cloud, song) = (Cloud::start().await, song());
     // It says the opposite of what is true.
     let lie = |is_right: bool| Some(sha256(if is_right { b"wrong" } else { &song.object.content }));
-    hash_what_is_told(&cloud, &song, Some("COMPOSITE"), lie).await;
+    hash_what_is_said(&cloud, &song, Some("COMPOSITE"), lie).await;
     // And as S3 writes it: with the number of parts.
-    hash_what_is_told(&cloud, &song, Some("COMPOSITE"), |is_right| lie(is_right).map(|lie| format!("{lie}-2"))).await;
-    hash_what_is_told(&cloud, &song, None, |is_right| lie(is_right).map(|lie| format!("{lie}-2"))).await;
+    hash_what_is_said(&cloud, &song, Some("COMPOSITE"), |is_right| lie(is_right).map(|lie| format!("{lie}-2"))).await;
+    hash_what_is_said(&cloud, &song, None, |is_right| lie(is_right).map(|lie| format!("{lie}-2"))).await;
 }
 
 /// S3 did tell the hash, in an answer that was lost. It is asked for it once more.
@@ -603,7 +603,7 @@ async fn the_hash_of_a_copy_whose_answer_was_lost_is_asked_for_again() {
         put(&song.begin(&process, kind.to_lowercase().replace('_', "-").as_str()).await, song.object.content.clone())
             .await;
         process.tap.take();
-        let told = sha256(&song.object.content);
+        let checksum = sha256(&song.object.content);
         let mut is_lost = false;
         process.tap.script(move |call| {
             if is(call, "COPY ") && !is_lost {
@@ -612,7 +612,7 @@ async fn the_hash_of_a_copy_whose_answer_was_lost_is_asked_for_again() {
             }
             if is(call, "HEAD ") {
                 return Reaction::Headed(vec![
-                    ("x-amz-checksum-sha256", told.clone()),
+                    ("x-amz-checksum-sha256", checksum.clone()),
                     ("x-amz-checksum-type", kind.to_owned()),
                 ]);
             }
@@ -647,7 +647,7 @@ async fn a_registration_that_is_never_answered_is_read_back() {
     }
 }
 
-/// A storage that stays away from one kind of call: nobody is told that the file is missing, and what was uploaded
+/// A storage that stays away from one kind of call: no answer says that the file is missing, and what was uploaded
 /// still counts when it is back.
 #[tokio::test]
 async fn an_upload_that_cannot_be_taken_now_is_taken_later() {

@@ -1,4 +1,4 @@
-//! The function `webhook`, called as its queue calls it, and what it says to the queue.
+//! The function `deliver`, called as its queue calls it, and what it says to the queue.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -248,8 +248,8 @@ async fn behind_a_delivery_that_fails_those_to_the_same_webhook_wait_and_no_othe
     let pause = put_back[0].1;
     assert!((270..=338).contains(&pause) && put_back.iter().all(|(_, seconds)| *seconds == pause), "{put_back:?}");
     let answer = scene.hand_over_within(Duration::from_secs(180), [scene.record(one, "b", 4, NEW)]).await;
-    let told = serde_json::to_value(&answer).unwrap();
-    assert_eq!(told, json!({"batchItemFailures": [{"itemIdentifier": "message b"}]}));
+    let body = serde_json::to_value(&answer).unwrap();
+    assert_eq!(body, json!({"batchItemFailures": [{"itemIdentifier": "message b"}]}));
 }
 
 #[test]
@@ -291,7 +291,7 @@ fn for_every_pattern_of_failures_each_message_is_delivered_or_named_and_in_order
 }
 
 #[tokio::test]
-async fn what_nobody_wants_any_more_is_done() {
+async fn what_no_webhook_wants_any_more_is_done() {
     let scene = Scene::new().await;
     let store = &scene.process.hub.store;
     let receiver = Receiver::start().await;
@@ -393,7 +393,7 @@ async fn nothing_of_a_secret_or_of_a_url_gets_into_a_log() {
     receiver.answers(500);
     scene.hand_over([scene.record(hook, "a", 1, NEW)]).await;
     assert_eq!(names(&receiver.seen()), ["a"]);
-    // Nobody listens there any more.
+    // No server listens there any more.
     drop(receiver);
     scene.hand_over([scene.record(hook, "b", 2, NEW)]).await;
 

@@ -599,7 +599,7 @@ fn a_purged_object_is_refused_in_new_snapshots_alone_and_the_first_path_is_named
 }
 
 #[test]
-fn what_the_pusher_takes_for_purged_is_missed_by_nobody_unless_it_was_not() {
+fn what_the_pusher_takes_for_purged_is_not_missing_unless_it_was_not_purged() {
     let (snapshot, record) = snapshot(&[("a", "gone"), ("b", "never there")]);
     let (_, commit) = commit("first", &[], Some(&snapshot));
     let request = with(push(&[commit], &[record], &[]), "purged", json!(["gone", "never there"].map(object_id)));

@@ -74,12 +74,12 @@ async fn remedy(cloud: &Cloud, song: &Song, bring: Option<Restore<'_>>) -> Repai
 }
 
 async fn assert_repaired(cloud: &Cloud, song: &Song, bring: Option<Restore<'_>>) -> Vec<Action> {
-    let actions = assert_repaired_but_for_what_is_ahead(cloud, song, bring).await;
+    let actions = assert_repaired_but_for_what_is_staged(cloud, song, bring).await;
     assert_eq!(cloud.process().missing(song.slug, &[&song.staged.id]).await, Vec::<String>::new());
     actions
 }
 
-async fn assert_repaired_but_for_what_is_ahead(cloud: &Cloud, song: &Song, bring: Option<Restore<'_>>) -> Vec<Action> {
+async fn assert_repaired_but_for_what_is_staged(cloud: &Cloud, song: &Song, bring: Option<Restore<'_>>) -> Vec<Action> {
     let repaired = remedy(cloud, song, bring).await;
     assert!(repaired.report.is_whole(), "{:?} left {:?}", repaired.actions, repaired.report.findings);
     assert!(!repaired.actions.is_empty());
@@ -122,11 +122,11 @@ async fn whichever_file_is_damaged_a_clone_brings_back_what_was_in_it_and_nothin
             }
             let before = song.files(&cloud).await;
             let copy = Copy::of(&song);
-            // Nothing but its pack's index says that an object was staged. Whoever needs it sends it again.
-            let holds_what_is_ahead = number + 1 == files.len();
+            // Nothing but its pack's index says that an object was staged. A client that needs it sends it again.
+            let holds_what_is_staged = number + 1 == files.len();
             let bring: Restore<'_> = &|wanted| copy.bring(wanted);
-            if holds_what_is_ahead && way < 2 {
-                assert_repaired_but_for_what_is_ahead(&cloud, &song, Some(bring)).await;
+            if holds_what_is_staged && way < 2 {
+                assert_repaired_but_for_what_is_staged(&cloud, &song, Some(bring)).await;
             } else {
                 assert_repaired(&cloud, &song, Some(bring)).await;
             }
@@ -243,7 +243,7 @@ async fn a_damaged_pack_is_deleted_only_when_that_is_asked_for_and_the_repo_is_w
 
 #[tokio::test]
 async fn an_item_that_is_gone_or_altered_is_written_again_where_the_rest_says_what_it_was() {
-    let mut mended = BTreeSet::new();
+    let mut repaired_kinds = BTreeSet::new();
     let cloud = Cloud::start().await;
     let song = Song::push(&cloud).await;
     let count = song.items(&cloud).await.len();
@@ -271,7 +271,7 @@ async fn an_item_that_is_gone_or_altered_is_written_again_where_the_rest_says_wh
                 continue;
             }
             assert_repaired(&cloud, &song, None).await;
-            mended.insert((kind.clone(), is_altered));
+            repaired_kinds.insert((kind.clone(), is_altered));
             let again = store(&cloud).item(&key).await.unwrap().expect("it is there again");
             let same = |name: &str| assert_eq!(again.get(name), item.get(name), "{name} of {key:?}");
             match kind.as_str() {
@@ -292,7 +292,7 @@ async fn an_item_that_is_gone_or_altered_is_written_again_where_the_rest_says_wh
             }
         }
     }
-    let kinds: BTreeSet<&str> = mended.iter().map(|(kind, _)| kind.as_str()).collect();
+    let kinds: BTreeSet<&str> = repaired_kinds.iter().map(|(kind, _)| kind.as_str()).collect();
     assert_eq!(kinds, BTreeSet::from(["HANDLE", "META", "NAME", "PACK", "PROFILE", "REF", "REPO", "UPLOADS"]));
 }
 

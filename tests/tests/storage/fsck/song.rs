@@ -1,4 +1,4 @@
-//! A repo with something of every kind: packs, two branches, a forced push, objects staged, a large object, tags, releases.
+//! A repo with something of every kind: packs, two branches, a forced push, staged objects, a large object, tags, releases.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub struct Song {
     pub history: History,
     pub heads: BTreeMap<String, String>,
     pub large: Object,
-    /// Sent staged of any branch.
+    /// Sent alone: no branch reaches it.
     pub staged: Object,
     pub repo: RepoId,
 }

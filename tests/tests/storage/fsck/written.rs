@@ -36,7 +36,7 @@ async fn a_record_that_is_not_what_its_id_says_is_named() {
 }
 
 #[tokio::test]
-async fn an_object_that_a_reached_snapshot_names_and_that_counts_as_ahead_is_named_and_listed_as_reached() {
+async fn an_object_that_a_reached_snapshot_names_and_that_counts_as_staged_is_named_and_listed_as_reached() {
     let cloud = Cloud::start().await;
     let song = Song::push(&cloud).await;
     let manifest = [("song.mid".to_owned(), song.staged.id.clone())].into();

@@ -429,9 +429,9 @@ proptest! {
                 known.is_reached(&key) || plan.reached.contains(&key) || comes_reached
             };
             for number in &objects {
-                let is_missed_by_nobody = !state.objects.contains(number) && !case.sent.objects.contains(number);
+                let is_in_neither = !state.objects.contains(number) && !case.sent.objects.contains(number);
                 assert!(case.has_object(*number), "an object is not there");
-                assert!(is_now_reached(*number) || is_missed_by_nobody, "an object is there and not seen");
+                assert!(is_now_reached(*number) || is_in_neither, "an object is there and not seen");
             }
             let seen = &objects | &state.reached_objects;
             assert!((0..OBJECTS).all(|number| seen.contains(&number) || !is_now_reached(number)), "an object is seen and not reached");
