@@ -776,7 +776,8 @@ class Check:
                     self.fail(f"{name}: other accounts may publish to the topic")
                 for topic in as_list(statement["Resource"]):
                     may_publish.setdefault(plain(topic), set()).update(as_list(statement["Principal"].get("Service")))
-            self.expect(name in as_list(dead_letters.get("DependsOn")), f"{DEAD_LETTERS}: made before it may publish to {name}")
+            depends = as_list(dead_letters.get("DependsOn"))
+            self.expect(name in depends, f"{DEAD_LETTERS}: made before it may publish to {name}")
         # A policy takes the place of the one that lets alarms publish to a topic.
         for topic in sorted(notified):
             for service in ("cloudwatch.amazonaws.com", "s3.amazonaws.com"):

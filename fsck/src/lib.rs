@@ -15,7 +15,7 @@
 //! - [`repair`] repairs what can be repaired.
 //!
 //! Without `deep`, packs' footers and sections are read, and of all else in S3 the size is compared; manifests are read
-//! only when something is wrong already, to tell what depends on it. With it, every byte is.
+//! only when something is wrong already, to say what depends on it. With it, every byte is.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

@@ -22,7 +22,7 @@ const CHUNKS_WAITING: usize = 4;
 const WAITING_BYTES: u64 = (CHUNKS_WAITING * CHUNK) as u64;
 /// How long a client may take for one chunk.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
-/// A client that takes longer for one gives its permit at reading to others meanwhile.
+/// A client that takes longer for one gives its permit to read to others meanwhile.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What the maker of an answer hands to its sender.
@@ -54,20 +54,20 @@ impl Sender {
 
     async fn put(&mut self, chunk: Bytes, holds: &mut impl LetGo) -> Result<(), WireError> {
         let gone = |_| WireError::internal("the client went away");
-        let room = match tokio::time::timeout(PATIENCE, self.pieces.reserve()).await {
-            Ok(room) => room.map_err(gone)?,
+        let slot = match tokio::time::timeout(PATIENCE, self.pieces.reserve()).await {
+            Ok(slot) => slot.map_err(gone)?,
             Err(_) => {
                 let mut waiting = self.permit.pass_on(holds.let_go().saturating_add(WAITING_BYTES));
-                let room = tokio::select! {
-                    room = tokio::time::timeout(CLIENT_TIMEOUT, self.pieces.reserve()) => room,
+                let slot = tokio::select! {
+                    slot = tokio::time::timeout(CLIENT_TIMEOUT, self.pieces.reserve()) => slot,
                     () = waiting.is_cut_off() => return Err(WireError::internal("too many clients read too slowly")),
                 };
-                let room = room.map_err(|_| WireError::internal("the client stopped reading"))?.map_err(gone)?;
+                let slot = slot.map_err(|_| WireError::internal("the client stopped reading"))?.map_err(gone)?;
                 waiting.take_again().await?;
-                room
+                slot
             }
         };
-        room.send(Ok(Piece::Chunk(chunk)));
+        slot.send(Ok(Piece::Chunk(chunk)));
         Ok(())
     }
 }

@@ -314,7 +314,7 @@ impl Client {
         Err(format!("no client has purged that: {}", answer.excerpt()))
     }
 
-    /// Pushes objects that no commit names, which no reader is to see, and asks for one and for another that every reader may see.
+    /// Pushes objects that no commit names, which no reader is to see. Asks for one, and for another that every reader may see.
     async fn push_staged(&mut self) -> Result<(), Violation> {
         let Some((repo, heads)) = self.refs().await? else { return Ok(()) };
         self.made += 1;

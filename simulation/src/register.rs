@@ -75,7 +75,7 @@ fn apply(
     }
 }
 
-/// Finds an order of the operations, or tells the longest part of the history that has one.
+/// Finds an order of the operations, or returns the longest part of the history that has one.
 ///
 /// # Errors
 /// When there is none: what the register held where it got stuck, and what could not follow.

@@ -39,7 +39,7 @@ pub struct BranchMove<'a> {
     pub before: Option<&'a CommitId>,
     /// Its next head.
     pub after: &'a CommitId,
-    /// Where a new branch lies, as that was before the branches were listed that it was checked against. None for one that
+    /// The claims of a new branch, as they were before the branches were listed that it was checked against. None for one that
     /// moves, and none for the first.
     pub claims: &'a [PathClaim],
     /// Whether the pusher forced the move.

@@ -50,8 +50,8 @@ const QUICK: Duration = Duration::from_secs(3);
 const LONGEST_IN_A_LANE: Duration = Duration::from_secs(15 * 60);
 const UNREADABLE: &str = "it is no message of this version of the hub's";
 /// How long further deliveries to one webhook go on in one invocation, so that a receiver which is slow does not hold up the others
-/// of its batch, and the invocation, for minutes. Ten messages take five turns at most, each of which the queue counts.
-const A_TURN: Duration = Duration::from_secs(20);
+/// of its batch, and the invocation, for minutes. Ten messages take five invocations at most, each of which the queue counts.
+const A_WEBHOOK_TAKES: Duration = Duration::from_secs(20);
 
 /// What became of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,8 +62,8 @@ pub enum Attempt {
     Failed(String),
 }
 
-/// Delivers the messages of a batch until `deadline`, in milliseconds since the Unix epoch. What is left waits for its next
-/// turn, and is named to Lambda.
+/// Delivers the messages of a batch until `deadline`, in milliseconds since the Unix epoch. What is left waits for the next
+/// invocation, and is named to Lambda.
 pub async fn handle(store: &Store, sender: &Sender, queues: &Queues, event: Event, deadline: u64) -> BatchResponse {
     let mut lines: Vec<Line> = Vec::new();
     for record in event.records {
@@ -169,8 +169,8 @@ impl Run<'_> {
         let began = self.store.ambient().elapsed();
         for (done, record) in line.records.iter().enumerate() {
             let webhook = &record.attributes.message_group_id;
-            if done > 0 && self.store.ambient().elapsed().saturating_sub(began) >= A_TURN {
-                tracing::info!(webhook, "what is behind waits for another turn");
+            if done > 0 && self.store.ambient().elapsed().saturating_sub(began) >= A_WEBHOOK_TAKES {
+                tracing::info!(webhook, "what is behind waits for another invocation");
                 return (done, Duration::ZERO);
             }
             if self.is_late(record) {

@@ -124,7 +124,7 @@ impl StorageDoor {
 }
 
 impl EmbeddedS3 {
-    /// Objects live in memory, and are gone when this is. `clock` tells when each was put.
+    /// Objects live in memory, and are gone when this is. `clock` says when each was put.
     pub fn memory(clock: Ambient) -> Self {
         Self { store: Arc::new(Memory::new(clock.clone())), clock }
     }

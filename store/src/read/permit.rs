@@ -64,7 +64,7 @@ impl Slow {
     }
 }
 
-/// A permit at reading packs. It ends with this.
+/// A permit to read packs. It ends with this.
 pub struct ReadPermit {
     readers: Readers,
     /// Whose it is.

@@ -165,7 +165,7 @@ struct Fetched {
     position: FrameId,
     located: PackFrame,
     stored: Bytes,
-    /// The room that its read takes among the reads ahead.
+    /// The kibibytes that its read takes of those that may be read ahead.
     _permit: Arc<OwnedSemaphorePermit>,
 }
 
@@ -246,16 +246,16 @@ impl Store {
 
     /// Makes these reads in order, ahead of their use.
     fn fetch(self: &Arc<Self>, repo: &RepoId, reads: Vec<Read>, limits: Limits) -> Reads {
-        let room = Arc::new(Semaphore::new(limits.ahead as usize));
+        let permits = Arc::new(Semaphore::new(limits.ahead as usize));
         let (store, repo) = (Arc::clone(self), repo.clone());
         let fetched = stream::iter(reads)
-            // The room is taken in the order of the reads, so the read that is needed next is never the one without.
+            // Permits are taken in the order of the reads, so the read that is needed next is never the one without.
             .then(move |read| {
-                let room = Arc::clone(&room);
+                let permits = Arc::clone(&permits);
                 async move {
                     let kibibytes = (read.range.end.saturating_sub(read.range.start)).div_ceil(1024);
                     let kibibytes = u32::try_from(kibibytes).unwrap_or(u32::MAX).clamp(1, limits.ahead);
-                    let permit = room.acquire_many_owned(kibibytes).await.map_err(StoreError::fault)?;
+                    let permit = permits.acquire_many_owned(kibibytes).await.map_err(StoreError::fault)?;
                     Ok::<_, StoreError>((read, Arc::new(permit)))
                 }
             })

@@ -1,16 +1,16 @@
 //! Where branches lie, as the files that clients keep them in: what keeps two pushes that race from making a pair of branches
 //! that no clone could keep side by side, and asks nothing of pushes that make no branch.
 //!
-//! A branch lies at the place of its name and in those of its folders; names that differ only in case have one place. The
-//! transaction that makes a branch writes a mark of its own at each of its places, on condition that nothing was marked there
-//! since the branches were listed that it was checked against. So of two branches that cannot lie side by side, made at the same
-//! time, one lands; the other's transaction fails, and it is planned again by a list that has the first. Marks say nothing else:
-//! the list of branches alone says what there is, for branches of before there were places and for branches that are deleted too.
-//! The first branch that is ever pushed to a repo needs no marks, for it sets `first_pushed_at`.
+//! A branch takes its own name and those of its folders; names that differ only in case are one. The transaction that makes a
+//! branch leaves a claim of its own at each of these names, on condition that none was left there since the branches were listed
+//! that the new one was checked against. So of two branches that cannot lie side by side, made at the same time, one lands. The
+//! other's transaction fails, and its push is planned again, against a list that has the first. Claims say nothing else: the list
+//! of branches alone says what there is, for branches of before there were claims and for branches that are deleted too. The
+//! first branch that is ever pushed to a repo needs no claims, for it sets `first_pushed_at`.
 //!
-//! Most places have no mark, for marks go after a day, so that is assumed at first and costs no read. Where it is not so the places
-//! are read, and the branches listed after them. A folder's mark and that of a branch are two, so that branches that are made in
-//! one folder do not fail each other's conditions.
+//! Most names have no claim, for claims go after a day, so that is assumed at first and costs no read. Where it is not so the
+//! claims are read, and the branches listed after them. A name has one claim as a folder and one as a branch, so that branches
+//! that are made in one folder do not fail each other's conditions.
 
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
 use futures_util::future::try_join_all;
@@ -20,46 +20,46 @@ use crate::{Store, StoreError};
 use common::id::{BranchName, RepoId};
 use common::wire::names::{folded, folders};
 
-/// How long marks are kept, in seconds. They serve requests that are under way, which take minutes at most.
+/// How long claims are kept, in seconds. They serve requests that are under way, which take minutes at most.
 const KEPT: u64 = 24 * 60 * 60;
 
-/// A place that a new branch takes, as it was before the branches were listed.
+/// A name that a new branch takes, with the claims there as they were before the branches were listed.
 #[derive(Debug, Clone)]
 pub struct PathClaim {
     key: Key,
-    /// The folder as the branch spells it; none for the place of the branch itself.
+    /// The folder as the branch spells it; none for the name of the branch itself.
     folder: Option<String>,
     seen: ClaimItem,
 }
 
 impl Store {
-    /// The places of a branch that is to be made, as they are now. The caller lists the branches afterwards.
+    /// The names that a branch to be made takes, with the claims there now. The caller lists the branches afterwards.
     ///
     /// # Errors
     /// When the table cannot be read.
     pub async fn claims(&self, repo: &RepoId, branch: &BranchName) -> Result<Vec<PathClaim>, StoreError> {
-        let read = PathClaim::unmarked(repo, branch).into_iter().map(async |place| {
-            let seen = self.get_item(&place.key).await?.unwrap_or_default();
-            Ok(PathClaim { seen, ..place })
+        let read = PathClaim::unmarked(repo, branch).into_iter().map(async |claim| {
+            let seen = self.get_item(&claim.key).await?.unwrap_or_default();
+            Ok(PathClaim { seen, ..claim })
         });
         try_join_all(read).await
     }
 }
 
 impl PathClaim {
-    /// The places of a branch that is to be made, as they mostly are.
+    /// The names that a branch to be made takes, without claims, as they mostly are.
     pub fn unmarked(repo: &RepoId, branch: &BranchName) -> Vec<Self> {
         let name = branch.as_str();
-        let places = folders(name).map(|folder| (folder, true)).chain([(name, false)]);
-        let unmarked = |(place, is_folder): (&str, bool)| Self {
-            key: Key::claim(repo, &folded(place)),
-            folder: is_folder.then(|| place.to_owned()),
+        let names = folders(name).map(|folder| (folder, true)).chain([(name, false)]);
+        let unmarked = |(name, is_folder): (&str, bool)| Self {
+            key: Key::claim(repo, &folded(name)),
+            folder: is_folder.then(|| name.to_owned()),
             seen: ClaimItem::default(),
         };
-        places.map(unmarked).collect()
+        names.map(unmarked).collect()
     }
 
-    /// Leaves a mark, if nothing was made meanwhile that the new branch cannot lie beside.
+    /// Leaves the claim `mark`, if nothing was made meanwhile that the new branch cannot lie beside.
     pub(crate) fn take(&self, table: &str, mark: &str, now: u64) -> Result<TransactWriteItem, StoreError> {
         let text = |text: &str| AttributeValue::S(text.to_owned());
         let expires_at = AttributeValue::N(now.saturating_add(KEPT).to_string());

@@ -21,7 +21,7 @@
 //! | | `MEMBER#<user_id>` | a collaborator and their role |
 //! | | `DAMAGED#<ulid>` | a pack that a repair has replaced, and whose file is kept |
 //! | | `UPLOADS` | until when objects may be waiting under `uploads/` (TTL) |
-//! | `PLACES#<repo_id>` | a hash of a branch's or a folder's name in one case | marks of pushes that made branches there (TTL) |
+//! | `PLACES#<repo_id>` | a hash of a branch's or a folder's name in one case | claims of pushes that made branches there (TTL) |
 //! | `USER#<user_id>` | `PROFILE`, `REPO#<slug>` | the user's handle; the user's repos |
 //! | `HANDLE#<handle>` | `HANDLE` | the user that has the handle; claimed once |
 //! | `RESTORE` | `RESTORE` | which backup is being restored, while it is |
@@ -125,8 +125,8 @@ impl Key {
         Self::new(repo_pk(repo), format!("{REF_PREFIX}{branch}"))
     }
 
-    /// A place where branches may lie, by its name in one case. It is in a partition of its own, and its key a hash, because
-    /// folding may make a name longer than a key may be.
+    /// The claims at a name that branches or their folders may have, by the name in one case. They are in a partition of
+    /// their own, and its key is a hash, because folding may make a name longer than a key may be.
     pub fn claim(repo: &RepoId, folded: &str) -> Self {
         Self::new(format!("PLACES#{repo}"), hex::encode(Sha256::digest(folded)))
     }
@@ -391,13 +391,13 @@ pub struct RefItem {
     pub updated_by: String,
 }
 
-/// `PLACES#<repo_id>` | `<hash of a branch's or a folder's name in one case>`: marks of pushes that make branches.
+/// `PLACES#<repo_id>` | `<hash of a branch's or a folder's name in one case>`: claims of pushes that make branches.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClaimItem {
-    /// The mark of the last push that made a branch of the name.
+    /// The claim of the last push that made a branch of the name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
-    /// The mark of the last push that made a branch in a folder of the name.
+    /// The claim of the last push that made a branch in a folder of the name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<String>,
     /// How that push spelled the folder.

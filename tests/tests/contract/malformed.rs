@@ -473,7 +473,7 @@ async fn broken_msgpack_is_refused_on_every_path() {
     every_broken_body_is_refused(&Hub::start().await, Encoding::Msgpack).await;
 }
 
-/// The most address space that this process has had, in kilobytes, where the system tells.
+/// The most address space that this process has had, in kilobytes, where the system says so.
 fn peak_address_space() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:"))?;

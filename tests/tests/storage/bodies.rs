@@ -61,9 +61,9 @@ async fn room_for_a_body_is_made_through_any_fault_of_any_call() {
             fail_nth(&process, position, fault);
             let answer = process.start_upload("song").await;
             process.tap.heal();
-            let room = answer.expect(200);
-            put(room["url"].as_str().expect("a URL"), body()).await;
-            push(&process, "song", room["upload_id"].as_str().expect("an id")).await.expect(200);
+            let upload = answer.expect(200);
+            put(upload["url"].as_str().expect("a URL"), body()).await;
+            push(&process, "song", upload["upload_id"].as_str().expect("an id")).await.expect(200);
         }
     }
     assert_holds_all(&cloud, "song").await;

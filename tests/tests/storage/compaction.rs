@@ -553,7 +553,7 @@ async fn a_repo_that_is_as_it_should_be_costs_two_reads() {
     assert_eq!(calls, names.iter().chain(&["Query PACK#", "Query RETIRED#"]).map(|name| (*name).to_owned()).collect());
 }
 
-/// As the stream tells a deployment, and a look at the table a hub on one machine.
+/// The stream says so to a deployment, and a look at the table to a hub on one machine.
 #[tokio::test]
 async fn a_sweep_is_due_an_hour_after_the_last_merge_and_then_no_more() {
     let cloud = Cloud::start().await;

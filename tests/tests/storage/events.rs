@@ -188,7 +188,7 @@ async fn the_function_tells_the_bus_and_the_webhooks_what_the_stream_says() {
         assert_eq!(event.sequence.len(), 40);
     }
     assert!(published.is_sorted_by(|a, b| a.sequence < b.sequence));
-    // The same as a hub on one machine tells, but for the number.
+    // The same as a hub on one machine publishes, but for the number.
     let asked = since(&process, &repo, Ulid::nil(), 100).await;
     let by_id = |events: &[Event]| -> BTreeMap<String, Event> {
         let event = |event: &Event| (event.id.clone(), Event { sequence: String::new(), ..event.clone() });

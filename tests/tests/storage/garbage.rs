@@ -653,7 +653,7 @@ async fn garbage_is_looked_for_after_a_push_and_a_repo_without_any_is_left_alone
     run(&in_a_year, &song).await;
     assert!(!is_due(&cloud.process_later(RETENTION * 24), &other).await, "nothing is expected");
 
-    // As the stream tells it, when DynamoDB has deleted the item.
+    // As the stream says it, when DynamoDB has deleted the item.
     let moved = Moved::push(&cloud, "streamed").await;
     let repo = cloud.process().repo_id("streamed").await;
     let record = json!({

@@ -183,7 +183,7 @@ async fn a_damaged_index_is_found_and_made_again() {
         let of_index = |action: &Action| matches!(action, Action::IndexMade { .. } | Action::IndexDropped { .. });
         assert_eq!(repaired.actions.iter().filter(|action| of_index(action)).count(), 1, "{:?}", repaired.actions);
         cloud.assert_holds("song", &history, &main_at(history.last())).await;
-        // Where the index did not tell its packs, they are listed by themselves, and become another.
+        // Where the index did not name its packs, they are listed by themselves, and become another.
         assert_eq!(cloud.process().compact("song", FULL).await.expect("a run").tables_after, 1);
     }
 }

@@ -85,11 +85,11 @@ async fn a_body_by_reference_counts_as_the_bytes_that_came_in() {
     let cloud = Cloud::start().await;
     let (process, history) = (cloud.process(), song());
     process.push_onto("song", "main", &history, &[], history.last()).await.expect(200);
-    let room = process.start_upload("song").await.expect(200);
+    let upload = process.start_upload("song").await.expect(200);
     let body = json!({"object_ids": [format!("{:064x}", 1)]}).to_string();
-    put(room["url"].as_str().unwrap(), body.clone()).await;
+    put(upload["url"].as_str().unwrap(), body.clone()).await;
     since(&process);
-    let id = room["upload_id"].as_str().unwrap();
+    let id = upload["upload_id"].as_str().unwrap();
     let (function, encoding) = (service::routes::Function::FilterObjects, tests::encoding::Encoding::Json);
     process.call_by_reference(function, "song", encoding, id).await.expect(200);
     let (line, calls) = only(&process);

@@ -255,25 +255,25 @@ impl Process {
     }
 
     /// Has something else happen before the call of this number; if that is a transaction which is not `heard` of, after it and
-    /// in place of its answer. Tells whether it came to that.
+    /// in place of its answer. Returns whether it came to that.
     pub fn interrupt(
         &self,
         position: usize,
         is_heard: bool,
         meanwhile: impl Future<Output = ()> + Send + 'static,
     ) -> Arc<AtomicBool> {
-        let has_happened = Arc::new(AtomicBool::new(false));
-        let happened = Arc::clone(&has_happened);
+        let has_run = Arc::new(AtomicBool::new(false));
+        let ran = Arc::clone(&has_run);
         let (mut number, mut meanwhile) = (0, Some(Box::pin(meanwhile)));
         self.tap.script(move |call| {
             number += 1;
             let Some(meanwhile) = meanwhile.take_if(|_| number == position + 1) else {
                 return Reaction::Forward;
             };
-            let happened = Arc::clone(&happened);
+            let ran = Arc::clone(&ran);
             let meanwhile = async move {
                 meanwhile.await;
-                happened.store(true, Ordering::Relaxed);
+                ran.store(true, Ordering::Relaxed);
             };
             if call.is_transaction() && !is_heard {
                 let lost = async move {
@@ -284,7 +284,7 @@ impl Process {
             }
             Reaction::After(Box::pin(meanwhile))
         });
-        has_happened
+        has_run
     }
 
     /// Collects the garbage of a repo.
@@ -487,9 +487,9 @@ impl Process {
 
     /// `POST /uploads`, and a body PUT where that says. Answers with the upload's id.
     pub async fn put_body(&self, slug: &str, body: impl Into<Bytes>) -> String {
-        let room = self.start_upload(slug).await.expect(200);
-        put(room["url"].as_str().expect("a URL"), body).await;
-        room["upload_id"].as_str().expect("an id").to_owned()
+        let upload = self.start_upload(slug).await.expect(200);
+        put(upload["url"].as_str().expect("a URL"), body).await;
+        upload["upload_id"].as_str().expect("an id").to_owned()
     }
 
     /// A POST whose body was PUT before.

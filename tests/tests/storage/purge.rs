@@ -1,5 +1,5 @@
-//! A purged object is served to no client from the moment it is purged, whatever is at work meanwhile, and no byte of it is left in
-//! the end.
+//! A purged object is served to no client from the moment it is purged, whatever is at work meanwhile, and no byte of it
+//! is left in the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -528,7 +528,7 @@ fn sha256(content: &[u8]) -> String {
 }
 
 /// From here on S3 says of every copy, whatever it is, that this is its checksum.
-fn tell_of_copies(process: &Process, kind: Option<&'static str>, checksum: Option<String>) {
+fn give_checksums_of_copies(process: &Process, kind: Option<&'static str>, checksum: Option<String>) {
     process.tap.script(move |call| {
         let checksum = checksum.clone();
         if is(call, "COPY ") {
@@ -555,7 +555,7 @@ async fn hash_what_is_said(
             let url = song.begin(&process, &slug).await;
             put(&url, if is_right { song.object.content.clone() } else { song.wrong(1) }).await;
             process.tap.take();
-            tell_of_copies(&process, kind, checksum(is_right));
+            give_checksums_of_copies(&process, kind, checksum(is_right));
             let (answer, is_there) = request.make(song, &process, &slug).await;
             assert_eq!(is_there, is_right, "{request:?} {kind:?}: {}", answer.excerpt());
             let reads = process.tap.take().iter().filter(|call| call.name == "GET objects/ ranged").count();
@@ -572,7 +572,7 @@ async fn hash_what_is_said(
 }
 
 #[tokio::test]
-async fn a_copy_whose_hash_s3_does_not_tell_is_hashed_by_the_hub() {
+async fn a_copy_whose_hash_s3_does_not_give_is_hashed_by_the_hub() {
     let (cloud, song) = (Cloud::start().await, song());
     hash_what_is_said(&cloud, &song, None, |_| None).await;
     hash_what_is_said(&cloud, &song, Some("FULL_OBJECT"), |_| None).await;
@@ -594,7 +594,7 @@ async fn a_checksum_of_parts_checksums_is_not_believed() {
     hash_what_is_said(&cloud, &song, None, |is_right| lie(is_right).map(|lie| format!("{lie}-2"))).await;
 }
 
-/// S3 did tell the hash, in an answer that was lost. It is asked for it once more.
+/// S3 did give the hash, in an answer that was lost. It is asked for it once more.
 #[tokio::test]
 async fn the_hash_of_a_copy_whose_answer_was_lost_is_asked_for_again() {
     let (cloud, song) = (Cloud::start().await, song());

@@ -70,7 +70,7 @@ impl Message {
     }
 
     /// The `MessageGroupId` in the queue of first attempts: one of the few lanes of the owner, always the same for a webhook. So its
-    /// deliveries stay in order, and those of one owner hold few turns.
+    /// deliveries stay in order, and those of one owner hold few invocations.
     pub fn lane(&self) -> String {
         let lane = Sha256::digest(self.hook.to_bytes()).first().map_or(0, |byte| byte % LANES);
         format!("{}/{lane}", self.owner)
