@@ -48,7 +48,8 @@ impl Router {
         let patterns: BTreeSet<&str> = ROUTES.iter().map(|route| route.path).collect();
         for pattern in patterns {
             let methods = ROUTES.iter().filter(|route| route.path == pattern).collect();
-            paths.insert(pattern, methods)?;
+            // What is left of a path is written so here.
+            paths.insert(pattern.replace("{path+}", "{*path}"), methods)?;
         }
         Ok(Self { hub, paths, lambda_limits, permits, hosts, storage })
     }
@@ -206,7 +207,8 @@ mod tests {
         let ours = ROUTES.iter().flat_map(|Route { method, path, function, .. }| {
             // Here a HEAD needs no route of its own.
             let methods = [Some(method.to_string()), (method == Method::GET).then(|| "HEAD".to_owned())];
-            methods.into_iter().flatten().map(|method| ((*path).to_owned(), method, function.name().to_owned()))
+            let path = path.replace("{path+}", "{*path}");
+            methods.into_iter().flatten().map(move |method| (path.clone(), method, function.name().to_owned()))
         });
         assert_eq!(of_watch.collect::<BTreeSet<_>>(), ours.collect::<BTreeSet<_>>());
     }

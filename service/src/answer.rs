@@ -12,7 +12,7 @@ use crate::answer_body::AnswerBody;
 use crate::call::{Call, Target};
 use crate::hub::Hub;
 use crate::open_span::OpenSpan;
-use crate::respond::{Words, finish, is_open, refuse, without_body};
+use crate::respond::{Show, Words, finish, is_open, refuse, without_body};
 use crate::streaming;
 use common::id::RepoId;
 use common::wire::WireError;
@@ -36,15 +36,34 @@ impl Hub {
     where
         F: Future<Output = Result<Response<AnswerBody>, WireError>> + Send,
     {
+        self.answer_shown(function, request, handle, &|_, _| None).await
+    }
+
+    /// The same, where a refusal is shown as `show` says.
+    pub async fn answer_shown<F>(
+        &self,
+        function: &'static str,
+        request: Request,
+        handle: impl FnOnce(Call) -> F + Send,
+        show: Show<'_>,
+    ) -> Response<AnswerBody>
+    where
+        F: Future<Output = Result<Response<AnswerBody>, WireError>> + Send,
+    {
         let call = Call::new(request);
         let open_span = OpenSpan::new(function, &call.parts, call.route, &self.log, self.store.ambient());
         let span = Arc::clone(open_span.span());
         // On the heap, and of a type that says nothing of what is in it: the future of a whole request is too large to be
         // laid out in place, and its type too deep for the compiler.
-        open_span.follow(span.over(self.answer_in_span(call, handle).boxed()).await)
+        open_span.follow(span.over(self.answer_in_span(call, handle, show).boxed()).await)
     }
 
-    async fn answer_in_span<F>(&self, mut call: Call, handle: impl FnOnce(Call) -> F + Send) -> Response<AnswerBody>
+    async fn answer_in_span<F>(
+        &self,
+        mut call: Call,
+        handle: impl FnOnce(Call) -> F + Send,
+        show: Show<'_>,
+    ) -> Response<AnswerBody>
     where
         F: Future<Output = Result<Response<AnswerBody>, WireError>> + Send,
     {
@@ -77,9 +96,9 @@ impl Hub {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
                 let error = self.excused(error, target, repo_id).await;
-                refuse(&route, &words.added_to(error))
+                refuse(&route, &words.added_to(error), show)
             }
-            Err(_) => refuse(&route, &WireError::internal("the function panicked")),
+            Err(_) => refuse(&route, &WireError::internal("the function panicked"), show),
         };
         match used {
             // What came to nothing through a fault of the hub's may be sent again as it was.

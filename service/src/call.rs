@@ -60,6 +60,28 @@ fn is_port(text: &str) -> bool {
     text.is_empty() || port.is_some_and(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
+/// What the path of the hub's URL has in front of the paths that its routes see: that of the operator's URL, or else the name of
+/// an API Gateway's stage.
+pub fn base_path(hub: &Hub, parts: &http::request::Parts) -> String {
+    if let Some(url) = &hub.settings.public_url {
+        let url: Option<http::Uri> = url.parse().ok();
+        return url.map(|url| url.path().trim_end_matches('/').to_owned()).unwrap_or_default();
+    }
+    let context = match parts.request_context_ref() {
+        Some(RequestContext::ApiGatewayV1(context)) => context.path.as_deref(),
+        _ => None,
+    };
+    context.and_then(|path| path.strip_suffix(parts.raw_http_path())).unwrap_or_default().to_owned()
+}
+
+/// Whether these headers are of who would show a page: browsers name `text/html`, and clients of the API do not.
+pub fn takes_pages(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(http::header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|accepted| {
+        accepted.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/html")
+    })
+}
+
 /// One request, read as far as every function needs it.
 pub struct Call {
     pub(crate) parts: http::request::Parts,
@@ -86,6 +108,11 @@ impl Call {
         self.parts.uri.path()
     }
 
+    /// The route of the request, as the table of routes has its path; nothing if there is none.
+    pub fn route_path(&self) -> &'static str {
+        self.route.map_or("", |route| route.path)
+    }
+
     /// The headers of the request.
     pub const fn headers(&self) -> &HeaderMap {
         &self.parts.headers
@@ -95,6 +122,11 @@ impl Call {
     pub fn path_parameter(&self, name: &str) -> Option<String> {
         let value = self.parts.path_parameters_ref()?.first(name)?;
         Some(percent_decode_str(value).decode_utf8().ok()?.into_owned())
+    }
+
+    /// The same, as it is in the path: where it is split before it is decoded.
+    pub fn raw_path_parameter(&self, name: &str) -> Option<String> {
+        self.parts.path_parameters_ref()?.first(name).map(str::to_owned)
     }
 
     /// What the query says of a parameter, decoded; its last word, if it has several.
@@ -171,7 +203,26 @@ impl Call {
         encoding.decode(self.body_bytes())
     }
 
-    pub(crate) fn body_bytes(&self) -> &[u8] {
+    /// Whether who asks would show a page: browsers say so, and clients of the API do not.
+    pub fn takes_pages(&self) -> bool {
+        takes_pages(&self.parts.headers)
+    }
+
+    /// Leads a browser to the page beside this path, of what clients get here as a list.
+    pub fn redirect_to_page(&self, page: &'static str) -> Response<AnswerBody> {
+        let mut response = Response::new(AnswerBody::whole(Vec::new()));
+        *response.status_mut() = StatusCode::SEE_OTHER;
+        response.headers_mut().insert(http::header::LOCATION, HeaderValue::from_static(page));
+        response
+    }
+
+    /// What the path of the hub's URL has in front of the paths that its routes see; mostly nothing.
+    pub fn base_path(&self, hub: &Hub) -> String {
+        base_path(hub, &self.parts)
+    }
+
+    /// The body as it came.
+    pub fn body_bytes(&self) -> &[u8] {
         match &self.body {
             Body::Text(text) => text.as_bytes(),
             Body::Binary(bytes) => bytes,
@@ -221,11 +272,7 @@ impl Call {
         };
         // API Gateway terminates TLS and says so.
         let scheme = header("x-forwarded-proto").filter(|scheme| *scheme == "https").unwrap_or("http");
-        // The URL of an API Gateway has the name of its stage in front of the path that its routes see.
-        let stage = context
-            .and_then(|context| context.path.as_deref())
-            .and_then(|path| path.strip_suffix(self.parts.raw_http_path()));
-        Ok(format!("{scheme}://{host}{}", stage.unwrap_or_default()))
+        Ok(format!("{scheme}://{host}{}", base_path(hub, &self.parts)))
     }
 
     /// Where clients reach S3, if that is not under its own name.

@@ -36,8 +36,8 @@ pub mod webhook_target;
 
 pub use access::{Access, Which};
 pub use answer_body::{AnswerBody, CutOff};
-pub use call::{Call, ReachedAs, Target};
+pub use call::{Call, ReachedAs, Target, base_path, takes_pages};
 pub use hub::Hub;
 pub use logging::{log_as_json, log_fault, log_filter};
-pub use respond::{CORS_HEADERS, finish};
+pub use respond::{CORS_HEADERS, Show, finish};
 pub use settings::{AnonymousReads, ConfigurationError, Settings, push_creates, required};

@@ -48,12 +48,20 @@ impl Words {
     }
 }
 
+/// How a refusal is shown, by the error and the id of the request: a content type and a body. Where it says nothing, the refusal is
+/// the one that clients get.
+pub type Show<'a> = &'a (dyn Fn(&WireError, &str) -> Option<(&'static str, Vec<u8>)> + Send + Sync);
+
 /// The response to a request that is refused.
-pub(crate) fn refuse(route: &str, error: &WireError) -> Response<AnswerBody> {
+pub(crate) fn refuse(route: &str, error: &WireError, show: Show<'_>) -> Response<AnswerBody> {
     log_fault(route, error);
     let span = span::current();
-    let body = AnswerBody::whole(error.body(span.as_deref().map_or("", RequestSpan::id)));
-    let mut response = response(error.status(), Encoding::Json.content_type(), body);
+    let id = span.as_deref().map_or("", RequestSpan::id);
+    let (content_type, body) = match show(error, id) {
+        Some((content_type, body)) => (HeaderValue::from_static(content_type), body),
+        None => (Encoding::Json.content_type(), error.body(id)),
+    };
+    let mut response = response(error.status(), content_type, AnswerBody::whole(body));
     response.extensions_mut().insert(ErrorCode(error.code()));
     match error {
         WireError::Unauthorized(_) => {

@@ -43,6 +43,8 @@ pub enum Function {
     Stats,
     /// `functions/webhooks`
     Webhooks,
+    /// `functions/web`
+    Web,
 }
 
 /// What a caller needs for a request, as far as that is known without its body. Functions check it themselves, and at the same
@@ -70,7 +72,7 @@ pub enum Right {
 pub struct Route {
     /// Its method. What answers a GET answers a HEAD.
     pub method: Method,
-    /// Its path, with the names of its parameters in braces.
+    /// Its path, with the names of its parameters in braces; `{name+}` is all that is left of the path, as API Gateway writes it.
     pub path: &'static str,
     /// What answers it.
     pub function: Function,
@@ -110,6 +112,7 @@ impl Route {
         loop {
             match (pattern.next(), parts.next()) {
                 (None, None) => return true,
+                (Some(name), Some(part)) if name.ends_with("+}") => return !part.is_empty(),
                 (Some(name), Some(part)) if name.starts_with('{') && !part.is_empty() || name == part => {}
                 _ => return false,
             }
@@ -118,7 +121,7 @@ impl Route {
 }
 
 /// All of them.
-pub static ROUTES: [Route; 28] = [
+pub static ROUTES: [Route; 47] = [
     Route::get("/health", Function::Health),
     Route::get("/openapi.json", Function::Openapi),
     Route::post("/api/identities", Function::Identities, Right::User),
@@ -147,6 +150,25 @@ pub static ROUTES: [Route; 28] = [
     Route::change(Method::DELETE, "/{owner}/{slug}/releases/{tag}", Function::Releases),
     Route::post("/{owner}/{slug}/uploads", Function::Uploads, Right::Ask),
     Route::get("/o/{object_id}", Function::Object),
+    Route::get("/", Function::Web),
+    Route::get("/-/{asset}", Function::Web),
+    Route::get("/login", Function::Web),
+    Route::post("/login", Function::Web, Right::Any),
+    Route::post("/logout", Function::Web, Right::Any),
+    Route::get("/{owner}", Function::Web),
+    Route::get("/{owner}/{slug}", Function::Web),
+    Route::get("/{owner}/{slug}/tree/{ref}", Function::Web),
+    Route::get("/{owner}/{slug}/tree/{ref}/{path+}", Function::Web),
+    Route::get("/{owner}/{slug}/blob/{ref}/{path+}", Function::Web),
+    Route::get("/{owner}/{slug}/raw/{ref}/{path+}", Function::Web),
+    Route::get("/{owner}/{slug}/commits/{ref}", Function::Web),
+    Route::get("/{owner}/{slug}/commit/{commit}", Function::Web),
+    Route::get("/{owner}/{slug}/compare/{range}", Function::Web),
+    Route::get("/{owner}/{slug}/branches", Function::Web),
+    Route::get("/{owner}/{slug}/log", Function::Web),
+    Route::get("/{owner}/{slug}/stats", Function::Web),
+    Route::get("/{owner}/{slug}/-/tags", Function::Web),
+    Route::get("/{owner}/{slug}/-/releases", Function::Web),
 ];
 
 /// The route of a request. An API Gateway names it, because it may have a base path in front of the one that functions know.
@@ -161,7 +183,9 @@ pub fn of(parts: &Parts) -> Option<&'static Route> {
 
 /// The route of a method and a path.
 fn find(method: &Method, path: &str) -> Option<&'static Route> {
-    of_method(method).find(|route| route.is_of(path))
+    // What a path names by words counts before what takes any: `/health` is no user.
+    let words = |route: &&Route| route.path.split('/').filter(|part| !part.starts_with('{')).count();
+    of_method(method).filter(|route| route.is_of(path)).max_by_key(words)
 }
 
 fn of_method(method: &Method) -> impl Iterator<Item = &'static Route> {
@@ -190,6 +214,7 @@ impl Function {
             Self::Identities => "identities",
             Self::Stats => "stats",
             Self::Webhooks => "webhooks",
+            Self::Web => "web",
         }
     }
 
@@ -206,6 +231,7 @@ impl Function {
                 | Self::PushObjects
                 | Self::Releases
                 | Self::Tags
+                | Self::Web
         )
     }
 }
@@ -220,9 +246,11 @@ mod tests {
             let path = route.path.replace('{', "").replace('}', "%7D");
             let found = find(&route.method, &path).unwrap();
             assert_eq!((found.path, found.function), (route.path, route.function));
-            let same = of_method(&route.method).filter(|other| other.is_of(&path)).count();
-            assert_eq!(same, 1, "{path} is ambiguous");
-            for other in [format!("{path}/"), format!("{path}/more"), format!("/hub{path}"), path.replace('/', "//")] {
+            let mut others = vec![format!("/hub{path}"), path.replace('/', "//")];
+            if !route.path.ends_with("+}") {
+                others.extend([format!("{path}/"), format!("{path}/more")]);
+            }
+            for other in others {
                 assert!(find(&route.method, &other).is_none_or(|found| found.path != route.path), "{other}");
             }
         }

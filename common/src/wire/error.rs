@@ -60,6 +60,15 @@ pub enum WireError {
     /// The same for a path that names what no repo can be called.
     #[error("{0}")]
     NoRepoName(String),
+    /// 404: no branch, tag or commit that readers see has this name.
+    #[error("there is no branch, tag or commit '{0}' in this repository")]
+    UnknownRef(String),
+    /// 404: a snapshot has no such file or folder.
+    #[error("there is no file or folder '{0}' at this commit")]
+    UnknownPath(String),
+    /// 422: a page would have to read more than one request may.
+    #[error("a page that shows this would have to read {0} bytes: fetch the repository and look at it there")]
+    TooLargeToShow(u64),
     /// 404: the hub has no such path.
     #[error(
         "there is nothing at this path: a repository's endpoints are /<owner>/<slug>/refs, push, push/objects, fetch, filter-objects, presign, negotiate, tags, releases and uploads"
@@ -209,6 +218,9 @@ impl WireError {
             Self::NotAuthorized | Self::NotOwner(_) | Self::NotAdmin => (StatusCode::FORBIDDEN, "not_authorized"),
             Self::RepoNotFound | Self::RepoNotFoundUnasked(_) | Self::NoHandle(_) | Self::NoRepoName(_) => (StatusCode::NOT_FOUND, "repo_not_found"),
             Self::UnknownRoute | Self::NoDomains => (StatusCode::NOT_FOUND, "not_found"),
+            Self::UnknownRef(_) => (StatusCode::NOT_FOUND, "unknown_ref"),
+            Self::UnknownPath(_) => (StatusCode::NOT_FOUND, "unknown_path"),
+            Self::TooLargeToShow(_) => (StatusCode::UNPROCESSABLE_ENTITY, "too_large_to_show"),
             Self::UnknownCommit(_) => (StatusCode::NOT_FOUND, "unknown_commit"),
             Self::UnknownObject(_) => (StatusCode::NOT_FOUND, "unknown_object"),
             Self::ReleaseNotFound(_) => (StatusCode::NOT_FOUND, "release_not_found"),

@@ -61,6 +61,9 @@ async fn publish(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireErr
 }
 
 async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
+    if call.takes_pages() {
+        return Ok(call.redirect_to_page("-/releases"));
+    }
     let caller = call.caller(hub).await?;
     let (repo, _) = hub.open(caller.as_ref(), &call.target()?, Access::Read, Load::NOTHING).await?;
     let (channel, drafts) = (call.query_parameter("channel"), call.query_parameter("include_drafts"));

@@ -102,6 +102,9 @@ async fn delete(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireErro
 }
 
 async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
+    if call.takes_pages() {
+        return Ok(call.redirect_to_page("-/tags"));
+    }
     let caller = call.caller(hub).await?;
     let (repo, _) = hub.open(caller.as_ref(), &call.target()?, Access::Read, Load::NOTHING).await?;
     let after = call.query_parameter("after").filter(|after| !after.is_empty());

@@ -16,6 +16,8 @@ use common::table::Section;
 
 /// Pages that are loaded at once while a walk goes on.
 const PAGES_AT_ONCE: u64 = 128;
+/// Pages that are loaded in front of one that a list for people needs, at most.
+const MOST_AHEAD: u64 = 4;
 /// With fewer ids had than this, all are looked up.
 const FEW_HAD: usize = 256;
 /// So are they all in a repo of fewer commits than this.
@@ -34,6 +36,15 @@ pub struct Lacking {
     pub cut: Vec<CommitId>,
     /// Commits that some of them name as a parent and that are not there, each with one that names it.
     pub lost: Vec<(CommitId, CommitId)>,
+}
+
+/// A part of a history for people: each commit before its parents.
+#[derive(Debug, Clone, Default)]
+pub struct Newest {
+    /// The commits.
+    pub commits: Vec<(CommitId, KnownCommit)>,
+    /// Commits that the list goes on with: parents that it names and does not have, and tips that it did not come to.
+    pub open: Vec<CommitId>,
 }
 
 /// The part of a repo's history that some questions have loaded.
@@ -149,6 +160,44 @@ impl History<'_> {
         let best =
             self.answer(|loaded| map(loaded.best_common_ancestors(a, b), |best| best.first().map(|id| (*id).clone())));
         Ok(best.await?.flatten())
+    }
+
+    /// The `count` commits that can be reached from `tips` and have the greatest generation numbers; those that were tips of one
+    /// list and open after it are the tips of the next. Ids that the repo lacks are left out.
+    ///
+    /// # Errors
+    /// As [`Self::difference`].
+    pub async fn newest(&mut self, tips: &[CommitId], count: usize) -> Result<Newest, StoreError> {
+        let mut found = Newest::default();
+        // Among equals the order is that of ids, so a list is the same each time.
+        let mut open: BTreeSet<(u32, CommitId)> = BTreeSet::new();
+        let mut seen: HashSet<CommitId> = HashSet::new();
+        let mut coming: Vec<CommitId> = tips.to_vec();
+        while found.commits.len() < count {
+            coming.retain(|id| seen.insert(id.clone()));
+            if !coming.is_empty() {
+                self.load(&coming).await?;
+                self.ahead = self.ahead.saturating_mul(2).min(MOST_AHEAD);
+            }
+            for id in coming.drain(..) {
+                if let Some(commit) = self.loaded.graph().payload(&id) {
+                    // Of a commit with an ancestor that was never pushed no number is known: it goes first, and its parents
+                    // after it.
+                    open.insert((commit.generation.unwrap_or(u32::MAX), id));
+                }
+            }
+            let Some((_, id)) = open.pop_last() else {
+                break;
+            };
+            let Some(commit) = self.loaded.graph().payload(&id).cloned() else {
+                continue;
+            };
+            coming.extend(commit.parents.iter().cloned());
+            found.commits.push((id, commit));
+        }
+        coming.retain(|id| !seen.contains(id));
+        found.open = open.into_iter().rev().map(|(_, id)| id).chain(coming).collect();
+        Ok(found)
     }
 
     /// Asks, and loads what is lacking, until there is an answer; none when that would be too much.

@@ -22,6 +22,7 @@
 //! | | `DAMAGED#<ulid>` | a pack that a repair has replaced, and whose file is kept |
 //! | | `UPLOADS` | until when objects may be waiting under `uploads/` (TTL) |
 //! | `PLACES#<repo_id>` | a hash of a branch's or a folder's name in one case | claims of pushes that made branches there (TTL) |
+//! | `PUBLIC` | `REPO#<repo_id>` | when a public repo was last pushed to |
 //! | `USER#<user_id>` | `PROFILE`, `REPO#<slug>` | the user's handle; the user's repos |
 //! | `HANDLE#<handle>` | `HANDLE` | the user that has the handle; claimed once |
 //! | `RESTORE` | `RESTORE` | which backup is being restored, while it is |
@@ -229,6 +230,11 @@ impl Key {
     /// A user's item about itself.
     pub fn profile(user_id: &str) -> Self {
         Self::new(format!("USER#{user_id}"), PROFILE)
+    }
+
+    /// When a public repo was last pushed to.
+    pub(crate) fn public(repo: &RepoId) -> Self {
+        Self::new("PUBLIC".to_owned(), format!("REPO#{repo}"))
     }
 
     /// A repo in its owner's list.

@@ -15,6 +15,15 @@ use common::id::RepoId;
 /// The limits are kept by pushes, and racing pushes may go past them a little. A list that is twice as long is not read.
 const SLACK: usize = 2;
 
+/// In which order a page of items is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// In the order of the sort keys.
+    Forward,
+    /// Against it.
+    Backward,
+}
+
 /// Which items of a repo are read.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Items<'a> {
@@ -90,6 +99,38 @@ impl Store {
         })
         .await?;
         Ok(found)
+    }
+
+    /// At most `limit` items of a partition whose sort keys have a prefix, with the rest of their sort keys: in the order of those
+    /// or against it, from behind the one that goes on with `after`, if that is anything.
+    pub(crate) async fn query_page<T: DeserializeOwned>(
+        &self,
+        pk: &str,
+        prefix: &str,
+        direction: Direction,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, T)>, StoreError> {
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let start = after.map(|after| Key { pk: pk.to_owned(), sk: format!("{prefix}{after}") }.item());
+        let query = self.dynamodb.query().table_name(&self.location.table);
+        let answer = query
+            .key_condition_expression("#pk = :pk AND begins_with(#sk, :prefix)")
+            .expression_attribute_names("#pk", PK)
+            .expression_attribute_names("#sk", SK)
+            .expression_attribute_values(":pk", text(pk))
+            .expression_attribute_values(":prefix", text(prefix))
+            .scan_index_forward(direction == Direction::Forward)
+            .set_exclusive_start_key(start)
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+            .send()
+            .await
+            .map_err(StoreError::at(format!("{pk} / {prefix}")))?;
+        let named = |item: Item| {
+            let name = Key::of(&item).sk.strip_prefix(prefix).unwrap_or_default().to_owned();
+            Ok((name, decode(item)?))
+        };
+        answer.items.unwrap_or_default().into_iter().map(named).collect()
     }
 
     /// Hands out such items one by one, in the order of their names, for as long as more are wanted.

@@ -146,6 +146,11 @@ pub struct KeptRelease {
 }
 
 impl KeptRelease {
+    /// What tells this item from any other of the same tag.
+    pub fn write_id(&self) -> &str {
+        &self.item.write_id
+    }
+
     /// The release as it was posted, one msgpack map.
     ///
     /// # Errors

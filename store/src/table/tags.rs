@@ -25,6 +25,14 @@ const DELETE_ATTEMPTS: usize = 20;
 const WRITE_ID: &str = "write_id";
 
 impl Store {
+    /// A tag of a repo, if it is there.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn tag(&self, repo: &RepoId, label: &Label) -> Result<Option<TagItem>, StoreError> {
+        self.get_item(&Key::tag(repo, label)).await
+    }
+
     /// The tags of a repo.
     ///
     /// # Errors

@@ -1,0 +1,176 @@
+//! Histories, commits, and what one has over another.
+
+use common::id::CommitId;
+use common::wire::WireError;
+use lambda_http::Response;
+use pages::graph::open_lanes;
+use pages::page::commit::CommitPage;
+use pages::page::commits::CommitsPage;
+use pages::page::compare::ComparePage;
+use pages::parts::{CommitLine, DiffView};
+use pages::urls::parse_compare;
+use serde_json::Value;
+use service::AnswerBody;
+use store::repo::Load;
+use store::table::items::TagItem;
+
+use crate::content::Files;
+use crate::respond::{Version, page};
+use crate::{Opened, Reader};
+
+/// Commits of a page.
+const A_PAGE: usize = 50;
+/// Commits that a cursor has: those that the next page begins with. A history that is wider goes on with the newest.
+const MAX_OPEN: usize = 60;
+/// Commits that are loaded to compare two, at most.
+const MAX_COMPARED: usize = 50_000;
+
+/// `/{owner}/{slug}/commits/{ref}?after=`.
+pub(crate) async fn commits(reader: &Reader<'_>) -> Result<Response<AnswerBody>, WireError> {
+    let opened = reader.open(Load::HISTORY).await?;
+    let name = reader.ref_in_path();
+    let after = reader.query("after");
+    let tags = reader.tags(&opened).await?;
+    let mut version = Version::of_repo(reader, &opened);
+    for (label, commit) in &tags {
+        version.add(label);
+        version.add(&commit.to_string());
+    }
+    page(reader, version, || async {
+        let found = reader.find(&opened, &name).await?;
+        let tips = match &after {
+            None => vec![found.id.clone()],
+            Some(after) => cursor(after)?,
+        };
+        let newest = opened.view.history().newest(&tips, A_PAGE).await?;
+        let lines = reader.commits(&opened, &newest.commits).await?;
+        let mut commits: Vec<CommitLine> = lines.into_iter().map(|(line, _)| line).collect();
+        for line in &mut commits {
+            name_line(line, &opened, &tags);
+        }
+        let open = if after.is_some() { tips.iter().map(ToString::to_string).collect() } else { Vec::new() };
+        let mut next: Vec<String> = open_lanes(&open, &commits);
+        let going_on: Vec<String> = newest.open.iter().map(ToString::to_string).collect();
+        // The lanes of the drawing come in their order, and what else is open behind them.
+        next.retain(|id| going_on.contains(id));
+        next.extend(going_on.into_iter().filter(|id| !next.contains(id)).collect::<Vec<_>>());
+        next.truncate(MAX_OPEN);
+        let page = CommitsPage {
+            hub: reader.frame.clone(),
+            repo: opened.frame.clone(),
+            at: reader.at(&opened, &name, &found.id),
+            commits,
+            open,
+            is_first: after.is_none(),
+            next: (!next.is_empty()).then(|| next.join(".")),
+        };
+        Ok(page.render())
+    })
+    .await
+}
+
+/// `/{owner}/{slug}/commit/{id}?view=`.
+pub(crate) async fn commit(reader: &Reader<'_>) -> Result<Response<AnswerBody>, WireError> {
+    let opened = reader.open(Load::HISTORY).await?;
+    let name = reader.call.path_parameter("commit").unwrap_or_default();
+    let id: CommitId = name.parse().map_err(|_| WireError::UnknownRef(name.chars().take(80).collect()))?;
+    let version = Version::of_repo(reader, &opened);
+    page(reader, version, || async {
+        let known = opened.view.commits([&id]).await?.remove(&id).filter(|commit| commit.is_reached);
+        let commit = known.ok_or_else(|| WireError::UnknownCommit(id.clone()))?;
+        let parent = match commit.parents.first() {
+            Some(parent) => opened.view.commits([parent]).await?.remove(parent),
+            None => None,
+        };
+        let both: Vec<_> = parent.iter().chain([&commit]).collect();
+        let one = [(id.clone(), commit.clone())];
+        let (lines, mut files) =
+            tokio::try_join!(reader.commits(&opened, &one), reader.files(&opened, &both))?;
+        let after = files.pop().unwrap_or_default();
+        let before = files.pop().unwrap_or_default();
+        let (files, more_files) = reader.changes(&opened, &before, &after).await?;
+        let (mut line, value) = lines.into_iter().next().unwrap_or_default();
+        name_line(&mut line, &opened, &[]);
+        let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let shown = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let metadata = value.get("metadata").and_then(Value::as_object).into_iter().flatten();
+        let reviewers = value.get("reviewed_by").and_then(Value::as_array).into_iter().flatten();
+        let page = CommitPage {
+            hub: reader.frame.clone(),
+            repo: opened.frame.clone(),
+            commit: line,
+            snapshot_id: text("snapshot_id"),
+            metadata: metadata.map(|(name, value)| (name.clone(), shown(value))).collect(),
+            reviewed_by: reviewers.map(shown).collect(),
+            test_runs: value.get("test_runs").and_then(Value::as_u64).unwrap_or_default(),
+            signer_key_id: text("signer_key_id"),
+            delta: value.get("structured_delta").cloned().unwrap_or_default(),
+            files,
+            more_files,
+            view: DiffView::parse(&reader.query("view").unwrap_or_default()),
+        };
+        Ok(page.render())
+    })
+    .await
+}
+
+/// `/{owner}/{slug}/compare/{a}...{b}?view=`.
+pub(crate) async fn compare(reader: &Reader<'_>) -> Result<Response<AnswerBody>, WireError> {
+    let opened = reader.open(Load::HISTORY).await?;
+    let range = reader.call.raw_path_parameter("range").unwrap_or_default();
+    let (base, head) = parse_compare(&range).ok_or(WireError::UnknownRoute)?;
+    let version = Version::of_repo(reader, &opened);
+    page(reader, version, || async {
+        let (a, b) = (reader.find(&opened, &base).await?, reader.find(&opened, &head).await?);
+        let mut history = opened.view.history_within(MAX_COMPARED);
+        let shared = history.common_ancestor(std::slice::from_ref(&a.id), std::slice::from_ref(&b.id)).await?;
+        let lacking = history.difference(std::slice::from_ref(&b.id), &[a.id.clone()].into()).await?;
+        let has_more_commits = lacking.commits.len() > A_PAGE;
+        let shown: Vec<_> = lacking.commits.into_iter().rev().take(A_PAGE).collect();
+        let ground = match &shared {
+            Some(shared) => opened.view.commits([shared]).await?.remove(shared),
+            None => None,
+        };
+        let both: Vec<_> = ground.iter().chain([&b.commit]).collect();
+        let (lines, mut files) = tokio::try_join!(reader.commits(&opened, &shown), reader.files(&opened, &both))?;
+        let after = files.pop().unwrap_or_default();
+        let before: Files = files.pop().unwrap_or_default();
+        let (files, more_files) = reader.changes(&opened, &before, &after).await?;
+        let page = ComparePage {
+            hub: reader.frame.clone(),
+            repo: opened.frame.clone(),
+            base: base.clone(),
+            head: head.clone(),
+            merge_base: shared.map(|shared| shared.to_string()),
+            commits: lines.into_iter().map(|(line, _)| line).collect(),
+            has_more_commits,
+            files,
+            more_files,
+            view: DiffView::parse(&reader.query("view").unwrap_or_default()),
+        };
+        Ok(page.render())
+    })
+    .await
+}
+
+impl Reader<'_> {
+    /// The tags of a repository, as far as a page names them.
+    async fn tags(&self, opened: &Opened) -> Result<Vec<(String, CommitId)>, WireError> {
+        let tags = self.hub.store.tags(&opened.repo.id).await?;
+        Ok(tags.into_iter().map(|(label, TagItem { commit_id, .. })| (label.to_string(), commit_id)).collect())
+    }
+}
+
+/// Adds the branches and tags that name a commit.
+fn name_line(line: &mut CommitLine, opened: &Opened, tags: &[(String, CommitId)]) {
+    let heads = opened.repo.heads.iter().filter(|(_, head)| head.to_string() == line.id);
+    line.branches = heads.map(|(branch, _)| branch.clone()).collect();
+    let tags = tags.iter().filter(|(_, commit)| commit.to_string() == line.id);
+    line.tags = tags.map(|(label, _)| label.clone()).collect();
+}
+
+/// The commits of a cursor.
+fn cursor(text: &str) -> Result<Vec<CommitId>, WireError> {
+    let parsed = text.split('.').map(str::parse).collect::<Result<Vec<CommitId>, _>>();
+    parsed.ok().filter(|ids| ids.len() <= MAX_OPEN).ok_or_else(|| WireError::invalid("after", "it is no cursor of this list"))
+}

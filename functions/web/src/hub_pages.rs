@@ -1,0 +1,114 @@
+//! The hub itself, and its users.
+
+use common::id::{RepoId, Slug};
+use common::wire::WireError;
+use futures_util::future::try_join_all;
+use jiff::Timestamp;
+use lambda_http::Response;
+use pages::page::home::HomePage;
+use pages::page::owner::OwnerPage;
+use pages::parts::RepoLine;
+use service::AnswerBody;
+use store::table::items::{MetaItem, Visibility};
+
+use crate::Reader;
+use crate::respond::{Version, page};
+
+/// Repositories of a page.
+const A_PAGE: usize = 30;
+/// Repositories that are looked at for a page, at most: one that is private by now is not shown.
+const LOOKED_AT: usize = 90;
+
+/// `/?after=`: how to use the hub, and its public repositories.
+pub(crate) async fn home(reader: &Reader<'_>) -> Result<Response<AnswerBody>, WireError> {
+    let listed = reader.hub.store.public_repos().await?;
+    let after = reader.query("after");
+    let first = match &after {
+        None => 0,
+        Some(after) => listed.iter().position(|(_, repo)| repo.as_str() == after).map_or(listed.len(), |last| last + 1),
+    };
+    let looked_at: Vec<_> = listed.iter().skip(first).take(LOOKED_AT).collect();
+    let mut version = Version::of(reader);
+    for (at, repo) in &looked_at {
+        version.add(&at.to_string());
+        version.add(repo.as_str());
+    }
+    page(reader, version, || async {
+        let mut repos = Vec::new();
+        let mut last = None;
+        for some in looked_at.chunks(A_PAGE) {
+            let metas = try_join_all(some.iter().map(|(_, repo)| reader.hub.store.meta(repo))).await?;
+            for ((at, repo), meta) in some.iter().zip(metas) {
+                if repos.len() == A_PAGE {
+                    break;
+                }
+                last = Some(repo.as_str().to_owned());
+                if let Some(meta) = meta.filter(|meta| meta.visibility == Visibility::Public) {
+                    repos.push(line(&meta, Some(*at)));
+                }
+            }
+            if repos.len() == A_PAGE {
+                break;
+            }
+        }
+        let is_end = listed.last().is_none_or(|(_, repo)| Some(repo.as_str()) == last.as_deref());
+        let next = last.filter(|_| !is_end);
+        Ok(HomePage { hub: reader.frame.clone(), repos, is_first: after.is_none(), next }.render())
+    })
+    .await
+}
+
+/// `/{owner}?after=`: the repositories of a user that the reader may know of.
+pub(crate) async fn owner(reader: &Reader<'_>) -> Result<Response<AnswerBody>, WireError> {
+    let given = reader.call.path_parameter("owner").unwrap_or_default().to_ascii_lowercase();
+    let owner: Slug = given.parse().map_err(|_| WireError::UnknownRoute)?;
+    let user_id = reader.hub.store.user_of_handle(&owner).await?.ok_or(WireError::UnknownRoute)?;
+    let after = reader.query("after");
+    if let Some(after) = &after
+        && after.parse::<Slug>().is_err()
+    {
+        return Err(WireError::invalid("after", "it is no cursor of this list"));
+    }
+    let listed = reader.hub.store.repos_of_user(&user_id, after.as_deref(), LOOKED_AT).await?;
+    let known = try_join_all(listed.iter().map(|(_, repo)| reader.readable(repo))).await?;
+    let mut version = Version::of(reader);
+    let mut repos = Vec::new();
+    let mut last = None;
+    for ((slug, _), meta) in listed.iter().zip(known) {
+        if repos.len() == A_PAGE {
+            break;
+        }
+        last = Some(slug.clone());
+        if let Some(meta) = meta {
+            version.add(meta.slug.as_str());
+            version.add(&meta.description);
+            version.add(meta.visibility.as_str());
+            repos.push(line(&meta, None));
+        }
+    }
+    let is_end = listed.len() < LOOKED_AT && listed.last().is_none_or(|(slug, _)| Some(slug) == last.as_ref());
+    let next = last.filter(|_| !is_end);
+    let frame = reader.frame.clone();
+    page(reader, version, || async move { Ok(OwnerPage { hub: frame, owner: owner.to_string(), repos, next }.render()) }).await
+}
+
+impl Reader<'_> {
+    /// What a repository says of itself, if the reader may know of it.
+    async fn readable(&self, repo: &RepoId) -> Result<Option<MetaItem>, WireError> {
+        let user_id = self.caller.as_ref().map(|caller| caller.user_id.as_str());
+        let found = self.hub.store.readable_repo(repo, user_id, store::repo::Load::NOTHING).await?;
+        Ok(found.map(|repo| repo.meta))
+    }
+}
+
+fn line(meta: &MetaItem, pushed_at: Option<Timestamp>) -> RepoLine {
+    RepoLine {
+        owner: meta.owner.to_string(),
+        slug: meta.slug.to_string(),
+        description: meta.description.clone(),
+        is_private: meta.visibility == Visibility::Private,
+        domain: meta.domain.clone(),
+        pushed_at,
+        size: None,
+    }
+}

@@ -1,0 +1,157 @@
+//! The hub in a browser: a page for the hub, for each user and each repository, and for what is in it.
+//!
+//! Pages are made here of what the stores have, and laid out by the crate `pages`, which knows nothing of stores. A page reads
+//! what it shows and no more: `at` finds the commit, `content` reads snapshots and files, and each other module makes some
+//! pages. `session` keeps a browser logged in, and `respond` says how long what is sent is good.
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod at;
+mod content;
+mod files;
+mod history;
+mod hub_pages;
+mod names;
+mod respond;
+mod session;
+mod stats;
+
+use common::wire::WireError;
+use lambda_http::{Request, Response};
+use pages::frame;
+use pages::page::error::ErrorPage;
+use service::auth::Caller;
+use service::{Access, AnswerBody, Call, Hub};
+use store::read::view::View;
+use store::repo::{Load, Repo};
+use store::table::items::Visibility;
+
+/// Answers one request.
+pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
+    let request = session::with_token(request);
+    if !service::takes_pages(request.headers()) {
+        return hub.answer(env!("CARGO_PKG_NAME"), request, |call| async move { answer(hub, &call).await }).await;
+    }
+    let is_logged_in = session::has_session(request.headers());
+    let (parts, body) = request.into_parts();
+    let base = service::base_path(hub, &parts);
+    let request = Request::from_parts(parts, body);
+    let refuse = move |error: &WireError, request_id: &str| {
+        let page = refusal(error, request_id, is_logged_in);
+        Some((respond::HTML, pages::under(&base, page).into_bytes()))
+    };
+    let answered = hub.answer_shown(env!("CARGO_PKG_NAME"), request, |call| async move { answer(hub, &call).await }, &refuse);
+    let mut response = answered.await;
+    if response.status().is_client_error() || response.status().is_server_error() {
+        respond::set_policy(response.headers_mut(), pages::assets::PAGE_POLICY);
+    }
+    response
+}
+
+async fn answer(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
+    let reader = || Reader::of(hub, call);
+    match call.route_path() {
+        "/" => hub_pages::home(&reader().await?).await,
+        "/{owner}" => hub_pages::owner(&reader().await?).await,
+        "/-/{asset}" => respond::asset(call),
+        "/login" if call.method() == lambda_http::http::Method::POST => session::log_in(hub, call).await,
+        "/login" => session::form(hub, call, None),
+        "/logout" => session::log_out(hub, call),
+        "/{owner}/{slug}" => files::repo(&reader().await?).await,
+        "/{owner}/{slug}/tree/{ref}" | "/{owner}/{slug}/tree/{ref}/{path+}" => files::tree(&reader().await?).await,
+        "/{owner}/{slug}/blob/{ref}/{path+}" => files::blob(&reader().await?).await,
+        "/{owner}/{slug}/raw/{ref}/{path+}" => files::raw(&reader().await?).await,
+        "/{owner}/{slug}/commits/{ref}" => history::commits(&reader().await?).await,
+        "/{owner}/{slug}/commit/{commit}" => history::commit(&reader().await?).await,
+        "/{owner}/{slug}/compare/{range}" => history::compare(&reader().await?).await,
+        "/{owner}/{slug}/branches" => names::branches(&reader().await?).await,
+        "/{owner}/{slug}/log" => names::log(&reader().await?).await,
+        "/{owner}/{slug}/-/tags" => names::tags(&reader().await?).await,
+        "/{owner}/{slug}/-/releases" => names::releases(&reader().await?).await,
+        "/{owner}/{slug}/stats" => stats::stats(&reader().await?).await,
+        _ => Err(WireError::UnknownRoute),
+    }
+}
+
+/// A request for a page, and who asks.
+pub(crate) struct Reader<'a> {
+    hub: &'a Hub,
+    call: &'a Call,
+    caller: Option<Caller>,
+    frame: frame::Hub,
+}
+
+/// A repository that a page is of.
+pub(crate) struct Opened {
+    repo: Repo,
+    view: View,
+    frame: frame::Repo,
+}
+
+impl<'a> Reader<'a> {
+    async fn of(hub: &'a Hub, call: &'a Call) -> Result<Self, WireError> {
+        let caller = call.caller(hub).await?;
+        let viewer = match &caller {
+            Some(caller) => {
+                let profile = hub.store.profile(&caller.user_id).await?;
+                Some(profile.map_or_else(|| caller.user_id.clone(), |profile| profile.handle.to_string()))
+            }
+            None => None,
+        };
+        let url = call.hub_url(hub)?;
+        let frame = frame::Hub { name: String::new(), url, viewer, form_token: None };
+        Ok(Self { hub, call, caller, frame })
+    }
+
+    /// Opens the repository in the path, as its reader.
+    async fn open(&self, load: Load) -> Result<Opened, WireError> {
+        let (repo, view) = self.hub.open(self.caller.as_ref(), &self.call.target()?, Access::Read, load).await?;
+        let meta = &repo.meta;
+        let default_branch = match repo.heads.is_empty() {
+            true => meta.default_branch.clone(),
+            false => meta.shown_default(&repo.heads).to_owned(),
+        };
+        let frame = frame::Repo {
+            owner: meta.owner.to_string(),
+            slug: meta.slug.to_string(),
+            description: meta.description.clone(),
+            is_private: meta.visibility == Visibility::Private,
+            default_branch,
+        };
+        Ok(Opened { repo, view: view.newest_first(), frame })
+    }
+
+    fn query(&self, name: &str) -> Option<String> {
+        self.call.query_parameter(name).filter(|value| !value.is_empty())
+    }
+}
+
+/// The page for a request that is refused.
+fn refusal(error: &WireError, request_id: &str, is_logged_in: bool) -> String {
+    let mut sentence = error.to_string();
+    if error.status().is_server_error() {
+        sentence.push_str(&format!(" (request {request_id})"));
+    }
+    // The words of the API are for clients; a person at a browser logs in.
+    let advice = match error {
+        WireError::RepoNotFoundUnasked(_) | WireError::RepoNotFound if !is_logged_in => {
+            sentence = "There is no such repository, or it is private.".to_owned();
+            "If it is yours, log in.".to_owned()
+        }
+        WireError::UnknownRoute => {
+            sentence = "There is no such page.".to_owned();
+            String::new()
+        }
+        _ => String::new(),
+    };
+    let page = ErrorPage {
+        hub: frame::Hub { viewer: None, ..frame::Hub::default() },
+        repo: None,
+        status: error.status().as_u16(),
+        code: error.code().to_owned(),
+        sentence,
+        advice,
+    };
+    page.render()
+}

@@ -1,0 +1,157 @@
+//! What names commits: branches, tags, releases, and the log of how branches moved.
+
+use std::collections::HashMap;
+
+use common::wire::WireError;
+use common::wire::release::ReleaseFilter;
+use jiff::Timestamp;
+use lambda_http::Response;
+use pages::page::branches::{BranchLine, BranchesPage};
+use pages::page::log::{LogLine, LogPage};
+use pages::page::releases::{ReleaseLine, ReleasesPage};
+use pages::page::tags::{TagLine, TagsPage};
+use serde_json::Value;
+use service::AnswerBody;
+use store::repo::Load;
+
+use crate::Reader;
+use crate::respond::{Version, page};
+
+/// Lines of a page.
+const A_PAGE: usize = 50;
+
+/// `/{owner}/{slug}/branches?after=`.
+pub(crate) async fn branches(reader: &Reader<'_>) -> Result<Response<AnswerBody>, WireError> {
+    let opened = reader.open(Load::HISTORY).await?;
+    let after = reader.query("after");
+    let version = Version::of_repo(reader, &opened);
+    page(reader, version, || async {
+        let listed = reader.hub.store.branches(&opened.repo.id, after.as_deref(), A_PAGE).await?;
+        let known = opened.view.commits(listed.iter().map(|(_, item)| &item.head)).await?;
+        let heads: Vec<_> =
+            listed.iter().filter_map(|(_, item)| Some((item.head.clone(), known.get(&item.head)?.clone()))).collect();
+        let lines = reader.commits(&opened, &heads).await?;
+        let lines: HashMap<String, _> = lines.into_iter().map(|(line, _)| (line.id.clone(), line)).collect();
+        let next = (listed.len() == A_PAGE).then(|| listed.last().map(|(name, _)| name.clone())).flatten();
+        let mut branches: Vec<BranchLine> = listed
+            .into_iter()
+            .map(|(name, item)| BranchLine {
+                head: lines.get(&item.head.to_string()).cloned(),
+                head_id: item.head.to_string(),
+                moved_at: item.updated_at.parse().ok(),
+                ahead_behind: None,
+                name,
+            })
+            .collect();
+        branches.sort_by_key(|branch| branch.name != opened.frame.default_branch);
+        let page = BranchesPage { hub: reader.frame.clone(), repo: opened.frame.clone(), branches, next };
+        Ok(page.render())
+    })
+    .await
+}
+
+/// `/{owner}/{slug}/-/tags?after=`.
+pub(crate) async fn tags(reader: &Reader<'_>) -> Result<Response<AnswerBody>, WireError> {
+    let opened = reader.open(Load::HEADS).await?;
+    let tags = reader.hub.store.tags(&opened.repo.id).await?;
+    let after = reader.query("after").unwrap_or_default();
+    let mut left = tags.into_iter().filter(|(label, _)| label.as_str() > after.as_str());
+    let shown: Vec<_> = left.by_ref().take(A_PAGE).collect();
+    let next = left.next().and(shown.last()).map(|(label, _)| label.to_string());
+    let mut version = Version::of_repo(reader, &opened);
+    for (label, tag) in &shown {
+        version.add(label.as_str());
+        version.add(&tag.commit_id.to_string());
+    }
+    page(reader, version, || async {
+        let tags = shown.into_iter().map(|(label, tag)| TagLine {
+            label: label.to_string(),
+            commit_id: tag.commit_id.to_string(),
+            written_at: tag.created_at.parse::<Timestamp>().ok(),
+        });
+        let page = TagsPage { hub: reader.frame.clone(), repo: opened.frame.clone(), tags: tags.collect(), next };
+        Ok(page.render())
+    })
+    .await
+}
+
+/// `/{owner}/{slug}/-/releases?after=`.
+pub(crate) async fn releases(reader: &Reader<'_>) -> Result<Response<AnswerBody>, WireError> {
+    let opened = reader.open(Load::HEADS).await?;
+    let filter = ReleaseFilter { channel: None, include_drafts: false };
+    let kept = reader.hub.store.releases(&opened.repo.id, filter).await?;
+    let after = reader.query("after");
+    // They are in the order of time, so the page goes on behind the one that the last ended with.
+    let first = after.and_then(|after| kept.iter().position(|release| release.tag == after)).map_or(0, |last| last + 1);
+    let mut version = Version::of_repo(reader, &opened);
+    let shown: Vec<_> = kept.iter().skip(first).take(A_PAGE).collect();
+    let next = (kept.len() > first + A_PAGE).then(|| shown.last().map(|release| release.tag.clone())).flatten();
+    for release in &shown {
+        version.add(&release.tag);
+        version.add(release.write_id());
+    }
+    page(reader, version, || async {
+        let mut releases = Vec::with_capacity(shown.len());
+        for release in &shown {
+            let mut json = Vec::new();
+            common::wire::recode::to_json(&release.record()?, &mut json)?;
+            let value: Value = serde_json::from_slice(&json).map_err(WireError::internal)?;
+            let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let changelog = value.get("changelog").and_then(Value::as_array).into_iter().flatten();
+            releases.push(ReleaseLine {
+                tag: release.tag.clone(),
+                title: text("title"),
+                body: text("body"),
+                channel: text("channel"),
+                is_draft: value.get("is_draft").and_then(Value::as_bool).unwrap_or_default(),
+                commit_id: text("commit_id"),
+                agent: text("agent_id"),
+                changelog: changelog.filter_map(|line| line.as_str().map(str::to_owned)).collect(),
+                created_at: text("created_at").parse::<Timestamp>().ok(),
+            });
+        }
+        let page = ReleasesPage { hub: reader.frame.clone(), repo: opened.frame.clone(), releases, next };
+        Ok(page.render())
+    })
+    .await
+}
+
+/// `/{owner}/{slug}/log?after=`.
+pub(crate) async fn log(reader: &Reader<'_>) -> Result<Response<AnswerBody>, WireError> {
+    let opened = reader.open(Load::HEADS).await?;
+    let after = reader.query("after");
+    let is_line = |line: &String| line.len() == 26 && line.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if after.as_ref().is_some_and(|after| !is_line(after)) {
+        return Err(WireError::invalid("after", "it is no cursor of this list"));
+    }
+    let version = Version::of_repo(reader, &opened);
+    page(reader, version, || async {
+        let listed = reader.hub.store.push_log(&opened.repo.id, after.as_deref(), A_PAGE).await?;
+        let next = (listed.len() == A_PAGE).then(|| listed.last().map(|(line, _)| line.clone())).flatten();
+        let handles = reader.handles(listed.iter().map(|(_, line)| line.by.as_str())).await?;
+        let lines = listed.into_iter().map(|(_, line)| LogLine {
+            branch: line.branch.to_string(),
+            before: line.before.map(|before| before.to_string()),
+            after: line.after.to_string(),
+            is_forced: line.forced,
+            is_deleted: line.deleted,
+            by: handles.get(&line.by).cloned().unwrap_or(line.by),
+            at: line.at.parse::<Timestamp>().ok(),
+        });
+        let page = LogPage { hub: reader.frame.clone(), repo: opened.frame.clone(), lines: lines.collect(), next };
+        Ok(page.render())
+    })
+    .await
+}
+
+impl Reader<'_> {
+    /// The handles of users, as far as they have one.
+    async fn handles<'u>(&self, users: impl Iterator<Item = &'u str>) -> Result<HashMap<String, String>, WireError> {
+        let users: std::collections::BTreeSet<&str> = users.collect();
+        let profiles = users.into_iter().map(async |user| {
+            let profile = self.hub.store.profile(user).await?;
+            Ok::<_, WireError>(profile.map(|profile| (user.to_owned(), profile.handle.to_string())))
+        });
+        Ok(futures_util::future::try_join_all(profiles).await?.into_iter().flatten().collect())
+    }
+}

@@ -1,0 +1,135 @@
+//! How pages, bytes and redirections are sent, and for how long they are good.
+
+use bytes::Bytes;
+use common::wire::WireError;
+use lambda_http::Response;
+use lambda_http::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, VARY};
+use lambda_http::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use pages::assets;
+use service::{AnswerBody, Call, Hub};
+use sha2::{Digest, Sha256};
+use store::table::items::Visibility;
+
+use crate::{Opened, Reader};
+
+/// Bytes that are sent whole; more are sent as they are read.
+pub(crate) const WHOLE: u64 = 1 << 20;
+pub(crate) const HTML: &str = "text/html; charset=utf-8";
+/// A page that is asked for again each time, which costs a read where it has not changed.
+const UNTIL_ASKED: &str = "private, no-cache";
+/// What never changes under its URL: a commit, a file of a commit.
+const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+
+/// What a page is made of, as far as its first read shows: two that are made of the same are the same page.
+pub(crate) struct Version(Sha256);
+
+impl Version {
+    /// Of this build, for this reader.
+    pub(crate) fn of(reader: &Reader<'_>) -> Self {
+        let mut version = Self(Sha256::new());
+        version.add(env!("CARGO_PKG_VERSION"));
+        for asset in assets::assets() {
+            version.add(&asset.name);
+        }
+        version.add(&reader.frame.url);
+        version.add(reader.frame.viewer.as_deref().unwrap_or_default());
+        version.add(reader.call.path());
+        for parameter in ["after", "view", "plain"] {
+            version.add(&reader.query(parameter).unwrap_or_default());
+        }
+        version
+    }
+
+    /// And of this repository, with its branches.
+    pub(crate) fn of_repo(reader: &Reader<'_>, opened: &Opened) -> Self {
+        let mut version = Self::of(reader);
+        let repo = &opened.repo;
+        for text in [repo.id.as_str(), repo.meta.visibility.as_str(), &opened.frame.default_branch, &repo.meta.description] {
+            version.add(text);
+        }
+        version.add(&repo.purged.len().to_string());
+        for (branch, head) in &repo.heads {
+            version.add(branch);
+            version.add(&head.to_string());
+        }
+        version
+    }
+
+    /// And of this.
+    pub(crate) fn add(&mut self, text: &str) {
+        self.0.update((text.len() as u64).to_le_bytes());
+        self.0.update(text.as_bytes());
+    }
+
+    /// The value of `ETag`. It is weak, because a page says how long ago things were.
+    fn etag(self) -> Result<HeaderValue, WireError> {
+        let digest = self.0.finalize();
+        let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        HeaderValue::from_str(&format!("W/\"{hex}\"")).map_err(WireError::internal)
+    }
+}
+
+/// A page, unless the reader has it already: then `make` is not asked.
+pub(crate) async fn page<F>(reader: &Reader<'_>, version: Version, make: impl FnOnce() -> F) -> Result<Response<AnswerBody>, WireError>
+where
+    F: Future<Output = Result<String, WireError>>,
+{
+    let etag = version.etag()?;
+    let known = reader.call.headers().get_all(IF_NONE_MATCH).into_iter().filter_map(|value| value.to_str().ok());
+    let is_known = known.flat_map(|value| value.split(',')).any(|known| known.trim().as_bytes() == etag.as_bytes());
+    let mut response = if is_known {
+        let mut response = Response::new(AnswerBody::whole(Bytes::new()));
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        html(reader.hub, reader.call, StatusCode::OK, make().await?)
+    };
+    response.headers_mut().insert(ETAG, etag);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(UNTIL_ASKED));
+    response.headers_mut().insert(VARY, HeaderValue::from_static("accept, cookie"));
+    Ok(response)
+}
+
+/// A page for a status.
+pub(crate) fn html(hub: &Hub, call: &Call, status: StatusCode, page: String) -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::whole(pages::under(&call.base_path(hub), page)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(HTML));
+    set_policy(response.headers_mut(), assets::PAGE_POLICY);
+    response
+}
+
+/// The headers without which a browser would do more with what is sent than it should.
+pub(crate) fn set_policy(headers: &mut HeaderMap, policy: &'static str) {
+    headers.insert("content-security-policy", HeaderValue::from_static(policy));
+    for (name, value) in assets::HEADERS {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+}
+
+/// Says that what is sent is good for ever, if anyone may have it.
+pub(crate) fn set_immutable(headers: &mut HeaderMap, reader: &Reader<'_>, opened: &Opened) {
+    let is_for_all = opened.repo.meta.visibility == Visibility::Public && reader.caller.is_none();
+    let cache = if is_for_all { IMMUTABLE } else { UNTIL_ASKED };
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache));
+}
+
+/// Another place of this hub, for a GET.
+pub(crate) fn redirect(hub: &Hub, call: &Call, to: &str) -> Result<Response<AnswerBody>, WireError> {
+    let mut response = Response::new(AnswerBody::whole(Bytes::new()));
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    response.headers_mut().insert(LOCATION, HeaderValue::from_str(&format!("{}{to}", call.base_path(hub))).map_err(WireError::internal)?);
+    Ok(response)
+}
+
+/// `/-/{asset}`: the style sheet, the script, the icon.
+pub(crate) fn asset(call: &Call) -> Result<Response<AnswerBody>, WireError> {
+    let name = call.path_parameter("asset").unwrap_or_default();
+    let asset = assets::asset(&name).ok_or(WireError::UnknownRoute)?;
+    let mut response = Response::new(AnswerBody::whole(Bytes::from_static(asset.bytes)));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(asset.content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(assets::CACHE));
+    set_policy(headers, assets::RAW_POLICY);
+    Ok(response)
+}

@@ -1,0 +1,158 @@
+//! A browser that is logged in: it keeps a token of the hub's in a cookie that no script reads, and which is sent with what the
+//! reader asks for by hand, and with nothing that other sites post.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::wire::WireError;
+use lambda_http::http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN, SET_COOKIE};
+use lambda_http::http::{HeaderMap, HeaderValue, StatusCode};
+use lambda_http::{Request, Response};
+use pages::frame;
+use pages::page::login::LoginPage;
+use service::{AnswerBody, Call, Hub};
+
+use crate::respond::{html, redirect};
+
+const NAME: &str = "musehub_token";
+/// How long a browser keeps a token. The token may end before.
+const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Bytes of a form.
+const MAX_FORM: usize = 16 << 10;
+const COMMAND: &str = "musehub token --user <user id>";
+
+/// The request with the token of its cookie, if it has no other. Only pages are asked so: the API takes no cookies, so no site can
+/// have a browser do anything with it.
+pub(crate) fn with_token(mut request: Request) -> Request {
+    if request.headers().contains_key(AUTHORIZATION) {
+        return request;
+    }
+    let Some(token) = token(request.headers()) else {
+        return request;
+    };
+    if let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {token}")) {
+        value.set_sensitive(true);
+        request.headers_mut().insert(AUTHORIZATION, value);
+    }
+    request
+}
+
+/// Whether a browser sends a token, good or not.
+pub(crate) fn has_session(headers: &HeaderMap) -> bool {
+    token(headers).is_some()
+}
+
+fn token(headers: &HeaderMap) -> Option<&str> {
+    let cookies = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(name, value)| *name == NAME && !value.is_empty()).map(|(_, value)| value)
+}
+
+/// `GET /login`.
+pub(crate) fn form(hub: &Hub, call: &Call, failure: Option<String>) -> Result<Response<AnswerBody>, WireError> {
+    let status = if failure.is_some() { StatusCode::UNAUTHORIZED } else { StatusCode::OK };
+    let page = LoginPage {
+        hub: frame::Hub { url: call.hub_url(hub)?, ..frame::Hub::default() },
+        next: next(call.query_parameter("next")),
+        failure,
+        token_command: COMMAND.to_owned(),
+        single_sign_on: None,
+    };
+    Ok(html(hub, call, status, page.render()))
+}
+
+/// `POST /login`: keeps a good token in a cookie.
+pub(crate) async fn log_in(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
+    check_origin(call)?;
+    let body = call.body_bytes();
+    if body.len() > MAX_FORM {
+        return Err(WireError::PayloadTooLarge("a form has at most 16 KiB".to_owned()));
+    }
+    let mut fields = form_urlencoded::parse(body);
+    let token = fields.find(|(name, _)| name == "token").map(|(_, value)| value.trim().to_owned()).unwrap_or_default();
+    let to = form_urlencoded::parse(body).find(|(name, _)| name == "next").map(|(_, value)| value.into_owned());
+    // A token is three parts in base64url; nothing else fits into a cookie or is asked about.
+    let is_token = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    if !is_token {
+        return form(hub, call, Some("This is no token.".to_owned()));
+    }
+    if let Err(refused) = hub.tokens().await?.verify(&token) {
+        return match refused {
+            WireError::Unauthorized(reason) => form(hub, call, Some(format!("The hub does not take this token: {reason}."))),
+            refused => Err(refused),
+        };
+    }
+    let mut response = redirect(hub, call, &next(to))?;
+    response.headers_mut().insert(SET_COOKIE, cookie(call, hub, &token, KEPT)?);
+    Ok(response)
+}
+
+/// `POST /logout`: has the browser forget its token. The token itself stays good until it ends.
+pub(crate) fn log_out(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
+    check_origin(call)?;
+    let mut response = redirect(hub, call, "/")?;
+    response.headers_mut().insert(SET_COOKIE, cookie(call, hub, "", Duration::ZERO)?);
+    // What other tabs show is of who was logged in.
+    response.headers_mut().insert("clear-site-data", HeaderValue::from_static("\"cache\""));
+    Ok(response.map(|_| AnswerBody::whole(Bytes::new())))
+}
+
+fn cookie(call: &Call, hub: &Hub, token: &str, kept: Duration) -> Result<HeaderValue, WireError> {
+    // A browser takes a cookie that is `Secure` over HTTP from no host but its own.
+    let secure = if call.hub_url(hub)?.starts_with("https://") { "; Secure" } else { "" };
+    let path = call.base_path(hub);
+    let text = format!("{NAME}={token}; Path={path}/; Max-Age={}; HttpOnly; SameSite=Lax{secure}", kept.as_secs());
+    let mut value = HeaderValue::from_str(&text).map_err(WireError::internal)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Refuses a form that another site posts: browsers say where a form comes from.
+/// <https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/Sec-Fetch-Site>
+fn check_origin(call: &Call) -> Result<(), WireError> {
+    let header = |name: &str| call.headers().get(name).and_then(|value| value.to_str().ok());
+    let is_own = match (header("sec-fetch-site"), header(ORIGIN.as_str()), header(HOST.as_str())) {
+        (Some(site), ..) => site == "same-origin" || site == "none",
+        (None, Some(origin), Some(host)) => origin.split_once("://").is_some_and(|(_, from)| from == host),
+        (None, None, _) => true,
+        (None, Some(_), None) => false,
+    };
+    if is_own { Ok(()) } else { Err(WireError::invalid("origin", "a form of another site is not taken")) }
+}
+
+/// Where a login leads: a path of this hub, and no other site.
+fn next(asked: Option<String>) -> String {
+    let is_here = |path: &String| {
+        path.starts_with('/') && !path.starts_with("//") && !path.contains('\\') && path.bytes().all(|byte| (0x21..0x7F).contains(&byte))
+    };
+    asked.filter(is_here).unwrap_or_else(|| "/".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_leads_to_no_other_site() {
+        let to = |asked: &str| next(Some(asked.to_owned()));
+        assert_eq!(to("/dev/song/tree/main?x=1"), "/dev/song/tree/main?x=1");
+        for elsewhere in ["//evil.example", "https://evil.example", "/\\evil.example", "evil", "", "/a\r\nset-cookie: x", "/\u{e9}"] {
+            assert_eq!(to(elsewhere), "/", "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn the_token_of_a_cookie_is_sent_as_one_unless_there_is_another() {
+        let request = |cookie: &'static str| {
+            let mut request = Request::default();
+            request.headers_mut().insert(COOKIE, HeaderValue::from_static(cookie));
+            request
+        };
+        let sent = |request| with_token(request).headers().get(AUTHORIZATION).cloned();
+        assert_eq!(sent(request("a=b; musehub_token=x.y.z; c=d")).unwrap(), "Bearer x.y.z");
+        assert_eq!(sent(request("musehub_token=; xmusehub_token=x")), None);
+        let mut with_both = request("musehub_token=x.y.z");
+        with_both.headers_mut().insert(AUTHORIZATION, HeaderValue::from_static("Bearer own"));
+        assert_eq!(sent(with_both).unwrap(), "Bearer own");
+    }
+}

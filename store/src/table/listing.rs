@@ -1,0 +1,98 @@
+//! Lists for people, a page at a time: the repos of a user, the branches and the push log of a repo, the public repos of the hub.
+//!
+//! `PUBLIC` | `REPO#<repo_id>` says when a public repo was last pushed to. It is written behind a push, from its event, so that no push
+//! waits for it, and it is only ever a hint: what it names may be private by now, or gone. Readers look.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::table::items::{Key, LOG_PREFIX, LogItem, MetaItem, NameItem, REF_PREFIX, RefItem, Visibility, repo_pk};
+use crate::table::query::Direction;
+use crate::{Store, StoreError};
+use common::id::RepoId;
+
+/// The most public repos that a list is made of.
+pub const MAX_PUBLIC: usize = 2_000;
+const PUBLIC: &str = "PUBLIC";
+const REPO_PREFIX: &str = "REPO#";
+
+/// `PUBLIC` | `REPO#<repo_id>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublicItem {
+    /// When it was last pushed to: ISO 8601.
+    pub pushed_at: String,
+}
+
+impl Store {
+    /// The repos of a user by their names, from behind `after`: at most `limit`.
+    ///
+    /// # Errors
+    /// When the table cannot be read, as all of these.
+    pub async fn repos_of_user(
+        &self,
+        user_id: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, RepoId)>, StoreError> {
+        let pk = format!("USER#{user_id}");
+        let owned = self.query_page::<NameItem>(&pk, REPO_PREFIX, Direction::Forward, after, limit).await?;
+        Ok(owned.into_iter().map(|(slug, NameItem { repo_id })| (slug, repo_id)).collect())
+    }
+
+    /// What a repo says of itself, if it is there.
+    ///
+    /// # Errors
+    /// As [`Self::repos_of_user`].
+    pub async fn meta(&self, repo: &RepoId) -> Result<Option<MetaItem>, StoreError> {
+        Ok(self.get_item::<MetaItem>(&Key::meta(repo)).await?.filter(|meta| meta.deleted_at.is_none()))
+    }
+
+    /// Some branches of a repo by name, from behind `after`, with the time when each was last moved.
+    ///
+    /// # Errors
+    /// As [`Self::repos_of_user`].
+    pub async fn branches(
+        &self,
+        repo: &RepoId,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, RefItem)>, StoreError> {
+        self.query_page(&repo_pk(repo), REF_PREFIX, Direction::Forward, after, limit).await
+    }
+
+    /// The newest lines of the push log, from behind the line `after`.
+    ///
+    /// # Errors
+    /// As [`Self::repos_of_user`].
+    pub async fn push_log(
+        &self,
+        repo: &RepoId,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, LogItem)>, StoreError> {
+        self.query_page(&repo_pk(repo), LOG_PREFIX, Direction::Backward, after, limit).await
+    }
+
+    /// Notes that a repo was pushed to, if it is public.
+    ///
+    /// # Errors
+    /// When the table does not take it.
+    pub async fn list_as_pushed(&self, repo: &RepoId, meta: &MetaItem, at: Timestamp) -> Result<(), StoreError> {
+        if meta.visibility != Visibility::Public {
+            return Ok(());
+        }
+        self.put_item(&Key::public(repo), &PublicItem { pushed_at: at.to_string() }).await
+    }
+
+    /// The repos that were public when they were last pushed to, that one first which was pushed to last.
+    ///
+    /// # Errors
+    /// As [`Self::repos_of_user`].
+    pub async fn public_repos(&self) -> Result<Vec<(Timestamp, RepoId)>, StoreError> {
+        let listed = self.query_page::<PublicItem>(PUBLIC, REPO_PREFIX, Direction::Forward, None, MAX_PUBLIC).await?;
+        let readable = |(name, item): (String, PublicItem)| Some((item.pushed_at.parse().ok()?, name.parse().ok()?));
+        let mut newest: Vec<(Timestamp, RepoId)> = listed.into_iter().filter_map(readable).collect();
+        newest.sort_unstable_by(|one, other| other.cmp(one));
+        Ok(newest)
+    }
+}
