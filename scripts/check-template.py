@@ -64,9 +64,9 @@ OTHER_CALLS = {
 # No other function deletes packs.
 DELETES_PACKS = {"compact"}
 KEY_PREFIXES = {"packs", "objects", "uploads"}
-PARTITION_KEYS = {"NAME#*", "PLACES#*", "REPO#*", "USER#*", "HANDLE#*", "UPLOAD#*", "SECRET"}
+PARTITION_KEYS = {"NAME#*", "PLACES#*", "REPO#*", "USER#*", "HANDLE#*", "UPLOAD#*", "PUBLIC", "SECRET"}
 # Who lists something else than uploads.
-LISTED = {"compact": {"packs/*", "objects/*"}, "stats": {"packs/*", "objects/*"}}
+LISTED = {"compact": {"packs/*", "objects/*"}, "stats": {"packs/*", "objects/*"}, "web": {"packs/*", "objects/*"}}
 # Who looks through what was deleted, and deletes it for good: what was purged.
 VERSIONS = {"compact": {"packs/*", "objects/*", "uploads/*"}}
 # An error of these makes clients send more.
@@ -101,7 +101,12 @@ class Code:
     def read(cls, root: Path) -> "Code":
         cargo = tomllib.loads((root / "Cargo.toml").read_text())
         router = cargo["workspace"]["metadata"]["lambda"]["watch"]["router"]
-        routes = {(to["method"], path, to["function"]) for path, tos in router.items() for to in tos}
+        # What is left of a path is `{*path}` to `cargo lambda watch`, and `{path+}` to API Gateway.
+        routes = {
+            (to["method"], path.replace("{*path}", "{path+}"), to["function"])
+            for path, tos in router.items()
+            for to in tos
+        }
 
         rust = (root / "service/src/routes.rs").read_text()
         names = dict(re.findall(r'Self::(\w+) => "([a-z-]+)"', rust))

@@ -31,6 +31,7 @@ pub mod functions;
 mod hosts;
 pub mod lambda;
 mod lifecycle;
+mod listing;
 mod lock;
 mod open_files;
 pub mod process;

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use lambda_http::{Body, RequestExt};
 use service::Hub;
 use service::observe::CameFrom;
-use service::routes::{ROUTES, Route};
+use service::routes::{Function, ROUTES, Route};
 use service::{AnswerBody, CORS_HEADERS, ReachedAs, finish};
 
 use crate::bodies::{ArrivingBody, BodyPermits, Gate, Refused};
@@ -160,6 +160,10 @@ impl Router {
         let method = if method == Method::HEAD { &Method::GET } else { method };
         let parameters = found.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let Some(route) = found.value.iter().find(|route| route.method == *method) else {
+            // Where there are only pages, there is nothing for clients.
+            if found.value.iter().all(|route| route.function == Function::Web) {
+                return Err(WireError::UnknownRoute);
+            }
             let mut allowed: Vec<&str> = found.value.iter().map(|route| route.method.as_str()).collect();
             if allowed.contains(&"GET") {
                 allowed.push("HEAD");

@@ -40,7 +40,7 @@ use crate::data::{DataFolder, new_secret};
 use crate::hosts::Hosts;
 use crate::open_files::Plan;
 use crate::router::Router;
-use crate::{compaction, lifecycle, webhooks};
+use crate::{compaction, lifecycle, listing, webhooks};
 
 /// The user that a hub on one machine begins with.
 pub const FIRST_USER: &str = "user-dev";
@@ -129,6 +129,7 @@ pub struct Running {
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
     compaction: JoinHandle<()>,
+    listing: JoinHandle<()>,
     webhooks: Option<JoinHandle<()>>,
     backends: Backends,
 }
@@ -169,6 +170,7 @@ pub async fn start_creating(options: Options, push_to_create: Option<Visibility>
     let storage = lifecycle::Storage::of(&backends);
     let (stop, stopped) = watch::channel(false);
     let compaction = tokio::spawn(compaction::run(Arc::clone(&store), stopped.clone()));
+    let listing = tokio::spawn(listing::run(Arc::clone(&store), store.published(), stopped.clone()));
     let webhooks = options.webhooks.and_then(|webhooks| deliver(webhooks, &store, &stopped));
 
     let hub = Hub {
@@ -199,7 +201,18 @@ pub async fn start_creating(options: Options, push_to_create: Option<Visibility>
     };
     let task =
         tokio::spawn(accept(listener, Connections::new(plan.connections), options.write_timeout, answer, stopped));
-    Ok(Running { url: format!("http://{address}"), secret, tokens, hub, stop, task, compaction, webhooks, backends })
+    Ok(Running {
+        url: format!("http://{address}"),
+        secret,
+        tokens,
+        hub,
+        stop,
+        task,
+        compaction,
+        listing,
+        webhooks,
+        backends,
+    })
 }
 
 /// Begins to deliver to webhooks what happens from now on, and what was not delivered yet.
@@ -311,6 +324,7 @@ impl Running {
         // Only a panic fails these tasks, and it has been reported.
         let _ = self.task.await;
         let _ = self.compaction.await;
+        let _ = self.listing.await;
         if let Some(webhooks) = self.webhooks {
             let _ = webhooks.await;
         }

@@ -27,7 +27,8 @@ impl IntoResponse for Buffered {
                 Ok(bytes) if is_json => Response::from_parts(parts, text(bytes)),
                 Ok(bytes) => Response::from_parts(parts, Body::Binary(bytes.into())),
                 Err(cut_off) => {
-                    let (parts, body) = refuse("an answer in one piece", &WireError::internal(cut_off), &|_, _| None).into_parts();
+                    let (parts, body) =
+                        refuse("an answer in one piece", &WireError::internal(cut_off), &|_, _| None).into_parts();
                     Response::from_parts(parts, text(whole(body).await.unwrap_or_default()))
                 }
             }

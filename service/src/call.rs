@@ -74,11 +74,16 @@ pub fn base_path(hub: &Hub, parts: &http::request::Parts) -> String {
     context.and_then(|path| path.strip_suffix(parts.raw_http_path())).unwrap_or_default().to_owned()
 }
 
-/// Whether these headers are of who would show a page: browsers name `text/html`, and clients of the API do not.
+/// Whether these headers are of a client that shows pages: browsers name `text/html`, and clients of the API do not.
 pub fn takes_pages(headers: &HeaderMap) -> bool {
+    names_type(headers, &["text/html"])
+}
+
+fn names_type(headers: &HeaderMap, types: &[&str]) -> bool {
     let accepted = headers.get_all(http::header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
     accepted.flat_map(|value| value.split(',')).any(|accepted| {
-        accepted.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/html")
+        let name = accepted.split(';').next().unwrap_or_default().trim();
+        types.iter().any(|wanted| name.eq_ignore_ascii_case(wanted))
     })
 }
 
@@ -203,9 +208,14 @@ impl Call {
         encoding.decode(self.body_bytes())
     }
 
-    /// Whether who asks would show a page: browsers say so, and clients of the API do not.
+    /// Whether a page is asked for: see [`takes_pages`].
     pub fn takes_pages(&self) -> bool {
         takes_pages(&self.parts.headers)
+    }
+
+    /// Whether an encoding of data is asked for by its name.
+    pub fn takes_data(&self) -> bool {
+        names_type(&self.parts.headers, &["application/json", "application/x-msgpack"])
     }
 
     /// Leads a browser to the page beside this path, of what clients get here as a list.
@@ -336,6 +346,21 @@ mod tests {
             "isBase64Encoded": false,
         });
         Call::new(lambda_http::request::from_str(&event.to_string()).unwrap())
+    }
+
+    #[test]
+    fn a_browser_takes_pages_and_a_client_does_not() {
+        let takes = |accept: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(http::header::ACCEPT, HeaderValue::from_str(accept).unwrap());
+            takes_pages(&headers)
+        };
+        assert!(takes("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"));
+        assert!(takes("application/json, Text/HTML;q=0.5"));
+        for client in ["*/*", "application/json", "application/x-msgpack", "text/plain", ""] {
+            assert!(!takes(client), "{client}");
+        }
+        assert!(!takes_pages(&HeaderMap::new()));
     }
 
     #[test]

@@ -12,11 +12,12 @@
 
 mod publishers;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use common::id::RepoId;
 use common::wire::error::with_causes;
 use futures_util::{StreamExt, stream};
+use jiff::Timestamp;
 use service::item_stream::{Batch, BatchResponse, Record};
 use store::Store;
 use store::span;
@@ -61,6 +62,9 @@ pub fn is_published(record: &Record) -> bool {
         }
 }
 
+/// The kind of the events that pushes cause.
+const EVENT_OF_A_PUSH: &str = "RefUpdated";
+
 /// A change on its way.
 struct Change {
     /// Its place in the batch.
@@ -95,6 +99,7 @@ async fn publish(store: &Store, publishers: &Publishers, batch: Batch, deadline:
     let mut failed: Vec<(usize, String)> = Vec::new();
     look_up(store, &mut queues, &mut failed).await;
     let mut published = 0;
+    let mut pushed: BTreeMap<usize, Timestamp> = BTreeMap::new();
     loop {
         let round = next_round(&mut queues, &mut failed);
         if round.is_empty() {
@@ -111,6 +116,9 @@ async fn publish(store: &Store, publishers: &Publishers, batch: Batch, deadline:
             match why_not {
                 None => {
                     published += 1;
+                    if let (EVENT_OF_A_PUSH, Ok(at)) = (next.event.kind(), next.event.time.parse()) {
+                        pushed.insert(next.queue, at);
+                    }
                     if let Some(queue) = queues.get_mut(next.queue) {
                         queue.changes.pop_front();
                     }
@@ -123,11 +131,24 @@ async fn publish(store: &Store, publishers: &Publishers, batch: Batch, deadline:
             }
         }
     }
+    for (queue, at) in pushed {
+        list(store, queues.get(queue), at).await;
+    }
     tracing::info!(published, failed = failed.len(), "events");
     failed.sort();
     let mut answer = BatchResponse::default();
     failed.into_iter().for_each(|(_, sequence_number)| answer.fail(sequence_number));
     answer
+}
+
+/// Notes for the list of public repos that one was pushed to. The list is a hint: the next push mends what fails.
+async fn list(store: &Store, queue: Option<&Queue>, at: Timestamp) {
+    let Some(Queue { repo, known: Some(known), .. }) = queue else {
+        return;
+    };
+    if let Err(error) = store.list_as_pushed(repo, &known.meta, at).await {
+        tracing::error!(%repo, causes = with_causes(&error), "a push was not noted for the list of public repositories");
+    }
 }
 
 /// The changes of a batch, repo by repo.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use common::id::{CommitId, ObjectId, ObjectKey};
+use common::id::{CommitId, ObjectId, ObjectKey, SnapshotId};
 use common::location::{KnownCommit, ObjectLocation, RecordLocation};
 use common::wire::record::Snapshot;
 use common::wire::{WireError, recode};
@@ -42,7 +42,8 @@ impl Reader<'_> {
         // What lies in one frame is read together, whatever order it is asked in.
         let mut sorted: Vec<usize> = (0..places.len()).collect();
         sorted.sort_by_key(|position| places.get(*position));
-        let ordered: Vec<RecordLocation> = sorted.iter().filter_map(|position| places.get(*position)).copied().collect();
+        let ordered: Vec<RecordLocation> =
+            sorted.iter().filter_map(|position| places.get(*position)).copied().collect();
         let mut records = vec![Bytes::new(); places.len()];
         if ordered.is_empty() {
             return Ok(records);
@@ -72,7 +73,8 @@ impl Reader<'_> {
     /// The files of commits' snapshots; none of a commit without one.
     pub(crate) async fn files(&self, opened: &Opened, commits: &[&KnownCommit]) -> Result<Vec<Files>, WireError> {
         let elsewhere = commits.iter().filter(|commit| commit.snapshot_place.is_none());
-        let known = opened.view.snapshots(elsewhere.filter_map(|commit| commit.snapshot.as_ref())).await?;
+        let elsewhere: Vec<&SnapshotId> = elsewhere.filter_map(|commit| commit.snapshot.as_ref()).collect();
+        let known = opened.view.snapshots(elsewhere).await?;
         let place = |commit: &&KnownCommit| match commit.snapshot_place {
             Some(place) => Some(place),
             None => Some(known.get(commit.snapshot.as_ref()?)?.place),
@@ -82,29 +84,40 @@ impl Reader<'_> {
         there.sort_unstable();
         there.dedup();
         let records = self.records(opened, &there).await?;
-        let read: HashMap<RecordLocation, Files> =
-            there.into_iter().zip(records).map(|(place, record)| Ok((place, files_of(&record)?))).collect::<Result<_, WireError>>()?;
-        Ok(places.into_iter().map(|place| place.and_then(|place| read.get(&place).cloned()).unwrap_or_default()).collect())
+        let read: HashMap<RecordLocation, Files> = there
+            .into_iter()
+            .zip(records)
+            .map(|(place, record)| Ok((place, files_of(&record)?)))
+            .collect::<Result<_, WireError>>()?;
+        Ok(places
+            .into_iter()
+            .map(|place| place.and_then(|place| read.get(&place).cloned()).unwrap_or_default())
+            .collect())
     }
 
     /// Objects that readers may see, with their sizes. One that was purged, or is missing, is left out.
     pub(crate) async fn objects(
         &self,
         opened: &Opened,
-        objects: impl IntoIterator<Item = &ObjectId>,
+        objects: &[&ObjectId],
     ) -> Result<HashMap<ObjectKey, ObjectLocation>, WireError> {
-        let keys: Vec<ObjectKey> = objects.into_iter().map(ObjectId::key).collect();
+        let keys: Vec<ObjectKey> = objects.iter().map(|object| object.key()).collect();
         let known = opened.view.objects(&keys).await?;
         Ok(known.into_iter().filter(|(_, object)| object.is_reached).map(|(key, object)| (key, object.place)).collect())
     }
 
     /// What differs between two snapshots, with the bytes that are worth showing; and how many more files differ.
-    pub(crate) async fn changes(&self, opened: &Opened, before: &Files, after: &Files) -> Result<(Vec<FileChange>, u64), WireError> {
+    pub(crate) async fn changes(
+        &self,
+        opened: &Opened,
+        before: &Files,
+        after: &Files,
+    ) -> Result<(Vec<FileChange>, u64), WireError> {
         let changed = changed(before, after);
         let more = changed.len().saturating_sub(MAX_FILES) as u64;
         let shown = changed.get(..MAX_FILES.min(changed.len())).unwrap_or_default();
-        let both = shown.iter().flat_map(|change| [change.before, change.after]).flatten();
-        let known = self.objects(opened, both).await?;
+        let both: Vec<&ObjectId> = shown.iter().flat_map(|change| [change.before, change.after]).flatten().collect();
+        let known = self.objects(opened, &both).await?;
         let mut left = MAX_BYTES;
         let mut wanted: Vec<(ObjectKey, RecordLocation)> = Vec::new();
         for change in shown {
@@ -195,7 +208,8 @@ fn changed<'f>(before: &'f Files, after: &'f Files) -> Vec<Changed<'f>> {
 fn line(id: &CommitId, commit: &KnownCommit, record: &[u8]) -> Result<(CommitLine, Value), WireError> {
     let mut json = Vec::new();
     recode::to_json(record, &mut json)?;
-    let value: Value = serde_json::from_slice(&json).map_err(|error| StoreError::Damaged(format!("a commit: {error}")))?;
+    let value: Value =
+        serde_json::from_slice(&json).map_err(|error| StoreError::Damaged(format!("a commit: {error}")))?;
     let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let list = |name: &str| -> Vec<String> {
         let items = value.get(name).and_then(Value::as_array).into_iter().flatten();
@@ -237,7 +251,12 @@ mod tests {
             .collect();
         assert_eq!(
             found,
-            [("b", None, true, true), ("gone", None, true, false), ("new", None, false, true), ("new/name", Some("old/name"), true, true)]
+            [
+                ("b", None, true, true),
+                ("gone", None, true, false),
+                ("new", None, false, true),
+                ("new/name", Some("old/name"), true, true)
+            ]
         );
         assert!(changed(&before, &before).is_empty());
     }

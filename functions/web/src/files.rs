@@ -5,13 +5,13 @@ use common::location::ObjectLocation;
 use common::wire::WireError;
 use jiff::Timestamp;
 use lambda_http::Response;
-use lambda_http::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use lambda_http::http::HeaderValue;
+use lambda_http::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use pages::page::blob::{BlobPage, needs_bytes};
 use pages::page::repo::{Readme, RepoPage, readme_of};
 use pages::page::tree::TreePage;
 use pages::parts::{Entry, EntryKind};
-use pages::{assets, kind};
+use pages::{assets, kind, urls};
 use percent_encoding::percent_decode_str;
 use service::AnswerBody;
 use service::streaming::{self, Sender};
@@ -48,11 +48,11 @@ pub(crate) async fn repo(reader: &Reader<'_>) -> Result<Response<AnswerBody>, Wi
             let found = reader.find(&opened, &branch).await?;
             shown.at = reader.at(&opened, &branch, &found.id);
             let head = [(found.id.clone(), found.commit.clone())];
-            let (lines, files, log) = tokio::try_join!(
-                reader.commits(&opened, &head),
-                reader.files(&opened, &[&found.commit]),
-                async { Ok(reader.hub.store.push_log(&opened.repo.id, None, 1).await?) },
-            )?;
+            let commits = [&found.commit];
+            let (lines, files, log) =
+                tokio::try_join!(reader.commits(&opened, &head), reader.files(&opened, &commits), async {
+                    Ok(reader.hub.store.push_log(&opened.repo.id, None, 1).await?)
+                },)?;
             shown.head = lines.into_iter().next().map(|(line, _)| line);
             shown.pushed_at = log.first().and_then(|(_, line)| line.at.parse::<Timestamp>().ok());
             let files = files.into_iter().next().unwrap_or_default();
@@ -60,7 +60,7 @@ pub(crate) async fn repo(reader: &Reader<'_>) -> Result<Response<AnswerBody>, Wi
             shown.readme = reader.readme(&opened, &files, &folder, "").await?;
             (shown.entries, shown.has_more_entries) = (folder.entries, folder.has_more);
         }
-        Ok(shown.render())
+        Ok(shown)
     })
     .await
 }
@@ -70,7 +70,7 @@ pub(crate) async fn tree(reader: &Reader<'_>) -> Result<Response<AnswerBody>, Wi
     let opened = reader.open(Load::HISTORY).await?;
     let (name, path) = (reader.ref_in_path(), path_in_path(reader));
     let version = Version::of_repo(reader, &opened);
-    page(reader, version, || async {
+    let answer = page(reader, version, || async {
         let found = reader.find(&opened, &name).await?;
         let files = reader.files_of(&opened, &found).await?;
         let folder = Folder::of(&files, &path);
@@ -87,9 +87,13 @@ pub(crate) async fn tree(reader: &Reader<'_>) -> Result<Response<AnswerBody>, Wi
             has_more_entries: folder.has_more,
             readme,
         };
-        Ok(page.render())
+        Ok(page)
     })
-    .await
+    .await;
+    match answer {
+        Err(WireError::UnknownPath(_)) => reader.elsewhere(&opened, &name, &path).await,
+        answer => answer,
+    }
 }
 
 /// `/{owner}/{slug}/blob/{ref}/{path}`.
@@ -99,11 +103,13 @@ pub(crate) async fn blob(reader: &Reader<'_>) -> Result<Response<AnswerBody>, Wi
     let found = reader.find(&opened, &name).await?;
     let version = Version::of_repo(reader, &opened);
     let is_fixed = found.is_fixed;
-    let mut response = page(reader, version, || async {
+    let answer = page(reader, version, || async {
         let (object, place) = reader.file(&opened, &found, &path).await?;
         let size = size_of(&place);
         let bytes = match place {
-            ObjectLocation::Packed(place) if needs_bytes(&path, Some(size)) => reader.records(&opened, &[place]).await?.pop(),
+            ObjectLocation::Packed(place) if needs_bytes(&path, Some(size)) => {
+                reader.records(&opened, &[place]).await?.pop()
+            }
             _ => None,
         };
         let page = BlobPage {
@@ -116,9 +122,13 @@ pub(crate) async fn blob(reader: &Reader<'_>) -> Result<Response<AnswerBody>, Wi
             bytes: bytes.map(|bytes| bytes.to_vec()),
             is_plain: reader.query("plain").is_some(),
         };
-        Ok(page.render())
+        Ok(page)
     })
-    .await?;
+    .await;
+    let mut response = match answer {
+        Err(WireError::UnknownPath(_)) => return reader.elsewhere(&opened, &name, &path).await,
+        answer => answer?,
+    };
     if is_fixed {
         respond::set_immutable(response.headers_mut(), reader, &opened);
     }
@@ -178,6 +188,20 @@ impl Reader<'_> {
         Ok(self.files(opened, &[&found.commit]).await?.into_iter().next().unwrap_or_default())
     }
 
+    /// Leads from the URL of a file to the folder of that path, and from that of a folder to the file.
+    async fn elsewhere(&self, opened: &Opened, name: &str, path: &str) -> Result<Response<AnswerBody>, WireError> {
+        let found = self.find(opened, name).await?;
+        let files = self.files_of(opened, &found).await?;
+        let to = if files.get(path).is_some() {
+            urls::blob(&opened.frame, name, path)
+        } else if Folder::of(&files, path).entries.is_empty() {
+            return Err(unknown_path(path));
+        } else {
+            urls::tree(&opened.frame, name, path)
+        };
+        respond::redirect(self.hub, self.call, &to)
+    }
+
     /// A file of a commit that a reader may see.
     async fn file(&self, opened: &Opened, found: &Found, path: &str) -> Result<(ObjectId, ObjectLocation), WireError> {
         let files = self.files_of(opened, found).await?;
@@ -185,14 +209,21 @@ impl Reader<'_> {
         if opened.repo.purged.has(&object.key()) {
             return Err(WireError::ObjectGone(object));
         }
-        let known = self.objects(opened, [&object]).await?;
+        let known = self.objects(opened, &[&object]).await?;
         let place = known.get(&object.key()).copied().ok_or_else(|| WireError::UnknownObject(object.clone()))?;
         Ok((object, place))
     }
 
     /// The README of a folder, if it has one that is not too large.
-    async fn readme(&self, opened: &Opened, files: &Files, folder: &Folder, path: &str) -> Result<Option<Readme>, WireError> {
-        let names = folder.entries.iter().filter(|entry| entry.kind != EntryKind::Folder).map(|entry| entry.name.as_str());
+    async fn readme(
+        &self,
+        opened: &Opened,
+        files: &Files,
+        folder: &Folder,
+        path: &str,
+    ) -> Result<Option<Readme>, WireError> {
+        let names =
+            folder.entries.iter().filter(|entry| entry.kind != EntryKind::Folder).map(|entry| entry.name.as_str());
         let Some(name) = readme_of(names) else {
             return Ok(None);
         };
@@ -200,7 +231,7 @@ impl Reader<'_> {
         let Some(object) = files.get(&path) else {
             return Ok(None);
         };
-        let known = self.objects(opened, [object]).await?;
+        let known = self.objects(opened, &[object]).await?;
         match known.get(&object.key()) {
             Some(ObjectLocation::Packed(place)) if u64::from(place.length) <= MAX_README => {
                 let bytes = self.records(opened, &[*place]).await?.pop().unwrap_or_default();

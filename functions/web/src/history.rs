@@ -64,7 +64,7 @@ pub(crate) async fn commits(reader: &Reader<'_>) -> Result<Response<AnswerBody>,
             is_first: after.is_none(),
             next: (!next.is_empty()).then(|| next.join(".")),
         };
-        Ok(page.render())
+        Ok(page)
     })
     .await
 }
@@ -84,8 +84,7 @@ pub(crate) async fn commit(reader: &Reader<'_>) -> Result<Response<AnswerBody>, 
         };
         let both: Vec<_> = parent.iter().chain([&commit]).collect();
         let one = [(id.clone(), commit.clone())];
-        let (lines, mut files) =
-            tokio::try_join!(reader.commits(&opened, &one), reader.files(&opened, &both))?;
+        let (lines, mut files) = tokio::try_join!(reader.commits(&opened, &one), reader.files(&opened, &both))?;
         let after = files.pop().unwrap_or_default();
         let before = files.pop().unwrap_or_default();
         let (files, more_files) = reader.changes(&opened, &before, &after).await?;
@@ -109,7 +108,7 @@ pub(crate) async fn commit(reader: &Reader<'_>) -> Result<Response<AnswerBody>, 
             more_files,
             view: DiffView::parse(&reader.query("view").unwrap_or_default()),
         };
-        Ok(page.render())
+        Ok(page)
     })
     .await
 }
@@ -148,7 +147,7 @@ pub(crate) async fn compare(reader: &Reader<'_>) -> Result<Response<AnswerBody>,
             more_files,
             view: DiffView::parse(&reader.query("view").unwrap_or_default()),
         };
-        Ok(page.render())
+        Ok(page)
     })
     .await
 }
@@ -172,5 +171,8 @@ fn name_line(line: &mut CommitLine, opened: &Opened, tags: &[(String, CommitId)]
 /// The commits of a cursor.
 fn cursor(text: &str) -> Result<Vec<CommitId>, WireError> {
     let parsed = text.split('.').map(str::parse).collect::<Result<Vec<CommitId>, _>>();
-    parsed.ok().filter(|ids| ids.len() <= MAX_OPEN).ok_or_else(|| WireError::invalid("after", "it is no cursor of this list"))
+    parsed
+        .ok()
+        .filter(|ids| ids.len() <= MAX_OPEN)
+        .ok_or_else(|| WireError::invalid("after", "it is no cursor of this list"))
 }

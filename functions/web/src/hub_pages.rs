@@ -37,7 +37,11 @@ pub(crate) async fn home(reader: &Reader<'_>) -> Result<Response<AnswerBody>, Wi
         let mut repos = Vec::new();
         let mut last = None;
         for some in looked_at.chunks(A_PAGE) {
-            let metas = try_join_all(some.iter().map(|(_, repo)| reader.hub.store.meta(repo))).await?;
+            let mut reads = Vec::with_capacity(some.len());
+            for (_, repo) in some {
+                reads.push(reader.hub.store.meta(repo));
+            }
+            let metas = try_join_all(reads).await?;
             for ((at, repo), meta) in some.iter().zip(metas) {
                 if repos.len() == A_PAGE {
                     break;
@@ -53,7 +57,7 @@ pub(crate) async fn home(reader: &Reader<'_>) -> Result<Response<AnswerBody>, Wi
         }
         let is_end = listed.last().is_none_or(|(_, repo)| Some(repo.as_str()) == last.as_deref());
         let next = last.filter(|_| !is_end);
-        Ok(HomePage { hub: reader.frame.clone(), repos, is_first: after.is_none(), next }.render())
+        Ok(HomePage { hub: reader.frame.clone(), repos, is_first: after.is_none(), next })
     })
     .await
 }
@@ -70,7 +74,11 @@ pub(crate) async fn owner(reader: &Reader<'_>) -> Result<Response<AnswerBody>, W
         return Err(WireError::invalid("after", "it is no cursor of this list"));
     }
     let listed = reader.hub.store.repos_of_user(&user_id, after.as_deref(), LOOKED_AT).await?;
-    let known = try_join_all(listed.iter().map(|(_, repo)| reader.readable(repo))).await?;
+    let mut reads = Vec::with_capacity(listed.len());
+    for (_, repo) in &listed {
+        reads.push(reader.readable(repo));
+    }
+    let known = try_join_all(reads).await?;
     let mut version = Version::of(reader);
     let mut repos = Vec::new();
     let mut last = None;
@@ -89,7 +97,7 @@ pub(crate) async fn owner(reader: &Reader<'_>) -> Result<Response<AnswerBody>, W
     let is_end = listed.len() < LOOKED_AT && listed.last().is_none_or(|(slug, _)| Some(slug) == last.as_ref());
     let next = last.filter(|_| !is_end);
     let frame = reader.frame.clone();
-    page(reader, version, || async move { Ok(OwnerPage { hub: frame, owner: owner.to_string(), repos, next }.render()) }).await
+    page(reader, version, || async move { Ok(OwnerPage { hub: frame, owner: owner.to_string(), repos, next }) }).await
 }
 
 impl Reader<'_> {

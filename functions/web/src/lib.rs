@@ -41,7 +41,8 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
         let page = refusal(error, request_id, is_logged_in);
         Some((respond::HTML, pages::under(&base, page).into_bytes()))
     };
-    let answered = hub.answer_shown(env!("CARGO_PKG_NAME"), request, |call| async move { answer(hub, &call).await }, &refuse);
+    let answered =
+        hub.answer_shown(env!("CARGO_PKG_NAME"), request, |call| async move { answer(hub, &call).await }, &refuse);
     let mut response = answered.await;
     if response.status().is_client_error() || response.status().is_server_error() {
         respond::set_policy(response.headers_mut(), pages::assets::PAGE_POLICY);
@@ -50,26 +51,35 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 }
 
 async fn answer(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
-    let reader = || Reader::of(hub, call);
+    // What a page loads, and files: whoever asks for them.
     match call.route_path() {
-        "/" => hub_pages::home(&reader().await?).await,
-        "/{owner}" => hub_pages::owner(&reader().await?).await,
-        "/-/{asset}" => respond::asset(call),
+        "/-/{asset}" => return respond::asset(call),
+        "/{owner}/{slug}/raw/{ref}/{path+}" => return files::raw(&Reader::of(hub, call).await?).await,
+        _ => {}
+    }
+    // Clients that show no pages, and do not ask for data by name, find here what they did before there were pages: nothing.
+    if !call.takes_pages() && !call.takes_data() {
+        return Err(WireError::UnknownRoute);
+    }
+    match call.route_path() {
+        "/" => hub_pages::home(&Reader::of(hub, call).await?).await,
+        "/{owner}" => hub_pages::owner(&Reader::of(hub, call).await?).await,
         "/login" if call.method() == lambda_http::http::Method::POST => session::log_in(hub, call).await,
         "/login" => session::form(hub, call, None),
         "/logout" => session::log_out(hub, call),
-        "/{owner}/{slug}" => files::repo(&reader().await?).await,
-        "/{owner}/{slug}/tree/{ref}" | "/{owner}/{slug}/tree/{ref}/{path+}" => files::tree(&reader().await?).await,
-        "/{owner}/{slug}/blob/{ref}/{path+}" => files::blob(&reader().await?).await,
-        "/{owner}/{slug}/raw/{ref}/{path+}" => files::raw(&reader().await?).await,
-        "/{owner}/{slug}/commits/{ref}" => history::commits(&reader().await?).await,
-        "/{owner}/{slug}/commit/{commit}" => history::commit(&reader().await?).await,
-        "/{owner}/{slug}/compare/{range}" => history::compare(&reader().await?).await,
-        "/{owner}/{slug}/branches" => names::branches(&reader().await?).await,
-        "/{owner}/{slug}/log" => names::log(&reader().await?).await,
-        "/{owner}/{slug}/-/tags" => names::tags(&reader().await?).await,
-        "/{owner}/{slug}/-/releases" => names::releases(&reader().await?).await,
-        "/{owner}/{slug}/stats" => stats::stats(&reader().await?).await,
+        "/{owner}/{slug}" => files::repo(&Reader::of(hub, call).await?).await,
+        "/{owner}/{slug}/tree/{ref}" | "/{owner}/{slug}/tree/{ref}/{path+}" => {
+            files::tree(&Reader::of(hub, call).await?).await
+        }
+        "/{owner}/{slug}/blob/{ref}/{path+}" => files::blob(&Reader::of(hub, call).await?).await,
+        "/{owner}/{slug}/commits/{ref}" => history::commits(&Reader::of(hub, call).await?).await,
+        "/{owner}/{slug}/commit/{commit}" => history::commit(&Reader::of(hub, call).await?).await,
+        "/{owner}/{slug}/compare/{range}" => history::compare(&Reader::of(hub, call).await?).await,
+        "/{owner}/{slug}/branches" => names::branches(&Reader::of(hub, call).await?).await,
+        "/{owner}/{slug}/log" => names::log(&Reader::of(hub, call).await?).await,
+        "/{owner}/{slug}/-/tags" => names::tags(&Reader::of(hub, call).await?).await,
+        "/{owner}/{slug}/-/releases" => names::releases(&Reader::of(hub, call).await?).await,
+        "/{owner}/{slug}/stats" => stats::stats(&Reader::of(hub, call).await?).await,
         _ => Err(WireError::UnknownRoute),
     }
 }

@@ -1,9 +1,11 @@
 //! What names commits: branches, tags, releases, and the log of how branches moved.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
+use common::id::CommitId;
 use common::wire::WireError;
 use common::wire::release::ReleaseFilter;
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use lambda_http::Response;
 use pages::page::branches::{BranchLine, BranchesPage};
@@ -27,7 +29,8 @@ pub(crate) async fn branches(reader: &Reader<'_>) -> Result<Response<AnswerBody>
     let version = Version::of_repo(reader, &opened);
     page(reader, version, || async {
         let listed = reader.hub.store.branches(&opened.repo.id, after.as_deref(), A_PAGE).await?;
-        let known = opened.view.commits(listed.iter().map(|(_, item)| &item.head)).await?;
+        let ids: Vec<&CommitId> = listed.iter().map(|(_, item)| &item.head).collect();
+        let known = opened.view.commits(ids).await?;
         let heads: Vec<_> =
             listed.iter().filter_map(|(_, item)| Some((item.head.clone(), known.get(&item.head)?.clone()))).collect();
         let lines = reader.commits(&opened, &heads).await?;
@@ -45,7 +48,7 @@ pub(crate) async fn branches(reader: &Reader<'_>) -> Result<Response<AnswerBody>
             .collect();
         branches.sort_by_key(|branch| branch.name != opened.frame.default_branch);
         let page = BranchesPage { hub: reader.frame.clone(), repo: opened.frame.clone(), branches, next };
-        Ok(page.render())
+        Ok(page)
     })
     .await
 }
@@ -67,10 +70,11 @@ pub(crate) async fn tags(reader: &Reader<'_>) -> Result<Response<AnswerBody>, Wi
         let tags = shown.into_iter().map(|(label, tag)| TagLine {
             label: label.to_string(),
             commit_id: tag.commit_id.to_string(),
-            written_at: tag.created_at.parse::<Timestamp>().ok(),
+            subject: String::new(),
+            created_at: tag.created_at.parse::<Timestamp>().ok(),
         });
         let page = TagsPage { hub: reader.frame.clone(), repo: opened.frame.clone(), tags: tags.collect(), next };
-        Ok(page.render())
+        Ok(page)
     })
     .await
 }
@@ -111,7 +115,7 @@ pub(crate) async fn releases(reader: &Reader<'_>) -> Result<Response<AnswerBody>
             });
         }
         let page = ReleasesPage { hub: reader.frame.clone(), repo: opened.frame.clone(), releases, next };
-        Ok(page.render())
+        Ok(page)
     })
     .await
 }
@@ -128,7 +132,7 @@ pub(crate) async fn log(reader: &Reader<'_>) -> Result<Response<AnswerBody>, Wir
     page(reader, version, || async {
         let listed = reader.hub.store.push_log(&opened.repo.id, after.as_deref(), A_PAGE).await?;
         let next = (listed.len() == A_PAGE).then(|| listed.last().map(|(line, _)| line.clone())).flatten();
-        let handles = reader.handles(listed.iter().map(|(_, line)| line.by.as_str())).await?;
+        let handles = reader.handles(&listed.iter().map(|(_, line)| line.by.as_str()).collect::<Vec<_>>()).await?;
         let lines = listed.into_iter().map(|(_, line)| LogLine {
             branch: line.branch.to_string(),
             before: line.before.map(|before| before.to_string()),
@@ -139,19 +143,20 @@ pub(crate) async fn log(reader: &Reader<'_>) -> Result<Response<AnswerBody>, Wir
             at: line.at.parse::<Timestamp>().ok(),
         });
         let page = LogPage { hub: reader.frame.clone(), repo: opened.frame.clone(), lines: lines.collect(), next };
-        Ok(page.render())
+        Ok(page)
     })
     .await
 }
 
 impl Reader<'_> {
     /// The handles of users, as far as they have one.
-    async fn handles<'u>(&self, users: impl Iterator<Item = &'u str>) -> Result<HashMap<String, String>, WireError> {
-        let users: std::collections::BTreeSet<&str> = users.collect();
-        let profiles = users.into_iter().map(async |user| {
-            let profile = self.hub.store.profile(user).await?;
-            Ok::<_, WireError>(profile.map(|profile| (user.to_owned(), profile.handle.to_string())))
-        });
-        Ok(futures_util::future::try_join_all(profiles).await?.into_iter().flatten().collect())
+    async fn handles(&self, users: &[&str]) -> Result<HashMap<String, String>, WireError> {
+        let users: BTreeSet<&str> = users.iter().copied().collect();
+        let mut reads = Vec::with_capacity(users.len());
+        for user in &users {
+            reads.push(self.hub.store.profile(user));
+        }
+        let profiles = users.into_iter().zip(try_join_all(reads).await?);
+        Ok(profiles.filter_map(|(user, profile)| Some((user.to_owned(), profile?.handle.to_string()))).collect())
     }
 }

@@ -6,6 +6,7 @@ use lambda_http::Response;
 use lambda_http::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, VARY};
 use lambda_http::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use pages::assets;
+use pages::page::Page;
 use service::{AnswerBody, Call, Hub};
 use sha2::{Digest, Sha256};
 use store::table::items::Visibility;
@@ -44,7 +45,9 @@ impl Version {
     pub(crate) fn of_repo(reader: &Reader<'_>, opened: &Opened) -> Self {
         let mut version = Self::of(reader);
         let repo = &opened.repo;
-        for text in [repo.id.as_str(), repo.meta.visibility.as_str(), &opened.frame.default_branch, &repo.meta.description] {
+        for text in
+            [repo.id.as_str(), repo.meta.visibility.as_str(), &opened.frame.default_branch, &repo.meta.description]
+        {
             version.add(text);
         }
         version.add(&repo.purged.len().to_string());
@@ -69,11 +72,19 @@ impl Version {
     }
 }
 
-/// A page, unless the reader has it already: then `make` is not asked.
-pub(crate) async fn page<F>(reader: &Reader<'_>, version: Version, make: impl FnOnce() -> F) -> Result<Response<AnswerBody>, WireError>
+/// A page, unless the reader has it already: then `make` is not asked. A program that asks for JSON or msgpack gets what the page
+/// shows.
+pub(crate) async fn page<P, F>(
+    reader: &Reader<'_>,
+    mut version: Version,
+    make: impl FnOnce() -> F,
+) -> Result<Response<AnswerBody>, WireError>
 where
-    F: Future<Output = Result<String, WireError>>,
+    P: Page,
+    F: Future<Output = Result<P, WireError>>,
 {
+    let is_for_people = reader.call.takes_pages();
+    version.add(&if is_for_people { HTML.to_owned() } else { format!("{:?}", reader.call.answer_encoding()) });
     let etag = version.etag()?;
     let known = reader.call.headers().get_all(IF_NONE_MATCH).into_iter().filter_map(|value| value.to_str().ok());
     let is_known = known.flat_map(|value| value.split(',')).any(|known| known.trim().as_bytes() == etag.as_bytes());
@@ -81,8 +92,10 @@ where
         let mut response = Response::new(AnswerBody::whole(Bytes::new()));
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
+    } else if is_for_people {
+        html(reader.hub, reader.call, StatusCode::OK, make().await?.html())
     } else {
-        html(reader.hub, reader.call, StatusCode::OK, make().await?)
+        reader.call.respond(StatusCode::OK, &make().await?)?
     };
     response.headers_mut().insert(ETAG, etag);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(UNTIL_ASKED));
@@ -118,7 +131,9 @@ pub(crate) fn set_immutable(headers: &mut HeaderMap, reader: &Reader<'_>, opened
 pub(crate) fn redirect(hub: &Hub, call: &Call, to: &str) -> Result<Response<AnswerBody>, WireError> {
     let mut response = Response::new(AnswerBody::whole(Bytes::new()));
     *response.status_mut() = StatusCode::SEE_OTHER;
-    response.headers_mut().insert(LOCATION, HeaderValue::from_str(&format!("{}{to}", call.base_path(hub))).map_err(WireError::internal)?);
+    response
+        .headers_mut()
+        .insert(LOCATION, HeaderValue::from_str(&format!("{}{to}", call.base_path(hub))).map_err(WireError::internal)?);
     Ok(response)
 }
 

@@ -72,13 +72,16 @@ pub(crate) async fn log_in(hub: &Hub, call: &Call) -> Result<Response<AnswerBody
     let token = fields.find(|(name, _)| name == "token").map(|(_, value)| value.trim().to_owned()).unwrap_or_default();
     let to = form_urlencoded::parse(body).find(|(name, _)| name == "next").map(|(_, value)| value.into_owned());
     // A token is three parts in base64url; nothing else fits into a cookie or is asked about.
-    let is_token = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    let is_token =
+        !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     if !is_token {
         return form(hub, call, Some("This is no token.".to_owned()));
     }
     if let Err(refused) = hub.tokens().await?.verify(&token) {
         return match refused {
-            WireError::Unauthorized(reason) => form(hub, call, Some(format!("The hub does not take this token: {reason}."))),
+            WireError::Unauthorized(reason) => {
+                form(hub, call, Some(format!("The hub does not take this token: {reason}.")))
+            }
             refused => Err(refused),
         };
     }
@@ -123,7 +126,10 @@ fn check_origin(call: &Call) -> Result<(), WireError> {
 /// Where a login leads: a path of this hub, and no other site.
 fn next(asked: Option<String>) -> String {
     let is_here = |path: &String| {
-        path.starts_with('/') && !path.starts_with("//") && !path.contains('\\') && path.bytes().all(|byte| (0x21..0x7F).contains(&byte))
+        path.starts_with('/')
+            && !path.starts_with("//")
+            && !path.contains('\\')
+            && path.bytes().all(|byte| (0x21..0x7F).contains(&byte))
     };
     asked.filter(is_here).unwrap_or_else(|| "/".to_owned())
 }
@@ -136,7 +142,9 @@ mod tests {
     fn a_login_leads_to_no_other_site() {
         let to = |asked: &str| next(Some(asked.to_owned()));
         assert_eq!(to("/dev/song/tree/main?x=1"), "/dev/song/tree/main?x=1");
-        for elsewhere in ["//evil.example", "https://evil.example", "/\\evil.example", "evil", "", "/a\r\nset-cookie: x", "/\u{e9}"] {
+        for elsewhere in
+            ["//evil.example", "https://evil.example", "/\\evil.example", "evil", "", "/a\r\nset-cookie: x", "/\u{e9}"]
+        {
             assert_eq!(to(elsewhere), "/", "{elsewhere}");
         }
     }

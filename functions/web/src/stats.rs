@@ -58,10 +58,16 @@ pub(crate) async fn stats(reader: &Reader<'_>) -> Result<Response<AnswerBody>, W
                 s3_gets: warm.s3_gets,
                 s3_bytes: warm.s3_bytes,
                 seconds: warm.seconds,
-                dollars: [("requests, storage, time and traffic", warm.dollars), ("", 0.0), ("", 0.0), ("", 0.0), ("", 0.0)],
+                dollars: [
+                    ("requests, storage, time and traffic", warm.dollars),
+                    ("", 0.0),
+                    ("", 0.0),
+                    ("", 0.0),
+                    ("", 0.0),
+                ],
             }),
         };
-        Ok(page.render())
+        Ok(page)
     })
     .await
 }

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use common::wire::limits;
 use local::serve::Storage;
 use serde_json::{Value, json};
-use service::routes::{ROUTES, Route};
+use service::routes::{Function, ROUTES, Route};
 use tests::hub::Hub;
 
 const PAGE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/wire-protocol.md"));
@@ -202,9 +202,22 @@ fn every_route_is_described_under_its_heading() {
         described.push(route.to_owned());
     }
     described.sort_unstable();
-    let mut routes: Vec<String> = ROUTES.iter().map(|Route { method, path, .. }| format!("{method} {path}")).collect();
+    let of_clients = ROUTES.iter().filter(|route| route.function != Function::Web);
+    let mut routes: Vec<String> = of_clients.map(|Route { method, path, .. }| format!("{method} {path}")).collect();
     routes.sort_unstable();
     assert_eq!(described, routes);
+}
+
+#[test]
+fn every_page_is_in_the_table() {
+    let pages =
+        include_str!("../../../docs/web.md").lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    let mut listed: Vec<&str> = pages.map(|(route, _)| route).filter(|route| route.contains(" /")).collect();
+    listed.sort_unstable();
+    let pages = ROUTES.iter().filter(|route| route.function == Function::Web);
+    let mut routes: Vec<String> = pages.map(|Route { method, path, .. }| format!("{method} {path}")).collect();
+    routes.sort_unstable();
+    assert_eq!(listed, routes);
 }
 
 #[test]

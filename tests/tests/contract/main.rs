@@ -30,6 +30,7 @@ mod negotiation;
 mod object;
 mod observe;
 mod owning;
+mod pages;
 mod presign;
 mod proxy;
 mod purge;

@@ -27,6 +27,7 @@ mod merging;
 mod names;
 mod observe;
 mod outages;
+mod pages;
 mod privacy;
 mod process;
 mod purge;

@@ -38,7 +38,7 @@ use tokio::sync::OnceCell;
 
 const SECRET: &str = "a secret of the storage tests, long enough";
 const USER: &str = "user-dev";
-const OWNER: &str = "dev";
+pub const OWNER: &str = "dev";
 
 /// The stores of one deployment, and its clock: it is stopped while a call is under way, and leaps from pause to pause.
 pub struct Cloud {
@@ -528,6 +528,37 @@ impl Process {
     /// A GET about a repo of the owner's.
     pub async fn get(&self, function: Function, slug: &str) -> Answer {
         self.send(function, USER, http::Request::get("/"), &[("slug", slug)], Vec::new()).await.expect("a whole answer")
+    }
+
+    /// A page of this path, as a browser of the owner's asks for it.
+    pub async fn page(&self, path: &str) -> Answer {
+        self.page_if_none_match(path, "").await
+    }
+
+    /// The same, of a browser that has the page of this `ETag`.
+    pub async fn page_if_none_match(&self, path: &str, etag: &str) -> Answer {
+        let parts: Vec<&str> = path.split('?').next().unwrap_or_default().split('/').collect();
+        let parameters = |pattern: &'static str| {
+            let mut found = Vec::new();
+            let names: Vec<&'static str> = pattern.split('/').collect();
+            for (position, name) in names.iter().enumerate() {
+                match name.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
+                    Some(name) if name.ends_with('+') => {
+                        found.push((name.trim_end_matches('+'), parts.get(position..)?.join("/")));
+                        return Some(found);
+                    }
+                    Some(name) => found.push((name, (*parts.get(position)?).to_owned())),
+                    None if parts.get(position) == Some(name) => {}
+                    None => return None,
+                }
+            }
+            (names.len() == parts.len()).then_some(found)
+        };
+        let pages = ROUTES.iter().filter(|route| route.function == Function::Web);
+        let found = pages.filter_map(|route| parameters(route.path)).next().expect("a page");
+        let found: Vec<(&str, &str)> = found.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let request = http::Request::get(path).header("accept", "text/html").header("if-none-match", etag);
+        self.send(Function::Web, USER, request, &found, Vec::new()).await.expect("a whole answer")
     }
 
     /// Calls a function about a repo of the owner's: its answer, unless it is cut off.

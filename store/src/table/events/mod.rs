@@ -7,6 +7,7 @@
 
 mod since;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
@@ -155,6 +156,11 @@ pub struct StoredEvent {
 }
 
 impl StoredEvent {
+    /// When it happened, as its id says.
+    pub fn at(&self) -> Option<Timestamp> {
+        Timestamp::from_millisecond(i64::try_from(self.id.timestamp_ms()).ok()?).ok()
+    }
+
     /// What an item says has happened: nothing, if it is of another kind, or was written by a version of the hub that
     /// gave it no id of its own.
     ///
@@ -242,7 +248,7 @@ pub(crate) const PUBLISHED: [&str; 6] = ["write_id", "commit_id", "channel", "is
 
 /// When a ULID was drawn: ISO 8601, UTC, to the millisecond.
 fn time_of(id: Ulid) -> String {
-    let drawn = jiff::Timestamp::from_millisecond(i64::try_from(id.timestamp_ms()).unwrap_or_default());
+    let drawn = Timestamp::from_millisecond(i64::try_from(id.timestamp_ms()).unwrap_or_default());
     format!("{:.3}", drawn.unwrap_or_default())
 }
 

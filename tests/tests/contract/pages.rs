@@ -1,0 +1,338 @@
+//! The pages of a hub, as a browser gets them over HTTP: what they are sent with, whom they show what, and that what was pushed
+//! stays text.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use scraper::{Html, Selector};
+use serde_json::{Value, json};
+use tests::client::{Answer, Remote, send};
+use tests::history::{Builder, Formula, History, Tree};
+use tests::hub::Hub;
+
+const BROWSER: (&str, &str) = ("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
+/// What markup would be if it came through.
+const HOSTILE: &str = "\"><script>alert(1)</script><img src=x onerror=alert(1)>&amp;";
+
+async fn page(hub: &Hub, path: &str) -> Answer {
+    send("GET", &format!("{}{path}", hub.url()), &[BROWSER], "").await.unwrap()
+}
+
+async fn page_with(hub: &Hub, path: &str, cookie: &str) -> Answer {
+    send("GET", &format!("{}{path}", hub.url()), &[BROWSER, ("cookie", cookie)], "").await.unwrap()
+}
+
+/// Asks until it is so.
+async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+    let asking = async { while !is_so().await {} };
+    tokio::time::timeout(Duration::from_secs(30), asking).await.expect("it comes to be so");
+}
+
+/// A repo with a file of each kind, whose texts would all be markup if a page let them.
+async fn stocked(hub: &Hub, is_private: bool) -> (Remote, History) {
+    let mut builder = Builder::new(7);
+    let files = [
+        (
+            "README.md",
+            format!(
+                "# Song\n\n{HOSTILE}\n\n[a](javascript:alert(1)) <b onclick=alert(1)>b</b> ![i](https://evil.example/i.png)"
+            ),
+        ),
+        ("src/song.py", format!("def sing():\n    return '{HOSTILE}'\n")),
+        ("page.html", format!("<html><script>alert(1)</script>{HOSTILE}</html>")),
+        ("image.svg", "<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>".to_owned()),
+        ("a & <i>b.txt", HOSTILE.to_owned()),
+    ];
+    let tree: Tree = files.iter().map(|(path, text)| ((*path).to_owned(), text.clone().into_bytes().into())).collect();
+    let root = builder.commit(&[], &tree);
+    let mut changed = tree.clone();
+    changed.insert("src/song.py".to_owned(), format!("# {HOSTILE}\n").into_bytes().into());
+    let tip = builder.commit_with(&[&root], &changed, Formula::CommittedAt, |fields| {
+        fields.insert("message".to_owned(), format!("{HOSTILE}\n\n{HOSTILE}").into());
+        fields.insert("author".to_owned(), HOSTILE.into());
+        fields.insert(
+            "structured_delta".to_owned(),
+            json!({"domain": HOSTILE, "ops": [{"address": HOSTILE, "op": HOSTILE}]}),
+        );
+        fields.insert("breaking_changes".to_owned(), json!([HOSTILE]));
+        fields.insert("metadata".to_owned(), json!({HOSTILE: HOSTILE}));
+    });
+    let history = builder.finish();
+    let remote = hub.made_repo(&hub.dev(), is_private).await;
+    remote.push(&history, "main", &tip).await.expect(200);
+    let release = json!({"tag": "v1.0.0", "commit_id": tip, "title": HOSTILE, "body": HOSTILE, "channel": "stable"});
+    remote.post("tags", &json!({"tags": [{"tag": "take/1", "commit_id": root}]})).await.expect(200);
+    let released = remote.post("releases", &release).await;
+    assert!(released.status < 300, "{}", released.excerpt());
+    (remote, history)
+}
+
+/// The pages of a repo behind its name.
+fn paths(history: &History) -> Vec<String> {
+    let (first, last) = (&history.ids()[0], history.last());
+    ["", "/tree/main", "/tree/main/src", "/tree/take%2F1", "/blob/main/README.md", "/blob/main/README.md?plain=1"]
+        .into_iter()
+        .chain([
+            "/blob/main/src/song.py",
+            "/blob/main/page.html",
+            "/blob/main/image.svg",
+            "/blob/main/a%20%26%20%3Ci%3Eb.txt",
+        ])
+        .chain(["/commits/main", "/branches", "/log", "/stats", "/-/tags", "/-/releases"])
+        .map(str::to_owned)
+        .chain([format!("/commit/{last}"), format!("/commit/{last}?view=split"), format!("/commit/{first}")])
+        .chain([
+            format!("/compare/{first}...main"),
+            "/compare/take%2F1...main".to_owned(),
+            format!("/blob/{first}/src/song.py"),
+        ])
+        .collect()
+}
+
+/// Fails unless an answer is a page that a browser runs nothing of but the hub's own script.
+fn assert_is_page(path: &str, answer: &Answer) {
+    assert!(answer.header("content-type").starts_with("text/html"), "{path}: {}", answer.excerpt());
+    let policy = answer.header("content-security-policy");
+    for directive in ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "base-uri 'none'"] {
+        assert!(policy.contains(directive), "{path}: {policy}");
+    }
+    assert!(!policy.contains("unsafe"), "{path}: {policy}");
+    assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
+    let text = std::str::from_utf8(&answer.body).unwrap();
+    let html = Html::parse_document(text);
+    let all = |selector: &str| html.select(&Selector::parse(selector).unwrap()).map(|it| it.html()).collect::<Vec<_>>();
+    for script in all("script") {
+        assert!(script.contains("src=\"/-/app.") || script.contains("type=\"application/json\""), "{path}: {script}");
+    }
+    assert_eq!(all("h1").len(), 1, "{path} has one heading of the first level");
+    for element in html.select(&Selector::parse("*").unwrap()) {
+        for (name, value) in element.value().attrs() {
+            assert!(!name.starts_with("on") && name != "style", "{path}: {name}={value}");
+            if ["href", "src", "action"].contains(&name) {
+                let is_own = value.starts_with('/') && !value.starts_with("//") || value.starts_with('#');
+                let leads_away = name == "href" && value.starts_with("https://");
+                assert!(is_own || leads_away || value.is_empty(), "{path}: {name}={value}");
+            }
+        }
+        assert_ne!(element.value().attr("src"), Some("x"), "{path}: markup came through");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_is_safe_whatever_was_pushed() {
+    let hub = Hub::start().await;
+    let (remote, history) = stocked(&hub, false).await;
+    let repo = format!("/{}/{}", remote.owner, remote.slug);
+    let mut linked: BTreeSet<String> = BTreeSet::new();
+    let pages = paths(&history).into_iter().map(|path| format!("{repo}{path}"));
+    for path in pages.chain(["/", "/login", "/dev"].map(str::to_owned)) {
+        let answer = page(&hub, &path).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.excerpt());
+        assert_is_page(&path, &answer);
+        let html = Html::parse_document(std::str::from_utf8(&answer.body).unwrap());
+        let links = Selector::parse("a[href], link[href], img[src], script[src], audio[src]").unwrap();
+        for link in html.select(&links) {
+            let to = link.value().attr("href").or(link.value().attr("src")).unwrap();
+            if to.starts_with('/') {
+                linked.insert(to.split('#').next().unwrap().to_owned());
+            }
+        }
+    }
+    assert!(linked.len() > 40, "{linked:?}");
+    // No link of a page leads to nothing, but for what README files name.
+    for to in linked {
+        let answer = page(&hub, &to).await;
+        assert!([200, 303].contains(&answer.status), "{to}: {}", answer.excerpt());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn raw_files_run_nothing() {
+    let hub = Hub::start().await;
+    let (remote, _) = stocked(&hub, false).await;
+    for file in ["page.html", "image.svg", "README.md", "src/song.py"] {
+        let answer = page(&hub, &format!("/{}/{}/raw/main/{file}", remote.owner, remote.slug)).await;
+        assert_eq!(answer.status, 200, "{file}");
+        assert!(answer.header("content-type").starts_with("text/plain"), "{file}: {}", answer.header("content-type"));
+        assert!(answer.header("content-security-policy").contains("sandbox"), "{file}");
+        assert_eq!(answer.header("x-content-type-options"), "nosniff", "{file}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_repo_is_not_there_until_its_reader_logs_in() {
+    let hub = Hub::start().await;
+    let (remote, history) = stocked(&hub, true).await;
+    let repo = format!("/{}/{}", remote.owner, remote.slug);
+    let nowhere = format!("/{}/no-such-song", remote.owner);
+    let stranger = format!("musehub_token={}", hub.user().await.token);
+    let owner = format!("musehub_token={}", hub.dev().token);
+    for path in paths(&history) {
+        for cookie in ["", &stranger] {
+            let hidden = page_with(&hub, &format!("{repo}{path}"), cookie).await;
+            let absent = page_with(&hub, &format!("{nowhere}{path}"), cookie).await;
+            assert_eq!(hidden.status, 404, "{path}: {}", hidden.excerpt());
+            assert_is_page(&path, &hidden);
+            let said = |answer: &Answer| (answer.status, answer.body.clone(), answer.header("etag").to_owned());
+            assert_eq!(said(&hidden), said(&absent), "{path}");
+        }
+        let shown = page_with(&hub, &format!("{repo}{path}"), &owner).await;
+        assert_eq!(shown.status, 200, "{path}: {}", shown.excerpt());
+        assert!(!shown.header("cache-control").contains("public"), "{path}: {}", shown.header("cache-control"));
+    }
+    let listed = |answer: &Answer| String::from_utf8_lossy(&answer.body).contains(&remote.slug);
+    assert!(!listed(&page(&hub, "/dev").await) && listed(&page_with(&hub, "/dev", &owner).await));
+    assert!(!listed(&page(&hub, "/").await));
+    // The API takes no cookies.
+    let refs = send("GET", &format!("{}{repo}/refs", hub.url()), &[("cookie", &owner)], "").await.unwrap();
+    refs.refused(404, "repo_not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_logs_in_with_a_token_and_out_again() {
+    let hub = Hub::start().await;
+    let token = hub.dev().token;
+    let post = async |path: &str, headers: &[(&str, &str)], body: String| {
+        let mut all = vec![BROWSER, ("content-type", "application/x-www-form-urlencoded")];
+        all.extend_from_slice(headers);
+        send("POST", &format!("{}{path}", hub.url()), &all, body).await.unwrap()
+    };
+    let own = [("sec-fetch-site", "same-origin")];
+    let answer = post("/login", &own, format!("token={token}&next=%2Fdev")).await;
+    assert_eq!((answer.status, answer.header("location")), (303, "/dev"), "{}", answer.excerpt());
+    let cookie = answer.header("set-cookie").to_owned();
+    for flag in ["HttpOnly", "SameSite=Lax", "Path=/", "Max-Age="] {
+        assert!(cookie.contains(flag), "{cookie}");
+    }
+    let cookie = cookie.split(';').next().unwrap();
+    assert!(String::from_utf8_lossy(&page_with(&hub, "/", cookie).await.body).contains("dev"));
+    let out = post("/logout", &[own[0], ("cookie", cookie)], String::new()).await;
+    assert_eq!((out.status, out.header("location")), (303, "/"));
+    assert!(out.header("set-cookie").contains("Max-Age=0"), "{}", out.header("set-cookie"));
+
+    for bad in ["", "nonsense", "a.b.c", &token[1..], &format!("{token}%0d%0aset-cookie: x")] {
+        let refused = post("/login", &own, format!("token={bad}")).await;
+        assert_eq!(refused.status, 401, "{bad}: {}", refused.excerpt());
+        assert_is_page("/login", &refused);
+        assert_eq!(refused.header("set-cookie"), "", "{bad}");
+        assert!(bad.is_empty() || !String::from_utf8_lossy(&refused.body).contains(bad), "a token is not shown");
+    }
+    // Forms of other sites.
+    for site in [("sec-fetch-site", "cross-site"), ("sec-fetch-site", "same-site"), ("origin", "https://evil.example")]
+    {
+        for path in ["/login", "/logout"] {
+            let refused = post(path, &[site], format!("token={token}")).await;
+            assert_eq!(refused.status, 422, "{site:?}: {}", refused.excerpt());
+            assert_eq!(refused.header("set-cookie"), "", "{site:?}");
+        }
+    }
+    let elsewhere = post("/login", &own, format!("token={token}&next=https%3A%2F%2Fevil.example")).await;
+    assert_eq!(elsewhere.header("location"), "/");
+    // A token that is not good any more is no token: the page says so, and shows nothing.
+    assert_eq!(page_with(&hub, "/dev", "musehub_token=a.b.c").await.status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_never_changes_may_be_kept_and_the_rest_is_asked_for_again() {
+    let hub = Hub::start().await;
+    let (remote, history) = stocked(&hub, false).await;
+    let repo = format!("/{}/{}", remote.owner, remote.slug);
+    for path in [format!("/blob/{}/src/song.py", history.last()), format!("/raw/{}/src/song.py", history.last())] {
+        let kept = page(&hub, &format!("{repo}{path}")).await;
+        assert!(kept.header("cache-control").contains("immutable"), "{path}: {}", kept.header("cache-control"));
+    }
+    for path in ["", "/blob/main/src/song.py", "/raw/main/src/song.py", "/commits/main"] {
+        let asked = page(&hub, &format!("{repo}{path}")).await;
+        assert_eq!(asked.header("cache-control"), "private, no-cache", "{path}");
+    }
+    let style = page(&hub, &repo).await;
+    let style = Html::parse_document(std::str::from_utf8(&style.body).unwrap());
+    let style = style
+        .select(&Selector::parse("link[rel=stylesheet]").unwrap())
+        .next()
+        .unwrap()
+        .value()
+        .attr("href")
+        .unwrap()
+        .to_owned();
+    let asset = send("GET", &format!("{}{style}", hub.url()), &[("accept", "text/css,*/*;q=0.1")], "").await.unwrap();
+    assert_eq!((asset.status, asset.header("content-type")), (200, "text/css; charset=utf-8"));
+    assert!(asset.header("cache-control").contains("immutable"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_url_answers_programs_that_ask_for_data_and_no_others() {
+    let hub = Hub::start().await;
+    let (remote, history) = stocked(&hub, false).await;
+    let url = format!("{}/{}/{}", hub.url(), remote.owner, remote.slug);
+    let get =
+        async |path: &str, accept: &str| send("GET", &format!("{url}{path}"), &[("accept", accept)], "").await.unwrap();
+    let repo: Value = get("", "application/json").await.expect(200);
+    assert_eq!((&repo["repo"]["slug"], &repo["head"]["id"]), (&json!(remote.slug), &json!(history.last())));
+    let commits = get("/commits/main", "application/x-msgpack").await.expect(200);
+    assert_eq!(commits["commits"].as_array().unwrap().len(), history.commits().len());
+    for accept in ["*/*", "text/plain"] {
+        get("", accept).await.refused(404, "not_found");
+        get("/commits/main", accept).await.refused(404, "not_found");
+    }
+    // What clients ask is what it was.
+    assert!(get("/tags", "application/json").await.expect(200)["tags"].is_array());
+    assert!(get("/tags", "*/*").await.expect(200)["tags"].is_array());
+    let led = get("/tags", BROWSER.1).await;
+    assert_eq!((led.status, led.header("location")), (303, "-/tags"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_there_has_a_page_that_says_so() {
+    let hub = Hub::start().await;
+    let (remote, _) = stocked(&hub, false).await;
+    let repo = format!("/{}/{}", remote.owner, remote.slug);
+    for path in [
+        "/tree/nowhere",
+        "/blob/main/nothing",
+        "/blob/main/src%2Fsong.py%00",
+        "/commits/nowhere",
+        "/commit/nothing",
+        "/compare/main",
+        "/compare/a...b",
+        "/commits/main?after=x!",
+        "/log?after=!",
+    ] {
+        let answer = page(&hub, &format!("{repo}{path}")).await;
+        assert!([404, 422].contains(&answer.status), "{path}: {}", answer.excerpt());
+        assert_is_page(path, &answer);
+    }
+    for path in ["/nobody-at-all", "/%FF", "/dev/%00", "/-/nothing.css"] {
+        let answer = page(&hub, path).await;
+        assert_eq!(answer.status, 404, "{path}: {}", answer.excerpt());
+    }
+    // A folder's URL leads to the folder, and a file's to the file.
+    assert_eq!(page(&hub, &format!("{repo}/blob/main/src")).await.header("location"), format!("{repo}/tree/main/src"));
+    assert_eq!(
+        page(&hub, &format!("{repo}/tree/main/README.md")).await.header("location"),
+        format!("{repo}/blob/main/README.md")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_hub_lists_public_repos_the_one_pushed_to_last_first() {
+    let hub = Hub::start().await;
+    let (first, history) = stocked(&hub, false).await;
+    let (second, _) = stocked(&hub, false).await;
+    let order = async || {
+        let answer = page(&hub, "/").await;
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        let at = |remote: &Remote| text.find(&format!("href=\"/{}/{}\"", remote.owner, remote.slug));
+        (at(&first), at(&second))
+    };
+    // The list is written behind the push.
+    until(async || matches!(order().await, (Some(first), Some(second)) if second < first)).await;
+    first.push(&history, "other", &history.ids()[0]).await.expect(200);
+    until(async || matches!(order().await, (Some(first), Some(second)) if first < second)).await;
+    let private = json!({"visibility": "private"});
+    let url = format!("{}/api/repos/{}/{}", hub.url(), first.owner, first.slug);
+    let bearer = format!("Bearer {}", hub.dev().token);
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    send("PATCH", &url, &headers, private.to_string()).await.unwrap().expect(200);
+    assert_eq!(order().await.0, None, "what is private now is not shown, whatever the list says");
+}
