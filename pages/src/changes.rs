@@ -5,9 +5,10 @@ use crate::diff::{self, Lines, MAX_PAGE_BYTES, MAX_PAGE_FILES, MAX_PAGE_INPUT, M
 use crate::frame::Repo;
 use crate::kind::{Kind, of_path};
 use crate::midi::{self, Song};
-use crate::parts::{DiffView, FileChange, Side};
+use crate::parts::{FileChange, Side};
 use crate::text::{self, Markup};
 use crate::urls;
+use crate::view::DiffView;
 
 /// Where both sides of the files lie.
 pub struct Ends<'e> {

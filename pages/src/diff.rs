@@ -9,8 +9,8 @@ use imara_diff::{Algorithm, Diff, InternedInput};
 
 use crate::highlight::{self, Part};
 use crate::kind::of_path;
-use crate::parts::DiffView;
 use crate::text::{Markup, push_escaped};
+use crate::view::DiffView;
 
 /// The largest side of a diff, in bytes.
 pub const MAX_BYTES: usize = 512 << 10;

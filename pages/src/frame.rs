@@ -1,6 +1,6 @@
 //! What every page has around it: the hub, who reads, and in a repository its name and its tabs.
 
-use crate::parts::shown_ref;
+use crate::text::shown_ref;
 use serde::Serialize;
 
 /// The hub that a page is of, and who reads it.

@@ -50,6 +50,7 @@ pub mod parts;
 pub mod plot;
 pub mod text;
 pub mod urls;
+pub mod view;
 
 /// A page of a hub whose own path is `base`: `/hub`, or mostly nothing. Pages link to paths of a hub at the root of its host.
 pub fn under(base: &str, page: String) -> String {

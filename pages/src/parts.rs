@@ -118,31 +118,6 @@ impl Serialize for Side {
     }
 }
 
-/// How line diffs are laid out: the `view` of a query.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub enum DiffView {
-    /// One column, removed lines above added ones. `?view=unified`, or no `view`.
-    #[default]
-    Unified,
-    /// Two columns. `?view=split`.
-    Split,
-}
-
-impl DiffView {
-    /// The view that a query's `view` names; any other value is [`DiffView::Unified`].
-    pub fn parse(view: &str) -> Self {
-        if view == "split" { Self::Split } else { Self::Unified }
-    }
-
-    /// What a query's `view` calls it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Unified => "unified",
-            Self::Split => "split",
-        }
-    }
-}
-
 impl CommitLine {
     pub(crate) fn has_bump(&self) -> bool {
         !self.bump.is_empty() && self.bump != "none"
@@ -160,12 +135,6 @@ impl CommitLine {
     pub(crate) fn second_parent(&self) -> &str {
         self.parents.get(1).map_or("", String::as_str)
     }
-}
-
-/// A ref for people: the id of a commit is cut.
-pub(crate) fn shown_ref(name: &str) -> String {
-    let is_id = name.len() >= 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if is_id { text::short(name).to_owned() } else { name.to_owned() }
 }
 
 /// The folders that a path lies in, each with its URL.

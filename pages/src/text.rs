@@ -195,6 +195,12 @@ pub fn dollars(sum: f64) -> String {
     format!("${sum:.digits$}")
 }
 
+/// A ref for people: the id of a commit is cut.
+pub(crate) fn shown_ref(name: &str) -> String {
+    let is_id = name.len() >= 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_id { short(name).to_owned() } else { name.to_owned() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

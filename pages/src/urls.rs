@@ -22,7 +22,7 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::frame::Repo;
-use crate::parts::DiffView;
+use crate::view::DiffView;
 
 /// Where the form that ends a session posts to.
 pub const LOGOUT: &str = "/logout";

@@ -21,8 +21,9 @@ use pages::page::repo::{Readme, RepoPage};
 use pages::page::stats::{GrowthPoint, PackLine, StatsPage};
 use pages::page::tags::{TagLine, TagsPage};
 use pages::page::tree::TreePage;
-use pages::parts::{CommitLine, DiffView, Entry, EntryKind, FileChange, RepoLine, Side};
+use pages::parts::{CommitLine, Entry, EntryKind, FileChange, RepoLine, Side};
 use pages::text::is_hidden;
+use pages::view::DiffView;
 use proptest::prelude::*;
 use scraper::{Html, Selector};
 

@@ -24,14 +24,15 @@ use pages::page::repo::{Readme, RepoPage, readme_of};
 use pages::page::stats::{CloneCost, GrowthPoint, PackLine, StatsPage};
 use pages::page::tags::{TagLine, TagsPage};
 use pages::page::tree::TreePage;
-use pages::parts::{CommitLine, DiffView, Entry, EntryKind, FileChange, RepoLine, Side};
+use pages::parts::{CommitLine, Entry, EntryKind, FileChange, RepoLine, Side};
+use pages::view::DiffView;
 use serde_json::Value;
 
 /// A file of the gallery: its name, and what is in it.
 pub type File = (String, Vec<u8>);
 
 /// What a README can hold, good and bad.
-const README: &str = include_str!("readme.md");
+const README: &str = include_str!("readme.sample");
 
 pub fn hub() -> Hub {
     Hub {

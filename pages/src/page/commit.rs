@@ -2,8 +2,9 @@
 
 use crate::changes::{Changes, Ends};
 use crate::frame::{Hub, Repo};
-use crate::parts::{CommitLine, DiffView, FileChange};
+use crate::parts::{CommitLine, FileChange};
 use crate::urls;
+use crate::view::DiffView;
 use askama::Template;
 use serde::Serialize;
 

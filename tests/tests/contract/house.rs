@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// From the ground up. Functions know nothing of each other, and neither do crates of one floor.
 const FLOORS: [&[&str]; 6] = [
-    &["common", "crc-fast"],
+    &["common", "crc-fast", "pages"],
     &["store"],
     &["fsck", "service"],
     &["client", "functions/*"],
