@@ -17,4 +17,5 @@ pub mod price;
 pub mod purged;
 pub mod push;
 pub mod table;
+pub mod time;
 pub mod wire;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
 use super::catalog::Touched;
@@ -11,6 +12,7 @@ use super::log::Log;
 use super::{Check, Fix, ListedBy, ListedPack};
 use common::id::{BranchName, CommitId, Id, Label, ObjectKey};
 use common::pack::PackId;
+use common::time;
 use common::wire::release::{PostedRelease, Release};
 use store::StoreError;
 use store::table::items::{
@@ -155,9 +157,8 @@ impl Check<'_> {
         let mut seen: HashSet<CommitId> = HashSet::new();
         let mut beginning = None;
         let collected = self.store.get_item::<CollectedItem>(&Key::collected(&self.subject.id)).await?;
-        let retention = u64::try_from(RETENTION.as_millis()).unwrap_or(u64::MAX);
-        let retained = self.store.ambient().now_ms().saturating_sub(retention);
-        let retained = retained.max(collected.map_or(0, |item| item.log_kept_since));
+        let retained = time::before(self.store.ambient().now(), RETENTION);
+        let retained = collected.map_or(retained, |item| item.log_kept_since.max(retained));
         self.each(LOG_PREFIX, |check, name, item| {
             let Some(line) = check.read::<LogItem>(item, Remedy::Person) else {
                 return;
@@ -166,7 +167,7 @@ impl Check<'_> {
             if beginning.is_none() {
                 beginning = Some(Beginning { branch: line.branch.to_string(), at: line.at.clone() });
             }
-            let written = ulid::Ulid::from_string(name).map_or(0, |name| name.timestamp_ms());
+            let written = ulid::Ulid::from_string(name).map_or(Timestamp::UNIX_EPOCH, time::drawn);
             if written >= retained {
                 for commit in line.before.into_iter().chain([line.after]) {
                     if seen.insert(commit.clone()) {
@@ -228,8 +229,8 @@ impl Check<'_> {
                     if check.read::<UploadsItem>(item.clone(), Remedy::Repair).is_none() {
                         let key = Key::uploads(&check.subject.id);
                         // As if objects had been expected to come just now.
-                        let until = check.store.ambient().now_ms() / 1_000 + KEPT.as_secs();
-                        let right = encode(&key, &UploadsItem { expires_at: until });
+                        let expires_at = time::after(check.store.ambient().now(), KEPT);
+                        let right = encode(&key, &UploadsItem { expires_at });
                         check.diagnosis.fixes.extend(right.map(|right| Fix { item: right, seen: Some(item) }));
                     }
                 }
@@ -405,8 +406,7 @@ impl Check<'_> {
         let Some(handle) = handle.and_then(|item| decode::<HandleItem>(item).ok()) else {
             return Ok(());
         };
-        let made = ulid::Ulid::from_string(self.subject.id.as_str()).map_or(0, |id| id.timestamp_ms());
-        let made = jiff::Timestamp::from_millisecond(i64::try_from(made).unwrap_or_default()).unwrap_or_default();
+        let made = ulid::Ulid::from_string(self.subject.id.as_str()).map_or(Timestamp::UNIX_EPOCH, time::drawn);
         let branch = |beginning: &Beginning| beginning.branch.clone();
         let meta = MetaItem {
             name: slug.to_string(),
@@ -418,7 +418,7 @@ impl Check<'_> {
             description: String::new(),
             default_branch: beginning.map_or_else(|| "main".to_owned(), branch),
             default_is_chosen: false,
-            created_at: format!("{made:.3}"),
+            created_at: time::iso(made),
             first_pushed_at: beginning.map(|beginning| beginning.at.clone()),
             is_made_by_push: false,
             first_head: None,

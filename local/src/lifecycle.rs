@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::DisplayErrorContext;
+use common::time;
 use store::ambient::Ambient;
 use store::uploads::{KEPT, PREFIX};
 use tokio::sync::watch;
@@ -40,7 +41,7 @@ impl Storage {
     }
 
     async fn expire_uploads(&self, ambient: &Ambient) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let oldest = i64::try_from(ambient.now_ms() / 1_000)?.saturating_sub_unsigned(KEPT.as_secs());
+        let oldest = time::before(ambient.now(), KEPT).as_second();
         let mut pages = self.s3.list_objects_v2().bucket(&self.bucket).prefix(PREFIX).into_paginator().send();
         while let Some(page) = pages.next().await {
             for object in page?.contents() {
@@ -57,6 +58,7 @@ impl Storage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jiff::Timestamp;
 
     #[tokio::test]
     async fn uploads_end_after_a_day_and_nothing_else_does() {
@@ -71,7 +73,7 @@ mod tests {
         };
         storage.expire_uploads(&Ambient::system()).await.unwrap();
         assert_eq!(keys().await.len(), 4);
-        let tomorrow = Duration::from_millis(Ambient::system().now_ms()) + KEPT + Duration::from_secs(2);
+        let tomorrow = time::between(Timestamp::UNIX_EPOCH, Ambient::system().now()) + KEPT + Duration::from_secs(2);
         storage.expire_uploads(&Ambient::replay(1, tomorrow)).await.unwrap();
         assert_eq!(keys().await, ["objects/a/b/c", "packs/a/b.pack"]);
     }

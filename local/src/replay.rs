@@ -13,6 +13,7 @@ use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::primitives::ByteStream;
 use common::wire::error::{Cause, with_causes};
 use events::Publishers;
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use service::item_stream::{Batch, Record};
@@ -203,13 +204,13 @@ impl DeadLetters {
     ) -> Result<Fate, ReplayError> {
         // On Lambda a run has to end in time. Here there is no such limit.
         let answer = match function {
-            Function::Compact => compact::handle(store, &compact::Shares::default(), batch, u64::MAX).await,
+            Function::Compact => compact::handle(store, &compact::Shares::default(), batch, Timestamp::MAX).await,
             Function::Events => {
                 let publishers = match open {
                     Some(open) => open,
                     None => open.insert(publishers().map_err(ReplayError::Publishers)?),
                 };
-                events::handle(store, publishers, batch, u64::MAX).await
+                events::handle(store, publishers, batch, Timestamp::MAX).await
             }
         };
         Ok(if answer.failures.is_empty() { Fate::Replayed } else { Fate::Failed(answer.failures.len()) })

@@ -14,9 +14,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use common::id::RepoId;
+use common::time;
 use common::wire::error::with_causes;
 use deliver::sender::Sender;
 use deliver::{ATTEMPTS, Attempt};
+use jiff::Timestamp;
 use store::Store;
 use store::table::events::StoredEvent;
 use store::table::items::{DeliveryCursorItem, HookItem};
@@ -52,9 +54,9 @@ const LATE: Duration = Duration::from_secs(10 * 60);
 const MAX_DONE: usize = 12_000;
 /// How far ahead of the clock a time may be that was taken from it, as clocks are set now and then. What is further
 /// ahead is of a clock that was wrong. [`LATE`] has more to spare.
-const CLOCK_SLACK: u64 = 60 * 1_000;
+const CLOCK_SLACK: Duration = Duration::from_secs(60);
 /// How far back is gone for what a wrong clock may have hidden.
-const A_DAY: u64 = 24 * 60 * 60 * 1_000;
+const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often it is noted in the table what was done.
 const NOTED_EVERY: Duration = Duration::from_secs(1);
 
@@ -270,7 +272,7 @@ impl Post {
         else {
             return;
         };
-        let mut progress = Progress::new(address.1, owner, delivery_cursor, self.store.ambient().now_ms());
+        let mut progress = Progress::new(address.1, owner, delivery_cursor, self.store.ambient().now());
         loop {
             let done = match self.next(&address, progress.is_noted) {
                 Next::Deliver(message) => self.deliver(message, &mut progress).await,
@@ -294,7 +296,7 @@ impl Post {
     /// Delivers what the table has and was not done.
     async fn catch_up(&self, address: &Address, progress: &mut Progress) -> Result<(), Stopped> {
         let (repo, hook) = address;
-        let began = self.store.ambient().now_ms();
+        let began = self.store.ambient().now();
         let mut since = progress.since(began);
         loop {
             let page = self.patiently(address, || self.store.events_since(repo, since, PAGE)).await?;
@@ -303,7 +305,7 @@ impl Post {
                 if let Ok(message) = Message::new(*hook, event) {
                     self.deliver(message, progress).await?;
                 }
-                progress.caught_up(time_of(&event.id), self.store.ambient().now_ms());
+                progress.caught_up(time_of(&event.id), self.store.ambient().now());
                 if self.store.ambient().elapsed().saturating_sub(progress.noted_at) >= NOTED_EVERY {
                     self.note(address, progress).await;
                 }
@@ -311,7 +313,7 @@ impl Post {
             match last.and_then(|last| u128::from(last).checked_add(1)) {
                 Some(next) => since = next.into(),
                 None => {
-                    progress.caught_up(began, self.store.ambient().now_ms());
+                    progress.caught_up(began, self.store.ambient().now());
                     return Ok(());
                 }
             }
@@ -325,7 +327,7 @@ impl Post {
         }
         let ambient = self.store.ambient();
         for attempt in 1..=ATTEMPTS {
-            let failing_since = progress.failing_since.unwrap_or_else(|| ambient.now_ms());
+            let failing_since = progress.failing_since.unwrap_or_else(|| ambient.now());
             let deliver = async {
                 let _permit = self.permits.take(progress.owner.clone()).await;
                 deliver::attempt_once(&self.store, &self.sender, &message, failing_since).await
@@ -414,19 +416,18 @@ struct Progress {
     owner: String,
     /// Nothing from before it is delivered, for there was no webhook.
     hook: HookId,
-    /// Everything is done that was drawn more than [`LATE`] before this: milliseconds since the Unix epoch. The rest is what
-    /// is not in `done`.
-    until: u64,
+    /// Everything is done that was drawn more than [`LATE`] before this. The rest is what is not in `done`.
+    until: Timestamp,
     /// The newest of what was done.
     done: BTreeSet<String>,
-    failing_since: Option<u64>,
+    failing_since: Option<Timestamp>,
     /// Whether the table knows all of this.
     is_noted: bool,
     noted_at: Duration,
 }
 
 impl Progress {
-    fn new(hook: HookId, owner: String, delivery_cursor: Option<DeliveryCursorItem>, now: u64) -> Self {
+    fn new(hook: HookId, owner: String, delivery_cursor: Option<DeliveryCursorItem>, now: Timestamp) -> Self {
         let DeliveryCursorItem { until, done } = delivery_cursor.unwrap_or_default();
         let until = not_ahead(until, now);
         let done = done.into_iter().collect();
@@ -438,15 +439,15 @@ impl Progress {
     }
 
     /// What is before this was done, or was there before the webhook.
-    fn since(&mut self, now: u64) -> Ulid {
+    fn since(&mut self, now: Timestamp) -> Ulid {
         self.until = not_ahead(self.until, now);
-        let made = self.hook.timestamp_ms();
-        let made = if made == not_ahead(made, now) { self.hook } else { Ulid::from_parts(not_ahead(made, now), 0) };
-        Ulid::from_parts(self.remembered_since(), 0).max(made)
+        let made = time::drawn(self.hook);
+        let made = if made == not_ahead(made, now) { self.hook } else { time::ulid(not_ahead(made, now), 0) };
+        time::ulid(self.remembered_since(), 0).max(made)
     }
 
-    fn remembered_since(&self) -> u64 {
-        self.until.saturating_sub(u64::try_from(LATE.as_millis()).unwrap_or(u64::MAX))
+    fn remembered_since(&self) -> Timestamp {
+        time::before(self.until, LATE)
     }
 
     fn has(&self, event: &str) -> bool {
@@ -463,7 +464,7 @@ impl Progress {
 
     /// Notes that everything is done that the table had until a time, when it was read from [`Self::since`] on. What it gets
     /// later was drawn at most [`LATE`] before.
-    fn caught_up(&mut self, until: u64, now: u64) {
+    fn caught_up(&mut self, until: Timestamp, now: Timestamp) {
         let before = self.until;
         self.until = not_ahead(before, now).max(until.min(now));
         self.is_noted &= self.until == before;
@@ -484,13 +485,13 @@ impl Progress {
 
 /// A time that was taken from the clock earlier. If it is still to come the clock was ahead, and what happened since it was set
 /// right looks older than that: then a day ago.
-const fn not_ahead(time: u64, now: u64) -> u64 {
-    if time > now.saturating_add(CLOCK_SLACK) { now.saturating_sub(A_DAY) } else { time }
+fn not_ahead(time: Timestamp, now: Timestamp) -> Timestamp {
+    if time > time::after(now, CLOCK_SLACK) { time::before(now, A_DAY) } else { time }
 }
 
 /// When the id of an event was drawn.
-fn time_of(event: &str) -> u64 {
-    Ulid::from_string(event).map_or(0, |id| id.timestamp_ms())
+fn time_of(event: &str) -> Timestamp {
+    Ulid::from_string(event).map_or(Timestamp::UNIX_EPOCH, time::drawn)
 }
 
 #[cfg(test)]
@@ -498,20 +499,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const NOW: u64 = 1_750_000_000_000;
+    const NOW: Timestamp = Timestamp::constant(1_750_000_000, 0);
     const OWNER: &str = "user-dev";
-    const MADE: HookId = HookId::from_parts(NOW - 30 * A_DAY, 7);
+    const MADE: HookId = HookId::from_parts((1_750_000_000 - 30 * 24 * 60 * 60) * 1_000, 7);
 
-    fn late() -> u64 {
-        u64::try_from(LATE.as_millis()).unwrap()
-    }
-
-    fn event(time: u64, number: usize) -> String {
-        Ulid::from_parts(time, number as u128).to_string()
+    fn event(time: Timestamp, number: usize) -> String {
+        time::ulid(time, number as u128).to_string()
     }
 
     /// After it was noted and read again.
-    fn restarted(progress: &Progress, now: u64) -> Progress {
+    fn restarted(progress: &Progress, now: Timestamp) -> Progress {
         Progress::new(progress.hook, progress.owner.clone(), Some(progress.item()), now)
     }
 
@@ -522,7 +519,7 @@ mod tests {
         let mut progress = Progress::new(MADE, OWNER.to_owned(), None, NOW);
         events.iter().for_each(|event| progress.done(event.clone()));
         // What the table had after it: once more each of what was forgotten, and only that.
-        let again = |progress: &mut Progress, began: u64| -> Vec<String> {
+        let again = |progress: &mut Progress, began: Timestamp| -> Vec<String> {
             let since = progress.since(began).to_string();
             let mut again = Vec::new();
             for event in events.iter().filter(|event| **event >= since) {
@@ -535,10 +532,10 @@ mod tests {
             progress.caught_up(began, began);
             again
         };
-        assert_eq!(again(&mut progress, NOW + 1_000), events[..3_000]);
-        let hour = 60 * 60 * 1_000;
+        assert_eq!(again(&mut progress, NOW + Duration::from_secs(1)), events[..3_000]);
+        let hour = Duration::from_secs(60 * 60);
         assert!(again(&mut progress, NOW + hour).len() <= 3_000);
-        assert_eq!(again(&mut progress, NOW + 2 * hour).len(), 0);
+        assert_eq!(again(&mut progress, NOW + hour * 2).len(), 0);
         assert!(progress.done.is_empty(), "nothing of it is asked for any more");
         assert!(progress.item().done.len() <= MAX_DONE);
     }
@@ -548,7 +545,7 @@ mod tests {
         let events: Vec<String> = (0..common::wire::limits::MAX_TAGS).map(|number| event(NOW, number)).collect();
         let mut progress = Progress::new(MADE, OWNER.to_owned(), None, NOW);
         events.iter().for_each(|event| progress.done(event.clone()));
-        let progress = restarted(&progress, NOW + 1);
+        let progress = restarted(&progress, NOW + Duration::from_millis(1));
         assert!(events.iter().all(|event| progress.has(event)));
     }
 
@@ -556,10 +553,10 @@ mod tests {
     fn one_that_the_table_took_without_saying_so_is_found_behind_what_was_delivered_since() {
         let mut progress = Progress::new(MADE, OWNER.to_owned(), None, NOW);
         progress.caught_up(NOW, NOW);
-        progress.done(event(NOW + 3 * late(), 1));
-        let mut progress = restarted(&progress, NOW + 4 * late());
-        assert!(progress.since(NOW + 4 * late()).timestamp_ms() <= NOW);
-        assert!(progress.has(&event(NOW + 3 * late(), 1)));
+        progress.done(event(NOW + LATE * 3, 1));
+        let mut progress = restarted(&progress, NOW + LATE * 4);
+        assert!(time::drawn(progress.since(NOW + LATE * 4)) <= NOW);
+        assert!(progress.has(&event(NOW + LATE * 3, 1)));
     }
 
     proptest! {
@@ -572,7 +569,7 @@ mod tests {
             let mut progress = Progress::new(MADE, OWNER.to_owned(), None, now);
             let mut undone: Vec<String> = Vec::new();
             for (number, (before, later, is_read)) in steps.into_iter().enumerate() {
-                now += later;
+                now += Duration::from_millis(later);
                 if is_read {
                     // All that is in the table is done, and one more lands when the reading has begun.
                     let since = progress.since(now).to_string();
@@ -582,40 +579,40 @@ mod tests {
                     }
                     progress.caught_up(now, now);
                 }
-                undone.push(event(now + 1 - before.min(now - NOW), number));
+                undone.push(event((now - Duration::from_millis(before)).max(NOW) + Duration::from_millis(1), number));
                 progress = restarted(&progress, now);
             }
-            let since = progress.since(now + 1).to_string();
+            let since = progress.since(now + Duration::from_millis(1)).to_string();
             prop_assert!(undone.iter().all(|event| *event >= since && !progress.has(event)));
         }
     }
 
     #[test]
     fn a_clock_that_was_ahead_hides_nothing() {
-        let ahead = NOW + 3 * A_DAY;
+        let ahead = NOW + A_DAY * 3;
         // It was noted while the clock was wrong.
         let delivery_cursor = DeliveryCursorItem { until: ahead, done: vec![event(ahead, 1)] };
         let mut progress = Progress::new(MADE, OWNER.to_owned(), Some(delivery_cursor.clone()), NOW);
-        assert_eq!(progress.since(NOW).timestamp_ms(), NOW - A_DAY - late());
+        assert_eq!(time::drawn(progress.since(NOW)), NOW - A_DAY - LATE);
         assert!(progress.has(&event(ahead, 1)));
         // It was set right meanwhile.
         let mut progress = Progress::new(MADE, OWNER.to_owned(), Some(delivery_cursor), ahead);
-        assert_eq!(progress.since(ahead).timestamp_ms(), ahead - late());
-        assert_eq!(progress.since(NOW).timestamp_ms(), NOW - A_DAY - late());
+        assert_eq!(time::drawn(progress.since(ahead)), ahead - LATE);
+        assert_eq!(time::drawn(progress.since(NOW)), NOW - A_DAY - LATE);
         // Nothing that was drawn then leads into the future again.
         progress.caught_up(time_of(&event(ahead, 2)), NOW);
         assert_eq!(progress.item().until, NOW);
         // A webhook that was made then gets the last day, and an older webhook nothing older than itself.
-        let mut made_then = Progress::new(HookId::from_parts(ahead, 0), OWNER.to_owned(), None, NOW);
-        assert_eq!(made_then.since(NOW).timestamp_ms(), NOW - A_DAY);
+        let mut made_then = Progress::new(time::ulid(ahead, 0), OWNER.to_owned(), None, NOW);
+        assert_eq!(time::drawn(made_then.since(NOW)), NOW - A_DAY);
         assert_eq!(Progress::new(MADE, OWNER.to_owned(), None, NOW).since(NOW), MADE);
         // A clock that is set by a moment is none that was wrong.
         let set = Progress::new(
             MADE,
             OWNER.to_owned(),
-            Some(DeliveryCursorItem { until: NOW + 1_000, done: Vec::new() }),
+            Some(DeliveryCursorItem { until: NOW + Duration::from_secs(1), done: Vec::new() }),
             NOW,
         );
-        assert_eq!(set.until, NOW + 1_000);
+        assert_eq!(set.until, NOW + Duration::from_secs(1));
     }
 }

@@ -8,9 +8,12 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use jiff::Timestamp;
+use jiff::fmt::serde::timestamp::second;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
+use common::time;
 use common::wire::WireError;
 use common::wire::limits::MAX_AUTHORIZATION;
 use store::ambient::Ambient;
@@ -59,8 +62,10 @@ struct NewClaims<'a> {
     #[serde(rename = "type")]
     kind: &'a str,
     sub: &'a str,
-    iat: u64,
-    exp: u64,
+    #[serde(with = "second::required")]
+    iat: Timestamp,
+    #[serde(with = "second::required")]
+    exp: Timestamp,
     token_type: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<&'a str>,
@@ -124,15 +129,9 @@ impl Tokens {
                 "a user id has 1 to {MAX_USER_ID} bytes and no control characters"
             )));
         }
-        let now = self.ambient.now_ms() / 1_000;
-        let claims = NewClaims {
-            kind: ACCESS,
-            sub: user_id,
-            iat: now,
-            exp: now.saturating_add(ttl.as_secs()),
-            token_type: "human",
-            role,
-        };
+        let now = self.ambient.now();
+        let claims =
+            NewClaims { kind: ACCESS, sub: user_id, iat: now, exp: time::after(now, ttl), token_type: "human", role };
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding).map_err(WireError::internal)
     }
 
@@ -147,7 +146,7 @@ impl Tokens {
         if claims.kind != ACCESS {
             return Err(WireError::unauthorized("the token is not an access token"));
         }
-        let now = self.ambient.now_ms() as f64 / 1_000.0;
+        let now = self.ambient.now().as_millisecond() as f64 / 1_000.0;
         // A NaN is neither more nor less, and not good.
         if claims.exp.partial_cmp(&now) != Some(Ordering::Greater) {
             return Err(WireError::unauthorized("the token has expired"));

@@ -3,6 +3,8 @@
 
 use std::collections::HashMap;
 
+use common::time;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use store::table::items::Item;
@@ -64,11 +66,11 @@ impl Record {
         &self.dynamodb.sequence_number
     }
 
-    /// When the item was written, to the second, in milliseconds since the Unix epoch; nothing where the stream does not say.
-    pub fn written_at(&self) -> Option<u64> {
+    /// When the item was written, to the second; nothing where the stream does not say.
+    pub fn written_at(&self) -> Option<Timestamp> {
         // A time of this or any near century is exact in a double. A number that is not a time becomes one of long ago
         // or far ahead.
-        self.dynamodb.approximate_creation_date_time.map(|seconds| (seconds * 1_000.0) as u64)
+        self.dynamodb.approximate_creation_date_time.map(|seconds| time::of_millis((seconds * 1_000.0) as u64))
     }
 
     /// The item as it is now; nothing if it was deleted.
@@ -121,7 +123,7 @@ mod tests {
         let batch: Batch = serde_json::from_str(batch).unwrap();
         let [record] = &batch.records[..] else { panic!("one record") };
         assert_eq!((record.event_name.as_str(), record.pk(), record.sk()), ("INSERT", "REPO#01JD", "PACK#01JE"));
-        assert_eq!(record.written_at(), Some(1_428_537_600_000));
+        assert_eq!(record.written_at(), Some(Timestamp::constant(1_428_537_600, 0)));
         let item = record.clone().into_item().unwrap();
         assert_eq!(item["size"].as_n().unwrap(), "101");
         assert_eq!(item["record"].as_b().unwrap().as_ref(), [0, 1]);

@@ -6,6 +6,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use common::time;
+use jiff::Timestamp;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use ulid::Ulid;
@@ -16,7 +18,7 @@ pub struct Ambient(Arc<Source>);
 
 enum Source {
     System { random: Mutex<StdRng>, start: Instant },
-    Replay { random: Mutex<StdRng>, clock_ms: Mutex<u64> },
+    Replay { random: Mutex<StdRng>, clock: Mutex<Timestamp> },
     Simulated { random: Mutex<StdRng>, start: Duration, origin: tokio::time::Instant },
 }
 
@@ -40,7 +42,7 @@ impl Ambient {
     pub fn replay(seed: u64, start: Duration) -> Self {
         Self(Arc::new(Source::Replay {
             random: Mutex::new(StdRng::seed_from_u64(seed)),
-            clock_ms: Mutex::new(u64::try_from(start.as_millis()).unwrap_or(u64::MAX)),
+            clock: Mutex::new(time::after(Timestamp::UNIX_EPOCH, start)),
         }))
     }
 
@@ -50,20 +52,21 @@ impl Ambient {
         Self(Arc::new(Source::Simulated { random: Mutex::new(StdRng::seed_from_u64(seed)), start, origin }))
     }
 
-    /// Milliseconds since the Unix epoch.
-    pub fn now_ms(&self) -> u64 {
-        match &*self.0 {
+    /// The time, to the millisecond: what is stored of it is equal to it when it is read.
+    pub fn now(&self) -> Timestamp {
+        let now = match &*self.0 {
             #[expect(clippy::disallowed_methods, reason = "this is the seam")]
-            Source::System { .. } => u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0),
-            Source::Replay { clock_ms, .. } => {
-                let mut clock = clock_ms.lock().unwrap_or_else(PoisonError::into_inner);
-                *clock = clock.saturating_add(1);
+            Source::System { .. } => Timestamp::now(),
+            Source::Replay { clock, .. } => {
+                let mut clock = clock.lock().unwrap_or_else(PoisonError::into_inner);
+                *clock = time::after(*clock, Duration::from_millis(1));
                 *clock
             }
             Source::Simulated { start, origin, .. } => {
-                u64::try_from(start.saturating_add(origin.elapsed()).as_millis()).unwrap_or(u64::MAX)
+                time::after(Timestamp::UNIX_EPOCH, start.saturating_add(origin.elapsed()))
             }
-        }
+        };
+        Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now).max(Timestamp::UNIX_EPOCH)
     }
 
     /// The time since some fixed moment, for measuring how long something takes: it never goes back. In a replayed run
@@ -72,23 +75,21 @@ impl Ambient {
         match &*self.0 {
             Source::System { start, .. } => start.elapsed(),
             Source::Simulated { origin, .. } => origin.elapsed(),
-            Source::Replay { clock_ms, .. } => {
-                Duration::from_millis(*clock_ms.lock().unwrap_or_else(PoisonError::into_inner))
+            Source::Replay { clock, .. } => {
+                time::between(Timestamp::UNIX_EPOCH, *clock.lock().unwrap_or_else(PoisonError::into_inner))
             }
         }
     }
 
     /// The time in ISO 8601, UTC, to the millisecond: `2026-11-22T10:13:38.123Z`.
     pub fn now_iso(&self) -> String {
-        let milliseconds = i64::try_from(self.now_ms()).unwrap_or(i64::MAX);
-        let now = jiff::Timestamp::from_millisecond(milliseconds).unwrap_or(jiff::Timestamp::MAX);
-        format!("{now:.3}")
+        time::iso(self.now())
     }
 
     /// A new ULID: sorts by time, unique by 80 random bits.
     pub fn ulid(&self) -> Ulid {
-        let now = self.now_ms();
-        self.with_random(|random| Ulid::from_parts(now, random.random()))
+        let now = self.now();
+        self.with_random(|random| time::ulid(now, random.random()))
     }
 
     /// Pauses between attempts at something, of which the first is random below `first`, and each further one below twice as much.

@@ -80,7 +80,7 @@ impl Store {
             });
             let mark = self.ambient.ulid().to_string();
             for claim in branch.claims {
-                items.push(claim.take(table, &mark, self.ambient.now_ms() / 1_000)?);
+                items.push(claim.take(table, &mark, self.ambient.now())?);
             }
             let log_key = Key::log(change.repo, self.ambient.ulid());
             let moved = LogItem {

@@ -342,7 +342,7 @@ impl Store {
             heads: refs.into_iter().map(|(name, item)| (name, item.head)).collect(),
             packs,
             condemned,
-            has_uploads: uploads.is_some_and(|item| item.expires_at > self.ambient.now_ms() / 1_000),
+            has_uploads: uploads.is_some_and(|item| item.expires_at > self.ambient.now()),
         })
     }
 

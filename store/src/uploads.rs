@@ -40,6 +40,7 @@ use crate::{FIRST_PAUSE, Store, StoreError, aws};
 use common::id::{ObjectKey, RepoId, Slug};
 use common::location::LargeObject;
 use common::pack::{NewPack, PackId, write};
+use common::time;
 use common::wire::limits::MAX_PACKS;
 
 /// How long an upload is kept until a request asks for it: as long as the lifecycle rule leaves it there.
@@ -137,8 +138,8 @@ impl Store {
     /// # Errors
     /// When the table does not answer.
     pub async fn expect_uploads(&self, repo: &RepoId) -> Result<(), StoreError> {
-        let until = self.ambient.now_ms() / 1_000 + KEPT.as_secs();
-        self.put_item(&Key::uploads(repo), &UploadsItem { expires_at: until }).await
+        let expires_at = time::after(self.ambient.now(), KEPT);
+        self.put_item(&Key::uploads(repo), &UploadsItem { expires_at }).await
     }
 
     /// Adopts those of these objects that were uploaded: verifies them and makes them the repo's, staged. The repo has
@@ -353,7 +354,7 @@ impl Store {
             owner: upload.owner.clone(),
             slug: upload.slug.clone(),
             used_by: None,
-            expires_at: self.ambient.now_ms() / 1_000 + BODY_KEPT.as_secs(),
+            expires_at: time::after(self.ambient.now(), BODY_KEPT),
         };
         let key = Key::body_upload(&id);
         let put = put_new(&self.location.table, encode(&key, &item)?)?;
@@ -372,7 +373,7 @@ impl Store {
             return Ok(TakenBody::Unknown);
         };
         let is_meant = item.user_id == upload.user_id && item.owner == upload.owner && item.slug == upload.slug;
-        if !is_meant || item.used_by.is_some() || item.expires_at <= self.ambient.now_ms() / 1_000 {
+        if !is_meant || item.used_by.is_some() || item.expires_at <= self.ambient.now() {
             return Ok(TakenBody::Unknown);
         }
         let s3_key = body_key(id);

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use jiff::Timestamp;
+
 /// The name of a pack: a ULID, unique over all repos.
 pub type PackId = ulid::Ulid;
 
@@ -46,8 +48,8 @@ pub struct PackSummary {
     pub merged: u64,
     /// How many packs it is an index of; 0 for a pack.
     pub packs: u64,
-    /// For a pack that is condemned, when it was: in milliseconds since the Unix epoch.
-    pub condemned_at: Option<u64>,
+    /// For a pack that is condemned, when it was.
+    pub condemned_at: Option<Timestamp>,
     /// What its records have as they are sent; none where that was not kept.
     pub raw: Option<RawBytes>,
     /// Where its table is.

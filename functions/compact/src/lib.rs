@@ -13,9 +13,12 @@ mod shares;
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::id::RepoId;
+use common::time;
 use common::wire::error::with_causes;
+use jiff::Timestamp;
 use service::item_stream::{Batch, BatchResponse, Record};
 use store::Store;
 use store::span;
@@ -24,12 +27,12 @@ use store::upkeep::compact::{Compaction, Limits};
 
 pub use shares::Shares;
 
-/// What a repo may take, in milliseconds. With less left it is not begun.
-const A_REPO_TAKES: u64 = 240_000;
+/// What a repo may take. With less left it is not begun.
+const A_REPO_TAKES: Duration = Duration::from_secs(240);
 
-/// Compacts the repos of a batch, each once, until `deadline`, in milliseconds since the Unix epoch. Those of an owner who has had
+/// Compacts the repos of a batch, each once, until `deadline`. Those of an owner who has had
 /// a share of this process's time wait for later, if others may be waiting.
-pub async fn handle(store: &Arc<Store>, shares: &Shares, batch: Batch, deadline: u64) -> BatchResponse {
+pub async fn handle(store: &Arc<Store>, shares: &Shares, batch: Batch, deadline: Timestamp) -> BatchResponse {
     span::run_as(env!("CARGO_PKG_NAME"), store.ambient(), Box::pin(compact(store, shares, batch, deadline))).await
 }
 
@@ -61,7 +64,7 @@ async fn tidy(store: &Arc<Store>, repo: &RepoId, is_due: bool) -> Result<Compact
     Ok(compacted)
 }
 
-async fn compact(store: &Arc<Store>, shares: &Shares, batch: Batch, deadline: u64) -> BatchResponse {
+async fn compact(store: &Arc<Store>, shares: &Shares, batch: Batch, deadline: Timestamp) -> BatchResponse {
     let ended = batch.records.iter().filter(|record| record.event_name == "REMOVE" && record.sk() == GARBAGE);
     let to_collect: HashSet<RepoId> = ended.filter_map(|record| repo_of(record.pk())).collect();
     let mut seen: HashSet<RepoId> = HashSet::new();
@@ -70,7 +73,7 @@ async fn compact(store: &Arc<Store>, shares: &Shares, batch: Batch, deadline: u6
         let Some(repo) = repo_of(record.pk()).filter(|repo| seen.insert(repo.clone())) else {
             continue;
         };
-        if store.ambient().now_ms().saturating_add(A_REPO_TAKES) > deadline {
+        if time::after(store.ambient().now(), A_REPO_TAKES) > deadline {
             tracing::warn!(%repo, "no time is left for this repo and those behind it");
             answer.fail(record.sequence_number());
             break;

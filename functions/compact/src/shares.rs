@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use common::id::RepoId;
+use common::time;
 use service::item_stream::Record;
 use store::Store;
 
@@ -48,8 +49,7 @@ impl Shares {
         change: &Record,
     ) -> Result<bool, store::StoreError> {
         let ambient = store.ambient();
-        let behind = u64::try_from(BEHIND.as_millis()).unwrap_or(u64::MAX);
-        if change.written_at().is_none_or(|written| written.saturating_add(behind) >= ambient.now_ms()) {
+        if change.written_at().is_none_or(|written| time::after(written, BEHIND) >= ambient.now()) {
             return Ok(false);
         }
         let now = ambient.elapsed();

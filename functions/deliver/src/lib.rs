@@ -18,9 +18,11 @@ pub mod sender;
 
 use std::time::Duration;
 
+use common::time;
 use common::wire::error::with_causes;
 use futures_util::future::join_all;
 use http::StatusCode;
+use jiff::Timestamp;
 use store::Store;
 use store::ambient::Ambient;
 use store::span;
@@ -40,9 +42,8 @@ pub const FIRST_PAUSE: Duration = Duration::from_secs(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4 * 60 * 60);
 /// A webhook that fails for so long is turned off.
 pub const PATIENCE: Duration = Duration::from_secs(3 * 24 * 60 * 60);
-/// What a delivery may take, in milliseconds: its request, two calls to the table, and one to a queue. With less left it is not
-/// begun.
-const A_DELIVERY_TAKES: u64 = 50_000;
+/// What a delivery may take: its request, two calls to the table, and one to a queue. With less left it is not begun.
+const A_DELIVERY_TAKES: Duration = Duration::from_secs(50);
 /// After a delivery that took so long what is behind it for the same webhook waits in the other queue, and the lane goes on.
 const QUICK: Duration = Duration::from_secs(3);
 /// The longest pause of a lane, which waits only for the table and the other queue. A hundred of them, the `maxReceiveCount` of
@@ -62,9 +63,15 @@ pub enum Attempt {
     Failed(String),
 }
 
-/// Delivers the messages of a batch until `deadline`, in milliseconds since the Unix epoch. What is left waits for the next
-/// invocation, and is named to Lambda.
-pub async fn handle(store: &Store, sender: &Sender, queues: &Queues, event: Event, deadline: u64) -> BatchResponse {
+/// Delivers the messages of a batch until `deadline`. What is left waits for the next invocation, and is
+/// named to Lambda.
+pub async fn handle(
+    store: &Store,
+    sender: &Sender,
+    queues: &Queues,
+    event: Event,
+    deadline: Timestamp,
+) -> BatchResponse {
     let mut lines: Vec<Line> = Vec::new();
     for record in event.records {
         let (which, message) = (queues.which(&record), serde_json::from_str::<Message>(&record.body).ok());
@@ -101,7 +108,7 @@ struct Run<'a> {
     store: &'a Store,
     sender: &'a Sender,
     queues: &'a Queues,
-    deadline: u64,
+    deadline: Timestamp,
 }
 
 impl Run<'_> {
@@ -206,7 +213,7 @@ impl Run<'_> {
     }
 
     fn is_late(&self, record: &Record) -> bool {
-        let is_late = self.store.ambient().now_ms().saturating_add(A_DELIVERY_TAKES) > self.deadline;
+        let is_late = time::after(self.store.ambient().now(), A_DELIVERY_TAKES) > self.deadline;
         if is_late {
             tracing::warn!(group = record.attributes.message_group_id, "no time is left for what is behind");
         }
@@ -219,20 +226,20 @@ fn received(record: &Record) -> u32 {
     record.attributes.approximate_receive_count.parse().unwrap_or(1)
 }
 
-/// Since when it waits, in milliseconds since the Unix epoch.
-fn sent_at(store: &Store, record: &Record) -> u64 {
-    record.attributes.sent_timestamp.parse().unwrap_or_else(|_| store.ambient().now_ms())
+/// Since when it waits.
+fn sent_at(store: &Store, record: &Record) -> Timestamp {
+    record.attributes.sent_timestamp.parse().map_or_else(|_| store.ambient().now(), time::of_millis)
 }
 
-/// Makes one attempt at a delivery that has waited since a time, in milliseconds after the Unix epoch. It is done
+/// Makes one attempt at a delivery that has waited since a time. It is done
 /// without an attempt if it is not wanted any more: because the webhook is gone, turned off, or never asked for such
 /// events. An answer of 410, or [`PATIENCE`] without success, turns the webhook off.
-pub async fn attempt_once(store: &Store, sender: &Sender, message: &Message, waiting_since: u64) -> Attempt {
+pub async fn attempt_once(store: &Store, sender: &Sender, message: &Message, waiting_since: Timestamp) -> Attempt {
     let attempt = deliver_read(store, sender, message, waiting_since);
     span::run_as(env!("CARGO_PKG_NAME"), store.ambient(), attempt).await
 }
 
-async fn deliver_read(store: &Store, sender: &Sender, message: &Message, waiting_since: u64) -> Attempt {
+async fn deliver_read(store: &Store, sender: &Sender, message: &Message, waiting_since: Timestamp) -> Attempt {
     match wanted(store, message).await {
         Ok(Some(item)) => attempt(store, sender, message, &item, waiting_since).await,
         Ok(None) => Attempt::Done,
@@ -246,9 +253,15 @@ async fn wanted(store: &Store, message: &Message) -> Result<Option<HookItem>, St
     Ok(item.filter(|item| item.wants(&message.kind)))
 }
 
-async fn attempt(store: &Store, sender: &Sender, message: &Message, item: &HookItem, waiting_since: u64) -> Attempt {
+async fn attempt(
+    store: &Store,
+    sender: &Sender,
+    message: &Message,
+    item: &HookItem,
+    waiting_since: Timestamp,
+) -> Attempt {
     let Message { repo, hook, .. } = message;
-    let now = store.ambient().now_ms();
+    let now = store.ambient().now();
     let (off, failure) = match sender.post(item, message, now).await {
         Ok(status) if status.is_success() => return Attempt::Done,
         Ok(StatusCode::GONE) => (Some("its URL answered 410 Gone"), "answered 410".to_owned()),
@@ -258,7 +271,7 @@ async fn attempt(store: &Store, sender: &Sender, message: &Message, item: &HookI
         Ok(status) => (None, format!("answered {}", status.as_u16())),
         Err(reason) => (None, reason),
     };
-    let has_waited = Duration::from_millis(now.saturating_sub(waiting_since));
+    let has_waited = time::between(waiting_since, now);
     let Some(off) = off.or((has_waited > PATIENCE).then_some("its deliveries failed for three days")) else {
         return Attempt::Failed(failure);
     };

@@ -1,5 +1,6 @@
 //! Runs the function on Lambda.
 
+use common::time;
 use deliver::queue::{Event, Queues};
 use deliver::sender::Sender;
 use lambda_http::Error;
@@ -17,7 +18,9 @@ async fn main() -> Result<(), Error> {
     let queues = &Queues::new(&aws::config("SQS"), first, again, store.ambient().clone());
     let sender = &Sender::new(Reach::Public)?;
     run(service_fn(move |event: LambdaEvent<Event>| async move {
-        Ok::<_, Error>(deliver::handle(store, sender, queues, event.payload, event.context.deadline).await)
+        Ok::<_, Error>(
+            deliver::handle(store, sender, queues, event.payload, time::of_millis(event.context.deadline)).await,
+        )
     }))
     .await
 }

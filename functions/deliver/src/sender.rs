@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use jiff::Timestamp;
 use rustls::crypto::ring;
 use service::webhook_target::Reach;
 use store::table::items::HookItem;
@@ -56,18 +57,17 @@ impl Sender {
         Ok(Self { client })
     }
 
-    /// Makes one delivery, `now` milliseconds after the Unix epoch, and gives the status of its answer.
+    /// Makes one delivery, and gives the status of its answer.
     ///
     /// # Errors
     /// Why there is no answer, in words that have nothing of the URL.
-    pub async fn post(&self, hook: &HookItem, message: &Message, now: u64) -> Result<StatusCode, String> {
-        let timestamp = now / 1_000;
+    pub async fn post(&self, hook: &HookItem, message: &Message, now: Timestamp) -> Result<StatusCode, String> {
         let request = Request::post(&hook.url)
             .header(CONTENT_TYPE, "application/json")
             .header(USER_AGENT, AGENT)
             .header("webhook-id", &message.id)
-            .header("webhook-timestamp", timestamp)
-            .header("webhook-signature", hook.secret.sign(&message.id, timestamp, &message.body))
+            .header("webhook-timestamp", now.as_second())
+            .header("webhook-signature", hook.secret.sign(&message.id, now, &message.body))
             .body(Full::from(message.body.clone()));
         let request = request.map_err(|_| "what is kept of this webhook makes no request".to_owned())?;
         let answer = timeout(TIME_LIMIT, self.client.request(request))

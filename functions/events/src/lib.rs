@@ -13,8 +13,10 @@
 mod publishers;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use common::id::RepoId;
+use common::time;
 use common::wire::error::with_causes;
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
@@ -29,22 +31,22 @@ use ulid::Ulid;
 
 pub use publishers::{Publishers, SOURCE};
 
-/// What a round of calls may take, in milliseconds. With less left none is begun. A service that answers as slowly as it may
+/// What a round of calls may take. With less left none is begun. A service that answers as slowly as it may
 /// takes three calls of 12 seconds for each entry; ten repos have at most 40 calls for their webhooks.
-const A_ROUND_TAKES: u64 = 150_000;
+const A_ROUND_TAKES: Duration = Duration::from_secs(150);
 /// Calls to the queue at the same time.
 const PARALLEL_CALLS: usize = 16;
 /// Repos that are looked up at the same time.
 const PARALLEL_READS: usize = 8;
-/// An item that was written this much later than its id was drawn, in milliseconds, is a copy, such as a restored
+/// An item that was written this much later than its id was drawn is a copy, such as a restored
 /// backup makes. Its event was published when it happened. No request takes a tenth of this.
-const LATE: u64 = 60 * 60 * 1_000;
-/// A webhook whose id was drawn this much later than that of an event, in milliseconds, was made after it and does not
+const LATE: Duration = Duration::from_secs(60 * 60);
+/// A webhook whose id was drawn this much later than that of an event was made after it and does not
 /// get it. A smaller difference may be that of two clocks, or of an event's id and its item.
-const MADE_LATER: u64 = 60 * 1_000;
+const MADE_LATER: Duration = Duration::from_secs(60);
 
-/// Publishes the events of a batch of changes, until `deadline`, in milliseconds since the Unix epoch.
-pub async fn handle(store: &Store, publishers: &Publishers, batch: Batch, deadline: u64) -> BatchResponse {
+/// Publishes the events of a batch of changes, until `deadline`.
+pub async fn handle(store: &Store, publishers: &Publishers, batch: Batch, deadline: Timestamp) -> BatchResponse {
     let run = Box::pin(publish(store, publishers, batch, deadline));
     span::run_as(env!("CARGO_PKG_NAME"), store.ambient(), run).await
 }
@@ -94,7 +96,7 @@ struct Next {
     detail: String,
 }
 
-async fn publish(store: &Store, publishers: &Publishers, batch: Batch, deadline: u64) -> BatchResponse {
+async fn publish(store: &Store, publishers: &Publishers, batch: Batch, deadline: Timestamp) -> BatchResponse {
     let mut queues = queues(batch);
     let mut failed: Vec<(usize, String)> = Vec::new();
     look_up(store, &mut queues, &mut failed).await;
@@ -105,7 +107,7 @@ async fn publish(store: &Store, publishers: &Publishers, batch: Batch, deadline:
         if round.is_empty() {
             break;
         }
-        if store.ambient().now_ms().saturating_add(A_ROUND_TAKES) > deadline {
+        if time::after(store.ambient().now(), A_ROUND_TAKES) > deadline {
             tracing::warn!("no time is left for the rest of the batch");
             queues.iter_mut().for_each(|queue| stop(queue, &mut failed));
             break;
@@ -246,7 +248,7 @@ fn next_event(queue: &mut Queue) -> Result<Option<(Event, String)>, store::Store
 }
 
 fn is_late(record: &Record, event: &StoredEvent) -> bool {
-    record.written_at().is_some_and(|written| written.saturating_sub(event.id.timestamp_ms()) > LATE)
+    record.written_at().is_some_and(|written| time::between(time::drawn(event.id), written) > LATE)
 }
 
 /// JSON that both services take: SQS refuses text with these two characters, and they can only be within strings.
@@ -314,8 +316,8 @@ fn messages_for(next: &Next, known: Option<&Known>) -> Result<Vec<(Message, Stri
         let text = json(&message)?;
         Ok((message, text))
     };
-    let drawn = next.event.id.parse::<Ulid>().map_or(u64::MAX, |id| id.timestamp_ms());
-    let was_there = |id: HookId| id.timestamp_ms() <= drawn.saturating_add(MADE_LATER);
+    let drawn = next.event.id.parse::<Ulid>().map_or(Timestamp::MAX, time::drawn);
+    let was_there = |id: HookId| time::drawn(id) <= time::after(drawn, MADE_LATER);
     let is_meant = |(id, hook): &&(HookId, HookItem)| hook.wants(next.event.kind()) && was_there(*id);
     hooks.iter().filter(is_meant).map(message).collect()
 }

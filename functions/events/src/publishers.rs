@@ -7,7 +7,9 @@ use aws_sdk_eventbridge::config::retry::RetryConfig;
 use aws_sdk_eventbridge::primitives::DateTime;
 use aws_sdk_eventbridge::types::{PutEventsRequestEntry, PutEventsResultEntry};
 use aws_sdk_sqs::types::{BatchResultErrorEntry, SendMessageBatchRequestEntry};
+use common::time;
 use common::wire::error::{Cause, with_causes};
+use jiff::Timestamp;
 use service::{ConfigurationError, required};
 use store::ambient::Ambient;
 use store::aws;
@@ -95,12 +97,12 @@ impl Publishers {
     pub(crate) async fn publish(&self, events: &[(&Event, String)]) -> Vec<Option<String>> {
         let entry = |position: &usize| {
             let (event, detail) = events.get(*position)?;
-            let drawn = event.id.parse::<Ulid>().map_or(0, |id| id.timestamp_ms());
+            let drawn = event.id.parse::<Ulid>().map_or(Timestamp::UNIX_EPOCH, time::drawn);
             let entry = PutEventsRequestEntry::builder()
                 .event_bus_name(&self.bus)
                 .source(SOURCE)
                 .detail_type(event.kind())
-                .time(DateTime::from_millis(i64::try_from(drawn).unwrap_or_default()))
+                .time(DateTime::from_millis(drawn.as_millisecond()))
                 .detail(detail);
             Some(entry.build())
         };

@@ -5,8 +5,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use common::time;
 use http::Uri;
 use http_body::{Body, Frame, SizeHint};
+use jiff::Timestamp;
 use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
 use s3s::StdError;
@@ -31,7 +33,7 @@ pub(super) struct Arriving<B> {
 impl<B> Arriving<B> {
     /// A body that is put to `uri`.
     pub(super) fn new(body: B, uri: &Uri, clock: &Ambient) -> Self {
-        let left = end_of(uri).map(|end| Duration::from_millis(end.saturating_sub(clock.now_ms())));
+        let left = end_of(uri).map(|end| time::between(clock.now(), end));
         let now = Instant::now();
         // A time that far away is none.
         let end = left.and_then(|left| now.checked_add(left)?.checked_add(GRACE));
@@ -39,15 +41,14 @@ impl<B> Arriving<B> {
     }
 }
 
-/// When a presigned URL ends, in milliseconds since the Unix epoch; none of one that says nothing that can be understood, which
+/// When a presigned URL ends; none of one that says nothing that can be understood, which
 /// has no good signature either.
-fn end_of(uri: &Uri) -> Option<u64> {
+fn end_of(uri: &Uri) -> Option<Timestamp> {
     let query = uri.query().unwrap_or_default().as_bytes();
     let parameter = |name| form_urlencoded::parse(query).find(|(key, _)| key == name).map(|(_, value)| value);
     let signed = strtime::parse("%Y%m%dT%H%M%SZ", parameter("X-Amz-Date")?.as_bytes()).ok()?.to_datetime().ok()?;
-    let signed = u64::try_from(signed.to_zoned(TimeZone::UTC).ok()?.timestamp().as_millisecond()).ok()?;
-    let seconds: u64 = parameter("X-Amz-Expires")?.parse().ok()?;
-    signed.checked_add(seconds.checked_mul(1_000)?)
+    let signed = signed.to_zoned(TimeZone::UTC).ok()?.timestamp();
+    signed.checked_add(Duration::from_secs(parameter("X-Amz-Expires")?.parse().ok()?)).ok()
 }
 
 impl<B: Body<Data = Bytes, Error: Into<StdError>> + Unpin> Body for Arriving<B> {

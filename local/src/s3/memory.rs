@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     ops::Bound,
     sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use async_trait::async_trait;
@@ -36,7 +36,7 @@ impl Memory {
 
     /// S3's Last-Modified. On disk the file system stamps it, here we do.
     fn now(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_millis(self.clock.now_ms())
+        self.clock.now().into()
     }
 
     // Nothing panics while it holds the lock, and no change under it has a middle: a poisoned lock guards whole data.

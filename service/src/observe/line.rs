@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::request::Parts;
 use http::{Method, StatusCode};
+use jiff::Timestamp;
 use lambda_http::RequestExt;
 use lambda_http::request::RequestContext;
 use serde::Serialize;
@@ -17,6 +18,7 @@ use serde_json::{Value, json};
 
 use crate::routes::Route;
 use common::price::Usage;
+use common::time;
 use store::ambient::Ambient;
 use store::span::RequestSpan;
 
@@ -65,14 +67,14 @@ impl RequestLog {
         let Some(sink) = &self.sink else {
             return;
         };
-        let (now_ms, now) = (ambient.now_ms(), ambient.now_iso());
+        let now = ambient.now();
         let stats = span.stats();
         let milliseconds = span.time().as_secs_f64() * 1_000.0;
         let of_function =
             self.memory_mb.map(|memory| Usage::of_request(memory, milliseconds, tail.bytes_out, tail.is_streamed));
         let dollars = (stats.usage + of_function.unwrap_or_default()).dollars();
         let line = Line {
-            time: &now,
+            time: &time::iso(now),
             level: "INFO",
             kind: "request",
             id: span.id(),
@@ -100,7 +102,7 @@ impl RequestLog {
             write_units: stats.usage.write_units,
             dollars: round(dollars, 1e10),
             metrics: self.namespace.as_deref().map(|namespace| Metrics {
-                directives: directives(namespace, now_ms, tail.code.is_some()),
+                directives: directives(namespace, now, tail.code.is_some()),
                 requests: 1,
                 errors: tail.code.map(|_| 1),
                 commits_pushed: stats.commits,
@@ -216,7 +218,7 @@ struct Metrics {
 
 /// A custom metric costs $0.30 for a month in which it comes every hour, for each value of its dimensions: so there are
 /// none but the code of an error.
-fn directives(namespace: &str, now_ms: u64, is_error: bool) -> Value {
+fn directives(namespace: &str, now: Timestamp, is_error: bool) -> Value {
     let metric = |name: &str, unit: &str| json!({"Name": name, "Unit": unit});
     let mut directives = vec![json!({
         "Namespace": namespace,
@@ -237,7 +239,7 @@ fn directives(namespace: &str, now_ms: u64, is_error: bool) -> Value {
             "Metrics": [metric("Errors", "Count")],
         }));
     }
-    json!({"Timestamp": now_ms, "CloudWatchMetrics": directives})
+    json!({"Timestamp": now.as_millisecond(), "CloudWatchMetrics": directives})
 }
 
 fn round(number: f64, parts: f64) -> f64 {

@@ -12,16 +12,20 @@
 //! claims are read, and the branches listed after them. A name has one claim as a folder and one as a branch, so that branches
 //! that are made in one folder do not fail each other's conditions.
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
 use futures_util::future::try_join_all;
+use jiff::Timestamp;
 
 use crate::table::items::{ClaimItem, Key};
 use crate::{Store, StoreError};
 use common::id::{BranchName, RepoId};
+use common::time;
 use common::wire::names::{folded, folders};
 
-/// How long claims are kept, in seconds. They serve requests that are under way, which take minutes at most.
-const KEPT: u64 = 24 * 60 * 60;
+/// How long claims are kept. They serve requests that are under way, which take minutes at most.
+const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A name that a new branch takes, with the claims there as they were before the branches were listed.
 #[derive(Debug, Clone)]
@@ -60,9 +64,9 @@ impl PathClaim {
     }
 
     /// Leaves the claim `mark`, if nothing was made meanwhile that the new branch cannot lie beside.
-    pub(crate) fn take(&self, table: &str, mark: &str, now: u64) -> Result<TransactWriteItem, StoreError> {
+    pub(crate) fn take(&self, table: &str, mark: &str, now: Timestamp) -> Result<TransactWriteItem, StoreError> {
         let text = |text: &str| AttributeValue::S(text.to_owned());
-        let expires_at = AttributeValue::N(now.saturating_add(KEPT).to_string());
+        let expires_at = AttributeValue::N(time::after(now, KEPT).as_second().to_string());
         let mut update = Update::builder()
             .table_name(table)
             .set_key(Some(self.key.item()))

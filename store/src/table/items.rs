@@ -32,6 +32,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::Timestamp;
+use jiff::fmt::serde::timestamp::{millisecond, second};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -409,9 +411,9 @@ pub struct ClaimItem {
     /// How that push spelled the folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spelled: Option<String>,
-    /// When it may go, in seconds since the Unix epoch: the table's TTL attribute.
-    #[serde(default)]
-    pub expires_at: u64,
+    /// When it may go: the table's TTL attribute.
+    #[serde(default, with = "second::required")]
+    pub expires_at: Timestamp,
 }
 
 /// `REPO#<repo_id>` | `TAG#<label>`.
@@ -469,9 +471,9 @@ pub struct PackItem {
     /// How many packs it is an index of; absent in the item of a pack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     packs: Option<u64>,
-    /// When it was condemned, in milliseconds since the Unix epoch; absent in the item of a pack that pushes may rely on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    condemned_at: Option<u64>,
+    /// When it was condemned; absent in the item of a pack that pushes may rely on.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "millisecond::optional")]
+    condemned_at: Option<Timestamp>,
     /// What its records have as they are sent: bytes of commits and snapshots, and of objects. Absent in items of before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     raw: Option<(u64, u64)>,
@@ -535,8 +537,9 @@ pub struct RetiredItem {
     /// The names of indexes that have given way to others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub indexes: Vec<String>,
-    /// When they were retired, in milliseconds since the Unix epoch.
-    pub retired_at: u64,
+    /// When they were retired.
+    #[serde(with = "millisecond::required")]
+    pub retired_at: Timestamp,
     /// Whether they list large objects that no pack lists any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_large: bool,
@@ -545,22 +548,25 @@ pub struct RetiredItem {
 /// `REPO#<repo_id>` | `SWEEP`: its end wakes the compaction of the repo, to delete what was retired.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SweepItem {
-    /// When, in seconds since the Unix epoch: the table's TTL attribute.
-    pub expires_at: u64,
+    /// When: the table's TTL attribute.
+    #[serde(with = "second::required")]
+    pub expires_at: Timestamp,
 }
 
 /// `REPO#<repo_id>` | `GARBAGE`: its end wakes the garbage collection of the repo.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct GarbageItem {
-    /// When, in seconds since the Unix epoch: the table's TTL attribute.
-    pub expires_at: u64,
+    /// When: the table's TTL attribute.
+    #[serde(with = "second::required")]
+    pub expires_at: Timestamp,
 }
 
 /// `REPO#<repo_id>` | `COLLECTED`: unreachable records were deleted.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CollectedItem {
-    /// Lines of the push log that are older, in milliseconds since the Unix epoch, may name commits that are gone.
-    pub log_kept_since: u64,
+    /// Lines of the push log that are older may name commits that are gone.
+    #[serde(with = "millisecond::required")]
+    pub log_kept_since: Timestamp,
 }
 
 /// `REPO#<repo_id>` | `PURGED#<object_id>`: an object that no request is served any more, and that no push may bring.
@@ -578,18 +584,20 @@ pub struct PurgedItem {
 /// `REPO#<repo_id>` | `PURGE`: bytes of what was purged may be left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PurgeItem {
-    /// When something was purged last, in milliseconds since the Unix epoch: requests that began before may still bring it.
-    pub since: u64,
+    /// When something was purged last: requests that began before may still bring it.
+    #[serde(with = "millisecond::required")]
+    pub since: Timestamp,
     /// When it was looked for last and none was left, but for what such requests may bring; absent until then.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub erased_at: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "millisecond::optional")]
+    pub erased_at: Option<Timestamp>,
 }
 
 /// `REPO#<repo_id>` | `UPLOADS`: objects may have been uploaded, and are looked for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct UploadsItem {
-    /// Until when, in seconds since the Unix epoch: the table's TTL attribute.
-    pub expires_at: u64,
+    /// Until when: the table's TTL attribute.
+    #[serde(with = "second::required")]
+    pub expires_at: Timestamp,
 }
 
 /// `UPLOAD#<upload_id>` | `UPLOAD`: a body that is uploaded for a request to come.
@@ -604,8 +612,9 @@ pub struct BodyUploadItem {
     /// Drawn by the request that has used it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub used_by: Option<String>,
-    /// Until when, in seconds since the Unix epoch: the table's TTL attribute.
-    pub expires_at: u64,
+    /// Until when: the table's TTL attribute.
+    #[serde(with = "second::required")]
+    pub expires_at: Timestamp,
 }
 
 /// `REPO#<repo_id>` | `LOG#<ulid>`: one line of the push log.
@@ -674,9 +683,9 @@ impl HookItem {
 /// deployment the queue knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeliveryCursorItem {
-    /// How far the table was read and everything in it is done: milliseconds since the Unix epoch. Older events are done too,
-    /// but for what the table got late.
-    pub until: u64,
+    /// How far the table was read and everything in it is done. Older events are done too, but for what the table got late.
+    #[serde(with = "millisecond::required")]
+    pub until: Timestamp,
     /// The ids of the newest events that are done. They separate those from events that the table got late.
     pub done: Vec<String>,
 }
@@ -747,6 +756,28 @@ mod tests {
         };
         let heads = branches.iter().map(|branch| ((*branch).to_owned(), "c".parse().unwrap())).collect();
         meta.shown_default(&heads).to_owned()
+    }
+
+    #[test]
+    fn a_time_is_stored_as_a_number_and_a_number_that_is_none_is_damage() {
+        let number = |item: &Item, name: &str| item[name].as_n().unwrap().clone();
+        let time = Timestamp::constant(1_750_000_000, 999_000_000);
+        let key = Key { pk: "pk".to_owned(), sk: "sk".to_owned() };
+        let purge = encode(&key, &PurgeItem { since: time, erased_at: Some(time) }).unwrap();
+        assert_eq!([number(&purge, "since"), number(&purge, "erased_at")], ["1750000000999"; 2]);
+        assert_eq!(decode::<PurgeItem>(purge.clone()).unwrap(), PurgeItem { since: time, erased_at: Some(time) });
+        let mut upload = encode(&key, &UploadsItem { expires_at: time }).unwrap();
+        assert_eq!(number(&upload, "expires_at"), "1750000000");
+        let expires_at = decode::<UploadsItem>(upload.clone()).unwrap().expires_at;
+        assert_eq!(expires_at, Timestamp::constant(1_750_000_000, 0));
+        for none in ["18446744073709551615", "9223372036854775807", "300000000000000", "1e30", "0.5", "soon"] {
+            let none = AttributeValue::N(none.to_owned());
+            let mut purge = purge.clone();
+            purge.insert("erased_at".to_owned(), none.clone());
+            upload.insert("expires_at".to_owned(), none.clone());
+            assert!(matches!(decode::<PurgeItem>(purge), Err(StoreError::Damaged(_))), "{none:?}");
+            assert!(matches!(decode::<UploadsItem>(upload.clone()), Err(StoreError::Damaged(_))), "{none:?}");
+        }
     }
 
     #[test]

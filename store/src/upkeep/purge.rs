@@ -27,6 +27,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::IgnoredAny;
 
@@ -46,6 +47,7 @@ use common::pack::index::{FOOTER_LENGTH, decode_footer, decode_table};
 use common::pack::{PackId, PackSummary};
 use common::purged::Purged;
 use common::table;
+use common::time;
 use common::wire::limits::{MAX_PACKS, MAX_PURGED};
 
 /// The field that a line of what was changed names.
@@ -159,7 +161,7 @@ impl Store {
         by: &str,
     ) -> Result<Outcome, StoreError> {
         let table = &self.location.table;
-        let purge = PurgeItem { since: self.ambient.now_ms(), erased_at: None };
+        let purge = PurgeItem { since: self.ambient.now(), erased_at: None };
         let at = self.ambient.now_iso();
         let before = meta.purged.unwrap_or_default();
         let after = before.saturating_add(new.len() as u64);
@@ -203,7 +205,7 @@ impl Store {
     /// # Errors
     /// When the table does not answer.
     pub async fn erase_again(&self, repo: &RepoId) -> Result<(), StoreError> {
-        let purge = PurgeItem { since: self.ambient.now_ms(), erased_at: None };
+        let purge = PurgeItem { since: self.ambient.now(), erased_at: None };
         self.put_item(&Key::purge(repo), &purge).await
     }
 
@@ -219,15 +221,14 @@ impl Store {
         let purged = self.list_purged(repo).await?;
         let keys: HashSet<table::Key> = purged.keys().map(|key| table::Key::of(key.as_ref())).collect();
         let mut done = Erased::default();
-        let grace = u64::try_from(GRACE.as_millis()).unwrap_or(u64::MAX);
         // All requests that began before the mark have ended.
-        let is_last = purge.since.saturating_add(grace) <= self.ambient.now_ms();
+        let is_last = time::after(purge.since, GRACE) <= self.ambient.now();
         Box::pin(self.rewrite_holders(repo, &keys, &mut done)).await?;
         Box::pin(self.delete_holders(repo, &purged, is_last, &mut done)).await?;
         let is_clean = done.packs_rewritten + done.files_deleted + done.files_waiting == 0;
         done.looks_again = !(is_last && is_clean);
         if done.looks_again {
-            let sweep = SweepItem { expires_at: (self.ambient.now_ms() + grace).div_ceil(1_000) };
+            let sweep = SweepItem { expires_at: time::whole_second(time::after(self.ambient.now(), GRACE)) };
             self.put_item(&Key::sweep(repo), &sweep).await?;
         }
         self.note_erased(repo, &purge, done.looks_again).await?;
@@ -238,14 +239,14 @@ impl Store {
     /// Notes that what was purged until then was looked for; if nothing can come any more, there is nothing to note.
     async fn note_erased(&self, repo: &RepoId, purge: &PurgeItem, looks_again: bool) -> Result<(), StoreError> {
         let (table, key) = (&self.location.table, Key::purge(repo));
-        let since = AttributeValue::N(purge.since.to_string());
+        let since = in_milliseconds(purge.since);
         // Something may have been purged since.
         const SAME: &str = "#since = :since";
         let noted = if looks_again {
             let update =
                 self.dynamodb.update_item().table_name(table).set_key(Some(key.item())).condition_expression(SAME);
             let update = update.update_expression("SET erased_at = :now").expression_attribute_names("#since", "since");
-            let now = AttributeValue::N(self.ambient.now_ms().to_string());
+            let now = in_milliseconds(self.ambient.now());
             let update = update.expression_attribute_values(":since", since).expression_attribute_values(":now", now);
             unless_refused(update.send().await, &key)?
         } else {
@@ -468,6 +469,10 @@ impl Store {
             _ => Ok(()),
         }
     }
+}
+
+fn in_milliseconds(time: Timestamp) -> AttributeValue {
+    AttributeValue::N(time.as_millisecond().to_string())
 }
 
 /// Whether a write was made, or its condition did not hold.

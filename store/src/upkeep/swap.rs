@@ -11,6 +11,7 @@ use crate::table::transaction::{Outcome, put_new};
 use crate::{Store, StoreError};
 use common::id::RepoId;
 use common::pack::{PackId, PackSummary};
+use common::time;
 
 /// How long packs stay in S3 after they were merged, for requests that listed them before: Lambda ends a request after
 /// 15 minutes.
@@ -49,7 +50,7 @@ impl Store {
         let Swap { inputs, outputs, gone, also, has_large } = swap;
         let table = &self.location.table;
         // The time is read only now that all is stored, so what is counted from it has not begun before.
-        let now = self.ambient.now_ms();
+        let now = self.ambient.now();
         let indexes = inputs.iter().filter(|(_, summary)| summary.is_index());
         let retired = RetiredItem {
             packs: gone.iter().map(ToString::to_string).collect(),
@@ -58,7 +59,7 @@ impl Store {
             has_large,
         };
         // The seconds are rounded up, so that a sweep is due when its item ends.
-        let sweep = SweepItem { expires_at: now.div_ceil(1_000) + GRACE.as_secs() };
+        let sweep = SweepItem { expires_at: time::whole_second(time::after(now, GRACE)) };
         let first = outputs.first().map_or_else(|| self.ambient.ulid(), |(name, _)| *name);
         // The item of a table would not do as a marker: by the time that it is read back, another merge may have
         // deleted it.

@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use common::pack::PackId;
 use compact::Shares;
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use service::item_stream::Batch;
 use store::StoreError;
@@ -680,18 +681,18 @@ async fn a_run_that_may_read_little_ends_early_and_the_next_goes_on() {
 
 /// A batch as the table's stream sends it: a pack landed in each of these repos.
 fn landed(repos: &[&str]) -> Batch {
-    landed_at(repos, 0)
+    landed_at(repos, None)
 }
 
-/// The same at this time, in milliseconds since the Unix epoch; 0 for none.
-fn landed_at(repos: &[&str], at: u64) -> Batch {
+/// The same at this time, if any.
+fn landed_at(repos: &[&str], at: Option<Timestamp>) -> Batch {
     let record = |(number, repo): (usize, &&str)| {
         json!({
             "eventName": "INSERT",
             "dynamodb": {
                 "Keys": {"pk": {"S": format!("REPO#{repo}")}, "sk": {"S": format!("PACK#{}", PackId::nil())}},
                 "SequenceNumber": format!("sequence-{number}"),
-                "ApproximateCreationDateTime": (at > 0).then(|| at as f64 / 1_000.0),
+                "ApproximateCreationDateTime": at.map(|at| at.as_millisecond() as f64 / 1_000.0),
             },
         })
     };
@@ -731,7 +732,7 @@ async fn one_owners_repos_hold_up_anothers_for_no_longer_than_a_share() {
     process.tap.script(move |call| {
         if call.name.starts_with("PUT packs/") {
             for _ in 0..60_000 {
-                let _ = ambient.now_ms();
+                let _ = ambient.now();
             }
         }
         Reaction::Forward
@@ -741,8 +742,8 @@ async fn one_owners_repos_hold_up_anothers_for_no_longer_than_a_share() {
     };
     let shares = Shares::default();
     let names: Vec<&str> = repos.iter().map(String::as_str).collect();
-    let sent = store.ambient().now_ms();
-    assert!(compact::handle(store, &shares, landed_at(&names, sent), u64::MAX).await.failures.is_empty());
+    let sent = Some(store.ambient().now());
+    assert!(compact::handle(store, &shares, landed_at(&names, sent), Timestamp::MAX).await.failures.is_empty());
     let calls = process.tap.take();
     let done: Vec<usize> = (0..9).filter(|number| merged(&calls, &repos[*number])).collect();
     // The stream is behind after three minutes, when the owner has had two.
@@ -751,15 +752,15 @@ async fn one_owners_repos_hold_up_anothers_for_no_longer_than_a_share() {
     assert_eq!(later, repos[3..8].iter().cloned().collect(), "the others are looked at later");
 
     // While no owner can be waiting, no owner is deferred; nor when the time is over.
-    let now = store.ambient().now_ms();
-    assert!(compact::handle(store, &shares, landed_at(&names[3..4], now), u64::MAX).await.failures.is_empty());
+    let now = Some(store.ambient().now());
+    assert!(compact::handle(store, &shares, landed_at(&names[3..4], now), Timestamp::MAX).await.failures.is_empty());
     assert!(merged(&process.tap.take(), &repos[3]));
-    assert!(compact::handle(store, &shares, landed_at(&names[4..5], sent), u64::MAX).await.failures.is_empty());
+    assert!(compact::handle(store, &shares, landed_at(&names[4..5], sent), Timestamp::MAX).await.failures.is_empty());
     assert!(!merged(&process.tap.take(), &repos[4]));
     for _ in 0..16 * 60_000 {
-        let _ = store.ambient().now_ms();
+        let _ = store.ambient().now();
     }
-    assert!(compact::handle(store, &shares, landed_at(&names[4..5], sent), u64::MAX).await.failures.is_empty());
+    assert!(compact::handle(store, &shares, landed_at(&names[4..5], sent), Timestamp::MAX).await.failures.is_empty());
     assert!(merged(&process.tap.take(), &repos[4]));
 }
 
@@ -781,7 +782,8 @@ async fn the_function_compacts_each_repo_of_a_batch_and_names_those_that_failed(
         if is_meant { Reaction::Fail(Fault::FlippedBit(100)) } else { Reaction::Forward }
     });
     let store = &process.hub.store;
-    let answer = compact::handle(store, &Shares::default(), landed(&[good, damaged, good, better]), u64::MAX).await;
+    let answer =
+        compact::handle(store, &Shares::default(), landed(&[good, damaged, good, better]), Timestamp::MAX).await;
     let failed: Vec<&str> = answer.failures.iter().map(|failure| failure.sequence_number.as_str()).collect();
     assert_eq!(failed, ["sequence-1"]);
     let reads = |repo: &str, calls: &[Call]| {
@@ -796,15 +798,20 @@ async fn the_function_compacts_each_repo_of_a_batch_and_names_those_that_failed(
 
     process.tap.heal();
     assert!(
-        compact::handle(store, &Shares::default(), landed(&[good, damaged, better]), u64::MAX)
+        compact::handle(store, &Shares::default(), landed(&[good, damaged, better]), Timestamp::MAX)
             .await
             .failures
             .is_empty()
     );
     // With no time left nothing is begun, and all of it comes again.
     process.tap.take();
-    let answer =
-        compact::handle(store, &Shares::default(), landed(&[good, better]), store.ambient().now_ms() + 1_000).await;
+    let answer = compact::handle(
+        store,
+        &Shares::default(),
+        landed(&[good, better]),
+        store.ambient().now() + Duration::from_secs(1),
+    )
+    .await;
     assert_eq!(answer.failures[0].sequence_number, "sequence-0");
     assert!(process.tap.take().is_empty());
 }

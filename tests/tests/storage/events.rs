@@ -1,9 +1,11 @@
 //! Events of repos are published to receivers in the process, and by the function that the table's stream wakes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use common::id::RepoId;
+use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use service::item_stream::{Batch, BatchResponse};
@@ -173,7 +175,7 @@ async fn the_function_tells_the_bus_and_the_webhooks_what_the_stream_says() {
     let items = items(&process, repo.as_str()).await;
     let records: Vec<Value> = items.iter().enumerate().map(|(number, item)| record("INSERT", number, item)).collect();
     let publishers = bus.publishers(&cloud, &process);
-    let answer = events::handle(&process.hub.store, &publishers, batch(&records), u64::MAX).await;
+    let answer = events::handle(&process.hub.store, &publishers, batch(&records), Timestamp::MAX).await;
     assert_eq!(answer.failures, []);
 
     let entries = bus.published();
@@ -212,7 +214,7 @@ async fn the_function_tells_the_bus_and_the_webhooks_what_the_stream_says() {
 
     // What has changed and is no event, and what is gone.
     let others: Vec<Value> = items.iter().enumerate().map(|(number, item)| record("REMOVE", number, item)).collect();
-    let answer = events::handle(&process.hub.store, &publishers, batch(&others), u64::MAX).await;
+    let answer = events::handle(&process.hub.store, &publishers, batch(&others), Timestamp::MAX).await;
     assert_eq!((answer.failures, bus.published()), (vec![], vec![]));
 }
 
@@ -232,7 +234,8 @@ async fn a_webhook_that_was_made_later_hears_nothing_of_what_was_before() {
     }
     let items = items(&process, repo.as_str()).await;
     let records: Vec<Value> = items.iter().enumerate().map(|(number, item)| record("INSERT", number, item)).collect();
-    let answer = events::handle(&process.hub.store, &bus.publishers(&cloud, &process), batch(&records), u64::MAX).await;
+    let answer =
+        events::handle(&process.hub.store, &bus.publishers(&cloud, &process), batch(&records), Timestamp::MAX).await;
     assert_eq!((answer.failures.len(), bus.published().len()), (0, 1));
     let hooks: BTreeSet<HookId> = bus.sent().into_iter().map(|(_, message)| message.hook).collect();
     assert_eq!(hooks.len(), 3);
@@ -269,17 +272,17 @@ async fn a_copy_of_an_old_item_is_no_event() {
     let history = history::linear(6, 1, 3, 1);
     process.push_onto("song", "main", &history, &[], history.last()).await.expect(200);
     let repo = process.repo_id("song").await;
-    let now = process.hub.store.ambient().now_ms();
+    let now = process.hub.store.ambient().now();
     let publishers = bus.publishers(&cloud, &process);
     let items = items(&process, &repo).await;
     for (later, expected) in [(390, 2), (3_500, 2), (3_700, 0), (86_400 * 365, 0)] {
         let records = items.iter().enumerate().map(|(number, item)| {
             let mut record = record("INSERT", number, item);
-            record["dynamodb"]["ApproximateCreationDateTime"] = json!(now / 1_000 + later);
+            record["dynamodb"]["ApproximateCreationDateTime"] = json!(now.as_second() + later);
             record
         });
         let batch = batch(&records.collect::<Vec<_>>());
-        assert_eq!(events::handle(&process.hub.store, &publishers, batch, u64::MAX).await.failures, []);
+        assert_eq!(events::handle(&process.hub.store, &publishers, batch, Timestamp::MAX).await.failures, []);
         assert_eq!(bus.published().len(), expected, "{later} seconds later");
     }
 }
@@ -301,7 +304,7 @@ async fn what_cannot_be_read_holds_up_no_other_repo_and_neither_does_the_end_of_
     unreadable["dynamodb"]["NewImage"].as_object_mut().unwrap().remove("default_branch");
     let records = [unreadable, record("INSERT", 1, good), record("INSERT", 2, damaged), record("INSERT", 3, gone)];
     cloud.delete_item(gone["pk"].as_s().unwrap(), "META").await;
-    let answer = events::handle(store, &publishers, batch(&records), u64::MAX).await;
+    let answer = events::handle(store, &publishers, batch(&records), Timestamp::MAX).await;
     let published = bus.published();
     assert_eq!(published.len(), 1, "not what is behind what cannot be read");
     assert_eq!(published[0]["Detail"].as_str().unwrap().matches("\"slug\":\"good\"").count(), 1);
@@ -313,14 +316,19 @@ async fn what_cannot_be_read_holds_up_no_other_repo_and_neither_does_the_end_of_
     // Neither does a repo that cannot be looked up.
     let pk = good["pk"].as_s().unwrap().clone();
     process.tap.fail_always(Fault::Status(500), move |call| call.name == "GetItem META" && call.key == pk);
-    let answer =
-        events::handle(store, &publishers, batch(&[record("INSERT", 1, good), record("INSERT", 2, damaged)]), u64::MAX);
+    let answer = events::handle(
+        store,
+        &publishers,
+        batch(&[record("INSERT", 1, good), record("INSERT", 2, damaged)]),
+        Timestamp::MAX,
+    );
     assert_eq!(failed(&answer.await), ["800000000000000000001"]);
     assert_eq!(bus.published().len(), 1);
     process.tap.heal();
 
     // Nothing is begun that may not end, and what is not begun comes again.
-    let answer = events::handle(store, &publishers, batch(&records), store.ambient().now_ms() + 1_000).await;
+    let answer =
+        events::handle(store, &publishers, batch(&records), store.ambient().now() + Duration::from_secs(1)).await;
     assert_eq!(failed(&answer), ["800000000000000000000", "800000000000000000001"]);
     assert_eq!(bus.published().len(), 0);
 }
@@ -413,7 +421,8 @@ fn for_every_failure_each_event_is_published_and_in_order() {
             assert!(attempt < 200, "it ends");
             // Lambda may cut a batch anywhere.
             let end = if one_by_one { begin + 1 } else { records.len() };
-            let answer = events::handle(&process.hub.store, &publishers, batch(&records[begin..end]), u64::MAX).await;
+            let answer =
+                events::handle(&process.hub.store, &publishers, batch(&records[begin..end]), Timestamp::MAX).await;
             published.extend(bus.published());
             sent.extend(bus.sent());
             // Lambda goes on from the first that failed.
@@ -470,9 +479,8 @@ fn the_page_shows_events_as_the_code_has_them() {
     for example in &examples {
         let event: Event = serde_json::from_value(example.clone()).expect("an event");
         assert_eq!(serde_json::to_value(&event).unwrap(), *example, "nothing too much and nothing too little");
-        let drawn = event.id.parse::<Ulid>().unwrap().timestamp_ms();
-        let time: jiff::Timestamp = event.time.parse().unwrap();
-        assert_eq!(time.as_millisecond(), i64::try_from(drawn).unwrap(), "{}: the time of its id", event.id);
+        let drawn = common::time::drawn(event.id.parse().unwrap());
+        assert_eq!(event.time.parse::<Timestamp>().unwrap(), drawn, "{}: the time of its id", event.id);
         assert_eq!(event.version, store::table::events::VERSION);
         assert_eq!(event.sequence.len(), store::table::events::SEQUENCE_LENGTH);
         let mut fields = BTreeMap::new();

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
 use proptest::prelude::{Just, Strategy, prop_oneof};
 use serde_json::json;
 use store::table::items::GARBAGE;
@@ -662,7 +663,10 @@ async fn garbage_is_looked_for_after_a_push_and_a_repo_without_any_is_left_alone
     });
     let event = serde_json::from_value(json!({"Records": [record]})).expect("an event");
     assert!(
-        compact::handle(&process.hub.store, &compact::Shares::default(), event, u64::MAX).await.failures.is_empty()
+        compact::handle(&process.hub.store, &compact::Shares::default(), event, Timestamp::MAX)
+            .await
+            .failures
+            .is_empty()
     );
     assert_eq!(process.missing("streamed", &moved.left_objects()).await.len(), moved.left_objects().len());
 }

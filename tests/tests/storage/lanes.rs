@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
@@ -16,6 +17,7 @@ use deliver::queue::{BatchResponse, Event, Queues};
 use deliver::sender::Sender;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use service::webhook_target::Reach;
@@ -80,7 +82,7 @@ impl Fifo {
     }
 
     /// A batch, all of which was sent at this time.
-    fn receive(&self, queue: &'static str, now: u64) -> Option<Event> {
+    fn receive(&self, queue: &'static str, now: Timestamp) -> Option<Event> {
         let mut inner = self.inner();
         let held = inner.held.entry(queue).or_default();
         let is_held_up = |group: &str| held.iter().any(|held| held.group == group && held.state != State::Waits);
@@ -219,11 +221,11 @@ impl Scene {
             for (queue, most) in CONCURRENCY {
                 let count = under_way.entry(queue).or_default();
                 while *count < most
-                    && let Some(event) = self.fifo.receive(queue, store.ambient().now_ms())
+                    && let Some(event) = self.fifo.receive(queue, store.ambient().now())
                 {
                     *count += 1;
                     let batch: Vec<String> = event.records.iter().map(|record| record.message_id.clone()).collect();
-                    let deadline = store.ambient().now_ms() + 180_000;
+                    let deadline = store.ambient().now() + Duration::from_secs(180);
                     let run = deliver::handle(store, &sender, &queues, event, deadline);
                     running.push(async move { (queue, batch, run.await) });
                 }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use common::id::Ids;
 use http::{Method, Response};
 use http_body_util::BodyExt;
+use jiff::Timestamp;
 use lambda_http::{Body, RequestExt};
 use local::backends::Backends;
 use proptest::strategy::Strategy;
@@ -101,7 +102,7 @@ impl Cloud {
 
     /// A process that has just started, so much later than the machine's own clock says, which the embedded S3 goes by.
     pub fn process_later(&self, later: Duration) -> Process {
-        let now = Duration::from_millis(Ambient::system().now_ms()).max(Duration::from_millis(self.ambient.now_ms()));
+        let now = Ambient::system().now().max(self.ambient.now()).duration_since(Timestamp::UNIX_EPOCH).unsigned_abs();
         self.process_with(Ambient::replay(2, now + later))
     }
 

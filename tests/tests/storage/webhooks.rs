@@ -14,6 +14,7 @@ use aws_smithy_types::body::SdkBody;
 use common::id::RepoId;
 use deliver::queue::{BatchResponse, Event, Queues, Which};
 use deliver::sender::Sender;
+use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use service::routes::Function;
@@ -183,7 +184,7 @@ impl Scene {
 
     fn record_of(&self, message: &Message, which: Which, count: u32, age: Duration) -> Value {
         let name = &message.id;
-        let sent = u128::from(self.process.hub.store.ambient().now_ms()) - age.as_millis();
+        let sent = (self.process.hub.store.ambient().now() - age).as_millisecond();
         let (handle, url, group) = match which {
             Which::First => ("first", FIRST, message.lane()),
             Which::Again => ("again", AGAIN, message.hook_group()),
@@ -216,7 +217,7 @@ impl Scene {
         let event: Event = serde_json::from_value(json!({"Records": records})).unwrap();
         let sender = Sender::new(Reach::Anywhere).unwrap();
         let store = &self.process.hub.store;
-        let deadline = store.ambient().now_ms() + u64::try_from(time.as_millis()).unwrap();
+        let deadline = store.ambient().now() + time;
         // The receivers are not behind the tap.
         let _clock = stop_clock();
         deliver::handle(store, &sender, &self.sqs.queues(&self.cloud), event, deadline).await
@@ -417,11 +418,11 @@ async fn only_public_addresses_are_connected_to_whatever_a_name_leads_to() {
     let _clock = stop_clock();
     for host in ["localhost", "127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "169.254.169.254", "10.0.0.1"] {
         let item = scene.item(format!("https://{host}:{port}/"));
-        let refused = sender.post(&item, &message, ambient.now_ms()).await.unwrap_err();
+        let refused = sender.post(&item, &message, ambient.now()).await.unwrap_err();
         assert_eq!(refused, "no answer: its address is not one of the public internet", "{host}");
         // What was made where more is allowed is still not called without TLS.
         let plain = HookItem { url: format!("http://{host}:{port}/"), ..item };
-        sender.post(&plain, &message, ambient.now_ms()).await.unwrap_err();
+        sender.post(&plain, &message, ambient.now()).await.unwrap_err();
     }
     assert!(receiver.seen().is_empty());
 }
@@ -476,7 +477,7 @@ async fn a_receiver_that_is_slow_takes_turns() {
     // Each look at this clock moves it by a millisecond.
     slow.script(move |_| {
         for _ in 0..11_000 {
-            let _ = ambient.now_ms();
+            let _ = ambient.now();
         }
         answer(200)
     });
@@ -528,7 +529,7 @@ async fn behind_a_receiver_that_is_slow_the_lane_goes_on() {
     // Each look at this clock moves it by a millisecond.
     slow.script(move |_| {
         for _ in 0..4_000 {
-            let _ = ambient.now_ms();
+            let _ = ambient.now();
         }
         answer(200)
     });
@@ -577,7 +578,7 @@ async fn webhooks_past_the_limit_are_refused_and_what_is_known_of_one_goes_with_
     let item = scene.item("https://example.com/21".to_owned());
     let refused = store.put_hook(&scene.repo, store.ambient().ulid(), &item).await.unwrap_err();
     assert!(matches!(refused, PutError::Full { count: 21, limit: 20, .. }), "{refused:?}");
-    let delivery_cursor = DeliveryCursorItem { until: 7, done: vec!["01JD".to_owned()] };
+    let delivery_cursor = DeliveryCursorItem { until: Timestamp::constant(7, 0), done: vec!["01JD".to_owned()] };
     store.put_delivery_cursor(&scene.repo, last, &delivery_cursor).await.unwrap();
     assert_eq!(store.delivery_cursor(&scene.repo, last).await.unwrap(), Some(delivery_cursor));
     let mut all = store.all_hooks().await.unwrap();

@@ -16,6 +16,7 @@ use crate::table::items::{
     Item, LOG_PREFIX, LogItem, META, MetaItem, PK, RELEASE_PREFIX, SK, TAG_PREFIX, TagItem, Visibility, decode, repo_of,
 };
 use common::id::{BranchName, CommitId, Label, RepoId, Slug};
+use common::time;
 use common::wire::domain::Domain;
 
 /// The version of the schema that events are written in. Fields may be added to a version; none is taken away or changed.
@@ -213,7 +214,7 @@ impl StoredEvent {
             version: VERSION,
             id: self.id.to_string(),
             details: self.details,
-            time: time_of(self.id),
+            time: time::iso(time::drawn(self.id)),
             sequence,
             repo: EventRepo {
                 id: self.repo,
@@ -245,12 +246,6 @@ struct PublishedItem {
 
 /// The attributes that [`StoredEvent::of`] reads of a release's item, beside its key.
 pub(crate) const PUBLISHED: [&str; 6] = ["write_id", "commit_id", "channel", "is_draft", "created_at", "written_by"];
-
-/// When a ULID was drawn: ISO 8601, UTC, to the millisecond.
-fn time_of(id: Ulid) -> String {
-    let drawn = Timestamp::from_millisecond(i64::try_from(id.timestamp_ms()).unwrap_or_default());
-    format!("{:.3}", drawn.unwrap_or_default())
-}
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hmac::{Hmac, KeyInit, Mac};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
@@ -41,13 +42,13 @@ impl Secret {
         format!("{SECRET_PREFIX}{}", BASE64.encode(&self.0))
     }
 
-    /// The header `webhook-signature` of a delivery that is made `timestamp` seconds after the Unix epoch.
-    pub fn sign(&self, id: &str, timestamp: u64, body: &str) -> String {
+    /// The header `webhook-signature` of a delivery that is made at a time.
+    pub fn sign(&self, id: &str, time: Timestamp, body: &str) -> String {
         // A key of any length is taken.
         let Ok(keyed) = Hmac::<Sha256>::new_from_slice(&self.0) else {
             return String::new();
         };
-        let mac = keyed.chain_update(format!("{id}.{timestamp}.")).chain_update(body).finalize();
+        let mac = keyed.chain_update(format!("{id}.{}.", time.as_second())).chain_update(body).finalize();
         format!("v1,{}", BASE64.encode(mac.into_bytes()))
     }
 }
@@ -93,7 +94,7 @@ mod tests {
         let secret: Secret = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD".parse().unwrap();
         let signature = secret.sign(
             "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk",
-            1_649_367_553,
+            Timestamp::constant(1_649_367_553, 0),
             r#"{"email":"test@example.com","username":"test_user"}"#,
         );
         assert_eq!(signature, "v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=");

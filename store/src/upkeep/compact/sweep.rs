@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
 use serde::de::IgnoredAny;
 
 use super::ORPHANS_KEPT;
@@ -21,6 +22,7 @@ use crate::{Store, StoreError};
 use common::id::{CommitId, Id, ObjectKey, RepoId};
 use common::pack::PackId;
 use common::table::{self, Section};
+use common::time;
 use common::wire::limits::{MAX_BRANCHES, MAX_PACKS};
 
 /// How many S3 objects of each kind one sweep looks at. Those behind them in the order of their names are not found.
@@ -46,13 +48,13 @@ impl Store {
 
     /// Whether no request reads some of these any more.
     pub(super) fn is_due(&self, retired: &[(String, RetiredItem)]) -> bool {
-        let now = self.ambient.now_ms();
+        let now = self.ambient.now();
         retired.iter().any(|(_, item)| is_over(item, now))
     }
 
     /// Deletes packs whose time is over, and then files that no item has named for long.
     pub(super) async fn sweep(&self, repo: &RepoId) -> Result<Swept, StoreError> {
-        let now = self.ambient.now_ms();
+        let now = self.ambient.now();
         // In this order: what is in S3, then what is named, then what was named. A pack that is merged in between is
         // found among the last.
         let (of_packs, of_objects) = (packs::prefix(repo), large::prefix(repo));
@@ -105,7 +107,7 @@ impl Store {
             .buffer_unordered(PARALLEL)
             .try_collect::<()>()
             .await?;
-        self.end_at(&Key::sweep(repo), now / 1_000).await?;
+        self.end_at(&Key::sweep(repo), now).await?;
         Ok(Swept { deleted, packs })
     }
 
@@ -115,7 +117,7 @@ impl Store {
     /// # Errors
     /// When the table does not answer.
     pub async fn put_off_upkeep(&self, repo: &RepoId, is_due: bool) -> Result<(), StoreError> {
-        let expires_at = self.ambient.now_ms().div_ceil(1_000);
+        let expires_at = time::whole_second(self.ambient.now());
         if is_due {
             self.put_item(&Key::garbage(repo), &GarbageItem { expires_at }).await?;
         }
@@ -151,7 +153,7 @@ impl Store {
             .expression_attribute_names("#until", UNTIL)
             .expression_attribute_values(":sweep", AttributeValue::S(SWEEP.to_owned()))
             .expression_attribute_values(":garbage", AttributeValue::S(GARBAGE.to_owned()))
-            .expression_attribute_values(":now", self.now_seconds())
+            .expression_attribute_values(":now", in_seconds(self.ambient.now()))
             .projection_expression(PK)
             .into_paginator()
             .items()
@@ -166,9 +168,8 @@ impl Store {
         Ok(repos)
     }
 
-    /// Deletes an item that expires, unless it was put again and expires later than this, in seconds since the Unix
-    /// epoch.
-    pub async fn end_at(&self, key: &Key, seconds: u64) -> Result<(), StoreError> {
+    /// Deletes an item that expires, unless it was put again and expires later than this.
+    pub async fn end_at(&self, key: &Key, time: Timestamp) -> Result<(), StoreError> {
         let deleted = self
             .dynamodb
             .delete_item()
@@ -176,7 +177,7 @@ impl Store {
             .set_key(Some(key.item()))
             .condition_expression("attribute_not_exists(#until) OR #until <= :now")
             .expression_attribute_names("#until", UNTIL)
-            .expression_attribute_values(":now", AttributeValue::N(seconds.to_string()))
+            .expression_attribute_values(":now", in_seconds(time))
             .send()
             .await;
         match deleted {
@@ -189,21 +190,17 @@ impl Store {
         }
     }
 
-    fn now_seconds(&self) -> AttributeValue {
-        AttributeValue::N((self.ambient.now_ms() / 1_000).to_string())
-    }
-
     /// The keys with this prefix that have been in S3 for longer than a push takes to name its pack.
-    async fn listed_before(&self, prefix: &str, now: u64) -> Result<Vec<String>, StoreError> {
-        let kept = u64::try_from(ORPHANS_KEPT.as_millis()).unwrap_or(u64::MAX);
+    async fn listed_before(&self, prefix: &str, now: Timestamp) -> Result<Vec<String>, StoreError> {
+        let oldest = time::before(now, ORPHANS_KEPT);
         let mut pages = self.s3.list_objects_v2().bucket(&self.location.bucket).prefix(prefix).into_paginator().send();
         let (mut found, mut listed) = (Vec::new(), 0);
         while let Some(page) = pages.next().await {
             for object in page.map_err(StoreError::at(prefix))?.contents.unwrap_or_default() {
                 listed += 1;
                 let modified = object.last_modified.and_then(|modified| modified.to_millis().ok());
-                let modified = modified.and_then(|modified| u64::try_from(modified).ok());
-                let is_old = modified.is_some_and(|modified| modified.saturating_add(kept) < now);
+                let modified = modified.and_then(|modified| Timestamp::from_millisecond(modified).ok());
+                let is_old = modified.is_some_and(|modified| modified < oldest);
                 found.extend(object.key.filter(|_| is_old));
             }
             if listed >= MAX_LISTED {
@@ -285,7 +282,11 @@ async fn forget_listed(keys: &mut HashSet<String>, repo: &RepoId, survey: &Surve
     Ok(())
 }
 
-fn is_over(item: &RetiredItem, now: u64) -> bool {
-    let grace = u64::try_from(GRACE.as_millis()).unwrap_or(u64::MAX);
-    item.retired_at.saturating_add(grace) <= now
+fn is_over(item: &RetiredItem, now: Timestamp) -> bool {
+    time::after(item.retired_at, GRACE) <= now
+}
+
+/// As the table's TTL attribute has it.
+fn in_seconds(time: Timestamp) -> AttributeValue {
+    AttributeValue::N(time.as_second().to_string())
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
+use jiff::Timestamp;
 
 use super::mark::{Reach, Role, Roots, Share};
-use super::{AGAIN, Collection, Deferred, Limits, millis};
+use super::{AGAIN, Collection, Deferred, Limits};
 use crate::table::transaction::Outcome;
 use crate::upkeep::compact::garbage::Garbage;
 use crate::upkeep::compact::merge::split;
@@ -17,6 +18,7 @@ use crate::upkeep::swap::Swap;
 use crate::{Store, StoreError};
 use common::id::RepoId;
 use common::pack::{PackId, PackSummary};
+use common::time;
 use common::wire::limits::MAX_PACKS;
 
 /// How many packs of an index are written again at once. The transaction has an item for each of them, and some more.
@@ -44,7 +46,7 @@ impl Store {
         limits: Limits,
         done: &mut Collection,
     ) -> Result<Option<Duration>, StoreError> {
-        let kept_since = self.ambient.now_ms().saturating_sub(millis(limits.retention));
+        let kept_since = time::before(self.ambient.now(), limits.retention);
         // In this order: the branches first, so that what they lead to is in packs that are listed afterwards.
         let roots = self.roots(repo, kept_since).await?;
         let listing = self.listing(repo).await?;
@@ -127,7 +129,7 @@ impl Store {
         rest: Rest,
         also: Vec<TransactWriteItem>,
     ) -> Result<Outcome, StoreError> {
-        let now = self.ambient.now_ms();
+        let now = self.ambient.now();
         let (mut kept, mut condemned) = (BTreeMap::new(), Vec::new());
         for (pack, summary) in packs.iter().copied() {
             let (mut without, mut of_garbage) = Box::pin(split(self, repo, (pack, summary), garbage)).await?;
@@ -166,7 +168,7 @@ impl Store {
         repo: &RepoId,
         survey: &'s Survey<'s>,
         roots: &Roots,
-        kept_since: u64,
+        kept_since: Timestamp,
         limits: Limits,
     ) -> Result<Result<(Reach<'s>, Shares, bool), Deferred>, StoreError> {
         let roles = survey.packs().iter().map(|pack| role(pack, kept_since)).collect();
@@ -194,10 +196,10 @@ impl Store {
 }
 
 /// What is that old and has no name yet will not get one. Younger packs are kept as they are.
-const fn role((pack, summary): &(PackId, PackSummary), kept_since: u64) -> Role {
+fn role((pack, summary): &(PackId, PackSummary), kept_since: Timestamp) -> Role {
     match summary.condemned_at {
         Some(_) => Role::Beside,
-        None if pack.timestamp_ms() < kept_since => Role::Candidate,
+        None if time::drawn(*pack) < kept_since => Role::Candidate,
         None => Role::Kept,
     }
 }

@@ -2,8 +2,10 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fixedbitset::FixedBitSet;
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::Deferred;
@@ -13,13 +15,14 @@ use crate::upkeep::survey::{AT_ONCE, Links, RecordCopy, Survey};
 use crate::{Store, StoreError};
 use common::id::{CommitId, RepoId};
 use common::table::{Key, Section};
+use common::time;
 use common::wire::limits::{MAX_BRANCHES, MAX_RELEASES_OF_REPO, MAX_TAGS_OF_REPO};
 use common::wire::record::Snapshot;
 
 /// The most lines of the push log within the retention. A repo with more was pushed to once a second for all of it.
 const MAX_LINES: usize = 2_600_000;
-/// By how much the clocks of processes that draw names may differ, in milliseconds.
-const CLOCKS_DIFFER_MS: u64 = 60 * 60 * 1_000;
+/// By how much the clocks of processes that draw names may differ.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(60 * 60);
 
 /// What a pack is in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -347,9 +350,8 @@ impl<'s> Reach<'s> {
 }
 
 impl Store {
-    /// The commits that have names, and the commits that the push log has named since a time, in milliseconds since the
-    /// Unix epoch.
-    pub(super) async fn roots(&self, repo: &RepoId, log_since: u64) -> Result<Roots, StoreError> {
+    /// The commits that have names, and the commits that the push log has named since a time.
+    pub(super) async fn roots(&self, repo: &RepoId, log_since: Timestamp) -> Result<Roots, StoreError> {
         let labels = async |prefix, limit| self.query_for::<Labeled>(repo, prefix, limit, Some(&["commit_id"])).await;
         let (heads, tags, releases, log) = tokio::try_join!(
             self.query::<RefItem>(repo, REF_PREFIX, MAX_BRANCHES),
@@ -364,8 +366,8 @@ impl Store {
         })
     }
 
-    async fn log_since(&self, repo: &RepoId, since: u64) -> Result<Vec<CommitId>, StoreError> {
-        let first = ulid::Ulid::from_parts(since.saturating_sub(CLOCKS_DIFFER_MS), 0);
+    async fn log_since(&self, repo: &RepoId, since: Timestamp) -> Result<Vec<CommitId>, StoreError> {
+        let first = time::ulid(time::before(since, CLOCKS_DIFFER), 0);
         let lines = self
             .query_from::<Line>(repo, LOG_PREFIX, &first.to_string(), MAX_LINES, Some(&["before", "after"]))
             .await?;

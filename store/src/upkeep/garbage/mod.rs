@@ -41,6 +41,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use futures_util::FutureExt;
+use jiff::Timestamp;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +50,7 @@ use crate::upkeep::compact::MAX_INPUTS;
 use crate::{Store, StoreError};
 use common::id::RepoId;
 use common::pack::{PackId, PackSummary};
+use common::time;
 use common::wire::limits::MAX_PACKS;
 
 /// How long unreachable records are kept. Until then a branch that was moved away by force can be moved back.
@@ -150,8 +152,7 @@ impl Store {
             Some(_) if is_stuck => Some(limits.retention),
             None if is_stuck => None,
             Some(oldest) => {
-                let waited = Duration::from_millis(self.ambient.now_ms().saturating_sub(oldest));
-                let wait = CONDEMNED.saturating_sub(waited);
+                let wait = CONDEMNED.saturating_sub(time::between(oldest, self.ambient.now()));
                 Some(next.map_or(wait, |next| next.min(wait)).max(AGAIN))
             }
             None => next,
@@ -200,7 +201,7 @@ impl Store {
         has_expired: bool,
     ) -> Result<Option<Collection>, StoreError> {
         let due = self.scheduled(repo).await?;
-        if has_expired || due.is_some_and(|due| due <= self.ambient.now_ms() / 1_000) {
+        if has_expired || due.is_some_and(|due| due <= self.ambient.now()) {
             return self.collect(repo, Limits::IN_PASSING).boxed().await.map(Some);
         }
         if due.is_none() {
@@ -225,41 +226,37 @@ impl Store {
     /// are too many for one, the last of them go first: what was pushed later is more likely to need what was there
     /// before than the other way round.
     fn due(&self, packs: &[(PackId, PackSummary)]) -> BTreeSet<PackId> {
-        let over = self.ambient.now_ms().saturating_sub(millis(CONDEMNED));
+        let over = time::before(self.ambient.now(), CONDEMNED);
         let is_due = |(_, summary): &&(_, PackSummary)| summary.condemned_at.is_some_and(|at| at <= over);
         packs.iter().rev().filter(is_due).map(|(pack, _)| *pack).take(MAX_INPUTS).collect()
     }
 
-    /// When garbage is to be looked for, in seconds since the Unix epoch.
-    async fn scheduled(&self, repo: &RepoId) -> Result<Option<u64>, StoreError> {
+    /// When garbage is to be looked for.
+    async fn scheduled(&self, repo: &RepoId) -> Result<Option<Timestamp>, StoreError> {
         Ok(self.get_item::<GarbageItem>(&Key::garbage(repo)).await?.map(|item| item.expires_at))
     }
 
     /// Schedules the next look for garbage after `next`. Without `next` the item is deleted, and the next push puts it
     /// again. If a push has put it since, it expires later than `seen` and stays.
-    async fn schedule(&self, repo: &RepoId, seen: Option<u64>, next: Option<Duration>) -> Result<(), StoreError> {
+    async fn schedule(&self, repo: &RepoId, seen: Option<Timestamp>, next: Option<Duration>) -> Result<(), StoreError> {
         let key = Key::garbage(repo);
         let Some(next) = next else {
-            return self.end_at(&key, seen.unwrap_or_else(|| self.in_seconds(RETENTION))).await;
+            return self.end_at(&key, seen.unwrap_or_else(|| self.due_in(RETENTION))).await;
         };
-        self.put_item(&key, &GarbageItem { expires_at: self.in_seconds(next) }).await
+        self.put_item(&key, &GarbageItem { expires_at: self.due_in(next) }).await
     }
 
-    fn in_seconds(&self, wait: Duration) -> u64 {
-        self.ambient.now_ms().saturating_add(millis(wait)).div_ceil(1_000)
+    fn due_in(&self, wait: Duration) -> Timestamp {
+        time::whole_second(time::after(self.ambient.now(), wait))
     }
 
     /// Notes that lines of the push log older than this may name commits that are gone.
-    async fn note_collected(&self, repo: &RepoId, log_kept_since: u64) -> Result<TransactWriteItem, StoreError> {
+    async fn note_collected(&self, repo: &RepoId, log_kept_since: Timestamp) -> Result<TransactWriteItem, StoreError> {
         let key = Key::collected(repo);
         let before = self.get_item::<CollectedItem>(&key).await?;
-        let before = before.map_or(0, |item| item.log_kept_since);
+        let before = before.map_or(log_kept_since, |item| item.log_kept_since);
         let item = CollectedItem { log_kept_since: log_kept_since.max(before) };
         let put = Put::builder().table_name(&self.location.table).set_item(Some(encode(&key, &item)?));
         Ok(TransactWriteItem::builder().put(put.build().map_err(StoreError::fault)?).build())
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
