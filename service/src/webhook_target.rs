@@ -1,8 +1,9 @@
 //! Where a webhook may lead: never inside the network that the hub is in. The owner of a repo names the URL, and the
 //! hub calls it from its own network.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
+use ipnet::IpNet;
 use url::{Host, Url};
 
 use common::wire::limits::MAX_HOOK_URL;
@@ -76,67 +77,59 @@ impl Reach {
 /// <https://www.iana.org/assignments/iana-ipv4-special-registry>,
 /// <https://www.iana.org/assignments/iana-ipv6-special-registry>.
 fn is_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => !SPECIAL_V4.iter().any(|(network, bits)| shares(*network, address, *bits)),
-        // Of all other unicast addresses some are another way to write IPv4 addresses.
-        IpAddr::V6(address) => {
-            let shares = |(network, bits): &(Ipv6Addr, u32)| {
-                (u128::from(*network) ^ u128::from(address)).leading_zeros() >= *bits
-            };
-            shares(&GLOBAL_V6) && !SPECIAL_V6.iter().any(shares)
-        }
-    }
+    let lies_in = |network: &&str| network.parse::<IpNet>().is_ok_and(|network| network.contains(&address));
+    GLOBAL.iter().any(lies_in) && !SPECIAL.iter().any(lies_in)
 }
 
-fn shares(network: Ipv4Addr, address: Ipv4Addr, bits: u32) -> bool {
-    (u32::from(network) ^ u32::from(address)).leading_zeros() >= bits
-}
-
-const SPECIAL_V4: [(Ipv4Addr, u32); 15] = [
-    // This network.
-    (Ipv4Addr::new(0, 0, 0, 0), 8),
-    // Private.
-    (Ipv4Addr::new(10, 0, 0, 0), 8),
-    (Ipv4Addr::new(172, 16, 0, 0), 12),
-    (Ipv4Addr::new(192, 168, 0, 0), 16),
-    // Shared by the customers of a carrier.
-    (Ipv4Addr::new(100, 64, 0, 0), 10),
-    // Loopback, where Lambda's runtime API is too.
-    (Ipv4Addr::new(127, 0, 0, 0), 8),
-    // Link-local, where clouds give machines their credentials.
-    (Ipv4Addr::new(169, 254, 0, 0), 16),
-    // Protocols, and what was once relayed to IPv6.
-    (Ipv4Addr::new(192, 0, 0, 0), 24),
-    (Ipv4Addr::new(192, 88, 99, 0), 24),
-    // Documentation.
-    (Ipv4Addr::new(192, 0, 2, 0), 24),
-    (Ipv4Addr::new(198, 51, 100, 0), 24),
-    (Ipv4Addr::new(203, 0, 113, 0), 24),
-    // Benchmarks.
-    (Ipv4Addr::new(198, 18, 0, 0), 15),
-    // Multicast; reserved, and broadcast.
-    (Ipv4Addr::new(224, 0, 0, 0), 4),
-    (Ipv4Addr::new(240, 0, 0, 0), 4),
-];
-
-/// What addresses of the public internet are taken from. Outside of it are, among others, loopback, IPv4 in IPv6
+/// What addresses of the public internet are taken from. Outside of it are, among others, IPv6's loopback, IPv4 in IPv6
 /// (`::ffff:0:0/96`, `64:ff9b::/96`), unique local (`fc00::/7`), link-local (`fe80::/10`) and multicast (`ff00::/8`).
-const GLOBAL_V6: (Ipv6Addr, u32) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
+const GLOBAL: [&str; 2] = ["0.0.0.0/0", "2000::/3"];
 
-const SPECIAL_V6: [(Ipv6Addr, u32); 4] = [
+const SPECIAL: [&str; 19] = [
+    // This network.
+    "0.0.0.0/8",
+    // Private.
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    // Shared by the customers of a carrier.
+    "100.64.0.0/10",
+    // Loopback, where Lambda's runtime API is too.
+    "127.0.0.0/8",
+    // Link-local, where clouds give machines their credentials.
+    "169.254.0.0/16",
     // Protocols; Teredo among them, which leads to IPv4 addresses.
-    (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),
+    "192.0.0.0/24",
+    "2001::/23",
+    // What was once relayed to IPv6, and 6to4, which leads to IPv4 addresses.
+    "192.88.99.0/24",
+    "2002::/16",
     // Documentation.
-    (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32),
-    (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20),
-    // 6to4, which leads to IPv4 addresses.
-    (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16),
+    "192.0.2.0/24",
+    "198.51.100.0/24",
+    "203.0.113.0/24",
+    "2001:db8::/32",
+    "3fff::/20",
+    // Benchmarks.
+    "198.18.0.0/15",
+    // Multicast; reserved, and broadcast.
+    "224.0.0.0/4",
+    "240.0.0.0/4",
 ];
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    #[test]
+    fn every_network_of_the_lists_is_one() {
+        for text in GLOBAL.iter().chain(&SPECIAL) {
+            let network: IpNet = text.parse().unwrap();
+            assert_eq!(network.network(), network.addr(), "{text}");
+        }
+    }
 
     #[test]
     fn only_addresses_of_the_public_internet_are_covered() {
