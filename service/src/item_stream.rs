@@ -1,11 +1,11 @@
-//! The table's stream, as it wakes functions: batches of changes, and which of them have to come again.
+//! The table's stream, as it wakes functions: batches of changes.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html>
 
 use std::collections::HashMap;
 
 use common::time;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use store::table::items::Item;
 
@@ -80,30 +80,6 @@ impl Record {
     }
 }
 
-/// What has to come again. <https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html>
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub struct BatchResponse {
-    /// The changes that were not dealt with. Lambda goes by the one that comes first in the stream: it comes again, and so
-    /// does everything behind it.
-    #[serde(rename = "batchItemFailures")]
-    pub failures: Vec<Failure>,
-}
-
-impl BatchResponse {
-    /// Notes a change that was not dealt with.
-    pub fn fail(&mut self, sequence_number: impl Into<String>) {
-        self.failures.push(Failure { sequence_number: sequence_number.into() });
-    }
-}
-
-/// A change that was not dealt with.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Failure {
-    /// Its place in the stream.
-    #[serde(rename = "itemIdentifier")]
-    pub sequence_number: String,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,11 +103,7 @@ mod tests {
         let item = record.clone().into_item().unwrap();
         assert_eq!(item["size"].as_n().unwrap(), "101");
         assert_eq!(item["record"].as_b().unwrap().as_ref(), [0, 1]);
-        let mut answer = BatchResponse::default();
-        answer.fail(record.sequence_number());
-        let answer = serde_json::to_string(&answer).unwrap();
-        assert_eq!(answer, r#"{"batchItemFailures":[{"itemIdentifier":"4421584500000000017450439091"}]}"#);
-        assert_eq!(serde_json::to_string(&BatchResponse::default()).unwrap(), r#"{"batchItemFailures":[]}"#);
+        assert_eq!(record.sequence_number(), "4421584500000000017450439091");
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //!   opens the repo.
 //! - `answer` goes around all of it, with `respond` for headers and refusals. A body is whole, or made while it is sent
 //!   ([`streaming`]). [`buffered`] and [`cut_off`] are what Lambda makes of it, and [`lambda`] runs a function there. [`observe`] is the line in the log.
-//! - [`item_stream`] reads the stream of the table, and [`webhook_target`] says where webhooks may lead.
+//! - [`item_stream`] reads the stream of the table, [`BatchResponse`] says what of a batch has to come again, and [`webhook_target`] says where webhooks may lead.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -18,6 +18,7 @@ mod access;
 mod answer;
 mod answer_body;
 pub mod auth;
+mod batch_response;
 pub mod buffered;
 pub mod by_reference;
 mod call;
@@ -36,6 +37,7 @@ pub mod webhook_target;
 
 pub use access::{Access, Which};
 pub use answer_body::{AnswerBody, CutOff};
+pub use batch_response::{BatchResponse, Failure};
 pub use call::{Call, ReachedAs, Target, base_path, takes_pages};
 pub use hub::Hub;
 pub use logging::{log_as_json, log_fault, log_filter};

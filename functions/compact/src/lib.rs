@@ -19,7 +19,8 @@ use common::id::RepoId;
 use common::time;
 use common::wire::error::with_causes;
 use jiff::Timestamp;
-use service::item_stream::{Batch, BatchResponse, Record};
+use service::BatchResponse;
+use service::item_stream::{Batch, Record};
 use store::Store;
 use store::span;
 use store::table::items::{GARBAGE, PACK_PREFIX, PURGE, SWEEP, repo_of};
@@ -68,14 +69,14 @@ async fn compact(store: &Arc<Store>, shares: &Shares, batch: Batch, deadline: Ti
     let ended = batch.records.iter().filter(|record| record.event_name == "REMOVE" && record.sk() == GARBAGE);
     let to_collect: HashSet<RepoId> = ended.filter_map(|record| repo_of(record.pk())).collect();
     let mut seen: HashSet<RepoId> = HashSet::new();
-    let mut answer = BatchResponse::default();
+    let mut failed: Vec<String> = Vec::new();
     for record in batch.records {
         let Some(repo) = repo_of(record.pk()).filter(|repo| seen.insert(repo.clone())) else {
             continue;
         };
         if time::after(store.ambient().now(), A_REPO_TAKES) > deadline {
             tracing::warn!(%repo, "no time is left for this repo and those behind it");
-            answer.fail(record.sequence_number());
+            failed.push(record.sequence_number().to_owned());
             break;
         }
         let (is_due, began) = (to_collect.contains(&repo), store.ambient().elapsed());
@@ -93,9 +94,9 @@ async fn compact(store: &Arc<Store>, shares: &Shares, batch: Batch, deadline: Ti
             Ok(None) => tracing::info!(%repo, "its owner has had a share, and it waits for later"),
             Err(error) => {
                 tracing::error!(%repo, causes = with_causes(&error), "a repo was not compacted");
-                answer.fail(record.sequence_number());
+                failed.push(record.sequence_number().to_owned());
             }
         }
     }
-    answer
+    failed.into_iter().collect()
 }

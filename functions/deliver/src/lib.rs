@@ -23,6 +23,7 @@ use common::wire::error::with_causes;
 use futures_util::future::join_all;
 use http::StatusCode;
 use jiff::Timestamp;
+use service::BatchResponse;
 use store::Store;
 use store::ambient::Ambient;
 use store::span;
@@ -30,7 +31,7 @@ use store::table::items::HookItem;
 use store::table::webhooks::Message;
 use store::table::webhooks::secret::HookId;
 
-use queue::{BatchResponse, Event, Failure, Queues, Record, Which};
+use queue::{Event, Queues, Record, Which};
 use sender::Sender;
 
 /// How often a message is tried before it is given up. In a deployment the first is made from `WebhookQueue`, and
@@ -91,7 +92,7 @@ pub async fn handle(
     let run = Run { store, sender, queues, deadline };
     let lines = Box::pin(join_all(lines.into_iter().map(|line| run.work(line))));
     let left = span::run_as(env!("CARGO_PKG_NAME"), store.ambient(), lines).await;
-    BatchResponse { failures: left.into_iter().flatten().map(|message_id| Failure { message_id }).collect() }
+    left.into_iter().flatten().collect()
 }
 
 /// The messages of a batch for one webhook, in their order; or one that cannot be read, by itself.

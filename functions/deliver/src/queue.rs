@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::ChangeMessageVisibilityBatchRequestEntry;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use store::ambient::Ambient;
 use store::span::calls::{CallInterceptor, Service};
 use store::table::webhooks::Message;
@@ -50,23 +50,6 @@ pub struct Attributes {
     /// [`Message::lane`], or [`Message::hook_group`] of a further attempt.
     #[serde(default)]
     pub message_group_id: String,
-}
-
-/// What has to come again.
-/// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html#services-sqs-batchfailurereporting>
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub struct BatchResponse {
-    /// The messages that were not dealt with. Lambda deletes the others from the queue.
-    #[serde(rename = "batchItemFailures")]
-    pub failures: Vec<Failure>,
-}
-
-/// A message that was not dealt with.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Failure {
-    /// Its id in the queue.
-    #[serde(rename = "itemIdentifier")]
-    pub message_id: String,
 }
 
 /// The queues themselves.

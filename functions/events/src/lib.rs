@@ -20,7 +20,8 @@ use common::time;
 use common::wire::error::with_causes;
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
-use service::item_stream::{Batch, BatchResponse, Record};
+use service::BatchResponse;
+use service::item_stream::{Batch, Record};
 use store::Store;
 use store::span;
 use store::table::events::{Event, SEQUENCE_LENGTH, StoredEvent};
@@ -138,9 +139,7 @@ async fn publish(store: &Store, publishers: &Publishers, batch: Batch, deadline:
     }
     tracing::info!(published, failed = failed.len(), "events");
     failed.sort();
-    let mut answer = BatchResponse::default();
-    failed.into_iter().for_each(|(_, sequence_number)| answer.fail(sequence_number));
-    answer
+    failed.into_iter().map(|(_, sequence_number)| sequence_number).collect()
 }
 
 /// Notes for the list of public repos that one was pushed to. The list is a hint: the next push mends what fails.

@@ -784,7 +784,7 @@ async fn the_function_compacts_each_repo_of_a_batch_and_names_those_that_failed(
     let store = &process.hub.store;
     let answer =
         compact::handle(store, &Shares::default(), landed(&[good, damaged, good, better]), Timestamp::MAX).await;
-    let failed: Vec<&str> = answer.failures.iter().map(|failure| failure.sequence_number.as_str()).collect();
+    let failed: Vec<&str> = answer.failures.iter().map(|failure| failure.id.as_str()).collect();
     assert_eq!(failed, ["sequence-1"]);
     let reads = |repo: &str, calls: &[Call]| {
         calls.iter().filter(|call| call.name == "Query RETIRED#" && call.key == format!("REPO#{repo}")).count()
@@ -812,6 +812,6 @@ async fn the_function_compacts_each_repo_of_a_batch_and_names_those_that_failed(
         store.ambient().now() + Duration::from_secs(1),
     )
     .await;
-    assert_eq!(answer.failures[0].sequence_number, "sequence-0");
+    assert_eq!(answer.failures[0].id, "sequence-0");
     assert!(process.tap.take().is_empty());
 }

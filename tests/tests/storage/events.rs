@@ -8,7 +8,8 @@ use common::id::RepoId;
 use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use service::item_stream::{Batch, BatchResponse};
+use service::BatchResponse;
+use service::item_stream::Batch;
 use service::routes::Function;
 use store::table::events::{Details, Event, StoredEvent};
 use store::table::items::{HookItem, Item};
@@ -308,9 +309,8 @@ async fn what_cannot_be_read_holds_up_no_other_repo_and_neither_does_the_end_of_
     let published = bus.published();
     assert_eq!(published.len(), 1, "not what is behind what cannot be read");
     assert_eq!(published[0]["Detail"].as_str().unwrap().matches("\"slug\":\"good\"").count(), 1);
-    let failed = |answer: &BatchResponse| -> Vec<String> {
-        answer.failures.iter().map(|failure| failure.sequence_number.clone()).collect()
-    };
+    let failed =
+        |answer: &BatchResponse| -> Vec<String> { answer.failures.iter().map(|failure| failure.id.clone()).collect() };
     assert_eq!(failed(&answer), ["800000000000000000000"]);
 
     // Neither does a repo that cannot be looked up.
@@ -426,7 +426,7 @@ fn for_every_failure_each_event_is_published_and_in_order() {
             published.extend(bus.published());
             sent.extend(bus.sent());
             // Lambda goes on from the first that failed.
-            let failed = answer.failures.iter().map(|failure| failure.sequence_number.parse::<usize>().unwrap()).min();
+            let failed = answer.failures.iter().map(|failure| failure.id.parse::<usize>().unwrap()).min();
             begin = failed.unwrap_or(end);
             if begin == records.len() {
                 break;

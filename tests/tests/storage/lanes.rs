@@ -13,13 +13,14 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use common::id::RepoId;
-use deliver::queue::{BatchResponse, Event, Queues};
+use deliver::queue::{Event, Queues};
 use deliver::sender::Sender;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use service::BatchResponse;
 use service::webhook_target::Reach;
 use store::ambient::Ambient;
 use store::table::items::HookItem;
@@ -114,7 +115,7 @@ impl Fifo {
 
     /// What was dealt with is gone, and the rest waits until some time has passed.
     fn finish(&self, queue: &'static str, batch: &[String], answer: &BatchResponse) {
-        let failed: BTreeSet<&str> = answer.failures.iter().map(|failure| failure.message_id.as_str()).collect();
+        let failed: BTreeSet<&str> = answer.failures.iter().map(|failure| failure.id.as_str()).collect();
         let mut inner = self.inner();
         let held = inner.held.entry(queue).or_default();
         held.retain(|held| !batch.contains(&held.id) || failed.contains(held.id.as_str()));

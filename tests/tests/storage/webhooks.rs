@@ -12,11 +12,12 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use common::id::RepoId;
-use deliver::queue::{BatchResponse, Event, Queues, Which};
+use deliver::queue::{Event, Queues, Which};
 use deliver::sender::Sender;
 use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use service::BatchResponse;
 use service::routes::Function;
 use service::webhook_target::Reach;
 use store::ambient::Ambient;
@@ -209,7 +210,7 @@ impl Scene {
     async fn hand_over(&self, records: impl IntoIterator<Item = Value>) -> Vec<String> {
         let answer = self.hand_over_within(Duration::from_secs(180), records).await;
         let name = |id: &str| id.strip_prefix("message ").expect("one of ours").to_owned();
-        answer.failures.iter().map(|failure| name(&failure.message_id)).collect()
+        answer.failures.iter().map(|failure| name(&failure.id)).collect()
     }
 
     async fn hand_over_within(&self, time: Duration, records: impl IntoIterator<Item = Value>) -> BatchResponse {
