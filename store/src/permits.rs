@@ -44,12 +44,6 @@ impl<K: Eq + Hash + Clone> Permits<K> {
         Arc::new(Self { share, given: Mutex::new(given) })
     }
 
-    /// A permit, if there is one at once.
-    pub fn try_take(self: &Arc<Self>, holder: K) -> Option<Permit<K>> {
-        let mut given = self.given();
-        (given.free > 0 && given.count(&holder) < self.share).then(|| given.give(self, holder))
-    }
-
     /// Waits for a permit.
     pub async fn take(self: &Arc<Self>, holder: K) -> Permit<K> {
         loop {

@@ -35,7 +35,7 @@ use crate::permits::Permit;
 use crate::read::large;
 use crate::span;
 use crate::table::items::{BodyUploadItem, Key, UploadsItem, encode};
-use crate::table::transaction::{Outcome, put_new};
+use crate::table::transaction::{Outcome, outcome_of, put_new};
 use crate::{FIRST_PAUSE, Store, StoreError, aws};
 use common::id::{ObjectKey, RepoId, Slug};
 use common::location::LargeObject;
@@ -413,13 +413,14 @@ impl Store {
             .expression_attribute_values(":me", AttributeValue::S(me))
             .send()
             .await;
-        if let Err(error) = marked {
-            if error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception()) {
-                return Ok(TakenBody::Unknown);
+        match outcome_of(marked, &key) {
+            Ok(Outcome::Landed) => {}
+            Ok(Outcome::Conflict) => return Ok(TakenBody::Unknown),
+            Err(error) => {
+                // The mark may have landed all the same.
+                self.give_back_body(used).await;
+                return Err(error);
             }
-            // The mark may have landed all the same.
-            self.give_back_body(used).await;
-            return Err(StoreError::at(&key)(error));
         }
         match self.get_parts(&s3_key, etag.as_deref(), size).await {
             Ok(body) => Ok(TakenBody::Taken(ReferencedBody { body, used, permit })),

@@ -20,7 +20,7 @@ use common::wire::request::{Bundle, PostedTag, PushObjectsRequest, PushRequest, 
 use common::wire::{Bounded, Sent, Text};
 use indicatif::ProgressBar;
 
-use super::source::Destination;
+use super::source::{Destination, whole};
 use super::{Moved, Names, Release, Tag, TransferError};
 
 /// Bytes of objects in one request, but for the last one.
@@ -310,11 +310,7 @@ impl Destination for Delivery<'_> {
             if size > MAX_INLINE_OBJECT as u64 {
                 return Err(TransferError::Refused(format!("{} takes no object of {size} bytes: {id}", self.to)));
             }
-            let mut content = Vec::new();
-            while let Some(piece) = next().await? {
-                content.extend_from_slice(&piece);
-            }
-            return self.small(key, content.into()).await;
+            return self.small(key, whole(next).await?).await;
         };
         let (pieces, body) = flowing();
         let progress = self.progress;

@@ -18,7 +18,7 @@ use super::asking::{self, NewRepo};
 use super::delivery::{Delivered, Delivery};
 use super::file::reader::Entries;
 use super::file::{Name, WrittenIds};
-use super::source::{Destination, SMALL};
+use super::source::Destination;
 use super::verify::{Verified, read_contents, verify};
 use super::{Names, TransferError};
 
@@ -107,11 +107,7 @@ async fn send(path: &Path, delivery: &mut Delivery<'_>, known: &HashSet<CommitId
                 if !delivery.lacks(&key).await? {
                     continue;
                 }
-                if entry.size <= SMALL {
-                    delivery.small(key, entries.whole()?).await?;
-                } else {
-                    delivery.large(key, entry.size, async || compute(|| entries.piece())).await?;
-                }
+                delivery.object(key, entry.size, async || compute(|| entries.piece())).await?;
             }
             Name::Commit(id) if known.contains(&id) => {
                 let record: Bytes = entries.whole()?;

@@ -20,7 +20,7 @@ const STEP_BYTES: usize = 64 << 20;
 /// Attempts at a fetch whose answer broke off.
 const ATTEMPTS: usize = 4;
 /// Objects up to here are held in memory; larger ones go on piece by piece.
-pub(super) const SMALL: u64 = 4 << 20;
+const SMALL: u64 = 4 << 20;
 
 /// Where what is fetched goes. Records come so that nothing names what comes later.
 pub(super) trait Destination {
@@ -33,7 +33,17 @@ pub(super) trait Destination {
     /// All such objects.
     async fn lacking(&mut self) -> Result<Vec<ObjectKey>, TransferError>;
 
-    /// Takes an object in that it [`lacks`](Self::lacks) and that has at most [`SMALL`] bytes.
+    /// Takes an object in that it [`lacks`](Self::lacks).
+    async fn object(
+        &mut self,
+        key: ObjectKey,
+        size: u64,
+        next: impl AsyncFnMut() -> Result<Option<Bytes>, TransferError>,
+    ) -> Result<(), TransferError> {
+        if size > SMALL { self.large(key, size, next).await } else { self.small(key, whole(next).await?).await }
+    }
+
+    /// Takes an object in that has at most [`SMALL`] bytes.
     async fn small(&mut self, key: ObjectKey, content: Bytes) -> Result<(), TransferError>;
 
     /// Takes a larger object in, piece by piece.
@@ -233,15 +243,7 @@ impl Source<'_> {
             if !to.lacks(&key).await? {
                 continue;
             }
-            if object.size <= SMALL {
-                let mut content = Vec::new();
-                while let Some(piece) = fetching.piece().await? {
-                    content.extend_from_slice(&piece);
-                }
-                to.small(key, content.into()).await?;
-            } else {
-                to.large(key, object.size, async || Ok(fetching.piece().await?)).await?;
-            }
+            to.object(key, object.size, async || Ok(fetching.piece().await?)).await?;
         }
         let purged = fetching.finish().await?;
         to.purged(&purged).await
@@ -262,16 +264,19 @@ impl Source<'_> {
             };
             self.fetched.objects += 1;
             self.fetched.bytes += object.size;
-            if object.size <= SMALL {
-                let mut content = Vec::new();
-                while let Some(piece) = object.piece().await? {
-                    content.extend_from_slice(&piece);
-                }
-                to.small(key, content.into()).await?;
-            } else {
-                to.large(key, object.size, async || Ok(object.piece().await?)).await?;
-            }
+            to.object(key, object.size, async || Ok(object.piece().await?)).await?;
         }
         Ok(())
     }
+}
+
+/// All of what comes piece by piece.
+pub(super) async fn whole(
+    mut next: impl AsyncFnMut() -> Result<Option<Bytes>, TransferError>,
+) -> Result<Bytes, TransferError> {
+    let mut content = Vec::new();
+    while let Some(piece) = next().await? {
+        content.extend_from_slice(&piece);
+    }
+    Ok(content.into())
 }

@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use crate::table::PutError;
 use crate::table::items::{DeliveryCursorItem, HOOK_PREFIX, HookItem, Item, Key, PK, SK, decode, repo_of};
 use crate::table::query::Items;
+use crate::table::transaction::outcome_of;
 use crate::table::webhooks::secret::HookId;
 use crate::{Store, StoreError};
 use common::id::RepoId;
@@ -162,14 +163,7 @@ impl Store {
                 condition.contains("#pk").then(|| [("#pk".to_owned(), PK.to_owned())].into()),
             )
             .expression_attribute_values(":value", AttributeValue::S(value.to_owned()));
-        match update.send().await {
-            Err(error)
-                if error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception()) =>
-            {
-                Ok(())
-            }
-            updated => updated.map(drop).map_err(StoreError::at(Key::hook(repo, hook))),
-        }
+        outcome_of(update.send().await, Key::hook(repo, hook)).map(drop)
     }
 
     /// How far the deliveries to a webhook have come; nothing before the first.

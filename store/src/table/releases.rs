@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::table::PutError;
 use crate::table::items::{Key, RELEASE_PREFIX, ReleaseItem, encode};
-use crate::table::transaction::{Outcome, put_new};
+use crate::table::transaction::{Outcome, outcome_of, put_new};
 use crate::{Store, StoreError};
 use common::id::{Label, RepoId};
 use common::wire::limits::{MAX_RELEASE, MAX_RELEASE_ENCODED, MAX_RELEASES_BYTES, MAX_RELEASES_OF_REPO};
@@ -125,15 +125,8 @@ impl Store {
             .set_key(Some(key.item()))
             .condition_expression("write_id = :seen")
             .expression_attribute_values(":seen", AttributeValue::S(write_id));
-        match delete.send().await {
-            // Another request took it back first, or an attempt of this one; what was published since is not meant.
-            Err(error)
-                if error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception()) =>
-            {
-                Ok(true)
-            }
-            deleted => deleted.map(|_| true).map_err(StoreError::at(&key)),
-        }
+        // On a conflict another request took it back first, or an attempt of this one; what was published since is not meant.
+        outcome_of(delete.send().await, &key).map(|_| true)
     }
 }
 

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 
-use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use futures_util::{TryStreamExt, stream};
@@ -13,6 +12,7 @@ use crate::read::view::View;
 use crate::repo::Repo;
 use crate::table::items::{Key, PK, RELEASE_PREFIX, TAG_PREFIX, TagItem, encode};
 use crate::table::query::Items;
+use crate::table::transaction::{Outcome, outcome_of};
 use crate::{Store, StoreError};
 use common::id::{CommitId, Label, RepoId};
 use common::wire::limits::{MAX_RELEASES_OF_REPO, MAX_TAGS_OF_REPO};
@@ -185,12 +185,9 @@ impl Store {
                     .expression_attribute_names("#commit", "commit_id")
                     .expression_attribute_values(":seen", AttributeValue::S(seen.commit_id.to_string())),
             };
-            match delete.send().await {
-                Ok(_) => return Ok(Some(seen)),
-                Err(error) => match error.as_service_error() {
-                    Some(DeleteItemError::ConditionalCheckFailedException(_)) => before = Some(seen),
-                    _ => return Err(StoreError::at(&key)(error)),
-                },
+            match outcome_of(delete.send().await, &key)? {
+                Outcome::Landed => return Ok(Some(seen)),
+                Outcome::Conflict => before = Some(seen),
             }
         }
         Err(StoreError::Unavailable("others write the tag all the time".into()))

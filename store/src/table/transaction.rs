@@ -1,8 +1,9 @@
 //! Several items written at once, or none of them; and what became of that when the answer was lost.
 
+use std::fmt;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -18,7 +19,7 @@ const TRANSACT_TIMEOUT: Duration = Duration::from_secs(20);
 /// The longest pause between two of them is random below this.
 pub(crate) const LAST_PAUSE: Duration = Duration::from_millis(1_600);
 
-/// What became of a conditional transaction.
+/// What became of a conditional write, or of a transaction of several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// All of it is visible.
@@ -119,6 +120,26 @@ fn classify(error: &SdkError<TransactWriteItemsError, HttpResponse>) -> AttemptO
         SdkError::ServiceError(answer) if answer.raw().status().as_u16() < 500 => AttemptOutcome::Busy,
         _ => AttemptOutcome::Lost,
     }
+}
+
+/// What became of one conditional write.
+pub(crate) fn outcome_of<T, E>(
+    written: Result<T, SdkError<E, HttpResponse>>,
+    key: impl fmt::Display,
+) -> Result<Outcome, StoreError>
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    match written {
+        Err(error) if error.code() == Some("ConditionalCheckFailedException") => Ok(Outcome::Conflict),
+        written => written.map(|_| Outcome::Landed).map_err(StoreError::at(key)),
+    }
+}
+
+/// A write of an item, whether it is there or not.
+pub(crate) fn put(table: &str, item: Item) -> Result<TransactWriteItem, StoreError> {
+    let put = Put::builder().table_name(table).set_item(Some(item)).build().map_err(StoreError::fault)?;
+    Ok(TransactWriteItem::builder().put(put).build())
 }
 
 /// A write of an item that is not there yet.

@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, Delete, TransactWriteItem};
 use aws_sdk_s3::error::ProvideErrorMetadata;
 
 use crate::table::items::{Item, Key, PK, SK};
-use crate::table::transaction::{Outcome, put_new};
+use crate::table::transaction::{Outcome, outcome_of, put_new};
 use crate::{Store, StoreError};
 
 /// An S3 object as a listing has it.
@@ -99,15 +99,7 @@ impl Store {
             conditions.push("attribute_not_exists(#pk)".to_owned());
             put = put.expression_attribute_names("#pk", PK);
         }
-        match put.condition_expression(conditions.join(" AND ")).send().await {
-            Ok(_) => Ok(Outcome::Landed),
-            Err(error)
-                if error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception()) =>
-            {
-                Ok(Outcome::Conflict)
-            }
-            Err(error) => Err(StoreError::at(key)(error)),
-        }
+        outcome_of(put.condition_expression(conditions.join(" AND ")).send().await, key)
     }
 
     /// Deletes an item and puts new ones, in one transaction. `key` is that of one of the new ones, and is drawn for

@@ -22,9 +22,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
-use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
+use aws_sdk_s3::error::ProvideErrorMetadata;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
@@ -37,7 +36,7 @@ use crate::read::large;
 use crate::table::items::{
     ChangeItem, Key, MetaItem, PK, PURGED, PURGED_PREFIX, PurgeItem, PurgedItem, SET_ASIDE_PREFIX, SweepItem, encode,
 };
-use crate::table::transaction::{Outcome, put_new};
+use crate::table::transaction::{Outcome, outcome_of, put, put_new};
 use crate::upkeep::compact::garbage::Garbage;
 use crate::upkeep::garbage::condemn::{REWRITTEN_AT_ONCE, Rest};
 use crate::upkeep::swap::GRACE;
@@ -181,8 +180,7 @@ impl Store {
         };
         let update = update.build().map_err(StoreError::fault)?;
         let mut items = vec![TransactWriteItem::builder().update(update).build()];
-        let put = Put::builder().table_name(table).set_item(Some(encode(&Key::purge(repo), &purge)?));
-        items.push(TransactWriteItem::builder().put(put.build().map_err(StoreError::fault)?).build());
+        items.push(put(table, encode(&Key::purge(repo), &purge)?)?);
         let purged = PurgedItem { at: at.clone(), by: by.to_owned(), reason: reason.to_owned() };
         for object in new {
             items.push(put_new(table, encode(&Key::purged(repo, object), &purged)?)?);
@@ -248,14 +246,14 @@ impl Store {
             let update = update.update_expression("SET erased_at = :now").expression_attribute_names("#since", "since");
             let now = in_milliseconds(self.ambient.now());
             let update = update.expression_attribute_values(":since", since).expression_attribute_values(":now", now);
-            unless_refused(update.send().await, &key)?
+            outcome_of(update.send().await, &key)?
         } else {
             let delete =
                 self.dynamodb.delete_item().table_name(table).set_key(Some(key.item())).condition_expression(SAME);
             let delete = delete.expression_attribute_names("#since", "since");
-            unless_refused(delete.expression_attribute_values(":since", since).send().await, &key)?
+            outcome_of(delete.expression_attribute_values(":since", since).send().await, &key)?
         };
-        if !noted {
+        if noted == Outcome::Conflict {
             tracing::debug!(%repo, "more was purged meanwhile");
         }
         Ok(())
@@ -473,15 +471,4 @@ impl Store {
 
 fn in_milliseconds(time: Timestamp) -> AttributeValue {
     AttributeValue::N(time.as_millisecond().to_string())
-}
-
-/// Whether a write was made, or its condition did not hold.
-fn unless_refused<T, E>(written: Result<T, SdkError<E, HttpResponse>>, key: &Key) -> Result<bool, StoreError>
-where
-    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-{
-    match written {
-        Err(error) if error.code() == Some("ConditionalCheckFailedException") => Ok(false),
-        written => written.map(|_| true).map_err(StoreError::at(key)),
-    }
 }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::{Delete, TransactWriteItem};
 use serde::de::IgnoredAny;
 
 use crate::bucket::packs;
 use crate::table::items::{CONDEMNED_AT, Key, PK, PackItem, RetiredItem, SweepItem, encode};
-use crate::table::transaction::{Outcome, put_new};
+use crate::table::transaction::{Outcome, put, put_new};
 use crate::{Store, StoreError};
 use common::id::RepoId;
 use common::pack::{PackId, PackSummary};
@@ -66,8 +66,7 @@ impl Store {
         let marker = Key::retired(repo, first);
         let mut items = also;
         items.push(put_new(table, encode(&marker, &retired)?)?);
-        let put = Put::builder().table_name(table).set_item(Some(encode(&Key::sweep(repo), &sweep)?));
-        items.push(TransactWriteItem::builder().put(put.build().map_err(StoreError::fault)?).build());
+        items.push(put(table, encode(&Key::sweep(repo), &sweep)?)?);
         for (name, summary) in &outputs {
             let condemned_at = summary.condemned_at.map(|_| now);
             let summary = PackSummary { condemned_at, ..*summary };

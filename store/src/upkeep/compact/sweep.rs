@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
@@ -15,6 +14,7 @@ use crate::table::items::{
     GARBAGE, GarbageItem, Key, PK, REF_PREFIX, RETIRED_PREFIX, RefItem, RetiredItem, SET_ASIDE_PREFIX, SK, SWEEP,
     SweepItem, encode, repo_of,
 };
+use crate::table::transaction::outcome_of;
 use crate::upkeep::index::Listing;
 use crate::upkeep::survey::{Held, Survey};
 use crate::upkeep::swap::GRACE;
@@ -128,14 +128,7 @@ impl Store {
             .set_item(Some(encode(&Key::sweep(repo), &SweepItem { expires_at })?))
             .condition_expression("attribute_not_exists(#pk)")
             .expression_attribute_names("#pk", PK);
-        match put.send().await {
-            Err(error)
-                if error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception()) =>
-            {
-                Ok(())
-            }
-            put => put.map(drop).map_err(StoreError::at(Key::sweep(repo))),
-        }
+        outcome_of(put.send().await, Key::sweep(repo)).map(drop)
     }
 
     /// The repos in which a sweep or a collection is due. It reads the whole table. In a deployment DynamoDB's TTL ends
@@ -180,14 +173,7 @@ impl Store {
             .expression_attribute_values(":now", in_seconds(time))
             .send()
             .await;
-        match deleted {
-            Err(error)
-                if !error.as_service_error().is_some_and(DeleteItemError::is_conditional_check_failed_exception) =>
-            {
-                Err(StoreError::at(key)(error))
-            }
-            _ => Ok(()),
-        }
+        outcome_of(deleted, key).map(drop)
     }
 
     /// The keys with this prefix that have been in S3 for longer than a push takes to name its pack.

@@ -39,13 +39,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::TransactWriteItem;
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::table::items::{CONDEMNED_AT, CollectedItem, GarbageItem, Key, PACK_PREFIX, PK, encode};
+use crate::table::transaction::{outcome_of, put};
 use crate::upkeep::compact::MAX_INPUTS;
 use crate::{Store, StoreError};
 use common::id::RepoId;
@@ -179,12 +180,8 @@ impl Store {
                 .expression_attribute_names("#pk", PK)
                 .send()
                 .await;
-            match revived {
-                // It was dropped first. The push that needs it finds that out.
-                Err(error)
-                    if error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception()) => {}
-                revived => drop(revived.map_err(StoreError::at(key))?),
-            }
+            // If it was dropped first, the push that needs it finds that out.
+            outcome_of(revived, key)?;
             tracing::info!(%repo, %pack, "what was condemned is needed");
         }
         Ok(())
@@ -256,7 +253,6 @@ impl Store {
         let before = self.get_item::<CollectedItem>(&key).await?;
         let before = before.map_or(log_kept_since, |item| item.log_kept_since);
         let item = CollectedItem { log_kept_since: log_kept_since.max(before) };
-        let put = Put::builder().table_name(&self.location.table).set_item(Some(encode(&key, &item)?));
-        Ok(TransactWriteItem::builder().put(put.build().map_err(StoreError::fault)?).build())
+        put(&self.location.table, encode(&key, &item)?)
     }
 }
