@@ -7,6 +7,7 @@ use std::time::Duration;
 use common::id::Ids;
 use common::price::Usage;
 use http_body_util::BodyExt;
+use jiff::Timestamp;
 use lambda_http::{Body, RequestExt};
 use local::backends::Backends;
 use serde::Deserialize;
@@ -84,7 +85,7 @@ pub struct Deployment {
 impl Deployment {
     /// A hub with a user, and functions with memory as `template` gives it.
     pub async fn start(template: &str) -> Result<Self, Failure> {
-        let ambient = Ambient::replay(1, Duration::from_secs(1_800_000_000));
+        let ambient = Ambient::replay(1, Timestamp::constant(1_800_000_000, 0));
         let deployment = Self {
             backends: Backends::start(None, SECRET).await?,
             ambient,

@@ -3,10 +3,9 @@
 //! Nothing is taken that was not signed with the secret; of what was, only what says in full what a token has to say; and of a
 //! token that is taken no character can be another.
 
-use std::time::Duration;
-
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use common::time;
 use hmac::{Hmac, KeyInit, Mac};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
@@ -21,7 +20,7 @@ const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const NOW: u64 = 1_000;
 
 fn tokens() -> Tokens {
-    Tokens::new(SECRET, Ambient::replay(1, Duration::from_secs(NOW))).expect("a secret")
+    Tokens::new(SECRET, Ambient::replay(1, time::of_millis(NOW * 1_000))).expect("a secret")
 }
 
 fn asked(header: &[u8]) -> Option<Result<Option<Caller>, common::wire::WireError>> {

@@ -195,8 +195,8 @@ mod tests {
 
     const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-    fn tokens(seconds: u64) -> Tokens {
-        Tokens::new(SECRET, Ambient::replay(1, Duration::from_secs(seconds))).unwrap()
+    fn tokens(seconds: i64) -> Tokens {
+        Tokens::new(SECRET, Ambient::replay(1, Timestamp::from_second(seconds).unwrap())).unwrap()
     }
 
     fn caller(tokens: &Tokens, authorization: &str) -> Result<Option<Caller>, WireError> {
@@ -209,10 +209,11 @@ mod tests {
     fn a_secret_is_the_same_with_the_end_of_its_file() {
         let token = tokens(1_000).mint("u", Duration::from_secs(10)).unwrap();
         for end in ["\n", "\r\n", "\n\n"] {
-            let other = Tokens::new(&format!("{SECRET}{end}"), Ambient::replay(1, Duration::from_secs(1_000))).unwrap();
+            let other =
+                Tokens::new(&format!("{SECRET}{end}"), Ambient::replay(1, Timestamp::constant(1_000, 0))).unwrap();
             assert!(other.verify(&token).is_ok(), "{end:?}");
         }
-        assert!(Tokens::new("\n", Ambient::replay(1, Duration::from_secs(1))).is_err());
+        assert!(Tokens::new("\n", Ambient::replay(1, Timestamp::constant(1, 0))).is_err());
     }
 
     #[test]
@@ -225,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_token_of_another_secret_or_algorithm_is_refused() {
-        let now = Ambient::replay(1, Duration::from_secs(1_000));
+        let now = Ambient::replay(1, Timestamp::constant(1_000, 0));
         let other = Tokens::new(&SECRET.to_uppercase(), now).unwrap().mint("a", Duration::from_secs(60)).unwrap();
         assert!(caller(&tokens(1_000), &format!("Bearer {other}")).is_err());
         for (token, is_good) in [

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use common::id::RepoId;
 use common::wire::error::with_causes;
 use http_body_util::BodyExt;
+use jiff::Timestamp;
 use lambda_http::{Body, RequestExt};
 use local::backends::ACCESS_KEY;
 use rand::rngs::StdRng;
@@ -44,8 +45,8 @@ pub const OWNER: &str = "sim";
 /// The repository.
 pub const SLUG: &str = "song";
 const SECRET: &str = "a secret of the simulation, long enough";
-/// What the clock shows when a run begins, in seconds after the Unix epoch.
-const START: Duration = Duration::from_secs(1_750_000_000);
+/// What the clock shows when a run begins.
+const START: Timestamp = Timestamp::constant(1_750_000_000, 0);
 
 /// What should not have happened.
 pub type Violation = String;

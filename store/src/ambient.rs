@@ -19,7 +19,7 @@ pub struct Ambient(Arc<Source>);
 enum Source {
     System { random: Mutex<StdRng>, start: Instant },
     Replay { random: Mutex<StdRng>, clock: Mutex<Timestamp> },
-    Simulated { random: Mutex<StdRng>, start: Duration, origin: tokio::time::Instant },
+    Simulated { random: Mutex<StdRng>, start: Timestamp, origin: tokio::time::Instant },
 }
 
 impl fmt::Debug for Ambient {
@@ -37,18 +37,13 @@ impl Ambient {
         Self(Arc::new(Source::System { random: Mutex::new(rand::make_rng()), start }))
     }
 
-    /// A run that is the same each time: the clock starts at `start` after the Unix epoch and moves one millisecond
-    /// with each look at it.
-    pub fn replay(seed: u64, start: Duration) -> Self {
-        Self(Arc::new(Source::Replay {
-            random: Mutex::new(StdRng::seed_from_u64(seed)),
-            clock: Mutex::new(time::after(Timestamp::UNIX_EPOCH, start)),
-        }))
+    /// A run that is the same each time: the clock starts at `start` and moves one millisecond with each look at it.
+    pub fn replay(seed: u64, start: Timestamp) -> Self {
+        Self(Arc::new(Source::Replay { random: Mutex::new(StdRng::seed_from_u64(seed)), clock: Mutex::new(start) }))
     }
 
-    /// A simulated run: the clock is the runtime's, which a test pauses, and at `origin` it showed `start` after the Unix
-    /// epoch.
-    pub fn simulated(seed: u64, start: Duration, origin: tokio::time::Instant) -> Self {
+    /// A simulated run: the clock is the runtime's, which a test pauses, and at `origin` it showed `start`.
+    pub fn simulated(seed: u64, start: Timestamp, origin: tokio::time::Instant) -> Self {
         Self(Arc::new(Source::Simulated { random: Mutex::new(StdRng::seed_from_u64(seed)), start, origin }))
     }
 
@@ -62,9 +57,7 @@ impl Ambient {
                 *clock = time::after(*clock, Duration::from_millis(1));
                 *clock
             }
-            Source::Simulated { start, origin, .. } => {
-                time::after(Timestamp::UNIX_EPOCH, start.saturating_add(origin.elapsed()))
-            }
+            Source::Simulated { start, origin, .. } => time::after(*start, origin.elapsed()),
         };
         Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now).max(Timestamp::UNIX_EPOCH)
     }
@@ -143,7 +136,7 @@ mod tests {
     #[test]
     fn a_replayed_run_is_the_same_each_time() {
         let run = || {
-            let ambient = Ambient::replay(7, Duration::from_secs(1_800_000_000));
+            let ambient = Ambient::replay(7, Timestamp::constant(1_800_000_000, 0));
             (ambient.ulid(), ambient.now_iso(), ambient.jitter(Duration::from_secs(1)), ambient.secret())
         };
         assert_eq!(run(), run());

@@ -122,15 +122,13 @@ async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError>
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use common::wire::Encoding;
     use serde_json::{Value, json};
 
     use super::*;
 
     fn item_of(tag: &Value, before: Option<&TagItem>) -> Result<TagItem, WireError> {
-        let ambient = Ambient::replay(1, Duration::from_secs(1));
+        let ambient = Ambient::replay(1, common::time::of_millis(1_000));
         let body = tag.to_string();
         item(&ambient, "repo", &Encoding::Json.decode(body.as_bytes()).unwrap(), before)
     }

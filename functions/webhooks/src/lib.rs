@@ -125,7 +125,7 @@ mod tests {
     fn a_webhook_is_listed_without_its_secret_and_with_why_it_is_not_active() {
         let item = |inactive_because: Option<&str>| HookItem {
             url: "https://example.com".to_owned(),
-            secret: Secret::draw(&store::ambient::Ambient::replay(1, std::time::Duration::ZERO)),
+            secret: Secret::draw(&store::ambient::Ambient::replay(1, common::time::of_millis(0))),
             events: None,
             inactive_because: inactive_because.map(str::to_owned),
             waiting_until: None,

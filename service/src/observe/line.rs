@@ -249,7 +249,6 @@ fn round(number: f64, parts: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
-    use std::time::Duration;
 
     use super::*;
 
@@ -258,7 +257,7 @@ mod tests {
         let sink = Arc::clone(&lines);
         let sink: Sink = Arc::new(move |line: &str| sink.lock().unwrap().push(line.to_owned()));
         let log = RequestLog { sink: Some(sink), ..log };
-        let ambient = Ambient::replay(1, Duration::from_secs(1_800_000_000));
+        let ambient = Ambient::replay(1, Timestamp::constant(1_800_000_000, 0));
         let span = RequestSpan::new("refs", "the-id".to_owned(), &ambient);
         span.note(|stats| stats.usage.read_units = 3);
         let head = Head { invocation: None, route: "/{owner}/{slug}/refs", method: Method::GET, is_cold: true };

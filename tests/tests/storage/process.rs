@@ -88,7 +88,7 @@ impl Cloud {
     pub async fn start_with(ids: Ids) -> Cloud {
         record::calls();
         let backends = Backends::start(None, SECRET).await.expect("the stores start");
-        let cloud = Cloud { backends, ambient: Ambient::replay(1, Duration::from_secs(1_750_000_000)), ids };
+        let cloud = Cloud { backends, ambient: Ambient::replay(1, Timestamp::constant(1_750_000_000, 0)), ids };
         let claimed = cloud.process().hub.store.claim_handle(USER, &OWNER.parse().unwrap(), "").await;
         assert_eq!(claimed.expect("the store answers"), Claim::Held);
         tokio::time::pause();
@@ -102,7 +102,7 @@ impl Cloud {
 
     /// A process that has just started, so much later than the machine's own clock says, which the embedded S3 goes by.
     pub fn process_later(&self, later: Duration) -> Process {
-        let now = Ambient::system().now().max(self.ambient.now()).duration_since(Timestamp::UNIX_EPOCH).unsigned_abs();
+        let now = Ambient::system().now().max(self.ambient.now());
         self.process_with(Ambient::replay(2, now + later))
     }
 
