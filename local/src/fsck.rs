@@ -80,9 +80,7 @@ pub async fn run(arguments: Fsck) -> ExitCode {
 
 async fn check(arguments: &Fsck) -> Result<u8, Box<dyn Error>> {
     let opened = Stores::open(&Which::choose(arguments.data.clone())).await?;
-    let checked = check_in(arguments, &opened.store).await;
-    opened.close().await;
-    let outcome = checked?;
+    let outcome = opened.while_open(async |stores| check_in(arguments, &stores.store).await).await?;
     if arguments.json {
         let mut out = std::io::stdout().lock();
         serde_json::to_writer(&mut out, &outcome)?;

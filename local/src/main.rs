@@ -443,16 +443,14 @@ async fn pass_on(arguments: Proxy) -> Result<(), Box<dyn Error>> {
 
 async fn gc(arguments: Gc) -> Result<(), Box<dyn Error>> {
     let stores = stores::Stores::open(&Which::choose(arguments.data)).await?;
-    let done = async {
+    let done = stores.while_open(async |stores| {
         let repo = stores.repo(&arguments.repo).await?;
         let retention = Duration::from_secs(u64::from(arguments.retention_days) * 24 * 60 * 60);
         Ok::<_, Box<dyn Error>>(
             stores.store.collect(&repo, garbage::Limits { retention, ..garbage::Limits::ALL }).await?,
         )
-    };
-    let done = done.await;
-    stores.close().await;
-    let done = done?;
+    });
+    let done = done.await?;
     if arguments.json {
         println!("{}", serde_json::to_string(&done)?);
     } else {
@@ -476,13 +474,11 @@ async fn gc(arguments: Gc) -> Result<(), Box<dyn Error>> {
 
 async fn compact(arguments: Compact) -> Result<(), Box<dyn Error>> {
     let stores = stores::Stores::open(&Which::choose(arguments.data)).await?;
-    let done = async {
+    let done = stores.while_open(async |stores| {
         let repo = stores.repo(&arguments.repo).await?;
         Ok::<_, Box<dyn Error>>(stores.store.compact(&repo, Limits::ALL).await?)
-    };
-    let done = done.await;
-    stores.close().await;
-    let done = done?;
+    });
+    let done = done.await?;
     if arguments.json {
         println!("{}", serde_json::to_string(&done)?);
         return Ok(());

@@ -71,14 +71,20 @@ pub struct AtHand {
 }
 
 impl AtHand {
-    /// Opens them.
-    pub async fn open(&self) -> Result<Stores, Box<dyn Error>> {
-        Ok(Stores::open(&Which::choose(self.data.clone())).await?)
-    }
-
-    /// The hub over them, if they were opened.
-    pub fn hub(&self, stores: Option<&Stores>) -> Result<Option<Hub>, Box<dyn Error>> {
-        Ok(stores.map(|stores| hub_over(Arc::clone(&stores.store), self.ids)).transpose()?)
+    /// Does some work, with these stores and the hub over them if one of the addresses is in them.
+    pub async fn while_open<T>(
+        &self,
+        addresses: &[&Address],
+        work: impl AsyncFnOnce(Option<(&Stores, &Hub)>) -> Result<T, Box<dyn Error>>,
+    ) -> Result<T, Box<dyn Error>> {
+        if !addresses.iter().any(|address| matches!(address, Address::Stores(_))) {
+            return work(None).await;
+        }
+        let with_hub = async |stores: &Stores| {
+            let hub = hub_over(Arc::clone(&stores.store), self.ids)?;
+            work(Some((stores, &hub))).await
+        };
+        Stores::open(&Which::choose(self.data.clone())).await?.while_open(with_hub).await
     }
 }
 
@@ -215,12 +221,14 @@ pub async fn run(command: Moving) -> Result<(), Box<dyn Error>> {
 }
 
 async fn run_export(arguments: Export) -> Result<(), Box<dyn Error>> {
-    let stores = arguments.at_hand.open().await?;
+    let stores = Stores::open(&Which::choose(arguments.at_hand.data)).await?;
     let bar = progress::counting("reading");
-    let hub = hub_over(Arc::clone(&stores.store), arguments.at_hand.ids)?;
-    let exported = export(&hub, &arguments.target, &arguments.file, arguments.force, &bar).await;
+    let exported = stores.while_open(async |stores| {
+        let hub = hub_over(Arc::clone(&stores.store), arguments.at_hand.ids)?;
+        Ok::<_, Box<dyn Error>>(export(&hub, &arguments.target, &arguments.file, arguments.force, &bar).await?)
+    });
+    let exported = exported.await;
     bar.finish_and_clear();
-    stores.close().await;
     let exported = exported?;
     let size = indicatif::DecimalBytes(exported.size);
     println!("{}: {}, in {size}", arguments.file.display(), exported.holds);
@@ -234,7 +242,7 @@ async fn run_clone(arguments: Clone) -> Result<(), Box<dyn Error>> {
         return Err("name the repository by its URL, like https://hub.example.com/owner/slug".into());
     };
     let folder = arguments.folder.unwrap_or_else(|| PathBuf::from(target.slug.as_str()));
-    let from = remote(address.clone(), None, FROM_TOKEN, arguments.token_file.as_deref()).await?;
+    let from = remote(&address, None, FROM_TOKEN, arguments.token_file.as_deref()).await?;
     let bar = progress::counting("looking");
     let wanted = Wanted { branch: arguments.branch, depth: arguments.depth };
     let cloned = clone(&from, url, &folder, wanted, &bar).await;
@@ -290,20 +298,16 @@ fn run_verify(arguments: &Verify) -> Result<(), Box<dyn Error>> {
 }
 
 async fn run_import(arguments: Import) -> Result<(), Box<dyn Error>> {
-    let needs_stores = matches!(arguments.to, Address::Stores(_));
-    let stores = if needs_stores { Some(arguments.at_hand.open().await?) } else { None };
     let bar = progress::of_bytes("sending", fs::metadata(&arguments.file).map_or(0, |file| file.len()));
-    let imported = async {
-        let at_hand = arguments.at_hand.hub(stores.as_ref())?;
-        let to = remote(arguments.to, at_hand.as_ref(), TO_TOKEN, arguments.to_token_file.as_deref()).await?;
-        let imported = import(&arguments.file, &to, arguments.made.visibility(), &bar).await?;
-        Ok::<_, Box<dyn Error>>((to.to_string(), imported))
-    };
-    let imported = imported.await;
+    let imported = arguments
+        .at_hand
+        .while_open(&[&arguments.to], async |at_hand| {
+            let to = remote(&arguments.to, at_hand, TO_TOKEN, arguments.to_token_file.as_deref()).await?;
+            let imported = import(&arguments.file, &to, arguments.made.visibility(), &bar).await?;
+            Ok((to.to_string(), imported))
+        })
+        .await;
     bar.finish_and_clear();
-    if let Some(stores) = stores {
-        stores.close().await;
-    }
     let (to, imported) = imported?;
     if let Some(visibility) = imported.made {
         println!("{to} was made; it is {}.", visibility.as_str());
@@ -315,10 +319,12 @@ async fn run_import(arguments: Import) -> Result<(), Box<dyn Error>> {
 async fn run_backup(arguments: Backup) -> Result<(), Box<dyn Error>> {
     let stores = Stores::open_beside(&Which::choose(arguments.data)).await?;
     let bar = progress::counting("reading");
-    let secret = stores.folder.as_ref().map(DataFolder::kept_secret).transpose()?.flatten();
-    let saved = save::save(&stores.store, &arguments.folder, secret.as_deref(), &bar).await;
+    let saved = stores.while_open(async |stores| {
+        let secret = stores.folder.as_ref().map(DataFolder::kept_secret).transpose()?.flatten();
+        Ok::<_, Box<dyn Error>>(save::save(&stores.store, &arguments.folder, secret.as_deref(), &bar).await?)
+    });
+    let saved = saved.await;
     bar.finish_and_clear();
-    stores.close().await;
     let saved = saved?;
     let (folder, bytes) = (arguments.folder.display(), indicatif::DecimalBytes(saved.bytes));
     println!(
@@ -343,8 +349,9 @@ async fn run_restore(arguments: Backup) -> Result<(), Box<dyn Error>> {
     // Before any stores are made for it.
     restore::last_complete(&arguments.folder)?;
     let stores = Stores::open_or_make(&Which::choose(arguments.data)).await?;
+    let is_folder = stores.folder.is_some();
     let bar = progress::counting("restoring");
-    let restored = async {
+    let restored = stores.while_open(async |stores| {
         let restored = restore::restore(&stores.store, &arguments.folder, &bar).await?;
         // A hub on one machine has its secret beside its stores, one on AWS in its table.
         let of_table = stores.store.item(&Key::token_secret()).await?;
@@ -355,11 +362,9 @@ async fn run_restore(arguments: Backup) -> Result<(), Box<dyn Error>> {
             folder.keep_secret(&secret)?;
         }
         Ok::<_, Box<dyn Error>>(restored)
-    };
+    });
     let restored = restored.await;
     bar.finish_and_clear();
-    let is_folder = stores.folder.is_some();
-    stores.close().await;
     let restored = restored?;
     println!("{} items and {} files restored, {} files were there.", restored.items, restored.files, restored.there);
     if restored.secret.is_some() && !is_folder {
@@ -373,23 +378,19 @@ async fn run_restore(arguments: Backup) -> Result<(), Box<dyn Error>> {
 }
 
 async fn run_mirror(arguments: Mirror) -> Result<(), Box<dyn Error>> {
-    let needs_stores = [&arguments.from, &arguments.to].iter().any(|end| matches!(end, Address::Stores(_)));
-    let stores = if needs_stores { Some(arguments.at_hand.open().await?) } else { None };
     let bar = progress::counting("looking");
     let visibility = arguments.made.visibility().unwrap_or(Visibility::Private);
     let options = Options { force: arguments.force, prune: arguments.prune, visibility };
-    let mirrored = async {
-        let at_hand = arguments.at_hand.hub(stores.as_ref())?;
-        let from = remote(arguments.from, at_hand.as_ref(), FROM_TOKEN, arguments.from_token_file.as_deref()).await?;
-        let to = remote(arguments.to, at_hand.as_ref(), TO_TOKEN, arguments.to_token_file.as_deref()).await?;
-        let mirrored = mirror(&from, &to, options, &bar).await?;
-        Ok::<_, Box<dyn Error>>((to.to_string(), mirrored))
-    };
-    let mirrored = mirrored.await;
+    let mirrored = arguments
+        .at_hand
+        .while_open(&[&arguments.from, &arguments.to], async |at_hand| {
+            let from = remote(&arguments.from, at_hand, FROM_TOKEN, arguments.from_token_file.as_deref()).await?;
+            let to = remote(&arguments.to, at_hand, TO_TOKEN, arguments.to_token_file.as_deref()).await?;
+            let mirrored = mirror(&from, &to, options, &bar).await?;
+            Ok((to.to_string(), mirrored))
+        })
+        .await;
     bar.finish_and_clear();
-    if let Some(stores) = stores {
-        stores.close().await;
-    }
     let (to, mirrored) = mirrored?;
     if mirrored.made {
         println!("{to} was made; it is {}.", visibility.as_str());
@@ -422,8 +423,8 @@ fn print_delivered(to: &str, delivered: &local::transfer::delivery::Delivered, o
 
 /// The repo at an address, asked with the token in a file or in a variable.
 pub async fn remote(
-    address: Address,
-    at_hand: Option<&Hub>,
+    address: &Address,
+    at_hand: Option<(&Stores, &Hub)>,
     variable: &str,
     file: Option<&Path>,
 ) -> Result<Remote, Box<dyn Error>> {
@@ -437,9 +438,9 @@ pub async fn remote(
                 None => std::env::var(variable).ok(),
             };
             let token = token.as_deref().map(str::trim).filter(|token| !token.is_empty());
-            Ok(Remote::at(hub, target, token)?)
+            Ok(Remote::at(hub.clone(), target.clone(), token)?)
         }
-        (Address::Stores(target), Some(hub)) => Ok(at_hand::remote(hub, target).await?),
+        (Address::Stores(target), Some((_, hub))) => Ok(at_hand::remote(hub, target.clone()).await?),
         (Address::Stores(_), None) => Err("the stores are not open".into()),
     }
 }

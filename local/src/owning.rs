@@ -95,17 +95,12 @@ async fn asked<T>(
     owned: Owned,
     ask: impl AsyncFnOnce(&Remote) -> Result<T, Box<dyn Error>>,
 ) -> Result<(String, T), Box<dyn Error>> {
-    let needs_stores = matches!(owned.repo, Address::Stores(_));
-    let stores = if needs_stores { Some(owned.at_hand.open().await?) } else { None };
-    let answered = async {
-        let at_hand = owned.at_hand.hub(stores.as_ref())?;
-        let remote = remote(owned.repo, at_hand.as_ref(), TOKEN, owned.token_file.as_deref()).await?;
-        let answer = ask(&remote).await?;
-        Ok::<_, Box<dyn Error>>((remote.to_string(), answer))
-    };
-    let answered = answered.await;
-    if let Some(stores) = stores {
-        stores.close().await;
-    }
-    answered
+    owned
+        .at_hand
+        .while_open(&[&owned.repo], async |at_hand| {
+            let remote = remote(&owned.repo, at_hand, TOKEN, owned.token_file.as_deref()).await?;
+            let answer = ask(&remote).await?;
+            Ok((remote.to_string(), answer))
+        })
+        .await
 }

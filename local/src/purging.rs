@@ -11,6 +11,7 @@ use local::backup::{holding, save};
 use local::data::DataFolder;
 use local::stores::Stores;
 use local::transfer::progress;
+use service::Hub;
 use store::repo::Load;
 use store::upkeep::purge::Erased;
 
@@ -40,21 +41,14 @@ pub struct Purge {
 
 /// Runs `musehub purge`.
 pub async fn run(arguments: Purge) -> Result<(), Box<dyn Error>> {
-    let needs_stores = matches!(arguments.repo, Address::Stores(_));
-    if !needs_stores && !arguments.backups.is_empty() {
+    if matches!(arguments.repo, Address::Url(..)) && !arguments.backups.is_empty() {
         return Err("a backup is made of the stores at hand: name the repository as owner/slug for --backup".into());
     }
-    let stores = if needs_stores { Some(arguments.at_hand.open().await?) } else { None };
-    let done = purged(&arguments, stores.as_ref()).await;
-    if let Some(stores) = stores {
-        stores.close().await;
-    }
-    done
+    arguments.at_hand.while_open(&[&arguments.repo], async |at_hand| purge(&arguments, at_hand).await).await
 }
 
-async fn purged(arguments: &Purge, stores: Option<&Stores>) -> Result<(), Box<dyn Error>> {
-    let at_hand = arguments.at_hand.hub(stores)?;
-    let remote = remote(arguments.repo.clone(), at_hand.as_ref(), TOKEN, arguments.token_file.as_deref()).await?;
+async fn purge(arguments: &Purge, at_hand: Option<(&Stores, &Hub)>) -> Result<(), Box<dyn Error>> {
+    let remote = remote(&arguments.repo, at_hand, TOKEN, arguments.token_file.as_deref()).await?;
     let answer = remote.purge(&arguments.objects, &arguments.reason).await?;
     for object in &answer.purged {
         println!(
@@ -62,7 +56,7 @@ async fn purged(arguments: &Purge, stores: Option<&Stores>) -> Result<(), Box<dy
             object.object_id, object.purged_at
         );
     }
-    let Some(stores) = stores else {
+    let Some((stores, _)) = at_hand else {
         println!("The hub is erasing its bytes; GET /api/repos/<owner>/<slug>/purge says how far that is.");
         print_rest();
         return Ok(());

@@ -28,9 +28,7 @@ pub struct Arguments {
 /// Runs the command.
 pub async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let opened = Stores::open(&Which::choose(arguments.data)).await?;
-    let stats = count(&opened.store, &arguments.repo).await;
-    opened.close().await;
-    let stats = stats?;
+    let stats = opened.while_open(async |stores| count(&stores.store, &arguments.repo).await).await?;
     let mut out = std::io::stdout().lock();
     if arguments.json {
         serde_json::to_writer(&mut out, &stats)?;

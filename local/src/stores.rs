@@ -144,6 +144,13 @@ impl Stores {
         found.map(|repo| repo.id).ok_or_else(|| StoresError::NoRepo(name.clone()))
     }
 
+    /// Does some work with them, and closes them then, however it ends.
+    pub async fn while_open<T>(self, work: impl AsyncFnOnce(&Self) -> T) -> T {
+        let done = work(&self).await;
+        self.close().await;
+        done
+    }
+
     /// Closes them.
     pub async fn close(self) {
         let Self { store, backends, .. } = self;
