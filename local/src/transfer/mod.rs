@@ -4,7 +4,7 @@
 //! - [`import`] brings such a file into a hub; [`mirror`] brings a repo from one hub into another.
 //! - [`delivery`] is what those two share: it pushes, as any client does, so the hub checks everything that comes.
 //! - [`clone`] brings a repo into a folder that a client goes on with; it and [`mirror`] fetch in parts, as `source` does.
-//! - The hubs are asked through the crate `client`: those that are elsewhere over HTTP, those whose stores [`stores`] opens in this
+//! - The hubs are asked through the crate `client`: those that are elsewhere over HTTP, those whose stores [`stores`](crate::stores) opens in this
 //!   process. `asking` is what is asked before anything is moved.
 
 mod asking;
