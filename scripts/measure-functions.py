@@ -26,6 +26,8 @@ import urllib.request
 import zipfile
 
 ZIP_MARK = 3_000_000  # bytes
+# Templates, Markdown and the tables of HTML are as much again as half the SDK, and no client waits for pages.
+ZIP_MARK_OF_PAGES = 4_000_000  # bytes
 POLL_MARK = 15  # milliseconds
 STARTS = 10  # of each function: the fastest counts, because whatever else the machine does only makes one slower
 PATIENCE = 30  # seconds, for anything
@@ -171,8 +173,11 @@ def event(method, path, body=None, token=None, **parameters):
     if token:
         headers["Authorization"] = f"Bearer {token}"
     query = dict(urllib.parse.parse_qsl(query))
+    resource = path
+    for name, value in parameters.items():
+        resource = resource.replace(f"/{value}", f"/{{{name}}}", 1)
     return {
-        "resource": path,
+        "resource": resource,
         "path": path,
         "httpMethod": method,
         "headers": headers,
@@ -182,7 +187,7 @@ def event(method, path, body=None, token=None, **parameters):
         "pathParameters": parameters,
         "stageVariables": None,
         "requestContext": {
-            "resourcePath": path,
+            "resourcePath": resource,
             "httpMethod": method,
             "path": f"/hub{path}",
             "protocol": "HTTP/1.1",
@@ -293,6 +298,7 @@ def requests(token, repo_id, first, file):
         "object": lambda n: event("GET", f"/o/{file}?repo_id={repo_id}", token=token, object_id=file),
         "stats": lambda n: event("GET", "/api/repos/dev/song/stats", token=token, **here),
         "webhooks": lambda n: event("GET", "/api/repos/dev/song/webhooks", token=token, **here),
+        "web": lambda n: event("GET", "/dev/song", token=token, **here),
         # A message of the queue, for a webhook that is gone: nothing is called from here.
         "deliver": lambda n: {"Records": [waiting(repo_id)]},
         # Changes in the table's stream, and no requests.
@@ -346,19 +352,20 @@ def zipped(binary):
 def measure(function, binary, ask, environment):
     """A line of the table, and whether the zip is small enough."""
     size = zipped(binary)
+    mark = ZIP_MARK_OF_PAGES if function == "web" else ZIP_MARK
     starts = [start(binary, ask(n), environment | {"AWS_LAMBDA_FUNCTION_NAME": function}) for n in range(STARTS)]
     polls, answers, statuses, peaks = zip(*starts, strict=True)
     cells = [
         f"`{function}`",
         f"{binary.stat().st_size / 1e6:.2f} MB",
-        f"{size / 1e6:.2f} MB" + (" **over 3**" if size > ZIP_MARK else ""),
+        f"{size / 1e6:.2f} MB" + (" **too large**" if size > mark else ""),
         f"{min(polls):.1f} ms" + (f" (over {POLL_MARK})" if min(polls) > POLL_MARK else ""),
         f"{min(answers):.1f} ms",
         "/".join(map(str, sorted(set(statuses)))),
         f"{max(peaks) / 1e6:.1f} MB",
     ]
     print("| " + " | ".join(cells) + " |", flush=True)
-    return size <= ZIP_MARK
+    return size <= mark
 
 
 def machine():
@@ -387,7 +394,7 @@ def main(target, functions):
                 binary = target / "lambda" / function / "bootstrap"
                 fit &= measure(function, binary, asked[function], environment)
     if not fit:
-        print("a zip is larger than 3 MB", file=sys.stderr)
+        print("a zip is larger than it may be: 3 MB, or 4 MB with pages", file=sys.stderr)
     return fit
 
 

@@ -5,7 +5,7 @@
 #
 # All functions unless some are named. They are built for this machine's processor with the profile that `sam build`
 # uses, which takes minutes for each, and run against a stand-in of Lambda's runtime API and the stores of
-# `musehub backends`. Prints a table, and fails when a zip is larger than 3 MB or a function does not answer. Times
+# `musehub backends`. Prints a table, and fails when a zip is larger than 3 MB (4 MB of `web`) or a function does not answer. Times
 # depend on the machine: one that is over its mark is only marked.
 set -euo pipefail
 cd "$(dirname "$0")/.."
