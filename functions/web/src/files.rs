@@ -33,10 +33,11 @@ const SNIFFED: usize = 8 << 10;
 /// `/{owner}/{slug}`.
 pub(crate) async fn repo(reader: &Reader<'_>) -> Result<Response<AnswerBody>, WireError> {
     let opened = reader.open(Load::HISTORY).await?;
-    let version = Version::of_repo(reader, &opened);
+    let size = opened.repo.packs.iter().map(|(_, summary)| summary.size).sum::<u64>();
+    let mut version = Version::of_repo(reader, &opened);
+    version.add(&size.to_string());
     page(reader, version, || async {
         let branch = opened.frame.default_branch.clone();
-        let size = opened.repo.packs.iter().map(|(_, summary)| summary.size).sum();
         let mut shown = RepoPage {
             hub: reader.frame.clone(),
             repo: opened.frame.clone(),
@@ -69,9 +70,9 @@ pub(crate) async fn repo(reader: &Reader<'_>) -> Result<Response<AnswerBody>, Wi
 pub(crate) async fn tree(reader: &Reader<'_>) -> Result<Response<AnswerBody>, WireError> {
     let opened = reader.open(Load::HISTORY).await?;
     let (name, path) = (reader.ref_in_path(), path_in_path(reader));
-    let version = Version::of_repo(reader, &opened);
+    let found = reader.find(&opened, &name).await?;
+    let version = Version::of_commits(reader, &opened, &[&found.id]);
     let answer = page(reader, version, || async {
-        let found = reader.find(&opened, &name).await?;
         let files = reader.files_of(&opened, &found).await?;
         let folder = Folder::of(&files, &path);
         if folder.entries.is_empty() && !path.is_empty() {
@@ -101,7 +102,7 @@ pub(crate) async fn blob(reader: &Reader<'_>) -> Result<Response<AnswerBody>, Wi
     let opened = reader.open(Load::HISTORY).await?;
     let (name, path) = (reader.ref_in_path(), path_in_path(reader));
     let found = reader.find(&opened, &name).await?;
-    let version = Version::of_repo(reader, &opened);
+    let version = Version::of_commits(reader, &opened, &[&found.id]);
     let is_fixed = found.is_fixed;
     let answer = page(reader, version, || async {
         let (object, place) = reader.file(&opened, &found, &path).await?;

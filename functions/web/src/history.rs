@@ -1,5 +1,7 @@
 //! Histories, commits, and what one has over another.
 
+use std::collections::HashMap;
+
 use common::id::CommitId;
 use common::wire::WireError;
 use lambda_http::Response;
@@ -12,6 +14,7 @@ use pages::urls::parse_compare;
 use pages::view::DiffView;
 use serde_json::Value;
 use service::AnswerBody;
+use store::read::history::Lacking;
 use store::repo::Load;
 use store::table::items::TagItem;
 
@@ -23,6 +26,8 @@ use crate::{Opened, Reader};
 const A_PAGE: usize = 50;
 /// Commits that a cursor has: those that the next page begins with. A history that is wider goes on with the newest.
 const MAX_OPEN: usize = 60;
+/// Tags that are looked through for those of a page.
+const MAX_TAGS: usize = 1_000;
 /// Commits that are loaded to compare two, at most.
 const MAX_COMPARED: usize = 50_000;
 
@@ -31,14 +36,13 @@ pub(crate) async fn commits(reader: &Reader<'_>) -> Result<Response<AnswerBody>,
     let opened = reader.open(Load::HISTORY).await?;
     let name = reader.ref_in_path();
     let after = reader.query("after");
-    let tags = reader.tags(&opened).await?;
-    let mut version = Version::of_repo(reader, &opened);
+    let (found, tags) = tokio::try_join!(reader.find(&opened, &name), reader.tags(&opened))?;
+    let mut version = Version::of_commits(reader, &opened, &[&found.id]);
     for (label, commit) in &tags {
         version.add(label);
         version.add(&commit.to_string());
     }
     page(reader, version, || async {
-        let found = reader.find(&opened, &name).await?;
         let tips = match &after {
             None => vec![found.id.clone()],
             Some(after) => cursor(after)?,
@@ -46,9 +50,8 @@ pub(crate) async fn commits(reader: &Reader<'_>) -> Result<Response<AnswerBody>,
         let newest = opened.view.history().newest(&tips, A_PAGE).await?;
         let lines = reader.commits(&opened, &newest.commits).await?;
         let mut commits: Vec<CommitLine> = lines.into_iter().map(|(line, _)| line).collect();
-        for line in &mut commits {
-            name_line(line, &opened, &tags);
-        }
+        let names = Names::of(&opened, &tags);
+        commits.iter_mut().for_each(|line| names.add_to(line));
         let open = if after.is_some() { tips.iter().map(ToString::to_string).collect() } else { Vec::new() };
         let mut next: Vec<String> = open_lanes(&open, &commits);
         let going_on: Vec<String> = newest.open.iter().map(ToString::to_string).collect();
@@ -90,7 +93,7 @@ pub(crate) async fn commit(reader: &Reader<'_>) -> Result<Response<AnswerBody>, 
         let before = files.pop().unwrap_or_default();
         let (files, more_files) = reader.changes(&opened, &before, &after).await?;
         let (mut line, value) = lines.into_iter().next().unwrap_or_default();
-        name_line(&mut line, &opened, &[]);
+        Names::of(&opened, &[]).add_to(&mut line);
         let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let shown = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let metadata = value.get("metadata").and_then(Value::as_object).into_iter().flatten();
@@ -119,13 +122,18 @@ pub(crate) async fn compare(reader: &Reader<'_>) -> Result<Response<AnswerBody>,
     let opened = reader.open(Load::HISTORY).await?;
     let range = reader.call.raw_path_parameter("range").unwrap_or_default();
     let (base, head) = parse_compare(&range).ok_or(WireError::UnknownRoute)?;
-    let version = Version::of_repo(reader, &opened);
+    let (a, b) = tokio::try_join!(reader.find(&opened, &base), reader.find(&opened, &head))?;
+    let version = Version::of_commits(reader, &opened, &[&a.id, &b.id]);
     page(reader, version, || async {
-        let (a, b) = (reader.find(&opened, &base).await?, reader.find(&opened, &head).await?);
         let mut history = opened.view.history_within(MAX_COMPARED);
         let shared = history.common_ancestor(std::slice::from_ref(&a.id), std::slice::from_ref(&b.id)).await?;
-        let lacking = history.difference(std::slice::from_ref(&b.id), &[a.id.clone()].into()).await?;
-        let has_more_commits = lacking.commits.len() > A_PAGE;
+        // More than may be loaded are not listed, and the page says that there are more.
+        let count = history.distance(std::slice::from_ref(&b.id), std::slice::from_ref(&a.id)).await?;
+        let lacking = match count {
+            Some(_) => history.difference(std::slice::from_ref(&b.id), &[a.id.clone()].into()).await?,
+            None => Lacking::default(),
+        };
+        let has_more_commits = count.is_none_or(|count| count > A_PAGE);
         let shown: Vec<_> = lacking.commits.into_iter().rev().take(A_PAGE).collect();
         let ground = match &shared {
             Some(shared) => opened.view.commits([shared]).await?.remove(shared),
@@ -154,19 +162,36 @@ pub(crate) async fn compare(reader: &Reader<'_>) -> Result<Response<AnswerBody>,
 }
 
 impl Reader<'_> {
-    /// The tags of a repository, as far as a page names them.
+    /// The first tags of a repository: where there are very many, a list names no others.
     async fn tags(&self, opened: &Opened) -> Result<Vec<(String, CommitId)>, WireError> {
-        let tags = self.hub.store.tags(&opened.repo.id).await?;
-        Ok(tags.into_iter().map(|(label, TagItem { commit_id, .. })| (label.to_string(), commit_id)).collect())
+        let tags = self.hub.store.tags_page(&opened.repo.id, None, MAX_TAGS).await?;
+        Ok(tags.into_iter().map(|(label, TagItem { commit_id, .. })| (label, commit_id)).collect())
     }
 }
 
-/// Adds the branches and tags that name a commit.
-fn name_line(line: &mut CommitLine, opened: &Opened, tags: &[(String, CommitId)]) {
-    let heads = opened.repo.heads.iter().filter(|(_, head)| head.to_string() == line.id);
-    line.branches = heads.map(|(branch, _)| branch.clone()).collect();
-    let tags = tags.iter().filter(|(_, commit)| commit.to_string() == line.id);
-    line.tags = tags.map(|(label, _)| label.clone()).collect();
+/// The branches and tags that name commits, by the commits' ids.
+#[derive(Default)]
+struct Names {
+    branches: HashMap<String, Vec<String>>,
+    tags: HashMap<String, Vec<String>>,
+}
+
+impl Names {
+    fn of(opened: &Opened, tags: &[(String, CommitId)]) -> Self {
+        let mut names = Self::default();
+        for (branch, head) in &opened.repo.heads {
+            names.branches.entry(head.to_string()).or_default().push(branch.clone());
+        }
+        for (label, commit) in tags {
+            names.tags.entry(commit.to_string()).or_default().push(label.clone());
+        }
+        names
+    }
+
+    fn add_to(&self, line: &mut CommitLine) {
+        line.branches = self.branches.get(&line.id).cloned().unwrap_or_default();
+        line.tags = self.tags.get(&line.id).cloned().unwrap_or_default();
+    }
 }
 
 /// The commits of a cursor.

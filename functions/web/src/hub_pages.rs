@@ -28,38 +28,29 @@ pub(crate) async fn home(reader: &Reader<'_>) -> Result<Response<AnswerBody>, Wi
         Some(after) => listed.iter().position(|(_, repo)| repo.as_str() == after).map_or(listed.len(), |last| last + 1),
     };
     let looked_at: Vec<_> = listed.iter().skip(first).take(LOOKED_AT).collect();
-    let mut version = Version::of(reader);
-    for (at, repo) in &looked_at {
-        version.add(&at.to_string());
-        version.add(repo.as_str());
+    let mut reads = Vec::with_capacity(looked_at.len());
+    for (_, repo) in &looked_at {
+        reads.push(reader.hub.store.meta(repo));
     }
-    page(reader, version, || async {
-        let mut repos = Vec::new();
-        let mut last = None;
-        for some in looked_at.chunks(A_PAGE) {
-            let mut reads = Vec::with_capacity(some.len());
-            for (_, repo) in some {
-                reads.push(reader.hub.store.meta(repo));
-            }
-            let metas = try_join_all(reads).await?;
-            for ((at, repo), meta) in some.iter().zip(metas) {
-                if repos.len() == A_PAGE {
-                    break;
-                }
-                last = Some(repo.as_str().to_owned());
-                if let Some(meta) = meta.filter(|meta| meta.visibility == Visibility::Public) {
-                    repos.push(line(&meta, Some(*at)));
-                }
-            }
-            if repos.len() == A_PAGE {
-                break;
-            }
+    let mut version = Version::of(reader);
+    let (mut repos, mut last) = (Vec::new(), None);
+    for ((at, repo), meta) in looked_at.into_iter().zip(try_join_all(reads).await?) {
+        if repos.len() == A_PAGE {
+            break;
         }
-        let is_end = listed.last().is_none_or(|(_, repo)| Some(repo.as_str()) == last.as_deref());
-        let next = last.filter(|_| !is_end);
-        Ok(HomePage { hub: reader.frame.clone(), repos, is_first: after.is_none(), next })
-    })
-    .await
+        last = Some(repo.as_str());
+        if let Some(meta) = meta.filter(|meta| meta.visibility == Visibility::Public) {
+            version.add(&at.to_string());
+            version.add(meta.owner.as_str());
+            version.add(meta.slug.as_str());
+            version.add(&meta.description);
+            repos.push(line(&meta, Some(*at)));
+        }
+    }
+    let is_end = listed.last().is_none_or(|(_, repo)| Some(repo.as_str()) == last);
+    let next = last.filter(|_| !is_end).map(str::to_owned);
+    let (hub, is_first) = (reader.frame.clone(), after.is_none());
+    page(reader, version, || async move { Ok(HomePage { hub, repos, is_first, next }) }).await
 }
 
 /// `/{owner}?after=`: the repositories of a user that the reader may know of.

@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use common::id::CommitId;
-use common::wire::WireError;
-use common::wire::release::ReleaseFilter;
+use common::id::{CommitId, Label};
+use common::wire::{WireError, recode};
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use lambda_http::Response;
@@ -15,6 +14,7 @@ use pages::page::tags::{TagLine, TagsPage};
 use serde_json::Value;
 use service::AnswerBody;
 use store::repo::Load;
+use store::table::releases::KeptRelease;
 
 use crate::Reader;
 use crate::respond::{Version, page};
@@ -56,25 +56,22 @@ pub(crate) async fn branches(reader: &Reader<'_>) -> Result<Response<AnswerBody>
 /// `/{owner}/{slug}/-/tags?after=`.
 pub(crate) async fn tags(reader: &Reader<'_>) -> Result<Response<AnswerBody>, WireError> {
     let opened = reader.open(Load::HEADS).await?;
-    let tags = reader.hub.store.tags(&opened.repo.id).await?;
-    let after = reader.query("after").unwrap_or_default();
-    let mut left = tags.into_iter().filter(|(label, _)| label.as_str() > after.as_str());
-    let shown: Vec<_> = left.by_ref().take(A_PAGE).collect();
-    let next = left.next().and(shown.last()).map(|(label, _)| label.to_string());
+    let after = reader.query("after");
+    let listed = reader.hub.store.tags_page(&opened.repo.id, after.as_deref(), A_PAGE).await?;
     let mut version = Version::of_repo(reader, &opened);
-    for (label, tag) in &shown {
-        version.add(label.as_str());
+    for (label, tag) in &listed {
+        version.add(label);
         version.add(&tag.commit_id.to_string());
     }
     page(reader, version, || async {
-        let tags = shown.into_iter().map(|(label, tag)| TagLine {
-            label: label.to_string(),
+        let next = (listed.len() == A_PAGE).then(|| listed.last().map(|(label, _)| label.clone())).flatten();
+        let tags = listed.into_iter().map(|(label, tag)| TagLine {
+            label,
             commit_id: tag.commit_id.to_string(),
             subject: String::new(),
             created_at: tag.created_at.parse::<Timestamp>().ok(),
         });
-        let page = TagsPage { hub: reader.frame.clone(), repo: opened.frame.clone(), tags: tags.collect(), next };
-        Ok(page)
+        Ok(TagsPage { hub: reader.frame.clone(), repo: opened.frame.clone(), tags: tags.collect(), next })
     })
     .await
 }
@@ -82,42 +79,49 @@ pub(crate) async fn tags(reader: &Reader<'_>) -> Result<Response<AnswerBody>, Wi
 /// `/{owner}/{slug}/-/releases?after=`.
 pub(crate) async fn releases(reader: &Reader<'_>) -> Result<Response<AnswerBody>, WireError> {
     let opened = reader.open(Load::HEADS).await?;
-    let filter = ReleaseFilter { channel: None, include_drafts: false };
-    let kept = reader.hub.store.releases(&opened.repo.id, filter).await?;
+    let listed = reader.hub.store.release_tags(&opened.repo.id).await?;
     let after = reader.query("after");
     // They are in the order of time, so the page goes on behind the one that the last ended with.
-    let first = after.and_then(|after| kept.iter().position(|release| release.tag == after)).map_or(0, |last| last + 1);
+    let first = after.and_then(|after| listed.iter().position(|(tag, _)| *tag == after)).map_or(0, |last| last + 1);
+    let shown: Vec<&(String, String)> = listed.iter().skip(first).take(A_PAGE).collect();
+    let next = (listed.len() > first + A_PAGE).then(|| shown.last().map(|(tag, _)| tag.clone())).flatten();
     let mut version = Version::of_repo(reader, &opened);
-    let shown: Vec<_> = kept.iter().skip(first).take(A_PAGE).collect();
-    let next = (kept.len() > first + A_PAGE).then(|| shown.last().map(|release| release.tag.clone())).flatten();
-    for release in &shown {
-        version.add(&release.tag);
-        version.add(release.write_id());
+    for (tag, write_id) in &shown {
+        version.add(tag);
+        version.add(write_id);
     }
     page(reader, version, || async {
-        let mut releases = Vec::with_capacity(shown.len());
-        for release in &shown {
-            let mut json = Vec::new();
-            common::wire::recode::to_json(&release.record()?, &mut json)?;
-            let value: Value = serde_json::from_slice(&json).map_err(WireError::internal)?;
-            let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-            let changelog = value.get("changelog").and_then(Value::as_array).into_iter().flatten();
-            releases.push(ReleaseLine {
-                tag: release.tag.clone(),
-                title: text("title"),
-                body: text("body"),
-                channel: text("channel"),
-                is_draft: value.get("is_draft").and_then(Value::as_bool).unwrap_or_default(),
-                commit_id: text("commit_id"),
-                agent: text("agent_id"),
-                changelog: changelog.filter_map(|line| line.as_str().map(str::to_owned)).collect(),
-                created_at: text("created_at").parse::<Timestamp>().ok(),
-            });
+        let labels: Vec<Label> = shown.iter().filter_map(|(tag, _)| tag.parse().ok()).collect();
+        let mut reads = Vec::with_capacity(labels.len());
+        for label in &labels {
+            reads.push(reader.hub.store.release(&opened.repo.id, label));
         }
-        let page = ReleasesPage { hub: reader.frame.clone(), repo: opened.frame.clone(), releases, next };
-        Ok(page)
+        let mut releases = Vec::with_capacity(labels.len());
+        for release in try_join_all(reads).await?.into_iter().flatten() {
+            releases.push(release_line(&release)?);
+        }
+        Ok(ReleasesPage { hub: reader.frame.clone(), repo: opened.frame.clone(), releases, next })
     })
     .await
+}
+
+fn release_line(release: &KeptRelease) -> Result<ReleaseLine, WireError> {
+    let mut json = Vec::new();
+    recode::to_json(&release.record()?, &mut json)?;
+    let value: Value = serde_json::from_slice(&json).map_err(WireError::internal)?;
+    let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let changelog = value.get("changelog").and_then(Value::as_array).into_iter().flatten();
+    Ok(ReleaseLine {
+        tag: release.tag.clone(),
+        title: text("title"),
+        body: text("body"),
+        channel: text("channel"),
+        is_draft: value.get("is_draft").and_then(Value::as_bool).unwrap_or_default(),
+        commit_id: text("commit_id"),
+        agent: text("agent_id"),
+        changelog: changelog.filter_map(|line| line.as_str().map(str::to_owned)).collect(),
+        created_at: text("created_at").parse::<Timestamp>().ok(),
+    })
 }
 
 /// `/{owner}/{slug}/log?after=`.

@@ -1,6 +1,7 @@
 //! How pages, bytes and redirections are sent, and for how long they are good.
 
 use bytes::Bytes;
+use common::id::CommitId;
 use common::wire::WireError;
 use lambda_http::Response;
 use lambda_http::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, VARY};
@@ -54,6 +55,15 @@ impl Version {
         for (branch, head) in &repo.heads {
             version.add(branch);
             version.add(&head.to_string());
+        }
+        version
+    }
+
+    /// And of these commits, which the URL may name by tags.
+    pub(crate) fn of_commits(reader: &Reader<'_>, opened: &Opened, commits: &[&CommitId]) -> Self {
+        let mut version = Self::of_repo(reader, opened);
+        for commit in commits {
+            version.add(&commit.to_string());
         }
         version
     }

@@ -3,13 +3,18 @@
 //! `PUBLIC` | `REPO#<repo_id>` says when a public repo was last pushed to. It is written behind a push, from its event, so that no push
 //! waits for it, and it is only ever a hint: what it names may be private by now, or gone. Readers look.
 
+use std::cmp::Reverse;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::table::items::{Key, LOG_PREFIX, LogItem, MetaItem, NameItem, REF_PREFIX, RefItem, Visibility, repo_pk};
+use crate::table::items::{
+    Key, LOG_PREFIX, LogItem, MetaItem, NameItem, REF_PREFIX, RELEASE_PREFIX, RefItem, TAG_PREFIX, TagItem, Visibility, repo_pk,
+};
 use crate::table::query::Direction;
 use crate::{Store, StoreError};
 use common::id::RepoId;
+use common::wire::limits::MAX_RELEASES_OF_REPO;
 
 /// The most public repos that a list is made of.
 pub const MAX_PUBLIC: usize = 2_000;
@@ -71,6 +76,41 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<(String, LogItem)>, StoreError> {
         self.query_page(&repo_pk(repo), LOG_PREFIX, Direction::Backward, after, limit).await
+    }
+
+    /// Some tags of a repo by label, from behind `after`.
+    ///
+    /// # Errors
+    /// As [`Self::repos_of_user`].
+    pub async fn tags_page(
+        &self,
+        repo: &RepoId,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, TagItem)>, StoreError> {
+        self.query_page(&repo_pk(repo), TAG_PREFIX, Direction::Forward, after, limit).await
+    }
+
+    /// The tags of a repo's releases that are no drafts, the newest first, each with what tells its item from any other.
+    ///
+    /// # Errors
+    /// As [`Self::repos_of_user`].
+    pub async fn release_tags(&self, repo: &RepoId) -> Result<Vec<(String, String)>, StoreError> {
+        #[derive(Deserialize)]
+        struct Listed {
+            created_at: String,
+            write_id: String,
+            is_draft: bool,
+        }
+        let attributes = ["created_at", "write_id", "is_draft"];
+        let mut listed: Vec<(String, Listed)> =
+            self.query_for(repo, RELEASE_PREFIX, MAX_RELEASES_OF_REPO, Some(&attributes)).await?;
+        listed.retain(|(_, release)| !release.is_draft);
+        // As `Store::releases` has them.
+        listed.sort_by_cached_key(|(_, release)| {
+            Reverse((release.created_at.parse::<Timestamp>().ok(), release.created_at.clone(), release.write_id.clone()))
+        });
+        Ok(listed.into_iter().map(|(tag, release)| (tag, release.write_id)).collect())
     }
 
     /// Notes that a repo was pushed to, if it is public.

@@ -101,7 +101,7 @@ impl Store {
         Ok(found)
     }
 
-    /// At most `limit` items of a partition whose sort keys have a prefix, with the rest of their sort keys: in the order of those
+    /// Strongly consistent too: at most `limit` items of a partition whose sort keys have a prefix, with the rest of their sort keys: in the order of those
     /// or against it, from behind the one that goes on with `after`, if that is anything.
     pub(crate) async fn query_page<T: DeserializeOwned>(
         &self,
@@ -113,7 +113,7 @@ impl Store {
     ) -> Result<Vec<(String, T)>, StoreError> {
         let text = |text: &str| AttributeValue::S(text.to_owned());
         let start = after.map(|after| Key { pk: pk.to_owned(), sk: format!("{prefix}{after}") }.item());
-        let query = self.dynamodb.query().table_name(&self.location.table);
+        let query = self.dynamodb.query().table_name(&self.location.table).consistent_read(true);
         let answer = query
             .key_condition_expression("#pk = :pk AND begins_with(#sk, :prefix)")
             .expression_attribute_names("#pk", PK)
