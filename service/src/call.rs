@@ -62,16 +62,16 @@ fn is_port(text: &str) -> bool {
 
 /// What the path of the hub's URL has in front of the paths that its routes see: that of the operator's URL, or else the name of
 /// an API Gateway's stage.
-pub fn base_path(hub: &Hub, parts: &http::request::Parts) -> String {
+pub fn base_path(hub: &Hub, request: &impl RequestExt) -> String {
     if let Some(url) = &hub.settings.public_url {
         let url: Option<http::Uri> = url.parse().ok();
         return url.map(|url| url.path().trim_end_matches('/').to_owned()).unwrap_or_default();
     }
-    let context = match parts.request_context_ref() {
+    let context = match request.request_context_ref() {
         Some(RequestContext::ApiGatewayV1(context)) => context.path.as_deref(),
         _ => None,
     };
-    context.and_then(|path| path.strip_suffix(parts.raw_http_path())).unwrap_or_default().to_owned()
+    context.and_then(|path| path.strip_suffix(request.raw_http_path())).unwrap_or_default().to_owned()
 }
 
 /// Whether these headers are of a client that shows pages: browsers name `text/html`, and clients of the API do not.

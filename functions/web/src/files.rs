@@ -6,17 +6,19 @@ use common::wire::WireError;
 use jiff::Timestamp;
 use lambda_http::Response;
 use lambda_http::http::HeaderValue;
-use lambda_http::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use lambda_http::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
 use pages::page::blob::{BlobPage, needs_bytes};
 use pages::page::repo::{Readme, RepoPage, readme_of};
 use pages::page::tree::TreePage;
 use pages::parts::{Entry, EntryKind};
+use pages::kind::Kind;
 use pages::{assets, kind, urls};
 use percent_encoding::percent_decode_str;
 use service::AnswerBody;
 use service::streaming::{self, Sender};
 use store::read::reader::Piece;
 use store::repo::Load;
+use store::table::items::Visibility;
 
 use crate::at::Found;
 use crate::content::{Files, size_of};
@@ -175,7 +177,15 @@ pub(crate) async fn raw(reader: &Reader<'_>) -> Result<Response<AnswerBody>, Wir
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind::raw_type(&path, is_text)));
     headers.insert(CONTENT_LENGTH, size.into());
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    let cache = match opened.repo.meta.visibility {
+        Visibility::Public => "private, no-cache",
+        Visibility::Private => "private, no-store",
+    };
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache));
+    if matches!(kind::of_path(&path), Kind::Audio | Kind::Midi | Kind::Binary) {
+        // By itself no browser plays it in the sandbox, so it is saved. A page that plays it is not asked.
+        headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
+    }
     respond::set_policy(headers, assets::RAW_POLICY);
     if found.is_fixed {
         respond::set_immutable(headers, reader, &opened);

@@ -78,7 +78,12 @@ pub(crate) async fn commit(reader: &Reader<'_>) -> Result<Response<AnswerBody>, 
     let opened = reader.open(Load::HISTORY).await?;
     let name = reader.call.path_parameter("commit").unwrap_or_default();
     let id: CommitId = name.parse().map_err(|_| WireError::UnknownRef(name.chars().take(80).collect()))?;
-    let version = Version::of_repo(reader, &opened);
+    let tags = reader.tags(&opened).await?;
+    let mut version = Version::of_repo(reader, &opened);
+    for (label, commit) in &tags {
+        version.add(label);
+        version.add(&commit.to_string());
+    }
     page(reader, version, || async {
         let known = opened.view.commits([&id]).await?.remove(&id).filter(|commit| commit.is_reached);
         let commit = known.ok_or_else(|| WireError::UnknownCommit(id.clone()))?;
@@ -93,7 +98,7 @@ pub(crate) async fn commit(reader: &Reader<'_>) -> Result<Response<AnswerBody>, 
         let before = files.pop().unwrap_or_default();
         let (files, more_files) = reader.changes(&opened, &before, &after).await?;
         let (mut line, value) = lines.into_iter().next().unwrap_or_default();
-        Names::of(&opened, &[]).add_to(&mut line);
+        Names::of(&opened, &tags).add_to(&mut line);
         let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let shown = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let metadata = value.get("metadata").and_then(Value::as_object).into_iter().flatten();

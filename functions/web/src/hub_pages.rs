@@ -71,19 +71,26 @@ pub(crate) async fn owner(reader: &Reader<'_>) -> Result<Response<AnswerBody>, W
     }
     let known = try_join_all(reads).await?;
     let mut version = Version::of(reader);
-    let mut repos = Vec::new();
-    let mut last = None;
-    for ((slug, _), meta) in listed.iter().zip(known) {
-        if repos.len() == A_PAGE {
+    let (mut shown, mut last) = (Vec::new(), None);
+    for ((slug, repo), meta) in listed.iter().zip(known) {
+        if shown.len() == A_PAGE {
             break;
         }
         last = Some(slug.clone());
-        if let Some(meta) = meta {
-            version.add(meta.slug.as_str());
-            version.add(&meta.description);
-            version.add(meta.visibility.as_str());
-            repos.push(line(&meta, None));
+        shown.extend(meta.map(|meta| (repo, meta)));
+    }
+    let mut reads = Vec::with_capacity(shown.len());
+    for (repo, _) in &shown {
+        reads.push(reader.hub.store.push_log(repo, None, 1));
+    }
+    let mut repos = Vec::with_capacity(shown.len());
+    for ((_, meta), log) in shown.iter().zip(try_join_all(reads).await?) {
+        let pushed_at = log.first().and_then(|(_, line)| line.at.parse::<Timestamp>().ok());
+        for text in [meta.slug.as_str(), &meta.description, meta.visibility.as_str()] {
+            version.add(text);
         }
+        version.add(&pushed_at.map(|at| at.to_string()).unwrap_or_default());
+        repos.push(line(meta, pushed_at));
     }
     let is_end = listed.len() < LOOKED_AT && listed.last().is_none_or(|(slug, _)| Some(slug) == last.as_ref());
     let next = last.filter(|_| !is_end);

@@ -20,25 +20,27 @@ mod stats;
 use common::wire::WireError;
 use lambda_http::{Request, Response};
 use pages::frame;
+use pages::page::Page;
 use pages::page::error::ErrorPage;
 use service::auth::Caller;
 use service::{Access, AnswerBody, Call, Hub};
+use session::Session;
 use store::read::view::View;
 use store::repo::{Load, Repo};
 use store::table::items::Visibility;
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
-    let request = session::with_token(request);
+    let session = Session::of(hub, &request).await;
+    let mut request = request;
+    session.add_to(&mut request);
     if !service::takes_pages(request.headers()) {
         return hub.answer(env!("CARGO_PKG_NAME"), request, |call| async move { answer(hub, &call).await }).await;
     }
-    let is_logged_in = session::has_session(request.headers());
-    let (parts, body) = request.into_parts();
-    let base = service::base_path(hub, &parts);
-    let request = Request::from_parts(parts, body);
+    let (base, asked) = (service::base_path(hub, &request), request.uri().path().to_owned());
+    let viewer = session.viewer(hub).await;
     let refuse = move |error: &WireError, request_id: &str| {
-        let page = refusal(error, request_id, is_logged_in);
+        let page = refusal(error, request_id, viewer.clone(), &asked);
         Some((respond::HTML, pages::under(&base, page).into_bytes()))
     };
     let answered =
@@ -47,6 +49,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
     if response.status().is_client_error() || response.status().is_server_error() {
         respond::set_policy(response.headers_mut(), pages::assets::PAGE_POLICY);
     }
+    session.end_in(&mut response);
     response
 }
 
@@ -118,8 +121,9 @@ impl<'a> Reader<'a> {
     async fn open(&self, load: Load) -> Result<Opened, WireError> {
         let (repo, view) = self.hub.open(self.caller.as_ref(), &self.call.target()?, Access::Read, load).await?;
         let meta = &repo.meta;
+        // Where nothing was pushed there is no branch to lead to.
         let default_branch = match repo.heads.is_empty() {
-            true => meta.default_branch.clone(),
+            true => String::new(),
             false => meta.shown_default(&repo.heads).to_owned(),
         };
         let frame = frame::Repo {
@@ -138,16 +142,20 @@ impl<'a> Reader<'a> {
 }
 
 /// The page for a request that is refused.
-fn refusal(error: &WireError, request_id: &str, is_logged_in: bool) -> String {
+fn refusal(error: &WireError, request_id: &str, viewer: Option<String>, asked: &str) -> String {
     let mut sentence = error.to_string();
     if error.status().is_server_error() {
         sentence.push_str(&format!(" (request {request_id})"));
     }
     // The words of the API are for clients; a person at a browser logs in.
     let advice = match error {
-        WireError::RepoNotFoundUnasked(_) | WireError::RepoNotFound if !is_logged_in => {
+        WireError::RepoNotFoundUnasked(_) | WireError::RepoNotFound if viewer.is_none() => {
             sentence = "There is no such repository, or it is private.".to_owned();
             "If it is yours, log in.".to_owned()
+        }
+        WireError::Unauthorized(_) => {
+            sentence = "This hub shows nothing to readers who are not logged in.".to_owned();
+            "Log in with a token of this hub.".to_owned()
         }
         WireError::UnknownRoute => {
             sentence = "There is no such page.".to_owned();
@@ -156,12 +164,13 @@ fn refusal(error: &WireError, request_id: &str, is_logged_in: bool) -> String {
         _ => String::new(),
     };
     let page = ErrorPage {
-        hub: frame::Hub { viewer: None, ..frame::Hub::default() },
+        hub: frame::Hub { viewer, ..frame::Hub::default() },
         repo: None,
         status: error.status().as_u16(),
         code: error.code().to_owned(),
         sentence,
         advice,
+        next: Some(asked.to_owned()),
     };
-    page.render()
+    page.html()
 }

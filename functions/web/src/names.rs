@@ -105,6 +105,16 @@ pub(crate) async fn releases(reader: &Reader<'_>) -> Result<Response<AnswerBody>
     .await
 }
 
+/// A line of a changelog: its message, in front of which stands its kind.
+fn changelog_line(line: &Value) -> Option<String> {
+    let text = |name: &str| line.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    match (line.as_str(), text("message"), text("sem_ver_bump").or_else(|| text("type"))) {
+        (Some(line), ..) => Some(line.to_owned()),
+        (None, Some(message), Some(kind)) => Some(format!("{kind}: {message}")),
+        (None, message, _) => message.map(str::to_owned),
+    }
+}
+
 fn release_line(release: &KeptRelease) -> Result<ReleaseLine, WireError> {
     let mut json = Vec::new();
     recode::to_json(&release.record()?, &mut json)?;
@@ -119,7 +129,7 @@ fn release_line(release: &KeptRelease) -> Result<ReleaseLine, WireError> {
         is_draft: value.get("is_draft").and_then(Value::as_bool).unwrap_or_default(),
         commit_id: text("commit_id"),
         agent: text("agent_id"),
-        changelog: changelog.filter_map(|line| line.as_str().map(str::to_owned)).collect(),
+        changelog: changelog.filter_map(changelog_line).collect(),
         created_at: text("created_at").parse::<Timestamp>().ok(),
     })
 }
@@ -143,6 +153,7 @@ pub(crate) async fn log(reader: &Reader<'_>) -> Result<Response<AnswerBody>, Wir
             after: line.after.to_string(),
             is_forced: line.forced,
             is_deleted: line.deleted,
+            is_there: opened.repo.heads.contains_key(line.branch.as_str()),
             by: handles.get(&line.by).cloned().unwrap_or(line.by),
             at: line.at.parse::<Timestamp>().ok(),
         });

@@ -23,12 +23,16 @@ const UNTIL_ASKED: &str = "private, no-cache";
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
 /// What a page is made of, as far as its first read shows: two that are made of the same are the same page.
-pub(crate) struct Version(Sha256);
+pub(crate) struct Version {
+    hash: Sha256,
+    /// Whether the page shows what others may not see.
+    is_private: bool,
+}
 
 impl Version {
     /// Of this build, for this reader.
     pub(crate) fn of(reader: &Reader<'_>) -> Self {
-        let mut version = Self(Sha256::new());
+        let mut version = Self { hash: Sha256::new(), is_private: reader.caller.is_some() };
         version.add(env!("CARGO_PKG_VERSION"));
         for asset in assets::assets() {
             version.add(&asset.name);
@@ -46,6 +50,7 @@ impl Version {
     pub(crate) fn of_repo(reader: &Reader<'_>, opened: &Opened) -> Self {
         let mut version = Self::of(reader);
         let repo = &opened.repo;
+        version.is_private = repo.meta.visibility == Visibility::Private;
         for text in
             [repo.id.as_str(), repo.meta.visibility.as_str(), &opened.frame.default_branch, &repo.meta.description]
         {
@@ -70,13 +75,13 @@ impl Version {
 
     /// And of this.
     pub(crate) fn add(&mut self, text: &str) {
-        self.0.update((text.len() as u64).to_le_bytes());
-        self.0.update(text.as_bytes());
+        self.hash.update((text.len() as u64).to_le_bytes());
+        self.hash.update(text.as_bytes());
     }
 
     /// The value of `ETag`. It is weak, because a page says how long ago things were.
     fn etag(self) -> Result<HeaderValue, WireError> {
-        let digest = self.0.finalize();
+        let digest = self.hash.finalize();
         let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
         HeaderValue::from_str(&format!("W/\"{hex}\"")).map_err(WireError::internal)
     }
@@ -95,6 +100,8 @@ where
 {
     let is_for_people = reader.call.takes_pages();
     version.add(&if is_for_people { HTML.to_owned() } else { format!("{:?}", reader.call.answer_encoding()) });
+    // A browser that is logged out again shows nothing of it, whatever button is pressed.
+    let cache = if version.is_private { "private, no-store" } else { UNTIL_ASKED };
     let etag = version.etag()?;
     let known = reader.call.headers().get_all(IF_NONE_MATCH).into_iter().filter_map(|value| value.to_str().ok());
     let is_known = known.flat_map(|value| value.split(',')).any(|known| known.trim().as_bytes() == etag.as_bytes());
@@ -108,7 +115,7 @@ where
         reader.call.respond(StatusCode::OK, &make().await?)?
     };
     response.headers_mut().insert(ETAG, etag);
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(UNTIL_ASKED));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(cache));
     response.headers_mut().insert(VARY, HeaderValue::from_static("accept, cookie"));
     Ok(response)
 }
@@ -132,9 +139,9 @@ pub(crate) fn set_policy(headers: &mut HeaderMap, policy: &'static str) {
 
 /// Says that what is sent is good for ever, if anyone may have it.
 pub(crate) fn set_immutable(headers: &mut HeaderMap, reader: &Reader<'_>, opened: &Opened) {
-    let is_for_all = opened.repo.meta.visibility == Visibility::Public && reader.caller.is_none();
-    let cache = if is_for_all { IMMUTABLE } else { UNTIL_ASKED };
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache));
+    if opened.repo.meta.visibility == Visibility::Public && reader.caller.is_none() {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static(IMMUTABLE));
+    }
 }
 
 /// Another place of this hub, for a GET.

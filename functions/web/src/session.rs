@@ -10,6 +10,7 @@ use lambda_http::http::{HeaderMap, HeaderValue, StatusCode};
 use lambda_http::{Request, Response};
 use pages::frame;
 use pages::page::login::LoginPage;
+use service::auth::Caller;
 use service::{AnswerBody, Call, Hub};
 
 use crate::respond::{html, redirect};
@@ -21,25 +22,63 @@ const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 const MAX_FORM: usize = 16 << 10;
 const COMMAND: &str = "musehub token --user <user id>";
 
-/// The request with the token of its cookie, if it has no other. Only pages are asked so: the API takes no cookies, so no site can
-/// have a browser do anything with it.
-pub(crate) fn with_token(mut request: Request) -> Request {
-    if request.headers().contains_key(AUTHORIZATION) {
-        return request;
-    }
-    let Some(token) = token(request.headers()) else {
-        return request;
-    };
-    if let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {token}")) {
-        value.set_sensitive(true);
-        request.headers_mut().insert(AUTHORIZATION, value);
-    }
-    request
+/// What a browser keeps of a login.
+pub(crate) struct Session {
+    /// A good token of its cookie.
+    token: Option<(HeaderValue, Caller)>,
+    /// Whether its cookie holds a token that is not good any more.
+    has_ended: bool,
+    path: String,
 }
 
-/// Whether a browser sends a token, good or not.
-pub(crate) fn has_session(headers: &HeaderMap) -> bool {
-    token(headers).is_some()
+impl Session {
+    /// That of a request. A token that is not good any more counts as none, so that what is public stays in sight.
+    pub(crate) async fn of(hub: &Hub, request: &Request) -> Self {
+        let path = format!("{}/", service::base_path(hub, request));
+        let none = Self { token: None, has_ended: false, path };
+        // Who sends a token by hand means that one.
+        let Some(token) = token(request.headers()).filter(|_| !request.headers().contains_key(AUTHORIZATION)) else {
+            return none;
+        };
+        let verified = match hub.tokens().await {
+            Ok(tokens) => tokens.verify(token),
+            Err(error) => Err(error),
+        };
+        match (verified, HeaderValue::from_str(&format!("Bearer {token}"))) {
+            (Ok(caller), Ok(mut value)) => {
+                value.set_sensitive(true);
+                Self { token: Some((value, caller)), ..none }
+            }
+            (Err(WireError::Unauthorized(_)), _) => Self { has_ended: true, ..none },
+            _ => none,
+        }
+    }
+
+    /// Sends its token with a request. Only pages are asked so: the API takes no cookies, so no site can have a browser do anything
+    /// with it.
+    pub(crate) fn add_to(&self, request: &mut Request) {
+        if let Some((value, _)) = &self.token {
+            request.headers_mut().insert(AUTHORIZATION, value.clone());
+        }
+    }
+
+    /// What its user is called.
+    pub(crate) async fn viewer(&self, hub: &Hub) -> Option<String> {
+        let (_, caller) = self.token.as_ref()?;
+        let profile = hub.store.profile(&caller.user_id).await.ok().flatten();
+        Some(profile.map_or_else(|| caller.user_id.clone(), |profile| profile.handle.to_string()))
+    }
+
+    /// Has the browser forget a token that is not good any more.
+    pub(crate) fn end_in<B>(&self, response: &mut Response<B>) {
+        let text = format!("{NAME}=; Path={}; Max-Age=0; HttpOnly; SameSite=Lax", self.path);
+        if self.has_ended
+            && !response.headers().contains_key(SET_COOKIE)
+            && let Ok(value) = HeaderValue::from_str(&text)
+        {
+            response.headers_mut().insert(SET_COOKIE, value);
+        }
+    }
 }
 
 fn token(headers: &HeaderMap) -> Option<&str> {
@@ -53,7 +92,7 @@ pub(crate) fn form(hub: &Hub, call: &Call, failure: Option<String>) -> Result<Re
     let status = if failure.is_some() { StatusCode::UNAUTHORIZED } else { StatusCode::OK };
     let page = LoginPage {
         hub: frame::Hub { url: call.hub_url(hub)?, ..frame::Hub::default() },
-        next: next(call.query_parameter("next")),
+        next: next(field(call, "next").or_else(|| call.query_parameter("next"))),
         failure,
         token_command: COMMAND.to_owned(),
         single_sign_on: None,
@@ -68,9 +107,8 @@ pub(crate) async fn log_in(hub: &Hub, call: &Call) -> Result<Response<AnswerBody
     if body.len() > MAX_FORM {
         return Err(WireError::PayloadTooLarge("a form has at most 16 KiB".to_owned()));
     }
-    let mut fields = form_urlencoded::parse(body);
-    let token = fields.find(|(name, _)| name == "token").map(|(_, value)| value.trim().to_owned()).unwrap_or_default();
-    let to = form_urlencoded::parse(body).find(|(name, _)| name == "next").map(|(_, value)| value.into_owned());
+    let token = field(call, "token").map(|token| token.trim().to_owned()).unwrap_or_default();
+    let to = field(call, "next");
     // A token is three parts in base64url; nothing else fits into a cookie or is asked about.
     let is_token =
         !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
@@ -123,6 +161,11 @@ fn check_origin(call: &Call) -> Result<(), WireError> {
     if is_own { Ok(()) } else { Err(WireError::invalid("origin", "a form of another site is not taken")) }
 }
 
+/// A field of the form that was sent.
+fn field(call: &Call, name: &str) -> Option<String> {
+    form_urlencoded::parse(call.body_bytes()).find(|(field, _)| field == name).map(|(_, value)| value.into_owned())
+}
+
 /// Where a login leads: a path of this hub, and no other site.
 fn next(asked: Option<String>) -> String {
     let is_here = |path: &String| {
@@ -150,17 +193,13 @@ mod tests {
     }
 
     #[test]
-    fn the_token_of_a_cookie_is_sent_as_one_unless_there_is_another() {
-        let request = |cookie: &'static str| {
-            let mut request = Request::default();
-            request.headers_mut().insert(COOKIE, HeaderValue::from_static(cookie));
-            request
+    fn a_token_is_read_of_the_cookie_of_its_name() {
+        let of = |cookie: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(COOKIE, HeaderValue::from_static(cookie));
+            token(&headers).map(str::to_owned)
         };
-        let sent = |request| with_token(request).headers().get(AUTHORIZATION).cloned();
-        assert_eq!(sent(request("a=b; musehub_token=x.y.z; c=d")).unwrap(), "Bearer x.y.z");
-        assert_eq!(sent(request("musehub_token=; xmusehub_token=x")), None);
-        let mut with_both = request("musehub_token=x.y.z");
-        with_both.headers_mut().insert(AUTHORIZATION, HeaderValue::from_static("Bearer own"));
-        assert_eq!(sent(with_both).unwrap(), "Bearer own");
+        assert_eq!(of("a=b; musehub_token=x.y.z; c=d").as_deref(), Some("x.y.z"));
+        assert_eq!(of("musehub_token=; xmusehub_token=x"), None);
     }
 }

@@ -69,7 +69,7 @@ async fn a_page_takes_at_most_four_steps_however_long_the_history() {
 async fn a_list_of_commits_reads_no_more_of_a_long_history() {
     let cloud = Cloud::start().await;
     let mut reads = Vec::new();
-    for commits in [120, 900] {
+    for commits in [400, 900] {
         let slug = format!("of-{commits}");
         let (process, _) = warm(&cloud, &slug, commits, 1).await;
         // A process that knows nothing.
