@@ -273,7 +273,19 @@ fn pages_of(text: &str, bytes: &[u8], json: &serde_json::Value) -> Vec<(&'static
             "login",
             LoginPage { hub: h(), next: t(), failure: some(), token_command: t(), single_sign_on: some() }.render(),
         ),
-        ("error", ErrorPage { hub: h(), repo: Some(r()), status: 404, code: t(), sentence: t(), advice: t() }.render()),
+        (
+            "error",
+            ErrorPage {
+                hub: h(),
+                repo: Some(r()),
+                status: 404,
+                code: t(),
+                sentence: t(),
+                advice: t(),
+                next: Some(t()),
+            }
+            .render(),
+        ),
     ]
 }
 

@@ -31,21 +31,27 @@ use store::table::items::Visibility;
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
-    let session = Session::of(hub, &request).await;
+    let session = Box::pin(Session::of(hub, &request)).await;
     let mut request = request;
     session.add_to(&mut request);
     if !service::takes_pages(request.headers()) {
-        return hub.answer(env!("CARGO_PKG_NAME"), request, |call| async move { answer(hub, &call).await }).await;
+        return hub
+            .answer(env!("CARGO_PKG_NAME"), request, |call| async move { Box::pin(answer(hub, &call)).await })
+            .await;
     }
     let (base, asked) = (service::base_path(hub, &request), request.uri().path().to_owned());
-    let viewer = session.viewer(hub).await;
+    let viewer = Box::pin(session.viewer(hub)).await;
     let refuse = move |error: &WireError, request_id: &str| {
         let page = refusal(error, request_id, viewer.clone(), &asked);
         Some((respond::HTML, pages::under(&base, page).into_bytes()))
     };
-    let answered =
-        hub.answer_shown(env!("CARGO_PKG_NAME"), request, |call| async move { answer(hub, &call).await }, &refuse);
-    let mut response = answered.await;
+    let answered = hub.answer_shown(
+        env!("CARGO_PKG_NAME"),
+        request,
+        |call| async move { Box::pin(answer(hub, &call)).await },
+        &refuse,
+    );
+    let mut response = Box::pin(answered).await;
     if response.status().is_client_error() || response.status().is_server_error() {
         respond::set_policy(response.headers_mut(), pages::assets::PAGE_POLICY);
     }

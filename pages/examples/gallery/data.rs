@@ -300,6 +300,7 @@ pub fn pages() -> Vec<File> {
             code: "not_found".into(),
             sentence: "There is no repository ada/nocturn.".into(),
             advice: String::new(),
+            next: None,
         }
         .render(),
     );
@@ -505,6 +506,7 @@ pub fn pages() -> Vec<File> {
             after: lines[after].id.clone(),
             is_forced,
             is_deleted,
+            is_there: !is_deleted,
             by: "ada".into(),
             at: lines[after].committed_at,
         };

@@ -21,6 +21,8 @@ pub struct ErrorPage {
     pub sentence: String,
     /// What the reader can do; where it is empty the page says what fits the status.
     pub advice: String,
+    /// The path that was asked for, which a login leads back to.
+    pub next: Option<String>,
 }
 
 impl ErrorPage {

@@ -47,6 +47,8 @@ pub struct LogLine {
     pub is_forced: bool,
     /// Whether the branch was deleted.
     pub is_deleted: bool,
+    /// Whether the branch is there now.
+    pub is_there: bool,
     /// Who pushed: a handle, or else a user id.
     pub by: String,
     /// When, if that can be read.

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::table::items::{
-    Key, LOG_PREFIX, LogItem, MetaItem, NameItem, REF_PREFIX, RELEASE_PREFIX, RefItem, TAG_PREFIX, TagItem, Visibility, repo_pk,
+    Key, LOG_PREFIX, LogItem, MetaItem, NameItem, REF_PREFIX, RELEASE_PREFIX, RefItem, TAG_PREFIX, TagItem, Visibility,
+    repo_pk,
 };
 use crate::table::query::Direction;
 use crate::{Store, StoreError};
@@ -108,7 +109,11 @@ impl Store {
         listed.retain(|(_, release)| !release.is_draft);
         // As `Store::releases` has them.
         listed.sort_by_cached_key(|(_, release)| {
-            Reverse((release.created_at.parse::<Timestamp>().ok(), release.created_at.clone(), release.write_id.clone()))
+            Reverse((
+                release.created_at.parse::<Timestamp>().ok(),
+                release.created_at.clone(),
+                release.write_id.clone(),
+            ))
         });
         Ok(listed.into_iter().map(|(tag, release)| (tag, release.write_id)).collect())
     }

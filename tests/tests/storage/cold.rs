@@ -51,6 +51,9 @@ async fn every_function_answers_in_a_process_that_has_just_started() {
     process().await.get(Function::Releases, "song").await.expect(200);
     process().await.delete_release("song", "v1").await.expect(200);
     process().await.get(Function::Stats, "song").await.expect(200);
+    for page in ["/", "/dev", "/dev/song", "/dev/song/stats"] {
+        assert_eq!(process().await.page(page).await.status, 200, "{page}");
+    }
     let webhook = json!({"url": "https://example.com/hooks"});
     let webhook = process().await.call(Function::Webhooks, "song", Encoding::Json, &webhook).await;
     let webhook = webhook.expect("a whole answer").expect(201);

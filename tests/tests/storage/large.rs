@@ -304,3 +304,16 @@ async fn a_large_object_that_was_replaced_is_never_served() {
     let answer = warm.fetch::<_, &str>("song", &[history.last()], &[]).await.expect("a whole answer");
     assert_is(&history, &[history.last()], &Pack::from_value(&answer.expect(200)).expect("a fetch's answer"));
 }
+
+#[tokio::test]
+async fn a_large_file_is_sent_whole_from_its_raw_page() {
+    let cloud = Cloud::start().await;
+    let (process, _, large, _) = pushed(&cloud).await;
+    for object in &large {
+        let raw = process.page(&format!("/dev/song/raw/main/{}.flac", object.content.len())).await;
+        assert_eq!((raw.status, raw.header("content-type")), (200, "audio/flac"));
+        assert!(raw.body == object.content, "{} bytes", object.content.len());
+    }
+    let shown = process.page("/dev/song/blob/main/100000.flac").await;
+    assert_eq!(shown.status, 200, "{}", shown.excerpt());
+}
