@@ -6,7 +6,7 @@ use common::wire::WireError;
 use jiff::Timestamp;
 use lambda_http::Response;
 use lambda_http::http::HeaderValue;
-use lambda_http::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
+use lambda_http::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, RANGE};
 use pages::kind::Kind;
 use pages::page::blob::{BlobPage, needs_bytes};
 use pages::page::repo::{Readme, RepoPage, readme_of};
@@ -14,9 +14,8 @@ use pages::page::tree::TreePage;
 use pages::parts::{Entry, EntryKind};
 use pages::{assets, kind, urls};
 use percent_encoding::percent_decode_str;
-use service::AnswerBody;
-use service::streaming::{self, Sender};
-use store::read::reader::Piece;
+use service::conditions::Asked;
+use service::{AnswerBody, file};
 use store::repo::Load;
 use store::table::items::Visibility;
 
@@ -29,8 +28,10 @@ use crate::{Opened, Reader};
 const MAX_ENTRIES: usize = 2_000;
 /// Bytes of a README that a page shows.
 const MAX_README: u64 = 512 << 10;
-/// Bytes that are sniffed to tell text.
+/// Bytes that are looked at to tell text.
 const SNIFFED: usize = 8 << 10;
+/// Bytes of a file that is looked at.
+const MAX_SNIFFED: u64 = 1 << 20;
 
 /// `/{owner}/{slug}`.
 pub(crate) async fn repo(reader: &Reader<'_>) -> Result<Response<AnswerBody>, WireError> {
@@ -146,37 +147,17 @@ pub(crate) async fn raw(reader: &Reader<'_>) -> Result<Response<AnswerBody>, Wir
     let (object, place) = reader.file(&opened, &found, &path).await?;
     let size = size_of(&place);
     reader.hub.settings.anonymous_reads.check(reader.caller.as_ref(), size)?;
-    let (body, is_text) = match place {
-        ObjectLocation::Packed(place) if size <= respond::WHOLE => {
-            let bytes = reader.records(&opened, &[place]).await?.pop().unwrap_or_default();
-            let is_text = looks_like_text(&bytes);
-            (AnswerBody::whole(bytes), is_text)
+    // Only of a name that says nothing are the bytes looked at.
+    let is_text = match place {
+        ObjectLocation::Packed(place) if size <= MAX_SNIFFED && kind::of_path(&path) == Kind::Other => {
+            looks_like_text(&reader.records(&opened, &[place]).await?.pop().unwrap_or_default())
         }
-        ObjectLocation::Packed(place) => {
-            let mut records = reader.hub.store.read_places(&opened.repo.id, &opened.view, &[place]).await?;
-            let make = |mut sender: Sender| async move {
-                while let Some(Piece { bytes, .. }) = records.piece().await? {
-                    sender.send(bytes, &mut records).await?;
-                }
-                Ok(())
-            };
-            (streaming::stream(&reader.hub.store, "GET raw, half way", make).await?, false)
-        }
-        ObjectLocation::Large(large) => {
-            let mut content = reader.hub.store.read_large(&opened.repo.id, &object.key(), &large, 0..large.size);
-            let make = |mut sender: Sender| async move {
-                while let Some(bytes) = content.next().await? {
-                    sender.send(bytes, &mut content).await?;
-                }
-                Ok(())
-            };
-            (streaming::stream(&reader.hub.store, "GET raw, half way", make).await?, false)
-        }
+        _ => false,
     };
-    let mut response = Response::new(body);
+    let asked = Asked::of(reader.call.headers().get(RANGE), size)?;
+    let mut response = file::respond(reader.hub, &opened.repo, &opened.view, &object.key(), place, &asked).await?;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind::raw_type(&path, is_text)));
-    headers.insert(CONTENT_LENGTH, size.into());
     let cache = match opened.repo.meta.visibility {
         Visibility::Public => "private, no-cache",
         Visibility::Private => "private, no-store",

@@ -14,8 +14,6 @@ use store::table::items::Visibility;
 
 use crate::{Opened, Reader};
 
-/// Bytes that are sent whole; more are sent as they are read.
-pub(crate) const WHOLE: u64 = 1 << 20;
 pub(crate) const HTML: &str = "text/html; charset=utf-8";
 /// A page that is asked for again each time, which costs a read where it has not changed.
 const UNTIL_ASKED: &str = "private, no-cache";

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use common::id::ObjectId;
 use common::wire::WireError;
-use lambda_http::http::HeaderValue;
+use http::HeaderValue;
 
 /// How much of an object is asked for.
 #[derive(Debug, PartialEq, Eq)]
