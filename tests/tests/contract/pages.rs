@@ -157,6 +157,9 @@ async fn raw_files_run_nothing() {
         assert!(answer.header("content-security-policy").contains("sandbox"), "{file}");
         assert_eq!(answer.header("x-content-type-options"), "nosniff", "{file}");
     }
+    let url = format!("{}/{}/{}/raw/main/src/song.py", hub.url(), remote.owner, remote.slug);
+    let part = send("GET", &url, &[("range", "bytes=2-4")], "").await.unwrap();
+    assert_eq!((part.status, &part.body[..]), (206, &b"\"><"[..]), "{}", part.excerpt());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -228,8 +231,20 @@ async fn a_browser_logs_in_with_a_token_and_out_again() {
     }
     let elsewhere = post("/login", &own, format!("token={token}&next=https%3A%2F%2Fevil.example")).await;
     assert_eq!(elsewhere.header("location"), "/");
-    // A token that is not good any more is no token: the page says so, and shows nothing.
-    assert_eq!(page_with(&hub, "/dev", "musehub_token=a.b.c").await.status, 401);
+    let failed = post("/login", &own, "token=a.b.c&next=%2Fdev%2Fsong".to_owned()).await;
+    assert!(String::from_utf8_lossy(&failed.body).contains("value=\"/dev/song\""), "where it was to lead is not lost");
+    // A token that is not good any more is none: what is public stays in sight, and the browser forgets the token.
+    let ended = page_with(&hub, "/dev", "musehub_token=a.b.c").await;
+    assert_eq!(ended.status, 200);
+    assert!(
+        ended.header("set-cookie").starts_with("musehub_token=; Path=/; Max-Age=0"),
+        "{}",
+        ended.header("set-cookie")
+    );
+    // An error does not log a reader out.
+    let nowhere = page_with(&hub, "/dev/no-such-song", cookie).await;
+    let text = String::from_utf8_lossy(&nowhere.body).into_owned();
+    assert!(nowhere.status == 404 && text.contains("action=\"/logout\""), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
