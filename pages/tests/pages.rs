@@ -342,6 +342,26 @@ fn a_page_shows_what_the_client_said_of_its_changes() {
     assert!(notes.contains("1 note added") && notes.contains("1 note removed"), "{notes}");
 }
 
+/// How many elements of a page of the gallery a selector finds.
+#[allow(clippy::unwrap_used, reason = "a page that is not there has to be seen")]
+fn count(name: &str, selector: &str) -> usize {
+    let (_, bytes) = data::pages().into_iter().find(|(found, _)| found == name).unwrap();
+    Html::parse_document(std::str::from_utf8(&bytes).unwrap()).select(&Selector::parse(selector).unwrap()).count()
+}
+
+#[test]
+fn a_bar_is_drawn_only_where_there_is_another_to_compare_it_with() {
+    let many = "nocturne-code-stats.html";
+    assert_eq!((count(many, ".hbar"), count(many, "th.wide"), count(many, "tbody th")), (14, 2, 1));
+    let one = "nocturne-midi-stats.html";
+    assert_eq!((count(one, ".hbar"), count(one, "th.wide"), count(one, "tbody th")), (0, 0, 0));
+}
+
+#[test]
+fn a_table_that_is_too_wide_can_be_scrolled_with_keys() {
+    assert_eq!(count("nocturne-code-stats.html", ".scroll[tabindex='0'][role=region][aria-label] > table"), 2);
+}
+
 #[test]
 fn links_come_back_as_they_went() {
     for (base, head) in [("a", "b"), ("v1.0", "v2.0"), ("a...b", "..c"), ("feat/x.", ".y"), ("ä ö", "%2E")] {
