@@ -275,16 +275,8 @@ fn pages_of(text: &str, bytes: &[u8], json: &serde_json::Value) -> Vec<(&'static
         ),
         (
             "error",
-            ErrorPage {
-                hub: h(),
-                repo: Some(r()),
-                status: 404,
-                code: t(),
-                sentence: t(),
-                advice: t(),
-                next: Some(t()),
-            }
-            .render(),
+            ErrorPage { hub: h(), repo: Some(r()), status: 404, code: t(), sentence: t(), advice: t(), next: some() }
+                .render(),
         ),
     ]
 }
@@ -377,6 +369,17 @@ fn a_login_leads_back_to_the_hub_only() {
     for next in ["", "https://elsewhere.example", "//elsewhere.example", "/\\elsewhere.example", "/\t/elsewhere", "x"] {
         assert_eq!(pages::urls::local(next), "/");
     }
+}
+
+#[test]
+fn a_login_leads_back_to_the_page_that_was_refused() {
+    let logins = |next: &str| {
+        let page = ErrorPage { status: 404, next: Some(next.to_owned()), ..ErrorPage::default() };
+        let (html, links) = (Html::parse_document(&page.render()), Selector::parse("a[href^='/login']").unwrap());
+        html.select(&links).map(|link| link.attr("href").unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(logins("/ada/song/log?after=x&y"), ["/login?next=%2Fada%2Fsong%2Flog%3Fafter%3Dx%26y"; 2]);
+    assert_eq!(logins("//elsewhere.example"), ["/login"; 2]);
 }
 
 fn any_text() -> impl Strategy<Value = String> {

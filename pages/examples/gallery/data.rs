@@ -300,7 +300,7 @@ pub fn pages() -> Vec<File> {
             code: "not_found".into(),
             sentence: "There is no repository ada/nocturn.".into(),
             advice: String::new(),
-            next: None,
+            next: Some("/ada/nocturn".into()),
         }
         .render(),
     );

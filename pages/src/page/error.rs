@@ -1,6 +1,7 @@
 //! The page for an error: what went wrong, and what to do.
 
 use crate::frame::{Hub, Repo};
+use crate::urls;
 use askama::Template;
 use serde::Serialize;
 
@@ -21,7 +22,7 @@ pub struct ErrorPage {
     pub sentence: String,
     /// What the reader can do; where it is empty the page says what fits the status.
     pub advice: String,
-    /// The path that was asked for, which a login leads back to.
+    /// The path that was asked for, with its query, where a login leads back to it. Anything else is left out.
     pub next: Option<String>,
 }
 
@@ -58,9 +59,14 @@ impl ErrorPage {
             410 => "It was deleted or purged, and will not come back.",
             413 => "Clone the repository to see all of it.",
             429 => "Wait a minute, then try again.",
-            500.. => "Try again in a minute. If it goes on, tell those who run this hub when it happened.",
+            500.. => "Try again in a minute. If it goes on, tell the operator of this hub when it happened.",
             _ => "Go back and try something else.",
         }
+    }
+
+    /// The login, and from there only to a path of this hub.
+    fn login_url(&self) -> String {
+        urls::login(self.next.as_deref().filter(|next| *next == urls::local(next)))
     }
 
     fn is_login_worth_trying(&self) -> bool {
