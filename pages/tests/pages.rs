@@ -250,7 +250,14 @@ fn pages_of(text: &str, bytes: &[u8], json: &serde_json::Value) -> Vec<(&'static
             LogPage {
                 hub: h(),
                 repo: r(),
-                lines: vec![LogLine { branch: t(), before: some(), after: t(), by: t(), ..LogLine::default() }],
+                lines: vec![LogLine {
+                    branch: t(),
+                    before: some(),
+                    after: t(),
+                    by: t(),
+                    is_there: true,
+                    ..LogLine::default()
+                }],
                 next: some(),
             }
             .render(),
@@ -380,6 +387,20 @@ fn a_login_leads_back_to_the_page_that_was_refused() {
     };
     assert_eq!(logins("/ada/song/log?after=x&y"), ["/login?next=%2Fada%2Fsong%2Flog%3Fafter%3Dx%26y"; 2]);
     assert_eq!(logins("//elsewhere.example"), ["/login"; 2]);
+}
+
+#[test]
+fn a_log_links_branches_that_are_there() {
+    let links = |branch: &str| count("nocturne-code-log.html", &format!("main a[href$='/commits/{branch}']"));
+    assert_eq!((links("main"), links("tempo"), links("old")), (2, 1, 0));
+}
+
+#[test]
+fn a_repository_without_commits_links_to_none() {
+    for name in ["repo-empty.html", "branches-empty.html", "stats-empty.html"] {
+        assert_eq!(count(name, "nav a"), 6, "{name}");
+        assert_eq!(count(name, "a[href*='/commits/'], a[href*='/tree/'], a[href*='/commit/']"), 0, "{name}");
+    }
 }
 
 fn any_text() -> impl Strategy<Value = String> {

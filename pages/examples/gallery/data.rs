@@ -309,15 +309,10 @@ pub fn pages() -> Vec<File> {
         ErrorPage { hub: hub(), repo: Some(repo("nocturne-code", true)), status: 503, ..ErrorPage::default() }.render(),
     );
 
-    page(
-        "repo-empty",
-        RepoPage {
-            hub: hub(),
-            repo: Repo { default_branch: String::new(), ..repo("empty", false) },
-            ..RepoPage::default()
-        }
-        .render(),
-    );
+    let empty = Repo { default_branch: String::new(), ..repo("empty", false) };
+    page("repo-empty", RepoPage { hub: hub(), repo: empty.clone(), ..RepoPage::default() }.render());
+    page("branches-empty", BranchesPage { hub: hub(), repo: empty.clone(), ..BranchesPage::default() }.render());
+    page("stats-empty", StatsPage { hub: hub(), repo: empty, ..StatsPage::default() }.render());
 
     for (slug, history) in [("nocturne-code", code()), ("nocturne-midi", midi())] {
         let repo = repo(slug, slug == "nocturne-code");
@@ -506,7 +501,7 @@ pub fn pages() -> Vec<File> {
             after: lines[after].id.clone(),
             is_forced,
             is_deleted,
-            is_there: !is_deleted,
+            is_there: branch != "old",
             by: "ada".into(),
             at: lines[after].committed_at,
         };
@@ -519,6 +514,7 @@ pub fn pages() -> Vec<File> {
                     log("main", Some(1), 0, false, false),
                     log("tempo", Some(0), 2, true, false),
                     log("old", Some(2), 2, false, true),
+                    log("old", None, 2, false, false),
                     log("main", None, 3, false, false),
                 ],
                 next: Some("x".into()),

@@ -47,7 +47,7 @@ pub struct LogLine {
     pub is_forced: bool,
     /// Whether the branch was deleted.
     pub is_deleted: bool,
-    /// Whether the branch is there now.
+    /// Whether there is a branch of this name now. Its name is a link only then.
     pub is_there: bool,
     /// Who pushed: a handle, or else a user id.
     pub by: String,
