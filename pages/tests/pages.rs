@@ -403,6 +403,24 @@ fn a_repository_without_commits_links_to_none() {
     }
 }
 
+#[test]
+fn a_clone_of_a_private_repository_sends_a_token() {
+    let commands = |name: &str| {
+        let (_, bytes) = data::pages().into_iter().find(|(found, _)| found == name).unwrap();
+        let html = Html::parse_document(std::str::from_utf8(&bytes).unwrap());
+        let commands = Selector::parse(".copy pre").unwrap();
+        html.select(&commands).map(|pre| pre.text().collect::<String>()).collect::<Vec<_>>()
+    };
+    assert_eq!(commands("nocturne-midi-repo.html"), ["muse clone https://hub.example/ada/nocturne-midi"]);
+    assert_eq!(
+        commands("nocturne-code-repo.html"),
+        ["muse auth login --hub https://hub.example --token <token>\n\
+          muse init --domain code\n\
+          muse remote add origin https://hub.example/ada/nocturne-code\n\
+          muse pull origin main"]
+    );
+}
+
 fn any_text() -> impl Strategy<Value = String> {
     let pieces =
         vec!["<", ">", "\"", "'", "&", "</", "<!--", "-->", "/", "..", "\n", "\n\n", "# ", "](", "`", "\u{202e}", "x"];

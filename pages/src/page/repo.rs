@@ -66,15 +66,16 @@ impl RepoPage {
         format!("{}{}", self.hub.url, urls::repo(&self.repo))
     }
 
-    fn clone_command(&self) -> String {
-        format!("muse clone {}", self.url())
-    }
-
-    fn private_commands(&self) -> String {
+    /// `muse clone` sends no token, so a private repository is pulled into a new one.
+    fn clone_commands(&self) -> String {
+        let url = self.url();
+        if !self.repo.is_private {
+            return format!("muse clone {url}");
+        }
         format!(
-            "muse init --domain code\nmuse remote add origin {}\nmuse pull origin {}",
-            self.url(),
-            self.repo.default_branch
+            "muse auth login --hub {} --token <token>\nmuse init --domain code\nmuse remote add origin {url}\n\
+             muse pull origin {}",
+            self.hub.url, self.repo.default_branch
         )
     }
 
