@@ -23,6 +23,8 @@ const MAX_TEMPOS: usize = 1_000;
 const MAX_MARKS: usize = 200;
 /// The widest roll, in pixels.
 const MAX_WIDTH: f64 = 12_000.0;
+/// The pixels of the widest box of a page that are right of the keys. The style sheet makes a shorter roll as wide as its box.
+const BOX_WIDTH: f64 = 1_140.0;
 /// The most characters of a track's name.
 const MAX_NAME: usize = 60;
 
@@ -300,7 +302,7 @@ impl Song {
         let height = rows.saturating_mul(row);
         let end = notes.iter().map(|(note, _)| note.start + note.length).fold(1.0, f64::max);
         // As wide as is good to read, but a short piece is not a narrow one, and a long one ends.
-        let scale = (1130.0 / end).clamp(28.0, 80.0).min(MAX_WIDTH / end);
+        let scale = ((BOX_WIDTH - 10.0) / end).clamp(28.0, 80.0).min(MAX_WIDTH / end);
         let width = (end * scale).ceil() + 2.0;
         let top = |key: u8| u32::from(high.saturating_sub(key)).saturating_mul(row);
 
@@ -322,9 +324,13 @@ impl Song {
             }
         }
         keys.push_str("</svg>");
-        for (at, number) in self.bar_lines(end) {
+        for (at, number) in self.bar_lines(end.max(BOX_WIDTH / scale)) {
             let x = beats(at * scale);
             roll.push_str(&format!("<path class=\"bar\" d=\"M{x} 0v{height}\"/>"));
+            // Past the last note the lines go on, without a number, so that the box is filled.
+            if at >= end {
+                continue;
+            }
             roll.push_str(&format!("<text class=\"bn\" x=\"{}\" y=\"9\">{number}</text>", beats(at * scale + 3.0)));
         }
         for (note, change) in notes {
@@ -432,6 +438,17 @@ mod tests {
         assert_eq!((added, removed), (1, 1));
         assert!(roll.0.contains("class=\"added\"") && roll.0.contains("class=\"removed\""));
         assert_eq!(after.changes(&after).1, 0);
+    }
+
+    #[test]
+    fn a_roll_of_a_short_piece_fills_its_box() {
+        let song = read(&file(&[0, 0x90, 60, 100, 0x83, 0x60, 0x80, 60, 0])).unwrap();
+        let roll = song.roll().0;
+        assert!(roll.contains("class=\"roll\" width=\"82\""), "{roll}");
+        assert!(roll.contains("x=\"0\" y=\"30\" width=\"79\""), "{roll}");
+        // Bars of four beats, each 80 pixels wide, and only the first is one of the piece.
+        assert!(roll.contains("M960 0v") && !roll.contains("M1280 0v"), "{roll}");
+        assert_eq!(roll.matches("class=\"bn\"").count(), 1);
     }
 
     #[test]
