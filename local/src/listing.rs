@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use store::Store;
 use store::table::events::{Details, StoredEvent};
 use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 
 /// Notes pushes until the hub stops. Of what a slow store lets pass unseen, the next push to the same repo is noted.
@@ -30,10 +30,7 @@ pub(crate) async fn run(store: Arc<Store>, mut published: Receiver<StoredEvent>,
             if let (Details::RefUpdated { .. }, Some(at)) = (&event.details, event.at()) {
                 pushed.insert(event.repo, at);
             }
-            next = match published.try_recv() {
-                Ok(event) => Some(event),
-                Err(TryRecvError::Lagged(_) | TryRecvError::Empty | TryRecvError::Closed) => None,
-            };
+            next = published.try_recv().ok();
         }
         for (repo, at) in pushed {
             if let Err(error) = note(&store, &repo, at).await {

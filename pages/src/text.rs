@@ -3,6 +3,7 @@
 //! [`Escape`] is the escaper of all templates (`askama.toml`), so no value reaches a page by another way, but for the
 //! [`Markup`] that modules of this crate make.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write};
 
 use askama::filters::{Escaper, Safe};
@@ -195,6 +196,15 @@ pub fn dollars(sum: f64) -> String {
     format!("${sum:.digits$}")
 }
 
+/// A word of a command that a reader may paste into a shell: quoted, unless it is surely one word.
+pub(crate) fn shell_word(text: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._/@%+=:,-".contains(&byte);
+    match !text.is_empty() && !text.starts_with('-') && text.bytes().all(is_plain) {
+        true => text.into(),
+        false => format!("'{}'", text.replace('\'', "'\\''")).into(),
+    }
+}
+
 /// A ref for people: the id of a commit is cut.
 pub(crate) fn shown_ref(name: &str) -> String {
     let is_id = name.len() >= 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -205,6 +215,14 @@ pub(crate) fn shown_ref(name: &str) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn what_a_branch_is_called_runs_nothing_in_a_shell() {
+        assert_eq!(shell_word("live/tour-2"), "live/tour-2");
+        assert_eq!(shell_word("a; rm -rf ~"), "'a; rm -rf ~'");
+        assert_eq!(shell_word("it's $(x)"), "'it'\\''s $(x)'");
+        assert_eq!((&*shell_word(""), &*shell_word("--upload-pack=x")), ("''", "'--upload-pack=x'"));
+    }
 
     fn escaped(text: &str) -> String {
         let mut markup = String::new();

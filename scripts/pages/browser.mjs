@@ -35,8 +35,14 @@ export class Checks {
   }
 
   equal(what, found, wanted) {
-    return this.check(what, JSON.stringify(found) === JSON.stringify(wanted), `${JSON.stringify(found)}, not ${JSON.stringify(wanted)}`);
+    return this.check(what, JSON.stringify(found) === JSON.stringify(wanted), `${shown(found)}, not ${shown(wanted)}`);
   }
+}
+
+// A value for a message: a page would be too long.
+function shown(value) {
+  const text = JSON.stringify(value) ?? "nothing";
+  return text.length > 300 ? `${text.slice(0, 300)}…` : text;
 }
 
 export class Browser {

@@ -39,7 +39,10 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
             .answer(env!("CARGO_PKG_NAME"), request, |call| async move { Box::pin(answer(hub, &call)).await })
             .await;
     }
-    let (base, asked) = (service::base_path(hub, &request), request.uri().path().to_owned());
+    let (base, asked) = (
+        service::base_path(hub, &request),
+        request.uri().path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
+    );
     let viewer = Box::pin(session.viewer(hub)).await;
     let refuse = move |error: &WireError, request_id: &str| {
         let page = refusal(error, request_id, viewer.clone(), &asked);

@@ -59,7 +59,7 @@ pub(crate) async fn stats(reader: &Reader<'_>) -> Result<Response<AnswerBody>, W
                 s3_bytes: warm.s3_bytes,
                 seconds: warm.seconds,
                 dollars: [
-                    ("requests, storage, time and traffic", warm.dollars),
+                    ("Requests, storage, time and traffic", warm.dollars),
                     ("", 0.0),
                     ("", 0.0),
                     ("", 0.0),

@@ -155,11 +155,11 @@ impl History {
 }
 
 pub fn code() -> History {
-    History::read(include_str!("nocturne-code.json"))
+    History::read(include_str!("../../../tests/samples/nocturne-code.json"))
 }
 
 pub fn midi() -> History {
-    History::read(include_str!("nocturne-midi.json"))
+    History::read(include_str!("../../../tests/samples/nocturne-midi.json"))
 }
 
 fn repo(slug: &str, is_private: bool) -> Repo {

@@ -75,7 +75,8 @@ impl RepoPage {
         format!(
             "muse auth login --hub {} --token <token>\nmuse init --domain code\nmuse remote add origin {url}\n\
              muse pull origin {}",
-            self.hub.url, self.repo.default_branch
+            self.hub.url,
+            text::shell_word(&self.repo.default_branch)
         )
     }
 
