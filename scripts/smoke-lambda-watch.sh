@@ -14,6 +14,7 @@ tests=(
     push::a_diverged_push_is_refused_in_the_words_that_clients_know
     object::every_object_of_a_history_is_served
     tags::tags_come_back_as_they_were_sent
+    pages::every_page_is_safe_whatever_was_pushed
 )
 # A request for each function that they need, so that none of them waits for the compiler. What it answers is not looked at.
 first_requests=(
@@ -28,6 +29,8 @@ first_requests=(
     "POST /dev/song/fetch"
     "GET /o/none"
     "GET /dev/song/tags"
+    "POST /dev/song/releases"
+    "GET /dev/song/log"
 )
 # Seconds, for the compiler and everything else.
 patience=600

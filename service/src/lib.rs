@@ -9,7 +9,7 @@
 //!   opens the repo.
 //! - `answer` goes around all of it, with `respond` for headers and refusals. A body is whole, or made while it is sent
 //!   ([`streaming`]). [`buffered`] and [`cut_off`] are what Lambda makes of it, and [`lambda`] runs a function there. [`observe`] is the line in the log.
-//! - [`file`] sends the bytes of files, and [`conditions`] reads what of them is asked for.
+//! - [`mod@file`] sends the bytes of files, and [`conditions`] reads what of them is asked for.
 //! - [`item_stream`] reads the stream of the table, [`BatchResponse`] says what of a batch has to come again, and [`webhook_target`] says where webhooks may lead.
 
 #![forbid(unsafe_code)]
