@@ -57,9 +57,14 @@ pub fn assets() -> &'static [Asset] {
     &*ASSETS
 }
 
-/// The asset of a name, as the last segment of its path.
+/// The asset of a name, as the last segment of its path. Pages of before an upgrade, which browsers may have kept, name it with
+/// another hash.
 pub fn asset(name: &str) -> Option<&'static Asset> {
-    ASSETS.iter().find(|asset| asset.name == name)
+    let parts = |name: &str| Some((name.split_once('.')?.0.to_owned(), name.rsplit_once('.')?.1.to_owned()));
+    ASSETS.iter().find(|asset| asset.name == name).or_else(|| {
+        let wanted = parts(name)?;
+        ASSETS.iter().find(|asset| parts(&asset.name).as_ref() == Some(&wanted))
+    })
 }
 
 /// What the frame of a page links to.

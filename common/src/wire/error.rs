@@ -67,8 +67,8 @@ pub enum WireError {
     #[error("there is no file or folder '{0}' at this commit")]
     UnknownPath(String),
     /// 422: a page would have to read more than one request may.
-    #[error("a page that shows this would have to read {0} bytes: fetch the repository and look at it there")]
-    TooLargeToShow(u64),
+    #[error("a page that shows this would have to read {0}: fetch the repository and look at it there")]
+    TooLargeToShow(String),
     /// 404: the hub has no such path.
     #[error(
         "there is nothing at this path: a repository's endpoints are /<owner>/<slug>/refs, push, push/objects, fetch, filter-objects, presign, negotiate, tags, releases and uploads"

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use common::id::{BranchName, Slug};
 use common::wire::WireError;
 use common::wire::domain::Domain;
+use common::wire::error::with_causes;
 use common::wire::limits::MAX_TEXT_LENGTH;
 use common::wire::request::{Heads, RepoChanges};
 use lambda_http::Response;
 use lambda_http::http::StatusCode;
 use service::Hub;
 use service::{Access, AnswerBody, Call};
-use store::repo::Load;
+use store::repo::{Load, Repo};
 use store::table::items::{ChangeItem, MetaItem, Visibility};
 use store::table::transaction::Outcome;
 
@@ -37,10 +38,25 @@ pub async fn change(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Wire
         };
         let outcome = hub.store.change_repo(&repo.id, &repo.meta, &after, branch.as_ref(), &change).await?;
         if outcome == Outcome::Landed {
+            list(hub, &repo, &after).await;
             return respond(&url, call, StatusCode::OK, repo.id.as_str(), &after, after.shown_default(&repo.heads));
         }
     }
     Err(WireError::Unavailable("the repository was being changed by others".into()))
+}
+
+/// Keeps the list of public repos. It is only a hint, and readers look, so nothing depends on it.
+async fn list(hub: &Hub, repo: &Repo, after: &MetaItem) {
+    let listed = match (repo.meta.visibility, after.visibility) {
+        (Visibility::Public, Visibility::Private) => hub.store.unlist(&repo.id).await,
+        (Visibility::Private, Visibility::Public) if repo.was_pushed_to() => {
+            hub.store.list_as_pushed(&repo.id, after, hub.store.ambient().now()).await
+        }
+        _ => return,
+    };
+    if let Err(error) = listed {
+        tracing::error!(repo = %repo.id, causes = with_causes(&error), "the list of public repositories was not changed");
+    }
 }
 
 /// The repo as it is to be, and the branch that has to be there for it.

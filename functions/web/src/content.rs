@@ -1,6 +1,7 @@
 //! What commits have in them: their records, the files of their snapshots, and the bytes of those.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use common::id::{CommitId, ObjectId, ObjectKey, SnapshotId};
@@ -11,7 +12,7 @@ use jiff::Timestamp;
 use pages::diff::is_worth_loading;
 use pages::parts::{CommitLine, FileChange, Side};
 use serde_json::Value;
-use store::StoreError;
+use store::{StoreError, compute};
 
 use crate::{Opened, Reader};
 
@@ -37,7 +38,7 @@ impl Reader<'_> {
     pub(crate) async fn records(&self, opened: &Opened, places: &[RecordLocation]) -> Result<Vec<Bytes>, WireError> {
         let bytes: u64 = places.iter().map(|place| u64::from(place.length)).sum();
         if bytes > MAX_RECORDS {
-            return Err(WireError::TooLargeToShow(bytes));
+            return Err(WireError::TooLargeToShow(format!("{bytes} bytes")));
         }
         // What lies in one frame is read together, whatever order it is asked in.
         let mut sorted: Vec<usize> = (0..places.len()).collect();
@@ -48,7 +49,6 @@ impl Reader<'_> {
         if ordered.is_empty() {
             return Ok(records);
         }
-        let _permit = self.hub.store.read_permit().await?;
         let mut reader = self.hub.store.read_places(&opened.repo.id, &opened.view, &ordered).await?;
         for position in sorted {
             let record = reader.next().await?.ok_or_else(|| StoreError::Damaged("a record is missing".to_owned()))?;
@@ -71,7 +71,7 @@ impl Reader<'_> {
     }
 
     /// The files of commits' snapshots; none of a commit without one.
-    pub(crate) async fn files(&self, opened: &Opened, commits: &[&KnownCommit]) -> Result<Vec<Files>, WireError> {
+    pub(crate) async fn files(&self, opened: &Opened, commits: &[&KnownCommit]) -> Result<Vec<Arc<Files>>, WireError> {
         let elsewhere = commits.iter().filter(|commit| commit.snapshot_place.is_none());
         let elsewhere: Vec<&SnapshotId> = elsewhere.filter_map(|commit| commit.snapshot.as_ref()).collect();
         let known = opened.view.snapshots(elsewhere).await?;
@@ -84,11 +84,9 @@ impl Reader<'_> {
         there.sort_unstable();
         there.dedup();
         let records = self.records(opened, &there).await?;
-        let read: HashMap<RecordLocation, Files> = there
-            .into_iter()
-            .zip(records)
-            .map(|(place, record)| Ok((place, files_of(&record)?)))
-            .collect::<Result<_, WireError>>()?;
+        let files = |record: &Bytes| compute(|| files_of(record)).map(Arc::new);
+        let read: Vec<Arc<Files>> = records.iter().map(files).collect::<Result<_, _>>()?;
+        let read: HashMap<RecordLocation, Arc<Files>> = there.into_iter().zip(read).collect();
         Ok(places
             .into_iter()
             .map(|place| place.and_then(|place| read.get(&place).cloned()).unwrap_or_default())

@@ -1,12 +1,16 @@
 //! A repository, its folders and its files.
 
+use std::sync::Arc;
+
 use common::id::ObjectId;
 use common::location::ObjectLocation;
 use common::wire::WireError;
 use jiff::Timestamp;
 use lambda_http::Response;
-use lambda_http::http::HeaderValue;
-use lambda_http::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, RANGE};
+use lambda_http::http::header::{
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE, RANGE, VARY,
+};
+use lambda_http::http::{HeaderValue, StatusCode};
 use pages::kind::Kind;
 use pages::page::blob::{BlobPage, needs_bytes};
 use pages::page::repo::{Readme, RepoPage, readme_of};
@@ -14,7 +18,7 @@ use pages::page::tree::TreePage;
 use pages::parts::{Entry, EntryKind};
 use pages::{assets, kind, urls};
 use percent_encoding::percent_decode_str;
-use service::conditions::Asked;
+use service::conditions::{Asked, is_known, is_same};
 use service::{AnswerBody, file};
 use store::repo::Load;
 use store::table::items::Visibility;
@@ -144,7 +148,10 @@ pub(crate) async fn raw(reader: &Reader<'_>) -> Result<Response<AnswerBody>, Wir
     let opened = reader.open(Load::HISTORY).await?;
     let (name, path) = (reader.ref_in_path(), path_in_path(reader));
     let found = reader.find(&opened, &name).await?;
-    let (object, place) = reader.file(&opened, &found, &path).await?;
+    let (object, place) = {
+        let _permit = reader.hub.store.read_permit().await?;
+        reader.file(&opened, &found, &path).await?
+    };
     let size = size_of(&place);
     reader.hub.settings.anonymous_reads.check(reader.caller.as_ref(), size)?;
     // Only of a name that says nothing are the bytes looked at.
@@ -154,9 +161,20 @@ pub(crate) async fn raw(reader: &Reader<'_>) -> Result<Response<AnswerBody>, Wir
         }
         _ => false,
     };
-    let asked = Asked::of(reader.call.headers().get(RANGE), size)?;
-    let mut response = file::respond(reader.hub, &opened.repo, &opened.view, &object.key(), place, &asked).await?;
+    let headers = reader.call.headers();
+    let mut response = if headers.get_all(IF_NONE_MATCH).iter().any(|known| is_known(known, &object)) {
+        let mut response = Response::new(AnswerBody::whole(Vec::new()));
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        // A part of one file is not to be put together with a part of another: a branch moves.
+        let is_of_this = headers.get(IF_RANGE).is_none_or(|known| is_same(known, &object));
+        let asked = Asked::of(headers.get(RANGE).filter(|_| is_of_this), size)?;
+        file::respond(reader.hub, &opened.repo, &opened.view, &object.key(), place, &asked).await?
+    };
     let headers = response.headers_mut();
+    headers.insert(ETAG, HeaderValue::from_str(&format!("\"{object}\"")).map_err(WireError::internal)?);
+    headers.insert(VARY, HeaderValue::from_static("cookie"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind::raw_type(&path, is_text)));
     let cache = match opened.repo.meta.visibility {
         Visibility::Public => "private, no-cache",
@@ -176,7 +194,7 @@ pub(crate) async fn raw(reader: &Reader<'_>) -> Result<Response<AnswerBody>, Wir
 
 impl Reader<'_> {
     /// The files at a commit.
-    pub(crate) async fn files_of(&self, opened: &Opened, found: &Found) -> Result<Files, WireError> {
+    pub(crate) async fn files_of(&self, opened: &Opened, found: &Found) -> Result<Arc<Files>, WireError> {
         Ok(self.files(opened, &[&found.commit]).await?.into_iter().next().unwrap_or_default())
     }
 

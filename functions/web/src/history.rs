@@ -14,18 +14,20 @@ use pages::urls::parse_compare;
 use pages::view::DiffView;
 use serde_json::Value;
 use service::AnswerBody;
-use store::read::history::Lacking;
 use store::repo::Load;
 use store::table::items::TagItem;
 
-use crate::content::Files;
-use crate::respond::{Version, page};
+use crate::respond::{Version, page, set_immutable};
 use crate::{Opened, Reader};
 
 /// Commits of a page.
 const A_PAGE: usize = 50;
-/// Commits that a cursor has: those that the next page begins with. A history that is wider goes on with the newest.
+/// Commits that a cursor has: those that the next page begins with.
 const MAX_OPEN: usize = 60;
+/// Commits of a history that is wider than that to which a list comes.
+const MAX_WALKED: usize = 20_000;
+/// Branches and tags of a commit that a list names.
+const MAX_NAMES: usize = 20;
 /// Tags that are looked through for those of a page.
 const MAX_TAGS: usize = 1_000;
 /// Commits that are loaded to compare two, at most.
@@ -43,22 +45,27 @@ pub(crate) async fn commits(reader: &Reader<'_>) -> Result<Response<AnswerBody>,
         version.add(&commit.to_string());
     }
     page(reader, version, || async {
-        let tips = match &after {
-            None => vec![found.id.clone()],
-            Some(after) => cursor(after)?,
+        let mut history = opened.view.history();
+        let (shown, open, newest) = match Cursor::read(after.as_deref(), &found.id)? {
+            Cursor::Open { shown, open } => (shown, open.clone(), history.newest(&open, A_PAGE).await?),
+            // The list is walked to its place again.
+            Cursor::Behind { shown, head } => {
+                let mut newest = history.newest(std::slice::from_ref(&head), shown + A_PAGE).await?;
+                newest.commits.drain(..shown.min(newest.commits.len()));
+                (shown, Vec::new(), newest)
+            }
         };
-        let newest = opened.view.history().newest(&tips, A_PAGE).await?;
         let lines = reader.commits(&opened, &newest.commits).await?;
         let mut commits: Vec<CommitLine> = lines.into_iter().map(|(line, _)| line).collect();
         let names = Names::of(&opened, &tags);
         commits.iter_mut().for_each(|line| names.add_to(line));
-        let open = if after.is_some() { tips.iter().map(ToString::to_string).collect() } else { Vec::new() };
-        let mut next: Vec<String> = open_lanes(&open, &commits);
-        let going_on: Vec<String> = newest.open.iter().map(ToString::to_string).collect();
+        let open: Vec<String> = if shown == 0 { Vec::new() } else { open.iter().map(ToString::to_string).collect() };
         // The lanes of the drawing come in their order, and what else is open behind them.
+        let going_on: Vec<String> = newest.open.iter().map(ToString::to_string).collect();
+        let mut next = open_lanes(&open, &commits);
         next.retain(|id| going_on.contains(id));
         next.extend(going_on.into_iter().filter(|id| !next.contains(id)).collect::<Vec<_>>());
-        next.truncate(MAX_OPEN);
+        let shown = shown + commits.len();
         let page = CommitsPage {
             hub: reader.frame.clone(),
             repo: opened.frame.clone(),
@@ -66,11 +73,53 @@ pub(crate) async fn commits(reader: &Reader<'_>) -> Result<Response<AnswerBody>,
             commits,
             open,
             is_first: after.is_none(),
-            next: (!next.is_empty()).then(|| next.join(".")),
+            next: Cursor::after(shown, &next, after.as_deref(), &found.id),
         };
         Ok(page)
     })
     .await
+}
+
+/// Where a list of commits goes on.
+enum Cursor {
+    /// After so many, with these: what earlier commits name as parents and the list has not come to.
+    Open { shown: usize, open: Vec<CommitId> },
+    /// After so many from this commit on. So goes a history on that is too wide for a URL.
+    Behind { shown: usize, head: CommitId },
+}
+
+impl Cursor {
+    fn read(after: Option<&str>, head: &CommitId) -> Result<Self, WireError> {
+        let Some(after) = after else {
+            return Ok(Self::Open { shown: 0, open: vec![head.clone()] });
+        };
+        Self::parse(after).ok_or_else(|| WireError::invalid("after", "it is no cursor of this list"))
+    }
+
+    fn parse(after: &str) -> Option<Self> {
+        let (shown, rest) = after.split_once([',', '@'])?;
+        let shown: usize = shown.parse().ok()?;
+        if after.contains('@') {
+            let head = rest.parse().ok()?;
+            return (shown <= MAX_WALKED).then_some(Self::Behind { shown, head });
+        }
+        let open = rest.split(',').map(str::parse).collect::<Result<Vec<CommitId>, _>>().ok()?;
+        (open.len() <= MAX_OPEN && shown > 0).then_some(Self::Open { shown, open })
+    }
+
+    /// The cursor of the next page.
+    fn after(shown: usize, open: &[String], before: Option<&str>, head: &CommitId) -> Option<String> {
+        let start = before
+            .and_then(|before| before.split_once('@'))
+            .map_or_else(|| head.to_string(), |(_, head)| head.to_owned());
+        match open.len() {
+            0 => None,
+            1..=MAX_OPEN if !before.is_some_and(|before| before.contains('@')) => {
+                Some(format!("{shown},{}", open.join(",")))
+            }
+            _ => (shown <= MAX_WALKED).then(|| format!("{shown}@{start}")),
+        }
+    }
 }
 
 /// `/{owner}/{slug}/commit/{id}?view=`.
@@ -78,13 +127,8 @@ pub(crate) async fn commit(reader: &Reader<'_>) -> Result<Response<AnswerBody>, 
     let opened = reader.open(Load::HISTORY).await?;
     let name = reader.call.path_parameter("commit").unwrap_or_default();
     let id: CommitId = name.parse().map_err(|_| WireError::UnknownRef(name.chars().take(80).collect()))?;
-    let tags = reader.tags(&opened).await?;
-    let mut version = Version::of_repo(reader, &opened);
-    for (label, commit) in &tags {
-        version.add(label);
-        version.add(&commit.to_string());
-    }
-    page(reader, version, || async {
+    let version = Version::of_repo(reader, &opened);
+    let mut response = page(reader, version, || async {
         let known = opened.view.commits([&id]).await?.remove(&id).filter(|commit| commit.is_reached);
         let commit = known.ok_or_else(|| WireError::UnknownCommit(id.clone()))?;
         let parent = match commit.parents.first() {
@@ -97,8 +141,8 @@ pub(crate) async fn commit(reader: &Reader<'_>) -> Result<Response<AnswerBody>, 
         let after = files.pop().unwrap_or_default();
         let before = files.pop().unwrap_or_default();
         let (files, more_files) = reader.changes(&opened, &before, &after).await?;
-        let (mut line, value) = lines.into_iter().next().unwrap_or_default();
-        Names::of(&opened, &tags).add_to(&mut line);
+        // Without the names that it has today, what the page says of a commit is true for ever.
+        let (line, value) = lines.into_iter().next().unwrap_or_default();
         let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let shown = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let metadata = value.get("metadata").and_then(Value::as_object).into_iter().flatten();
@@ -119,7 +163,9 @@ pub(crate) async fn commit(reader: &Reader<'_>) -> Result<Response<AnswerBody>, 
         };
         Ok(page)
     })
-    .await
+    .await?;
+    set_immutable(response.headers_mut(), reader, &opened);
+    Ok(response)
 }
 
 /// `/{owner}/{slug}/compare/{a}...{b}?view=`.
@@ -131,14 +177,17 @@ pub(crate) async fn compare(reader: &Reader<'_>) -> Result<Response<AnswerBody>,
     let version = Version::of_commits(reader, &opened, &[&a.id, &b.id]);
     page(reader, version, || async {
         let mut history = opened.view.history_within(MAX_COMPARED);
-        let shared = history.common_ancestor(std::slice::from_ref(&a.id), std::slice::from_ref(&b.id)).await?;
-        // More than may be loaded are not listed, and the page says that there are more.
+        let too_many = || WireError::TooLargeToShow(format!("more than {MAX_COMPARED} commits"));
         let count = history.distance(std::slice::from_ref(&b.id), std::slice::from_ref(&a.id)).await?;
-        let lacking = match count {
-            Some(_) => history.difference(std::slice::from_ref(&b.id), &[a.id.clone()].into()).await?,
-            None => Lacking::default(),
-        };
-        let has_more_commits = count.is_none_or(|count| count > A_PAGE);
+        let has_more_commits = count.ok_or_else(too_many)? > A_PAGE;
+        let lacking = history.difference(std::slice::from_ref(&b.id), &[a.id.clone()].into()).await?;
+        let shared = history.common_ancestor(std::slice::from_ref(&a.id), std::slice::from_ref(&b.id)).await?;
+        // Of what has no ancestor in common the other side is known too, or the walk was given up.
+        if shared.is_none()
+            && history.distance(std::slice::from_ref(&a.id), std::slice::from_ref(&b.id)).await?.is_none()
+        {
+            return Err(too_many());
+        }
         let shown: Vec<_> = lacking.commits.into_iter().rev().take(A_PAGE).collect();
         let ground = match &shared {
             Some(shared) => opened.view.commits([shared]).await?.remove(shared),
@@ -147,7 +196,7 @@ pub(crate) async fn compare(reader: &Reader<'_>) -> Result<Response<AnswerBody>,
         let both: Vec<_> = ground.iter().chain([&b.commit]).collect();
         let (lines, mut files) = tokio::try_join!(reader.commits(&opened, &shown), reader.files(&opened, &both))?;
         let after = files.pop().unwrap_or_default();
-        let before: Files = files.pop().unwrap_or_default();
+        let before = files.pop().unwrap_or_default();
         let (files, more_files) = reader.changes(&opened, &before, &after).await?;
         let page = ComparePage {
             hub: reader.frame.clone(),
@@ -194,16 +243,8 @@ impl Names {
     }
 
     fn add_to(&self, line: &mut CommitLine) {
-        line.branches = self.branches.get(&line.id).cloned().unwrap_or_default();
-        line.tags = self.tags.get(&line.id).cloned().unwrap_or_default();
+        let first = |names: Option<&Vec<String>>| names.into_iter().flatten().take(MAX_NAMES).cloned().collect();
+        line.branches = first(self.branches.get(&line.id));
+        line.tags = first(self.tags.get(&line.id));
     }
-}
-
-/// The commits of a cursor.
-fn cursor(text: &str) -> Result<Vec<CommitId>, WireError> {
-    let parsed = text.split('.').map(str::parse).collect::<Result<Vec<CommitId>, _>>();
-    parsed
-        .ok()
-        .filter(|ids| ids.len() <= MAX_OPEN)
-        .ok_or_else(|| WireError::invalid("after", "it is no cursor of this list"))
 }

@@ -63,7 +63,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 }
 
 async fn answer(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
-    // What a page loads, and files: whoever asks for them.
+    // What a page loads, and files: for any client.
     match call.route_path() {
         "/-/{asset}" => return respond::asset(call),
         "/{owner}/{slug}/raw/{ref}/{path+}" => return files::raw(&Reader::of(hub, call).await?).await,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use common::id::{CommitId, Label};
+use common::id::{BranchName, CommitId, Label};
 use common::wire::{WireError, recode};
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
@@ -26,9 +26,15 @@ const A_PAGE: usize = 50;
 pub(crate) async fn branches(reader: &Reader<'_>) -> Result<Response<AnswerBody>, WireError> {
     let opened = reader.open(Load::HISTORY).await?;
     let after = reader.query("after");
-    let version = Version::of_repo(reader, &opened);
+    if after.as_ref().is_some_and(|after| after.parse::<BranchName>().is_err()) {
+        return Err(WireError::invalid("after", "it is no cursor of this list"));
+    }
+    let listed = reader.hub.store.branches(&opened.repo.id, after.as_deref(), A_PAGE).await?;
+    let mut version = Version::of_repo(reader, &opened);
+    for (_, item) in &listed {
+        version.add(&item.updated_at);
+    }
     page(reader, version, || async {
-        let listed = reader.hub.store.branches(&opened.repo.id, after.as_deref(), A_PAGE).await?;
         let ids: Vec<&CommitId> = listed.iter().map(|(_, item)| &item.head).collect();
         let known = opened.view.commits(ids).await?;
         let heads: Vec<_> =
@@ -57,6 +63,9 @@ pub(crate) async fn branches(reader: &Reader<'_>) -> Result<Response<AnswerBody>
 pub(crate) async fn tags(reader: &Reader<'_>) -> Result<Response<AnswerBody>, WireError> {
     let opened = reader.open(Load::HEADS).await?;
     let after = reader.query("after");
+    if after.as_ref().is_some_and(|after| after.parse::<Label>().is_err()) {
+        return Err(WireError::invalid("after", "it is no cursor of this list"));
+    }
     let listed = reader.hub.store.tags_page(&opened.repo.id, after.as_deref(), A_PAGE).await?;
     let mut version = Version::of_repo(reader, &opened);
     for (label, tag) in &listed {
@@ -142,9 +151,12 @@ pub(crate) async fn log(reader: &Reader<'_>) -> Result<Response<AnswerBody>, Wir
     if after.as_ref().is_some_and(|after| !is_line(after)) {
         return Err(WireError::invalid("after", "it is no cursor of this list"));
     }
-    let version = Version::of_repo(reader, &opened);
+    let listed = reader.hub.store.push_log(&opened.repo.id, after.as_deref(), A_PAGE).await?;
+    let mut version = Version::of_repo(reader, &opened);
+    if let Some((line, _)) = listed.first() {
+        version.add(line);
+    }
     page(reader, version, || async {
-        let listed = reader.hub.store.push_log(&opened.repo.id, after.as_deref(), A_PAGE).await?;
         let next = (listed.len() == A_PAGE).then(|| listed.last().map(|(line, _)| line.clone())).flatten();
         let handles = reader.handles(&listed.iter().map(|(_, line)| line.by.as_str()).collect::<Vec<_>>()).await?;
         let lines = listed.into_iter().map(|(_, line)| LogLine {

@@ -10,6 +10,7 @@ use pages::assets;
 use pages::page::Page;
 use service::{AnswerBody, Call, Hub};
 use sha2::{Digest, Sha256};
+use store::compute;
 use store::table::items::Visibility;
 
 use crate::{Opened, Reader};
@@ -107,10 +108,14 @@ where
         let mut response = Response::new(AnswerBody::whole(Bytes::new()));
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
-    } else if is_for_people {
-        html(reader.hub, reader.call, StatusCode::OK, make().await?.html())
     } else {
-        reader.call.respond(StatusCode::OK, &make().await?)?
+        // Of pages that are large or take long, few are made at a time, and beside the other requests.
+        let _permit = reader.hub.store.read_permit().await?;
+        let made = make().await?;
+        match is_for_people {
+            true => html(reader.hub, reader.call, StatusCode::OK, compute(|| made.html())),
+            false => reader.call.respond(StatusCode::OK, &made)?,
+        }
     };
     response.headers_mut().insert(ETAG, etag);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(cache));
@@ -159,7 +164,8 @@ pub(crate) fn asset(call: &Call) -> Result<Response<AnswerBody>, WireError> {
     let mut response = Response::new(AnswerBody::whole(Bytes::from_static(asset.bytes)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(asset.content_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static(assets::CACHE));
+    let cache = if asset.name == name { assets::CACHE } else { "no-store" };
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache));
     set_policy(headers, assets::RAW_POLICY);
     Ok(response)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::wire::WireError;
-use lambda_http::http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN, SET_COOKIE};
+use lambda_http::http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, HOST, ORIGIN, SET_COOKIE};
 use lambda_http::http::{HeaderMap, HeaderValue, StatusCode};
 use lambda_http::{Request, Response};
 use pages::frame;
@@ -72,7 +72,11 @@ impl Session {
     /// Has the browser forget a token that is not good any more.
     pub(crate) fn end_in<B>(&self, response: &mut Response<B>) {
         let text = format!("{NAME}=; Path={}; Max-Age=0; HttpOnly; SameSite=Lax", self.path);
+        // What caches keep for all readers logs none of them out.
+        let is_kept =
+            response.headers().get(CACHE_CONTROL).is_some_and(|value| value.as_bytes().starts_with(b"public"));
         if self.has_ended
+            && !is_kept
             && !response.headers().contains_key(SET_COOKIE)
             && let Ok(value) = HeaderValue::from_str(&text)
         {
@@ -102,7 +106,7 @@ pub(crate) fn form(hub: &Hub, call: &Call, failure: Option<String>) -> Result<Re
 
 /// `POST /login`: keeps a good token in a cookie.
 pub(crate) async fn log_in(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
-    check_origin(call)?;
+    check_origin(hub, call)?;
     let body = call.body_bytes();
     if body.len() > MAX_FORM {
         return Err(WireError::PayloadTooLarge("a form has at most 16 KiB".to_owned()));
@@ -130,7 +134,7 @@ pub(crate) async fn log_in(hub: &Hub, call: &Call) -> Result<Response<AnswerBody
 
 /// `POST /logout`: has the browser forget its token. The token itself stays good until it ends.
 pub(crate) fn log_out(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
-    check_origin(call)?;
+    check_origin(hub, call)?;
     let mut response = redirect(hub, call, "/")?;
     response.headers_mut().insert(SET_COOKIE, cookie(call, hub, "", Duration::ZERO)?);
     // What other tabs show is of who was logged in.
@@ -150,15 +154,22 @@ fn cookie(call: &Call, hub: &Hub, token: &str, kept: Duration) -> Result<HeaderV
 
 /// Refuses a form that another site posts: browsers say where a form comes from.
 /// <https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/Sec-Fetch-Site>
-fn check_origin(call: &Call) -> Result<(), WireError> {
+fn check_origin(hub: &Hub, call: &Call) -> Result<(), WireError> {
     let header = |name: &str| call.headers().get(name).and_then(|value| value.to_str().ok());
     let is_own = match (header("sec-fetch-site"), header(ORIGIN.as_str()), header(HOST.as_str())) {
         (Some(site), ..) => site == "same-origin" || site == "none",
+        (None, Some(origin), _) if is_public_url(hub, origin) => true,
         (None, Some(origin), Some(host)) => origin.split_once("://").is_some_and(|(_, from)| from == host),
         (None, None, _) => true,
         (None, Some(_), None) => false,
     };
     if is_own { Ok(()) } else { Err(WireError::invalid("origin", "a form of another site is not taken")) }
+}
+
+/// Whether an origin is the operator's URL of the hub: a proxy may pass requests on under another name.
+fn is_public_url(hub: &Hub, origin: &str) -> bool {
+    let rest = hub.settings.public_url.as_deref().and_then(|url| url.strip_prefix(origin));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// A field of the form that was sent.

@@ -163,7 +163,7 @@ impl History<'_> {
     }
 
     /// The `count` commits that can be reached from `tips` and have the greatest generation numbers; those that were tips of one
-    /// list and open after it are the tips of the next. Ids that the repo lacks are left out.
+    /// list and open after it are the tips of the next. Left out are ids that the repo lacks, and commits that no branch has reached.
     ///
     /// # Errors
     /// As [`Self::difference`].
@@ -180,7 +180,7 @@ impl History<'_> {
                 self.ahead = self.ahead.saturating_mul(2).min(MOST_AHEAD);
             }
             for id in coming.drain(..) {
-                if let Some(commit) = self.loaded.graph().payload(&id) {
+                if let Some(commit) = self.loaded.graph().payload(&id).filter(|commit| commit.is_reached) {
                     // Of a commit with an ancestor that was never pushed no number is known: it goes first, and its parents
                     // after it.
                     open.insert((commit.generation.unwrap_or(u32::MAX), id));

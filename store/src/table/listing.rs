@@ -27,6 +27,8 @@ const REPO_PREFIX: &str = "REPO#";
 pub struct PublicItem {
     /// When it was last pushed to: ISO 8601.
     pub pushed_at: String,
+    /// The user whose it is.
+    pub owner: String,
 }
 
 impl Store {
@@ -126,17 +128,29 @@ impl Store {
         if meta.visibility != Visibility::Public {
             return Ok(());
         }
-        self.put_item(&Key::public(repo), &PublicItem { pushed_at: at.to_string() }).await
+        self.put_item(&Key::public(repo), &PublicItem { pushed_at: at.to_string(), owner: meta.owner_user_id.clone() })
+            .await
     }
 
-    /// The repos that were public when they were last pushed to, that one first which was pushed to last.
+    /// Takes a repo from the list of public ones.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn unlist(&self, repo: &RepoId) -> Result<(), StoreError> {
+        self.delete_item(&Key::public(repo)).await
+    }
+
+    /// The repos that were public when they were last pushed to, that one first which was pushed to last; of one user, or of all. Of
+    /// more than [`MAX_PUBLIC`] those are left out that were made first.
     ///
     /// # Errors
     /// As [`Self::repos_of_user`].
-    pub async fn public_repos(&self) -> Result<Vec<(Timestamp, RepoId)>, StoreError> {
-        let listed = self.query_page::<PublicItem>(PUBLIC, REPO_PREFIX, Direction::Forward, None, MAX_PUBLIC).await?;
+    pub async fn public_repos(&self, owner: Option<&str>) -> Result<Vec<(Timestamp, RepoId)>, StoreError> {
+        let listed = self.query_page::<PublicItem>(PUBLIC, REPO_PREFIX, Direction::Backward, None, MAX_PUBLIC).await?;
+        let is_wanted = |item: &PublicItem| owner.is_none_or(|owner| item.owner == owner);
         let readable = |(name, item): (String, PublicItem)| Some((item.pushed_at.parse().ok()?, name.parse().ok()?));
-        let mut newest: Vec<(Timestamp, RepoId)> = listed.into_iter().filter_map(readable).collect();
+        let wanted = listed.into_iter().filter(|(_, item)| is_wanted(item));
+        let mut newest: Vec<(Timestamp, RepoId)> = wanted.filter_map(readable).collect();
         newest.sort_unstable_by(|one, other| other.cmp(one));
         Ok(newest)
     }

@@ -158,6 +158,11 @@ async fn raw_files_run_nothing() {
         assert_eq!(answer.header("x-content-type-options"), "nosniff", "{file}");
     }
     let url = format!("{}/{}/{}/raw/main/src/song.py", hub.url(), remote.owner, remote.slug);
+    let whole = send("GET", &url, &[], "").await.unwrap();
+    let again = send("GET", &url, &[("if-none-match", whole.header("etag"))], "").await.unwrap();
+    assert_eq!((again.status, again.body.len()), (304, 0));
+    let other = send("GET", &url, &[("range", "bytes=2-4"), ("if-range", "\"another\"")], "").await.unwrap();
+    assert_eq!((other.status, &other.body), (200, &whole.body), "a part of another file is none of this");
     let part = send("GET", &url, &[("range", "bytes=2-4")], "").await.unwrap();
     assert_eq!((part.status, &part.body[..]), (206, &b"\"><"[..]), "{}", part.excerpt());
 }
@@ -256,7 +261,9 @@ async fn what_never_changes_may_be_kept_and_the_rest_is_asked_for_again() {
     let hub = Hub::start().await;
     let (remote, history) = stocked(&hub, false).await;
     let repo = format!("/{}/{}", remote.owner, remote.slug);
-    for path in [format!("/blob/{}/src/song.py", history.last()), format!("/raw/{}/src/song.py", history.last())] {
+    for path in
+        ["/blob/ID/src/song.py", "/raw/ID/src/song.py", "/commit/ID"].map(|path| path.replace("ID", history.last()))
+    {
         let kept = page(&hub, &format!("{repo}{path}")).await;
         assert!(kept.header("cache-control").contains("immutable"), "{path}: {}", kept.header("cache-control"));
     }
@@ -354,4 +361,104 @@ async fn the_hub_lists_public_repos_the_one_pushed_to_last_first() {
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
     send("PATCH", &url, &headers, private.to_string()).await.unwrap().expect(200);
     assert_eq!(order().await.0, None, "what is private now is not shown, whatever the list says");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_shows_no_commit_that_no_branch_has_reached() {
+    let hub = Hub::start().await;
+    let (remote, history) = stocked(&hub, false).await;
+    let mut builder = Builder::new(9);
+    let tree = builder.files(2);
+    let staged = builder.commit_with(&[], &tree, Formula::CommittedAt, |fields| {
+        fields.insert("message".to_owned(), "a take that was not to be heard".into());
+    });
+    let bundle = builder.finish().pack_of(&staged).with_head("main", history.last());
+    remote.push_pack("main", false, &bundle).await.expect(200);
+    let repo = format!("/{}/{}", remote.owner, remote.slug);
+    for path in [
+        "/commits/main?after=1,ID",
+        "/commits/ID",
+        "/commit/ID",
+        "/tree/ID",
+        "/compare/ID...main",
+        "/compare/main...ID",
+    ] {
+        let answer = page(&hub, &format!("{repo}{}", path.replace("ID", &staged))).await;
+        assert!(!String::from_utf8_lossy(&answer.body).contains("not to be heard"), "{path}: {}", answer.status);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_users_page_says_nothing_of_what_is_private() {
+    let hub = Hub::start().await;
+    let user = hub.user().await;
+    let push = async |slug: String, is_private: bool| {
+        let remote = hub.remote(&user, &slug);
+        hub.make(&remote, is_private).await.expect(201);
+        let history = tests::history::linear(3, 1, 1, 0);
+        remote.push(&history, "main", history.last()).await.expect(200);
+    };
+    for number in 0..35 {
+        push(format!("a{number:02}"), false).await;
+    }
+    let path = format!("/{}", user.handle);
+    let listed = async || {
+        let (mut after, mut names, mut texts) = (String::new(), Vec::new(), String::new());
+        loop {
+            let shown = page(&hub, &format!("{path}{after}")).await;
+            let text = String::from_utf8_lossy(&shown.body).into_owned();
+            let prefix = format!("href=\"/{}/", user.handle);
+            names.extend(text.split(&prefix).skip(1).filter_map(|rest| rest.split('"').next()).map(str::to_owned));
+            let next = text.split(&format!("href=\"{path}?after=")).nth(1).and_then(|rest| rest.split('"').next());
+            after = next.map(|next| format!("?after={next}")).unwrap_or_default();
+            texts.push_str(&text);
+            if after.is_empty() {
+                return (names, texts);
+            }
+        }
+    };
+    until(async || listed().await.0.len() == 35).await;
+    let (before, _) = listed().await;
+    for number in 0..3 {
+        push(format!("a1{number}-secret"), true).await;
+    }
+    let (after, texts) = listed().await;
+    assert_eq!(after, before);
+    assert!(!texts.contains("secret"), "{texts}");
+}
+
+/// Side branches that are all open at the same time: more than a cursor can name.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_commit_of_a_wide_history_is_on_one_page() {
+    let hub = Hub::start().await;
+    let mut builder = Builder::new(5);
+    let tree = builder.files(1);
+    let root = builder.commit(&[], &tree);
+    let (mut sides, mut tip) = (Vec::new(), root.clone());
+    for _ in 0..90 {
+        let first = builder.commit(&[&root], &tree);
+        sides.push(builder.commit(&[&first], &tree));
+    }
+    for side in &sides {
+        tip = builder.commit(&[&tip, side], &tree);
+    }
+    let history = builder.finish();
+    let remote = hub.repo().await;
+    remote.push(&history, "main", &tip).await.expect(200);
+    let (mut after, mut shown) = (String::new(), Vec::new());
+    loop {
+        let url = format!("{}/{}/{}/commits/main{after}", hub.url(), remote.owner, remote.slug);
+        let answer = send("GET", &url, &[("accept", "application/json")], "").await.unwrap().expect(200);
+        let commits = answer["commits"].as_array().unwrap().iter();
+        shown.extend(commits.map(|commit| commit["id"].as_str().unwrap().to_owned()));
+        match answer["next"].as_str() {
+            Some(next) => after = format!("?after={}", tests::client::percent_encoded(next)),
+            None => break,
+        }
+        assert!(shown.len() < 1_000, "it comes to an end");
+    }
+    let mut wanted = history.ids();
+    wanted.sort_unstable();
+    shown.sort_unstable();
+    assert_eq!(shown, wanted);
 }

@@ -36,7 +36,7 @@ one_of_each! {
     WireError::NoDomains => WireError::NoDomains,
     WireError::UnknownRef(_) => WireError::UnknownRef("tempo".to_owned()),
     WireError::UnknownPath(_) => WireError::UnknownPath("song/voices.py".to_owned()),
-    WireError::TooLargeToShow(_) => WireError::TooLargeToShow(70_000_000),
+    WireError::TooLargeToShow(_) => WireError::TooLargeToShow("70000000 bytes".to_owned()),
     WireError::UnknownCommit(_) => WireError::UnknownCommit(id("c0ffee")),
     WireError::UnknownObject(_) => WireError::UnknownObject(id("0b1ec7")),
     WireError::ObjectGone(_) => WireError::ObjectGone(id("0b1ec7")),
