@@ -42,7 +42,7 @@ def key_of(item: Item) -> Key:
 
 
 def is_restored(item: Item) -> bool:
-    return "expires_at" not in item and key_of(item)[0] != "SECRET"
+    return "expires_at" not in item and key_of(item)[0] not in ("SECRET", "PUBLIC")
 
 
 def digest(item: Item) -> bytes:

@@ -66,7 +66,8 @@ async fn everything(store: &Store) -> (BTreeMap<String, Value>, BTreeMap<String,
             break;
         }
     }
-    items.retain(|key, _| !key.starts_with("UPLOAD#"));
+    // The list of public repos is written behind a push.
+    items.retain(|key, _| !key.starts_with("UPLOAD#") && !key.starts_with("PUBLIC "));
     let mut objects = BTreeMap::new();
     for prefix in ["packs/", "objects/"] {
         let mut from = None;
