@@ -145,8 +145,9 @@ async function clickThrough(browser, state, script) {
   const isListed = checks.check(`${how}: the hub's page has repositories`, await tab.exists(`main ${leadsTo("/dev")}`));
   await (isListed ? tab.follow(`main ${leadsTo("/dev")}`, look) : tab.visit("/dev", look));
   equal("the owner", tab.path(), "/dev");
+  // To others a repository is there from its first push on.
   const unpushed = await tab.page.$$eval(".repos li", (lines) => lines.filter((line) => line.textContent.includes("nothing pushed yet")).map((line) => line.querySelector("b").textContent));
-  equal("what nothing was pushed to", unpushed, ["empty"]);
+  equal("what nothing was pushed to", unpushed, []);
   await tab.follow(leadsTo("/dev/nocturne"), look);
   equal("the repository", tab.path(), "/dev/nocturne");
   checks.check(`${how}: the README is there`, (await tab.text("[aria-label=README]")).includes("kept in Muse"));
