@@ -48,7 +48,7 @@ use tokio::sync::{Semaphore, broadcast};
 
 use crate::ambient::Ambient;
 use crate::permits::Permits;
-use crate::read::permit::Readers;
+use crate::read::permit::{Readers, page_permits};
 use crate::span::calls::{CallInterceptor, Service};
 use crate::table::events::StoredEvent;
 use crate::table::items::ProfileItem;
@@ -101,6 +101,7 @@ pub struct Store {
     purged: Cache<(RepoId, u64), Arc<Purged>>,
     bucket: Arc<Bucket>,
     readers: Readers,
+    page_permits: Arc<Permits<String>>,
     bodies: Arc<Semaphore>,
     /// By the ids of users.
     body_permits: Arc<Permits<String>>,
@@ -139,6 +140,7 @@ impl Store {
             profiles: Cache::new(REMEMBERED_PROFILES),
             purged: Cache::new(REMEMBERED_PURGES),
             readers: Readers::new(),
+            page_permits: page_permits(),
             bodies: Arc::new(Semaphore::new(uploads::BODIES_MEBIBYTES as usize)),
             body_permits: Permits::new(uploads::BODIES, uploads::BODIES_OF_USER),
             landed: broadcast::Sender::new(REMEMBERED_LANDINGS),

@@ -149,7 +149,7 @@ pub(crate) async fn raw(reader: &Reader<'_>) -> Result<Response<AnswerBody>, Wir
     let (name, path) = (reader.ref_in_path(), path_in_path(reader));
     let found = reader.find(&opened, &name).await?;
     let (object, place) = {
-        let _permit = reader.hub.store.read_permit().await?;
+        let _permit = reader.hub.store.page_permit().await?;
         reader.file(&opened, &found, &path).await?
     };
     let size = size_of(&place);

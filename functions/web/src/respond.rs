@@ -110,7 +110,7 @@ where
         response
     } else {
         // Of pages that are large or take long, few are made at a time, and beside the other requests.
-        let _permit = reader.hub.store.read_permit().await?;
+        let _permit = reader.hub.store.page_permit().await?;
         let made = make().await?;
         match is_for_people {
             true => html(reader.hub, reader.call, StatusCode::OK, compute(|| made.html())),

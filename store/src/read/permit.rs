@@ -20,6 +20,9 @@ use crate::{Store, StoreError};
 const PARALLEL_READERS: usize = 32;
 /// How many one user or address may have.
 const OF_ONE: usize = 24;
+/// Pages that are made at the same time, and of them those for one user, or one address without a token.
+const PARALLEL_PAGES: usize = 8;
+const PAGES_OF_ONE: usize = 6;
 /// Bytes that answers hold which wait for clients that read slowly.
 const SLOW_BYTES: u64 = 256 << 20;
 /// How long an answer may wait until others are done.
@@ -80,6 +83,11 @@ pub struct PassedOn<'t> {
     cut_off: oneshot::Receiver<()>,
 }
 
+/// Permits to make pages.
+pub(crate) fn page_permits() -> Arc<Permits<String>> {
+    Permits::new(PARALLEL_PAGES, PAGES_OF_ONE)
+}
+
 impl Readers {
     pub(crate) fn new() -> Self {
         Self { reading: Permits::new(PARALLEL_READERS, OF_ONE), slow: Arc::default() }
@@ -105,6 +113,18 @@ impl Store {
         let asker = span::current().map(|span| span.asker()).unwrap_or_default();
         let permit = Some(readers.permit(&asker).await?);
         Ok(ReadPermit { readers, asker, permit })
+    }
+}
+
+impl Store {
+    /// Waits until few other pages are made: each has manifests in memory, of which one may have tens of megabytes.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the others take too long.
+    pub async fn page_permit(&self) -> Result<Permit<String>, StoreError> {
+        let asker = span::current().map(|span| span.asker()).unwrap_or_default();
+        let permit = tokio::time::timeout(PERMIT_TIMEOUT, self.page_permits.take(asker)).await;
+        permit.map_err(|elapsed| StoreError::Unavailable(elapsed.into()))
     }
 }
 
