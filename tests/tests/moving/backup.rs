@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use common::id::Ids;
 use common::id::RepoId;
@@ -30,6 +31,7 @@ use tests::client::Remote;
 use tests::history;
 use tests::hub::Hub;
 use tests::wiretap::{Reaction, Wiretap};
+use tokio::time::timeout;
 
 use crate::whole::{Whole, stocked};
 
@@ -52,8 +54,8 @@ async fn empty() -> (Backends, Arc<Store>) {
     (backends, Arc::new(store))
 }
 
-/// Every item by its key, and every object of the bucket, but for what is on its way.
-async fn everything(store: &Store) -> (BTreeMap<String, Value>, BTreeMap<String, Vec<u8>>) {
+/// Every item by its key.
+async fn items_of(store: &Store) -> BTreeMap<String, Value> {
     let (mut items, mut after) = (BTreeMap::new(), None);
     loop {
         let page = store.scan(after).await.unwrap();
@@ -63,10 +65,14 @@ async fn everything(store: &Store) -> (BTreeMap<String, Value>, BTreeMap<String,
         }
         after = page.next;
         if after.is_none() {
-            break;
+            return items;
         }
     }
-    // The list of public repos is written behind a push.
+}
+
+/// Every item by its key, and every object of the bucket, but for what is on its way and what is written behind a push.
+async fn everything(store: &Store) -> (BTreeMap<String, Value>, BTreeMap<String, Vec<u8>>) {
+    let mut items = items_of(store).await;
     items.retain(|key, _| !key.starts_with("UPLOAD#") && !key.starts_with("PUBLIC "));
     let mut objects = BTreeMap::new();
     for prefix in ["packs/", "objects/"] {
@@ -107,6 +113,9 @@ async fn populated() -> (Hub, Vec<Remote>) {
         let id = repo.repo_id().await.parse().unwrap();
         settle(&store_of(&hub), &id).await;
     }
+    // The list of public repos is written behind a push: two have one.
+    let is_listed = async { while store_of(&hub).public_repos(None).await.unwrap().len() < 2 {} };
+    timeout(Duration::from_secs(60), is_listed).await.expect("both are listed");
     (hub, repos)
 }
 
@@ -197,9 +206,9 @@ async fn every_item_and_every_object_comes_back_and_every_clone_is_the_same() {
     let stores = Stores::open_or_make(&Which::Folder(data.clone())).await.unwrap();
     let done = restored(&backup, &stores.store).await.unwrap();
     assert_eq!((done.files, done.there), (saved.files, 0));
+    assert_eq!(items_of(&stores.store).await.len() as u64, saved.items);
     let (items, objects) = everything(&store_of(&hub)).await;
     let (items_again, objects_again) = everything(&stores.store).await;
-    assert_eq!(items.len() as u64, saved.items);
     assert_eq!(items_again, items);
     assert_eq!(objects_again, objects);
     stores.close().await;
