@@ -32,36 +32,10 @@ install() {
 }
 cmp -s "$here/requirements.txt" "$venv/installed.txt" || install
 
-work=$(mktemp -d)
-hub=
-finish() {
-    [ -z "$hub" ] || kill "$hub" 2>/dev/null || true
-    wait
-    rm -rf "$work"
-}
-trap finish EXIT
-
-export ACCESS_TOKEN_SECRET=a-secret-of-this-check-and-of-nothing-else
-# Whatever the environment says of hubs and of proxies: this hub is as it comes, and on this machine.
-unset MUSEHUB_IDS MUSEHUB_PUBLIC_URL RUST_LOG
-unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY
-
-"$binary" serve --memory --listen 127.0.0.1:0 >"$work/out" 2>"$work/err" &
-hub=$!
-for _ in $(seq 200); do
-    grep -q 'Ctrl-C' "$work/out" && break
-    if ! kill -0 "$hub" 2>/dev/null; then
-        cat "$work/err" >&2
-        exit 1
-    fi
-    sleep 0.1
-done
-if ! grep -q 'Ctrl-C' "$work/out"; then
-    echo "the hub has not started in 20 seconds" >&2
-    exit 1
-fi
-url=$(grep -om1 'http://127[0-9.:]*' "$work/out")
-owner=$(grep -om1 'eyJ[A-Za-z0-9_.-]*' "$work/out")
+source scripts/hub.sh
+start_hub "$binary" serve --memory --listen 127.0.0.1:0
+url=$(hub_url)
+owner=$(hub_token)
 other=$("$binary" token --user user-ada)
 
 document=$url/openapi.json
@@ -97,12 +71,5 @@ ask 'a client with a bad token' 1 --header 'Authorization: Bearer bad' --phases 
 if [ $# = 0 ]; then
     "$venv/bin/python" "$here/seen.py" "$document" "$MUSEHUB_SEEN" || failed=1
 fi
-if grep -n 'panicked\|ERROR' "$work/err"; then
-    echo "the hub logged faults, see above" >&2
-    failed=1
-fi
-if ! kill -0 "$hub" 2>/dev/null; then
-    echo "the hub has ended" >&2
-    failed=1
-fi
+hub_is_sound || failed=1
 exit "$failed"

@@ -49,50 +49,18 @@ if [ -z "${MUSEHUB:-}" ]; then
     MUSEHUB=$target/debug/musehub
 fi
 
-work=$(mktemp -d)
-hub=
-finish() {
-    [ -z "$hub" ] || kill "$hub" 2>/dev/null || true
-    wait
-    rm -rf "$work"
-}
-trap finish EXIT
-
-export ACCESS_TOKEN_SECRET=a-secret-of-this-check-and-of-nothing-else
-# Whatever the environment says of hubs and of proxies: this hub is as it comes, and on this machine.
-unset MUSEHUB_IDS MUSEHUB_PUBLIC_URL MUSEHUB_PUSH_TO_CREATE MUSEHUB_ANONYMOUS_READS RUST_LOG
-unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY
+source scripts/hub.sh
 # The port is another each time, and pictures are to be the same.
 [ -z "$screenshots" ] || export MUSEHUB_PUBLIC_URL=http://127.0.0.1:8787
 CHROMIUM=$(command -v chromium)
 export CHROMIUM PAGES_PACKAGES=$packages
 
-"$MUSEHUB" serve --data "$work/data" --listen 127.0.0.1:0 >"$work/out" 2>"$work/err" &
-hub=$!
-for _ in $(seq 200); do
-    grep -q 'Ctrl-C' "$work/out" && break
-    if ! kill -0 "$hub" 2>/dev/null; then
-        cat "$work/err" >&2
-        exit 1
-    fi
-    sleep 0.1
-done
-if ! grep -q 'Ctrl-C' "$work/out"; then
-    echo "the hub has not started in 20 seconds" >&2
-    exit 1
-fi
-url=$(grep -om1 'http://127[0-9.:]*' "$work/out")
-owner=$(grep -om1 'eyJ[A-Za-z0-9_.-]*' "$work/out")
+start_hub "$MUSEHUB" serve --data "$work/data" --listen 127.0.0.1:0
+url=$(hub_url)
+owner=$(hub_token)
 other=$("$MUSEHUB" token --user user-ada)
 
 failed=0
 node scripts/pages/try.mjs "$url" "$owner" "$other" tests/samples ${screenshots:+"$screenshots"} || failed=1
-if grep -n 'panicked\|ERROR' "$work/err"; then
-    echo "the hub logged faults, see above" >&2
-    failed=1
-fi
-if ! kill -0 "$hub" 2>/dev/null; then
-    echo "the hub has ended" >&2
-    failed=1
-fi
+hub_is_sound || failed=1
 exit "$failed"

@@ -12,42 +12,25 @@ cd "$(dirname "$0")/.."
 musehub=$(realpath "${1:-target/debug/musehub}")
 python=$PWD/target/check-template/bin/python
 restore_table=$PWD/scripts/restore-table.py
-work=$(mktemp -d)
+source scripts/hub.sh
+unset ACCESS_TOKEN_SECRET
 data=$work/data
-running=
 failed=0
-finish() {
-    [ -z "$running" ] || kill "$running" 2>/dev/null || true
-    wait
-    rm -rf "$work"
-}
-trap finish EXIT
-unset http_proxy https_proxy HTTP_PROXY HTTPS_PROXY ACCESS_TOKEN_SECRET
 
 # ---- Running ---------------------------------------------------------------------------------------------------------
 
 run() { # <subcommand and options>
-    rm -f "$work/out"
-    "$musehub" "$@" --data "$data" >"$work/out" 2>"$work/err" &
-    running=$!
-    for _ in $(seq 200); do
-        ! grep -qs 'Ctrl-C' "$work/out" || return 0
-        kill -0 "$running" 2>/dev/null || break
-        sleep 0.1
-    done
-    echo "musehub $1 has not started" >&2
-    cat "$work/err" >&2
-    exit 1
+    start_hub "$musehub" "$@" --data "$data"
 }
 stop() {
-    kill "$running"
-    wait "$running" || true
-    running=
+    kill "$hub"
+    wait "$hub" || true
+    hub=
 }
 serve() {
     run serve --listen 127.0.0.1:0
-    url=$(grep -om1 'http://127[0-9.:]*' "$work/out")
-    token=$(grep -om1 'eyJ[A-Za-z0-9_.-]*' "$work/out")
+    url=$(hub_url)
+    token=$(hub_token)
 }
 check() { # <what> <command>
     local what=$1
