@@ -226,6 +226,12 @@ impl Hub {
     }
 }
 
+/// Asks until it is so, for half a minute at most.
+pub async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+    let asking = async { while !is_so().await {} };
+    tokio::time::timeout(Duration::from_secs(30), asking).await.expect("it comes to be so");
+}
+
 /// A name that no test and no earlier run has used, fit for a slug or a handle.
 pub fn fresh_name(kind: &str) -> String {
     format!("{kind}-{:016x}", rand::random::<u64>())

@@ -2,13 +2,12 @@
 //! stays text.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use scraper::{Html, Selector};
 use serde_json::{Value, json};
 use tests::client::{Answer, Remote, send};
 use tests::history::{Builder, Formula, History, Tree};
-use tests::hub::Hub;
+use tests::hub::{Hub, until};
 
 const BROWSER: (&str, &str) = ("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
 /// What markup would be if it came through.
@@ -20,12 +19,6 @@ async fn page(hub: &Hub, path: &str) -> Answer {
 
 async fn page_with(hub: &Hub, path: &str, cookie: &str) -> Answer {
     send("GET", &format!("{}{path}", hub.url()), &[BROWSER, ("cookie", cookie)], "").await.unwrap()
-}
-
-/// Asks until it is so.
-async fn until(mut is_so: impl AsyncFnMut() -> bool) {
-    let asking = async { while !is_so().await {} };
-    tokio::time::timeout(Duration::from_secs(30), asking).await.expect("it comes to be so");
 }
 
 /// A repo with a file of each kind, whose texts would all be markup if a page let them.

@@ -6,7 +6,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use common::id::Ids;
 use common::id::RepoId;
@@ -29,9 +28,8 @@ use store::repo::Load;
 use store::upkeep::compact::Limits;
 use tests::client::Remote;
 use tests::history;
-use tests::hub::Hub;
+use tests::hub::{Hub, until};
 use tests::wiretap::{Reaction, Wiretap};
-use tokio::time::timeout;
 
 use crate::whole::{Whole, stocked};
 
@@ -114,8 +112,7 @@ async fn populated() -> (Hub, Vec<Remote>) {
         settle(&store_of(&hub), &id).await;
     }
     // The list of public repos is written behind a push: two have one.
-    let is_listed = async { while store_of(&hub).public_repos(None).await.unwrap().len() < 2 {} };
-    timeout(Duration::from_secs(60), is_listed).await.expect("both are listed");
+    until(async || store_of(&hub).public_repos(None).await.unwrap().len() == 2).await;
     (hub, repos)
 }
 
