@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use ulid::Ulid;
 
-/// So many milliseconds after the Unix epoch.
+/// This many milliseconds after the Unix epoch.
 pub fn of_millis(millis: u64) -> Timestamp {
     i64::try_from(millis).ok().and_then(|millis| Timestamp::from_millisecond(millis).ok()).unwrap_or(Timestamp::MAX)
 }
@@ -24,12 +24,12 @@ pub fn ulid(time: Timestamp, random: u128) -> Ulid {
     Ulid::from_parts(u64::try_from(time.as_millisecond()).unwrap_or_default(), random)
 }
 
-/// So much later.
+/// A time that is this much later.
 pub fn after(time: Timestamp, length: Duration) -> Timestamp {
     time.checked_add(length).unwrap_or(Timestamp::MAX)
 }
 
-/// So much earlier.
+/// A time that is this much earlier.
 pub fn before(time: Timestamp, length: Duration) -> Timestamp {
     time.checked_sub(length).unwrap_or(Timestamp::UNIX_EPOCH).max(Timestamp::UNIX_EPOCH)
 }

@@ -46,13 +46,16 @@ pub(crate) async fn commits(reader: &Reader<'_>) -> Result<Response<AnswerBody>,
     }
     page(reader, version, || async {
         let mut history = opened.view.history();
-        let (shown, open, newest) = match Cursor::read(after.as_deref(), &found.id)? {
-            Cursor::Open { shown, open } => (shown, open.clone(), history.newest(&open, A_PAGE).await?),
+        let (shown, open, walked_from, newest) = match Cursor::read(after.as_deref(), &found.id)? {
+            Cursor::Open { shown, open } => {
+                let newest = history.newest(&open, A_PAGE).await?;
+                (shown, open, None, newest)
+            }
             // The list is walked to its place again.
             Cursor::Behind { shown, head } => {
                 let mut newest = history.newest(std::slice::from_ref(&head), shown + A_PAGE).await?;
                 newest.commits.drain(..shown.min(newest.commits.len()));
-                (shown, Vec::new(), newest)
+                (shown, Vec::new(), Some(head), newest)
             }
         };
         let lines = reader.commits(&opened, &newest.commits).await?;
@@ -73,7 +76,7 @@ pub(crate) async fn commits(reader: &Reader<'_>) -> Result<Response<AnswerBody>,
             commits,
             open,
             is_first: after.is_none(),
-            next: Cursor::after(shown, &next, after.as_deref(), &found.id),
+            next: Cursor::after(shown, &next, walked_from.as_ref(), &found.id),
         };
         Ok(page)
     })
@@ -82,9 +85,9 @@ pub(crate) async fn commits(reader: &Reader<'_>) -> Result<Response<AnswerBody>,
 
 /// Where a list of commits goes on.
 enum Cursor {
-    /// After so many, with these: what earlier commits name as parents and the list has not come to.
+    /// After this many, with these: what earlier commits name as parents and the list has not come to.
     Open { shown: usize, open: Vec<CommitId> },
-    /// After so many from this commit on. So goes a history on that is too wide for a URL.
+    /// After this many, counted from this commit: of a history that is too wide for a URL.
     Behind { shown: usize, head: CommitId },
 }
 
@@ -107,17 +110,12 @@ impl Cursor {
         (open.len() <= MAX_OPEN && shown > 0).then_some(Self::Open { shown, open })
     }
 
-    /// The cursor of the next page.
-    fn after(shown: usize, open: &[String], before: Option<&str>, head: &CommitId) -> Option<String> {
-        let start = before
-            .and_then(|before| before.split_once('@'))
-            .map_or_else(|| head.to_string(), |(_, head)| head.to_owned());
+    /// The cursor of the next page. A list that was walked from a commit to its place goes on so.
+    fn after(shown: usize, open: &[String], walked_from: Option<&CommitId>, head: &CommitId) -> Option<String> {
         match open.len() {
             0 => None,
-            1..=MAX_OPEN if !before.is_some_and(|before| before.contains('@')) => {
-                Some(format!("{shown},{}", open.join(",")))
-            }
-            _ => (shown <= MAX_WALKED).then(|| format!("{shown}@{start}")),
+            1..=MAX_OPEN if walked_from.is_none() => Some(format!("{shown},{}", open.join(","))),
+            _ => (shown <= MAX_WALKED).then(|| format!("{shown}@{}", walked_from.unwrap_or(head))),
         }
     }
 }
