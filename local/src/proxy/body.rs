@@ -180,7 +180,12 @@ impl Spool {
         Ok(self)
     }
 
-    pub(super) fn send(self, sent: ProgressBar) -> Outgoing {
+    /// The file, at its beginning.
+    pub(super) async fn into_file(self) -> std::fs::File {
+        self.file.into_std().await
+    }
+
+    fn send(self, sent: ProgressBar) -> Outgoing {
         let pieces = stream::try_unfold((self.file, sent), |(mut file, sent)| async {
             let mut piece = BytesMut::with_capacity(PIECE);
             let read = file.read_buf(&mut piece).await?;

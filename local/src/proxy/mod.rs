@@ -5,11 +5,13 @@
 //! always received whole before anything of it is sent on, so a client that breaks off leaves no trace at the hub.
 //!
 //! - `forward` is a request's way to the hub, and the answer's way back.
+//! - `parts` makes several pushes of one that has more bytes than a request may have.
 //! - `body` receives bodies, the large ones into temporary files. The crate `client` calls the hub.
 //! - `refusal` is what the proxy answers by itself. `progress` is what it says on the terminal.
 
 mod body;
 mod forward;
+mod parts;
 mod progress;
 mod refusal;
 mod target;
@@ -29,6 +31,7 @@ use crate::connections::{Connections, WRITE_TIMEOUT};
 use crate::open_files::Plan;
 use crate::serve::accept;
 use client::HubUrl;
+use common::wire::limits::MAX_REFERENCED_BODY;
 use forward::Forwarder;
 
 /// How a proxy is to be run.
@@ -60,18 +63,22 @@ pub struct Running {
 
 /// What a proxy takes and how long it waits.
 #[derive(Debug, Clone, Copy)]
-struct Limits {
+pub struct Limits {
     /// Bytes of a body that is kept in memory and goes to the hub as it is. Lambda takes 6 MB, in which base64 may have
     /// made 4 bytes of 3.
-    small: usize,
+    pub small: usize,
     /// Bytes of any body.
-    large: u64,
+    pub large: u64,
+    /// Bytes of a push that goes to the hub as one request. A larger one goes in parts.
+    pub whole: u64,
+    /// Bytes of the records in one of its parts.
+    pub part: usize,
     /// Bodies that are held at the same time, in memory or in files; the next one waits.
-    bodies: usize,
+    pub bodies: usize,
     /// How long a client may pause in the middle of a body.
-    client_pause: Duration,
+    pub client_pause: Duration,
     /// How long the hub may pause: as long as a Lambda function may run.
-    hub_pause: Duration,
+    pub hub_pause: Duration,
 }
 
 impl Default for Limits {
@@ -80,6 +87,9 @@ impl Default for Limits {
             small: client::by_reference::DIRECT,
             // What S3 takes in one put: 5 GiB, which its documents call 5 GB.
             large: 5 << 30,
+            whole: MAX_REFERENCED_BODY as u64,
+            // A function works on it for some seconds.
+            part: 64 << 20,
             bodies: 16,
             client_pause: Duration::from_secs(30),
             hub_pause: Duration::from_secs(15 * 60),
@@ -95,7 +105,11 @@ pub async fn start(options: Options) -> Result<Running, ProxyError> {
     start_within(options, Limits::default()).await
 }
 
-async fn start_within(options: Options, limits: Limits) -> Result<Running, ProxyError> {
+/// The same within other limits.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_within(options: Options, limits: Limits) -> Result<Running, ProxyError> {
     let cannot_listen = |error| ProxyError::Listen(options.listen, error);
     let listener = TcpListener::bind(options.listen).await.map_err(cannot_listen)?;
     let address = listener.local_addr().map_err(cannot_listen)?;

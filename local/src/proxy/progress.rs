@@ -40,10 +40,20 @@ impl Sending<'_> {
         self.bar.clone()
     }
 
+    /// Says something of the request.
+    pub(super) fn say(&self, what: &str) {
+        self.progress.say(&format!("{}: {what}", self.bar.message()));
+    }
+
+    /// Says that the request came to nothing, for the client may have left.
+    pub(super) fn failed(&self, why: &impl std::fmt::Display) {
+        self.say(&why.to_string());
+    }
+
     /// Says that the request was answered.
     pub(super) fn answered(&self, status: StatusCode) {
         let bytes = DecimalBytes(self.bar.length().unwrap_or_default());
-        self.progress.say(&format!("{}: {bytes}, answered with {}", self.bar.message(), status.as_u16()));
+        self.say(&format!("{bytes}, answered with {}", status.as_u16()));
     }
 }
 

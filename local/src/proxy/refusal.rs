@@ -10,6 +10,8 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 use indicatif::HumanBytes;
 
+use super::parts::PartsError;
+
 /// Why a request does not come to the hub, or its answer not to the client.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
@@ -19,6 +21,9 @@ pub(super) enum Refusal {
     /// 400: the client broke off.
     #[error("the body: it broke off: {0}")]
     BrokenBody(String),
+    /// 400: the body of a push that is too large for one request cannot be read.
+    #[error("the body: {0}")]
+    Malformed(String),
     /// 413: no hub takes so much.
     #[error("the body has more than {}, the most that one request may have: push in smaller parts", HumanBytes(*.0))]
     TooLarge(u64),
@@ -28,6 +33,9 @@ pub(super) enum Refusal {
         std::env::temp_dir().display()
     )]
     NotKept { error: io::Error },
+    /// 500: a fault of the proxy itself.
+    #[error("the proxy failed: {0}")]
+    Fault(String),
     /// 502: there is no connection to the hub.
     #[error("the proxy cannot reach {hub}: {cause}; is the hub up and its URL right?")]
     Unreachable { hub: HubUrl, cause: String },
@@ -40,9 +48,22 @@ pub(super) enum Refusal {
     /// 502: what the hub says of an upload is not of the protocol.
     #[error("{0} did not answer as a hub does when it is asked for an upload: is its URL right?")]
     NoUpload(HubUrl),
+    /// 502: what the hub says of its branches is not of the protocol.
+    #[error("{hub} did not answer as a hub does when it is asked for branches: {cause}; is its URL right?")]
+    NoRefs { hub: HubUrl, cause: String },
     /// 502: the storage did not take the body.
     #[error("the storage at {storage} did not take the body: {cause}; the same request may be sent again")]
     NotUploaded { storage: String, cause: String },
+}
+
+impl From<PartsError> for Refusal {
+    fn from(error: PartsError) -> Self {
+        match error {
+            PartsError::Malformed(reason) => Self::Malformed(reason),
+            PartsError::Disk(error) => Self::NotKept { error },
+            PartsError::Wire(error) => Self::Fault(with_causes(&error)),
+        }
+    }
 }
 
 impl Refusal {
@@ -58,12 +79,14 @@ impl Refusal {
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::NoPath | Self::BrokenBody(_) => StatusCode::BAD_REQUEST,
+            Self::NoPath | Self::BrokenBody(_) | Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::NotKept { .. } => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Unreachable { .. } | Self::BrokeOff { .. } | Self::NoUpload(_) | Self::NotUploaded { .. } => {
-                StatusCode::BAD_GATEWAY
-            }
+            Self::NotKept { .. } | Self::Fault(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Unreachable { .. }
+            | Self::BrokeOff { .. }
+            | Self::NoUpload(_)
+            | Self::NoRefs { .. }
+            | Self::NotUploaded { .. } => StatusCode::BAD_GATEWAY,
             Self::Silent { .. } => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -71,10 +94,11 @@ impl Refusal {
     fn code(&self) -> &'static str {
         match self {
             Self::NoPath => "invalid",
-            Self::BrokenBody(_) => "malformed_body",
+            Self::BrokenBody(_) | Self::Malformed(_) => "malformed_body",
             Self::TooLarge(_) => "payload_too_large",
             Self::NotKept { .. } => "body_not_kept",
-            Self::Unreachable { .. } | Self::BrokeOff { .. } => "hub_unreachable",
+            Self::Fault(_) => "internal_error",
+            Self::Unreachable { .. } | Self::BrokeOff { .. } | Self::NoRefs { .. } => "hub_unreachable",
             Self::Silent { .. } => "hub_timeout",
             Self::NoUpload(_) | Self::NotUploaded { .. } => "upload_failed",
         }

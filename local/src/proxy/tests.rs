@@ -24,6 +24,8 @@ use crate::serve::accept;
 const FEW: Limits = Limits {
     small: 10,
     large: 100,
+    whole: 100,
+    part: 100,
     bodies: 2,
     client_pause: Duration::from_secs(30),
     hub_pause: Duration::from_secs(30),
@@ -565,6 +567,39 @@ async fn a_client_that_breaks_off_or_pauses_leaves_no_trace_at_the_hub() {
     read_to_end(&mut broken).await;
     assert_eq!(post(&proxy, "/dev/song/push", &[0; 50]).await.body, "done", "the only place for a body is free again");
     assert_eq!(hub.lines().len(), 3, "only the last request came to the hub");
+}
+
+/// Clients wait for a minute, and a large request may take longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_request_is_done_even_if_its_client_has_left() {
+    let (go_on, goes_on) = std::sync::mpsc::channel::<()>();
+    let (done, mut is_done) = mpsc::unbounded_channel();
+    let goes_on = Mutex::new(goes_on);
+    let hub = StandIn::start(move |request, address| {
+        if request.line == "POST /dev/song/uploads" {
+            goes_on.lock().unwrap().recv().unwrap();
+            let answer = format!(r#"{{"upload_id": "1", "url": "http://{address}/bucket/1"}}"#);
+            return json(StatusCode::OK, &answer);
+        }
+        done.send(request.line.clone()).unwrap();
+        json(StatusCode::OK, "")
+    })
+    .await;
+    let proxy = hub.proxy(FEW).await;
+    let mut client = connect(&proxy).await;
+    let head =
+        "POST /dev/song/push HTTP/1.1\r\nHost: proxy\r\nAuthorization: Bearer token\r\nContent-Length: 50\r\n\r\n";
+    client.write_all(head.as_bytes()).await.unwrap();
+    client.write_all(&[7; 50]).await.unwrap();
+    drop(client);
+    // While these are answered the proxy sees that it has left.
+    for _ in 0..20 {
+        get(&proxy, "/health").await;
+        assert_eq!(is_done.recv().await.unwrap(), "GET /health");
+    }
+    go_on.send(()).unwrap();
+    assert_eq!(is_done.recv().await.unwrap(), "PUT /bucket/1");
+    assert_eq!(is_done.recv().await.unwrap(), "POST /dev/song/push");
 }
 
 #[tokio::test]
