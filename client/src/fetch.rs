@@ -21,6 +21,24 @@ const PIECE: usize = 256 << 10;
 /// Fields that each answer has.
 const FIELDS: u64 = 4;
 
+/// What a fetch is bounded by. A hub that knows of no such bounds sends all.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Within {
+    /// How many commits are wanted on each way back.
+    pub depth: Option<u32>,
+    /// What is not wanted of them.
+    pub leaves_out: Option<LeavesOut>,
+}
+
+/// What is not wanted of commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeavesOut {
+    /// The objects of their snapshots.
+    Objects,
+    /// Their snapshots, and so the objects too.
+    Snapshots,
+}
+
 /// An answer under way: `{commits, snapshots, objects, branch_heads}`, in this order, in msgpack.
 pub struct Fetching<'a> {
     remote: &'a Remote,
@@ -44,23 +62,26 @@ pub struct Arriving {
 impl<'a> Fetching<'a> {
     /// Asks for all that `want` reaches and `have` does not.
     pub async fn begin(remote: &'a Remote, want: &[CommitId], have: &[CommitId]) -> Result<Self, ClientError> {
-        Self::begin_within(remote, want, have, None).await
+        Self::begin_within(remote, want, have, Within::default()).await
     }
 
-    /// The same within a depth. A hub that knows of none sends all of it.
+    /// The same within bounds.
     pub async fn begin_within(
         remote: &'a Remote,
         want: &[CommitId],
         have: &[CommitId],
-        depth: Option<u32>,
+        within: Within,
     ) -> Result<Self, ClientError> {
         let have: Vec<Text<'_>> = have.iter().map(|id| id.to_string().into()).collect();
         let request = FetchRequest {
             want: Some(want.to_vec().into()),
             have: have.into(),
             branches: None,
-            depth: depth.map(i64::from),
-            filter: None,
+            depth: within.depth.map(i64::from),
+            filter: within.leaves_out.map(|leaves_out| match leaves_out {
+                LeavesOut::Objects => "objects:none".into(),
+                LeavesOut::Snapshots => "snapshots:none".into(),
+            }),
         };
         let answer = remote.post(Endpoint::Fetch, &request).await?;
         if is_json(&answer) {

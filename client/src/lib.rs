@@ -24,5 +24,5 @@ pub mod remote;
 pub use address::{Address, HubUrl};
 pub use endpoint::Endpoint;
 pub use error::ClientError;
-pub use fetch::Fetching;
+pub use fetch::{Fetching, LeavesOut, Within};
 pub use remote::Remote;

@@ -23,8 +23,8 @@ use local::process;
 use local::proxy;
 use local::replay::{DeadLetters, Summary};
 use local::serve::{
-    self, AnonymousReads, BODY_MEMORY, FIRST_HANDLE, FIRST_USER, Ids, Options, Reach, RequestLog, Storage,
-    WRITE_TIMEOUT, Webhooks,
+    self, AnonymousReads, BODY_MEMORY, FIRST_HANDLE, FIRST_USER, Ids, LAMBDA_STREAM, Options, Reach, RequestLog,
+    Storage, WRITE_TIMEOUT, Webhooks,
 };
 use local::stores::{self, DEFAULT_DATA, Which};
 use service::Target;
@@ -352,6 +352,7 @@ async fn run(arguments: Serve) -> Result<(), Box<dyn Error>> {
         body_memory: arguments.body_memory,
         write_timeout: WRITE_TIMEOUT,
         anonymous_reads: arguments.anonymous_reads,
+        most_streamed: arguments.lambda_limits.then_some(LAMBDA_STREAM),
         secret: given_secret(),
         log: if arguments.log_requests { RequestLog::to(|line| eprintln!("{line}")) } else { RequestLog::default() },
         webhooks: Some(Webhooks {

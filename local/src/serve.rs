@@ -9,6 +9,7 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 pub use common::id::Ids;
 use common::wire::error::Cause;
+pub use common::wire::limits::LAMBDA_STREAM;
 pub use deliver::FIRST_PAUSE;
 use deliver::sender::Sender;
 use http::{Request, Response};
@@ -62,6 +63,8 @@ pub struct Options {
     pub storage: Storage,
     /// Whether requests go through the events and the limits of Lambda.
     pub lambda_limits: bool,
+    /// Bytes of an answer that streams: [`LAMBDA_STREAM`] on Lambda, none elsewhere.
+    pub most_streamed: Option<u64>,
     /// Whether ids have to be the hashes of what they name.
     pub ids: Ids,
     /// The URL that clients reach it by, if that is not the one that they ask for.
@@ -183,6 +186,7 @@ pub async fn start_creating(options: Options, push_to_create: Option<Visibility>
             gives_secret: true,
             serves_s3: true,
             anonymous_reads: options.anonymous_reads,
+            most_streamed: options.most_streamed,
             webhooks_reach: options.webhooks.map(|webhooks| webhooks.reach).unwrap_or_default(),
         },
         log: options.log,

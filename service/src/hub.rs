@@ -12,6 +12,7 @@ use crate::settings::{AnonymousReads, ConfigurationError, Settings, choice, push
 use crate::webhook_target::Reach;
 use common::id::Ids;
 use common::wire::WireError;
+use common::wire::limits::LAMBDA_STREAM;
 use store::ambient::Ambient;
 use store::aws::{self, variable};
 use store::{Location, Store};
@@ -56,6 +57,7 @@ impl Hub {
             gives_secret: variable("ACCESS_TOKEN_SECRET").is_some(),
             serves_s3: false,
             webhooks_reach: Reach::Public,
+            most_streamed: Some(LAMBDA_STREAM),
             anonymous_reads: choice("MUSEHUB_ANONYMOUS_READS", "full, small or off", AnonymousReads::parse)?
                 .unwrap_or_default(),
         };

@@ -25,6 +25,21 @@ pub struct Settings {
     pub webhooks_reach: Reach,
     /// What is given to clients without a token.
     pub anonymous_reads: AnonymousReads,
+    /// Bytes of an answer that streams; none where nothing cuts one off.
+    pub most_streamed: Option<u64>,
+}
+
+impl Settings {
+    /// Refuses an answer that would be cut off on its way.
+    ///
+    /// # Errors
+    /// [`WireError::AnswerTooLarge`].
+    pub const fn check_streamed(&self, bytes: u64, way_round: &'static str) -> Result<(), WireError> {
+        match self.most_streamed {
+            Some(most) if bytes > most => Err(WireError::AnswerTooLarge { bytes, most, way_round }),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What clients without a token may read of public repos. The operator of a deployment pays for all that they read.

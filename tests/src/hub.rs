@@ -43,6 +43,7 @@ fn options() -> Options {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         storage: Storage::Memory,
         lambda_limits: false,
+        most_streamed: None,
         ids: Ids::Strict,
         public_url: None,
         hosts: Vec::new(),
@@ -73,6 +74,11 @@ impl Hub {
     /// A fresh hub, whatever the environment says: for tests of starting, stopping and settings.
     pub async fn start_own(storage: Storage, lambda_limits: bool) -> Hub {
         Hub::start_with(Options { storage, lambda_limits, ..options() }).await
+    }
+
+    /// A fresh hub behind Lambda's limits, of which an answer that streams has at most these bytes.
+    pub async fn start_streaming(most: u64) -> Hub {
+        Hub::start_with(Options { lambda_limits: true, most_streamed: Some(most), ..options() }).await
     }
 
     /// A fresh hub whose log of requests goes to `sink`, line by line.

@@ -49,6 +49,7 @@ pub async fn run(folder: &Path) -> Result<(), Failure> {
         body_memory: BODY_MEMORY,
         write_timeout: WRITE_TIMEOUT,
         anonymous_reads: AnonymousReads::Full,
+        most_streamed: None,
         secret: None,
         log: RequestLog::default(),
         webhooks: None,

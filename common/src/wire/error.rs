@@ -134,6 +134,16 @@ pub enum WireError {
     /// 413: the body, or one object in it, is larger than this door takes.
     #[error("{0}")]
     PayloadTooLarge(String),
+    /// 413: the answer would have more bytes than this hub can send in one.
+    #[error("the answer would have {bytes} bytes, and this hub sends at most {most} in one: {way_round}")]
+    AnswerTooLarge {
+        /// Bytes of the answer, about.
+        bytes: u64,
+        /// Bytes of an answer that can be sent.
+        most: u64,
+        /// How to get it all the same.
+        way_round: &'static str,
+    },
     /// 415: a body in an encoding that the hub does not speak.
     #[error("the content type '{0}' is not spoken here: send application/json or application/x-msgpack")]
     UnsupportedMediaType(String),
@@ -236,6 +246,7 @@ impl WireError {
             Self::ObjectGone(_) => (StatusCode::GONE, "object_gone"),
             Self::PreconditionFailed(_) => (StatusCode::PRECONDITION_FAILED, "precondition_failed"),
             Self::PayloadTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large"),
+            Self::AnswerTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "answer_too_large"),
             Self::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
             Self::RangeNotSatisfiable(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "range_not_satisfiable"),
             Self::UnknownHost(_) => (StatusCode::MISDIRECTED_REQUEST, "unknown_host"),

@@ -1,9 +1,9 @@
 //! Every bound of the wire contract, in one place. Past each of them there is a clear answer, never a silent cut.
 
-/// Commits in one push.
-pub const MAX_COMMITS: usize = 10_000;
-/// Snapshots in one push.
-pub const MAX_SNAPSHOTS: usize = 10_000;
+/// Commits in one push. Its bytes bound it before, in all but the emptiest commits.
+pub const MAX_COMMITS: usize = 1_000_000;
+/// Snapshots in one push. Its bytes bound it before, as they do commits.
+pub const MAX_SNAPSHOTS: usize = 1_000_000;
 /// Objects in one push or one `/push/objects`.
 pub const MAX_OBJECTS: usize = 1_000;
 /// Different ids in the `want` of a fetch: a clone wants the head of every branch. A repo that has more branches,
@@ -79,6 +79,9 @@ pub const MAX_AUTHORIZATION: usize = 8_192;
 /// Bytes of a body that is sent by reference. It is held in memory while it is checked.
 pub const MAX_REFERENCED_BODY: usize = 256 << 20;
 
+/// Bytes of an answer that Lambda streams; at the next one it cuts the answer off (200 MB).
+/// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-response-streaming.html>
+pub const LAMBDA_STREAM: u64 = 200 * 1024 * 1024;
 /// Bytes of an invocation event or of a buffered answer, as Lambda counts them (6 MiB; binary is base64 inside).
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 pub const LAMBDA_PAYLOAD: usize = 6 * 1024 * 1024;

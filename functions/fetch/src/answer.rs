@@ -5,37 +5,41 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use common::answer_size::answer_bytes;
 use common::id::{ObjectId, ObjectKey, RepoId};
 use common::location::{LargeObject, ObjectLocation, RecordLocation};
+use common::pack::RawBytes;
 use common::purged::Purged;
 use common::wire::record::Snapshot;
 use common::wire::{Encoding, WireError};
-use service::AnswerBody;
 use service::streaming::{self, CHUNK, Sender};
+use service::{AnswerBody, Hub, Settings};
 use store::Store;
 use store::read::permit::LetGo;
 use store::read::reader::RecordReader;
 use store::read::view::View;
 
 use crate::encoder::Encoder;
-use crate::{Had, Selection};
+use crate::{Had, IN_PARTS, Selection};
 
 /// Begins the answer.
 ///
 /// # Errors
 /// Errors before the first bytes are there, which can still be a status.
-pub async fn stream(store: Arc<Store>, selection: Selection, encoding: Encoding) -> Result<AnswerBody, WireError> {
-    let readers = Arc::clone(&store);
+pub async fn stream(hub: &Hub, selection: Selection, encoding: Encoding) -> Result<AnswerBody, WireError> {
+    let (store, settings) = (Arc::clone(&hub.store), hub.settings.clone());
     let make = |sender| async move {
-        let mut answer = Encoded { encoder: Encoder::new(encoding), sender };
+        let mut answer = Encoded { encoder: Encoder::new(encoding), encoding, sender, settings };
         answer.make(&store, selection).await
     };
-    streaming::stream(&readers, "POST fetch, half way", make).await
+    streaming::stream(&hub.store, "POST fetch, half way", make).await
 }
 
 struct Encoded {
     encoder: Encoder,
+    encoding: Encoding,
     sender: Sender,
+    settings: Settings,
 }
 
 impl Encoded {
@@ -44,20 +48,23 @@ impl Encoded {
         let (sends_objects, had) = (objects.is_some(), objects.map_or_else(Vec::new, |Had(had)| had));
         let tells_purged = sends_objects && !repo.purged.is_empty();
         self.encoder.begin(u32::from(cut.is_some()) + u32::from(tells_purged));
+        let length = |place: &RecordLocation| u64::from(place.length);
+        let records = commits.iter().chain(&snapshots).map(length).sum();
+        self.check(RawBytes { records, content: 0 }, 0)?;
         // One reader for all of these, so that the first snapshots are on their way while commits are sent.
         let places: Vec<RecordLocation> = [commits.as_slice(), &had, &snapshots].concat();
-        let mut records = store.read_places(&repo.id, &view, &places).await?;
+        let mut reader = store.read_places(&repo.id, &view, &places).await?;
 
         self.encoder.begin_list("commits", commits.len())?;
-        self.send_records(&mut records, commits.len(), |_| Ok(())).await?;
+        self.send_records(&mut reader, commits.len(), |_| Ok(())).await?;
 
         let mut objects = Objects { purged: Arc::clone(&repo.purged), ..Objects::default() };
         for _ in &had {
-            objects.exclude(&next(&mut records).await?)?;
+            objects.exclude(&next(&mut reader).await?)?;
         }
         self.encoder.begin_list("snapshots", snapshots.len())?;
         self.send_records(
-            &mut records,
+            &mut reader,
             snapshots.len(),
             |record| {
                 if sends_objects { objects.want(record) } else { Ok(()) }
@@ -67,6 +74,10 @@ impl Encoded {
 
         let Located { packed, large, purged } = objects.locate(store, &repo.id, &view).await?;
         let places: Vec<RecordLocation> = packed.iter().map(|object| object.place).collect();
+        // Before the first byte, if there are few records.
+        let content =
+            places.iter().map(length).sum::<u64>() + large.iter().map(|object| object.place.size).sum::<u64>();
+        self.check(RawBytes { records, content }, (packed.len() + large.len()) as u64)?;
         let mut records = store.read_places(&repo.id, &view, &places).await?;
         self.encoder.begin_list("objects", packed.len() + large.len())?;
         for ToSend { id, path, place } in &packed {
@@ -96,6 +107,12 @@ impl Encoded {
 
         self.encoder.end(&repo.heads, cut.as_deref(), tells_purged.then_some(&purged))?;
         self.flush(0, &mut records).await
+    }
+
+    /// Refuses an answer that would be cut off on its way. It is said if nothing was sent yet. Else the answer ends here, so that no
+    /// client waits for what does not come.
+    fn check(&self, raw: RawBytes, objects: u64) -> Result<(), WireError> {
+        self.settings.check_streamed(answer_bytes(raw, objects, self.encoding), IN_PARTS)
     }
 
     async fn send_records(

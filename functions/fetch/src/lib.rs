@@ -11,7 +11,6 @@ mod answer;
 mod encoder;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use common::answer_size::Held;
 use common::id::Ids;
@@ -29,6 +28,10 @@ use store::repo::{Load, Repo};
 
 /// The filter that leaves the objects out.
 const NO_OBJECTS: &str = "objects:none";
+/// The filter that leaves the snapshots out too.
+const NO_SNAPSHOTS: &str = "snapshots:none";
+/// How to get what is too much for one answer.
+pub(crate) const IN_PARTS: &str = "'musehub clone URL' fetches in parts; other clients ask with depth or have";
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
@@ -40,17 +43,14 @@ async fn fetch(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError
     let (repo, view) = hub.open(caller.as_ref(), &call.target()?, Access::Read, Load::HISTORY).await?;
     let held = Held::by(repo.packs.iter().map(|(_, pack)| pack));
     hub.settings.anonymous_reads.check(caller.as_ref(), held.clone_bytes(call.answer_encoding()))?;
-    let Asked { want, have, depth, leaves_out_objects, branches } = Asked::read(call.decode()?, &repo.heads)?;
+    let Asked { want, have, depth, sends, branches } = Asked::read(call.decode()?, &repo.heads)?;
     let view = holding(hub, &repo, as_asked(hub, view), &want).await?;
     refuse_condemned(hub, &repo, &view, &want).await?;
-    let mut selection = select(hub, repo, view, &want, &have, depth).await?;
-    if leaves_out_objects {
-        selection.objects = None;
-    }
+    let mut selection = select(hub, repo, view, &want, &have, depth, sends).await?;
     if let Some(branches) = branches {
         selection.repo.heads.retain(|name, _| branches.contains(name));
     }
-    let body = answer::stream(Arc::clone(&hub.store), selection, call.answer_encoding()).await?;
+    let body = answer::stream(hub, selection, call.answer_encoding()).await?;
     Ok(call.respond_streaming(body))
 }
 
@@ -60,9 +60,17 @@ struct Asked {
     want: Vec<CommitId>,
     have: HashSet<CommitId>,
     depth: Option<usize>,
-    leaves_out_objects: bool,
+    sends: Sends,
     /// The branches that the answer is to name, if not all.
     branches: Option<HashSet<String>>,
+}
+
+/// What goes with the commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sends {
+    SnapshotsAndObjects,
+    Snapshots,
+    Nothing,
 }
 
 impl Asked {
@@ -82,10 +90,14 @@ impl Asked {
             Ok(depth) if (1..=MAX_FETCH_DEPTH).contains(&depth) => Ok(depth),
             _ => Err(WireError::invalid("depth", format_args!("it is from 1 to {MAX_FETCH_DEPTH}"))),
         });
-        let leaves_out_objects = match filter.as_deref() {
-            None => false,
-            Some(NO_OBJECTS) => true,
-            Some(_) => return Err(WireError::invalid("filter", format_args!("it is '{NO_OBJECTS}', or is left out"))),
+        let sends = match filter.as_deref() {
+            None => Sends::SnapshotsAndObjects,
+            Some(NO_OBJECTS) => Sends::Snapshots,
+            Some(NO_SNAPSHOTS) => Sends::Nothing,
+            Some(_) => {
+                let allowed = format_args!("it is '{NO_OBJECTS}' or '{NO_SNAPSHOTS}', or is left out");
+                return Err(WireError::invalid("filter", allowed));
+            }
         };
         let branches = match branches {
             Some(branches) => Some(branches.within("names in branches", most)?),
@@ -101,7 +113,7 @@ impl Asked {
             want,
             have: have.iter().filter_map(|id| id.parse().ok()).collect(),
             depth: depth.transpose()?,
-            leaves_out_objects,
+            sends,
             branches: branches.map(|names| names.iter().map(|name| name.to_string()).collect()),
         })
     }
@@ -183,6 +195,7 @@ async fn select(
     want: &[CommitId],
     have: &HashSet<CommitId>,
     depth: Option<usize>,
+    sends: Sends,
 ) -> Result<Selection, WireError> {
     let ids = hub.settings.ids;
     let mut lacking = view.history().difference_within(want, have, depth).await?;
@@ -195,11 +208,17 @@ async fn select(
     if let Some((parent, id)) = lost.first().filter(|_| ids.are_checked()) {
         return Err(WireError::internal(format!("commit {parent}, a parent of {id}, is in no pack")));
     }
-    let had = snapshots_of(&view, &boundary, ids).await?;
-    let snapshots = snapshots_of(&view, &commits, ids).await?;
+    let objects = match sends {
+        Sends::SnapshotsAndObjects => Some(Had(snapshots_of(&view, &boundary, ids).await?)),
+        Sends::Snapshots | Sends::Nothing => None,
+    };
+    let snapshots = match sends {
+        Sends::Nothing => Vec::new(),
+        Sends::Snapshots | Sends::SnapshotsAndObjects => snapshots_of(&view, &commits, ids).await?,
+    };
     let commits = commits.into_iter().map(|(_, commit)| commit.place).collect();
     let cut = depth.map(|_| cut);
-    Ok(Selection { repo, view, commits, snapshots, objects: Some(Had(had)), cut })
+    Ok(Selection { repo, view, commits, snapshots, objects, cut })
 }
 
 /// The snapshots of commits, each once, in the order in which they lie in their packs, so that each frame is read once.
@@ -288,8 +307,9 @@ mod tests {
 
     #[test]
     fn there_is_one_filter() {
-        let leaves_out = |filter: Value| asked(&json!({"want": [], "filter": filter})).unwrap().leaves_out_objects;
-        assert!(leaves_out(NO_OBJECTS.into()) && !leaves_out(Value::Null));
+        let sends = |filter: Value| asked(&json!({"want": [], "filter": filter})).unwrap().sends;
+        assert_eq!(sends(Value::Null), Sends::SnapshotsAndObjects);
+        assert_eq!((sends(NO_OBJECTS.into()), sends(NO_SNAPSHOTS.into())), (Sends::Snapshots, Sends::Nothing));
         assert!(refusal(&json!({"want": [], "filter": "blob:none"})).1.contains(NO_OBJECTS));
     }
 

@@ -27,6 +27,7 @@ use common::id::{CommitId, Label};
 use common::wire;
 use common::wire::request::TagResponse;
 use common::wire::value::Value;
+use http::StatusCode;
 
 /// Why a repo did not get where it was to go. The sentence is for the one who typed the command.
 #[derive(Debug, thiserror::Error)]
@@ -64,9 +65,14 @@ impl TransferError {
         move |cause| Self::File { what, cause }
     }
 
-    /// Whether a hub could not be reached or broke off.
-    pub(crate) const fn is_broken(&self) -> bool {
-        matches!(self, Self::Hub(client::ClientError::Broken { .. }))
+    /// Whether a hub says that it was asked for too much at once.
+    pub(crate) fn is_too_much(&self) -> bool {
+        matches!(self, Self::Hub(error) if error.has_status(StatusCode::PAYLOAD_TOO_LARGE))
+    }
+
+    /// The same, or it could not be reached or broke off, which may have that reason.
+    pub(crate) fn may_be_too_much(&self) -> bool {
+        matches!(self, Self::Hub(client::ClientError::Broken { .. })) || self.is_too_much()
     }
 }
 

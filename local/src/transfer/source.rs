@@ -5,7 +5,8 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 use client::object::Found;
-use client::{Fetching, Remote};
+use client::{Fetching, LeavesOut, Remote, Within};
+use common::graph::topological_order;
 use common::id::{CommitId, ObjectId, ObjectKey};
 use common::wire::commit::Commit;
 use common::wire::limits::FETCH_WANT_OF_ANY_HUB;
@@ -13,6 +14,8 @@ use indicatif::ProgressBar;
 
 use super::{Moved, Names, TransferError};
 
+/// How far back from what is wanted commits are listed at once. On Lambda an answer has at most 200 MB, which are some 250,000.
+const LISTED: u32 = 50_000;
 /// Commits that are fetched at once.
 const STEP: usize = 512;
 /// Bytes of the commits and snapshots of one fetch. Where they are more, fewer commits are fetched.
@@ -92,30 +95,49 @@ impl Source<'_> {
             }
         }
         let mut commits = Vec::new();
-        let mut have = self.have.clone();
+        let mut listed: HashSet<CommitId> = HashSet::new();
         let wants = [first.as_slice()].into_iter().chain(rest.chunks(FETCH_WANT_OF_ANY_HUB));
-        for want in wants.filter(|want| !want.is_empty()) {
-            let mut attempts_left = ATTEMPTS;
-            let new = loop {
-                attempts_left -= 1;
-                match self.commits_of(want, &have).await {
-                    Err(error) if error.is_broken() && attempts_left > 0 => {}
-                    listed => break listed?,
-                }
-            };
-            commits.extend(new);
-            have.extend(want.iter().cloned());
+        for want in wants {
+            // From here back, a stretch of history at a time. What is listed later is older, and goes first.
+            let mut stretches = Vec::new();
+            let mut want: Vec<CommitId> = want.iter().filter(|id| !listed.contains(*id)).cloned().collect();
+            while !want.is_empty() {
+                let now = want.split_off(want.len().saturating_sub(FETCH_WANT_OF_ANY_HUB));
+                let stretch = self.commits_of(&now).await?;
+                let new: Vec<_> = stretch.into_iter().filter(|(id, _)| listed.insert(id.clone())).collect();
+                let parents: HashSet<&CommitId> = new.iter().flat_map(|(_, parents)| parents).collect();
+                let ends = parents.into_iter().filter(|id| !listed.contains(*id) && !had.contains(*id));
+                want.extend(ends.cloned().collect::<Vec<_>>());
+                stretches.push(new);
+            }
+            commits.extend(stretches.into_iter().rev().flatten());
         }
-        Ok(commits)
+        let order = topological_order(commits.iter().map(|(id, parents)| (id, parents.as_slice())));
+        let order = order.map_err(|cycle| self.from.broken(format!("what it sent is no history: {cycle}")))?;
+        let mut unordered: Vec<Option<(CommitId, Vec<CommitId>)>> = commits.into_iter().map(Some).collect();
+        Ok(order.into_iter().filter_map(|at| unordered.get_mut(at)?.take()).collect())
     }
 
-    /// The commits of a fetch, without all else.
-    async fn commits_of(
+    /// The commits that these reach within a depth, which is less where that is too much for one answer.
+    async fn commits_of(&self, want: &[CommitId]) -> Result<Vec<(CommitId, Vec<CommitId>)>, TransferError> {
+        let (mut depth, mut attempts_left) = (LISTED, ATTEMPTS);
+        loop {
+            match self.commits_within(want, depth).await {
+                Err(error) if error.is_too_much() && depth > 1 => {}
+                Err(error) if error.may_be_too_much() && attempts_left > 1 => attempts_left -= 1,
+                listed => return listed,
+            }
+            depth = (depth / 4).max(1);
+        }
+    }
+
+    async fn commits_within(
         &self,
         want: &[CommitId],
-        have: &[CommitId],
+        depth: u32,
     ) -> Result<Vec<(CommitId, Vec<CommitId>)>, TransferError> {
-        let mut fetching = Fetching::begin(self.from, want, have).await?;
+        let within = Within { depth: Some(depth), leaves_out: Some(LeavesOut::Snapshots) };
+        let mut fetching = Fetching::begin_within(self.from, want, &self.have, within).await?;
         let count = fetching.list("commits").await?;
         let mut commits = Vec::new();
         for _ in 0..count {
@@ -145,19 +167,18 @@ impl Source<'_> {
             let want: Vec<CommitId> =
                 step.iter().map(|(id, _)| id).filter(|id| !parents.contains(id)).cloned().collect();
             let have: Vec<CommitId> = frontier.iter().cloned().collect();
-            let fetching = Fetching::begin(self.from, &want, &have).await?;
-            match self.bring_step(fetching, most == 1, to).await {
+            match self.bring_step(&want, &have, None, most == 1, to).await {
                 Ok(true) => {}
                 Ok(false) => {
                     most = (most / 2).max(1);
                     continue;
                 }
                 // It may have been too much: Lambda streams 200 MB an answer.
-                Err(error) if error.is_broken() && most > 1 => {
+                Err(error) if error.may_be_too_much() && most > 1 => {
                     most = (most / 4).max(1);
                     continue;
                 }
-                Err(error) if error.is_broken() && attempts_left > 1 => {
+                Err(error) if error.may_be_too_much() && attempts_left > 1 => {
                     attempts_left -= 1;
                     continue;
                 }
@@ -184,9 +205,8 @@ impl Source<'_> {
         let mut attempts_left = ATTEMPTS;
         loop {
             attempts_left -= 1;
-            let fetching = Fetching::begin_within(self.from, want, &[], Some(depth)).await?;
-            match self.bring_step(fetching, true, to).await {
-                Err(error) if error.is_broken() && attempts_left > 0 => {}
+            match self.bring_step(want, &[], Some(depth), true, to).await {
+                Err(error) if error.may_be_too_much() && attempts_left > 0 => {}
                 sent => return sent.map(drop),
             }
         }
@@ -196,10 +216,18 @@ impl Source<'_> {
     /// then.
     async fn bring_step(
         &mut self,
-        mut fetching: Fetching<'_>,
+        want: &[CommitId],
+        have: &[CommitId],
+        depth: Option<u32>,
         is_of_one: bool,
         to: &mut impl Destination,
     ) -> Result<bool, TransferError> {
+        let begin =
+            async |leaves_out| Fetching::begin_within(self.from, want, have, Within { depth, leaves_out }).await;
+        let (mut fetching, has_objects) = match begin(None).await.map_err(TransferError::from) {
+            Err(error) if error.is_too_much() && is_of_one => (begin(Some(LeavesOut::Objects)).await?, false),
+            begun => (begun?, true),
+        };
         let mut bytes = 0;
         let mut lists: [Vec<Bytes>; 2] = [Vec::new(), Vec::new()];
         for (list, name) in lists.iter_mut().zip(["commits", "snapshots"]) {
@@ -219,7 +247,8 @@ impl Source<'_> {
         }
         match self.bring_objects(fetching, to).await {
             // The objects of one commit are too much for one answer.
-            Err(error) if error.is_broken() && is_of_one => self.bring_one_by_one(to).await?,
+            Err(error) if error.may_be_too_much() && is_of_one => self.bring_one_by_one(to).await?,
+            Ok(()) if !has_objects => self.bring_one_by_one(to).await?,
             sent => sent?,
         }
         self.fetched.commits += commits.len() as u64;

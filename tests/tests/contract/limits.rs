@@ -5,16 +5,12 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use tests::client::Remote;
 use tests::encoding::Encoding;
-use tests::history::{self, Builder, History, Object, Pack, Snapshot, Tree};
+use tests::history::{self, Builder, History, Object, Pack, Tree};
 use tests::hub::Hub;
-use tests::{ids, verify};
+use tests::verify;
 
 async fn empty_repo(hub: &Hub) -> Remote {
     hub.made_repo(&hub.dev(), false).await
-}
-
-fn snapshot(manifest: BTreeMap<String, String>) -> Snapshot {
-    Snapshot { id: ids::snapshot_id(&manifest), manifest, created_at: "2025-01-01T00:00:00+00:00".to_owned() }
 }
 
 fn one_file(path: &str) -> History {
@@ -25,29 +21,14 @@ fn one_file(path: &str) -> History {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_push_of_10_000_commits_is_taken_and_of_one_more_is_not() {
+async fn a_first_push_of_12_000_commits_goes_whole() {
     let hub = Hub::start().await;
-    let history = history::linear(1, 10_001, 1, 0);
+    let history = history::linear(1, 12_000, 1, 0);
     let ids = history.ids();
     let remote = empty_repo(&hub).await.speaking(Encoding::Msgpack);
-    remote.push_pack("main", false, &history.pack(&ids)).await.refused(422, "too_many");
-    assert!(remote.heads().await.is_empty());
-    remote.push_pack("main", false, &history.pack(&ids[..10_000])).await.expect(200);
-    remote.push_pack("main", false, &history.pack(&ids[10_000..])).await.expect(200);
+    remote.push_pack("main", false, &history.pack(&ids)).await.expect(200);
     let cloned = remote.speaking(Encoding::Json).clone_all().await;
     verify::same_history(&history, &cloned, "dev").unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_push_of_10_001_snapshots_is_refused() {
-    let hub = Hub::start().await;
-    let remote = empty_repo(&hub).await;
-    let mut pack = one_file("song.mid").pack(&one_file("song.mid").ids());
-    let object = pack.objects[0].id.clone();
-    pack.snapshots.extend((0..10_000).map(|index| snapshot(BTreeMap::from([(format!("{index}"), object.clone())]))));
-    assert_eq!(pack.snapshots.len(), 10_001);
-    remote.push_pack("main", false, &pack).await.refused(422, "too_many");
-    assert!(remote.heads().await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -106,6 +106,10 @@ async fn without_objects_all_else_comes() {
         assert_eq!(without, whole.clone().without_objects());
         assert!(!whole.objects.is_empty());
         assert_eq!(answer.get("cut"), None, "only a depth cuts anything off");
+        let body = json!({"want": history.heads(), "have": have, "filter": "snapshots:none"});
+        let (answer, commits) = fetch(&remote, &body).await;
+        assert_eq!(commits, Pack { snapshots: Vec::new(), ..without.clone() });
+        assert_eq!(answer.get("cut"), None);
         let repo_id = remote.repo_id().await;
         let first = &whole.objects[0];
         assert_eq!(remote.object(&repo_id, &first.id, &[]).await.body, first.content);
@@ -157,7 +161,7 @@ async fn what_is_no_depth_filter_or_branch_is_refused() {
         for depth in [json!("1"), json!(1.5), json!(u64::MAX), json!([1])] {
             remote.post("fetch", &asking("depth", depth)).await.refused(400, "malformed_body");
         }
-        for filter in ["", "objects", "blob:none", "OBJECTS:NONE", "snapshots:none"] {
+        for filter in ["", "objects", "blob:none", "OBJECTS:NONE", "commits:none"] {
             remote.post("fetch", &asking("filter", json!(filter))).await.refused(422, "invalid");
         }
         remote.post("fetch", &asking("filter", json!(["objects:none"]))).await.refused(400, "malformed_body");

@@ -222,6 +222,44 @@ async fn what_is_too_much_for_one_answer_comes_all_the_same() {
     assert_is(home.path(), &history, &tip);
 }
 
+/// Lambda cuts an answer off at 200 MB, and says nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_much_for_one_answer_is_refused_saying_so_and_a_clone_takes_it_in_parts() {
+    let hub = Hub::start_streaming(100_000).await;
+    let mut builder = Builder::new(12);
+    let mut tree = builder.files(4);
+    let mut last = builder.commit(&[], &tree);
+    for number in 0..200 {
+        tree.insert("tracks/00/take-0000.mid".to_owned(), format!("take {number}").into());
+        last = builder.commit(&[&last], &tree);
+    }
+    // No answer has all of what one of these brings.
+    for name in ["a", "b", "c"] {
+        let content = builder.bytes(45_000);
+        tree.insert(format!("{name}.wav"), content.clone());
+        tree.insert(format!("{name}2.wav"), builder.bytes(45_000));
+        tree.insert(format!("{name}3.wav"), builder.bytes(45_000));
+        last = builder.commit(&[&last], &tree);
+    }
+    let history = builder.finish();
+    let remote = stocked(&hub, &history).await;
+    for encoding in Encoding::BOTH {
+        let remote = remote.speaking(encoding);
+        // Its commits and snapshots are too much, or the objects of its last commit.
+        let parent = history.commit(&last).parents()[0];
+        for have in [&[][..], &[parent]] {
+            let refusal = remote.ask(&[&last], have).await.refused(413, "answer_too_large");
+            assert!(refusal.detail.contains("musehub clone"), "{}", refusal.detail);
+        }
+        let few = history.ids()[3].clone();
+        remote.ask(&[&few], &[] as &[&str]).await.expect(200);
+    }
+    let folder = TempDir::new().unwrap();
+    cloned(&remote, folder.path(), ALL).await.unwrap();
+    assert_is(folder.path(), &history, &last);
+    hub.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_newest_commits_of_a_branch_come_alone_and_the_rest_later() {
     let hub = Hub::start().await;
