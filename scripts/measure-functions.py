@@ -1,8 +1,9 @@
 """Starts functions as Lambda does, and prints what that takes. scripts/measure-functions.sh builds them and says more.
 
-    measure-functions.py TARGET FUNCTION...
+    measure-functions.py [--warn] TARGET FUNCTION...
 
-TARGET is cargo's target folder, with lambda/<function>/bootstrap and debug/musehub in it.
+TARGET is cargo's target folder, with lambda/<function>/bootstrap and debug/musehub in it. With --warn a zip that is too large is
+only a warning, in the form that GitHub shows.
 """
 
 import base64
@@ -373,7 +374,7 @@ def machine():
     return f"{model[1] if model else platform.machine()}, {os.cpu_count()} processors, best of {STARTS} starts"
 
 
-def main(target, functions):
+def main(warn, target, functions):
     target = pathlib.Path(target)
     musehub = str(target / "debug" / "musehub")
     fit = True
@@ -394,12 +395,15 @@ def main(target, functions):
                 binary = target / "lambda" / function / "bootstrap"
                 fit &= measure(function, binary, asked[function], environment)
     if not fit:
-        print("a zip is larger than it may be: 3 MB, or 4 MB with pages", file=sys.stderr)
-    return fit
+        too_large = "a zip is larger than its mark: 3 MB, or 4 MB with pages"
+        print(f"::warning::{too_large}" if warn else too_large, file=sys.stderr)
+    return fit or warn
 
 
 if __name__ == "__main__":
     try:
-        sys.exit(not main(sys.argv[1], sys.argv[2:]))
+        warn = sys.argv[1] == "--warn"
+        target, *functions = sys.argv[2 if warn else 1 :]
+        sys.exit(not main(warn, target, functions))
     except Broken as broken:
         sys.exit(str(broken))
