@@ -25,6 +25,10 @@ test *names:
 files:
     scripts/check-files.sh
 
+# The workflows, and what they release.
+workflows:
+    scripts/check-workflows.sh
+
 # Documentation with its links checked, as the gate does.
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
