@@ -8,6 +8,10 @@
 # processors.
 set -euo pipefail
 out=${1:?where to?}
+[ "$(uname -m)" = aarch64 ] || {
+    echo "functions are released for arm64, and built on it: this machine is $(uname -m). To deploy from here: docs/deploy.md" >&2
+    exit 1
+}
 root=$(cd "$(dirname "$0")/../.." && pwd)
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
