@@ -1,4 +1,4 @@
-//! The embedded DynamoDB and S3, on loopback, with the table and the bucket of a hub in them.
+//! The stores that a hub in one process works on: a DynamoDB and an S3 that are embedded, on loopback, or others elsewhere.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -7,19 +7,17 @@ use std::{fs, io};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_sdk_dynamodb::error::DisplayErrorContext;
-use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
 use dynoxide::Database;
 use serde::{Deserialize, Serialize};
 use store::Location;
 use store::ambient::Ambient;
-use store::table::items::{PK, SK};
 use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::data::DataFolder;
+use crate::location::{self, LocationError};
 use crate::open_files::Plan;
 use crate::s3::{EmbeddedS3, StorageDoor};
 use crate::store_calls;
@@ -45,9 +43,9 @@ pub enum BackendsError {
     /// The embedded DynamoDB refused.
     #[error("the embedded DynamoDB: {0}")]
     DynamoDb(String),
-    /// The embedded S3 refused.
-    #[error("the embedded S3: {0}")]
-    S3(String),
+    /// There is no table or no bucket to work on.
+    #[error(transparent)]
+    Location(#[from] LocationError),
 }
 
 impl BackendsError {
@@ -141,16 +139,33 @@ impl Others {
     }
 }
 
-/// The two stores, running.
-pub struct Backends {
-    /// How to reach the embedded DynamoDB.
+/// Stores that run by themselves: those of a deployment, of an emulator of AWS, or whatever speaks as they do.
+#[derive(Debug, Clone)]
+pub struct Elsewhere {
+    /// How to reach its DynamoDB.
     pub dynamodb: SdkConfig,
-    /// How to reach the embedded S3.
+    /// How to reach its S3. Clients reach it at the same URL.
     pub s3: SdkConfig,
     /// The table and the bucket in them.
     pub location: Location,
-    /// How clients reach the embedded S3.
-    pub door: StorageDoor,
+    /// Whether the table and the bucket are made if they are not there.
+    pub makes: bool,
+}
+
+/// The two stores, at hand.
+pub struct Backends {
+    /// How to reach the DynamoDB.
+    pub dynamodb: SdkConfig,
+    /// How to reach the S3.
+    pub s3: SdkConfig,
+    /// The table and the bucket in them.
+    pub location: Location,
+    embedded: Option<Embedded>,
+}
+
+/// What runs in this process of the two.
+struct Embedded {
+    door: StorageDoor,
     notice: Option<Notice>,
     stop: watch::Sender<bool>,
     dynamodb_task: JoinHandle<Result<(), String>>,
@@ -212,64 +227,45 @@ impl Backends {
         let Others { dynamodb, s3, location } = Others::at(&reached);
         let client = store_calls::client(plan.calls);
         let [dynamodb, s3] = [dynamodb, s3].map(|config| config.into_builder().http_client(client.clone()).build());
-        let backends = Self { dynamodb, s3, location, door, notice, stop, dynamodb_task, s3_task };
-        backends.make_table().await?;
-        backends.make_bucket().await?;
-        if let Some(notice) = &backends.notice {
+        location::make_table(&dynamodb, &location.table).await?;
+        location::make_bucket(&s3, &location.bucket).await?;
+        if let Some(notice) = &notice {
             notice.write(&reached)?;
         }
-        Ok(backends)
+        let embedded = Some(Embedded { door, notice, stop, dynamodb_task, s3_task });
+        Ok(Self { dynamodb, s3, location, embedded })
     }
 
-    /// Ends both stores when the calls under way are answered.
+    /// Stores that run by themselves, once it is known that they are as a hub needs them.
+    pub(crate) async fn elsewhere(plan: Plan, elsewhere: Elsewhere) -> Result<Self, BackendsError> {
+        let Elsewhere { dynamodb, s3, location, makes } = elsewhere;
+        let client = store_calls::client(plan.calls);
+        let [dynamodb, s3] = [dynamodb, s3].map(|config| config.into_builder().http_client(client.clone()).build());
+        if makes {
+            location::make(&dynamodb, &s3, &location).await?;
+        } else {
+            location::check(&dynamodb, &s3, &location).await?;
+        }
+        Ok(Self { dynamodb, s3, location, embedded: None })
+    }
+
+    /// How clients reach the S3, if it is embedded.
+    pub fn door(&self) -> Option<&StorageDoor> {
+        self.embedded.as_ref().map(|embedded| &embedded.door)
+    }
+
+    /// Ends what runs in this process, when the calls under way are answered.
     pub async fn stop(self) {
-        drop(self.notice);
-        self.stop.send_replace(true);
+        let Some(embedded) = self.embedded else { return };
+        drop(embedded.notice);
+        embedded.stop.send_replace(true);
         // The clients keep connections open; without them the servers have nothing to wait for.
         drop((self.dynamodb, self.s3));
-        if let Ok(Err(error)) = self.s3_task.await {
+        if let Ok(Err(error)) = embedded.s3_task.await {
             tracing::warn!(%error, "the embedded S3 did not end cleanly");
         }
-        if let Ok(Err(error)) = self.dynamodb_task.await {
+        if let Ok(Err(error)) = embedded.dynamodb_task.await {
             tracing::warn!(%error, "the embedded DynamoDB did not end cleanly");
-        }
-    }
-
-    async fn make_table(&self) -> Result<(), BackendsError> {
-        let invalid = |error: aws_sdk_dynamodb::error::BuildError| BackendsError::DynamoDb(error.to_string());
-        let key = |name: &str, kind: KeyType| {
-            KeySchemaElement::builder().attribute_name(name).key_type(kind).build().map_err(invalid)
-        };
-        let attribute = |name: &str| {
-            let definition = AttributeDefinition::builder().attribute_name(name);
-            definition.attribute_type(ScalarAttributeType::S).build().map_err(invalid)
-        };
-        let made = aws_sdk_dynamodb::Client::new(&self.dynamodb)
-            .create_table()
-            .table_name(TABLE)
-            .billing_mode(BillingMode::PayPerRequest)
-            .key_schema(key(PK, KeyType::Hash)?)
-            .key_schema(key(SK, KeyType::Range)?)
-            .attribute_definitions(attribute(PK)?)
-            .attribute_definitions(attribute(SK)?)
-            .send()
-            .await;
-        match made {
-            Err(error) if !error.as_service_error().is_some_and(|error| error.is_resource_in_use_exception()) => {
-                Err(BackendsError::DynamoDb(DisplayErrorContext(error).to_string()))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    async fn make_bucket(&self) -> Result<(), BackendsError> {
-        let config = aws_sdk_s3::config::Builder::from(&self.s3).force_path_style(true).build();
-        let made = aws_sdk_s3::Client::from_conf(config).create_bucket().bucket(BUCKET).send().await;
-        match made {
-            Err(error) if !error.as_service_error().is_some_and(|error| error.is_bucket_already_owned_by_you()) => {
-                Err(BackendsError::S3(DisplayErrorContext(error).to_string()))
-            }
-            _ => Ok(()),
         }
     }
 }

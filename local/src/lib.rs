@@ -5,7 +5,7 @@
 //! - `connections` bounds those of clients; `open_files` says how many there may be, `store_calls` has the stores keep to it.
 //! - [`router`] is the door: which function answers which request; `bodies` says what bodies it takes,
 //!   and `hosts` by what names the hub knows itself. [`lambda`] makes it as narrow as Lambda's.
-//! - [`backends`] starts the two stores; [`s3`] is the embedded S3.
+//! - [`backends`] starts the two stores, or finds others; [`s3`] is the embedded S3; [`location`] makes the table and the bucket.
 //! - `lifecycle` ends uploads that no request asks for, as the bucket's lifecycle rule does in a deployment.
 //! - `compaction` keeps packs few, as the function `compact` does.
 //! - `webhooks` delivers what happens, as `events`, a queue and `deliver` do.
@@ -32,6 +32,7 @@ mod hosts;
 pub mod lambda;
 mod lifecycle;
 mod listing;
+pub mod location;
 mod lock;
 mod open_files;
 pub mod process;

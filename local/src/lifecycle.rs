@@ -10,6 +10,7 @@ use store::uploads::{KEPT, PREFIX};
 use tokio::sync::watch;
 
 use crate::backends::Backends;
+use crate::stores;
 
 /// How often it is looked for what has expired.
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
@@ -28,7 +29,7 @@ pub(crate) async fn run(backends: Storage, ambient: Ambient, mut stopped: watch:
     }
 }
 
-/// The bucket of a hub on one machine.
+/// The bucket of a hub that is one process.
 pub(crate) struct Storage {
     s3: Client,
     bucket: String,
@@ -36,8 +37,7 @@ pub(crate) struct Storage {
 
 impl Storage {
     pub(crate) fn of(backends: &Backends) -> Self {
-        let config = aws_sdk_s3::config::Builder::from(&backends.s3).force_path_style(true).build();
-        Self { s3: Client::from_conf(config), bucket: backends.location.bucket.clone() }
+        Self { s3: stores::s3(&backends.s3), bucket: backends.location.bucket.clone() }
     }
 
     async fn expire_uploads(&self, ambient: &Ambient) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {

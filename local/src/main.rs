@@ -123,6 +123,23 @@ struct Serve {
     /// Keep everything in memory, and forget it at the end
     #[arg(long, conflicts_with = "data")]
     memory: bool,
+    /// Where the stores are: in this process, or where the environment says
+    ///
+    /// With env they are a DynamoDB and an S3 that run by themselves: on AWS, LocalStack, DynamoDB Local, anything that speaks as
+    /// they do. MUSEHUB_TABLE and MUSEHUB_BUCKET name the table and the bucket; AWS_ENDPOINT_URL, or AWS_ENDPOINT_URL_DYNAMODB and
+    /// AWS_ENDPOINT_URL_S3, say where they are if not on AWS; region and credentials are found as the AWS CLI finds them. The
+    /// token secret is that in the table, unless ACCESS_TOKEN_SECRET holds it.
+    #[arg(
+        long,
+        default_value = "embedded",
+        value_name = "embedded|env",
+        value_parser = stores_of,
+        conflicts_with_all = ["data", "memory"]
+    )]
+    stores: StoresOf,
+    /// With --stores env: make the table and the bucket if they are not there, and the user that a hub begins with
+    #[arg(long, requires = "stores")]
+    make_stores: bool,
     /// Take and give no more than Lambda does: 6 MB a request
     #[arg(long)]
     lambda_limits: bool,
@@ -271,6 +288,21 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
     found.copied().ok_or_else(|| wrong.to_owned())
 }
 
+/// Where the stores of a hub are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StoresOf {
+    Embedded,
+    Environment,
+}
+
+fn stores_of(text: &str) -> Result<StoresOf, String> {
+    match text {
+        "embedded" => Ok(StoresOf::Embedded),
+        "env" => Ok(StoresOf::Environment),
+        _ => Err("it is embedded or env".to_owned()),
+    }
+}
+
 /// Who may know of the repo that a push makes; none, if no push makes one.
 #[derive(Debug, Clone, Copy)]
 struct PushCreates(Option<Visibility>);
@@ -336,11 +368,21 @@ async fn command() -> ExitCode {
 }
 
 async fn run(arguments: Serve) -> Result<(), Box<dyn Error>> {
-    let storage = if arguments.memory { Storage::Memory } else { Storage::Directory(arguments.data.clone()) };
-    let kept = match &storage {
-        Storage::Memory => "in memory, and forgotten at the end".to_owned(),
-        Storage::Directory(path) => format!("in {}", std::path::absolute(path)?.display()),
+    let storage = match arguments.stores {
+        StoresOf::Environment => Storage::Elsewhere(Box::new(stores::elsewhere(arguments.make_stores).await?)),
+        StoresOf::Embedded if arguments.memory => Storage::Memory,
+        StoresOf::Embedded => Storage::Directory(arguments.data.clone()),
     };
+    let (kept, table) = match &storage {
+        Storage::Memory => ("in memory, and forgotten at the end".to_owned(), None),
+        Storage::Directory(path) => (format!("in {}", std::path::absolute(path)?.display()), None),
+        Storage::Elsewhere(elsewhere) => {
+            let Location { table, bucket } = &elsewhere.location;
+            (format!("in the table {table} and the bucket {bucket}"), Some(table.clone()))
+        }
+    };
+    // Stores that were there have their users.
+    let table = table.filter(|_| !arguments.make_stores);
     let is_behind_something = !arguments.listen.ip().is_loopback() && arguments.public_url.is_none();
     let options = Options {
         listen: arguments.listen,
@@ -368,8 +410,29 @@ async fn run(arguments: Serve) -> Result<(), Box<dyn Error>> {
         );
     }
     let url = hub.url();
-    let token = hub.tokens().mint(FIRST_USER, Duration::from_secs(FIRST_TOKEN_DAYS * 24 * 60 * 60))?;
-    let greeting = format!(
+    let greeting = match table {
+        Some(table) => format!(
+            "The hub is at {url}, its data {kept}.\n\
+             \n\
+             A token for one of its users:\n\
+             \n  musehub token --table {table} --user USER\n\
+             \n\
+             Ctrl-C ends it.\n"
+        ),
+        None => {
+            let token = hub.tokens().mint(FIRST_USER, Duration::from_secs(FIRST_TOKEN_DAYS * 24 * 60 * 60))?;
+            first_greeting(url, &kept, &token)
+        }
+    };
+    greet(&greeting)?;
+
+    wait_for_the_end().await?;
+    hub.stop().await;
+    Ok(())
+}
+
+fn first_greeting(url: &str, kept: &str, token: &str) -> String {
+    format!(
         "The hub is at {url}, its data {kept}.\n\
          \n\
          A token for the user {FIRST_USER}, whose handle is '{FIRST_HANDLE}', good for {FIRST_TOKEN_DAYS} days:\n\
@@ -381,12 +444,7 @@ async fn run(arguments: Serve) -> Result<(), Box<dyn Error>> {
          \n  muse push origin main\n\
          \n\
          Ctrl-C ends it.\n"
-    );
-    greet(&greeting)?;
-
-    wait_for_the_end().await?;
-    hub.stop().await;
-    Ok(())
+    )
 }
 
 async fn run_stores(arguments: Stores) -> Result<(), Box<dyn Error>> {

@@ -29,7 +29,7 @@ pub struct Router {
     lambda_limits: bool,
     permits: BodyPermits,
     hosts: Hosts,
-    storage: StorageDoor,
+    storage: Option<StorageDoor>,
 }
 
 impl Router {
@@ -42,7 +42,7 @@ impl Router {
         lambda_limits: bool,
         permits: BodyPermits,
         hosts: Hosts,
-        storage: StorageDoor,
+        storage: Option<StorageDoor>,
     ) -> Result<Self, matchit::InsertError> {
         let mut paths = matchit::Router::new();
         let patterns: BTreeSet<&str> = ROUTES.iter().map(|route| route.path).collect();
@@ -72,10 +72,10 @@ impl Router {
         {
             return Ok(preflight);
         }
-        if self.storage.is_meant(request.uri()) {
+        if let Some(storage) = self.storage.as_ref().filter(|storage| storage.is_meant(request.uri())) {
             let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
             let from = request.extensions().get::<Peer>().map_or(Ipv4Addr::LOCALHOST.into(), |peer| peer.from);
-            let mut response = self.storage.answer(request, from).await?;
+            let mut response = storage.answer(request, from).await?;
             finish(&mut response, is_read);
             return Ok(response);
         }

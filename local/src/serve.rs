@@ -32,7 +32,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{OnceCell, mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::backends::{self, Backends};
+use crate::backends::{self, Backends, Elsewhere};
 pub use crate::bodies::BODY_MEMORY;
 use crate::bodies::BodyPermits;
 pub use crate::connections::WRITE_TIMEOUT;
@@ -71,7 +71,8 @@ pub struct Options {
     pub public_url: Option<String>,
     /// Hosts that the hub is reached at, beside its addresses and the names of this machine: without a port.
     pub hosts: Vec<String>,
-    /// The secret that tokens are signed with; else the data folder's own, or one that is forgotten at the end.
+    /// The secret that tokens are signed with; else the data folder's own, that of the table elsewhere, or one that is forgotten
+    /// at the end.
     pub secret: Option<String>,
     /// Where a line of each request goes.
     pub log: RequestLog,
@@ -101,6 +102,8 @@ pub enum Storage {
     Memory,
     /// In a data folder. What was acknowledged survives the death of the process.
     Directory(PathBuf),
+    /// In stores that run by themselves.
+    Elsewhere(Box<Elsewhere>),
 }
 
 /// Why a hub did not start.
@@ -112,11 +115,14 @@ pub enum ServeError {
     /// The token secret is none.
     #[error(transparent)]
     Secret(#[from] service::auth::EmptySecret),
+    /// The token secret that the table keeps could not be read or drawn.
+    #[error("the token secret in the table cannot be read")]
+    TableSecret(#[source] store::StoreError),
     /// The first user could not be made.
     #[error("cannot make the user {FIRST_USER}")]
     FirstUser(#[source] store::StoreError),
     /// The handle of the first user belongs to another.
-    #[error("the handle {FIRST_HANDLE} is not the user {FIRST_USER}'s in this data folder")]
+    #[error("the handle {FIRST_HANDLE} is not the user {FIRST_USER}'s in these stores")]
     FirstHandle,
     /// The routes contradict each other.
     #[error("the routes contradict each other")]
@@ -157,19 +163,35 @@ pub async fn start_creating(options: Options, push_to_create: Option<Visibility>
         TcpListener::bind(options.listen).await.map_err(io(format!("cannot listen on {}", options.listen)))?;
     let address = listener.local_addr().map_err(io("the listener has no address".to_owned()))?;
     let plan = Plan::make();
-    let folder = match &options.storage {
-        Storage::Memory => None,
-        Storage::Directory(path) => Some(open(path)?),
+    let keys = || new_secret(&ambient);
+    let (secret, backends, has_first_user) = match (options.storage, options.secret) {
+        (Storage::Memory, secret) => {
+            (Some(secret.unwrap_or_else(keys)), Backends::start_within(plan, None, &keys()).await?, true)
+        }
+        (Storage::Directory(path), secret) => {
+            let folder = open(&path)?;
+            let secret = match secret {
+                Some(secret) => secret,
+                None => folder.secret(&ambient).map_err(io("cannot keep a secret".to_owned()))?,
+            };
+            (Some(secret), Backends::start_within(plan, Some(&folder), &keys()).await?, true)
+        }
+        // Stores that were there have their users.
+        (Storage::Elsewhere(elsewhere), secret) => {
+            let makes = elsewhere.makes;
+            (secret, Backends::elsewhere(plan, *elsewhere).await?, makes)
+        }
     };
-    let secret = match (options.secret, &folder) {
-        (Some(secret), _) => secret,
-        (None, Some(folder)) => folder.secret(&ambient).map_err(io("cannot keep a secret".to_owned()))?,
-        (None, None) => new_secret(&ambient),
+    let store = Arc::new(Store::new(&backends.dynamodb, &backends.s3, backends.location.clone(), ambient.clone()));
+    let gives_secret = secret.is_some();
+    let secret = match secret {
+        Some(secret) => secret,
+        None => store.draw_token_secret().await.map_err(ServeError::TableSecret)?,
     };
     let tokens = Tokens::new(&secret, ambient.clone())?;
-    let backends = Backends::start_within(plan, folder.as_ref(), &new_secret(&ambient)).await?;
-    let store = Arc::new(Store::new(&backends.dynamodb, &backends.s3, backends.location.clone(), ambient.clone()));
-    make_first_user(&store).await?;
+    if has_first_user {
+        make_first_user(&store).await?;
+    }
     let storage = lifecycle::Storage::of(&backends);
     let (stop, stopped) = watch::channel(false);
     let compaction = tokio::spawn(compaction::run(Arc::clone(&store), stopped.clone()));
@@ -183,8 +205,9 @@ pub async fn start_creating(options: Options, push_to_create: Option<Visibility>
             push_to_create,
             public_url: options.public_url,
             ids: options.ids,
-            gives_secret: true,
-            serves_s3: true,
+            gives_secret,
+            serves_s3: backends.door().is_some(),
+            is_own_door: true,
             anonymous_reads: options.anonymous_reads,
             most_streamed: options.most_streamed,
             webhooks_reach: options.webhooks.map(|webhooks| webhooks.reach).unwrap_or_default(),
@@ -196,7 +219,7 @@ pub async fn start_creating(options: Options, push_to_create: Option<Visibility>
         options.lambda_limits,
         BodyPermits::new(options.body_memory),
         Hosts::new(&options.hosts),
-        backends.door.clone(),
+        backends.door().cloned(),
     )?);
     tokio::spawn(lifecycle::run(storage, ambient, stopped.clone()));
     let answer = move |request| {

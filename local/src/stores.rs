@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use aws_config::{BehaviorVersion, SdkConfig};
 use common::id::RepoId;
-use service::{Hub, Target};
-use store::Store;
+use service::{Hub, Target, required};
 use store::ambient::Ambient;
 use store::aws::http_client;
 use store::repo::Load;
+use store::{Location, Store};
 
-use crate::backends::{Backends, BackendsError, Others};
+use crate::backends::{Backends, BackendsError, Elsewhere, Others};
 use crate::data::{DataFolder, new_secret};
 
 /// The variable that says that the environment names a deployment.
@@ -25,10 +25,19 @@ pub async fn aws() -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest()).http_client(http_client()).load().await
 }
 
-/// S3, reached so. Of an emulator, which an endpoint in the environment names, no bucket has a host name of its own.
+/// The stores that the environment names, for a hub in this process.
+///
+/// # Errors
+/// When `MUSEHUB_TABLE` or `MUSEHUB_BUCKET` is not set.
+pub async fn elsewhere(makes: bool) -> Result<Elsewhere, service::ConfigurationError> {
+    let location = Location { table: required(TABLE_VARIABLE)?, bucket: required("MUSEHUB_BUCKET")? };
+    let config = aws().await;
+    Ok(Elsewhere { dynamodb: config.clone(), s3: config, location, makes })
+}
+
+/// S3, reached so.
 pub fn s3(config: &SdkConfig) -> aws_sdk_s3::Client {
-    let is_emulated = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"].iter().any(|name| std::env::var_os(name).is_some());
-    aws_sdk_s3::Client::from_conf(aws_sdk_s3::config::Builder::from(config).force_path_style(is_emulated).build())
+    aws_sdk_s3::Client::from_conf(store::aws::s3_config(config).build())
 }
 
 /// Why a command did not get at what it was to work on.

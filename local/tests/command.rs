@@ -142,6 +142,51 @@ fn the_secret_of_the_environment_goes_before_that_of_the_folder() {
 }
 
 #[test]
+fn a_hub_runs_over_stores_that_the_environment_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, env) = (folder.path().join("data"), folder.path().join("env"));
+    let (data, env) = (data.to_str().unwrap(), env.to_str().unwrap());
+    let _stores = Hub::start(&["backends", "--data", data, "--env", env]);
+    let written = fs::read_to_string(env).unwrap();
+    let variables: Vec<(&str, &str)> = written.lines().map(|line| line.split_once('=').unwrap()).collect();
+    let of = |name: &str| variables.iter().find(|(variable, _)| *variable == name).unwrap().1;
+    let asked = |arguments: &[&str]| {
+        let mut command = command(arguments);
+        command.envs(variables.iter().copied().filter(|(name, _)| name.starts_with("AWS_")));
+        command.env("MUSEHUB_TABLE", "another").env("MUSEHUB_BUCKET", "another");
+        command
+    };
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--stores", "env"];
+
+    let unnamed = complaint(&asked(&serve).env_remove("MUSEHUB_BUCKET").output().unwrap());
+    assert!(unnamed.contains("the environment variable MUSEHUB_BUCKET is not set"), "{unnamed}");
+    let missing = complaint(&asked(&serve).output().unwrap());
+    let endpoint = of("AWS_ENDPOINT_URL_DYNAMODB");
+    assert!(missing.contains(&format!("there is no table another at {endpoint}: make it, or ")), "{missing}");
+    let silent = complaint(&asked(&serve).env("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1").output().unwrap());
+    assert!(silent.contains("the table another at http://127.0.0.1:1 cannot be looked at: "), "{silent}");
+
+    let hub = Hub::started(&mut asked(&[&serve[..], &["--make-stores"]].concat()));
+    let token = hub.word_after("--token ").to_owned();
+    assert!(hub.printed.contains("its data in the table another and the bucket another"), "{}", hub.printed);
+    let made = hub.request("POST", "/api/repos", &token, r#"{"name": "song"}"#);
+    assert!(made.starts_with("HTTP/1.1 201 "), "{made}");
+    drop(hub);
+
+    // Of stores that were there, no user is made.
+    let mut hub = Hub::started(&mut asked(&serve));
+    assert!(hub.printed.contains("musehub token --table another --user USER"), "{}", hub.printed);
+    let minted = asked(&["token", "--table", "another", "--user", "user-dev"]).output().unwrap();
+    let minted = String::from_utf8(minted.stdout).unwrap();
+    for token in ["", &token, minted.trim()] {
+        assert!(hub.get_refs(token).starts_with("HTTP/1.1 200 "), "{}", hub.get_refs(token));
+    }
+    assert!(hub.get_refs("forged").starts_with("HTTP/1.1 401 "));
+    hub.signal("-INT");
+    assert!(hub.process.wait().unwrap().success());
+}
+
+#[test]
 fn a_proxy_says_how_to_use_it_passes_requests_on_and_ends_cleanly() {
     let hub = Hub::start(&["serve", "--memory", "--listen", "127.0.0.1:0"]);
     let token = hub.word_after("--token ").to_owned();

@@ -255,7 +255,7 @@ impl Call {
         }
         let header = |name| self.parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         let named = header(http::header::HOST.as_str());
-        if hub.settings.serves_s3 && header("x-forwarded-proto").is_some() {
+        if hub.settings.is_own_door && header("x-forwarded-proto").is_some() {
             // A proxy in front of a hub on one machine. On Lambda it is the API Gateway, whose word is good.
             WARNED.call_once(|| {
                 tracing::warn!(
@@ -275,7 +275,7 @@ impl Call {
                 Some(named) if named.strip_prefix(domain).is_some_and(is_port) => named,
                 _ => domain,
             },
-            (None, None) if hub.settings.serves_s3 => {
+            (None, None) if hub.settings.is_own_door => {
                 return Err(WireError::UnknownHost(named.unwrap_or_default().chars().take(SHOWN).collect()));
             }
             (None, None) => named.unwrap_or("localhost"),
@@ -396,7 +396,7 @@ mod tests {
         let named = HeaderValue::from_static("abc.execute-api.eu-west-1.amazonaws.com:4566");
         with_port.parts.headers.insert(http::header::HOST, named);
         assert_eq!(url(with_port, &hub), format!("{host}:4566"));
-        hub.settings.serves_s3 = true;
+        hub.settings.is_own_door = true;
         let refused = call("/api/repos", "/api/repos").hub_url(&hub).unwrap_err();
         assert!(matches!(refused, WireError::UnknownHost(_)), "on one machine the door has to know it: {refused}");
         hub.settings.public_url = Some("https://hub.example.com/".to_owned());

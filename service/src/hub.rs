@@ -56,6 +56,7 @@ impl Hub {
             ids: choice("MUSEHUB_IDS", "strict or lenient", Ids::parse)?.unwrap_or_default(),
             gives_secret: variable("ACCESS_TOKEN_SECRET").is_some(),
             serves_s3: false,
+            is_own_door: false,
             webhooks_reach: Reach::Public,
             most_streamed: Some(LAMBDA_STREAM),
             anonymous_reads: choice("MUSEHUB_ANONYMOUS_READS", "full, small or off", AnonymousReads::parse)?

@@ -21,6 +21,8 @@ pub struct Settings {
     pub gives_secret: bool,
     /// Whether clients reach S3 through the hub's own URL, because it is embedded in the hub's process.
     pub serves_s3: bool,
+    /// Whether the hub has a door of its own, which says what hosts are the hub's, and not AWS's API Gateway, whose word is good.
+    pub is_own_door: bool,
     /// What webhooks may lead to.
     pub webhooks_reach: Reach,
     /// What is given to clients without a token.

@@ -46,6 +46,14 @@ pub fn http_client() -> SharedHttpClient {
     })
 }
 
+/// How S3 is spoken to. An endpoint that is named, here or in the environment, is a server of its own, which has no host name for
+/// each bucket: the bucket is in the path.
+pub fn s3_config(config: &SdkConfig) -> aws_sdk_s3::config::Builder {
+    let is_named = config.endpoint_url().is_some()
+        || ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"].iter().any(|name| variable(name).is_some());
+    aws_sdk_s3::config::Builder::from(config).force_path_style(is_named)
+}
+
 /// How long an attempt at a call may take before the SDK makes another, and the call with all its attempts.
 pub fn timeouts((attempt, call): (Duration, Duration)) -> TimeoutConfig {
     TimeoutConfig::builder()

@@ -114,19 +114,15 @@ impl Store {
     /// AWS.
     pub fn new(dynamodb: &SdkConfig, s3: &SdkConfig, location: Location, ambient: Ambient) -> Self {
         let retry = RetryConfig::standard().with_max_attempts(CALL_ATTEMPTS).with_initial_backoff(FIRST_PAUSE);
-        // An endpoint that is named is an emulator on one host, which has no name for each bucket.
-        let is_emulated = s3.endpoint_url().is_some()
-            || ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"].iter().any(|name| std::env::var_os(name).is_some());
         let dynamodb = aws_sdk_dynamodb::config::Builder::from(dynamodb)
             .retry_config(retry.clone())
             .timeout_config(aws::timeouts(DYNAMODB_TIMEOUTS))
             .interceptor(CallInterceptor::new(Service::Dynamodb, ambient.clone()))
             .build();
-        let s3 = aws_sdk_s3::config::Builder::from(s3)
+        let s3 = aws::s3_config(s3)
             .retry_config(retry)
             .timeout_config(aws::timeouts(S3_TIMEOUTS))
             .interceptor(CallInterceptor::new(Service::S3, ambient.clone()))
-            .force_path_style(is_emulated)
             .build();
         let s3 = aws_sdk_s3::Client::from_conf(s3);
         Self {

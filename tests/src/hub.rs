@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use local::backends::Backends;
 use local::serve::{
     AnonymousReads, BODY_MEMORY, Ids, Options, Reach, RequestLog, Running, Storage, WRITE_TIMEOUT, Webhooks,
 };
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::client::{Answer, Remote, send};
 use crate::encoding::Encoding;
-use crate::{record, token};
+use crate::{record, stores, token};
 
 /// The user that every hub here knows.
 const DEV: &str = "user-dev";
@@ -24,6 +25,8 @@ pub struct Hub {
     url: String,
     secret: String,
     running: Option<Running>,
+    /// What it keeps everything in, if the environment names that.
+    named: Option<Backends>,
 }
 
 /// A user with a handle.
@@ -38,7 +41,7 @@ pub struct User {
 }
 
 /// A hub in memory, on any port.
-fn options() -> Options {
+pub fn options() -> Options {
     Options {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         storage: Storage::Memory,
@@ -65,13 +68,14 @@ impl Hub {
             return Hub::start_own(Storage::Memory, false).await;
         };
         let secret = std::env::var("MUSEHUB_SECRET").expect("MUSEHUB_SECRET comes with MUSEHUB_URL");
-        let hub = Hub { url: url.trim_end_matches('/').to_owned(), secret, running: None };
+        let hub = Hub { url: url.trim_end_matches('/').to_owned(), secret, running: None, named: None };
         let named = hub.post("api/identities", Some(&hub.token(DEV)), &json!({"handle": "dev"})).await;
         assert!([201, 409].contains(&named.status), "{}", named.excerpt());
         hub
     }
 
-    /// A fresh hub, whatever the environment says: for tests of starting, stopping and settings.
+    /// A fresh hub, whatever the environment says of hubs: for tests of starting, stopping and settings. What is to be in memory
+    /// is in the [`stores`], which the environment may name.
     pub async fn start_own(storage: Storage, lambda_limits: bool) -> Hub {
         Hub::start_with(Options { storage, lambda_limits, ..options() }).await
     }
@@ -123,16 +127,25 @@ impl Hub {
         Hub::start_with(Options { ids: Ids::Lenient, ..options() }).await
     }
 
-    async fn start_with(options: Options) -> Hub {
+    async fn start_with(mut options: Options) -> Hub {
         record::calls();
+        let mut named = None;
+        if matches!(options.storage, Storage::Memory) && stores::are_named() {
+            let backends = stores::start(SECRET).await;
+            options.storage = Storage::Elsewhere(Box::new(stores::elsewhere(&backends)));
+            named = Some(backends);
+        }
         let running = local::serve::start(options).await.expect("the hub starts");
-        Hub { url: running.url().to_owned(), secret: running.secret().to_owned(), running: Some(running) }
+        Hub { url: running.url().to_owned(), secret: running.secret().to_owned(), running: Some(running), named }
     }
 
     /// Ends it, if it was started here.
     pub async fn stop(self) {
         if let Some(running) = self.running {
             running.stop().await;
+        }
+        if let Some(named) = self.named {
+            named.stop().await;
         }
     }
 

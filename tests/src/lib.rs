@@ -8,6 +8,7 @@
 //! - [`verify`] believes nothing: it recomputes every id of what was fetched and compares commits field by field.
 //! - [`token`] signs tokens, good ones and forged ones.
 //! - [`hub`] starts a hub for one test, or finds the one that `MUSEHUB_URL` names.
+//! - [`stores`] are what it keeps everything in: embedded, or those that the environment names.
 //! - [`receiver`] is where webhooks lead.
 //! - [`property`] runs one hub against many generated cases.
 //! - [`wiretap`] listens in on the storage calls of a hub in the same process, and disturbs them.
@@ -28,6 +29,7 @@ pub mod property;
 pub mod receiver;
 pub mod record;
 mod rights;
+pub mod stores;
 pub mod token;
 pub mod verify;
 pub mod wiretap;

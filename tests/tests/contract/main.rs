@@ -15,6 +15,7 @@ mod crowds;
 mod deployment;
 mod documentation;
 mod domain;
+mod elsewhere;
 mod fetch;
 mod hostile;
 mod house;

@@ -34,7 +34,7 @@ use tests::client::{Answer, percent_encoded, put_well};
 use tests::encoding::Encoding;
 use tests::history::{History, Object, Pack, list_of_text, map_of_text, objects_body};
 use tests::wiretap::{Call, Reaction, Wiretap, stop_clock};
-use tests::{record, verify};
+use tests::{record, stores, verify};
 use tokio::sync::OnceCell;
 
 const SECRET: &str = "a secret of the storage tests, long enough";
@@ -87,7 +87,7 @@ impl Cloud {
     /// The same, with ids that are hashes or not.
     pub async fn start_with(ids: Ids) -> Cloud {
         record::calls();
-        let backends = Backends::start(None, SECRET).await.expect("the stores start");
+        let backends = stores::start(SECRET).await;
         let cloud = Cloud { backends, ambient: Ambient::replay(1, Timestamp::constant(1_750_000_000, 0)), ids };
         let claimed = cloud.process().hub.store.claim_handle(USER, &OWNER.parse().unwrap(), "").await;
         assert_eq!(claimed.expect("the store answers"), Claim::Held);
