@@ -15,6 +15,12 @@ pub fn are_named() -> bool {
     [DYNAMODB, S3].iter().any(|name| std::env::var_os(name).is_some())
 }
 
+/// What the randomness of a test begins with: it is the same in each run, but where tests share a DynamoDB. That remembers for ten minutes
+/// the token of each transaction, to whatever table.
+pub fn seed() -> u64 {
+    if are_named() { rand::random() } else { 1 }
+}
+
 /// Fresh stores, with an empty table and an empty bucket. The keys of an embedded S3 have this secret.
 pub async fn start(secret: &str) -> Backends {
     let mut backends = Backends::start(None, secret).await.expect("the stores start");

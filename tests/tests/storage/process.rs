@@ -44,6 +44,7 @@ pub const OWNER: &str = "dev";
 /// The stores of one deployment, and its clock: it is stopped while a call is under way, and leaps from pause to pause.
 pub struct Cloud {
     pub backends: Backends,
+    seed: u64,
     ambient: Ambient,
     ids: Ids,
 }
@@ -88,7 +89,9 @@ impl Cloud {
     pub async fn start_with(ids: Ids) -> Cloud {
         record::calls();
         let backends = stores::start(SECRET).await;
-        let cloud = Cloud { backends, ambient: Ambient::replay(1, Timestamp::constant(1_750_000_000, 0)), ids };
+        let seed = stores::seed();
+        let ambient = Ambient::replay(seed, Timestamp::constant(1_750_000_000, 0));
+        let cloud = Cloud { backends, seed, ambient, ids };
         let claimed = cloud.process().hub.store.claim_handle(USER, &OWNER.parse().unwrap(), "").await;
         assert_eq!(claimed.expect("the store answers"), Claim::Held);
         tokio::time::pause();
@@ -103,7 +106,7 @@ impl Cloud {
     /// A process that has just started, so much later than the machine's own clock says, which the embedded S3 goes by.
     pub fn process_later(&self, later: Duration) -> Process {
         let now = Ambient::system().now().max(self.ambient.now());
-        self.process_with(Ambient::replay(2, now + later))
+        self.process_with(Ambient::replay(self.seed.wrapping_add(1), now + later))
     }
 
     fn process_with(&self, ambient: Ambient) -> Process {
