@@ -16,24 +16,7 @@ tests=(
     tags::tags_come_back_as_they_were_sent
     pages::every_page_is_safe_whatever_was_pushed
 )
-# A request for each function that they need, so that none of them waits for the compiler. What it answers is not looked at.
-first_requests=(
-    "GET /health"
-    "POST /api/identities"
-    "POST /api/repos"
-    "GET /dev/song/refs"
-    "POST /dev/song/filter-objects"
-    "POST /dev/song/presign"
-    "POST /dev/song/push/objects"
-    "POST /dev/song/push"
-    "POST /dev/song/fetch"
-    "GET /o/none"
-    "GET /dev/song/tags"
-    "POST /dev/song/releases"
-    "GET /dev/song/log"
-)
-# Seconds, for the compiler and everything else.
-patience=600
+source scripts/lambda-watch.sh
 
 cargo test --workspace --locked --no-run
 scripts/cargo-lambda.sh --version
@@ -42,15 +25,9 @@ work=$(mktemp -d)
 stores=
 watch=
 finish() {
-    # First the functions, which use the stores. A function whose runtime API is gone ends by itself, if it comes to that.
-    for process in $watch $stores; do
-        kill "$process" 2>/dev/null || true
-        for _ in $(seq 100); do
-            kill -0 "$process" 2>/dev/null || break
-            sleep 0.1
-        done
-        kill -KILL "$process" 2>/dev/null || true
-    done
+    # First the functions, which use the stores.
+    # shellcheck disable=SC2086 # where one is not there, it is not named
+    end_all $watch $stores
     rm -rf "$work"
 }
 trap finish EXIT
@@ -72,19 +49,7 @@ for _ in $(seq 200); do
 done
 [ -e "$work/env" ] || fail "the stores do not start"
 
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-url=http://127.0.0.1:$port
-# With the feature that the tests ask for, so that the compiler finds all but the functions themselves done.
-scripts/cargo-lambda.sh watch --invoke-address 127.0.0.1 --invoke-port "$port" --env-file "$work/env" \
-    --ignore-changes --features tokio/test-util >"$work/watch" 2>&1 &
-watch=$!
-for request in "${first_requests[@]}"; do
-    read -r method path <<<"$request"
-    status=$(curl -sS -o /dev/null -w '%{http_code}' --retry 60 --retry-connrefused --retry-delay 1 \
-        --max-time "$patience" -X "$method" "$url$path") || fail "$request is not answered"
-    [ "$status" -lt 500 ] || fail "$request is answered with $status"
-    kill -0 "$watch" 2>/dev/null || fail "cargo lambda watch has ended"
-done
+start_watch "$work/env" "$work/watch" "${first_requests[@]}"
 
 MUSEHUB_URL=$url MUSEHUB_SECRET=$ACCESS_TOKEN_SECRET \
     cargo test --workspace --locked --test contract -- --exact "${tests[@]}" || fail "the functions fail the tests"

@@ -49,7 +49,7 @@ java -Djava.library.path="$folder/DynamoDBLocal_lib" -jar "$folder/DynamoDBLocal
     -inMemory -sharedDb -disableTelemetry -port "$port" >"$work/dynamodb" 2>&1 &
 dynamodb=$!
 # It answers a GET with 400.
-if ! curl -sS -o /dev/null --retry 200 --retry-connrefused --retry-delay 0 --retry-max-time 30 "$url" 2>"$work/curl"; then
+if ! curl -sS -o /dev/null --retry 30 --retry-connrefused --retry-delay 1 --retry-max-time 30 "$url" 2>"$work/curl"; then
     echo "DynamoDB Local has not started in 30 seconds" >&2
     cat "$work/dynamodb" >&2
     exit 1
