@@ -183,6 +183,14 @@ impl Backends {
         Self::start_within(Plan::make(), data, secret_key).await
     }
 
+    /// Starts the stores in memory, with this for the S3.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_over(s3: EmbeddedS3, secret_key: &str) -> Result<Self, BackendsError> {
+        Self::start_with(Plan::make(), s3, None, secret_key).await
+    }
+
     /// The same, in a process that uses its open files as planned.
     pub(crate) async fn start_within(
         plan: Plan,
@@ -202,6 +210,15 @@ impl Backends {
                 BackendsError::Io { what, cause }
             })?,
         };
+        Self::start_with(plan, s3, data, secret_key).await
+    }
+
+    async fn start_with(
+        plan: Plan,
+        s3: EmbeddedS3,
+        data: Option<&DataFolder>,
+        secret_key: &str,
+    ) -> Result<Self, BackendsError> {
         // What an earlier process has left there leads nowhere any more.
         let notice = data.map(Notice::removed_from).transpose()?;
         let database = match data {

@@ -211,6 +211,7 @@ pub async fn start_creating(options: Options, push_to_create: Option<Visibility>
             anonymous_reads: options.anonymous_reads,
             most_streamed: options.most_streamed,
             webhooks_reach: options.webhooks.map(|webhooks| webhooks.reach).unwrap_or_default(),
+            answer_within: None,
         },
         log: options.log,
     };

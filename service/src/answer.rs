@@ -10,6 +10,7 @@ use lambda_http::{Body, Request};
 
 use crate::answer_body::AnswerBody;
 use crate::call::{Call, Target};
+use crate::deadline::{self, within};
 use crate::hub::Hub;
 use crate::open_span::OpenSpan;
 use crate::respond::{Show, Words, finish, is_open, refuse, without_body};
@@ -78,7 +79,8 @@ impl Hub {
         let words = Words::of(self, &call);
         let (target, repo_id) = (call.named().ok(), call.query_parameter("repo_id").and_then(|id| id.parse().ok()));
         let mut used = None;
-        let outcome = AssertUnwindSafe(Box::pin(async {
+        let time = deadline::of(&call.parts, self.settings.answer_within, self.store.ambient().now());
+        let outcome = AssertUnwindSafe(Box::pin(within(time, async {
             let mut _permit = None;
             if let Some(referenced) = Box::pin(self.referenced_body(&call)).await? {
                 span::note(|stats| stats.bytes_in = referenced.body.len() as u64);
@@ -86,13 +88,9 @@ impl Hub {
                 used = Some(referenced.used);
                 _permit = Some(referenced.permit);
             }
-            handle(call).boxed().await
-        }));
-        let mut outcome = outcome.catch_unwind().await;
-        if let Ok(Ok(response)) = outcome {
-            outcome = Ok(self.with_permit(response).await);
-        }
-        let mut response = match outcome {
+            self.with_permit(handle(call).boxed().await?).await
+        })));
+        let mut response = match outcome.catch_unwind().await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
                 let error = self.excused(error, target, repo_id).await;

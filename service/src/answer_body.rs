@@ -50,10 +50,6 @@ impl AnswerBody {
         }
     }
 
-    pub(crate) const fn is_streamed(&self) -> bool {
-        matches!(self.content, Content::Streamed(_))
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         matches!(&self.content, Content::Whole(bytes) if bytes.as_ref().is_none_or(Bytes::is_empty))
     }

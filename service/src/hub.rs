@@ -7,6 +7,7 @@ use aws_config::SdkConfig;
 use tokio::sync::OnceCell;
 
 use crate::auth::Tokens;
+use crate::deadline::ANSWER_WITHIN;
 use crate::observe::RequestLog;
 use crate::settings::{AnonymousReads, ConfigurationError, Settings, choice, push_creates, required};
 use crate::webhook_target::Reach;
@@ -33,8 +34,9 @@ pub struct Hub {
 impl Hub {
     /// The hub as the environment describes it: `MUSEHUB_TABLE`, `MUSEHUB_BUCKET`, and as the operator likes
     /// `ACCESS_TOKEN_SECRET` (else the hub reads its own from the table), `MUSEHUB_PUSH_TO_CREATE` (`nothing` or `off`,
-    /// `public`, `private`), `MUSEHUB_IDS` (`strict`, `lenient`), `MUSEHUB_ANONYMOUS_READS` (`full`, `small`, `off`), `MUSEHUB_PUBLIC_URL`, and `MUSEHUB_METRICS`, the CloudWatch
-    /// namespace of the metrics in the log of requests. What [`aws::config`] reads
+    /// `public`, `private`), `MUSEHUB_IDS` (`strict`, `lenient`), `MUSEHUB_ANONYMOUS_READS` (`full`, `small`, `off`),
+    /// `MUSEHUB_ANSWER_WITHIN`, seconds that an answer may take to begin, `MUSEHUB_PUBLIC_URL`, and `MUSEHUB_METRICS`, the
+    /// CloudWatch namespace of the metrics in the log of requests. What [`aws::config`] reads
     /// says how AWS is reached.
     ///
     /// # Errors
@@ -61,6 +63,7 @@ impl Hub {
             most_streamed: Some(LAMBDA_STREAM),
             anonymous_reads: choice("MUSEHUB_ANONYMOUS_READS", "full, small or off", AnonymousReads::parse)?
                 .unwrap_or_default(),
+            answer_within: choice("MUSEHUB_ANSWER_WITHIN", "a number of seconds, from 1 to 285", seconds)?,
         };
         let given = variable("ACCESS_TOKEN_SECRET");
         let tokens = given.map(|secret| Tokens::new(&secret, ambient.clone())).transpose()?;
@@ -110,4 +113,9 @@ impl Hub {
             Err(_) => "this process goes on with another than the table's, which was rotated since it started",
         })
     }
+}
+
+/// How long an answer may take to begin, as an operator says it.
+fn seconds(text: &str) -> Option<Duration> {
+    text.parse().ok().map(Duration::from_secs).filter(|time| !time.is_zero() && *time <= ANSWER_WITHIN)
 }

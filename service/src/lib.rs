@@ -25,6 +25,7 @@ pub mod by_reference;
 mod call;
 pub mod conditions;
 pub mod cut_off;
+pub mod deadline;
 pub mod file;
 mod hub;
 pub mod item_stream;

@@ -50,10 +50,10 @@ impl OpenSpan {
         let tail = Tail {
             status: response.status(),
             code: response.extensions().get::<ErrorCode>().map(|ErrorCode(code)| *code),
-            is_streamed: response.body().is_streamed(),
             // Until its end is reached. The end of an empty body is never asked for.
             is_cut_off: !response.body().is_empty(),
             bytes_out: 0,
+            first_byte: None,
         };
         let answer_span = AnswerSpan::new(self.span, self.log, self.head, tail);
         response.map(|body| body.followed_by(answer_span))

@@ -1,5 +1,7 @@
 //! What the operator of a deployment decides, and how the environment says it.
 
+use std::time::Duration;
+
 use crate::auth::{Caller, EmptySecret};
 use crate::webhook_target::Reach;
 use common::id::Ids;
@@ -29,6 +31,9 @@ pub struct Settings {
     pub anonymous_reads: AnonymousReads,
     /// Bytes of an answer that streams; none where nothing cuts one off.
     pub most_streamed: Option<u64>,
+    /// How long an answer may take to begin, where what is in front of the hub waits for less than
+    /// [`ANSWER_WITHIN`](crate::deadline::ANSWER_WITHIN).
+    pub answer_within: Option<Duration>,
 }
 
 impl Settings {

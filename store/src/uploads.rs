@@ -19,7 +19,6 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_s3::config::RequestChecksumCalculation;
 use aws_sdk_s3::error::ProvideErrorMetadata;
-use aws_sdk_s3::operation::head_object::HeadObjectError;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, ChecksumType, MetadataDirective};
@@ -54,6 +53,9 @@ pub const PREFIX: &str = "uploads/";
 const MAX_LISTED: usize = 100_000;
 /// How many uploads are verified before the proved ones are registered. So a request that is cut off loses little.
 const BATCH: usize = 500;
+/// How many bytes of them, beside the last one: what S3 copies in half a minute at the least, so that a request which may not
+/// take longer than five has registered something by then, whatever the sizes are.
+const BATCH_BYTES: u64 = PARALLEL as u64 * COPIED_A_SECOND * 30;
 /// How many uploads are verified at the same time.
 const PARALLEL: usize = 32;
 /// How many mebibytes of bodies are in memory at the same time, over all requests. Further bodies wait.
@@ -173,7 +175,7 @@ impl Store {
         uploaded.retain(|upload| wanted.contains(&upload.object) && upload.object.as_ref().digest().is_some());
         let mut failure = None;
         while !uploaded.is_empty() && packs < MAX_PACKS {
-            let batch = uploaded.split_off(uploaded.len().saturating_sub(BATCH));
+            let batch = next_batch(&mut uploaded);
             let pack = self.ambient.ulid();
             let outcomes: Vec<_> = stream::iter(batch)
                 .map(|upload| self.prove(repo, pack, upload))
@@ -303,9 +305,9 @@ impl Store {
             Ok(copied) => copied
                 .copy_object_result
                 .and_then(|result| of_the_whole(result.checksum_sha256, result.checksum_type.as_ref())),
+            // Another request has taken it since it was listed.
+            Err(error) if self.bucket.is_missing(&from, &error).await => return Ok(None),
             Err(error) => match error.code() {
-                // Another request has taken it since it was listed.
-                Some("NoSuchKey") => return Ok(None),
                 // Only an attempt of ours can use the same name. The upload stays for the next request.
                 Some("ConditionalRequestConflict") => return Err(StoreError::Unavailable(error.into())),
                 // It was overwritten since it was listed; or it was copied, by an attempt whose answer was lost.
@@ -313,9 +315,7 @@ impl Store {
                     let head = self.s3.head_object().bucket(bucket).key(&to).checksum_mode(ChecksumMode::Enabled);
                     match head.send().await {
                         Ok(head) => of_the_whole(head.checksum_sha256, head.checksum_type.as_ref()),
-                        Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => {
-                            return Ok(None);
-                        }
+                        Err(error) if self.bucket.is_missing(&to, &error).await => return Ok(None),
                         Err(error) => return Err(StoreError::at(&to)(error)),
                     }
                 }
@@ -382,9 +382,7 @@ impl Store {
             Ok(head) => {
                 (head.content_length().and_then(|size| u64::try_from(size).ok()).unwrap_or(u64::MAX), head.e_tag)
             }
-            Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => {
-                return Ok(TakenBody::NotThere);
-            }
+            Err(error) if self.bucket.is_missing(&s3_key, &error).await => return Ok(TakenBody::NotThere),
             Err(error) => return Err(StoreError::at(&s3_key)(error)),
         };
         if size > limit as u64 {
@@ -538,7 +536,43 @@ impl Presigner<'_> {
     }
 }
 
+/// The next uploads to be verified and registered together; one at least, while there are any.
+fn next_batch(uploaded: &mut Vec<Uploaded>) -> Vec<Uploaded> {
+    let mut bytes: u64 = 0;
+    let fits = |upload: &&Uploaded| {
+        let has_room = bytes < BATCH_BYTES;
+        bytes = bytes.saturating_add(upload.size);
+        has_room
+    };
+    let count = uploaded.iter().rev().take(BATCH).take_while(fits).count();
+    uploaded.split_off(uploaded.len() - count)
+}
+
 /// A checksum, if it is that of all bytes, and not a checksum of the checksums of parts.
 fn of_the_whole(checksum: Option<String>, kind: Option<&ChecksumType>) -> Option<String> {
     checksum.filter(|_| kind.is_none_or(|kind| *kind == ChecksumType::FullObject))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uploads_are_registered_before_the_request_that_found_them_has_to_end() {
+        let key = common::id::ObjectId::key(&"ab".repeat(32).parse().unwrap());
+        let of_size = |size| Uploaded { object: key.clone(), size, etag: String::new() };
+        let batches = |sizes: &[u64]| {
+            let mut uploaded: Vec<Uploaded> = sizes.iter().copied().map(of_size).collect();
+            let mut counts = Vec::new();
+            while !uploaded.is_empty() {
+                counts.push(next_batch(&mut uploaded).len());
+            }
+            counts
+        };
+        assert_eq!(batches(&[1; 1_200]), [500, 500, 200]);
+        // 30 GiB and the one that goes beyond, of 5 GB each: half a minute, and less than three for the longest.
+        assert_eq!(batches(&[5_000_000_000; 20]), [7, 7, 6]);
+        assert_eq!(batches(&[u64::MAX, u64::MAX]), [1, 1]);
+        assert_eq!(batches(&[]), [0; 0]);
+    }
 }

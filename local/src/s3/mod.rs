@@ -73,6 +73,7 @@ const MAX_XML_BYTES: usize = 64 * 1024;
 /// An S3 endpoint and the objects behind it.
 pub struct EmbeddedS3 {
     store: Arc<dyn Store>,
+    hides_missing: bool,
     clock: Ambient,
 }
 
@@ -126,7 +127,7 @@ impl StorageDoor {
 impl EmbeddedS3 {
     /// Objects live in memory, and are gone when this is. `clock` says when each was put.
     pub fn memory(clock: Ambient) -> Self {
-        Self { store: Arc::new(Memory::new(clock.clone())), clock }
+        Self { store: Arc::new(Memory::new(clock.clone())), hides_missing: false, clock }
     }
 
     /// Objects live below `dir`, which is made if it is missing. Blocks while it looks at the file system.
@@ -135,13 +136,19 @@ impl EmbeddedS3 {
     /// `ResourceBusy` while another process has `dir` open: two would undo each other's uploads. Otherwise what the
     /// file system answers.
     pub fn open(dir: &Path) -> io::Result<Self> {
-        Ok(Self { store: Arc::new(Disk::open(dir)?), clock: Ambient::system() })
+        Ok(Self { store: Arc::new(Disk::open(dir)?), hides_missing: false, clock: Ambient::system() })
+    }
+
+    /// The same, as S3 is to a role that may not list: what is not there is refused with 403, like what may not be read.
+    #[must_use]
+    pub fn hiding_missing(self) -> Self {
+        Self { hides_missing: true, ..self }
     }
 
     /// The door to one bucket for this number of clients at a time, to requests that are signed with `credentials`.
     pub fn door(&self, bucket: &str, credentials: (String, String), places: usize) -> StorageDoor {
         StorageDoor {
-            service: service(Arc::clone(&self.store), credentials),
+            service: self.service(credentials),
             bucket_path: format!("/{bucket}/"),
             places: Shares::new(places, (places / 4 * 3).max(1)),
             clock: self.clock.clone(),
@@ -162,7 +169,7 @@ impl EmbeddedS3 {
         credentials: (String, String),
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<()> {
-        let service = service(self.store, credentials);
+        let service = self.service(credentials);
         let http = http1::Builder::new();
         let graceful = GracefulShutdown::new();
         let mut connections = JoinSet::new();
@@ -191,18 +198,19 @@ impl EmbeddedS3 {
         connections.shutdown().await;
         finished.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "requests were in flight and have been cut off"))
     }
-}
 
-fn service(store: Arc<dyn Store>, (access_key, secret_key): (String, String)) -> S3Service {
-    // A POST form is buffered by s3s before it looks at who sent it. We take no forms, so they may hold nothing.
-    let mut config = S3Config::default();
-    config.xml_max_body_size = MAX_XML_BYTES;
-    config.post_object_max_file_size = 0;
-    config.form_max_fields_size = 0;
+    fn service(&self, (access_key, secret_key): (String, String)) -> S3Service {
+        // A POST form is buffered by s3s before it looks at who sent it. We take no forms, so they may hold nothing.
+        let mut config = S3Config::default();
+        config.xml_max_body_size = MAX_XML_BYTES;
+        config.post_object_max_file_size = 0;
+        config.form_max_fields_size = 0;
 
-    let mut builder = S3ServiceBuilder::new(Operations { store });
-    builder.set_auth(SimpleAuth::from_single(access_key, secret_key));
-    builder.set_access(SignedHeadersOnly);
-    builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
-    builder.build()
+        let operations = Operations { store: Arc::clone(&self.store), hides_missing: self.hides_missing };
+        let mut builder = S3ServiceBuilder::new(operations);
+        builder.set_auth(SimpleAuth::from_single(access_key, secret_key));
+        builder.set_access(SignedHeadersOnly);
+        builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
+        builder.build()
+    }
 }

@@ -24,7 +24,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     digest::Digest,
     key::Key,
-    store::{Condition, Entry, Selection, Store, internal},
+    store::{self, Condition, Entry, Selection, Store, internal},
     upload::Upload,
 };
 
@@ -39,6 +39,18 @@ const CONTENT_TYPE: &str = "application/octet-stream";
 
 pub(super) struct Operations {
     pub(super) store: Arc<dyn Store>,
+    /// Whether what is not there is refused like what may not be read.
+    pub(super) hides_missing: bool,
+}
+
+impl Operations {
+    /// What is at a key, to one who reads it.
+    async fn read(&self, bucket: &str, key: Key) -> S3Result<store::Object> {
+        self.store.get(bucket, key).await.map_err(|error| match error.code() {
+            S3ErrorCode::NoSuchKey if self.hides_missing => s3_error!(AccessDenied),
+            _ => error,
+        })
+    }
 }
 
 #[async_trait]
@@ -104,7 +116,7 @@ impl S3 for Operations {
             Some(_) => return Err(not_implemented("a checksum of a copy other than SHA256")),
         };
 
-        let object = self.store.get(from_bucket, Key::parse(from.to_string())?).await?;
+        let object = self.read(from_bucket, Key::parse(from.to_string())?).await?;
         let digest = object.entry.digest;
         let (if_match, if_none_match) = (input.copy_source_if_match, input.copy_source_if_none_match);
         // Of a copy, S3 calls an unmodified source a failed condition too.
@@ -136,7 +148,7 @@ impl S3 for Operations {
         check_version(input.version_id.as_deref())?;
         implemented("parts", input.part_number.is_none())?;
         implemented("conditions on dates", input.if_modified_since.is_none() && input.if_unmodified_since.is_none())?;
-        let object = self.store.get(&input.bucket, Key::parse(input.key)?).await?;
+        let object = self.read(&input.bucket, Key::parse(input.key)?).await?;
         let Entry { digest, modified } = object.entry;
         check_read(&digest.etag(), input.if_match.as_ref(), input.if_none_match.as_ref())?;
 
@@ -169,7 +181,7 @@ impl S3 for Operations {
         check_version(input.version_id.as_deref())?;
         implemented("parts", input.part_number.is_none())?;
         implemented("conditions on dates", input.if_modified_since.is_none() && input.if_unmodified_since.is_none())?;
-        let object = self.store.get(&input.bucket, Key::parse(input.key)?).await?;
+        let object = self.read(&input.bucket, Key::parse(input.key)?).await?;
         let Entry { digest, modified } = object.entry;
         check_read(&digest.etag(), input.if_match.as_ref(), input.if_none_match.as_ref())?;
 

@@ -26,6 +26,7 @@ impl AnswerSpan {
     /// Bytes went out.
     pub(crate) fn sent(&mut self, bytes: usize) {
         self.tail.bytes_out += bytes as u64;
+        self.tail.first_byte.get_or_insert_with(|| self.span.time());
     }
 
     /// All of it went out.

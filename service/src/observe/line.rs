@@ -7,6 +7,7 @@ use std::fmt;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use http::request::Parts;
 use http::{Method, StatusCode};
@@ -71,7 +72,7 @@ impl RequestLog {
         let stats = span.stats();
         let milliseconds = span.time().as_secs_f64() * 1_000.0;
         let of_function =
-            self.memory_mb.map(|memory| Usage::of_request(memory, milliseconds, tail.bytes_out, tail.is_streamed));
+            self.memory_mb.map(|memory| Usage::of_request(memory, milliseconds, tail.bytes_out, head.is_streamed));
         let dollars = (stats.usage + of_function.unwrap_or_default()).dollars();
         let line = Line {
             time: &time::iso(now),
@@ -89,6 +90,8 @@ impl RequestLog {
             cut_off: tail.is_cut_off.then_some(true),
             cold: head.is_cold,
             ms: round(milliseconds, 1e3),
+            transfer: if head.is_streamed { "streamed" } else { "buffered" },
+            first_byte_ms: tail.first_byte.map(|time| round(time.as_secs_f64() * 1_000.0, 1e3)),
             bytes_in: stats.bytes_in,
             bytes_out: tail.bytes_out,
             commits: stats.commits,
@@ -126,6 +129,8 @@ pub(crate) struct Head {
     pub(crate) route: &'static str,
     pub(crate) method: Method,
     pub(crate) is_cold: bool,
+    /// Whether the door passes its answer on as it comes.
+    pub(crate) is_streamed: bool,
 }
 
 impl Head {
@@ -136,6 +141,7 @@ impl Head {
             route: route.map_or("unknown", |route| route.path),
             method: request.method.clone(),
             is_cold,
+            is_streamed: route.is_some_and(|route| route.function.streams()),
         }
     }
 }
@@ -157,9 +163,10 @@ pub(crate) fn id(request: &Parts) -> Option<String> {
 pub(crate) struct Tail {
     pub(crate) status: StatusCode,
     pub(crate) code: Option<&'static str>,
-    pub(crate) is_streamed: bool,
     pub(crate) is_cut_off: bool,
     pub(crate) bytes_out: u64,
+    /// When the first of them went; none where there is none.
+    pub(crate) first_byte: Option<Duration>,
 }
 
 #[derive(Serialize)]
@@ -184,6 +191,9 @@ struct Line<'a> {
     cut_off: Option<bool>,
     cold: bool,
     ms: f64,
+    transfer: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_byte_ms: Option<f64>,
     bytes_in: u64,
     bytes_out: u64,
     commits: u64,
@@ -260,9 +270,16 @@ mod tests {
         let ambient = Ambient::replay(1, Timestamp::constant(1_800_000_000, 0));
         let span = RequestSpan::new("refs", "the-id".to_owned(), &ambient);
         span.note(|stats| stats.usage.read_units = 3);
-        let head = Head { invocation: None, route: "/{owner}/{slug}/refs", method: Method::GET, is_cold: true };
+        let head = Head {
+            invocation: None,
+            route: "/{owner}/{slug}/refs",
+            method: Method::GET,
+            is_cold: true,
+            is_streamed: false,
+        };
         let status = if code.is_some() { StatusCode::NOT_FOUND } else { StatusCode::OK };
-        let tail = Tail { status, code, is_streamed: false, is_cut_off: false, bytes_out: 17 };
+        let first_byte = Some(Duration::from_millis(40));
+        let tail = Tail { status, code, is_cut_off: false, bytes_out: 17, first_byte };
         log.write(&span, &head, &tail, &ambient);
         let lines = lines.lock().unwrap();
         assert_eq!(lines.len(), 1);

@@ -10,7 +10,8 @@ pub mod packs;
 
 use std::ops::Range;
 
-use aws_sdk_s3::error::ProvideErrorMetadata;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use bytes::Bytes;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
@@ -83,6 +84,27 @@ impl Bucket {
         self.parts.insert((file, part), bytes);
     }
 
+    /// Whether S3 refused a call because nothing is under this key.
+    ///
+    /// It says 404 of that only to a role that may list the bucket, and to others 403, as it does where the right to read is
+    /// missing. Whether a right to list is one that has a condition on the prefix, AWS does not say. So after a 403 the key is
+    /// looked for in a list, which such a right is good for.
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>
+    pub(crate) async fn is_missing<E: ProvideErrorMetadata>(
+        &self,
+        key: &str,
+        error: &SdkError<E, HttpResponse>,
+    ) -> bool {
+        match error.raw_response().map(|answer| answer.status().as_u16()) {
+            Some(404) => error.code() != Some("NoSuchBucket"),
+            Some(403) => {
+                let listed = self.s3.list_objects_v2().bucket(&self.name).prefix(key).max_keys(1).send().await;
+                listed.is_ok_and(|page| page.contents().first().and_then(|object| object.key()) != Some(key))
+            }
+            _ => false,
+        }
+    }
+
     /// Reads a part of an S3 object, of the version that has this ETag if it is one that may change.
     pub(crate) async fn get_range(
         &self,
@@ -103,14 +125,20 @@ impl Bucket {
                 .range(format!("bytes={}-{last}", range.start))
                 .send()
                 .await;
-            let got = got.map_err(|error| match error.code() {
+            let got = match got {
+                Ok(got) => got,
                 // The last of these is what the embedded S3 answers where a file cannot be read. S3 itself has it for objects
                 // that were moved to an archive, and for both a person has to do something.
-                Some("NoSuchKey" | "InvalidRange" | "InvalidObjectState") => {
-                    StoreError::Damaged(format!("{key} does not have the bytes {range:?}"))
+                Err(error) if matches!(error.code(), Some("InvalidRange" | "InvalidObjectState")) => {
+                    return Err(StoreError::Damaged(format!("{key} does not have the bytes {range:?}")));
                 }
-                _ => StoreError::at(key)(error),
-            })?;
+                Err(error) if self.is_missing(key, &error).await => {
+                    return Err(StoreError::Damaged(format!(
+                        "{key} is not there, and does not have the bytes {range:?}"
+                    )));
+                }
+                Err(error) => return Err(StoreError::at(key)(error)),
+            };
             attempts_left -= 1;
             // The SDK makes further attempts at a call, and not at a body that breaks off.
             let bytes = match got.body.collect().await {

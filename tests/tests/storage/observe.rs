@@ -44,9 +44,12 @@ async fn the_line_of_a_request_counts_the_calls_that_the_wire_shows() {
     assert_eq!((&line["user"], &line["repo"]), (&json!("user-dev"), &json!("dev/song")));
     assert!(line["write_units"].as_u64().unwrap() > 0, "{line}");
     assert_eq!(line["cold"], true);
+    assert_eq!(line["transfer"], "streamed");
+    assert!(line["first_byte_ms"].as_f64().unwrap() <= line["ms"].as_f64().unwrap(), "{line}");
 
     process.refs("song").await.expect(200);
-    assert_eq!(only(&process).0["cold"], false);
+    let (line, _) = only(&process);
+    assert_eq!((&line["cold"], &line["transfer"]), (&json!(false), &json!("buffered")));
 
     // One that does not remember the pack.
     let other = cloud.process();

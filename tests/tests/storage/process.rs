@@ -13,6 +13,7 @@ use http_body_util::BodyExt;
 use jiff::Timestamp;
 use lambda_http::{Body, RequestExt};
 use local::backends::Backends;
+use local::s3::EmbeddedS3;
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
@@ -77,6 +78,8 @@ pub struct Process {
     pub secret: String,
     /// What it logged of each request.
     pub log: Arc<Mutex<Vec<Value>>>,
+    /// How long Lambda gives it for each request; where there is none, it is no function.
+    pub lambda_time: Option<Duration>,
 }
 
 impl Cloud {
@@ -87,8 +90,19 @@ impl Cloud {
 
     /// The same, with ids that are hashes or not.
     pub async fn start_with(ids: Ids) -> Cloud {
-        record::calls();
         let backends = stores::start(SECRET).await;
+        Cloud::over(backends, ids).await
+    }
+
+    /// The same, over an S3 that refuses what is not there like what may not be read.
+    pub async fn start_hiding() -> Cloud {
+        let s3 = EmbeddedS3::memory(Ambient::system()).hiding_missing();
+        let backends = Backends::start_over(s3, SECRET).await.expect("the stores start");
+        Cloud::over(backends, Ids::Strict).await
+    }
+
+    async fn over(backends: Backends, ids: Ids) -> Cloud {
+        record::calls();
         let seed = stores::seed();
         let ambient = Ambient::replay(seed, Timestamp::constant(1_750_000_000, 0));
         let cloud = Cloud { backends, seed, ambient, ids };
@@ -136,6 +150,7 @@ impl Cloud {
             tap,
             secret: SECRET.to_owned(),
             log,
+            lambda_time: None,
         }
     }
 
@@ -637,6 +652,12 @@ impl Process {
                 .fold(route.path.to_owned(), |path, (name, value)| path.replace(&format!("{{{name}}}"), value));
             let query = request.uri().query().map_or(String::new(), |query| format!("?{query}"));
             *request.uri_mut() = (path + &query).parse().expect("a path");
+        }
+        if let Some(time) = self.lambda_time {
+            let mut context = lambda_http::Context::default();
+            let deadline = self.hub.store.ambient().now() + time;
+            context.deadline = u64::try_from(deadline.as_millisecond()).expect("after 1970");
+            request = request.with_lambda_context(context);
         }
         let parameter = |(name, value): &&(&str, &str)| ((*name).to_owned(), vec![(*value).to_owned()]);
         let path: HashMap<String, Vec<String>> = parameters.iter().map(parameter).collect();
