@@ -74,7 +74,7 @@ impl Remote {
     /// Where to put an object (`put`), or to get it from (`get`), if the hub has such a place.
     pub async fn presigned(&self, id: &ObjectId, direction: &'static str) -> Result<Option<String>, ClientError> {
         let object_ids = vec![id.clone()].into();
-        let request = PresignRequest { object_ids, direction: direction.into(), ttl_seconds: Some(TTL) };
+        let request = PresignRequest { object_ids, direction: direction.into(), ttl_seconds: Some(TTL), limit: None };
         let answer: Option<PresignResponse> = if_there(self.ask(Endpoint::Presign, &request).await)?;
         Ok(answer.and_then(|mut answer| answer.presigned.remove(id)))
     }

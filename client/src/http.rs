@@ -8,7 +8,7 @@ use bytes::Bytes;
 use common::wire::error::Cause;
 use futures_util::future::BoxFuture;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderValue, Request, Response, Uri};
+use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -102,28 +102,50 @@ impl Client {
     }
 }
 
+/// Why the storage did not do what a presigned URL is for.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct StorageFailure {
+    reason: String,
+    /// Whether the URL is good no more, so that another one may be: it has a time of its own, and ends before with the session of
+    /// the function that signed it. S3 has 403 for the first and 400 `ExpiredToken` for the second:
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>.
+    pub has_expired: bool,
+}
+
+impl StorageFailure {
+    fn of(reason: impl std::fmt::Display) -> Self {
+        Self { reason: reason.to_string(), has_expired: false }
+    }
+
+    fn answered(status: StatusCode) -> Self {
+        let has_expired = matches!(status, StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST);
+        Self { reason: format!("it answered {status}"), has_expired }
+    }
+}
+
 impl Client {
     /// Puts a body of this length where a presigned URL leads. Of the URL only its host is to be shown, because the URL is a
     /// right to write.
     ///
     /// # Errors
     /// Why they were not taken.
-    pub async fn put(&self, url: Uri, length: u64, body: Body, sent: ProgressBar) -> Result<(), String> {
-        let mut request = Request::put(url).body(body).map_err(|error| error.to_string())?;
+    pub async fn put(&self, url: Uri, length: u64, body: Body, sent: ProgressBar) -> Result<(), StorageFailure> {
+        let mut request = Request::put(url).body(body).map_err(StorageFailure::of)?;
         request.headers_mut().insert(CONTENT_TYPE, FORM);
         request.headers_mut().insert(CONTENT_LENGTH, length.into());
-        let answer = self.send(request, sent).await.map_err(|failure| failure.to_string())?;
-        if answer.status().is_success() { Ok(()) } else { Err(format!("it answered {}", answer.status())) }
+        let answer = self.send(request, sent).await.map_err(StorageFailure::of)?;
+        if answer.status().is_success() { Ok(()) } else { Err(StorageFailure::answered(answer.status())) }
     }
 
     /// Gets what is where a presigned URL leads.
     ///
     /// # Errors
     /// Why it does not come.
-    pub async fn get(&self, url: Uri) -> Result<Response<Incoming>, String> {
-        let request = Request::get(url).body(full(Bytes::new())).map_err(|error| error.to_string())?;
-        let answer = self.send(request, ProgressBar::hidden()).await.map_err(|failure| failure.to_string())?;
-        if answer.status().is_success() { Ok(answer) } else { Err(format!("it answered {}", answer.status())) }
+    pub async fn get(&self, url: Uri) -> Result<Response<Incoming>, StorageFailure> {
+        let request = Request::get(url).body(full(Bytes::new())).map_err(StorageFailure::of)?;
+        let answer = self.send(request, ProgressBar::hidden()).await.map_err(StorageFailure::of)?;
+        if answer.status().is_success() { Ok(answer) } else { Err(StorageFailure::answered(answer.status())) }
     }
 }
 

@@ -244,14 +244,17 @@ impl Remote {
         }
     }
 
-    /// GETs what is at a URL that the hub presigned.
+    /// GETs what is at a URL that the hub presigned; none if the URL is good no more.
     ///
     /// # Errors
     /// When the storage does not give it.
-    pub async fn get_presigned(&self, url: &str) -> Result<HubResponse, ClientError> {
+    pub async fn get_presigned(&self, url: &str) -> Result<Option<HubResponse>, ClientError> {
         let uri = url.parse().map_err(|_| self.storage_broken("the URL is none"))?;
-        let answer = self.client.get(uri).await.map_err(|reason| self.storage_broken(reason))?;
-        Ok(arriving(answer))
+        match self.client.get(uri).await {
+            Ok(answer) => Ok(Some(arriving(answer))),
+            Err(failure) if failure.has_expired => Ok(None),
+            Err(failure) => Err(self.storage_broken(failure)),
+        }
     }
 
     /// PUTs a body of this length to a URL that the hub presigned.
@@ -282,7 +285,7 @@ impl Remote {
         ClientError::Broken { hub: self.to_string(), reason: reason.into() }
     }
 
-    fn storage_broken(&self, reason: impl fmt::Display) -> ClientError {
+    pub(crate) fn storage_broken(&self, reason: impl fmt::Display) -> ClientError {
         self.broken(format!("its storage: {reason}"))
     }
 }

@@ -150,6 +150,14 @@ impl Body {
         }
     }
 
+    /// The same, to be sent once more.
+    pub(super) async fn again(&self) -> io::Result<Self> {
+        match self {
+            Self::Small(bytes) => Ok(Self::Small(bytes.clone())),
+            Self::Large(spool) => spool.again().await.map(Self::Large),
+        }
+    }
+
     /// As the body of a request, which counts in `sent` what is taken of it.
     pub(super) fn send(self, sent: ProgressBar) -> Outgoing {
         match self {
@@ -172,6 +180,11 @@ impl Spool {
     async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.bytes += bytes.len() as u64;
         self.file.write_all(bytes).await
+    }
+
+    /// The same body from its beginning. Only one of the two is to be sent at a time.
+    pub(super) async fn again(&self) -> io::Result<Self> {
+        Self { file: self.file.try_clone().await?, bytes: self.bytes }.rewind().await
     }
 
     async fn rewind(mut self) -> io::Result<Self> {

@@ -47,6 +47,8 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Bytes of an answer to `/refs`: 10,000 branches of 1,020 bytes are 11 MB.
 const MAX_REFS: usize = 16 << 20;
+/// URLs of the storage that are tried for a body.
+const URLS: usize = 3;
 /// What is said of an answer that has more bytes than a stock client reads.
 const TOO_LARGE: &str = "the answer to a fetch has more than 64 MiB, and a stock client gives up there: 'musehub clone URL' fetches in parts";
 
@@ -214,16 +216,26 @@ impl Forwarder {
         body: Body,
         sending: &Sending<'_>,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        match self.ask_for_upload(repository, head.headers.get(AUTHORIZATION)).await? {
-            UploadOffer::Upload { id, url } => {
-                let (storage, length) = (url.host().unwrap_or_default().to_owned(), body.bytes());
-                let put = self.client.put(url, length, body.send(sending.sent()), sending.sent()).await;
-                put.map_err(|cause| Refusal::NotUploaded { storage, cause })?;
-                head.headers.insert(BODY_UPLOAD, id);
-                self.send(head, Body::Small(Bytes::new()), sending.sent()).await
+        let mut urls_left = URLS;
+        loop {
+            match self.ask_for_upload(repository, head.headers.get(AUTHORIZATION)).await? {
+                UploadOffer::Upload { id, url } => {
+                    urls_left -= 1;
+                    let (storage, length) = (url.host().unwrap_or_default().to_owned(), body.bytes());
+                    let again = body.again().await.map_err(|error| Refusal::NotKept { error })?;
+                    match self.client.put(url, length, again.send(sending.sent()), sending.sent()).await {
+                        Ok(()) => {
+                            head.headers.insert(BODY_UPLOAD, id);
+                            return self.send(head, Body::Small(Bytes::new()), sending.sent()).await;
+                        }
+                        // Another process of the hub may sign the next one, with a session that goes on.
+                        Err(failure) if failure.has_expired && urls_left > 0 => sending.sent().set_position(0),
+                        Err(failure) => return Err(Refusal::NotUploaded { storage, cause: failure.to_string() }),
+                    }
+                }
+                UploadOffer::Refused(answer) => return Ok(answer),
+                UploadOffer::NoSuchEndpoint => return self.send(head, body, sending.sent()).await,
             }
-            UploadOffer::Refused(answer) => Ok(answer),
-            UploadOffer::NoSuchEndpoint => self.send(head, body, sending.sent()).await,
         }
     }
 

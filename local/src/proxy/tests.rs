@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::TcpListener as StdListener;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -488,6 +489,31 @@ async fn a_storage_that_does_not_take_the_upload_is_a_502_that_gives_nothing_awa
         assert!(detail.contains(expected), "{detail}");
         assert!(!detail.contains("secret"), "{detail}");
         assert!(!hub.lines().contains(&"POST /dev/song/push".to_owned()), "the push was sent without its body");
+    }
+}
+
+#[tokio::test]
+async fn a_body_goes_whole_to_another_url_when_the_first_is_good_no_more() {
+    for status in [StatusCode::FORBIDDEN, StatusCode::BAD_REQUEST] {
+        let hub = StandIn::start(move |request, address| match request.line.as_str() {
+            "POST /dev/song/uploads" => {
+                json(StatusCode::OK, &format!(r#"{{"upload_id": "upload-1", "url": "http://{address}/bucket/a"}}"#))
+            }
+            line if line.starts_with("PUT /bucket") && FIRST.swap(false, Ordering::Relaxed) => {
+                json(status, "<Error><Code>ExpiredToken</Code></Error>")
+            }
+            _ => json(StatusCode::OK, "done"),
+        })
+        .await;
+        static FIRST: AtomicBool = AtomicBool::new(true);
+        FIRST.store(true, Ordering::Relaxed);
+        let proxy = hub.proxy(FEW).await;
+        assert_eq!(post(&proxy, "/dev/song/push", &[7; 50]).await.status, 200);
+        let seen = hub.seen();
+        let lines: Vec<&str> = seen.iter().map(|request| request.line.as_str()).collect();
+        let (ask, put) = ("POST /dev/song/uploads", "PUT /bucket/a");
+        assert_eq!(lines, [ask, put, ask, put, "POST /dev/song/push"]);
+        assert!([1, 3].iter().all(|at| seen[*at].body.as_ref() == [7; 50]), "both are whole");
     }
 }
 
