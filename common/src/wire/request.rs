@@ -143,6 +143,8 @@ wire_map! {
         direction: Text<'a>,
         /// How long the URLs are to be good.
         ttl_seconds: Option<i64> = None,
+        /// How many URLs the answer may have at most; what is over is named.
+        limit: Option<i64> = None,
     }
 }
 

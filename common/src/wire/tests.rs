@@ -177,7 +177,7 @@ proptest! {
             }
             FilterObjectsRequest { object_ids: ids.clone().into() }
             NegotiateRequest { want: commits.clone().into(), have: texts().into() }
-            PresignRequest { object_ids: ids.clone().into(), direction: text(0), ttl_seconds: some.then_some(number) }
+            PresignRequest { object_ids: ids.clone().into(), direction: text(0), ttl_seconds: some.then_some(number), limit: some.then_some(number) }
             TagsRequest { tags: vec![tag(), tag()].into() }
             WebhookRequest { url: text(0), events: some.then(|| texts().into()), secret: if_some(1) }
             IdentityRequest { handle: text(0), display_name: if_some(1) }

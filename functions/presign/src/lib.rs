@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::id::{ObjectId, ObjectKey};
 use common::location::ObjectLocation;
 use common::wire::WireError;
-use common::wire::limits::MAX_PRESIGNED_GETS;
+use common::wire::limits::{MAX_PRESIGN, MAX_PRESIGNED_GETS};
 use common::wire::request::{PresignRequest, PresignResponse};
 use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
@@ -66,6 +66,8 @@ async fn presign(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireErr
                     // What is no hash can never be proved.
                     if id.as_ref().digest().is_none() {
                         answer.inline.push(id);
+                    } else if answer.presigned.len() >= asked.limit {
+                        answer.left.push(id);
                     } else {
                         let url = presigner.put_object(&repo.id, &id.key()).await?;
                         answer.presigned.insert(id, url);
@@ -82,7 +84,7 @@ async fn presign(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireErr
             for id in asked.ids {
                 let key = ObjectId::key(&id);
                 match known.get(&key).filter(|object| object.is_reached).map(|object| object.place) {
-                    Some(ObjectLocation::Large(_)) if answer.presigned.len() >= MAX_PRESIGNED_GETS => {
+                    Some(ObjectLocation::Large(_)) if answer.presigned.len() >= asked.limit.min(MAX_PRESIGNED_GETS) => {
                         answer.left.push(id)
                     }
                     Some(ObjectLocation::Large(large)) => {
@@ -109,11 +111,13 @@ struct Asked {
     ids: Vec<ObjectId>,
     direction: Direction,
     ttl: Duration,
+    /// How many URLs the answer may have.
+    limit: usize,
 }
 
 impl Asked {
     fn read(call: &Call) -> Result<Self, WireError> {
-        let PresignRequest { object_ids, direction, ttl_seconds } = call.decode()?;
+        let PresignRequest { object_ids, direction, ttl_seconds, limit } = call.decode()?;
         Ok(Self {
             ids: object_ids.within("object_ids")?,
             direction: match &*direction {
@@ -127,6 +131,10 @@ impl Asked {
                     let reason = format_args!("it is from {} to {}", TTL.start(), TTL.end()).to_string();
                     return Err(WireError::invalid("ttl_seconds", reason));
                 }
+            },
+            limit: match limit.map_or(Ok(MAX_PRESIGN), usize::try_from) {
+                Ok(limit) if (1..=MAX_PRESIGN).contains(&limit) => limit,
+                _ => return Err(WireError::invalid("limit", format_args!("it is from 1 to {MAX_PRESIGN}"))),
             },
         })
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use tests::client::Remote;
 use tests::encoding::Encoding;
-use tests::history::{self, Builder, History, Object, Pack, Tree};
+use tests::history::{self, Builder, History, Object, Pack, Tree, list_of_text};
 use tests::hub::Hub;
 use tests::verify;
 
@@ -297,6 +297,14 @@ async fn the_lists_of_the_other_endpoints_are_limited_too() {
         remote.presign("put", &ids(10_001)).await.refused(422, "");
         assert_eq!(remote.presigned("get", &ids(10_000)).await.len(), 0);
         assert_eq!(remote.presigned("put", &ids(10_000)).await.len(), 10_000);
+        // A client that can takes them in pages.
+        let page = |limit: i64| json!({"object_ids": ids(5), "direction": "put", "limit": limit});
+        let answer = remote.post("presign", &page(2)).await.expect(200);
+        assert_eq!(answer["presigned"].as_object().map(serde_json::Map::len), Some(2));
+        assert_eq!(list_of_text(&answer, "left").unwrap(), ids(5)[2..]);
+        for limit in [0, -1, 10_001] {
+            remote.post("presign", &page(limit)).await.refused(422, "invalid");
+        }
         remote.post("negotiate", &json!({"want": [history.last()], "have": ids(257)})).await.refused(422, "");
         remote.post("negotiate", &json!({"want": ids(257), "have": []})).await.refused(422, "");
         let heads = |count| ids(count).into_iter().map(|id| (id, None::<String>)).collect::<BTreeMap<_, _>>();
