@@ -11,5 +11,5 @@ export AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0
 "$tools/bin/python" scripts/check-template.py
 "$tools/bin/python" scripts/check-template.py --self-test
 scripts/check-functions.sh
-"$tools/bin/cfn-lint" template.yaml
+"$tools/bin/cfn-lint" template.yaml waf.yaml
 "$tools/bin/sam" validate --lint --template template.yaml

@@ -103,13 +103,17 @@ refuses_unknown_path() {
     ask GET no/such/path/here && is_error 404 not_found
 }
 refuses_unknown_path_with_token() {
-    with_token GET no/such/path/here && is_error 404 not_found
+    with_token GET no/such/path/here && is_error 404 not_found && ! grep -qF "$token" "$work/body" "$work/header"
+}
+refuses_method_with_token() {
+    with_token DELETE health && is_error 404 not_found && ! grep -qF "$token" "$work/body" "$work/header"
 }
 refuses_method() {
     ask DELETE health && [ "$status" -ge 404 ] && [ "$status" -le 405 ] && body_is '.error and .detail'
 }
 check "an unknown path is 404 in the hub's words" refuses_unknown_path
-check "an unknown path with a token is 404 in the hub's words" refuses_unknown_path_with_token
+check "an unknown path with a token is 404 in the hub's words, without the token" refuses_unknown_path_with_token
+check "and so is a wrong method with a token" refuses_method_with_token
 check "a wrong method is 404 or 405 in the hub's words" refuses_method
 
 refuses_bad_token() {
@@ -309,7 +313,7 @@ by_reference() {
     with_token POST "$repo/fetch" -H 'Content-Type: application/json' -H "Muse-Body-Upload: $upload"
 }
 refuses_early() {
-    # A key that is not there has to be 404 to the function and not 403, or this is a 500.
+    # The function has to tell a key that is not there from one that it may not read, or this is a 500.
     by_reference && is_error 422 unknown_upload
 }
 puts_body() {
@@ -392,6 +396,9 @@ if [ -n "$stack" ]; then
         logs "$access_logs" "\"$name\"" && body_is '.events | length > 0' &&
             body_is '[.events[].message | fromjson | has("status") and has("route")] | all'
     }
+    has_request_log() { # with how the door passed the answer on, and when it began
+        logs "$function_logs" '{ ($.kind = "request") && ($.transfer = "streamed") && ($.first_byte_ms >= 0) }' && body_is '.events | length > 0'
+    }
     no_fault() {
         logs "$function_logs" '{ ($.type = "platform.report") && ($.record.status != "success") }' && body_is '.events | length == 0'
     }
@@ -408,6 +415,17 @@ if [ -n "$stack" ]; then
     check "the bucket keeps versions" keeps_versions
     check "the table can be restored to any second" can_be_restored
     check "the table's items expire" expires
+    # Pushes are transactions: if those had no partition key to compare, all pushes above were refused.
+    has_bounded_rights() {
+        local role
+        role=$(aws cloudformation describe-stack-resource --stack-name "$stack" --logical-resource-id PushRole --output text \
+            --query StackResourceDetail.PhysicalResourceId)
+        aws iam list-role-policies --role-name "$role" >"$work/body" &&
+            aws iam get-role-policy --role-name "$role" --policy-name "$(jq -r '.PolicyNames[0]' <"$work/body")" >"$work/body" &&
+            body_is '[.PolicyDocument.Statement[] | select(.Action | tostring | test("dynamodb")) |
+                .Condition.Null["dynamodb:LeadingKeys"] == "false"] | length > 0 and all'
+    }
+    check "the role of push is bounded to partition keys, and its transactions went through" has_bounded_rights
     # Logs come late.
     for _ in 1 2 3 4 5 6; do
         has_access_log && break
@@ -417,6 +435,7 @@ if [ -n "$stack" ]; then
     check "no token is in the access log" no_secret_in "$access_logs"
     check "no query is in the access log" no_query_in_access_log
     check "no token is in the functions' log" no_secret_in "$function_logs"
+    check "the functions' log says how answers were passed on, and when they began" has_request_log
     check "no function crashed or took too long" no_fault
     check "cold starts take less than 200 ms" starts_fast
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::id::Ids;
-use common::price::Usage;
+use common::price::{IdleMonth, Usage};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
 use lambda_http::{Body, RequestExt};
@@ -19,7 +19,9 @@ use service::observe::RequestLog;
 use service::routes::Function;
 use store::Store;
 use store::ambient::Ambient;
+use store::repo::Load;
 use store::table::items::Visibility;
+use store::upkeep::compact::Limits;
 use tests::encoding::Encoding;
 use tokio::sync::OnceCell;
 
@@ -28,6 +30,7 @@ use crate::Failure;
 const SECRET: &str = "a secret of the benchmarks, long enough";
 const USER: &str = "user-ada";
 const OWNER: &str = "ada";
+const ALARM: &str = "Type: AWS::CloudWatch::Alarm";
 
 /// What the log says of one request.
 #[derive(Debug, Clone, Deserialize)]
@@ -70,6 +73,13 @@ pub mod model {
     pub const MIB_MS: f64 = 20.0;
     /// The start of a process, milliseconds.
     pub const COLD_MS: f64 = 150.0;
+    /// Pollers with which Lambda asks an empty queue. AWS does not say how many there are; it begins with five batches at a time:
+    /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html>
+    pub const POLLERS: u64 = 5;
+    /// How long each waits for a message, seconds.
+    pub const POLL_SECONDS: u64 = 20;
+    /// Seconds of a month.
+    pub const MONTH_SECONDS: u64 = 30 * 24 * 60 * 60;
 }
 
 /// The functions of a hub, over stores in memory.
@@ -169,6 +179,13 @@ impl Deployment {
         };
     }
 
+    /// Merges the packs of a repo, as the stream has it done after a push. The bytes of those that it has then.
+    pub async fn compact(&self, slug: &str) -> Result<u64, Failure> {
+        let store = self.process()?.store;
+        let repo = store.find_repo(&OWNER.parse()?, &slug.parse()?, Load::NOTHING).await?.ok_or("a repo")?;
+        Ok(Box::pin(store.compact(&repo.id, Limits::IN_PASSING)).await?.bytes_after)
+    }
+
     /// Bytes that S3 keeps.
     pub async fn stored_bytes(&self) -> Result<u64, Failure> {
         let config = aws_sdk_s3::config::Builder::from(&self.backends.s3).force_path_style(true).build();
@@ -180,6 +197,19 @@ impl Deployment {
             bytes += sizes.iter().filter_map(|object| u64::try_from(object.size?).ok()).sum::<u64>();
         }
         Ok(bytes)
+    }
+}
+
+/// What `template` has that costs something while no request comes.
+pub fn idle_month(template: &str) -> IdleMonth {
+    let lines: Vec<&str> = template.lines().map(str::trim).collect();
+    let count = |what: &str| lines.iter().filter(|line| **line == what).count() as u64;
+    let pairs = lines.iter().zip(lines.iter().skip(1));
+    let on_demand = pairs.filter(|(line, next)| **line == ALARM && next.starts_with("Condition:")).count() as u64;
+    IdleMonth {
+        alarms: count(ALARM) - on_demand,
+        dashboards: count("Type: AWS::CloudWatch::Dashboard"),
+        queue_requests: count("Type: SQS") * model::POLLERS * (model::MONTH_SECONDS / model::POLL_SECONDS),
     }
 }
 

@@ -11,7 +11,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use common::price;
-use deployment::{Deployment, Used, model};
+use deployment::{Deployment, Used, idle_month, model};
 use serde_json::{Value, json};
 use service::routes::Function;
 use tests::history::{self, History, list_of_text, objects_body};
@@ -72,6 +72,7 @@ async fn tables(template: &str) -> Result<String, Failure> {
     }
     let first_push = hub.take_used();
     let stored = hub.stored_bytes().await?;
+    let (merged, replaced) = merged(template, &history, &ids).await?;
 
     let mut rows = Vec::new();
     rows.push((format!("a first push of {COMMITS} commits, {FILES} files, in {PUSHES} parts"), first_push));
@@ -91,8 +92,11 @@ async fn tables(template: &str) -> Result<String, Failure> {
     rows.push(("a fetch that finds nothing new".to_owned(), hub.take_used()));
 
     let mut text = String::new();
-    writeln!(text, "| | requests | read units | write units | S3 GET | S3 PUT | KB in | KB out | dollars for 1,000 |")?;
-    writeln!(text, "|---|---|---|---|---|---|---|---|---|")?;
+    writeln!(
+        text,
+        "| | requests | read units | write units | S3 GET | S3 PUT | KB in | KB out | dollars for 1,000 | with a front door |"
+    )?;
+    writeln!(text, "|---|---|---|---|---|---|---|---|---|---|")?;
     for (what, used) in &rows {
         writeln!(text, "{}", row(what, used))?;
     }
@@ -106,23 +110,70 @@ async fn tables(template: &str) -> Result<String, Failure> {
     writeln!(text)?;
     writeln!(
         text,
-        "The repository takes {} KB in S3, which is ${:.6} a month; a GB is ${:.3}. A month without requests costs \
-         that, and nothing else.",
+        "The repository takes {} KB in S3, which is ${:.6} a month; a GB is ${:.3}. Merged after each of the {PUSHES} parts it \
+         takes {} KB, and {} KB that were replaced stay for 35 days as older versions, as `NoncurrentDays` says: ${:.6} once.",
         stored >> 10,
         price::s3_month(stored),
         price::S3_GB_MONTH,
+        merged >> 10,
+        replaced >> 10,
+        price::s3_month(replaced) * 35.0 / 30.0,
+    )?;
+    writeln!(text)?;
+    let idle = idle_month(template);
+    let bare = price::IdleMonth { dashboards: 0, ..idle };
+    writeln!(
+        text,
+        "A month without requests costs what is stored, and in an account that has used up what AWS gives for nothing ${:.2}: {} \
+         alarms (${:.2}), a dashboard (${:.2}), and {} requests with which Lambda asks two empty queues (${:.2}). Without the \
+         dashboard (`WithDashboard=no`) it is ${:.2}; in an account that has nothing else ${:.2}.",
+        idle.dollars(),
+        idle.alarms,
+        price::IdleMonth { alarms: idle.alarms, ..price::IdleMonth::default() }.dollars(),
+        price::IdleMonth { dashboards: idle.dashboards, ..price::IdleMonth::default() }.dollars(),
+        idle.queue_requests,
+        price::IdleMonth { queue_requests: idle.queue_requests, ..price::IdleMonth::default() }.dollars(),
+        bare.dollars(),
+        idle.dollars_beyond_what_is_free(),
+    )?;
+    writeln!(text)?;
+    writeln!(
+        text,
+        "With a front door (`FrontDoorSecret`) each request is one to CloudFront and one to AWS WAF too (${:.2} and ${:.2} a \
+         million), a GB out is ${:.3} instead of ${:.2}, and the rule of WAF is ${:.2} a month. The column has nothing cached: what \
+         an edge answers itself, of `GET /o/`, costs a request and its bytes there, and nothing behind it.",
+        price::CLOUDFRONT_REQUEST * 1e6,
+        price::WAF_REQUEST * 1e6,
+        price::CLOUDFRONT_GB,
+        price::DATA_OUT_GB,
+        price::WAF_MONTH,
     )?;
     writeln!(text)?;
     writeln!(
         text,
         "A function is taken to wait {} ms for each call to DynamoDB and {} ms for each to S3, one after the other, to work {} ms \
-         for each MiB of body, and to need {} ms to start.",
+         for each MiB of body, and to need {} ms to start. Lambda is taken to ask each queue with {} pollers, every {} seconds.",
         model::DYNAMODB_MS,
         model::S3_MS,
         model::MIB_MS,
         model::COLD_MS,
+        model::POLLERS,
+        model::POLL_SECONDS,
     )?;
     Ok(text)
+}
+
+/// The bytes of the packs that a repo has when they were merged after each push, and of those that were replaced.
+async fn merged(template: &str, history: &History, ids: &[String]) -> Result<(u64, u64), Failure> {
+    let mut hub = Deployment::start(template).await?;
+    let (mut have, mut bytes): (Option<&String>, u64) = (None, 0);
+    for pushed in ids.get(..COMMITS).unwrap_or_default().chunks(COMMITS / PUSHES) {
+        let tip = pushed.last().ok_or("a commit")?;
+        push(&mut hub, history, have, tip).await?;
+        have = Some(tip);
+        bytes = hub.compact(SLUG).await?;
+    }
+    Ok((bytes, hub.stored_bytes().await?.saturating_sub(bytes)))
 }
 
 /// What a client does: asks for the heads, asks which objects are missing, sends those, then the commits.
@@ -166,7 +217,7 @@ async fn fetch(hub: &mut Deployment, tip: &str, have: &[&str]) -> Result<(), Fai
 fn row(what: &str, used: &Used) -> String {
     let usage = &used.usage;
     format!(
-        "| {what} | {} | {} | {} | {} | {} | {} | {} | {} |",
+        "| {what} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
         used.requests,
         usage.read_units,
         usage.write_units,
@@ -175,6 +226,7 @@ fn row(what: &str, used: &Used) -> String {
         used.bytes_in.div_ceil(1_000),
         used.bytes_out.div_ceil(1_000),
         dollars(usage.dollars() * 1_000.0),
+        dollars(usage.dollars_through_cloudfront(used.requests) * 1_000.0),
     )
 }
 

@@ -29,9 +29,65 @@ pub const LAMBDA_STREAM_GB: f64 = 0.008;
 pub const LAMBDA_STREAM_FREE_BYTES: u64 = 6 << 20;
 /// One request to a REST API. <https://aws.amazon.com/api-gateway/pricing/>
 pub const API_GATEWAY_REST_REQUEST: f64 = 3.50e-6;
+/// Bytes of a streamed answer that are billed as one request; what is begun counts.
+/// <https://aws.amazon.com/blogs/compute/building-responsive-apis-with-amazon-api-gateway-response-streaming/>
+pub const API_GATEWAY_STREAM_REQUEST_BYTES: u64 = 10 << 20;
 /// One GB from AWS to the internet. From S3 to a function of the same region costs nothing.
 /// <https://aws.amazon.com/ec2/pricing/on-demand/#Data_Transfer>
 pub const DATA_OUT_GB: f64 = 0.09;
+
+/// One request to CloudFront over HTTPS. Its bytes from a service of AWS to the edge cost nothing.
+/// <https://aws.amazon.com/cloudfront/pricing/pay-as-you-go/>
+pub const CLOUDFRONT_REQUEST: f64 = 1.00e-6;
+/// One GB from an edge in the United States or Europe to the internet.
+/// <https://aws.amazon.com/cloudfront/pricing/pay-as-you-go/>
+pub const CLOUDFRONT_GB: f64 = 0.085;
+/// One request that AWS WAF looks at. <https://aws.amazon.com/waf/pricing/>
+pub const WAF_REQUEST: f64 = 0.60e-6;
+/// A month of a list of rules of AWS WAF, with one rule in it. <https://aws.amazon.com/waf/pricing/>
+pub const WAF_MONTH: f64 = 5.00 + 1.00;
+/// A month of an alarm on a metric of standard resolution. <https://aws.amazon.com/cloudwatch/pricing/>
+pub const CLOUDWATCH_ALARM_MONTH: f64 = 0.10;
+/// Alarms that an account has for nothing. <https://aws.amazon.com/cloudwatch/pricing/>
+pub const CLOUDWATCH_FREE_ALARMS: u64 = 10;
+/// A month of a dashboard. <https://aws.amazon.com/cloudwatch/pricing/>
+pub const CLOUDWATCH_DASHBOARD_MONTH: f64 = 3.00;
+/// Dashboards that an account has for nothing, of up to 50 metrics each. <https://aws.amazon.com/cloudwatch/pricing/>
+pub const CLOUDWATCH_FREE_DASHBOARDS: u64 = 3;
+/// One request to a FIFO queue. <https://aws.amazon.com/sqs/pricing/>
+pub const SQS_FIFO_REQUEST: f64 = 0.50e-6;
+/// Requests to queues that an account has for nothing each month. <https://aws.amazon.com/sqs/pricing/>
+pub const SQS_FREE_REQUESTS: u64 = 1_000_000;
+
+/// What there is of a hub while no request comes, for a month.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct IdleMonth {
+    /// Alarms.
+    pub alarms: u64,
+    /// Dashboards.
+    pub dashboards: u64,
+    /// Requests with which Lambda asks empty queues.
+    pub queue_requests: u64,
+}
+
+impl IdleMonth {
+    /// What it costs in US dollars, in an account that has used up what it has for nothing.
+    pub fn dollars(&self) -> f64 {
+        self.alarms as f64 * CLOUDWATCH_ALARM_MONTH
+            + self.dashboards as f64 * CLOUDWATCH_DASHBOARD_MONTH
+            + self.queue_requests as f64 * SQS_FIFO_REQUEST
+    }
+
+    /// What it costs in US dollars, in an account that has nothing else.
+    pub fn dollars_beyond_what_is_free(&self) -> f64 {
+        Self {
+            alarms: self.alarms.saturating_sub(CLOUDWATCH_FREE_ALARMS),
+            dashboards: self.dashboards.saturating_sub(CLOUDWATCH_FREE_DASHBOARDS),
+            queue_requests: self.queue_requests.saturating_sub(SQS_FREE_REQUESTS),
+        }
+        .dollars()
+    }
+}
 
 /// The read request units of one strongly consistent call that reads `bytes` of items.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html>
@@ -77,15 +133,27 @@ impl Usage {
     /// What one request through the REST API uses whose function has `memory_mb` and runs for `millis`, and whose answer
     /// has `bytes`: all but the calls that the function makes.
     pub fn of_request(memory_mb: u64, millis: f64, bytes: u64, is_streamed: bool) -> Self {
-        let charged = if is_streamed { bytes.saturating_sub(LAMBDA_STREAM_FREE_BYTES) } else { 0 };
+        let (charged, requests) = match is_streamed {
+            true => (
+                bytes.saturating_sub(LAMBDA_STREAM_FREE_BYTES),
+                bytes.div_ceil(API_GATEWAY_STREAM_REQUEST_BYTES).max(1),
+            ),
+            false => (0, 1),
+        };
         Self {
             lambda_requests: 1,
             lambda_gb_seconds: memory_mb as f64 / 1024.0 * millis / 1000.0,
             lambda_streamed_bytes: charged,
-            api_requests: 1,
+            api_requests: requests,
             bytes_out: bytes,
             ..Self::default()
         }
+    }
+
+    /// What it costs in US dollars where CloudFront, with AWS WAF, is in front of the API, and nothing is cached there.
+    pub fn dollars_through_cloudfront(&self, requests: u64) -> f64 {
+        self.dollars() + requests as f64 * (CLOUDFRONT_REQUEST + WAF_REQUEST)
+            - self.bytes_out as f64 / GB * (DATA_OUT_GB - CLOUDFRONT_GB)
     }
 
     /// What it costs in US dollars.
@@ -142,6 +210,15 @@ mod tests {
     }
 
     #[test]
+    fn an_idle_month_costs_what_is_not_free() {
+        let month = IdleMonth { alarms: 9, dashboards: 1, queue_requests: 1_200_000 };
+        assert!((month.dollars() - 4.5).abs() < 1e-9, "{}", month.dollars());
+        assert!((month.dollars_beyond_what_is_free() - 0.1).abs() < 1e-9);
+        let small = IdleMonth { alarms: 10, dashboards: 3, queue_requests: 1_000_000 };
+        assert!(small.dollars_beyond_what_is_free().abs() < 1e-12);
+    }
+
+    #[test]
     fn a_million_of_each_costs_what_the_pages_say() {
         let million = |usage: Usage| (usage.dollars() * 1e6 * 1e4).round() / 1e4;
         assert_eq!(million(Usage { read_units: 1, ..Usage::default() }), 0.125);
@@ -151,7 +228,18 @@ mod tests {
         assert_eq!(million(Usage { lambda_gb_seconds: 1.0, ..Usage::default() }), 13.3334);
         // Of a gigabyte that is streamed through, 6 MiB are free of the price of streaming.
         let streamed = Usage::of_request(1024, 0.0, 1 << 30, true).dollars();
-        assert!((streamed - (0.09 + 0.008 * (1.0 - 6.0 / 1024.0) + 3.7e-6)).abs() < 1e-12, "{streamed}");
+        // To the API it is 103 requests of 10 MiB.
+        assert!(
+            (streamed - (0.09 + 0.008 * (1.0 - 6.0 / 1024.0) + 103.0 * 3.5e-6 + 0.2e-6)).abs() < 1e-12,
+            "{streamed}"
+        );
+        let requests = |bytes| Usage::of_request(0, 0.0, bytes, true).api_requests;
+        assert_eq!([0, 1, 10 << 20, (10 << 20) + 1].map(requests), [1, 1, 1, 2]);
+        assert_eq!(Usage::of_request(0, 0.0, 6 << 20, false).api_requests, 1);
+        // A gigabyte in one request through CloudFront is half a cent less, and a request more.
+        let through = Usage::of_request(0, 0.0, 1 << 30, true).dollars_through_cloudfront(1);
+        let direct = Usage::of_request(0, 0.0, 1 << 30, true).dollars();
+        assert!((through - direct - (1.6e-6 - 0.005)).abs() < 1e-12, "{through} {direct}");
         // 1,769 MB for 100 ms.
         let request = Usage::of_request(1_769, 100.0, 0, false).dollars();
         assert!((request - (3.5e-6 + 0.2e-6 + 1_769.0 / 1_024.0 * 0.1 * 13.3334e-6)).abs() < 1e-15, "{request}");
