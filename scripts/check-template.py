@@ -550,6 +550,10 @@ class Check:
             for key, value in each.get("Condition", {}).get("StringNotEquals", {}).items()
         ]
         self.expect(bool(secrets) and asked == secrets, f"{api_id} is open to all beside the front door")
+        sources = [each["Properties"] for each in self.template["Resources"].values() if each["Type"] == "AWS::Serverless::Api"]
+        self.expect(
+            all(each.get("AlwaysDeploy") is True for each in sources), f"{api_id}: a new policy does not count until a route changes"
+        )
         self.expect(
             self.template["Parameters"].get("FrontDoorSecret", {}).get("NoEcho") is True, "FrontDoorSecret can be looked up"
         )
@@ -1164,6 +1168,11 @@ MUTATIONS: list[tuple[str, Mutation, str]] = [
         "a way around the front door",
         lambda t, c: properties(t, "Api").pop("Policy"),
         "open to all beside the front door",
+    ),
+    (
+        "a front door whose policy is not deployed",
+        lambda t, c: properties(t, "Api").pop("AlwaysDeploy"),
+        "a new policy does not count until a route changes",
     ),
     (
         "a way around the front door for who knows another secret",
