@@ -99,7 +99,8 @@ case $part in watch | all)
     (
         umask 077
         env | grep '^AWS_' >"$work/env"
-        printf '%s\n' "MUSEHUB_TABLE=$MUSEHUB_TABLE" "MUSEHUB_BUCKET=$MUSEHUB_BUCKET" "ACCESS_TOKEN_SECRET=$ACCESS_TOKEN_SECRET" >>"$work/env"
+        printf '%s\n' "MUSEHUB_TABLE=$MUSEHUB_TABLE" "MUSEHUB_BUCKET=$MUSEHUB_BUCKET" \
+            MUSEHUB_PUSH_TO_CREATE=public "ACCESS_TOKEN_SECRET=$ACCESS_TOKEN_SECRET" >>"$work/env"
     )
     start_watch "$work/env" "$work/watch.log" "${first_requests[@]}" "${more_requests[@]}"
     # What has hubs of its own, or needs none, has run.

@@ -49,7 +49,8 @@ async fn a_push_answers_with_what_it_did() {
         let message = answer["message"].as_str().unwrap();
         let rest = message.strip_prefix("pushed 3 commit(s) to 'main'").expect("what was done comes first");
         if hub.is_own() {
-            let says_so = rest.starts_with("; ") && rest.contains("new repository") && rest.contains("anybody can read");
+            let says_so =
+                rest.starts_with("; ") && rest.contains("new repository") && rest.contains("anybody can read");
             assert!(says_so, "a name may be mistyped: {message}");
         } else {
             assert_eq!(rest, "", "this repo was made before: {message}");
