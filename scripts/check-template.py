@@ -996,9 +996,9 @@ def rights_of(statements: list[Json]) -> set[Right]:
     """A function's rights, one by one, as finely as the policies have them."""
     rights = set()
     for statement in statements:
-        conditions = {
-            key: as_list(value) for operator in statement["condition"].values() for key, value in operator.items()
-        }
+        # `Null` says that there is a key, and not which.
+        compared = [keys for operator, keys in statement["condition"].items() if operator != "Null"]
+        conditions = {key: as_list(value) for keys in compared for key, value in keys.items()}
         if is_for_dead_letters(statement["actions"], statement["resources"]):
             # Lambda itself keeps what failed there.
             continue
