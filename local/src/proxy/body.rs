@@ -1,18 +1,19 @@
 //! The bodies of requests: received whole, the small ones into memory and the large ones into temporary files.
 
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use client::http::{Body as Outgoing, full, innermost};
-use futures_util::stream;
+use futures_util::{TryStreamExt, stream};
 use http::HeaderMap;
 use http::header::EXPECT;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Body as _, Frame, Incoming};
 use indicatif::ProgressBar;
 use tokio::fs::File;
-use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -55,6 +56,13 @@ pub(super) struct Received {
 impl Receiver {
     pub(super) fn new(limits: Limits) -> Self {
         Self { limits, permit: Arc::new(Semaphore::new(limits.bodies)) }
+    }
+
+    /// Waits until no body is held.
+    pub(super) async fn all_done(&self) {
+        let all = u32::try_from(self.limits.bodies).unwrap_or(u32::MAX);
+        // It is never closed.
+        drop(self.permit.acquire_many(all).await);
     }
 
     /// Reads a body to its end.
@@ -152,10 +160,10 @@ impl Body {
 
     /// The same, to be sent once more.
     pub(super) async fn again(&self) -> io::Result<Self> {
-        match self {
-            Self::Small(bytes) => Ok(Self::Small(bytes.clone())),
-            Self::Large(spool) => spool.again().await.map(Self::Large),
-        }
+        Ok(match self {
+            Self::Small(bytes) => Self::Small(bytes.clone()),
+            Self::Large(spool) => Self::Large(Spool { file: spool.file.try_clone().await?, bytes: spool.bytes }),
+        })
     }
 
     /// As the body of a request, which counts in `sent` what is taken of it.
@@ -182,11 +190,6 @@ impl Spool {
         self.file.write_all(bytes).await
     }
 
-    /// The same body from its beginning. Only one of the two is to be sent at a time.
-    pub(super) async fn again(&self) -> io::Result<Self> {
-        Self { file: self.file.try_clone().await?, bytes: self.bytes }.rewind().await
-    }
-
     async fn rewind(mut self) -> io::Result<Self> {
         self.file.flush().await?;
         self.file.rewind().await?;
@@ -198,13 +201,28 @@ impl Spool {
         self.file.into_std().await
     }
 
+    /// From its beginning, wherever another that reads the same file is.
     fn send(self, sent: ProgressBar) -> Outgoing {
-        let pieces = stream::try_unfold((self.file, sent), |(mut file, sent)| async {
-            let mut piece = BytesMut::with_capacity(PIECE);
-            let read = file.read_buf(&mut piece).await?;
-            sent.inc(read as u64);
-            Ok((read > 0).then(|| (Frame::data(piece.freeze()), (file, sent))))
+        let begin = async move { Ok::<_, io::Error>((Arc::new(self.file.into_std().await), 0)) };
+        let pieces = stream::once(begin).map_ok(move |begun| {
+            stream::try_unfold((begun, sent.clone()), |((file, offset), sent)| async move {
+                let piece = read_at(Arc::clone(&file), offset).await?;
+                sent.inc(piece.len() as u64);
+                let next = offset + piece.len() as u64;
+                Ok((!piece.is_empty()).then_some((Frame::data(piece), ((file, next), sent))))
+            })
         });
-        StreamBody::new(pieces).boxed_unsync()
+        StreamBody::new(pieces.try_flatten()).boxed_unsync()
     }
+}
+
+/// Some bytes of a file; none at its end.
+async fn read_at(file: Arc<std::fs::File>, offset: u64) -> io::Result<Bytes> {
+    let read = move || {
+        let mut piece = vec![0; PIECE];
+        let read = file.read_at(&mut piece, offset)?;
+        piece.truncate(read);
+        Ok(Bytes::from(piece))
+    };
+    spawn_blocking(read).await.map_err(io::Error::other)?
 }

@@ -62,7 +62,7 @@ pub(super) struct Forwarder {
     limits: Limits,
     /// Only one push goes in parts at a time: what it takes of memory and disk is bounded so, and one that is sent again because its
     /// client has left goes on behind it.
-    in_parts: Arc<Mutex<()>>,
+    in_parts: Mutex<()>,
 }
 
 /// A request without its body.
@@ -85,8 +85,15 @@ impl Forwarder {
             progress: Progress::default(),
             pause: limits.hub_pause,
             limits,
-            in_parts: Arc::default(),
+            in_parts: Mutex::default(),
         })
+    }
+
+    /// Waits until the large requests are done whose clients have left, but no longer than this.
+    pub(super) async fn settle(&self, grace: Duration) {
+        if timeout(grace, self.receiver.all_done()).await.is_err() {
+            self.progress.say("large requests were broken off: what they have sent is found when they are sent again");
+        }
     }
 
     /// Answers one request.
@@ -118,15 +125,11 @@ impl Forwarder {
             Body::Small(_) => return self.send(head, body, ProgressBar::hidden()).await,
             Body::Large(spool) => spool,
         };
-        let alone = match goes_in_parts {
-            true => Some(Arc::clone(&self.in_parts).lock_owned().await),
-            false => None,
-        };
         // A client that waits for a minute, and leaves, has its request done all the same.
         let (this, route) = (Arc::clone(self), route.to_owned());
         let sending = tokio::spawn(async move {
             let answer = this.send_large(&route, head, repository.as_deref(), spool, goes_in_parts).await;
-            drop((permit, alone));
+            drop(permit);
             answer
         });
         sending.await.unwrap_or_else(|panic| Err(Refusal::Fault(panic.to_string())))
@@ -140,6 +143,10 @@ impl Forwarder {
         spool: Spool,
         goes_in_parts: bool,
     ) -> Result<Response<AnswerBody>, Refusal> {
+        let _alone = match goes_in_parts {
+            true => Some(self.in_parts.lock().await),
+            false => None,
+        };
         let sending = self.progress.begin(route, spool.bytes());
         let answer = match repository {
             Some(repository) if goes_in_parts => self.send_in_parts(head, repository, spool, &sending).await,
@@ -168,6 +175,14 @@ impl Forwarder {
             Ok(heads) => heads,
             Err(refused) => return Ok(refused),
         };
+        if !parts.is_expected(&heads) {
+            // The hub refuses it, or knows better.
+            let body = Body::Small(compute(|| parts.question())?.into());
+            let answer = self.send(head.clone(), body, ProgressBar::hidden()).await?;
+            if !answer.status().is_success() {
+                return Ok(answer);
+            }
+        }
         let mut plan = compute(|| parts.plan(&heads))?.into_iter().peekable();
         sending.say(&format!("it has more than a request may have, and goes in {} parts", plan.len()));
         while let Some(part) = plan.next() {

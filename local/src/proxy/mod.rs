@@ -34,6 +34,9 @@ use client::HubUrl;
 use common::wire::limits::MAX_REFERENCED_BODY;
 use forward::Forwarder;
 
+/// How long large requests may take, whose clients have left, when the proxy is stopped.
+const GRACE: Duration = Duration::from_secs(10);
+
 /// How a proxy is to be run.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -57,6 +60,7 @@ pub enum ProxyError {
 /// A proxy that runs.
 pub struct Running {
     url: String,
+    forwarder: Arc<Forwarder>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
@@ -117,14 +121,15 @@ pub async fn start_within(options: Options, limits: Limits) -> Result<Running, P
         tracing::warn!(%address, "the proxy is open to other machines, and their tokens come to it unencrypted");
     }
     let forwarder = Arc::new(Forwarder::new(options.to, limits).map_err(ProxyError::Certificates)?);
+    let answering = Arc::clone(&forwarder);
     let answer = move |request| {
-        let forwarder = Arc::clone(&forwarder);
+        let forwarder = Arc::clone(&answering);
         async move { forwarder.answer(request).await }
     };
     let (stop, stopped) = watch::channel(false);
     let task =
         tokio::spawn(accept(listener, Connections::new(Plan::make().connections), WRITE_TIMEOUT, answer, stopped));
-    Ok(Running { url: format!("http://{address}"), stop, task })
+    Ok(Running { url: format!("http://{address}"), forwarder, stop, task })
 }
 
 impl Running {
@@ -138,5 +143,6 @@ impl Running {
         self.stop.send_replace(true);
         // Only a panic fails the task, and it has been reported.
         let _ = self.task.await;
+        self.forwarder.settle(GRACE).await;
     }
 }

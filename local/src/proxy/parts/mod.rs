@@ -74,6 +74,23 @@ impl Parts {
         Ok(Self { claimed, branch, expected, bytes, records })
     }
 
+    /// Whether the branch is where the client says that it has to be, as far as is known before anything is sent.
+    pub(super) fn is_expected(&self, heads: &Heads) -> bool {
+        let now = heads.get(&self.branch);
+        let is_there = |expected: &String| *expected == now.map(ToString::to_string).unwrap_or_default();
+        // The push may have landed, and its answer was lost.
+        let is_done = now.is_some() && now == self.claimed.as_ref();
+        self.expected.as_ref().is_none_or(is_there) || is_done
+    }
+
+    /// The body of a push that says where the branch has to be, and brings nothing. It blocks.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn question(&mut self) -> Result<Vec<u8>, PartsError> {
+        self.body(&Part::Push { part: plan::Part::default(), is_last: false })
+    }
+
     /// The parts, in the order in which they have to go, in a repository whose branches are at these commits.
     ///
     /// # Errors
@@ -150,8 +167,8 @@ impl Parts {
         }
         if let Some(expected) = &self.expected {
             body.field("expected_head", expected)?;
-            // The next part finds the branch where this one puts it.
-            if let Some(head) = &part.head {
+            // The next part finds the branch where this one puts it. Where it stays, the client's own word holds.
+            if let Some(head) = part.head.as_ref().filter(|_| part.is_moved) {
                 self.expected = Some(head.to_string());
             }
         }

@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use common::graph::topological_order;
 use common::id::{CommitId, SnapshotId};
+use common::wire::limits::MAX_COMMITS;
 
 use super::records::{CommitEntry, Place};
 
@@ -18,6 +19,8 @@ pub struct Part {
     pub snapshots: Vec<Place>,
     /// Where the branch is to be behind it; none if it is not there and stays so.
     pub head: Option<CommitId>,
+    /// Whether it was elsewhere before.
+    pub is_moved: bool,
     bytes: usize,
 }
 
@@ -31,7 +34,8 @@ struct Filling {
 impl Filling {
     /// The part that takes what has these bytes.
     fn room_for(&mut self, bytes: usize) -> &mut Part {
-        if self.part.bytes > 0 && self.part.bytes + bytes > self.most {
+        let is_full = self.part.bytes + bytes > self.most || self.part.commits.len() == MAX_COMMITS;
+        if self.part.bytes > 0 && is_full {
             let next = Part { head: self.part.head.clone(), ..Part::default() };
             self.full.push(std::mem::replace(&mut self.part, next));
         }
@@ -100,10 +104,11 @@ impl Push<'_> {
         for commit in reached.iter().filter_map(|at| self.commits.get(*at)) {
             commit.snapshot.as_ref().and_then(|id| left.remove(id));
         }
-        // Where the branch is not there and does not come to be at one of these, it is put at once where it is to be.
-        let elsewhere = tip.as_ref().filter(|tip| !at.contains_key(tip));
-        let head = self.now.or(elsewhere).cloned();
-        let mut parts = Filling { full: Vec::new(), part: Part { head, ..Part::default() }, most: self.bytes };
+        // A branch that is not there begins where the hub's history ends, so that no part puts it anywhere else.
+        let head = self.now.or_else(|| self.begin(tip.as_ref()?, &at)).cloned();
+        let is_moved = head.as_ref() != self.now;
+        let part = Part { head, is_moved, ..Part::default() };
+        let mut parts = Filling { full: Vec::new(), part, most: self.bytes };
         for (position, commit) in order.iter().filter_map(|at| Some((*at, self.commits.get(*at)?))) {
             let snapshot = commit.snapshot.as_ref().and_then(|id| left.remove(id));
             let part = parts.room_for(commit.place.length + snapshot.map_or(0, |place| place.length));
@@ -111,6 +116,7 @@ impl Push<'_> {
             part.snapshots.extend(snapshot);
             if stops.contains(&commit.id) {
                 part.head = Some(commit.id.clone());
+                part.is_moved = true;
             }
         }
         // Those that no commit names, in the order sent.
@@ -118,6 +124,7 @@ impl Push<'_> {
             parts.room_for(place.length).snapshots.push(place);
         }
         let Filling { mut full, mut part, .. } = parts;
+        part.is_moved |= part.head != tip;
         part.head = tip;
         full.push(part);
         Ok(full)
@@ -143,6 +150,19 @@ impl Push<'_> {
                 }
             }
         }
+    }
+
+    /// Where the line of first parents of the tip leaves these commits; none if it does not.
+    fn begin<'c>(&'c self, tip: &'c CommitId, at: &HashMap<&CommitId, usize>) -> Option<&'c CommitId> {
+        let mut seen = HashSet::new();
+        let mut id = tip;
+        while let Some(commit) = at.get(id).and_then(|at| self.commits.get(*at)) {
+            if !seen.insert(id) {
+                return None;
+            }
+            id = commit.parents.first()?;
+        }
+        Some(id)
     }
 
     /// Where the branch may be on its way: on the line of first parents of the tip, if it is on it now, or not there at all.

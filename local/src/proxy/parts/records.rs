@@ -48,6 +48,8 @@ pub struct Records {
     pub commits: Vec<CommitEntry>,
     pub snapshots: Vec<(SnapshotId, Place)>,
     pub objects: Vec<Place>,
+    /// What the disk said when it took no more.
+    failed: Option<io::Error>,
     /// The fields of the bundle and of the request, but for those lists and for the bundle.
     pub of_bundle: Vec<Field>,
     pub of_request: Vec<Field>,
@@ -66,6 +68,7 @@ impl Records {
             commits: Vec::new(),
             snapshots: Vec::new(),
             objects: Vec::new(),
+            failed: None,
             of_bundle: Vec::new(),
             of_request: Vec::new(),
         };
@@ -73,24 +76,27 @@ impl Records {
         let mut reader = Tee { from: BufReader::new(body), last: &last };
         let map = Map { level: Level::Request, last: &last, records: &mut records };
         let malformed = |error: String| io::Error::new(io::ErrorKind::InvalidData, error);
-        match encoding {
+        let read = match encoding {
             Encoding::Json => {
                 reader.skip_byte_order_mark()?;
                 let mut decoder = serde_json::Deserializer::from_reader(reader);
-                map.deserialize(&mut decoder)
-                    .and_then(|()| decoder.end())
-                    .map_err(|error| malformed(error.to_string()))?;
+                map.deserialize(&mut decoder).and_then(|()| decoder.end()).map_err(|error| error.to_string())
             }
             Encoding::Msgpack => {
                 last.borrow_mut().is_kept = true;
                 let mut decoder = rmp_serde::Deserializer::new(&mut reader);
                 decoder.set_max_depth(MAX_DEPTH);
-                map.deserialize(&mut decoder).map_err(|error| malformed(error.to_string()))?;
-                if reader.from.read(&mut [0])? > 0 {
-                    return Err(malformed("something follows the end of the msgpack value".to_owned()));
+                let read = map.deserialize(&mut decoder).map_err(|error| error.to_string());
+                match reader.from.read(&mut [0])? {
+                    0 => read,
+                    _ => read.and(Err("something follows the end of the msgpack value".to_owned())),
                 }
             }
+        };
+        if let Some(error) = records.failed.take() {
+            return Err(error);
         }
+        read.map_err(malformed)?;
         records.file.flush()?;
         Ok(records)
     }
@@ -113,7 +119,14 @@ impl Records {
     }
 
     fn add(&mut self, list: List, head: Head, record: &[u8]) -> Result<(), String> {
-        let place = self.keep(record).map_err(|error| error.to_string())?;
+        let place = match self.keep(record) {
+            Ok(place) => place,
+            Err(error) => {
+                let reason = error.to_string();
+                self.failed = Some(error);
+                return Err(reason);
+            }
+        };
         match list {
             List::Commits => self.commits.push(CommitEntry {
                 id: parsed("commit_id", head.commit_id)?.ok_or("a commit has no commit_id")?,

@@ -68,18 +68,22 @@ fn is_text(value: &Value) -> Option<String> {
 }
 
 proptest! {
-    /// Whatever is pushed, and wherever the branch is: every record goes once, what it names goes before or with it, no part but one
+    /// For each push, and each place of the branch: every record goes once, what it names goes before or with it, no part but one
     /// of a single record is larger than it may be, and the branch only ever goes forward along its first parents, or stays until
     /// the end.
     #[test]
     fn parts_bring_everything_in_order(
         history in histories(), order in any::<prop::sample::Selector>(), sends in prop::collection::vec(any::<bool>(), 14),
-        tip in any::<Index>(), now in proptest::option::of(any::<Index>()), is_expected in any::<bool>(), bytes in 1_usize..900,
+        tip in any::<Index>(), now in proptest::option::of(any::<Index>()),
+        expected in proptest::option::of(proptest::option::of(any::<Index>())), bytes in 1_usize..900,
         is_json in any::<bool>(),
     ) {
         let encoding = if is_json { Encoding::Json } else { Encoding::Msgpack };
         let tip = tip.index(history.len());
         let now = now.map(|now| now.index(history.len()));
+        // Where the client says that the branch has to be, which may not be so; the hub refuses it then, or all is there.
+        let mut expected = expected.map(|at| at.map(|at| name(at.index(history.len()))).unwrap_or_default());
+        let is_expected = expected.is_some();
         // The client leaves out what it has seen at the hub, which is at least what it names without sending it.
         let left_out: BTreeSet<usize> = (0..history.len()).filter(|at| !sends[*at]).flat_map(|at| reaches(&history, at)).collect();
         let mut sent: Vec<usize> = (0..history.len()).filter(|at| !left_out.contains(at)).collect();
@@ -92,7 +96,7 @@ proptest! {
         let snapshot = |at: &usize| json!({"snapshot_id": format!("s{at}"), "manifest": {"a": format!("o{at}")}, "other": 1.5});
         let body = json!({
             "branch": "main", "force": true, "more": {"a": [1, 2]},
-            "expected_head": if is_expected { now.map(name).unwrap_or_default().into() } else { Value::Null },
+            "expected_head": expected,
             "bundle": {
                 "commits": shuffled.iter().map(|at| commit(&history, *at)).collect::<Vec<_>>(),
                 "snapshots": snapshots.iter().map(snapshot).collect::<Vec<_>>(),
@@ -135,8 +139,8 @@ proptest! {
             prop_assert_eq!(part["bundle"]["branch_heads"].as_object().map_or(0, serde_json::Map::len), usize::from(aim.is_some()));
             prop_assert_eq!(&part["force"], &if is_last { json!(true) } else { Value::Null });
             prop_assert_eq!((&part["more"], &part["bundle"]["extra"]), (&json!({"a": [1, 2]}), &json!("e")));
-            let expected = if is_expected { head.clone().unwrap_or_default().into() } else { Value::Null };
-            prop_assert_eq!(&part["expected_head"], &expected);
+            prop_assert_eq!(is_text(&part["expected_head"]), expected.clone());
+            prop_assert!(aim.is_some(), "the hub would put the branch where it likes");
             if is_last {
                 prop_assert_eq!(aim.clone(), Some(name(tip)));
             } else if aim != head {
@@ -148,6 +152,9 @@ proptest! {
                     prop_assert!(!is_expected || now.is_none(), "the next attempt would find it moved");
                     prop_assert!(reaches(&history, at).iter().any(|at| name(*at) == *head), "{head} to {aim} is not forward");
                 }
+            }
+            if aim != head && is_expected {
+                expected = aim.clone();
             }
             head = aim;
         }
@@ -254,4 +261,26 @@ fn a_commit_that_is_its_own_ancestor_is_refused() {
     ]}});
     let parts = read(&body, Encoding::Json, 1);
     assert!(matches!(parts.plan(&Heads::new()), Err(PartsError::Malformed(_))));
+}
+
+#[test]
+fn whether_the_branch_is_where_it_has_to_be_is_asked_before_anything_is_sent() {
+    let heads: Heads = [("main".to_owned(), id("b"))].into();
+    for (expected, claimed, is_expected) in [
+        (json!("b"), "c", true),
+        (json!("a"), "c", false),
+        (json!(""), "c", false),
+        (json!("a"), "b", true),
+        (Value::Null, "c", true),
+    ] {
+        let body = json!({
+            "branch": "main", "force": true, "expected_head": expected,
+            "bundle": {"commits": [{"commit_id": "c"}], "branch_heads": {"main": claimed}},
+        });
+        let mut parts = read(&body, Encoding::Json, 1);
+        assert_eq!(parts.is_expected(&heads), is_expected, "{expected} {claimed}");
+        let question: Value = Encoding::Json.decode(&parts.question().unwrap()).unwrap();
+        assert_eq!(question["bundle"], json!({"commits": [], "snapshots": []}), "it moves nothing");
+        assert_eq!(question.get("force"), None);
+    }
 }
