@@ -21,7 +21,7 @@ const PIECE: usize = 256 << 10;
 /// Fields that each answer has.
 const FIELDS: u64 = 4;
 
-/// What a fetch is bounded by. A hub that knows of no such bounds sends all.
+/// What a fetch is bounded by. A hub that knows of no such bounds sends all, or refuses them.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Within {
     /// How many commits are wanted on each way back.

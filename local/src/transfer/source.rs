@@ -96,20 +96,24 @@ impl Source<'_> {
         }
         let mut commits = Vec::new();
         let mut listed: HashSet<CommitId> = HashSet::new();
+        let mut have = self.have.clone();
+        let mut depth = LISTED;
         let wants = [first.as_slice()].into_iter().chain(rest.chunks(FETCH_WANT_OF_ANY_HUB));
         for want in wants {
             // From here back, a stretch of history at a time. What is listed later is older, and goes first.
             let mut stretches = Vec::new();
-            let mut want: Vec<CommitId> = want.iter().filter(|id| !listed.contains(*id)).cloned().collect();
-            while !want.is_empty() {
-                let now = want.split_off(want.len().saturating_sub(FETCH_WANT_OF_ANY_HUB));
-                let stretch = self.commits_of(&now).await?;
+            let mut left: Vec<CommitId> = want.iter().filter(|id| !listed.contains(*id)).cloned().collect();
+            while !left.is_empty() {
+                let now = left.split_off(left.len().saturating_sub(FETCH_WANT_OF_ANY_HUB));
+                let stretch = self.commits_of(&now, &have, &mut depth).await?;
                 let new: Vec<_> = stretch.into_iter().filter(|(id, _)| listed.insert(id.clone())).collect();
                 let parents: HashSet<&CommitId> = new.iter().flat_map(|(_, parents)| parents).collect();
                 let ends = parents.into_iter().filter(|id| !listed.contains(*id) && !had.contains(*id));
-                want.extend(ends.cloned().collect::<Vec<_>>());
+                left.extend(ends.cloned().collect::<Vec<_>>());
                 stretches.push(new);
             }
+            // All that these reach is listed.
+            have.extend(want.iter().cloned());
             commits.extend(stretches.into_iter().rev().flatten());
         }
         let order = topological_order(commits.iter().map(|(id, parents)| (id, parents.as_slice())));
@@ -119,25 +123,31 @@ impl Source<'_> {
     }
 
     /// The commits that these reach within a depth, which is less where that is too much for one answer.
-    async fn commits_of(&self, want: &[CommitId]) -> Result<Vec<(CommitId, Vec<CommitId>)>, TransferError> {
-        let (mut depth, mut attempts_left) = (LISTED, ATTEMPTS);
+    async fn commits_of(
+        &self,
+        want: &[CommitId],
+        have: &[CommitId],
+        depth: &mut u32,
+    ) -> Result<Vec<(CommitId, Vec<CommitId>)>, TransferError> {
+        let mut attempts_left = ATTEMPTS;
         loop {
-            match self.commits_within(want, depth).await {
-                Err(error) if error.is_too_much() && depth > 1 => {}
+            match self.commits_within(want, have, *depth).await {
+                Err(error) if error.is_too_much() && *depth > 1 => {}
                 Err(error) if error.may_be_too_much() && attempts_left > 1 => attempts_left -= 1,
                 listed => return listed,
             }
-            depth = (depth / 4).max(1);
+            *depth = (*depth / 4).max(1);
         }
     }
 
     async fn commits_within(
         &self,
         want: &[CommitId],
+        have: &[CommitId],
         depth: u32,
     ) -> Result<Vec<(CommitId, Vec<CommitId>)>, TransferError> {
         let within = Within { depth: Some(depth), leaves_out: Some(LeavesOut::Snapshots) };
-        let mut fetching = Fetching::begin_within(self.from, want, &self.have, within).await?;
+        let mut fetching = Fetching::begin_within(self.from, want, have, within).await?;
         let count = fetching.list("commits").await?;
         let mut commits = Vec::new();
         for _ in 0..count {
