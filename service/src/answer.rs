@@ -82,13 +82,16 @@ impl Hub {
         let time = deadline::of(&call.parts, self.settings.answer_within, self.store.ambient().now());
         let outcome = AssertUnwindSafe(Box::pin(within(time, async {
             let mut _permit = None;
-            if let Some(referenced) = Box::pin(self.referenced_body(&call)).await? {
+            if let Some(referenced) = Box::pin(self.referenced_body(&call, &mut used)).await? {
                 span::note(|stats| stats.bytes_in = referenced.body.len() as u64);
                 call.body = Body::Binary(referenced.body.into());
-                used = Some(referenced.used);
                 _permit = Some(referenced.permit);
             }
-            self.with_permit(handle(call).boxed().await?).await
+            let response = handle(call).boxed().await?;
+            if !is_head {
+                self.check_length(&response)?;
+            }
+            self.with_permit(response).await
         })));
         let mut response = match outcome.catch_unwind().await {
             Ok(Ok(response)) => response,
@@ -106,6 +109,15 @@ impl Hub {
         }
         finish(&mut response, is_open);
         if is_head { without_body(response) } else { response }
+    }
+
+    /// Refuses an answer of a known length that would be cut off on its way.
+    fn check_length(&self, response: &Response<AnswerBody>) -> Result<(), WireError> {
+        let length = response.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        self.settings.check_streamed(
+            length.unwrap_or_default(),
+            "ask for a part of it with the header Range, or for its URL at /presign",
+        )
     }
 
     /// Has a large answer wait for its permit, and lets go of it as the client takes it, so that clients which read slowly hold no

@@ -8,7 +8,7 @@ use crate::hub::Hub;
 use common::wire::limits::MAX_REFERENCED_BODY;
 use common::wire::{Encoding, WireError};
 use store::repo::Load;
-use store::uploads::{BodyUpload, ReferencedBody, TakenBody};
+use store::uploads::{BodyUpload, ReferencedBody, TakenBody, UsedBody};
 
 /// The header that names the upload which is the body of a request.
 pub const BODY_UPLOAD: &str = "muse-body-upload";
@@ -16,7 +16,12 @@ pub const BODY_UPLOAD: &str = "muse-body-upload";
 impl Hub {
     /// The body of a request that is sent by reference: it was uploaded to S3, because no front door of Lambda takes more
     /// than 6 MB.
-    pub(crate) async fn referenced_body(&self, call: &Call) -> Result<Option<ReferencedBody>, WireError> {
+    /// `used` says what has to be dropped or given back when the request is answered.
+    pub(crate) async fn referenced_body(
+        &self,
+        call: &Call,
+        used: &mut Option<UsedBody>,
+    ) -> Result<Option<ReferencedBody>, WireError> {
         let mut references = call.headers().get_all(BODY_UPLOAD).iter();
         let may_refer = call.route.is_some_and(|route| route.by_reference);
         let Some(reference) = references.next().filter(|_| may_refer) else {
@@ -41,7 +46,7 @@ impl Hub {
         let Some(id) = id else {
             return Err(unknown);
         };
-        match self.store.take_body(&id.to_string(), &upload, MAX_REFERENCED_BODY).await? {
+        match self.store.take_body(&id.to_string(), &upload, MAX_REFERENCED_BODY, used).await? {
             TakenBody::Taken(body) => Ok(Some(body)),
             TakenBody::Unknown => Err(unknown),
             TakenBody::NotThere => Err(WireError::UnknownUpload("nothing was PUT to the URL of this upload yet")),

@@ -54,7 +54,7 @@ const MAX_LISTED: usize = 100_000;
 /// How many uploads are verified before the proved ones are registered. So a request that is cut off loses little.
 const BATCH: usize = 500;
 /// How many bytes of them, beside the last one: what S3 copies in half a minute at the least, so that a request which may not
-/// take longer than five has registered something by then, whatever the sizes are.
+/// take longer than five has registered something by then, for any sizes.
 const BATCH_BYTES: u64 = PARALLEL as u64 * COPIED_A_SECOND * 30;
 /// How many uploads are verified at the same time.
 const PARALLEL: usize = 32;
@@ -367,7 +367,13 @@ impl Store {
     ///
     /// # Errors
     /// When the stores do not answer.
-    pub async fn take_body(&self, id: &str, upload: &BodyUpload, limit: usize) -> Result<TakenBody, StoreError> {
+    pub async fn take_body(
+        &self,
+        id: &str,
+        upload: &BodyUpload,
+        limit: usize,
+        used: &mut Option<UsedBody>,
+    ) -> Result<TakenBody, StoreError> {
         let key = Key::body_upload(id);
         let Some(item) = self.get_item::<BodyUploadItem>(&key).await? else {
             return Ok(TakenBody::Unknown);
@@ -398,7 +404,8 @@ impl Store {
         let permit = tokio::time::timeout(BODY_PERMIT_TIMEOUT, permit).await;
         let permit = permit.map_err(|elapsed| StoreError::Unavailable(elapsed.into()))??;
         let me = self.ambient.ulid().to_string();
-        let used = UsedBody { id: id.to_owned(), by: me.clone() };
+        // Before it is so: the request may be given up at any time.
+        *used = Some(UsedBody { id: id.to_owned(), by: me.clone() });
         // If two requests have one id, one of them is the first. It marks the item with a name of its own, so a further
         // attempt of the SDK is harmless.
         let marked = self
@@ -411,22 +418,12 @@ impl Store {
             .expression_attribute_values(":me", AttributeValue::S(me))
             .send()
             .await;
-        match outcome_of(marked, &key) {
-            Ok(Outcome::Landed) => {}
-            Ok(Outcome::Conflict) => return Ok(TakenBody::Unknown),
-            Err(error) => {
-                // The mark may have landed all the same.
-                self.give_back_body(used).await;
-                return Err(error);
-            }
+        if outcome_of(marked, &key)? == Outcome::Conflict {
+            *used = None;
+            return Ok(TakenBody::Unknown);
         }
-        match self.get_parts(&s3_key, etag.as_deref(), size).await {
-            Ok(body) => Ok(TakenBody::Taken(ReferencedBody { body, used, permit })),
-            Err(error) => {
-                self.give_back_body(used).await;
-                Err(error)
-            }
-        }
+        let body = self.get_parts(&s3_key, etag.as_deref(), size).await?;
+        Ok(TakenBody::Taken(ReferencedBody { body, permit }))
     }
 
     /// Deletes a body that was used.
@@ -465,8 +462,6 @@ impl Store {
 pub struct ReferencedBody {
     /// The bytes.
     pub body: Bytes,
-    /// What has to be dropped or given back when the request is answered.
-    pub used: UsedBody,
     /// The permits that it holds.
     pub permit: BodyPermit,
 }
