@@ -113,9 +113,12 @@ ANSWERS_OF_THE_DOOR = {
 # CloudFront's own policies: nothing is kept, and all that came is passed on but the header Host.
 # https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/using-managed-cache-policies.html
 NO_CACHE = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
+# The errors that CloudFront keeps unless it is not to.
+# https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/HTTPStatusCodes.html
+ERRORS_AT_THE_EDGE = (400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504)
 # https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/using-managed-origin-request-policies.html
 ALL_BUT_THE_HOST = "b689b0a8-53d0-40ab-baf2-68738e2966ac"
-# The one variable that such an answer may have: whatever else API Gateway says of a request may repeat a header of it.
+# The one variable that such an answer may have: all else that API Gateway says of a request may repeat a header of it.
 SAID_BY_THE_DOOR = {"$context.requestId"}
 
 
@@ -532,6 +535,9 @@ class Check:
             self.expect("Authorization" in headers, f"the front door gives one what another's token has opened: {path}")
             query = key.get("QueryStringsConfig", {}).get("QueryStrings", [])
             self.expect("repo_id" in query, f"the front door gives one repository's for another's: {path}")
+        errors = {each["ErrorCode"]: each.get("ErrorCachingMinTTL") for each in config.get("CustomErrorResponses", [])}
+        for status in ERRORS_AT_THE_EDGE:
+            self.expect(errors.get(status) == 0, f"the front door repeats a {status} to others")
         # What CloudFront shows, the API asks for.
         secrets = []
         for origin in config.get("Origins", []):
@@ -1188,6 +1194,11 @@ MUTATIONS: list[tuple[str, Mutation, str]] = [
         "an edge that keeps pages",
         lambda t, c: front_door(t)["DefaultCacheBehavior"].update(CachePolicyId={"Ref": "ObjectsAtTheEdge"}),
         "the front door keeps answers of all kinds",
+    ),
+    (
+        "an edge that keeps one's 404 for others",
+        lambda t, c: front_door(t)["CustomErrorResponses"].pop(2),
+        "the front door repeats a 404 to others",
     ),
     (
         "an edge that keeps raw files",
