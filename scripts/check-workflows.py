@@ -77,6 +77,8 @@ def check_rights(name, workflow):
             uses, run = step.get("uses", ""), step.get("run", "")
             if writes and (uses.startswith(("actions/checkout@", "./", "docker://")) or "uses" in body):
                 yield f"{where} may write, and uses {uses}"
+            if writes and uses.startswith("actions/download-artifact@") and "artifact-ids" not in step.get("with", {}):
+                yield f"{where} may write, and takes artifacts that any job may have put there: by artifact-ids alone"
             if writes and (found := RUNS_CODE.search(run)):
                 yield f"{where} may write, and runs {found[0].strip()!r}: no code of the repository, nor what a build made"
             for line in PIP_INSTALL.findall(run):
@@ -132,6 +134,7 @@ BROKEN = [
     ("scripts/requirements/sam.in", r"aws-sam-cli==\S+", "aws-sam-cli==0.0.1"),
     ("docs/deploy.md", r"aws-sam-cli==\S+", "aws-sam-cli==0.0.1"),
     (f"{WORKFLOWS}/release.yml", r"scripts/release/sbom.sh", "true"),
+    (f"{WORKFLOWS}/release.yml", r"artifact-ids: \$\{\{ needs.image.outputs.artifact \}\}", "name: image"),
 ]
 
 
