@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Runs a command in a network namespace of its own: nothing outside of it reaches what listens there, and nothing in it reaches
-# anything outside. For servers that listen on all addresses of the machine and check nobody.
+# anything outside. For servers that listen on all addresses of the machine and check no client.
 #
 #     scripts/alone.sh COMMAND [ARGUMENT...]
 #
-# Where the system lets nobody make a namespace, it says so and fails; MUSEHUB_NOT_ALONE=1 runs the command all the same.
+# Where the system makes no namespace, it says so and fails; MUSEHUB_NOT_ALONE=1 runs the command all the same.
 set -euo pipefail
 
 # shellcheck disable=SC2016 # the inner shell expands it
@@ -23,5 +23,5 @@ elif [ -n "${MUSEHUB_NOT_ALONE:-}" ]; then
     exec "$@"
 fi
 echo "this system makes no network namespaces (unshare -n), neither for root nor for $(id -un), and what is to be run would listen on all
-addresses of the machine and check nobody. MUSEHUB_NOT_ALONE=1 runs it all the same." >&2
+addresses of the machine and check no client. MUSEHUB_NOT_ALONE=1 runs it all the same." >&2
 exit 1

@@ -4,7 +4,7 @@
 #     scripts/try-dynamodb-local.sh          those named below, in half a minute
 #     scripts/try-dynamodb-local.sh all      all storage tests, in some ten minutes
 #
-# It listens on all addresses of the machine and checks nobody, so it runs in a network namespace of its own (scripts/alone.sh).
+# It listens on all addresses of the machine and checks no client, so it runs in a network namespace of its own (scripts/alone.sh).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -21,7 +21,7 @@ tests=(
 )
 # Over HTTP: the largest items, cursors of webhooks of up to 330 KB of 400; a table that is made, that is not there, or is another's.
 over_http=(elsewhere:: more_than_fits_in_a_line)
-# Faults in front of the DynamoDB, in each call of each request: whatever it is.
+# Faults in front of the DynamoDB, in each call of each request: the same for any DynamoDB.
 without=(tags_are_stored_through_any_fault for_every_failure)
 
 if [ "${1:-}" != --inside ]; then

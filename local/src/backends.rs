@@ -139,7 +139,7 @@ impl Others {
     }
 }
 
-/// Stores that run by themselves: those of a deployment, of an emulator of AWS, or whatever speaks as they do.
+/// Stores that run by themselves: those of a deployment, of an emulator of AWS, or others that speak as they do.
 #[derive(Debug, Clone)]
 pub struct Elsewhere {
     /// How to reach its DynamoDB.

@@ -185,11 +185,11 @@ async fn expire_items(config: &SdkConfig, name: &str) -> Result<(), LocationErro
     let attribute = TimeToLiveSpecification::builder().enabled(true).attribute_name(EXPIRES_AT).build();
     let attribute = attribute.map_err(|error| place.refused("given a time to live")(&error))?;
     let client = aws_sdk_dynamodb::Client::new(config);
-    let told = client.update_time_to_live().table_name(name).time_to_live_specification(attribute).send().await;
-    match told {
+    let answered = client.update_time_to_live().table_name(name).time_to_live_specification(attribute).send().await;
+    match answered {
         // Another hub that starts was faster.
         Err(error) if error.code() == Some("ValidationException") => Ok(()),
-        told => told.map(drop).map_err(|error| place.refused("given a time to live")(&error)),
+        answered => answered.map(drop).map_err(|error| place.refused("given a time to live")(&error)),
     }
 }
 

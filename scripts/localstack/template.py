@@ -355,7 +355,7 @@ def check_stream(program, ids, stream, filters):
         ("NewImage" in record["dynamodb"]) == (record["eventName"] != "REMOVE") and "OldImage" not in record["dynamodb"]
         for record in records
     ))
-    told = {}
+    delivered = {}
     for function, patterns in sorted(filters.items()):
         for pattern in patterns:
             matched = [record for record in records if lets_through(pattern, record)]
@@ -365,13 +365,13 @@ def check_stream(program, ids, stream, filters):
                 removed = [record for record in records if lets_through(bare, record)]
                 check(f"items that end leave {len(removed)} records", len(removed) == 2, removed)
                 lacks("the mark that an item ended by itself", not matched)
-                told.setdefault(function, []).extend(removed)
+                delivered.setdefault(function, []).extend(removed)
                 continue
             said = sorted({(record["eventName"], record["dynamodb"]["Keys"]["sk"]["S"].split("#")[0]) for record in matched})
             check(f"{function} is woken for {json.dumps(pattern)}: {len(matched)} records, {said}", bool(matched))
-            told.setdefault(function, []).extend(matched)
+            delivered.setdefault(function, []).extend(matched)
     total = len(records)
-    for function, matched in sorted(told.items()):
+    for function, matched in sorted(delivered.items()):
         check(f"{function} hears of {len(matched)} of {total} changes", 0 < len(matched) < total)
     # As the hub made them: three packs, three moves of a branch, one tag that was made and moved, a release, a repository.
     for sort_key, name, count in [("PACK#", "INSERT", 3), ("LOG#", "INSERT", 3), ("TAG#", "INSERT", 1), ("TAG#", "MODIFY", 1), ("REL#", "INSERT", 1), ("META", "INSERT", 1)]:
@@ -405,7 +405,7 @@ def main():
         status = client("cloudformation").describe_change_set(StackName="untranslated", ChangeSetName="first")
         refused = f"{status['Status']}: {status.get('StatusReason')}"
         check("LocalStack still refuses the template untranslated, for Api.Stage", "Api.Stage" in refused or "ApiStage" in refused, refused)
-    except Exception as error:  # noqa: BLE001 # whatever it says is looked at
+    except Exception as error:  # noqa: BLE001 # what it says is looked at
         check("LocalStack still refuses the template untranslated, for Api.Stage", "Stage" in str(error), error)
 
     ids, outputs = deployed("unset", url, {})

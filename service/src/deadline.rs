@@ -2,7 +2,7 @@
 //!
 //! A stream through a Regional REST API is closed after five minutes of silence
 //! (<https://docs.aws.amazon.com/apigateway/latest/developerguide/response-transfer-mode.html>), and Lambda ends a function at its
-//! time-out in the middle of whatever it does. Neither says to the client what to do. So the hub gives up before: with a 503 that
+//! time-out in the middle of its work. Neither says to the client what to do. So the hub gives up before: with a 503 that
 //! says so. What was stored by then is found when the same request comes again.
 
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub const ANSWER_WITHIN: Duration = Duration::from_secs(285);
 const LEFT: Duration = Duration::from_secs(5);
 
 /// How long the answer to a request may take to begin, by an operator's word and the deadline of its invocation. A hub that is
-/// no Lambda function has no such deadline, and whatever is in front of it waits.
+/// no Lambda function has no such deadline, and what is in front of it waits.
 pub(crate) fn of(parts: &Parts, within: Option<Duration>, now: Timestamp) -> Option<Duration> {
     // Where an event is made by hand, its context has none.
     let deadline = parts.lambda_context_ref().map(|context| context.deadline).filter(|deadline| *deadline > 0)?;

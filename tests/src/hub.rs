@@ -74,7 +74,7 @@ impl Hub {
         hub
     }
 
-    /// A fresh hub, whatever the environment says of hubs: for tests of starting, stopping and settings. What is to be in memory
+    /// A fresh hub, also where the environment names one: for tests of starting, stopping and settings. What is to be in memory
     /// is in the [`stores`], which the environment may name.
     pub async fn start_own(storage: Storage, lambda_limits: bool) -> Hub {
         Hub::start_with(Options { storage, lambda_limits, ..options() }).await

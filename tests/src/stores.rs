@@ -16,7 +16,7 @@ pub fn are_named() -> bool {
 }
 
 /// What the randomness of a test begins with: it is the same in each run, but where tests share a DynamoDB. That remembers for ten minutes
-/// the token of each transaction, to whatever table.
+/// the token of each transaction, to any table.
 pub fn seed() -> u64 {
     if are_named() { rand::random() } else { 1 }
 }
