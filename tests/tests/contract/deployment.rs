@@ -376,6 +376,7 @@ async fn as_many_urls_as_may_be_asked_for_come_through_lambda() {
     hub.stop().await;
 }
 
+#[ignore = "takes long: the nightly workflow runs it"]
 #[tokio::test(flavor = "multi_thread")]
 async fn tags_and_releases_pass_through_lambdas_limits() {
     let hub = with_lambda_limits().await;
@@ -505,6 +506,7 @@ async fn a_clone_past_lambdas_6_mb_is_streamed_whole() {
     hub.stop().await;
 }
 
+#[ignore = "takes long: the nightly workflow runs it"]
 #[tokio::test(flavor = "multi_thread")]
 async fn broken_bodies_are_refused_behind_lambda_too() {
     let hub = with_lambda_limits().await;

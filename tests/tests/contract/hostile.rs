@@ -86,6 +86,7 @@ async fn large_objects_of_which_nothing_is_read_fill_no_memory_and_hold_up_no_on
     drop(unread);
 }
 
+#[ignore = "takes long: the nightly workflow runs it"]
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_of_the_worst_that_may_be_posted_are_bounded_and_hold_up_no_one_else() {
     let scene = Scene::start().await;
@@ -128,6 +129,7 @@ async fn lists_of_the_worst_that_may_be_posted_are_bounded_and_hold_up_no_one_el
     drop(unread);
 }
 
+#[ignore = "takes long: the nightly workflow runs it"]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_list_of_tags_comes_page_by_page() {
     let scene = Scene::start().await;

@@ -20,6 +20,7 @@ fn through(proxy: &proxy::Running, remote: &Remote) -> Remote {
     Remote { hub: proxy.url().to_owned(), ..remote.clone() }
 }
 
+#[ignore = "takes long: the nightly workflow runs it"]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_history_of_any_size_reaches_a_hub_behind_lambda_through_the_proxy_and_not_without() {
     let hub = Hub::start_own(Storage::Memory, true).await;

@@ -618,6 +618,7 @@ async fn long_notes_are_kept_and_too_long_ones_refused() {
     }
 }
 
+#[ignore = "takes long: the nightly workflow runs it"]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repo_takes_1_000_releases_and_no_more() {
     let hub = Hub::start().await;

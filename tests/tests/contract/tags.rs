@@ -210,6 +210,7 @@ async fn a_label_of_no_character_or_of_256_is_refused() {
     }
 }
 
+#[ignore = "takes long: the nightly workflow runs it"]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_of_10_000_tags_is_taken_and_of_one_more_is_not() {
     let hub = Hub::start().await;
