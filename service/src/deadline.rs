@@ -23,9 +23,10 @@ const LEFT: Duration = Duration::from_secs(5);
 /// How long the answer to a request may take to begin, by an operator's word and the deadline of its invocation. A hub that is
 /// no Lambda function has no such deadline, and what is in front of it waits.
 pub(crate) fn of(parts: &Parts, within: Option<Duration>, now: Timestamp) -> Option<Duration> {
-    // Where an event is made by hand, its context has none.
-    let deadline = parts.lambda_context_ref().map(|context| context.deadline).filter(|deadline| *deadline > 0)?;
     let now = u64::try_from(now.as_millisecond()).unwrap_or_default();
+    // Where an event is made by hand, its context has none. `cargo lambda watch` says ten minutes after 1970; and Lambda sends no
+    // event whose deadline has passed.
+    let deadline = parts.lambda_context_ref().map(|context| context.deadline).filter(|deadline| *deadline > now)?;
     let remaining = Duration::from_millis(deadline.saturating_sub(now)).saturating_sub(LEFT);
     Some(remaining.min(within.unwrap_or(ANSWER_WITHIN)))
 }
@@ -65,6 +66,7 @@ mod tests {
         assert_eq!(seconds(Some(1_029_000), None), Some(24));
         assert_eq!(seconds(Some(1_300_000), None), Some(285));
         assert_eq!(seconds(Some(1_300_000), Some(Duration::from_secs(55))), Some(55));
-        assert_eq!(seconds(Some(900_000), None), Some(0));
+        assert_eq!(seconds(Some(1_003_000), None), Some(0));
+        assert_eq!(seconds(Some(600_000), None), None, "a deadline that has passed is none of Lambda's");
     }
 }
