@@ -525,6 +525,11 @@ class Check:
         self.expect(len(default.get("AllowedMethods", [])) == 7, "the front door takes not all methods")
         self.expect(default.get("CachePolicyId") == NO_CACHE, "the front door keeps answers of all kinds")
         for behavior in config.get("CacheBehaviors", []):
+            if behavior["PathPattern"] == "/-/storage/*":
+                self.expect(behavior.get("CachePolicyId") == NO_CACHE, "the front door keeps what a presigned URL opens")
+                self.expect(behavior.get("TargetOriginId") == "storage", "the front door leads presigned URLs to the API")
+                self.expect(bool(behavior.get("FunctionAssociations")), "the front door asks the bucket for other keys")
+                continue
             path, policy = behavior["PathPattern"], self.resources.get(plain(behavior.get("CachePolicyId")), {})
             kept = policy.get("Properties", {}).get("CachePolicyConfig", {})
             self.expect(path == "/o/*", f"the front door keeps {path}, of which not all is said to be public or private")
@@ -541,6 +546,9 @@ class Check:
         # What CloudFront shows, the API asks for.
         secrets = []
         for origin in config.get("Origins", []):
+            # A header that the bucket does not ask for is one that it may refuse, and the secret is not its business.
+            self.expect(origin["Id"] == "api" or "OriginCustomHeaders" not in origin, "the front door shows the bucket more than a URL")
+            self.expect("S3OriginConfig" not in origin, "the front door may read the bucket without a presigned URL")
             for header in origin.get("OriginCustomHeaders", []):
                 secrets.append((header["HeaderName"].lower(), plain(header["HeaderValue"])))
             wait = origin.get("CustomOriginConfig", {}).get("OriginReadTimeout")
@@ -1199,6 +1207,26 @@ MUTATIONS: list[tuple[str, Mutation, str]] = [
         "an edge that keeps one's 404 for others",
         lambda t, c: front_door(t)["CustomErrorResponses"].pop(2),
         "the front door repeats a 404 to others",
+    ),
+    (
+        "an edge that keeps what a presigned URL opens",
+        lambda t, c: front_door(t)["CacheBehaviors"][1].update(CachePolicyId={"Ref": "ObjectsAtTheEdge"}),
+        "the front door keeps what a presigned URL opens",
+    ),
+    (
+        "presigned URLs with the front door's path in them",
+        lambda t, c: front_door(t)["CacheBehaviors"][1].pop("FunctionAssociations"),
+        "the front door asks the bucket for other keys",
+    ),
+    (
+        "a front door that shows the bucket its secret",
+        lambda t, c: front_door(t)["Origins"][1].update(OriginCustomHeaders=[{"HeaderName": "Referer", "HeaderValue": "x"}]),
+        "the front door shows the bucket more than a URL",
+    ),
+    (
+        "a front door with a right to the bucket",
+        lambda t, c: front_door(t)["Origins"][1].update(S3OriginConfig={"OriginAccessIdentity": ""}),
+        "the front door may read the bucket without a presigned URL",
     ),
     (
         "an edge that keeps raw files",

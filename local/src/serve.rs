@@ -207,6 +207,7 @@ pub async fn start_creating(options: Options, push_to_create: Option<Visibility>
             ids: options.ids,
             gives_secret,
             serves_s3: backends.door().is_some(),
+            storage_url: None,
             is_own_door: true,
             anonymous_reads: options.anonymous_reads,
             most_streamed: options.most_streamed,

@@ -19,6 +19,7 @@ use common::id::{MAX_SLUG_LENGTH, Slug};
 use common::wire::page::Page;
 use common::wire::{Encoding, WireError};
 use store::span;
+use store::uploads::StorageUrl;
 
 /// Whether it was said that a proxy is there and no public URL.
 static WARNED: Once = Once::new();
@@ -285,12 +286,16 @@ impl Call {
         Ok(format!("{scheme}://{host}{}", base_path(hub, &self.parts)))
     }
 
-    /// Where clients reach S3, if that is not under its own name.
+    /// Where clients reach S3.
     ///
     /// # Errors
     /// As [`Self::hub_url`].
-    pub fn storage_url(&self, hub: &Hub) -> Result<Option<String>, WireError> {
-        hub.settings.serves_s3.then(|| self.hub_url(hub)).transpose()
+    pub fn storage_url(&self, hub: &Hub) -> Result<StorageUrl, WireError> {
+        Ok(match &hub.settings.storage_url {
+            _ if hub.settings.serves_s3 => StorageUrl::Endpoint(self.hub_url(hub)?),
+            Some(url) => StorageUrl::InFront(url.clone()),
+            None => StorageUrl::Own,
+        })
     }
 
     /// The answer, whole.

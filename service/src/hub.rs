@@ -35,7 +35,7 @@ impl Hub {
     /// The hub as the environment describes it: `MUSEHUB_TABLE`, `MUSEHUB_BUCKET`, and as the operator likes
     /// `ACCESS_TOKEN_SECRET` (else the hub reads its own from the table), `MUSEHUB_PUSH_TO_CREATE` (`nothing` or `off`,
     /// `public`, `private`), `MUSEHUB_IDS` (`strict`, `lenient`), `MUSEHUB_ANONYMOUS_READS` (`full`, `small`, `off`),
-    /// `MUSEHUB_ANSWER_WITHIN`, seconds that an answer may take to begin, `MUSEHUB_PUBLIC_URL`, and `MUSEHUB_METRICS`, the
+    /// `MUSEHUB_ANSWER_WITHIN`, seconds that an answer may take to begin, `MUSEHUB_PUBLIC_URL`, `MUSEHUB_STORAGE_URL`, and `MUSEHUB_METRICS`, the
     /// CloudWatch namespace of the metrics in the log of requests. What [`aws::config`] reads
     /// says how AWS is reached.
     ///
@@ -58,6 +58,7 @@ impl Hub {
             ids: choice("MUSEHUB_IDS", "strict or lenient", Ids::parse)?.unwrap_or_default(),
             gives_secret: variable("ACCESS_TOKEN_SECRET").is_some(),
             serves_s3: false,
+            storage_url: variable("MUSEHUB_STORAGE_URL"),
             is_own_door: false,
             webhooks_reach: Reach::Public,
             most_streamed: Some(LAMBDA_STREAM),

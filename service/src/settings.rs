@@ -23,6 +23,8 @@ pub struct Settings {
     pub gives_secret: bool,
     /// Whether clients reach S3 through the hub's own URL, because it is embedded in the hub's process.
     pub serves_s3: bool,
+    /// The URL at which something in front of S3 takes requests for it, without a slash at its end, if there is such a thing.
+    pub storage_url: Option<String>,
     /// Whether the hub has a door of its own, which says what hosts are the hub's, and not AWS's API Gateway, whose word is good.
     pub is_own_door: bool,
     /// What webhooks may lead to.

@@ -109,22 +109,37 @@ fn body_key(id: &str) -> String {
     format!("{PREFIX}bodies/{id}")
 }
 
+/// How clients reach S3.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StorageUrl {
+    /// Under its own name.
+    Own,
+    /// Under this URL, by which it knows itself.
+    Endpoint(String),
+    /// Under this URL of something in front of it, which passes requests on under its own name.
+    InFront(String),
+}
+
 /// Makes URLs that are valid for a while without a token.
 pub struct Presigner<'a> {
     s3: aws_sdk_s3::Client,
     store: &'a Store,
     config: PresigningConfig,
+    in_front: Option<String>,
 }
 
 impl Store {
-    /// Makes URLs that are valid for `ttl`. They lead to `endpoint`, if clients do not reach S3 under its own name.
+    /// Makes URLs that are valid for `ttl`, and lead where clients reach S3.
     ///
     /// # Errors
     /// Never, for a time of less than a week.
-    pub fn presigner(&self, ttl: Duration, endpoint: Option<&str>) -> Result<Presigner<'_>, StoreError> {
+    pub fn presigner(&self, ttl: Duration, storage: StorageUrl) -> Result<Presigner<'_>, StoreError> {
         let mut config = self.s3.config().to_builder();
-        if let Some(endpoint) = endpoint {
-            config = config.endpoint_url(endpoint);
+        let mut in_front = None;
+        match storage {
+            StorageUrl::Own => {}
+            StorageUrl::Endpoint(endpoint) => config = config.endpoint_url(endpoint),
+            StorageUrl::InFront(url) => in_front = Some(url),
         }
         // Clients send no header of their own, so nothing but `host` may be signed.
         let config = config.request_checksum_calculation(RequestChecksumCalculation::WhenRequired).build();
@@ -132,6 +147,7 @@ impl Store {
             s3: aws_sdk_s3::Client::from_conf(config),
             store: self,
             config: PresigningConfig::expires_in(ttl).map_err(StoreError::fault)?,
+            in_front,
         })
     }
 
@@ -512,7 +528,7 @@ impl Presigner<'_> {
 
     async fn put(&self, key: &str) -> Result<String, StoreError> {
         let put = self.s3.put_object().bucket(&self.store.location.bucket).key(key);
-        Ok(put.presigned(self.config.clone()).await.map_err(StoreError::at(key))?.uri().to_owned())
+        Ok(self.for_clients(put.presigned(self.config.clone()).await.map_err(StoreError::at(key))?.uri()))
     }
 
     /// Where to download a large object.
@@ -527,7 +543,16 @@ impl Presigner<'_> {
     ) -> Result<String, StoreError> {
         let key = large::key(repo, large.pack, object);
         let get = self.s3.get_object().bucket(&self.store.location.bucket).key(&key);
-        Ok(get.presigned(self.config.clone()).await.map_err(StoreError::at(key))?.uri().to_owned())
+        Ok(self.for_clients(get.presigned(self.config.clone()).await.map_err(StoreError::at(&key))?.uri()))
+    }
+
+    /// The URL as clients reach it. It is signed for the name by which S3 knows itself.
+    fn for_clients(&self, url: &str) -> String {
+        let path = url.split_once("://").and_then(|(_, rest)| rest.split_once('/'));
+        match (&self.in_front, path) {
+            (Some(in_front), Some((_, path))) => format!("{in_front}/{path}"),
+            _ => url.to_owned(),
+        }
     }
 }
 

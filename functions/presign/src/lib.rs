@@ -42,8 +42,7 @@ async fn presign(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireErr
             return Err(error);
         }
     };
-    let endpoint = call.storage_url(hub)?;
-    let presigner = hub.store.presigner(asked.ttl, endpoint.as_deref())?;
+    let presigner = hub.store.presigner(asked.ttl, call.storage_url(hub)?)?;
     let mut answer = PresignResponse::default();
     match asked.direction {
         Direction::Put => {

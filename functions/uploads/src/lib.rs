@@ -22,9 +22,9 @@ async fn start_upload(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Wi
     let caller = call.user(hub).await?;
     let target = call.target()?;
     hub.open(Some(&caller), &target, Access::Ask, Load::NOTHING).await?;
-    let endpoint = call.storage_url(hub)?;
+    let storage = call.storage_url(hub)?;
     let upload = BodyUpload { user_id: caller.user_id, owner: target.owner, slug: target.slug };
     let upload_id = hub.store.new_body_upload(&upload).await?;
-    let url = hub.store.presigner(BODY_KEPT, endpoint.as_deref())?.put_body(&upload_id).await?;
+    let url = hub.store.presigner(BODY_KEPT, storage)?.put_body(&upload_id).await?;
     call.respond(StatusCode::OK, &UploadResponse { upload_id, url })
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use service::CutOff;
+use service::routes::Function;
 use tests::client::Answer;
 use tests::encoding::Encoding;
 use tests::history::{Builder, History, Object, Pack, Tree};
@@ -43,6 +44,40 @@ async fn pushed(cloud: &Cloud) -> (Process, History, Vec<Object>, Vec<Call>) {
     process.push("song", "main", false, &bundle).await.expect(200);
     let calls = process.tap.take();
     (process, history, large, calls)
+}
+
+/// What is in front of S3 asks it under its own name, as CloudFront does.
+#[tokio::test]
+async fn urls_lead_to_what_is_in_front_of_s3_and_are_good_where_it_passes_them_on() {
+    const FRONT: &str = "https://hub.example/-/storage";
+    let cloud = Cloud::start().await;
+    let (history, large) = album();
+    let mut process = cloud.process();
+    let ids: Vec<&str> = large.iter().map(|object| object.id.as_str()).collect();
+    let at_its_own_name = process.presigned("put", "song", &ids[..1]).await.remove(ids[0]).expect("a URL");
+    let (_, path) = at_its_own_name.split_once("://").and_then(|(_, rest)| rest.split_once('/')).expect("a path");
+    let own = at_its_own_name.strip_suffix(&format!("/{path}")).expect("it ends so").to_owned();
+
+    process.hub.settings.storage_url = Some(FRONT.to_owned());
+    let passed_on = |url: &str| format!("{own}{}", url.strip_prefix(FRONT).expect("it leads to what is in front"));
+    let urls = process.presigned("put", "song", &ids).await;
+    for object in &large {
+        put(&passed_on(&urls[&object.id]), object.content.clone()).await;
+    }
+    assert!(process.missing("song", &ids).await.is_empty(), "what was put is there");
+    process
+        .push("song", "main", false, &history.pack_of(history.last()).with_head("main", history.last()))
+        .await
+        .expect(200);
+    let urls = process.presigned("get", "song", &ids[2..]).await;
+    let got = tests::client::send("GET", &passed_on(&urls[ids[2]]), &[], "").await.expect("S3 answers");
+    assert!(got.status == 200 && got.body == large[2].content, "{}", got.excerpt());
+
+    let upload = process.start_upload("song").await.expect(200);
+    let body = Encoding::Json.encode(&serde_json::json!({"object_ids": ids}));
+    put(&passed_on(upload["url"].as_str().expect("a URL")), body).await;
+    let id = upload["upload_id"].as_str().expect("an id");
+    process.call_by_reference(Function::FilterObjects, "song", Encoding::Json, id).await.expect(200);
 }
 
 fn is_large_read(call: &Call) -> bool {
