@@ -4,7 +4,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use common::id::{CommitId, ObjectId};
 use common::wire::Text;
-use common::wire::request::FetchRequest;
+use common::wire::request::{FetchRequest, NO_OBJECTS, NO_SNAPSHOTS};
 use rmp::Marker;
 use serde::de::DeserializeOwned;
 
@@ -79,8 +79,8 @@ impl<'a> Fetching<'a> {
             branches: None,
             depth: within.depth.map(i64::from),
             filter: within.leaves_out.map(|leaves_out| match leaves_out {
-                LeavesOut::Objects => "objects:none".into(),
-                LeavesOut::Snapshots => "snapshots:none".into(),
+                LeavesOut::Objects => NO_OBJECTS.into(),
+                LeavesOut::Snapshots => NO_SNAPSHOTS.into(),
             }),
         };
         let answer = remote.post(Endpoint::Fetch, &request).await?;

@@ -80,6 +80,11 @@ pub struct PushObjectsResponse {
     pub skipped: usize,
 }
 
+/// The filter of a fetch that leaves the objects out.
+pub const NO_OBJECTS: &str = "objects:none";
+/// The filter of a fetch that leaves the snapshots out too.
+pub const NO_SNAPSHOTS: &str = "snapshots:none";
+
 wire_map! {
     /// `POST /fetch`.
     pub struct FetchRequest<'a> {

@@ -18,7 +18,7 @@ use common::id::{CommitId, SnapshotId};
 use common::location::{KnownCommit, RecordLocation};
 use common::wire::WireError;
 use common::wire::limits::{MAX_FETCH_DEPTH, MAX_FETCH_WANT};
-use common::wire::request::{FetchRequest, Heads};
+use common::wire::request::{FetchRequest, Heads, NO_OBJECTS, NO_SNAPSHOTS};
 use lambda_http::{Request, Response};
 use service::Hub;
 use service::{Access, AnswerBody, Call};
@@ -26,10 +26,6 @@ use store::read::history::Lacking;
 use store::read::view::View;
 use store::repo::{Load, Repo};
 
-/// The filter that leaves the objects out.
-const NO_OBJECTS: &str = "objects:none";
-/// The filter that leaves the snapshots out too.
-const NO_SNAPSHOTS: &str = "snapshots:none";
 /// How to get what is too much for one answer.
 pub(crate) const IN_PARTS: &str = "'musehub clone URL' fetches in parts; other clients ask with depth or have";
 
