@@ -86,6 +86,7 @@ pub async fn repo(command: Repo) -> Result<(), Box<dyn Error>> {
     let changes = RepoChanges { default_branch, visibility, is_private: None, description, name, domain };
     let (repo, changed) = asked(owned, async |remote| Ok(remote.change(&changes).await?)).await?;
     let RepoResponse { visibility, default_branch, domain, .. } = changed;
+    let default_branch = default_branch.unwrap_or_default();
     println!("{repo}: {visibility}, its default branch '{default_branch}', its content {domain}.");
     Ok(())
 }

@@ -318,6 +318,12 @@ impl Store {
         if need.packs == Packs::None { Ok(Arc::default()) } else { self.purged(repo, meta).await }
     }
 
+    /// What a repo says of itself, if this user may read it.
+    pub(crate) async fn meta_for(&self, repo: &RepoId, user_id: Option<&str>) -> Result<Option<MetaItem>, StoreError> {
+        let access = self.access(repo, user_id).await?;
+        Ok(access.filter(|access| access.may_read(user_id)).map(|access| access.meta))
+    }
+
     async fn access(&self, repo: &RepoId, user_id: Option<&str>) -> Result<Option<Access>, StoreError> {
         let (meta_key, member_key) = (Key::meta(repo), Key::member(repo, user_id.unwrap_or_default()));
         let member = async {

@@ -60,6 +60,9 @@ pub enum WireError {
     /// The same for a path that names what no repo can be called.
     #[error("{0}")]
     NoRepoName(String),
+    /// 404: no user has this handle.
+    #[error("no user of this hub has the handle '{0}'")]
+    OwnerNotFound(String),
     /// 404: no branch, tag or commit that readers see has this name.
     #[error("there is no branch, tag or commit '{0}' in this repository")]
     UnknownRef(String),
@@ -232,6 +235,7 @@ impl WireError {
             Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "unauthorized"),
             Self::NotAuthorized | Self::NotOwner(_) | Self::NotAdmin => (StatusCode::FORBIDDEN, "not_authorized"),
             Self::RepoNotFound | Self::RepoNotFoundUnasked(_) | Self::NoHandle(_) | Self::NoRepoName(_) => (StatusCode::NOT_FOUND, "repo_not_found"),
+            Self::OwnerNotFound(_) => (StatusCode::NOT_FOUND, "owner_not_found"),
             Self::UnknownRoute | Self::NoDomains => (StatusCode::NOT_FOUND, "not_found"),
             Self::UnknownRef(_) => (StatusCode::NOT_FOUND, "unknown_ref"),
             Self::UnknownPath(_) => (StatusCode::NOT_FOUND, "unknown_path"),

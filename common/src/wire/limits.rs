@@ -50,6 +50,8 @@ pub const MAX_PURGED_AT_ONCE: usize = 90;
 pub const MAX_PURGED: usize = 2_000;
 /// Characters of what is said of why.
 pub const MAX_PURGE_REASON: usize = 200;
+/// Repos in one answer to `GET /api/repos`.
+pub const MAX_REPOS_LISTED: usize = 100;
 /// Webhooks of one repo.
 pub const MAX_HOOKS_OF_REPO: usize = 20;
 /// Types of events that a webhook may name.

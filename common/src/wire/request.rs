@@ -445,7 +445,7 @@ pub struct BranchDeletedResponse {
     pub head: CommitId,
 }
 
-/// The answer to `POST /api/repos` and to `PATCH /api/repos/{owner}/{slug}`.
+/// What a repo is: the answer to `POST /api/repos`, to `GET` and `PATCH` of `/api/repos/{owner}/{slug}`, and a line of a list.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct RepoResponse<'a> {
     /// The repo's id.
@@ -464,13 +464,29 @@ pub struct RepoResponse<'a> {
     /// What kind of content it holds, in a word that clients know.
     #[serde(default)]
     pub domain: Cow<'a, str>,
-    /// A sentence about it: where it may have been changed.
+    /// A sentence about it: of one that is not just made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<Cow<'a, str>>,
-    /// The branch that a clone checks out.
-    #[serde(default)]
-    pub default_branch: Cow<'a, str>,
+    /// The branch that a clone checks out: not in a list, for which no branch is read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_branch: Option<Cow<'a, str>>,
     /// The URL to give to `muse clone`.
     #[serde(default)]
     pub clone_url: Cow<'a, str>,
+    /// When it was made: of one that is not just made. ISO 8601.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Cow<'a, str>>,
+    /// When a branch was pushed to it for the first time; absent until then. ISO 8601.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_pushed_at: Option<Cow<'a, str>>,
+}
+
+/// The answer to `GET /api/repos`.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct RepoListResponse<'a> {
+    /// Repos of one owner by their slugs: those that the caller may read.
+    pub repos: Vec<RepoResponse<'a>>,
+    /// What `after` has to say for those behind them; absent if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<Cow<'a, str>>,
 }

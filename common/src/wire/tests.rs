@@ -273,8 +273,10 @@ proptest! {
                 visibility: text(4),
                 domain: text(5),
                 description: if_some(6),
-                default_branch: text(7),
+                default_branch: if_some(7),
                 clone_url: text(0),
+                created_at: if_some(1),
+                first_pushed_at: if_some(2),
             }
             ErrorResponse { error: text(0), detail: text(1) }
         }

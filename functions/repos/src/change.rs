@@ -16,7 +16,8 @@ use store::repo::{Load, Repo};
 use store::table::items::{ChangeItem, MetaItem, Visibility};
 use store::table::transaction::Outcome;
 
-use crate::{chosen_domain, respond};
+use crate::chosen_domain;
+use crate::show::described;
 
 /// How often something else may change of the repo while this is about to.
 const ATTEMPTS: usize = 20;
@@ -39,7 +40,8 @@ pub async fn change(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Wire
         let outcome = hub.store.change_repo(&repo.id, &repo.meta, &after, branch.as_ref(), &change).await?;
         if outcome == Outcome::Landed {
             list(hub, &repo, &after).await;
-            return respond(&url, call, StatusCode::OK, repo.id.as_str(), &after, after.shown_default(&repo.heads));
+            let answer = described(&url, &repo.id, &after, Some(after.shown_default(&repo.heads)));
+            return call.respond(StatusCode::OK, &answer);
         }
     }
     Err(WireError::Unavailable("the repository was being changed by others".into()))

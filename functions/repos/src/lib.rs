@@ -1,5 +1,6 @@
-//! Repos themselves: `POST /api/repos` makes one under the handle of the token's user, `PATCH
-//! /api/repos/{owner}/{slug}` changes what is said of one and who may know of it, `DELETE
+//! Repos themselves: `POST /api/repos` makes one under the handle of the token's user, `GET /api/repos` lists those of an
+//! owner, `GET /api/repos/{owner}/{slug}` says what one is, `PATCH` of the same changes what is said of it and who may
+//! know of it, `DELETE
 //! /api/repos/{owner}/{slug}/branches/{branch}` deletes a branch, `POST /api/repos/{owner}/{slug}/purge` hides objects
 //! from all requests.
 
@@ -9,6 +10,7 @@
 mod branch;
 mod change;
 mod purge;
+mod show;
 
 use common::id::Slug;
 use common::wire::domain::Domain;
@@ -21,7 +23,7 @@ use lambda_http::{Request, Response};
 use service::Hub;
 use service::{AnswerBody, Call};
 use store::table::account::NewRepo;
-use store::table::items::{MetaItem, Visibility};
+use store::table::items::Visibility;
 use store::table::transaction::Outcome;
 
 /// Answers one request.
@@ -30,7 +32,9 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
         match *call.method() {
             Method::PATCH => change::change(hub, &call).await,
             Method::DELETE => branch::delete(hub, &call).await,
-            Method::GET => purge::list(hub, &call).await,
+            Method::GET if call.path().ends_with("/purge") => purge::list(hub, &call).await,
+            Method::GET if call.route_path() == "/api/repos" => show::list(hub, &call).await,
+            Method::GET => show::one(hub, &call).await,
             _ if call.path().ends_with("/purge") => purge::purge(hub, &call).await,
             // `muse domains publish`, which would otherwise get no answer that a person understands.
             _ if call.path().ends_with("/api/v1/domains") => Err(WireError::NoDomains),
@@ -70,35 +74,16 @@ async fn create(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireErro
     if hub.store.create_repo(&repo).await? == Outcome::Conflict {
         return Err(WireError::RepoExists(format!("{}/{}", repo.meta.owner, repo.meta.slug)));
     }
-    let default_branch = &repo.meta.default_branch;
-    respond(&url, call, StatusCode::CREATED, repo.id.as_str(), &repo.meta, default_branch)
+    let made = RepoResponse {
+        description: None,
+        created_at: None,
+        ..show::described(&url, &repo.id, &repo.meta, Some(&repo.meta.default_branch))
+    };
+    call.respond(StatusCode::CREATED, &made)
 }
 
 /// What kind of content a request says that a repo holds; none if it says nothing.
 fn chosen_domain(given: Option<&Text<'_>>) -> Result<Option<Domain>, WireError> {
     let given = given.map(|domain| &**domain).filter(|domain| !domain.is_empty());
     given.map(str::parse).transpose().map_err(|reason| WireError::invalid("domain", reason))
-}
-
-/// Answers with what a repo is, of a hub at `url`.
-fn respond(
-    url: &str,
-    call: &Call,
-    status: StatusCode,
-    repo_id: &str,
-    meta: &MetaItem,
-    default_branch: &str,
-) -> Result<Response<AnswerBody>, WireError> {
-    let answer = RepoResponse {
-        repo_id: repo_id.into(),
-        owner: meta.owner.as_str().into(),
-        slug: meta.slug.as_str().into(),
-        name: meta.name.as_str().into(),
-        visibility: meta.visibility.as_str().into(),
-        domain: Domain::of_stored(&meta.domain).as_str().into(),
-        description: (status == StatusCode::OK).then(|| meta.description.as_str().into()),
-        default_branch: default_branch.into(),
-        clone_url: format!("{url}/{}/{}", meta.owner, meta.slug).into(),
-    };
-    call.respond(status, &answer)
 }

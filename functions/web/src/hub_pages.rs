@@ -72,27 +72,25 @@ async fn public(reader: &Reader<'_>, owner: Option<&str>) -> Result<List, WireEr
 
 /// All repositories of the reader by their names.
 async fn own(reader: &Reader<'_>, user_id: &str) -> Result<List, WireError> {
-    let after = reader.query("after");
-    if let Some(after) = &after
-        && after.parse::<Slug>().is_err()
-    {
-        return Err(WireError::invalid("after", "it is no cursor of this list"));
+    let after: Option<Slug> = reader
+        .query("after")
+        .map(|after| after.parse())
+        .transpose()
+        .map_err(|_| WireError::invalid("after", "it is no cursor of this list"))?;
+    let store = &reader.hub.store;
+    let (listed, has_more) = store.readable_repos_of_user(user_id, Some(user_id), after.as_ref(), A_PAGE).await?;
+    let mut logs = Vec::with_capacity(listed.len());
+    for repo in &listed {
+        logs.push(store.push_log(&repo.id, None, 1));
     }
-    let listed = reader.hub.store.repos_of_user(user_id, after.as_deref(), A_PAGE + 1).await?;
-    let page = listed.get(..A_PAGE.min(listed.len())).unwrap_or_default();
-    let (mut metas, mut logs) = (Vec::with_capacity(page.len()), Vec::with_capacity(page.len()));
-    for (_, repo) in page {
-        metas.push(reader.hub.store.meta(repo));
-        logs.push(reader.hub.store.push_log(repo, None, 1));
-    }
-    let (metas, logs) = tokio::try_join!(try_join_all(metas), try_join_all(logs))?;
+    let logs = try_join_all(logs).await?;
     let mut version = Version::of(reader);
-    let mut repos = Vec::with_capacity(page.len());
-    for (meta, log) in metas.into_iter().zip(logs) {
+    let mut repos = Vec::with_capacity(listed.len());
+    for (repo, log) in listed.iter().zip(logs) {
         let pushed_at = log.first().and_then(|(_, line)| line.at.parse::<Timestamp>().ok());
-        repos.extend(meta.map(|meta| line(&mut version, &meta, pushed_at)));
+        repos.push(line(&mut version, &repo.meta, pushed_at));
     }
-    let next = page.last().filter(|_| listed.len() > page.len()).map(|(slug, _)| slug.clone());
+    let next = listed.last().filter(|_| has_more).map(|repo| repo.name.clone());
     Ok((repos, next, version))
 }
 

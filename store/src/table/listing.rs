@@ -4,7 +4,9 @@
 //! waits for it, and it is only ever a hint: what it names may be private by now, or gone. Readers look.
 
 use std::cmp::Reverse;
+use std::pin::pin;
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -14,11 +16,13 @@ use crate::table::items::{
 };
 use crate::table::query::Direction;
 use crate::{Store, StoreError};
-use common::id::RepoId;
+use common::id::{RepoId, Slug};
 use common::wire::limits::MAX_RELEASES_OF_REPO;
 
 /// The most public repos that a list is made of.
 pub const MAX_PUBLIC: usize = 2_000;
+/// Repos that are read at the same time.
+const PARALLEL_READS: usize = 32;
 const PUBLIC: &str = "PUBLIC";
 const REPO_PREFIX: &str = "REPO#";
 
@@ -29,6 +33,17 @@ pub struct PublicItem {
     pub pushed_at: String,
     /// The user whose it is.
     pub owner: String,
+}
+
+/// A repo in the list of its owner.
+#[derive(Debug, Clone)]
+pub struct OwnedRepo {
+    /// Its name in the list, behind which the list goes on.
+    pub name: String,
+    /// Its id.
+    pub id: RepoId,
+    /// What it says of itself.
+    pub meta: MetaItem,
 }
 
 impl Store {
@@ -45,6 +60,44 @@ impl Store {
         let pk = format!("USER#{user_id}");
         let owned = self.query_page::<NameItem>(&pk, REPO_PREFIX, Direction::Forward, after, limit).await?;
         Ok(owned.into_iter().map(|(slug, NameItem { repo_id })| (slug, repo_id)).collect())
+    }
+
+    /// The repos of a user that a `reader` may read, by their names, from behind `after`: at most `limit`, and whether there are more.
+    /// What others may not read counts nowhere: it makes no page shorter, and there is not more because of it.
+    ///
+    /// # Errors
+    /// As [`Self::repos_of_user`].
+    pub async fn readable_repos_of_user(
+        &self,
+        user_id: &str,
+        reader: Option<&str>,
+        after: Option<&Slug>,
+        limit: usize,
+    ) -> Result<(Vec<OwnedRepo>, bool), StoreError> {
+        let mut readable = Vec::new();
+        let mut after = after.map(ToString::to_string);
+        loop {
+            let names = self.repos_of_user(user_id, after.as_deref(), limit + 1).await?;
+            let is_last = names.len() <= limit;
+            after = names.last().map(|(slug, _)| slug.clone());
+            let read = async |(name, id): (String, RepoId)| {
+                let meta =
+                    if reader == Some(user_id) { self.meta(&id).await? } else { self.meta_for(&id, reader).await? };
+                Ok::<_, StoreError>(meta.map(|meta| OwnedRepo { name, id, meta }))
+            };
+            let mut read = pin!(stream::iter(names).map(read).buffered(PARALLEL_READS));
+            while let Some(repo) = read.try_next().await? {
+                if let Some(repo) = repo {
+                    if readable.len() == limit {
+                        return Ok((readable, true));
+                    }
+                    readable.push(repo);
+                }
+            }
+            if is_last {
+                return Ok((readable, false));
+            }
+        }
     }
 
     /// What a repo says of itself, if it is there.

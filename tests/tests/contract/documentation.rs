@@ -258,6 +258,7 @@ fn every_limit_is_in_the_table() {
         limits::MAX_PURGED_AT_ONCE,
         limits::MAX_PURGED,
         limits::MAX_PURGE_REASON,
+        limits::MAX_REPOS_LISTED,
         limits::MAX_HOOKS_OF_REPO,
         limits::MAX_EVENT_TYPES,
         limits::MAX_HOOK_URL,

@@ -37,6 +37,8 @@ async fn head_is_answered_wherever_get_is_with_the_same_headers_and_no_body() {
         format!("{owner}/{slug}/refs"),
         format!("{owner}/{slug}/tags"),
         format!("{owner}/{slug}/releases"),
+        format!("api/repos?owner={owner}"),
+        format!("api/repos/{owner}/{slug}"),
         format!("api/repos/{owner}/{slug}/stats"),
         format!("api/repos/{owner}/{slug}/webhooks"),
         format!("o/{object}?repo_id={repo_id}"),

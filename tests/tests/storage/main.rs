@@ -35,6 +35,7 @@ mod process;
 mod purge;
 mod races;
 mod replay;
+mod repos;
 mod scripts;
 mod slow;
 mod staged;

@@ -15,6 +15,7 @@ fn questions() -> Vec<(Function, Option<Value>)> {
     let id = "a".repeat(64);
     vec![
         (Function::Refs, None),
+        (Function::Repos, None),
         (Function::Stats, None),
         (Function::Tags, None),
         (Function::Releases, None),

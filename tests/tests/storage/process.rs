@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use aws_config::Region;
 use bytes::Bytes;
-use common::id::Ids;
+use common::id::{Ids, RepoId};
 use http::{Method, Response};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
@@ -26,7 +26,7 @@ use store::ambient::Ambient;
 use store::repo::Load;
 use store::span;
 use store::table::account::Claim;
-use store::table::items::Visibility;
+use store::table::items::{Key, MemberItem, Role, Visibility, encode};
 use store::upkeep::compact::{Compaction, Limits};
 use store::upkeep::garbage::{self, Collection};
 use store::upkeep::purge::Erased;
@@ -39,7 +39,7 @@ use tests::{record, stores, verify};
 use tokio::sync::OnceCell;
 
 const SECRET: &str = "a secret of the storage tests, long enough";
-const USER: &str = "user-dev";
+pub const USER: &str = "user-dev";
 pub const OWNER: &str = "dev";
 
 /// The stores of one deployment, and its clock: it is stopped while a call is under way, and leaps from pause to pause.
@@ -344,6 +344,34 @@ impl Process {
         let request = http::Request::post(path).header("content-type", encoding.content_type());
         let sent = self.send(Function::Repos, user, request, &[("slug", slug)], encoding.encode(body)).await;
         sent.expect("a whole answer")
+    }
+
+    /// A request to `/api/repos/{owner}/{slug}` and what comes behind that, by a user or without a token.
+    pub async fn at_repo(&self, user: Option<&str>, method: Method, slug: &str, rest: &str, body: &Value) -> Answer {
+        let token = user.map(|user| self.token_of(user));
+        let request = http::Request::builder().method(method).uri(format!("/api/repos/{OWNER}/{slug}{rest}"));
+        let mut request = request.header("content-type", Encoding::Json.content_type());
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let body = if body.is_null() { Vec::new() } else { Encoding::Json.encode(body) };
+        whole(self.begin(Function::Repos, request, &[("slug", slug)], body).await).await.expect("a whole answer")
+    }
+
+    /// `GET /api/repos` with this query, by a user or without a token.
+    pub async fn list_repos(&self, user: Option<&str>, query: &str) -> Answer {
+        let mut request = http::Request::get(format!("/api/repos?{query}"));
+        if let Some(user) = user {
+            request = request.header("authorization", format!("Bearer {}", self.token_of(user)));
+        }
+        whole(self.begin(Function::Repos, request, &[], Vec::new()).await).await.expect("a whole answer")
+    }
+
+    /// Gives a user a role in a repo of the owner's.
+    pub async fn make_member(&self, slug: &str, user: &str, role: Role) {
+        let id: RepoId = self.repo_id(slug).await.parse().expect("an id");
+        let item = encode(&Key::member(&id, user), &MemberItem { role }).expect("an item");
+        self.hub.store.put_items(vec![item]).await.expect("the store answers");
     }
 
     /// `POST /api/repos`

@@ -32,6 +32,7 @@ one_of_each! {
     WireError::RepoNotFoundUnasked(_) => WireError::RepoNotFoundUnasked("https://hub.example".to_owned()),
     WireError::NoHandle(_) => WireError::NoHandle("https://hub.example".to_owned()),
     WireError::NoRepoName(_) => WireError::NoRepoName("'-x' is no name of a repository".to_owned()),
+    WireError::OwnerNotFound(_) => WireError::OwnerNotFound("ada".to_owned()),
     WireError::UnknownRoute => WireError::UnknownRoute,
     WireError::NoDomains => WireError::NoDomains,
     WireError::UnknownRef(_) => WireError::UnknownRef("tempo".to_owned()),

@@ -1,0 +1,104 @@
+//! `GET /api/repos/{owner}/{slug}` and `GET /api/repos`
+
+use common::id::{RepoId, Slug};
+use common::wire::WireError;
+use common::wire::domain::Domain;
+use common::wire::limits::MAX_REPOS_LISTED;
+use common::wire::request::{RepoListResponse, RepoResponse};
+use lambda_http::Response;
+use lambda_http::http::StatusCode;
+use service::auth::Caller;
+use service::{Access, AnswerBody, Call, Hub};
+use store::repo::Load;
+use store::table::items::MetaItem;
+
+/// Repos in one answer, unless the client asks for fewer or more.
+const LISTED: usize = 30;
+/// Characters of a handle that a refusal shows.
+const SHOWN: usize = 100;
+
+/// What a repo is, for its readers.
+pub async fn one(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
+    let caller = call.caller(hub).await?;
+    let (repo, _) = hub.open(caller.as_ref(), &call.target()?, Access::Read, Load::HEADS).await?;
+    let url = call.hub_url(hub)?;
+    call.respond(StatusCode::OK, &described(&url, &repo.id, &repo.meta, Some(repo.meta.shown_default(&repo.heads))))
+}
+
+/// The repos of an owner that the caller may read; without an owner, the caller's own.
+pub async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
+    let given = |name: &str| call.query_parameter(name).filter(|value| !value.is_empty());
+    let (caller, user_id) = match given("owner") {
+        Some(owner) => (call.caller(hub).await?, user_of(hub, &owner).await?),
+        None => {
+            let caller = call.user(hub).await?;
+            let user_id = caller.user_id.clone();
+            (Some(caller), user_id)
+        }
+    };
+    let url = call.hub_url(hub)?;
+    let after: Option<Slug> = given("after")
+        .map(|after| after.parse())
+        .transpose()
+        .map_err(|_| WireError::invalid("after", "it is no cursor of this list"))?;
+    let limit = limit(given("limit").as_deref())?;
+    let reader = caller.as_ref().map(|Caller { user_id, .. }| user_id.as_str());
+    let (repos, has_more) = hub.store.readable_repos_of_user(&user_id, reader, after.as_ref(), limit).await?;
+    let next = repos.last().filter(|_| has_more).map(|repo| repo.name.as_str().into());
+    let repos = repos.iter().map(|repo| described(&url, &repo.id, &repo.meta, None)).collect();
+    call.respond(StatusCode::OK, &RepoListResponse { repos, next })
+}
+
+/// The user that has a handle, which people type in either case.
+async fn user_of(hub: &Hub, owner: &str) -> Result<String, WireError> {
+    let user_id = match owner.to_ascii_lowercase().parse::<Slug>() {
+        Ok(handle) => hub.store.user_of_handle(&handle).await?,
+        Err(_) => None,
+    };
+    user_id.ok_or_else(|| {
+        let shown: String = owner.chars().take(SHOWN).collect();
+        WireError::OwnerNotFound(shown.escape_debug().to_string())
+    })
+}
+
+fn limit(given: Option<&str>) -> Result<usize, WireError> {
+    let Some(given) = given else { return Ok(LISTED) };
+    let limit = given.parse().ok().filter(|limit| (1..=MAX_REPOS_LISTED).contains(limit));
+    limit.ok_or_else(|| WireError::invalid("limit", format_args!("it is a number from 1 to {MAX_REPOS_LISTED}")))
+}
+
+/// What a repo of a hub at `url` is. Its default branch is what a clone of it checks out, where its branches were read.
+pub(crate) fn described<'m>(
+    url: &str,
+    id: &'m RepoId,
+    meta: &'m MetaItem,
+    default_branch: Option<&'m str>,
+) -> RepoResponse<'m> {
+    RepoResponse {
+        repo_id: id.as_str().into(),
+        owner: meta.owner.as_str().into(),
+        slug: meta.slug.as_str().into(),
+        name: meta.name.as_str().into(),
+        visibility: meta.visibility.as_str().into(),
+        domain: Domain::of_stored(&meta.domain).as_str().into(),
+        description: Some(meta.description.as_str().into()),
+        default_branch: default_branch.map(Into::into),
+        clone_url: format!("{url}/{}/{}", meta.owner, meta.slug).into(),
+        created_at: Some(meta.created_at.as_str().into()),
+        first_pushed_at: meta.first_pushed_at.as_deref().map(Into::into),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_has_as_many_repos_as_the_client_says_within_bounds() {
+        assert_eq!(limit(None).unwrap(), LISTED);
+        assert_eq!([limit(Some("1")).unwrap(), limit(Some("100")).unwrap()], [1, 100]);
+        for none in ["0", "101", "-1", "1.5", "many", "99999999999999999999"] {
+            assert!(limit(Some(none)).unwrap_err().to_string().starts_with("limit: "), "{none}");
+        }
+    }
+}
