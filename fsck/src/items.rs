@@ -323,7 +323,7 @@ impl Check<'_> {
             return Ok(None);
         };
         if let Some((owner, slug)) = &self.subject.name
-            && (&meta.owner, &meta.slug) != (owner, slug)
+            && !meta.is_called(owner, slug)
         {
             let reason = format!("it is called {}/{}, and the name {owner}/{slug} leads to it", meta.owner, meta.slug);
             let problem = Problem::ItemContradicts { item: keys(&key), reason };
@@ -344,11 +344,11 @@ impl Check<'_> {
 
         let id = &self.subject.id.clone();
         let name = NameItem { repo_id: id.clone() };
-        for key in [Key::name(&meta.owner, &meta.slug), Key::owned(&meta.owner_user_id, &meta.slug)] {
+        for key in meta.name_keys().chain([Key::owned(&meta.owner_user_id, &meta.slug)]) {
             let wrong = |found: &NameItem| {
                 (found.repo_id != *id).then(|| format!("it leads to the repository {}", found.repo_id.as_str()))
             };
-            self.check_item(&key, &name, wrong, "the repository says that this is its name").await?;
+            self.check_item(&key, &name, wrong, "the repository says that this is its name, or was").await?;
         }
         let handle = HandleItem { user_id: meta.owner_user_id.clone() };
         let wrong = |found: &HandleItem| {
@@ -423,6 +423,7 @@ impl Check<'_> {
             is_made_by_push: false,
             first_head: None,
             purged: Some(self.store.list_purged(&self.subject.id).await?.len() as u64).filter(|count| *count > 0),
+            former_slugs: BTreeSet::new(),
             deleted_at: None,
         };
         let item = encode(&Key::meta(&self.subject.id), &meta)?;

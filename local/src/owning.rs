@@ -83,7 +83,7 @@ pub async fn repo(command: Repo) -> Result<(), Box<dyn Error>> {
     let Repo::Set(Set { owned, default_branch, visibility, description, name, domain }) = command;
     let [default_branch, visibility, description, name, domain] =
         [default_branch, visibility, description, name, domain].map(|said| said.map(Text::from));
-    let changes = RepoChanges { default_branch, visibility, is_private: None, description, name, domain };
+    let changes = RepoChanges { default_branch, visibility, is_private: None, description, slug: None, name, domain };
     let (repo, changed) = asked(owned, async |remote| Ok(remote.change(&changes).await?)).await?;
     let RepoResponse { visibility, default_branch, domain, .. } = changed;
     let default_branch = default_branch.unwrap_or_default();

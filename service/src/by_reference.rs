@@ -8,7 +8,7 @@ use crate::hub::Hub;
 use common::wire::limits::MAX_REFERENCED_BODY;
 use common::wire::{Encoding, WireError};
 use store::repo::Load;
-use store::uploads::{BodyUpload, ReferencedBody, TakenBody, UsedBody};
+use store::uploads::{ReferencedBody, TakenBody, UsedBody};
 
 /// The header that names the upload which is the body of a request.
 pub const BODY_UPLOAD: &str = "muse-body-upload";
@@ -34,8 +34,7 @@ impl Hub {
         Encoding::of_request(call.headers())?;
         let caller = call.user(self).await?;
         let target = call.target()?;
-        self.open(Some(&caller), &target, Access::Ask, Load::NOTHING).await?;
-        let upload = BodyUpload { user_id: caller.user_id, owner: target.owner, slug: target.slug };
+        let (repo, _) = self.open(Some(&caller), &target, Access::Ask, Load::NOTHING).await?;
         if !call.body_bytes().is_empty() {
             return Err(WireError::MalformedBody("the body: a request by reference has an empty one".to_owned()));
         }
@@ -46,7 +45,8 @@ impl Hub {
         let Some(id) = id else {
             return Err(unknown);
         };
-        match self.store.take_body(&id.to_string(), &upload, MAX_REFERENCED_BODY, used).await? {
+        let (id, user_id) = (id.to_string(), &caller.user_id);
+        match self.store.take_body(&id, user_id, &repo.meta, MAX_REFERENCED_BODY, used).await? {
             TakenBody::Taken(body) => Ok(Some(body)),
             TakenBody::Unknown => Err(unknown),
             TakenBody::NotThere => Err(WireError::UnknownUpload("nothing was PUT to the URL of this upload yet")),

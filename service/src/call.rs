@@ -119,6 +119,16 @@ impl Call {
         self.route.map_or("", |route| route.path)
     }
 
+    /// The path and the query of the request, if its repo had this slug.
+    pub fn path_under(&self, slug: &Slug) -> String {
+        let mut parts: Vec<&str> = self.path().split('/').collect();
+        if let Some(part) = parts.get_mut(2) {
+            *part = slug.as_str();
+        }
+        let query = self.parts.uri.query().map_or_else(String::new, |query| format!("?{query}"));
+        parts.join("/") + &query
+    }
+
     /// The headers of the request.
     pub const fn headers(&self) -> &HeaderMap {
         &self.parts.headers

@@ -6,8 +6,10 @@ use crate::bucket::packs::StoredPack;
 use crate::read::view::remember_pack;
 use crate::table::account::NewRepo;
 use crate::table::claims::PathClaim;
-use crate::table::items::{ChangeItem, Item, Key, LogItem, MetaItem, PK, PackItem, RefItem, encode};
-use crate::table::transaction::{Outcome, put_new};
+use crate::table::items::{
+    ChangeItem, FORMER_SLUGS, Item, Key, LogItem, MetaItem, NameItem, PK, PackItem, RefItem, encode,
+};
+use crate::table::transaction::{Outcome, put, put_new};
 use crate::{Store, StoreError};
 use common::id::{BranchName, CommitId, RepoId};
 use common::wire::domain::Domain;
@@ -209,7 +211,8 @@ impl Store {
     }
 
     /// Puts a repo's item about itself in the place of the one that was read, with a line that says what has changed. Its default
-    /// branch has to be there, if it `has_to_be_there`.
+    /// branch has to be there, if it `has_to_be_there`. A new slug is claimed, unless it is one that the repo had before; the one that
+    /// it had leads to it still.
     ///
     /// # Errors
     /// As [`Self::commit`].
@@ -230,6 +233,7 @@ impl Store {
             ("description", text(&before.description), text(&after.description)),
             ("name", text(&before.name), text(&after.name)),
             ("domain", text(&before.domain), text(&after.domain)),
+            ("slug", text(before.slug.as_str()), text(after.slug.as_str())),
         ];
         // What others have changed meanwhile is not put back.
         let mut conditions = vec!["attribute_not_exists(deleted_at)".to_owned()];
@@ -251,14 +255,30 @@ impl Store {
         if sets.is_empty() {
             return Ok(Outcome::Landed);
         }
+        let mut items = Vec::new();
+        if after.slug != before.slug {
+            items = self.rename(repo, before, after)?;
+            let names =
+                |meta: &MetaItem| AttributeValue::L(meta.former_slugs.iter().map(|slug| text(slug.as_str())).collect());
+            conditions.push(match before.former_slugs.is_empty() {
+                true => "attribute_not_exists(#former)".to_owned(),
+                false => "#former = :was_former".to_owned(),
+            });
+            if !before.former_slugs.is_empty() {
+                update = update.expression_attribute_values(":was_former", names(before));
+            }
+            sets.push("#former = :former".to_owned());
+            update = update
+                .expression_attribute_names("#former", FORMER_SLUGS)
+                .expression_attribute_values(":former", names(after));
+        }
         let update = update
             .condition_expression(conditions.join(" AND "))
             .update_expression(format!("SET {}", sets.join(", ")))
             .build()
             .map_err(StoreError::fault)?;
         let marker = Key::change(repo, self.ambient.ulid());
-        let mut items =
-            vec![TransactWriteItem::builder().update(update).build(), put_new(table, encode(&marker, change)?)?];
+        items.extend([TransactWriteItem::builder().update(update).build(), put_new(table, encode(&marker, change)?)?]);
         if let Some(branch) = has_to_be_there {
             let check = ConditionCheck::builder()
                 .table_name(table)
@@ -270,6 +290,26 @@ impl Store {
             items.push(TransactWriteItem::builder().condition_check(check).build());
         }
         self.transact(items, &marker, |_: serde::de::IgnoredAny| true).await
+    }
+
+    /// What else is written when a repo gets another slug: the name, which only one repo can have, and its place in the list of its
+    /// owner.
+    fn rename(&self, repo: &RepoId, before: &MetaItem, after: &MetaItem) -> Result<Vec<TransactWriteItem>, StoreError> {
+        let table = &self.location.table;
+        let name = NameItem { repo_id: repo.clone() };
+        let unlisted = Delete::builder()
+            .table_name(table)
+            .set_key(Some(Key::owned(&before.owner_user_id, &before.slug).item()))
+            .build()
+            .map_err(StoreError::fault)?;
+        let mut items = vec![
+            TransactWriteItem::builder().delete(unlisted).build(),
+            put(table, encode(&Key::owned(&after.owner_user_id, &after.slug), &name)?)?,
+        ];
+        if !before.former_slugs.contains(&after.slug) {
+            items.push(put_new(table, encode(&Key::name(&after.owner, &after.slug), &name)?)?);
+        }
+        Ok(items)
     }
 }
 

@@ -174,15 +174,16 @@ impl Store {
     ) -> Result<Result<Repo, NotFound>, StoreError> {
         let name = format!("{owner}/{slug}");
         let remembered = self.names.get(&name);
+        let mut opened = None;
         if let Some(remembered) = &remembered {
-            let repo = self.readable_repo(remembered, user_id, need).await?;
-            if let Some(repo) = repo.filter(|repo| repo.meta.owner == *owner && repo.meta.slug == *slug) {
+            opened = self.readable_repo(remembered, user_id, need).await?;
+            if let Some(repo) = opened.take_if(|repo| repo.meta.is_called(owner, slug)) {
                 return Ok(Ok(repo));
             }
         }
         let named = self.get_item(&Key::name(owner, slug)).await?.map(|NameItem { repo_id }| repo_id);
         if remembered.is_some() && named == remembered {
-            return Ok(Err(NotFound::Hidden));
+            return Ok(opened.ok_or(NotFound::Hidden));
         }
         self.names.remove(&name);
         let Some(id) = named else {

@@ -33,7 +33,7 @@ use crate::compute;
 use crate::permits::Permit;
 use crate::read::large;
 use crate::span;
-use crate::table::items::{BodyUploadItem, Key, UploadsItem, encode};
+use crate::table::items::{BodyUploadItem, Key, MetaItem, UploadsItem, encode};
 use crate::table::transaction::{Outcome, outcome_of, put_new};
 use crate::{FIRST_PAUSE, Store, StoreError, aws};
 use common::id::{ObjectKey, RepoId, Slug};
@@ -378,7 +378,7 @@ impl Store {
         Ok(id)
     }
 
-    /// Takes the body that was uploaded under an id, once. A second request finds nothing, unless the first gives the
+    /// Takes the body that this user has uploaded under an id for this repo, once. A second request finds nothing, unless the first gives the
     /// body back.
     ///
     /// # Errors
@@ -386,7 +386,8 @@ impl Store {
     pub async fn take_body(
         &self,
         id: &str,
-        upload: &BodyUpload,
+        user_id: &str,
+        repo: &MetaItem,
         limit: usize,
         used: &mut Option<UsedBody>,
     ) -> Result<TakenBody, StoreError> {
@@ -394,7 +395,8 @@ impl Store {
         let Some(item) = self.get_item::<BodyUploadItem>(&key).await? else {
             return Ok(TakenBody::Unknown);
         };
-        let is_meant = item.user_id == upload.user_id && item.owner == upload.owner && item.slug == upload.slug;
+        // The repo may have been renamed since the upload was made.
+        let is_meant = item.user_id == user_id && repo.is_called(&item.owner, &item.slug);
         if !is_meant || item.used_by.is_some() || item.expires_at <= self.ambient.now() {
             return Ok(TakenBody::Unknown);
         }
@@ -413,7 +415,7 @@ impl Store {
         // One permit for each mebibyte, so that large bodies wait for each other.
         let mebibytes = u32::try_from(size.div_ceil(1 << 20)).unwrap_or(BODIES_MEBIBYTES).clamp(1, BODIES_MEBIBYTES);
         let permit = async {
-            let share = self.body_permits.take(upload.user_id.clone()).await;
+            let share = self.body_permits.take(user_id.to_owned()).await;
             let memory = Arc::clone(&self.bodies).acquire_many_owned(mebibytes).await.map_err(StoreError::fault)?;
             Ok::<_, StoreError>(BodyPermit { _memory: memory, _share: share })
         };

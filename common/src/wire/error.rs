@@ -128,6 +128,9 @@ pub enum WireError {
     /// 409: the owner has a repo of this slug.
     #[error("the repository '{0}' exists already")]
     RepoExists(String),
+    /// 409: the name is that of a repo that had it before, or that was deleted.
+    #[error("{0}")]
+    NameTaken(String),
     /// 409: the repo has a release of this tag.
     #[error("there is a release '{0}' already: retract it first")]
     ReleaseExists(Label),
@@ -250,7 +253,7 @@ impl WireError {
             Self::NonFastForward(_) => (StatusCode::CONFLICT, "non_fast_forward"),
             Self::StaleHead { .. } => (StatusCode::CONFLICT, "stale_head"),
             Self::HandleTaken(_) => (StatusCode::CONFLICT, "handle_taken"),
-            Self::RepoExists(_) => (StatusCode::CONFLICT, "repo_exists"),
+            Self::RepoExists(_) | Self::NameTaken(_) => (StatusCode::CONFLICT, "repo_exists"),
             Self::ReleaseExists(_) => (StatusCode::CONFLICT, "release_exists"),
             Self::ObjectGone(_) => (StatusCode::GONE, "object_gone"),
             Self::PreconditionFailed(_) => (StatusCode::PRECONDITION_FAILED, "precondition_failed"),

@@ -50,6 +50,8 @@ pub const MAX_PURGED_AT_ONCE: usize = 90;
 pub const MAX_PURGED: usize = 2_000;
 /// Characters of what is said of why.
 pub const MAX_PURGE_REASON: usize = 200;
+/// Names that lead to one repo: the one that it has, and those that it had before.
+pub const MAX_NAMES_OF_REPO: usize = 20;
 /// Repos in one answer to `GET /api/repos`.
 pub const MAX_REPOS_LISTED: usize = 100;
 /// Webhooks of one repo.

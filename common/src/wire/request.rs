@@ -394,6 +394,8 @@ wire_map! {
         is_private: Option<bool> = None,
         /// A sentence about it.
         description: Option<Text<'a>> = None,
+        /// Its name under the owner, which its URL ends with. The one that it had leads to it still.
+        slug: Option<Text<'a>> = None,
         /// A name for people, which leads to the slug that it has.
         name: Option<Text<'a>> = None,
         /// What kind of content it holds.

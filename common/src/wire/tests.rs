@@ -193,6 +193,7 @@ proptest! {
                 visibility: if_some(1),
                 is_private: some.then_some(number > 0),
                 description: if_some(2),
+                slug: if_some(5),
                 name: if_some(3),
                 domain: if_some(4),
             }

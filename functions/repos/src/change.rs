@@ -6,7 +6,7 @@ use common::id::{BranchName, Slug};
 use common::wire::WireError;
 use common::wire::domain::Domain;
 use common::wire::error::with_causes;
-use common::wire::limits::MAX_TEXT_LENGTH;
+use common::wire::limits::{MAX_NAMES_OF_REPO, MAX_TEXT_LENGTH};
 use common::wire::request::{Heads, RepoChanges};
 use lambda_http::Response;
 use lambda_http::http::StatusCode;
@@ -16,8 +16,8 @@ use store::repo::{Load, Repo};
 use store::table::items::{ChangeItem, MetaItem, Visibility};
 use store::table::transaction::Outcome;
 
-use crate::chosen_domain;
 use crate::show::described;
+use crate::{chosen_domain, name};
 
 /// How often something else may change of the repo while this is about to.
 const ATTEMPTS: usize = 20;
@@ -32,6 +32,12 @@ pub async fn change(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Wire
         let url = call.hub_url(hub)?;
         let changes: RepoChanges<'_> = call.decode()?;
         let (after, branch) = changed(&repo.meta, &repo.heads, &changes)?;
+        // If it is taken now it will be; if it is taken meanwhile, the next attempt finds that.
+        if !repo.meta.is_called(&after.owner, &after.slug)
+            && hub.store.named(&after.owner, &after.slug).await?.is_some_and(|(id, _)| id != repo.id)
+        {
+            return Err(name::taken(hub, &after.owner, &after.slug).await?);
+        }
         let change = ChangeItem {
             changed: differences(&repo.meta, &after),
             by: caller.user_id.clone(),
@@ -87,7 +93,10 @@ fn changed(
     for (field, text) in [("name", &changes.name), ("description", &changes.description)] {
         WireError::check_text(field, text.as_deref().unwrap_or_default(), MAX_TEXT_LENGTH)?;
     }
-    if let Some(name) = &changes.name {
+    if let Some(slug) = &changes.slug {
+        rename(&mut after, slug.parse().map_err(|reason| WireError::invalid("slug", reason))?)?;
+    }
+    if let Some(name) = changes.name.as_ref().filter(|name| name.trim() != after.name) {
         let slug = Slug::from_name(name).map_err(|reason| WireError::invalid("name", reason))?;
         if slug != after.slug {
             let reason = format_args!("it leads to the slug '{slug}', and the repository's URL stays '{}'", after.slug);
@@ -102,6 +111,23 @@ fn changed(
         after.domain = domain.as_str().to_owned();
     }
     Ok((after, branch))
+}
+
+/// Gives a repo another slug. A name for people that was only the slug follows it.
+fn rename(meta: &mut MetaItem, slug: Slug) -> Result<(), WireError> {
+    if slug == meta.slug {
+        return Ok(());
+    }
+    if meta.name == meta.slug.as_str() {
+        meta.name = slug.to_string();
+    }
+    meta.former_slugs.remove(&slug);
+    meta.former_slugs.insert(std::mem::replace(&mut meta.slug, slug));
+    WireError::check_count(
+        "names of one repository, with those that it had before,",
+        meta.former_slugs.len() + 1,
+        MAX_NAMES_OF_REPO,
+    )
 }
 
 /// Checks that a branch may be the default one. It has to be there, but in a repo that has none yet.
@@ -126,6 +152,7 @@ fn differences(before: &MetaItem, after: &MetaItem) -> BTreeMap<String, (String,
     [
         ("default_branch", before.default_branch.clone(), after.default_branch.clone()),
         ("visibility", before.visibility.as_str().to_owned(), after.visibility.as_str().to_owned()),
+        ("slug", before.slug.to_string(), after.slug.to_string()),
         ("name", before.name.clone(), after.name.clone()),
         ("description", before.description.clone(), after.description.clone()),
         ("domain", domain(before), domain(after)),

@@ -9,6 +9,7 @@
 
 mod branch;
 mod change;
+mod name;
 mod purge;
 mod show;
 
@@ -72,7 +73,7 @@ async fn create(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireErro
         repo.meta.default_is_chosen = true;
     }
     if hub.store.create_repo(&repo).await? == Outcome::Conflict {
-        return Err(WireError::RepoExists(format!("{}/{}", repo.meta.owner, repo.meta.slug)));
+        return Err(name::taken(hub, &repo.meta.owner, &repo.meta.slug).await?);
     }
     let made = RepoResponse {
         description: None,

@@ -17,6 +17,8 @@ mod respond;
 mod session;
 mod stats;
 
+use std::sync::OnceLock;
+
 use common::wire::WireError;
 use lambda_http::{Request, Response};
 use pages::frame;
@@ -74,24 +76,35 @@ async fn answer(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireErro
         return Err(WireError::UnknownRoute);
     }
     match call.route_path() {
-        "/" => hub_pages::home(&Reader::of(hub, call).await?).await,
-        "/{owner}" => hub_pages::owner(&Reader::of(hub, call).await?).await,
-        "/login" if call.method() == lambda_http::http::Method::POST => session::log_in(hub, call).await,
-        "/login" => session::form(hub, call, None),
-        "/logout" => session::log_out(hub, call),
-        "/{owner}/{slug}" => files::repo(&Reader::of(hub, call).await?).await,
-        "/{owner}/{slug}/tree/{ref}" | "/{owner}/{slug}/tree/{ref}/{path+}" => {
-            files::tree(&Reader::of(hub, call).await?).await
-        }
-        "/{owner}/{slug}/blob/{ref}/{path+}" => files::blob(&Reader::of(hub, call).await?).await,
-        "/{owner}/{slug}/commits/{ref}" => history::commits(&Reader::of(hub, call).await?).await,
-        "/{owner}/{slug}/commit/{commit}" => history::commit(&Reader::of(hub, call).await?).await,
-        "/{owner}/{slug}/compare/{range}" => history::compare(&Reader::of(hub, call).await?).await,
-        "/{owner}/{slug}/branches" => names::branches(&Reader::of(hub, call).await?).await,
-        "/{owner}/{slug}/log" => names::log(&Reader::of(hub, call).await?).await,
-        "/{owner}/{slug}/-/tags" => names::tags(&Reader::of(hub, call).await?).await,
-        "/{owner}/{slug}/-/releases" => names::releases(&Reader::of(hub, call).await?).await,
-        "/{owner}/{slug}/stats" => stats::stats(&Reader::of(hub, call).await?).await,
+        "/login" if call.method() == lambda_http::http::Method::POST => return session::log_in(hub, call).await,
+        "/login" => return session::form(hub, call, None),
+        "/logout" => return session::log_out(hub, call),
+        _ => {}
+    }
+    let reader = Reader::of(hub, call).await?;
+    let shown = page_of(&reader).await?;
+    // A link to a name that the repository had before leads a browser to the one that it has.
+    match reader.moved.get() {
+        Some(to) if call.takes_pages() => respond::redirect(hub, call, to),
+        _ => Ok(shown),
+    }
+}
+
+async fn page_of(reader: &Reader<'_>) -> Result<Response<AnswerBody>, WireError> {
+    match reader.call.route_path() {
+        "/" => hub_pages::home(reader).await,
+        "/{owner}" => hub_pages::owner(reader).await,
+        "/{owner}/{slug}" => files::repo(reader).await,
+        "/{owner}/{slug}/tree/{ref}" | "/{owner}/{slug}/tree/{ref}/{path+}" => files::tree(reader).await,
+        "/{owner}/{slug}/blob/{ref}/{path+}" => files::blob(reader).await,
+        "/{owner}/{slug}/commits/{ref}" => history::commits(reader).await,
+        "/{owner}/{slug}/commit/{commit}" => history::commit(reader).await,
+        "/{owner}/{slug}/compare/{range}" => history::compare(reader).await,
+        "/{owner}/{slug}/branches" => names::branches(reader).await,
+        "/{owner}/{slug}/log" => names::log(reader).await,
+        "/{owner}/{slug}/-/tags" => names::tags(reader).await,
+        "/{owner}/{slug}/-/releases" => names::releases(reader).await,
+        "/{owner}/{slug}/stats" => stats::stats(reader).await,
         _ => Err(WireError::UnknownRoute),
     }
 }
@@ -102,6 +115,8 @@ pub(crate) struct Reader<'a> {
     call: &'a Call,
     caller: Option<Caller>,
     frame: frame::Hub,
+    /// Where the page is, if it was asked for by a name that its repository had before.
+    moved: OnceLock<String>,
 }
 
 /// A repository that a page is of.
@@ -123,13 +138,17 @@ impl<'a> Reader<'a> {
         };
         let url = call.hub_url(hub)?;
         let frame = frame::Hub { name: String::new(), url, viewer, form_token: None };
-        Ok(Self { hub, call, caller, frame })
+        Ok(Self { hub, call, caller, frame, moved: OnceLock::new() })
     }
 
     /// Opens the repository in the path, as its reader.
     async fn open(&self, load: Load) -> Result<Opened, WireError> {
-        let (repo, view) = self.hub.open(self.caller.as_ref(), &self.call.target()?, Access::Read, load).await?;
+        let target = self.call.target()?;
+        let (repo, view) = self.hub.open(self.caller.as_ref(), &target, Access::Read, load).await?;
         let meta = &repo.meta;
+        if meta.slug != target.slug {
+            self.moved.get_or_init(|| self.call.path_under(&meta.slug));
+        }
         // Where nothing was pushed there is no branch to lead to.
         let default_branch = match repo.heads.is_empty() {
             true => String::new(),

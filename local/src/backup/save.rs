@@ -212,7 +212,7 @@ impl Saving<'_> {
     /// Writes the items outside of its partition that a repo needs.
     async fn around(&mut self, meta: &MetaItem) -> Result<(), BackupError> {
         self.user(&meta.owner_user_id).await?;
-        for key in [Key::name(&meta.owner, &meta.slug), Key::owned(&meta.owner_user_id, &meta.slug)] {
+        for key in meta.name_keys().chain([Key::owned(&meta.owner_user_id, &meta.slug)]) {
             if let Some(item) = self.store.item(&key).await? {
                 self.write(&item)?;
             }

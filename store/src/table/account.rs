@@ -1,5 +1,7 @@
 //! Users and new repos.
 
+use std::collections::BTreeSet;
+
 use crate::table::items::{HandleItem, Key, MetaItem, NameItem, ProfileItem, SecretItem, Visibility, encode};
 use crate::table::transaction::{Outcome, put_new};
 use crate::{Store, StoreError};
@@ -35,6 +37,7 @@ impl NewRepo {
                 is_made_by_push: false,
                 first_head: None,
                 purged: None,
+                former_slugs: BTreeSet::new(),
                 deleted_at: None,
             },
         }
@@ -144,6 +147,18 @@ impl Store {
         self.token_secret()
             .await?
             .ok_or_else(|| StoreError::Damaged("the token secret was there and is gone".to_owned()))
+    }
+
+    /// The repo that a name leads to, whether it is there or not, and what it says of itself.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn named(&self, owner: &Slug, slug: &Slug) -> Result<Option<(RepoId, Option<MetaItem>)>, StoreError> {
+        let Some(NameItem { repo_id }) = self.get_item(&Key::name(owner, slug)).await? else {
+            return Ok(None);
+        };
+        let meta = self.get_item(&Key::meta(&repo_id)).await?;
+        Ok(Some((repo_id, meta)))
     }
 
     /// Makes a repo, unless its name is taken.

@@ -2,8 +2,8 @@
 //!
 //! | partition key | sort key | what it holds |
 //! |---|---|---|
-//! | `NAME#<owner>/<slug>` | `NAME` | the id of the repo that has the name; claimed once |
-//! | `REPO#<repo_id>` | `META` | owner, slug, visibility, domain, default branch and whether it was chosen, when the repo was made and first pushed to, how many objects were purged |
+//! | `NAME#<owner>/<slug>` | `NAME` | the id of the repo that has the name, or had it before; claimed once |
+//! | `REPO#<repo_id>` | `META` | owner, slug, the slugs that it had before, visibility, domain, default branch and whether it was chosen, when the repo was made and first pushed to, how many objects were purged |
 //! | | `REF#<branch>` | the branch's head, who moved it and when |
 //! | | `PACK#<ulid>` | of a pack: size and counts, what its records have as they are sent, where its table lies, how many packs were merged into it, and since when it is condemned, if it is; of an index: the same, and how many packs it stands for |
 //! | | `RETIRED#<ulid>` | the packs and indexes that gave way to the one of this name, and when, as long as they are in S3 |
@@ -87,6 +87,8 @@ pub const PURGED_PREFIX: &str = "PURGED#";
 pub const PURGE: &str = "PURGE";
 /// The attribute of a repo's item about itself that counts what was purged.
 pub(crate) const PURGED: &str = "purged";
+/// The attribute of a repo's item about itself that names what it was called before.
+pub(crate) const FORMER_SLUGS: &str = "former_slugs";
 /// The sort key of a user's one item about itself.
 pub const PROFILE: &str = "PROFILE";
 
@@ -331,6 +333,9 @@ pub struct MetaItem {
     pub owner: Slug,
     /// The repo's name under the owner.
     pub slug: Slug,
+    /// The names under the owner that it had before, which lead to it still.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub former_slugs: BTreeSet<Slug>,
     /// The repo's name for people.
     pub name: String,
     /// The owner.
@@ -369,6 +374,16 @@ pub struct MetaItem {
 }
 
 impl MetaItem {
+    /// Whether a name leads to the repo: the one that it has, or one that it had.
+    pub fn is_called(&self, owner: &Slug, slug: &Slug) -> bool {
+        self.owner == *owner && (self.slug == *slug || self.former_slugs.contains(slug))
+    }
+
+    /// The keys of all names that lead to the repo.
+    pub fn name_keys(&self) -> impl Iterator<Item = Key> + '_ {
+        [&self.slug].into_iter().chain(&self.former_slugs).map(|slug| Key::name(&self.owner, slug))
+    }
+
     /// The branch that clients get as the default, in a repo that has these. They cannot check out a branch that is
     /// missing or has a `/` in its name. So it is the one that was chosen; else `main`; else the first that was ever
     /// pushed; else, if that cannot be checked out, the first by name of those that can. It is worked out each time, so
@@ -752,6 +767,7 @@ mod tests {
             is_made_by_push: false,
             first_head: None,
             purged: None,
+            former_slugs: BTreeSet::new(),
             deleted_at: None,
         };
         let heads = branches.iter().map(|branch| ((*branch).to_owned(), "c".parse().unwrap())).collect();

@@ -1,7 +1,7 @@
 //! Repos as an API: what one is, and which ones an owner has.
 
 use serde_json::{Value, json};
-use tests::client::{Answer, Remote};
+use tests::client::{Answer, Remote, send};
 use tests::encoding::Encoding;
 use tests::history;
 use tests::hub::{Hub, User, fresh_name};
@@ -132,4 +132,132 @@ async fn a_list_of_repos_that_is_asked_for_badly_is_refused() {
     let none = hub.user().await;
     let answer = get(&remote, &format!("api/repos?owner={}", none.handle)).await.expect(200);
     assert_eq!(answer, json!({"repos": []}));
+}
+
+async fn patch(remote: &Remote, body: &Value) -> Answer {
+    let url = format!("{}/{}", remote.hub, path(remote));
+    let bearer = format!("Bearer {}", remote.token.clone().unwrap_or_default());
+    let mut headers = vec![("content-type", remote.encoding.content_type()), ("accept", remote.encoding.accept())];
+    if remote.token.is_some() {
+        headers.push(("authorization", bearer.as_str()));
+    }
+    send("PATCH", &url, &headers, remote.encoding.encode(body)).await.expect("the hub answers")
+}
+
+fn called(remote: &Remote, slug: &str) -> Remote {
+    Remote { slug: slug.to_owned(), ..remote.clone() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repo_that_is_renamed_is_reached_by_each_name_that_it_had() {
+    let hub = Hub::start().await;
+    let history = history::linear(2, 3, 2, 1);
+    for encoding in Encoding::BOTH {
+        let (_, first) = stocked(&hub, &["first"]).await;
+        let first = first.speaking(encoding);
+        first.push(&history, "main", &history.ids()[0]).await.expect(200);
+        let before = get(&first, &path(&first)).await.expect(200);
+        let second = called(&first, "second");
+        second.anonymous().get("refs").await.refused(404, "repo_not_found");
+
+        let renamed = patch(&first, &json!({"slug": "second"})).await.expect(200);
+        assert_eq!((&renamed["slug"], &renamed["name"]), (&json!("second"), &json!("second")));
+        assert_eq!(renamed["repo_id"], before["repo_id"]);
+        assert!(renamed["clone_url"].as_str().unwrap().ends_with("/second"), "{renamed}");
+        for name in ["first", "second"] {
+            let remote = called(&first, name);
+            for reader in [&remote, &remote.anonymous()] {
+                assert_eq!(get(reader, &path(reader)).await.expect(200), renamed);
+            }
+            assert_eq!(remote.heads().await["main"], history.ids()[0]);
+        }
+        // Pushes by either name are to the same repo.
+        first.push(&history, "main", &history.ids()[1]).await.expect(200);
+        second.push(&history, "main", &history.ids()[2]).await.expect(200);
+        for remote in [&first, &second] {
+            assert_eq!(remote.anonymous().clone_all().await.commits.len(), 3);
+        }
+        assert_eq!(slugs(&get(&first, "api/repos").await.expect(200)).0, ["second"]);
+
+        // Each name is the repo's for ever, and can be had back.
+        let refusal = hub.make(&first, false).await.refused(409, "repo_exists");
+        assert!(refusal.detail.contains("'") && refusal.detail.contains("before"), "{}", refusal.detail);
+        assert_eq!(patch(&first, &json!({"slug": "first"})).await.expect(200)["slug"], "first");
+        let refusal = hub.make(&second, false).await.refused(409, "repo_exists");
+        assert!(refusal.detail.contains("/first") && refusal.detail.contains("/second"), "{}", refusal.detail);
+        assert_eq!(slugs(&get(&first, "api/repos").await.expect(200)).0, ["first"]);
+        assert_eq!(second.heads().await["main"], history.ids()[2]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_is_taken_is_no_new_name() {
+    let hub = Hub::start().await;
+    let (owner, remote) = stocked(&hub, &["here", "there", "gone"]).await;
+    patch(&called(&remote, "gone"), &json!({"slug": "went"})).await.expect(200);
+    for taken in ["there", "gone", "went"] {
+        let refusal = patch(&remote, &json!({"slug": taken})).await.refused(409, "repo_exists");
+        assert!(refusal.detail.contains(&format!("{}/{taken}", owner.handle)), "{}", refusal.detail);
+    }
+    for none in ["", "-", "A", "a/b", "größe", &"x".repeat(65)] {
+        assert!(patch(&remote, &json!({"slug": none})).await.refused(422, "invalid").detail.starts_with("slug: "));
+    }
+    // Another owner's names are their own.
+    let (_, other) = stocked(&hub, &["mine"]).await;
+    assert_eq!(patch(&other, &json!({"slug": "there"})).await.expect(200)["slug"], "there");
+    // A name for people is of the slug that the repo gets; one that says nothing new is none.
+    let both = json!({"slug": "hither", "name": "Hither!"});
+    assert_eq!(patch(&remote, &both).await.expect(200)["name"], "Hither!");
+    let refusal = patch(&remote, &json!({"slug": "hence", "name": "Here"})).await.refused(422, "invalid");
+    assert!(refusal.detail.starts_with("name: "), "{}", refusal.detail);
+    assert_eq!(patch(&remote, &json!({"slug": "hence", "name": "Hither!"})).await.expect(200)["slug"], "hence");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repo_has_at_most_twenty_names() {
+    let hub = Hub::start().await;
+    let (_, remote) = stocked(&hub, &["n0"]).await;
+    for number in 1..20 {
+        patch(&remote, &json!({"slug": format!("n{number}")})).await.expect(200);
+    }
+    let refusal = patch(&remote, &json!({"slug": "n20"})).await.refused(422, "too_many");
+    assert!(refusal.detail.contains("names") && refusal.detail.contains("20"), "{}", refusal.detail);
+    patch(&remote, &json!({"slug": "n7"})).await.expect(200);
+    for number in 0..20 {
+        assert_eq!(get(&remote, &path(&called(&remote, &format!("n{number}")))).await.expect(200)["slug"], "n7");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_was_uploaded_before_a_rename_is_used_after_it() {
+    let hub = Hub::start().await;
+    let history = history::linear(3, 2, 1, 1);
+    let (_, first) = stocked(&hub, &["first"]).await;
+    let second = called(&first, "second");
+    let push = |tip: &str| json!({"bundle": history.pack_of(tip).to_value(), "branch": "main", "force": false});
+    let before = first.put_body(first.encoding.encode(&push(&history.ids()[0]))).await;
+    patch(&first, &json!({"slug": "second"})).await.expect(200);
+    second.post_reference("push", &before).await.expect(200);
+    // And by the name that it had.
+    let after = second.put_body(first.encoding.encode(&push(&history.ids()[1]))).await;
+    first.post_reference("push", &after).await.expect(200);
+    assert_eq!(second.heads().await["main"], history.ids()[1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_a_name_that_a_repo_had_leads_a_browser_to_the_one_that_it_has() {
+    let hub = Hub::start().await;
+    let history = history::linear(4, 2, 1, 1);
+    let (owner, first) = stocked(&hub, &["first"]).await;
+    first.push(&history, "main", history.last()).await.expect(200);
+    patch(&first, &json!({"slug": "second"})).await.expect(200);
+    for rest in ["", "/commits/main?after=", "/-/tags", "/branches", "/log"] {
+        let old = first.at_root("GET", &format!("{}/first{rest}", owner.handle), &[("accept", "text/html")]).await;
+        assert_eq!((old.status, old.header("location")), (303, format!("/{}/second{rest}", owner.handle).as_str()));
+        let new = first.at_root("GET", &format!("{}/second{rest}", owner.handle), &[("accept", "text/html")]).await;
+        assert_eq!(new.status, 200, "{}", new.excerpt());
+    }
+    // Programs are led nowhere.
+    let data = format!("{}/first/branches", owner.handle);
+    first.at_root("GET", &data, &[("accept", "application/json")]).await.expect(200);
 }

@@ -273,6 +273,15 @@ impl Process {
         });
     }
 
+    /// Has something else happen before its next transaction.
+    pub fn before_transaction(&self, meanwhile: impl Future<Output = ()> + Send + 'static) {
+        let mut meanwhile = Some(Box::pin(meanwhile));
+        self.tap.script(move |call| match meanwhile.take_if(|_| call.is_transaction()) {
+            Some(meanwhile) => Reaction::After(meanwhile),
+            None => Reaction::Forward,
+        });
+    }
+
     /// Has something else happen before the call of this number; if that is a transaction which is not `heard` of, after it and
     /// in place of its answer. Returns whether it came to that.
     pub fn interrupt(

@@ -52,6 +52,7 @@ one_of_each! {
     WireError::StaleHead { .. } => WireError::StaleHead { branch: id("main"), head: Some(id("c0ffee")) },
     WireError::HandleTaken(_) => WireError::HandleTaken("the handle 'ada' is taken".to_owned()),
     WireError::RepoExists(_) => WireError::RepoExists("ada/song".to_owned()),
+    WireError::NameTaken(_) => WireError::NameTaken("'ada/song' is what the repository 'ada/tune' was called before".to_owned()),
     WireError::ReleaseExists(_) => WireError::ReleaseExists(id("v1.0.0")),
     WireError::PreconditionFailed(_) => WireError::PreconditionFailed(id("0b1ec7")),
     WireError::PayloadTooLarge(_) => WireError::PayloadTooLarge("the body has more than 6 MB".to_owned()),

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use common::wire::Encoding;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -45,6 +47,7 @@ fn each_field_changes_alone_and_is_noted_with_what_it_was() {
         (json!({"description": ""}), "description", "old", ""),
         (json!({"name": " my SONG "}), "name", "My Song", "my SONG"),
         (json!({"domain": "midi"}), "domain", "code", "midi"),
+        (json!({"slug": "our-song"}), "slug", "my-song", "our-song"),
     ] {
         let noted = differences(&meta(), &after(&changes));
         assert_eq!(noted, BTreeMap::from([(field.to_owned(), (was.to_owned(), is.to_owned()))]), "{changes}");
@@ -63,6 +66,31 @@ fn who_may_know_of_it_is_said_in_one_way_or_in_two_that_agree() {
 fn a_new_name_leads_to_the_slug_that_the_repo_has() {
     assert!(refusal(&heads(&[]), &json!({"name": "Other"})).contains("the repository's URL stays 'my-song'"));
     assert!(refusal(&heads(&[]), &json!({"name": "!"})).starts_with("name: the name leaves no slug"));
+}
+
+#[test]
+fn a_new_slug_leaves_the_old_one_behind_and_takes_a_name_along_that_is_only_the_slug() {
+    let renamed = after(&json!({"slug": "our-song"}));
+    assert_eq!((renamed.slug.as_str(), renamed.name.as_str()), ("our-song", "My Song"));
+    assert_eq!(renamed.former_slugs, BTreeSet::from(["my-song".parse().unwrap()]));
+    let mut back = renamed;
+    rename(&mut back, "my-song".parse().unwrap()).unwrap();
+    assert_eq!(back.former_slugs, BTreeSet::from(["our-song".parse().unwrap()]));
+    let mut plain = MetaItem { name: "my-song".to_owned(), ..meta() };
+    rename(&mut plain, "our-song".parse().unwrap()).unwrap();
+    assert_eq!(plain.name, "our-song");
+    assert!(after(&json!({"slug": "my-song"})).former_slugs.is_empty(), "it is no other");
+}
+
+#[test]
+fn names_do_not_become_more_without_end() {
+    let mut meta = meta();
+    for number in 1..MAX_NAMES_OF_REPO {
+        rename(&mut meta, format!("n{number}").parse().unwrap()).unwrap();
+    }
+    rename(&mut meta, "n3".parse().unwrap()).unwrap();
+    let refusal = rename(&mut meta, "one-more".parse().unwrap()).unwrap_err();
+    assert!(refusal.to_string().contains("the limit is 20"), "{refusal}");
 }
 
 #[test]

@@ -249,6 +249,8 @@ pub(crate) const PUBLISHED: [&str; 6] = ["write_id", "commit_id", "channel", "is
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use common::id::{MAX_ID_LENGTH, MAX_LABEL_LENGTH, MAX_SLUG_LENGTH};
     use common::wire::limits::{MAX_AUTHORIZATION, MAX_TEXT_LENGTH};
@@ -272,6 +274,7 @@ mod tests {
             is_made_by_push: false,
             first_head: None,
             purged: None,
+            former_slugs: BTreeSet::new(),
             deleted_at: None,
         };
         let repo: RepoId = Ulid::nil().into();
