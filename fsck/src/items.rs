@@ -15,11 +15,13 @@ use common::pack::PackId;
 use common::time;
 use common::wire::release::{PostedRelease, Release};
 use store::StoreError;
+use store::deletion::GUARDS;
 use store::table::items::{
     CHANGE_PREFIX, COLLECTED, ChangeItem, CollectedItem, DELIVERY_CURSOR_PREFIX, DeliveryCursorItem, GARBAGE,
-    HOOK_PREFIX, HandleItem, HookItem, Item, Key, LOG_PREFIX, LogItem, META, MemberItem, MetaItem, NameItem,
-    PACK_PREFIX, PK, PURGE, PURGED_PREFIX, ProfileItem, PurgeItem, PurgedItem, REF_PREFIX, RELEASE_PREFIX, RefItem,
-    ReleaseItem, SET_ASIDE_PREFIX, SK, TAG_PREFIX, TagItem, UploadsItem, Visibility, decode, encode, repo_pk,
+    GUARD_PREFIX, HOOK_PREFIX, HandleItem, HookItem, Item, Key, LOG_PREFIX, LogItem, META, MemberItem, MetaItem,
+    NameItem, PACK_PREFIX, PK, PURGE, PURGED_PREFIX, ProfileItem, PurgeItem, PurgedItem, REF_PREFIX, RELEASE_PREFIX,
+    REMOVAL, RefItem, ReleaseItem, SET_ASIDE_PREFIX, SK, TAG_PREFIX, TagItem, UploadsItem, Visibility, decode, encode,
+    repo_pk,
 };
 use store::table::webhooks::secret::HookId;
 use store::upkeep::garbage::RETENTION;
@@ -61,6 +63,7 @@ impl Check<'_> {
         self.read_the_rest().await?;
         if let Some(meta) = &meta {
             self.check_purged(meta).await?;
+            self.check_guards(meta).await?;
         }
         self.logged = commits.into_iter().map(|(line, commit)| (format!("{LOG_PREFIX}{line}"), commit)).collect();
         Ok(meta)
@@ -260,8 +263,9 @@ impl Check<'_> {
                 }
                 PURGE => check.is_being_erased = check.read::<PurgeItem>(item, Remedy::Person).is_some(),
                 COLLECTED => drop(check.read::<CollectedItem>(item, Remedy::Person)),
-                // What compaction has merged, and when to delete it; when to look for garbage.
-                SWEEP | GARBAGE => {}
+                // What compaction has merged, and when to delete it; when to look for garbage; when to remove the repo.
+                SWEEP | GARBAGE | REMOVAL => {}
+                _ if name.starts_with(GUARD_PREFIX) => check.guards += 1,
                 _ if name.starts_with(RETIRED_PREFIX) => {
                     item.values().for_each(|value| texts(value, &mut check.said_elsewhere));
                 }
@@ -274,6 +278,22 @@ impl Check<'_> {
         })
         .await?;
         self.counts.items = counted + others;
+        Ok(())
+    }
+
+    /// Whether a repo has the guards of a deleted one if it is deleted, and none if it is not: then no push would land.
+    async fn check_guards(&mut self, meta: &MetaItem) -> Result<(), StoreError> {
+        let expected = if meta.deleted_at.is_some() { GUARDS } else { 0 };
+        if self.guards == expected {
+            return Ok(());
+        }
+        // It may have been deleted or undeleted since.
+        let now = self.store.get_item::<MetaItem>(&Key::meta(&self.subject.id)).await?;
+        if now.is_some_and(|now| now.deleted_at == meta.deleted_at) {
+            let reason = format!("{} guards of a deleted repository are there, and {expected} have to be", self.guards);
+            let item = keys(&Key::guard(&self.subject.id, 0));
+            self.find(Problem::ItemContradicts { item, reason }, Remedy::Person, Touched::default());
+        }
         Ok(())
     }
 
@@ -425,6 +445,7 @@ impl Check<'_> {
             purged: Some(self.store.list_purged(&self.subject.id).await?.len() as u64).filter(|count| *count > 0),
             former_slugs: BTreeSet::new(),
             deleted_at: None,
+            removing_since: None,
         };
         let item = encode(&Key::meta(&self.subject.id), &meta)?;
         self.diagnosis.fixes.push(Fix { item, seen });

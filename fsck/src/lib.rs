@@ -242,6 +242,8 @@ struct Check<'c> {
     purged: BTreeMap<ObjectKey, PurgedItem>,
     /// Whether its bytes are being erased.
     is_being_erased: bool,
+    /// How many guards of a deleted repo there are.
+    guards: usize,
     /// What items of unknown kinds name. None of it counts as garbage.
     said_elsewhere: Vec<String>,
     /// Packs that S3 has, with their sizes.
@@ -293,6 +295,12 @@ pub async fn check(
     options: Options,
     progress: Progress<'_>,
 ) -> Result<Report, StoreError> {
+    let meta = store.item(&Key::meta(&subject.id)).await?.and_then(|item| decode::<MetaItem>(item).ok());
+    if meta.is_some_and(|meta| meta.removing_since.is_some()) {
+        let mut report = Check::new(store, subject, options, progress, Look::First).report();
+        report.skipped = vec!["anything: the repository was deleted, and is being removed".to_owned()];
+        return Ok(report);
+    }
     let mut first = Check::new(store, subject, options, progress, Look::First);
     if first.is_whole().await? {
         return Ok(first.report());
@@ -326,6 +334,7 @@ impl<'c> Check<'c> {
             set_aside: Vec::new(),
             purged: BTreeMap::new(),
             is_being_erased: false,
+            guards: 0,
             said_elsewhere: Vec::new(),
             stored_packs: BTreeMap::new(),
             stored_indexes: BTreeMap::new(),

@@ -104,7 +104,11 @@ def aim(case, chance) -> None:
     case.path_parameters, case.query, case.headers = dict(case.path_parameters), dict(case.query), case.headers.copy()
     path = case.path_parameters
     if "owner" in path and chance.random() < 0.9:
-        path["owner"], path["slug"] = chance.choice(REPOS)
+        is_deletion = operation_id(case) in ("deleteRepo", "undeleteRepo")
+        # What the other requests ask about stays there.
+        path["owner"], path["slug"] = ("dev", "gone") if is_deletion else chance.choice(REPOS)
+    if operation_id(case) == "listRepos" and "owner" in case.query and chance.random() < 0.9:
+        case.query["owner"] = chance.choice(["dev", "ada"])
     if "tag" in path:
         if chance.random() < 0.7:
             path["tag"] = chance.choice(STATE["releases"])

@@ -83,6 +83,7 @@ def make(url: str, owner: str, other: str) -> dict:
     hub.ask("POST", "/api/identities", other, {"handle": "ada"})
     hub.ask("POST", "/api/repos", owner, {"name": "Secret", "is_private": True})
     hub.ask("POST", "/api/repos", owner, {"name": "Empty"})
+    hub.ask("POST", "/api/repos", owner, {"name": "Gone"})
 
     bundle = history("song", 8)
     commits = [commit["commit_id"] for commit in bundle["commits"]]

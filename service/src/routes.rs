@@ -121,7 +121,7 @@ impl Route {
 }
 
 /// All of them.
-pub static ROUTES: [Route; 49] = [
+pub static ROUTES: [Route; 51] = [
     Route::get("/health", Function::Health),
     Route::get("/openapi.json", Function::Openapi),
     Route::post("/api/identities", Function::Identities, Right::User),
@@ -130,6 +130,8 @@ pub static ROUTES: [Route; 49] = [
     Route::get("/api/repos/{owner}/{slug}", Function::Repos),
     Route::get("/api/repos", Function::Repos),
     Route::change(Method::PATCH, "/api/repos/{owner}/{slug}", Function::Repos),
+    Route::change(Method::DELETE, "/api/repos/{owner}/{slug}", Function::Repos),
+    Route::post("/api/repos/{owner}/{slug}/undelete", Function::Repos, Right::User),
     Route::change(Method::DELETE, "/api/repos/{owner}/{slug}/branches/{branch}", Function::Repos),
     Route::post("/api/repos/{owner}/{slug}/purge", Function::Repos, Right::User),
     Route::get("/api/repos/{owner}/{slug}/purge", Function::Repos),

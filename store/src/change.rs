@@ -99,6 +99,13 @@ impl Store {
             items.push(put_new(table, moved)?);
             marker.get_or_insert(log_key);
         }
+        if change.creates.is_none() && !items.is_empty() {
+            let spread = change
+                .branch
+                .as_ref()
+                .map_or_else(|| self.ambient.ulid().to_string(), |branch| branch.name.to_string());
+            items.push(self.is_not_deleted(change.repo, &spread)?);
+        }
         let first = change.branch.as_ref().filter(|branch| branch.is_first);
         match (change.creates, first) {
             (Some(repo), None) => {

@@ -14,6 +14,7 @@
 //! - [`table`] is what DynamoDB holds, and the one way to write several items at once. [`bucket`] is what S3 holds.
 //! - [`change`] is the one commit point. [`read`] finds records in packs and streams them. [`uploads`] are what clients
 //!   PUT straight into S3.
+//! - [`deletion`] deletes repos, and undeletes them.
 //! - [`repo`] opens a repo: what it is, who may know of it, and what it lists.
 //! - [`upkeep`] keeps packs few, and deletes what is unreachable or purged.
 
@@ -25,6 +26,7 @@ pub mod aws;
 pub mod bucket;
 pub mod change;
 mod compute;
+pub mod deletion;
 pub mod permits;
 pub mod read;
 pub mod repo;

@@ -213,8 +213,12 @@ impl Store {
             let written = compute(|| write(NewPack { large, ..NewPack::default() }))?;
             let stored = self.store_pack_as(pack, repo, written).await?;
             let change = Change { repo, creates: None, pack: Some(&stored), branch: None, by };
-            // The name is drawn for this pack, so no other file can have it.
             if self.commit(&change).await? == Outcome::Conflict {
+                if self.meta(repo).await?.is_none() {
+                    tracing::info!(%repo, "the repo was deleted while its uploads were taken");
+                    return Ok(());
+                }
+                // The name is drawn for this pack, so no other file can have it.
                 return Err(StoreError::Damaged(format!("repo {repo}: the pack {pack} is there twice")));
             }
             // A leftover is of no use and does no harm until it expires.

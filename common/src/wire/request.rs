@@ -481,6 +481,23 @@ pub struct RepoResponse<'a> {
     /// When a branch was pushed to it for the first time; absent until then. ISO 8601.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_pushed_at: Option<Cow<'a, str>>,
+    /// When it was deleted, if it was. ISO 8601.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<Cow<'a, str>>,
+    /// Until when it can be undeleted, if it was deleted. ISO 8601.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept_until: Option<Cow<'a, str>>,
+}
+
+/// The answer to `DELETE /api/repos/{owner}/{slug}`.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct RepoDeletedResponse {
+    /// The repo's id.
+    pub repo_id: String,
+    /// What it was called: `owner/slug`.
+    pub deleted: String,
+    /// Until when it can be undeleted. ISO 8601.
+    pub kept_until: String,
 }
 
 /// The answer to `GET /api/repos`.

@@ -265,6 +265,7 @@ proptest! {
             HealthResponse { status: word(0).into(), checks: some.then(checks) }
             IdentityResponse { handle: word(0), user_id: word(1) }
             PurgeResponse { purged: ids.iter().map(purged).collect(), bytes: word(3).into() }
+            RepoDeletedResponse { repo_id: word(0), deleted: word(1), kept_until: word(2) }
             BranchDeletedResponse { deleted: word(0), head: commits[0].clone() }
             RepoResponse {
                 repo_id: text(0),
@@ -278,6 +279,8 @@ proptest! {
                 clone_url: text(0),
                 created_at: if_some(1),
                 first_pushed_at: if_some(2),
+                deleted_at: if_some(3),
+                kept_until: if_some(4),
             }
             ErrorResponse { error: text(0), detail: text(1) }
         }

@@ -1,4 +1,4 @@
-//! Keeps the packs of repos few, collects their garbage, and erases what was purged. The table's stream wakes it, for a pack that has
+//! Keeps the packs of repos few, collects their garbage, erases what was purged, and removes repos that were deleted. The table's stream wakes it, for a pack that has
 //! landed, for a purge, and for a sweep or a collection that is due; the filter of its event source keeps everything else from it, so it costs nothing
 //! between pushes.
 //!
@@ -23,8 +23,9 @@ use service::BatchResponse;
 use service::item_stream::{Batch, Record};
 use store::Store;
 use store::span;
-use store::table::items::{GARBAGE, PACK_PREFIX, PURGE, SWEEP, repo_of};
+use store::table::items::{GARBAGE, PACK_PREFIX, PURGE, REMOVAL, SWEEP, repo_of};
 use store::upkeep::compact::{Compaction, Limits};
+use store::upkeep::removal::Removal;
 
 pub use shares::Shares;
 
@@ -43,20 +44,26 @@ pub fn is_compacted(record: &Record) -> bool {
     repo_of(record.pk()).is_some()
         && match record.event_name.as_str() {
             "INSERT" => [PACK_PREFIX, PURGE].iter().any(|prefix| record.sk().starts_with(prefix)),
-            "REMOVE" => [SWEEP, GARBAGE].contains(&record.sk()),
+            "REMOVE" => [SWEEP, GARBAGE, REMOVAL].contains(&record.sk()),
             _ => false,
         }
 }
 
-/// Compacts one repo, as far as a run in passing goes, and collects its garbage if that is due. What was purged goes first.
+/// Compacts one repo, as far as a run in passing goes, and collects its garbage if that is due. What was purged goes first. One that
+/// was deleted long enough ago is removed.
 ///
 /// # Errors
-/// As [`Store::erase`], [`Store::compact`] and [`Store::collect`].
+/// As [`Store::remove_if_due`], [`Store::erase`], [`Store::compact`] and [`Store::collect`].
 pub async fn repo(store: &Arc<Store>, repo: &RepoId) -> Result<Compaction, store::StoreError> {
     span::run_as(env!("CARGO_PKG_NAME"), store.ambient(), Box::pin(tidy(store, repo, false))).await
 }
 
 async fn tidy(store: &Arc<Store>, repo: &RepoId, is_due: bool) -> Result<Compaction, store::StoreError> {
+    let removal = store.remove_if_due(repo).await?;
+    if removal != Removal::NotDue {
+        tracing::info!(%repo, ?removal, "a deleted repo");
+        return Ok(Compaction { is_done: true, ..Compaction::default() });
+    }
     Box::pin(store.erase(repo)).await?;
     let compacted = Box::pin(store.compact(repo, Limits::IN_PASSING)).await?;
     if let Some(collected) = Box::pin(store.collect_if_due(repo, is_due)).await? {

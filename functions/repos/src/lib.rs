@@ -1,6 +1,6 @@
 //! Repos themselves: `POST /api/repos` makes one under the handle of the token's user, `GET /api/repos` lists those of an
 //! owner, `GET /api/repos/{owner}/{slug}` says what one is, `PATCH` of the same changes what is said of it and who may
-//! know of it, `DELETE
+//! know of it, `DELETE` deletes it and `POST …/undelete` undeletes it, `DELETE
 //! /api/repos/{owner}/{slug}/branches/{branch}` deletes a branch, `POST /api/repos/{owner}/{slug}/purge` hides objects
 //! from all requests.
 
@@ -9,6 +9,7 @@
 
 mod branch;
 mod change;
+mod delete;
 mod name;
 mod purge;
 mod show;
@@ -32,10 +33,12 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
     hub.answer(env!("CARGO_PKG_NAME"), request, |call| async move {
         match *call.method() {
             Method::PATCH => change::change(hub, &call).await,
+            Method::DELETE if call.path_parameter("branch").is_none() => delete::delete(hub, &call).await,
             Method::DELETE => branch::delete(hub, &call).await,
-            Method::GET if call.path().ends_with("/purge") => purge::list(hub, &call).await,
+            Method::GET if call.route_path().ends_with("/purge") => purge::list(hub, &call).await,
             Method::GET if call.route_path() == "/api/repos" => show::list(hub, &call).await,
             Method::GET => show::one(hub, &call).await,
+            _ if call.path().ends_with("/undelete") => delete::undelete(hub, &call).await,
             _ if call.path().ends_with("/purge") => purge::purge(hub, &call).await,
             // `muse domains publish`, which would otherwise get no answer that a person understands.
             _ if call.path().ends_with("/api/v1/domains") => Err(WireError::NoDomains),

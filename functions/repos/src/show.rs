@@ -1,6 +1,7 @@
 //! `GET /api/repos/{owner}/{slug}` and `GET /api/repos`
 
 use common::id::{RepoId, Slug};
+use common::time;
 use common::wire::WireError;
 use common::wire::domain::Domain;
 use common::wire::limits::MAX_REPOS_LISTED;
@@ -25,7 +26,8 @@ pub async fn one(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireErr
     call.respond(StatusCode::OK, &described(&url, &repo.id, &repo.meta, Some(repo.meta.shown_default(&repo.heads))))
 }
 
-/// The repos of an owner that the caller may read; without an owner, the caller's own.
+/// The repos of an owner that the caller may read; without an owner, the caller's own. Those that are deleted are only for their
+/// owner, and only where they are asked for.
 pub async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
     let given = |name: &str| call.query_parameter(name).filter(|value| !value.is_empty());
     let (caller, user_id) = match given("owner") {
@@ -43,7 +45,13 @@ pub async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireEr
         .map_err(|_| WireError::invalid("after", "it is no cursor of this list"))?;
     let limit = limit(given("limit").as_deref())?;
     let reader = caller.as_ref().map(|Caller { user_id, .. }| user_id.as_str());
-    let (repos, has_more) = hub.store.readable_repos_of_user(&user_id, reader, after.as_ref(), limit).await?;
+    let (repos, has_more) = match is_set("deleted", given("deleted").as_deref())? {
+        false => hub.store.readable_repos_of_user(&user_id, reader, after.as_ref(), limit).await?,
+        true if reader == Some(user_id.as_str()) => {
+            hub.store.deleted_repos_of_user(&user_id, after.as_ref(), limit).await?
+        }
+        true => return Err(WireError::invalid("deleted", "only an owner can list what they have deleted")),
+    };
     let next = repos.last().filter(|_| has_more).map(|repo| repo.name.as_str().into());
     let repos = repos.iter().map(|repo| described(&url, &repo.id, &repo.meta, None)).collect();
     call.respond(StatusCode::OK, &RepoListResponse { repos, next })
@@ -59,6 +67,14 @@ async fn user_of(hub: &Hub, owner: &str) -> Result<String, WireError> {
         let shown: String = owner.chars().take(SHOWN).collect();
         WireError::OwnerNotFound(shown.escape_debug().to_string())
     })
+}
+
+fn is_set(name: &str, given: Option<&str>) -> Result<bool, WireError> {
+    match given {
+        None | Some("false" | "0") => Ok(false),
+        Some("true" | "1") => Ok(true),
+        Some(_) => Err(WireError::invalid(name, "it is true or false")),
+    }
 }
 
 fn limit(given: Option<&str>) -> Result<usize, WireError> {
@@ -86,6 +102,8 @@ pub(crate) fn described<'m>(
         clone_url: format!("{url}/{}/{}", meta.owner, meta.slug).into(),
         created_at: Some(meta.created_at.as_str().into()),
         first_pushed_at: meta.first_pushed_at.as_deref().map(Into::into),
+        deleted_at: meta.deleted_at.as_deref().map(Into::into),
+        kept_until: meta.kept_until().map(|until| time::iso(until).into()),
     }
 }
 

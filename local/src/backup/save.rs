@@ -175,6 +175,12 @@ impl Saving<'_> {
     /// Writes a repo: first what it names, then its list of packs, then the packs.
     async fn repo(&mut self, repo: &RepoId) -> Result<(), BackupError> {
         let pk = store::table::items::repo_pk(repo);
+        if let Some(meta) = self.store.item(&Key::meta(repo)).await?
+            && read::<MetaItem>(&meta)?.removing_since.is_some()
+        {
+            // It was deleted for good, and less of it is there by the minute.
+            return Ok(());
+        }
         let mut after = None;
         loop {
             let page = self.store.items_page(&pk, "", after).await?;

@@ -39,6 +39,7 @@ impl NewRepo {
                 purged: None,
                 former_slugs: BTreeSet::new(),
                 deleted_at: None,
+                removing_since: None,
             },
         }
     }

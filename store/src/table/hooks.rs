@@ -3,11 +3,12 @@
 use std::ops::ControlFlow;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use serde::de::IgnoredAny;
 
 use crate::table::PutError;
-use crate::table::items::{DeliveryCursorItem, HOOK_PREFIX, HookItem, Item, Key, PK, SK, decode, repo_of};
+use crate::table::items::{DeliveryCursorItem, HOOK_PREFIX, HookItem, Item, Key, PK, SK, decode, encode, repo_of};
 use crate::table::query::Items;
-use crate::table::transaction::outcome_of;
+use crate::table::transaction::{Outcome, outcome_of, put_new};
 use crate::table::webhooks::secret::HookId;
 use crate::{Store, StoreError};
 use common::id::RepoId;
@@ -102,7 +103,14 @@ impl Store {
     pub async fn put_hook(&self, repo: &RepoId, hook: HookId, item: &HookItem) -> Result<(), PutError> {
         let others = self.hooks(repo).await?.len();
         PutError::check_count("webhooks of one repository", others + 1, MAX_HOOKS_OF_REPO)?;
-        Ok(self.put_item(&Key::hook(repo, hook), item).await?)
+        let key = Key::hook(repo, hook);
+        let items =
+            vec![put_new(&self.location.table, encode(&key, item)?)?, self.is_not_deleted(repo, &hook.to_string())?];
+        match self.transact(items, &key, |_: IgnoredAny| true).await? {
+            Outcome::Landed => Ok(()),
+            // The id was drawn for it, so that no other webhook has it.
+            Outcome::Conflict => Err(PutError::Deleted),
+        }
     }
 
     /// Takes a webhook away, with what is known of its deliveries. Whether it was there.

@@ -9,6 +9,8 @@
 //! | | `RETIRED#<ulid>` | the packs and indexes that gave way to the one of this name, and when, as long as they are in S3 |
 //! | | `SWEEP` | when there are retired packs to delete (TTL) |
 //! | | `GARBAGE` | when to look for garbage (TTL) |
+//! | | `REMOVAL` | when to remove the repo, if it was deleted (TTL) |
+//! | | `DELETED#<number>` | the guards of a deleted repo, which what is written to it says are absent |
 //! | | `COLLECTED` | how far back the push log names only commits that are certainly kept |
 //! | | `LOG#<ulid>` | a line of the push log: branch, before, after, forced or deleted, by whom, when |
 //! | | `PURGED#<object_id>` | an object that was purged: when, by whom, why |
@@ -77,6 +79,10 @@ pub const DELIVERY_CURSOR_PREFIX: &str = "HOOKED#";
 pub const SWEEP: &str = "SWEEP";
 /// The sort key of a repo's item that ends when there is garbage to look for.
 pub const GARBAGE: &str = "GARBAGE";
+/// The sort key of a deleted repo's item that ends when the repo is to be removed.
+pub const REMOVAL: &str = "REMOVAL";
+/// What the sort keys of the guards of a deleted repo begin with.
+pub const GUARD_PREFIX: &str = "DELETED#";
 /// The attribute of a pack's item that condemns it.
 pub(crate) const CONDEMNED_AT: &str = "condemned_at";
 /// The sort key of a repo's item that says what was collected.
@@ -154,6 +160,16 @@ impl Key {
     /// When there is garbage to look for in a repo.
     pub fn garbage(repo: &RepoId) -> Self {
         Self::new(repo_pk(repo), GARBAGE)
+    }
+
+    /// When to remove a repo that was deleted.
+    pub fn removal(repo: &RepoId) -> Self {
+        Self::new(repo_pk(repo), REMOVAL)
+    }
+
+    /// A guard of a deleted repo.
+    pub fn guard(repo: &RepoId, number: usize) -> Self {
+        Self::new(repo_pk(repo), format!("{GUARD_PREFIX}{number}"))
     }
 
     /// What was collected in a repo.
@@ -371,6 +387,9 @@ pub struct MetaItem {
     /// ISO 8601; a repo that has it is not there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<String>,
+    /// Since when a repo that is deleted is being removed, so that it cannot be undeleted any more.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "millisecond::optional")]
+    pub removing_since: Option<Timestamp>,
 }
 
 impl MetaItem {
@@ -576,6 +595,21 @@ pub struct GarbageItem {
     pub expires_at: Timestamp,
 }
 
+/// `REPO#<repo_id>` | `REMOVAL`: its end wakes the removal of a repo that was deleted.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RemovalItem {
+    /// When: the table's TTL attribute.
+    #[serde(with = "second::required")]
+    pub expires_at: Timestamp,
+}
+
+/// `REPO#<repo_id>` | `DELETED#<number>`: a guard of a deleted repo.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct GuardItem {
+    /// When the repo was deleted: ISO 8601.
+    pub deleted_at: String,
+}
+
 /// `REPO#<repo_id>` | `COLLECTED`: unreachable records were deleted.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CollectedItem {
@@ -769,6 +803,7 @@ mod tests {
             purged: None,
             former_slugs: BTreeSet::new(),
             deleted_at: None,
+            removing_since: None,
         };
         let heads = branches.iter().map(|branch| ((*branch).to_owned(), "c".parse().unwrap())).collect();
         meta.shown_default(&heads).to_owned()

@@ -35,6 +35,17 @@ pub struct PublicItem {
     pub owner: String,
 }
 
+/// Which repos of a user are listed.
+#[derive(Debug, Clone, Copy)]
+enum Wanted<'r> {
+    /// All that are there, for the user.
+    Own,
+    /// Those that another user may read, or that are for all.
+    ReadableBy(Option<&'r str>),
+    /// Those that are deleted and can be undeleted.
+    Deleted,
+}
+
 /// A repo in the list of its owner.
 #[derive(Debug, Clone)]
 pub struct OwnedRepo {
@@ -62,6 +73,20 @@ impl Store {
         Ok(owned.into_iter().map(|(slug, NameItem { repo_id })| (slug, repo_id)).collect())
     }
 
+    /// The repos of a user that are deleted and can still be undeleted, by their names, from behind `after`: at most `limit`, and
+    /// whether there are more.
+    ///
+    /// # Errors
+    /// As [`Self::repos_of_user`].
+    pub async fn deleted_repos_of_user(
+        &self,
+        user_id: &str,
+        after: Option<&Slug>,
+        limit: usize,
+    ) -> Result<(Vec<OwnedRepo>, bool), StoreError> {
+        self.owned_repos(user_id, after, limit, Wanted::Deleted).await
+    }
+
     /// The repos of a user that a `reader` may read, by their names, from behind `after`: at most `limit`, and whether there are more.
     /// What others may not read counts nowhere: it makes no page shorter, and there is not more because of it.
     ///
@@ -74,6 +99,17 @@ impl Store {
         after: Option<&Slug>,
         limit: usize,
     ) -> Result<(Vec<OwnedRepo>, bool), StoreError> {
+        let wanted = if reader == Some(user_id) { Wanted::Own } else { Wanted::ReadableBy(reader) };
+        self.owned_repos(user_id, after, limit, wanted).await
+    }
+
+    async fn owned_repos(
+        &self,
+        user_id: &str,
+        after: Option<&Slug>,
+        limit: usize,
+        wanted: Wanted<'_>,
+    ) -> Result<(Vec<OwnedRepo>, bool), StoreError> {
         let mut readable = Vec::new();
         let mut after = after.map(ToString::to_string);
         loop {
@@ -81,9 +117,7 @@ impl Store {
             let is_last = names.len() <= limit;
             after = names.last().map(|(slug, _)| slug.clone());
             let read = async |(name, id): (String, RepoId)| {
-                let meta =
-                    if reader == Some(user_id) { self.meta(&id).await? } else { self.meta_for(&id, reader).await? };
-                Ok::<_, StoreError>(meta.map(|meta| OwnedRepo { name, id, meta }))
+                Ok::<_, StoreError>(self.wanted_meta(&id, wanted).await?.map(|meta| OwnedRepo { name, id, meta }))
             };
             let mut read = pin!(stream::iter(names).map(read).buffered(PARALLEL_READS));
             while let Some(repo) = read.try_next().await? {
@@ -96,6 +130,17 @@ impl Store {
             }
             if is_last {
                 return Ok((readable, false));
+            }
+        }
+    }
+
+    async fn wanted_meta(&self, repo: &RepoId, wanted: Wanted<'_>) -> Result<Option<MetaItem>, StoreError> {
+        match wanted {
+            Wanted::Own => self.meta(repo).await,
+            Wanted::ReadableBy(reader) => self.meta_for(repo, reader).await,
+            Wanted::Deleted => {
+                let (meta, now) = (self.get_item::<MetaItem>(&Key::meta(repo)).await?, self.ambient.now());
+                Ok(meta.filter(|meta| meta.kept_until().is_some_and(|until| until > now)))
             }
         }
     }
@@ -178,7 +223,7 @@ impl Store {
     /// # Errors
     /// When the table does not take it.
     pub async fn list_as_pushed(&self, repo: &RepoId, meta: &MetaItem, at: Timestamp) -> Result<(), StoreError> {
-        if meta.visibility != Visibility::Public {
+        if meta.visibility != Visibility::Public || meta.deleted_at.is_some() {
             return Ok(());
         }
         self.put_item(&Key::public(repo), &PublicItem { pushed_at: at.to_string(), owner: meta.owner_user_id.clone() })

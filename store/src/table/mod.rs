@@ -36,6 +36,9 @@ pub enum PutError {
         /// How many there may be.
         limit: usize,
     },
+    /// It was deleted meanwhile.
+    #[error("the repository was deleted")]
+    Deleted,
     /// The item is too large to be kept.
     #[error("{0}")]
     TooLarge(String),
@@ -55,6 +58,7 @@ impl From<PutError> for WireError {
         match error {
             PutError::Full { what, count, limit } => Self::TooMany { what, sent: count, limit },
             PutError::TooLarge(reason) => Self::PayloadTooLarge(reason),
+            PutError::Deleted => Self::RepoNotFound,
             PutError::Store(error) => error.into(),
         }
     }

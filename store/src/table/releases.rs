@@ -73,11 +73,13 @@ impl Store {
         let key = Key::release(repo, &release.tag);
         let encoded = encode(&key, &item)?;
         let to_publish = self.to_publish(&encoded);
-        let put = put_new(&self.location.table, encoded)?;
+        let items = vec![put_new(&self.location.table, encoded)?, self.is_not_deleted(repo, release.tag.as_str())?];
         let is_ours = |stored: ReleaseItem| stored.write_id == item.write_id;
-        let outcome = self.transact(vec![put], &key, is_ours).await?;
+        let outcome = self.transact(items, &key, is_ours).await?;
         if outcome == Outcome::Landed {
             self.publish(to_publish);
+        } else if self.meta(repo).await?.is_none() {
+            return Err(PutError::Deleted);
         }
         Ok(outcome)
     }

@@ -2,6 +2,7 @@
 //!
 //! - [`compact`] merges packs, so that they stay few, and makes an [`index`] of the tables of full ones.
 //! - [`garbage`] takes unreachable records out of packs. [`purge`] takes an object out of everything that there is.
+//! - [`removal`] removes a repo that was deleted.
 //! - [`survey`] looks at all records of a repo from front to back. [`stats`] and fsck use it too.
 //! - [`swap`] puts packs in the place of others. [`inspect`] lists what the stores hold, without a look at what it
 //!   means, and [`backup`] copies it.
@@ -12,6 +13,7 @@ pub mod garbage;
 pub mod index;
 pub mod inspect;
 pub mod purge;
+pub mod removal;
 pub mod stats;
 pub mod survey;
 pub mod swap;

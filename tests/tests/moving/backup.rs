@@ -26,7 +26,7 @@ use store::Store;
 use store::ambient::Ambient;
 use store::repo::Load;
 use store::upkeep::compact::Limits;
-use tests::client::Remote;
+use tests::client::{Remote, send};
 use tests::history;
 use tests::hub::{Hub, until};
 use tests::wiretap::{Reaction, Wiretap};
@@ -103,13 +103,21 @@ async fn populated() -> (Hub, Vec<Remote>) {
     let private = hub.made_repo(&user, true).await;
     let history = history::linear(1, 3, 3, 1);
     private.push(&history, "main", history.last()).await.expect(200);
-    hub.made_repo(&user, false).await;
+    let deleted = hub.made_repo(&user, false).await;
     let repos = vec![stocked(&hub, 1, 12).await, stocked(&hub, 2, 12).await, private];
     // Something that no repo has.
     store_of(&hub).draw_token_secret().await.unwrap();
     for repo in &repos {
         let id = repo.repo_id().await.parse().unwrap();
         settle(&store_of(&hub), &id).await;
+    }
+    // One that has had another name, by which it is known here, and one that is deleted and can be undeleted.
+    for (method, remote, body) in [("PATCH", &repos[2], json!({"slug": "renamed"})), ("DELETE", &deleted, Value::Null)]
+    {
+        let url = format!("{}/api/repos/{}/{}", hub.url(), remote.owner, remote.slug);
+        let bearer = format!("Bearer {}", remote.token.as_ref().unwrap());
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        send(method, &url, &headers, body.to_string()).await.unwrap().expect(200);
     }
     // The list of public repos is written behind a push: two have one.
     until(async || store_of(&hub).public_repos(None).await.unwrap().len() == 2).await;

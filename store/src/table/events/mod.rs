@@ -276,6 +276,7 @@ mod tests {
             purged: None,
             former_slugs: BTreeSet::new(),
             deleted_at: None,
+            removing_since: None,
         };
         let repo: RepoId = Ulid::nil().into();
         let item = crate::table::items::encode(&crate::table::items::Key::meta(&repo), &meta).unwrap();

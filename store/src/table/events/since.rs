@@ -19,13 +19,12 @@ impl Store {
         self.published.subscribe()
     }
 
-    /// What a repo is called and who may know of it, if it is there: one read.
+    /// What a repo is called and who may know of it, also if it was deleted and is not removed yet: one read.
     ///
     /// # Errors
     /// When the table cannot be read.
     pub async fn known_by(&self, repo: &RepoId) -> Result<Option<MetaItem>, StoreError> {
-        let meta: Option<MetaItem> = self.get_item(&Key::meta(repo)).await?;
-        Ok(meta.filter(|meta| meta.deleted_at.is_none()))
+        self.get_item(&Key::meta(repo)).await
     }
 
     /// The oldest `limit` events of a repo whose ids are not before `since`, in the order of their ids. Of a tag that
@@ -45,9 +44,6 @@ impl Store {
             return Ok(Vec::new());
         };
         let meta: MetaItem = decode(item.clone())?;
-        if meta.deleted_at.is_some() {
-            return Ok(Vec::new());
-        }
         let (lines, tags, releases) = tokio::try_join!(
             self.oldest(repo, LOG_PREFIX, since, limit),
             self.oldest(repo, TAG_PREFIX, since, limit),

@@ -11,8 +11,8 @@ use super::ORPHANS_KEPT;
 use crate::bucket::packs;
 use crate::read::large;
 use crate::table::items::{
-    GARBAGE, GarbageItem, Key, PK, REF_PREFIX, RETIRED_PREFIX, RefItem, RetiredItem, SET_ASIDE_PREFIX, SK, SWEEP,
-    SweepItem, encode, repo_of,
+    GARBAGE, GarbageItem, Key, PK, REF_PREFIX, REMOVAL, RETIRED_PREFIX, RefItem, RetiredItem, SET_ASIDE_PREFIX, SK,
+    SWEEP, SweepItem, encode, repo_of,
 };
 use crate::table::transaction::outcome_of;
 use crate::upkeep::index::Listing;
@@ -131,7 +131,7 @@ impl Store {
         outcome_of(put.send().await, Key::sweep(repo)).map(drop)
     }
 
-    /// The repos in which a sweep or a collection is due. It reads the whole table. In a deployment DynamoDB's TTL ends
+    /// The repos in which a sweep or a collection is due, or that are to be removed. It reads the whole table. In a deployment DynamoDB's TTL ends
     /// the items instead, and the table's stream wakes the function.
     ///
     /// # Errors
@@ -141,11 +141,12 @@ impl Store {
             .dynamodb
             .scan()
             .table_name(&self.location.table)
-            .filter_expression("#sk IN (:sweep, :garbage) AND #until <= :now")
+            .filter_expression("#sk IN (:sweep, :garbage, :removal) AND #until <= :now")
             .expression_attribute_names("#sk", SK)
             .expression_attribute_names("#until", UNTIL)
             .expression_attribute_values(":sweep", AttributeValue::S(SWEEP.to_owned()))
             .expression_attribute_values(":garbage", AttributeValue::S(GARBAGE.to_owned()))
+            .expression_attribute_values(":removal", AttributeValue::S(REMOVAL.to_owned()))
             .expression_attribute_values(":now", in_seconds(self.ambient.now()))
             .projection_expression(PK)
             .into_paginator()
