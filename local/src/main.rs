@@ -4,6 +4,7 @@ mod fsck;
 mod moving;
 mod owning;
 mod purging;
+mod secret;
 mod stats;
 
 use std::error::Error;
@@ -70,6 +71,9 @@ enum Command {
     Stats(stats::Arguments),
     /// Print an access token for a user of this hub
     Token(Token),
+    /// Draw another token secret, or drop the one before
+    #[command(subcommand)]
+    Secret(secret::Secret),
     /// Merge the packs of a repository, so that a clone reads few
     ///
     /// A hub does this by itself after pushes; this does all that there is to do. Without --data it works on the stores of
@@ -348,6 +352,7 @@ async fn command() -> ExitCode {
         Command::Fsck(arguments) => return fsck::run(arguments).await,
         Command::Stats(arguments) => stats::run(arguments).await,
         Command::Token(arguments) => token(arguments).await,
+        Command::Secret(command) => secret::secret(command).await,
         Command::Backends(arguments) => run_stores(arguments).await,
         Command::Compact(arguments) => compact(arguments).await,
         Command::Gc(arguments) => gc(arguments).await,

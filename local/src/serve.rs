@@ -114,7 +114,7 @@ pub enum ServeError {
     Backends(#[from] backends::BackendsError),
     /// The token secret is none.
     #[error(transparent)]
-    Secret(#[from] service::auth::EmptySecret),
+    Secret(#[from] service::auth::BadSecret),
     /// The token secret that the table keeps could not be read or drawn.
     #[error("the token secret in the table cannot be read")]
     TableSecret(#[source] store::StoreError),
@@ -188,7 +188,7 @@ pub async fn start_creating(options: Options, push_to_create: Option<Visibility>
         Some(secret) => secret,
         None => store.draw_token_secret().await.map_err(ServeError::TableSecret)?,
     };
-    let tokens = Tokens::new(&secret, ambient.clone())?;
+    let tokens = Tokens::new(&secret, ambient.clone())?.for_audience(options.public_url.as_deref());
     if has_first_user {
         make_first_user(&store).await?;
     }

@@ -32,10 +32,10 @@ impl Hub {
         }
         // Before it is used.
         Encoding::of_request(call.headers())?;
-        let caller = call.user(self).await?;
+        let token = call.token(self).await?;
         let target = call.target()?;
-        self.open(Some(&caller), &target, Access::Ask, Load::NOTHING).await?;
-        let upload = BodyUpload { user_id: caller.user_id, owner: target.owner, slug: target.slug };
+        let user = self.open(Some(&token), &target, Access::Ask, Load::NOTHING).await?.user;
+        let upload = BodyUpload { user_id: user.id, owner: target.owner, slug: target.slug };
         if !call.body_bytes().is_empty() {
             return Err(WireError::MalformedBody("the body: a request by reference has an empty one".to_owned()));
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use tokio::sync::OnceCell;
 
-use crate::auth::Tokens;
+use crate::auth::{Credential, Tokens};
 use crate::deadline::ANSWER_WITHIN;
 use crate::observe::RequestLog;
 use crate::settings::{AnonymousReads, ConfigurationError, Settings, choice, push_creates, required};
@@ -68,6 +68,7 @@ impl Hub {
         };
         let given = variable("ACCESS_TOKEN_SECRET");
         let tokens = given.map(|secret| Tokens::new(&secret, ambient.clone())).transpose()?;
+        let tokens = tokens.map(|tokens| tokens.for_audience(settings.public_url.as_deref()));
         Ok(Self {
             store: Arc::new(Store::new(dynamodb, s3, location, ambient)),
             tokens: Arc::new(OnceCell::new_with(tokens)),
@@ -87,12 +88,21 @@ impl Hub {
     /// When the table does not answer; [`WireError::Unauthorized`] when it has no secret, so that no token can be good.
     pub async fn tokens(&self) -> Result<&Tokens, WireError> {
         let read = || async {
-            let secret = self.store.token_secret().await?.ok_or(WireError::unauthorized(
+            let kept = self.store.token_secret().await?.ok_or(WireError::unauthorized(
                 "this hub has no token secret yet: its operator makes one with the first token, 'musehub token --table'",
             ))?;
-            Tokens::new(&secret, self.store.ambient().clone()).map_err(WireError::internal)
+            let tokens = Tokens::new(&kept, self.store.ambient().clone()).map_err(WireError::internal)?;
+            Ok(tokens.for_audience(self.settings.public_url.as_deref()))
         };
         self.tokens.get_or_try_init(read).await
+    }
+
+    /// What a token shows.
+    ///
+    /// # Errors
+    /// As [`Self::tokens`], and [`WireError::Unauthorized`] for a token that is not good.
+    pub async fn verify(&self, token: &str) -> Result<Credential, WireError> {
+        self.tokens().await?.verify(token)
     }
 
     /// Whether this process checks tokens with the secret that the table keeps: `ok`, or what else it does. A process

@@ -39,7 +39,7 @@ pub mod settings;
 pub mod streaming;
 pub mod webhook_target;
 
-pub use access::{Access, Which};
+pub use access::{Access, Opened, Which};
 pub use answer_body::{AnswerBody, CutOff};
 pub use batch_response::{BatchResponse, Failure};
 pub use call::{Call, ReachedAs, Target, base_path, takes_pages};

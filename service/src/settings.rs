@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::auth::{Caller, EmptySecret};
+use crate::auth::{BadSecret, Credential};
 use crate::webhook_target::Reach;
 use common::id::Ids;
 use common::wire::WireError;
@@ -78,8 +78,8 @@ impl AnonymousReads {
     ///
     /// # Errors
     /// [`WireError::Unauthorized`].
-    pub fn check(self, caller: Option<&Caller>, bytes: u64) -> Result<(), WireError> {
-        if caller.is_some() || self != Self::Small || bytes <= ANONYMOUS_BYTES as u64 {
+    pub fn check(self, credential: Option<&Credential>, bytes: u64) -> Result<(), WireError> {
+        if credential.is_some() || self != Self::Small || bytes <= ANONYMOUS_BYTES as u64 {
             return Ok(());
         }
         let (most, has) = (ANONYMOUS_BYTES >> 20, bytes >> 20);
@@ -107,7 +107,7 @@ pub enum ConfigurationError {
     },
     /// The token secret is none.
     #[error(transparent)]
-    Secret(#[from] EmptySecret),
+    Secret(#[from] BadSecret),
 }
 
 /// What a push to one's own handle and a new name makes, as an operator says it: a repo that is `public` or `private`, or

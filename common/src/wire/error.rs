@@ -38,9 +38,24 @@ pub enum WireError {
     /// 403: the caller may read this repo, and perhaps write it, and does not own it.
     #[error("only the owner of the repository may {0}")]
     NotOwner(&'static str),
+    /// 403: the caller may read this repo, and perhaps write it, and does not administer it.
+    #[error("only the owner and the admins of the repository may {0}: one of them can give you the role 'admin'")]
+    NotAdministrator(&'static str),
     /// 403: the caller may read this repo and not write it.
     #[error("push rejected: not authorized")]
     NotAuthorized,
+    /// 403: the caller may do it, and not with this token.
+    #[error("the token does not allow it: {0}; mint another, or use the token that this one was minted with")]
+    TokenTooNarrow(String),
+    /// 404: the repo has no such member, or the hub no such handle.
+    #[error("{0}")]
+    MemberNotFound(String),
+    /// 404: there is no such link to the repo.
+    #[error("there is no link '{0}'")]
+    LinkNotFound(String),
+    /// 404: the user has no such token.
+    #[error("there is no token '{0}': it was revoked, has expired, or is another user's")]
+    TokenNotFound(String),
     /// 403: the caller is no operator of the hub.
     #[error("this needs a token whose role is 'admin': 'musehub token --admin' makes one")]
     NotAdmin,
@@ -230,7 +245,11 @@ impl WireError {
             Self::MalformedBody(_) => (StatusCode::BAD_REQUEST, "malformed_body"),
             Self::InvalidHost(_) => (StatusCode::BAD_REQUEST, "invalid_host"),
             Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "unauthorized"),
-            Self::NotAuthorized | Self::NotOwner(_) | Self::NotAdmin => (StatusCode::FORBIDDEN, "not_authorized"),
+            Self::NotAuthorized | Self::NotOwner(_) | Self::NotAdministrator(_) | Self::NotAdmin => (StatusCode::FORBIDDEN, "not_authorized"),
+            Self::TokenTooNarrow(_) => (StatusCode::FORBIDDEN, "token_too_narrow"),
+            Self::MemberNotFound(_) => (StatusCode::NOT_FOUND, "member_not_found"),
+            Self::LinkNotFound(_) => (StatusCode::NOT_FOUND, "link_not_found"),
+            Self::TokenNotFound(_) => (StatusCode::NOT_FOUND, "token_not_found"),
             Self::RepoNotFound | Self::RepoNotFoundUnasked(_) | Self::NoHandle(_) | Self::NoRepoName(_) => (StatusCode::NOT_FOUND, "repo_not_found"),
             Self::UnknownRoute | Self::NoDomains => (StatusCode::NOT_FOUND, "not_found"),
             Self::UnknownRef(_) => (StatusCode::NOT_FOUND, "unknown_ref"),
@@ -276,8 +295,15 @@ impl WireError {
         if self.status().is_server_error() {
             detail.push_str(&format!(" (request {request_id})"));
         }
-        let body = ErrorResponse { error: self.code().into(), detail: detail.into() };
+        let body =
+            ErrorResponse { error: self.code().into(), detail: detail.into(), hint: self.hint().map(Into::into) };
         serde_json::to_vec(&body).unwrap_or_default()
+    }
+
+    /// What to do about it, where clients rely on the sentence as it is.
+    fn hint(&self) -> Option<&'static str> {
+        let hint = "you may read this repository: its owner or one of its admins can give you the role 'write'";
+        matches!(self, Self::NotAuthorized).then_some(hint)
     }
 
     /// A fault of the hub's own, with its cause.
@@ -350,6 +376,9 @@ pub struct ErrorResponse<'a> {
     pub error: Cow<'a, str>,
     /// The sentence, for people.
     pub detail: Cow<'a, str>,
+    /// What to do about it, where the sentence does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<Cow<'a, str>>,
 }
 
 /// References that lead nowhere, counted, and the first few named.

@@ -9,6 +9,7 @@ use pages::page::home::HomePage;
 use pages::page::owner::OwnerPage;
 use pages::parts::RepoLine;
 use service::AnswerBody;
+use service::auth::Credential;
 use store::table::items::{MetaItem, Visibility};
 
 use crate::Reader;
@@ -32,7 +33,8 @@ pub(crate) async fn owner(reader: &Reader<'_>) -> Result<Response<AnswerBody>, W
     let given = reader.call.path_parameter("owner").unwrap_or_default().to_ascii_lowercase();
     let owner: Slug = given.parse().map_err(|_| WireError::UnknownRoute)?;
     let user_id = reader.hub.store.user_of_handle(&owner).await?.ok_or(WireError::UnknownRoute)?;
-    let is_own = reader.caller.as_ref().is_some_and(|caller| caller.user_id == user_id);
+    let is_own = reader.user.as_ref().is_some_and(|user| user.id == user_id)
+        && reader.credential.as_ref().is_some_and(Credential::is_for_all_repos);
     let (repos, next, version) = match is_own {
         true => own(reader, &user_id).await?,
         false => public(reader, Some(&user_id)).await?,

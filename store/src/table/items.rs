@@ -18,12 +18,14 @@
 //! | | `REL#<tag>` | a release: its channel, whether it is a draft, when it was made; the whole of it, compressed |
 //! | | `HOOK#<ulid>` | a webhook: its URL, its secret, the types of events that it gets, which message its others wait behind |
 //! | | `HOOKED#<ulid>` | at `musehub serve`, the delivery cursor of a webhook |
-//! | | `MEMBER#<user_id>` | a collaborator and their role |
+//! | | `MEMBER#<user_id>` | a member, their role, who gave it and when |
+//! | | `LINK#<hash of a secret>` | a link by which the repo can be read: its id, who made it and when (TTL) |
 //! | | `DAMAGED#<ulid>` | a pack that a repair has replaced, and whose file is kept |
 //! | | `UPLOADS` | until when objects may be waiting under `uploads/` (TTL) |
 //! | `PLACES#<repo_id>` | a hash of a branch's or a folder's name in one case | claims of pushes that made branches there (TTL) |
 //! | `PUBLIC` | `REPO#<repo_id>` | when a public repo was last pushed to |
 //! | `USER#<user_id>` | `PROFILE`, `REPO#<slug>` | the user's handle; the user's repos |
+//! | | `TOKEN#<ulid>` | a token that the user has minted, and what it allows (TTL) |
 //! | `HANDLE#<handle>` | `HANDLE` | the user that has the handle; claimed once |
 //! | `RESTORE` | `RESTORE` | which backup is being restored, while it is |
 //! | `UPLOAD#<upload_id>` | `UPLOAD` | the uploaded body of a request: whose, for which repo, used by which request (TTL) |
@@ -39,6 +41,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::StoreError;
+use crate::table::link_key::LinkKey;
 use crate::table::webhooks::secret::{HookId, Secret};
 use common::id::{BranchName, CommitId, Label, ObjectKey, RepoId, Slug};
 use common::pack::index::OLD_VERSION;
@@ -71,6 +74,12 @@ pub const RETIRED_PREFIX: &str = "RETIRED#";
 pub const SET_ASIDE_PREFIX: &str = "DAMAGED#";
 /// What the sort keys of a repo's webhooks begin with.
 pub const HOOK_PREFIX: &str = "HOOK#";
+/// What the sort keys of a repo's members begin with.
+pub const MEMBER_PREFIX: &str = "MEMBER#";
+/// What the sort keys of the links to a repo begin with.
+pub const LINK_PREFIX: &str = "LINK#";
+/// What the sort keys of a user's tokens begin with.
+pub const TOKEN_PREFIX: &str = "TOKEN#";
 /// What the sort keys begin with of what says how far the deliveries to a webhook have come.
 pub const DELIVERY_CURSOR_PREFIX: &str = "HOOKED#";
 /// The sort key of a repo's item that ends when there is something to sweep.
@@ -209,9 +218,19 @@ impl Key {
         Self::new(repo_pk(repo), format!("{DELIVERY_CURSOR_PREFIX}{hook}"))
     }
 
-    /// A collaborator of a repo.
+    /// A member of a repo.
     pub fn member(repo: &RepoId, user_id: &str) -> Self {
-        Self::new(repo_pk(repo), format!("MEMBER#{user_id}"))
+        Self::new(repo_pk(repo), format!("{MEMBER_PREFIX}{user_id}"))
+    }
+
+    /// A link by which a repo can be read.
+    pub fn link(repo: &RepoId, link: &LinkKey) -> Self {
+        Self::new(repo_pk(repo), format!("{LINK_PREFIX}{link}"))
+    }
+
+    /// A token that a user has minted.
+    pub fn token(user_id: &str, token: &str) -> Self {
+        Self::new(user_pk(user_id), format!("{TOKEN_PREFIX}{token}"))
     }
 
     /// The user who has a handle: claimed once.
@@ -231,7 +250,7 @@ impl Key {
 
     /// A user's item about itself.
     pub fn profile(user_id: &str) -> Self {
-        Self::new(format!("USER#{user_id}"), PROFILE)
+        Self::new(user_pk(user_id), PROFILE)
     }
 
     /// When a public repo was last pushed to.
@@ -241,7 +260,7 @@ impl Key {
 
     /// A repo in its owner's list.
     pub fn owned(user_id: &str, slug: &Slug) -> Self {
-        Self::new(format!("USER#{user_id}"), format!("REPO#{slug}"))
+        Self::new(user_pk(user_id), format!("REPO#{slug}"))
     }
 
     /// The key that an item has.
@@ -262,6 +281,11 @@ impl Key {
 /// The partition key of a repo's items.
 pub fn repo_pk(repo: &RepoId) -> String {
     format!("REPO#{repo}")
+}
+
+/// The partition key of a user's items.
+pub fn user_pk(user_id: &str) -> String {
+    format!("USER#{user_id}")
 }
 
 /// The repo whose items have this partition key, if it is a repo's.
@@ -634,6 +658,9 @@ pub struct LogItem {
     pub forced: bool,
     /// The user that pushed.
     pub by: String,
+    /// By which token; absent for the user's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Via>,
     /// ISO 8601.
     pub at: String,
 }
@@ -647,6 +674,16 @@ pub struct ChangeItem {
     pub by: String,
     /// ISO 8601.
     pub at: String,
+}
+
+/// What the name of a change begins with that is of a member, whose handle follows.
+const OF_MEMBER: &str = "member:";
+
+impl ChangeItem {
+    /// What a change of a member is called.
+    pub fn of_member(handle: &Slug) -> String {
+        format!("{OF_MEMBER}{handle}")
+    }
 }
 
 /// `REPO#<repo_id>` | `HOOK#<ulid>`: a webhook.
@@ -691,20 +728,113 @@ pub struct DeliveryCursorItem {
 }
 
 /// `REPO#<repo_id>` | `MEMBER#<user_id>`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberItem {
-    /// What the collaborator may do.
+    /// What the member may do.
     pub role: Role,
+    /// The member's handle. Absent in items that operators wrote before the API did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handle: Option<Slug>,
+    /// The user that gave the role. Absent as `handle` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_by: Option<String>,
+    /// ISO 8601. Absent as `handle` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_at: Option<String>,
 }
 
-/// What a collaborator may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What somebody may do with a repo: each may do what those before may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Fetch.
     Read,
-    /// Fetch and push.
+    /// Push, tag and release.
     Write,
+    /// Change what the repo is, and who its members are.
+    Admin,
+    /// Rename and delete it. It is the role of one user, and no member's.
+    Owner,
+}
+
+impl Role {
+    /// The roles that members have.
+    pub const OF_MEMBERS: [Self; 3] = [Self::Read, Self::Write, Self::Admin];
+
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Admin => "admin",
+            Self::Owner => "owner",
+        }
+    }
+
+    /// The role of a member, or the most that a token allows.
+    ///
+    /// # Errors
+    /// For the name of no such role.
+    pub fn of_member(name: &str) -> Result<Self, &'static str> {
+        let found = Self::OF_MEMBERS.into_iter().find(|role| role.as_str() == name);
+        found.ok_or("it is read, write or admin")
+    }
+}
+
+/// `REPO#<repo_id>` | `LINK#<hash of a secret>`: a link by which the repo can be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkItem {
+    /// Its name for its owner: the secret is not kept.
+    pub id: String,
+    /// What it is for, in the words of who made it; perhaps empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// The user that made it.
+    pub created_by: String,
+    /// ISO 8601.
+    pub created_at: String,
+    /// Until when it leads to the repo: the table's TTL attribute.
+    #[serde(with = "second::required")]
+    pub expires_at: Timestamp,
+}
+
+/// `USER#<user_id>` | `TOKEN#<ulid>`: a token that a user has minted. It is good as long as the item is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenItem {
+    /// What it is for, in the user's words; perhaps empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// The agent that has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// The repos that it is for, as they were called then; all if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repos: Option<BTreeMap<RepoId, String>>,
+    /// The most that it allows.
+    pub access: Role,
+    /// The branches that it may push to; all if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branches: Option<Vec<String>>,
+    /// Whether it may force a branch.
+    pub may_force: bool,
+    /// Whether it may delete a branch.
+    pub may_delete: bool,
+    /// ISO 8601.
+    pub created_at: String,
+    /// Until when it is good: the table's TTL attribute.
+    #[serde(with = "second::required")]
+    pub expires_at: Timestamp,
+}
+
+/// By which of a user's tokens something was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Via {
+    /// The id of the token, if the user has minted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// The agent that the token is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
 }
 
 /// `USER#<user_id>` | `PROFILE`.
@@ -721,7 +851,7 @@ pub struct ProfileItem {
 /// `SECRET` | `TOKENS`.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct SecretItem {
-    /// What tokens are signed with.
+    /// What tokens are signed with; in a second line what they were signed with before, if that is taken still.
     pub secret: String,
 }
 

@@ -39,6 +39,7 @@ mod push;
 mod races;
 mod references;
 mod releases;
+mod roles;
 mod round_trips;
 mod routes;
 mod stats;
