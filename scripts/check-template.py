@@ -180,7 +180,7 @@ class Code:
             crates={manifest.parent.name for manifest in (root / "functions").glob("*/Cargo.toml")},
             binary_types=set(re.findall(r'"([^"]+)"', binary)),
             required=set(re.findall(r'\brequired\(\s*"(\w+)"', body)),
-            optional=set(re.findall(r'\b(?:variable|choice)\(\s*"(\w+)"', body)),
+            optional=set(re.findall(r'\b(?:variable|choice|quota)\(\s*"(\w+)"', body)),
             own=own_variables(root),
             answer_within=int(one(r"ANSWER_WITHIN: Duration = Duration::from_secs\((\d+)\);", deadline, "ANSWER_WITHIN")),
             left=int(one(r"LEFT: Duration = Duration::from_secs\((\d+)\);", deadline, "LEFT")),

@@ -424,6 +424,8 @@ impl Check<'_> {
             is_made_by_push: false,
             first_head: None,
             purged: Some(self.store.list_purged(&self.subject.id).await?.len() as u64).filter(|count| *count > 0),
+            quota_bytes: None,
+            counted_bytes: None,
             deleted_at: None,
         };
         let item = encode(&Key::meta(&self.subject.id), &meta)?;

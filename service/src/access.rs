@@ -156,7 +156,7 @@ impl Hub {
                 _ => Ok(User::default()),
             }
         };
-        let (user, repo) = tokio::join!(user, self.find(credential, which.into(), access, load));
+        let (user, repo) = tokio::join!(user, Box::pin(self.find(credential, which.into(), access, load)));
         // What is said of the repo is for no bearer of a revoked token.
         let (user, repo) = (user?, repo?);
         let grant = credential.and_then(Credential::verified).and_then(|token| token.grant.clone());
@@ -230,6 +230,7 @@ impl Hub {
             }
             return Err(if handle.is_some() { WireError::RepoNotFound } else { WireError::NoHandle(String::new()) });
         };
+        self.check_repos(user_id, &owner).await?;
         let mut new = NewRepo::new(&self.store, owner, user_id, target.slug.clone(), visibility);
         new.meta.is_made_by_push = true;
         Ok(Repo::to_be_made(new))

@@ -33,9 +33,22 @@ pub struct Settings {
     pub anonymous_reads: AnonymousReads,
     /// Bytes of an answer that streams; none where nothing cuts one off.
     pub most_streamed: Option<u64>,
+    /// How much repos and users may hold.
+    pub quotas: Quotas,
     /// How long an answer may take to begin, where what is in front of the hub waits for less than
     /// [`ANSWER_WITHIN`](crate::deadline::ANSWER_WITHIN).
     pub answer_within: Option<Duration>,
+}
+
+/// What the deployment allows; as much as there is room for, where it says nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Quotas {
+    /// Bytes in S3 of one repo.
+    pub repo_bytes: Option<u64>,
+    /// Bytes in S3 of all repos of one user.
+    pub user_bytes: Option<u64>,
+    /// Repos of one user.
+    pub user_repos: Option<u64>,
 }
 
 impl Settings {
@@ -125,6 +138,12 @@ pub fn push_creates(text: &str) -> Option<Option<Visibility>> {
 /// When it is not there, or empty.
 pub fn required(name: &'static str) -> Result<String, ConfigurationError> {
     variable(name).ok_or(ConfigurationError::Missing(name))
+}
+
+/// What a variable allows of something: nothing is said where it is not there, or 0.
+pub(crate) fn quota(name: &'static str) -> Result<Option<u64>, ConfigurationError> {
+    let quota = choice(name, "a number, and 0 for no bound", |text| text.parse::<u64>().ok())?;
+    Ok(quota.filter(|quota| *quota > 0))
 }
 
 pub(crate) fn choice<T>(

@@ -149,6 +149,22 @@ pub enum WireError {
     /// 413: the body, or one object in it, is larger than this door takes.
     #[error("{0}")]
     PayloadTooLarge(String),
+    /// 413: it would be more than the repo, or a user, may hold.
+    #[error(
+        "{of} has {used} {what}, this would be {more} more, and {allowed} are allowed: delete some, or ask the operator of the hub for more"
+    )]
+    QuotaExceeded {
+        /// Of whom or what.
+        of: &'static str,
+        /// Bytes, or repositories.
+        what: &'static str,
+        /// How many there are.
+        used: u64,
+        /// How many there would be more.
+        more: u64,
+        /// How many there may be.
+        allowed: u64,
+    },
     /// 413: the answer would have more bytes than this hub can send in one.
     #[error("the answer would have {bytes} bytes, and this hub sends at most {most} in one: {way_round}")]
     AnswerTooLarge {
@@ -270,6 +286,7 @@ impl WireError {
             Self::ObjectGone(_) => (StatusCode::GONE, "object_gone"),
             Self::PreconditionFailed(_) => (StatusCode::PRECONDITION_FAILED, "precondition_failed"),
             Self::PayloadTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large"),
+            Self::QuotaExceeded { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "quota_exceeded"),
             Self::AnswerTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "answer_too_large"),
             Self::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
             Self::RangeNotSatisfiable(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "range_not_satisfiable"),
@@ -295,8 +312,12 @@ impl WireError {
         if self.status().is_server_error() {
             detail.push_str(&format!(" (request {request_id})"));
         }
-        let body =
-            ErrorResponse { error: self.code().into(), detail: detail.into(), hint: self.hint().map(Into::into) };
+        let (used, allowed) = match self {
+            Self::QuotaExceeded { used, allowed, .. } => (Some(*used), Some(*allowed)),
+            _ => (None, None),
+        };
+        let hint = self.hint().map(Into::into);
+        let body = ErrorResponse { error: self.code().into(), detail: detail.into(), hint, used, allowed };
         serde_json::to_vec(&body).unwrap_or_default()
     }
 
@@ -379,6 +400,12 @@ pub struct ErrorResponse<'a> {
     /// What to do about it, where the sentence does not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<Cow<'a, str>>,
+    /// Of what is beyond a quota: how much there is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub used: Option<u64>,
+    /// And how much there may be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allowed: Option<u64>,
 }
 
 /// References that lead nowhere, counted, and the first few named.

@@ -276,7 +276,7 @@ proptest! {
                 default_branch: text(7),
                 clone_url: text(0),
             }
-            ErrorResponse { error: text(0), detail: text(1), hint: Some(text(2)) }
+            ErrorResponse { error: text(0), detail: text(1), hint: Some(text(2)), used: Some(1), allowed: None }
         }
     }
 }

@@ -31,6 +31,7 @@ async fn filter_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, 
     if repo.has_uploads {
         let missing = missing(hub, &repo, &view, &asked).await?;
         if !missing.is_empty() {
+            hub.check_uploads(&repo, &missing).await?;
             let taken = hub.store.take_uploads(&repo.id, repo.listed(), missing, &user.id).await;
             if let Err(error) = taken {
                 // They are as missing as before: an error would make the client send everything.

@@ -58,6 +58,7 @@ async fn push_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Wi
         WireError::check_count("packs of one repository", repo.listed() + 1, MAX_PACKS)?;
         let new = NewPack { objects: new, ..NewPack::default() };
         let written = compute(|| pack::write(new)).map_err(WireError::internal)?;
+        hub.check_quota(&repo, written.summary.size).await?;
         let pack = hub.store.store_pack(&repo.id, written).await?;
         let change =
             Change { repo: &repo.id, creates: repo.to_be_made.as_ref(), pack: Some(&pack), branch: None, by: &user.id };

@@ -59,6 +59,7 @@ async fn create(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireErro
         .handle;
     let visibility = if request.is_private.unwrap_or(false) { Visibility::Private } else { Visibility::Public };
 
+    hub.check_repos(&user.id, &owner).await?;
     let mut repo = NewRepo::new(&hub.store, owner, &user.id, slug, visibility);
     repo.meta.name = request.name.trim().to_owned();
     repo.meta.description = request.description.as_deref().unwrap_or_default().to_owned();

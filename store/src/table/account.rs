@@ -35,6 +35,8 @@ impl NewRepo {
                 is_made_by_push: false,
                 first_head: None,
                 purged: None,
+                quota_bytes: None,
+                counted_bytes: None,
                 deleted_at: None,
             },
         }

@@ -27,6 +27,7 @@
 //! | `USER#<user_id>` | `PROFILE`, `REPO#<slug>` | the user's handle; the user's repos |
 //! | | `TOKEN#<ulid>` | a token that the user has minted, and what it allows (TTL) |
 //! | `HANDLE#<handle>` | `HANDLE` | the user that has the handle; claimed once |
+//! | | `USAGE` | how many bytes the user's repos hold together, and how many that may be |
 //! | `RESTORE` | `RESTORE` | which backup is being restored, while it is |
 //! | `UPLOAD#<upload_id>` | `UPLOAD` | the uploaded body of a request: whose, for which repo, used by which request (TTL) |
 
@@ -96,6 +97,8 @@ pub const PURGED_PREFIX: &str = "PURGED#";
 pub const PURGE: &str = "PURGE";
 /// The attribute of a repo's item about itself that counts what was purged.
 pub(crate) const PURGED: &str = "purged";
+/// The sort key of what a user's repos hold together.
+pub const USAGE: &str = "USAGE";
 /// The sort key of a user's one item about itself.
 pub const PROFILE: &str = "PROFILE";
 
@@ -236,6 +239,11 @@ impl Key {
     /// The user who has a handle: claimed once.
     pub fn handle(handle: &Slug) -> Self {
         Self::new(format!("HANDLE#{handle}"), "HANDLE")
+    }
+
+    /// What a user's repos hold together, and how much that may be.
+    pub fn usage(handle: &Slug) -> Self {
+        Self::new(format!("HANDLE#{handle}"), USAGE)
     }
 
     /// The secret that tokens are signed with, where the operator gives none.
@@ -387,6 +395,12 @@ pub struct MetaItem {
     /// How many objects were purged; absent until one was. Each of them has an item of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purged: Option<u64>,
+    /// Bytes that it may hold in S3, as an operator says; absent for as many as the deployment allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota_bytes: Option<u64>,
+    /// The bytes of it that are in what its owner is counted to use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted_bytes: Option<u64>,
     /// ISO 8601; a repo that has it is not there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<String>,
@@ -501,6 +515,9 @@ pub struct PackItem {
     /// What its records have as they are sent: bytes of commits and snapshots, and of objects. Absent in items of before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     raw: Option<(u64, u64)>,
+    /// Bytes of the large objects that it lists. Absent in items of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    large: Option<u64>,
     /// Where its table is: offset, length, length of the head, checksum of the head.
     table: (u64, u64, u64, u64),
     created_at: String,
@@ -520,6 +537,7 @@ impl PackItem {
             packs: Some(summary.packs).filter(|packs| *packs > 0),
             condemned_at: summary.condemned_at,
             raw: summary.raw.map(|raw| (raw.records, raw.content)),
+            large: summary.large,
             table: (offset, length, head_length, head_checksum),
             created_at: created_at.to_owned(),
             created_by: created_by.to_owned(),
@@ -547,6 +565,7 @@ impl PackItem {
                 Some((records, content)) => Some(RawBytes { records, content }),
                 None => None,
             },
+            large: self.large,
             table: TableExtent { offset, length, head_length, head_checksum },
         }
     }
@@ -798,6 +817,21 @@ pub struct LinkItem {
     pub expires_at: Timestamp,
 }
 
+/// `HANDLE#<handle>` | `USAGE`: what a user's repos hold together, and how much that may be. Under the handle, so that it can be read with
+/// a repo that is named by it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageItem {
+    /// Bytes in S3 of all repos of the user's, as they were counted after the last pushes.
+    #[serde(default)]
+    pub bytes: u64,
+    /// How many that may be, as an operator says; absent for as many as the deployment allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota_bytes: Option<u64>,
+    /// How many repos the user may have; absent for as many as the deployment allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota_repos: Option<u64>,
+}
+
 /// `USER#<user_id>` | `TOKEN#<ulid>`: a token that a user has minted. It is good as long as the item is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenItem {
@@ -882,6 +916,8 @@ mod tests {
             is_made_by_push: false,
             first_head: None,
             purged: None,
+            quota_bytes: None,
+            counted_bytes: None,
             deleted_at: None,
         };
         let heads = branches.iter().map(|branch| ((*branch).to_owned(), "c".parse().unwrap())).collect();

@@ -36,6 +36,7 @@ mod presign;
 mod proxy;
 mod purge;
 mod push;
+mod quotas;
 mod races;
 mod references;
 mod releases;

@@ -59,6 +59,7 @@ one_of_each! {
     WireError::ReleaseExists(_) => WireError::ReleaseExists(id("v1.0.0")),
     WireError::PreconditionFailed(_) => WireError::PreconditionFailed(id("0b1ec7")),
     WireError::PayloadTooLarge(_) => WireError::PayloadTooLarge("the body has more than 6 MB".to_owned()),
+    WireError::QuotaExceeded { .. } => WireError::QuotaExceeded { of: "the repository", what: "bytes", used: 60, more: 41, allowed: 100 },
     WireError::AnswerTooLarge { .. } => WireError::AnswerTooLarge { bytes: 2, most: 1, way_round: "ask for less" },
     WireError::UnsupportedMediaType(_) => WireError::UnsupportedMediaType("text/html".to_owned()),
     WireError::RangeNotSatisfiable(_) => WireError::RangeNotSatisfiable(10),

@@ -272,6 +272,8 @@ mod tests {
             is_made_by_push: false,
             first_head: None,
             purged: None,
+            quota_bytes: None,
+            counted_bytes: None,
             deleted_at: None,
         };
         let repo: RepoId = Ulid::nil().into();
