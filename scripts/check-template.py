@@ -180,7 +180,7 @@ class Code:
             crates={manifest.parent.name for manifest in (root / "functions").glob("*/Cargo.toml")},
             binary_types=set(re.findall(r'"([^"]+)"', binary)),
             required=set(re.findall(r'\brequired\(\s*"(\w+)"', body)),
-            optional=set(re.findall(r'\b(?:variable|choice)\(\s*"(\w+)"', body)),
+            optional=set(re.findall(r'\b(?:variable|choice|quota)\(\s*"(\w+)"', body)),
             own=own_variables(root),
             answer_within=int(one(r"ANSWER_WITHIN: Duration = Duration::from_secs\((\d+)\);", deadline, "ANSWER_WITHIN")),
             left=int(one(r"LEFT: Duration = Duration::from_secs\((\d+)\);", deadline, "LEFT")),
@@ -599,14 +599,14 @@ class Check:
     def check_stage(self) -> None:
         _, stage = self.only("AWS::ApiGateway::Stage")
         properties = stage["Properties"]
-        self.expect(properties.get("TracingEnabled") is True, "the API is not traced")
+        self.expect(properties.get("TracingEnabled") is not True, "traces of the API hold paths, and so the secrets of links")
         log_format = properties.get("AccessLogSetting", {}).get("Format", "")
         try:
             json.loads(log_format)
         except json.JSONDecodeError:
             self.fail("the access log's format is no JSON")
-        allowed = {"error.responseType", "httpMethod", "identity.sourceIp", "path", "requestId", "requestTimeEpoch"}
-        allowed |= {"resourcePath", "responseLatency", "responseLength", "status", "xrayTraceId"}
+        allowed = {"error.responseType", "httpMethod", "identity.sourceIp", "requestId", "requestTimeEpoch"}
+        allowed |= {"resourcePath", "responseLatency", "responseLength", "status"}
         allowed |= {"integration.integrationStatus", "integration.latency", "integration.status"}
         for name in sorted(set(re.findall(r"\$context\.([\w.]+)", log_format)) - allowed):
             self.fail(f"the access log holds {name}, which is not known to be no secret")

@@ -200,6 +200,16 @@ serve
 old=$token
 check "a token is good" answers "$old" 200
 stop
+"$musehub" secret rotate --data "$data"
+serve
+check "still when there is another secret before it" answers "$old" 200
+check "and a new one is too" answers "$token" 200
+stop
+"$musehub" secret drop --data "$data"
+serve
+check "not any more when its secret is dropped" answers "$old" 401
+old=$token
+stop
 rm "$data/secret"
 serve
 check "not any more when the secret is another" answers "$old" 401

@@ -6,15 +6,17 @@ use common::id::{CommitId, ObjectId, ObjectKey};
 use common::wire::Text;
 use common::wire::limits::MAX_NEGOTIATE;
 use common::wire::request::{
-    BranchDeletedResponse, FilterObjectsRequest, FilterObjectsResponse, NegotiateRequest, NegotiateResponse,
+    BranchDeletedResponse, FilterObjectsRequest, FilterObjectsResponse, LinkListResponse, LinkRequest, LinkResponse,
+    MemberListResponse, MemberRemovedResponse, MemberRequest, MemberResponse, NegotiateRequest, NegotiateResponse,
     PresignRequest, PresignResponse, PurgeRequest, PurgeResponse, RefsResponse, RepoChanges, RepoResponse,
+    RevokedResponse, TokenListResponse, TokenRequest, TokenResponse,
 };
 use http::StatusCode;
 use serde::de::DeserializeOwned;
 
 use crate::endpoint::Endpoint;
 use crate::error::{ClientError, if_there};
-use crate::remote::Remote;
+use crate::remote::{HubClient, Remote};
 
 /// Seconds that a presigned URL is good.
 const TTL: i64 = 3_600;
@@ -99,9 +101,56 @@ impl Remote {
         self.ask(Endpoint::Purge, &request).await
     }
 
+    /// Who the members of the repo are.
+    pub async fn members(&self) -> Result<MemberListResponse<'static>, ClientError> {
+        self.get(Endpoint::Members).await
+    }
+
+    /// Makes a user a member, or gives a member another role.
+    pub async fn put_member(&self, handle: &str, role: &str) -> Result<MemberResponse<'static>, ClientError> {
+        self.ask(Endpoint::PutMember(handle), &MemberRequest { role: role.into() }).await
+    }
+
+    /// Removes a member.
+    pub async fn remove_member(&self, handle: &str) -> Result<MemberRemovedResponse, ClientError> {
+        self.get(Endpoint::RemoveMember(handle)).await
+    }
+
+    /// The links that lead to the repo.
+    pub async fn links(&self) -> Result<LinkListResponse<'static>, ClientError> {
+        self.get(Endpoint::Links).await
+    }
+
+    /// Makes a link to the repo.
+    pub async fn make_link(&self, request: &LinkRequest<'_>) -> Result<LinkResponse<'static>, ClientError> {
+        self.ask(Endpoint::MakeLink, request).await
+    }
+
+    /// Revokes a link.
+    pub async fn revoke_link(&self, id: &str) -> Result<RevokedResponse, ClientError> {
+        self.get(Endpoint::RevokeLink(id)).await
+    }
+
     /// Deletes a branch. The head that it had.
     pub async fn delete_branch(&self, branch: &str) -> Result<CommitId, ClientError> {
         let answer: BranchDeletedResponse = self.get(Endpoint::Branch(branch)).await?;
         Ok(answer.head)
+    }
+}
+
+impl HubClient {
+    /// The tokens that the user has minted.
+    pub async fn tokens(&self) -> Result<TokenListResponse<'static>, ClientError> {
+        self.get(Endpoint::Tokens).await
+    }
+
+    /// Mints a token.
+    pub async fn mint(&self, request: &TokenRequest<'_>) -> Result<TokenResponse<'static>, ClientError> {
+        self.ask(Endpoint::MintToken, request).await
+    }
+
+    /// Revokes a token.
+    pub async fn revoke_token(&self, id: &str) -> Result<RevokedResponse, ClientError> {
+        self.get(Endpoint::RevokeToken(id)).await
     }
 }

@@ -14,6 +14,24 @@ pub enum Endpoint<'a> {
     Purge,
     /// To delete this branch.
     Branch(&'a str),
+    /// Who its members are.
+    Members,
+    /// To make the user of this handle a member, or to give another role.
+    PutMember(&'a str),
+    /// To remove this member.
+    RemoveMember(&'a str),
+    /// The links that lead to it.
+    Links,
+    /// To make a link.
+    MakeLink,
+    /// To revoke this link.
+    RevokeLink(&'a str),
+    /// The tokens that its user has minted.
+    Tokens,
+    /// To mint a token.
+    MintToken,
+    /// To revoke this token.
+    RevokeToken(&'a str),
     /// To delete this tag.
     Tag(&'a str),
     /// Where its branches are.
@@ -54,6 +72,15 @@ impl Endpoint<'_> {
             Self::Settings => ("PATCH /api/repos", Method::PATCH, "/api/repos/{owner}/{slug}"),
             Self::Purge => ("POST /purge", Method::POST, "/api/repos/{owner}/{slug}/purge"),
             Self::Branch(_) => ("DELETE /branches", Method::DELETE, "/api/repos/{owner}/{slug}/branches/{branch}"),
+            Self::Members => ("GET /members", Method::GET, "/api/repos/{owner}/{slug}/members"),
+            Self::PutMember(_) => ("PUT /members", Method::PUT, "/api/repos/{owner}/{slug}/members/{handle}"),
+            Self::RemoveMember(_) => ("DELETE /members", Method::DELETE, "/api/repos/{owner}/{slug}/members/{handle}"),
+            Self::Links => ("GET /links", Method::GET, "/api/repos/{owner}/{slug}/links"),
+            Self::MakeLink => ("POST /links", Method::POST, "/api/repos/{owner}/{slug}/links"),
+            Self::RevokeLink(_) => ("DELETE /links", Method::DELETE, "/api/repos/{owner}/{slug}/links/{id}"),
+            Self::Tokens => ("GET /api/tokens", Method::GET, "/api/tokens"),
+            Self::MintToken => ("POST /api/tokens", Method::POST, "/api/tokens"),
+            Self::RevokeToken(_) => ("DELETE /api/tokens", Method::DELETE, "/api/tokens/{id}"),
             Self::Tag(_) => ("DELETE /tags", Method::DELETE, "/{owner}/{slug}/tags/{tag}"),
             Self::Refs => ("GET /refs", Method::GET, "/{owner}/{slug}/refs"),
             Self::Tags(_) => ("GET /tags", Method::GET, "/{owner}/{slug}/tags"),
@@ -92,6 +119,8 @@ impl Endpoint<'_> {
         match self {
             Self::Branch(name) => Some(("branch", name)),
             Self::Tag(label) | Self::Release(label) => Some(("tag", label)),
+            Self::PutMember(handle) | Self::RemoveMember(handle) => Some(("handle", handle)),
+            Self::RevokeLink(id) | Self::RevokeToken(id) => Some(("id", id)),
             Self::Object(id, _) => Some(("object_id", id)),
             _ => None,
         }
@@ -125,7 +154,8 @@ mod tests {
         #[rustfmt::skip]
         let all = [
             Repos, Settings, Purge, Branch("b"), Tag("t"), Refs, Tags(None), Releases(None), Fetch, Negotiate, FilterObjects, Presign,
-            PushObjects, Push, PostTags, PostRelease, Release("t"), Uploads, Object("o", "r"),
+            PushObjects, Push, PostTags, PostRelease, Release("t"), Uploads, Object("o", "r"), Members, PutMember("h"), RemoveMember("h"),
+            Links, MakeLink, RevokeLink("l"), Tokens, MintToken, RevokeToken("t"),
         ];
         for endpoint in all {
             let is_it = |method: &http::Method, path: &str| *method == endpoint.method() && path == endpoint.path();

@@ -25,4 +25,4 @@ pub use address::{Address, HubUrl};
 pub use endpoint::Endpoint;
 pub use error::ClientError;
 pub use fetch::{Fetching, LeavesOut, Within};
-pub use remote::Remote;
+pub use remote::{HubClient, Remote};

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
+use std::ops::Deref;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -55,10 +56,25 @@ pub type HubResponse = Response<Body>;
 /// Calls a function of a hub that is in this process.
 pub type Call = for<'h> fn(Function, &'h Hub, lambda_http::Request) -> BoxFuture<'h, Response<AnswerBody>>;
 
-/// A repo of a hub.
+/// A repo of a hub, which is asked as the hub is.
 pub struct Remote {
     /// The repo.
     pub target: Target,
+    hub: HubClient,
+}
+
+impl Deref for Remote {
+    type Target = HubClient;
+
+    fn deref(&self) -> &HubClient {
+        &self.hub
+    }
+}
+
+/// A hub, or one repo of it.
+pub struct HubClient {
+    /// The repo, if it is about one.
+    repo: Option<Target>,
     to: To,
     /// `Bearer …`, never shown.
     authorization: Option<HeaderValue>,
@@ -73,9 +89,17 @@ enum To {
 
 impl fmt::Display for Remote {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.to {
-            To::Url(hub) => write!(formatter, "{hub}/{}", self.target),
-            To::Stores(..) => self.target.fmt(formatter),
+        self.hub.fmt(formatter)
+    }
+}
+
+impl fmt::Display for HubClient {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.to, &self.repo) {
+            (To::Url(hub), Some(repo)) => write!(formatter, "{hub}/{repo}"),
+            (To::Url(hub), None) => hub.fmt(formatter),
+            (To::Stores(..), Some(repo)) => repo.fmt(formatter),
+            (To::Stores(..), None) => formatter.write_str("the hub at hand"),
         }
     }
 }
@@ -86,9 +110,8 @@ impl Remote {
     /// # Errors
     /// When the token cannot be in a header, or the system has no certificates.
     pub fn at(hub: HubUrl, target: Target, token: Option<&str>) -> Result<Self, ClientError> {
-        let authorization = token.map(bearer).transpose()?;
-        let client = Client::new(SILENCE).map_err(ClientError::Certificates)?;
-        Ok(Self { target, to: To::Url(hub), authorization, client, ambient: Ambient::system() })
+        let hub = HubClient { repo: Some(target.clone()), ..HubClient::at(hub, token)? };
+        Ok(Self { target, hub })
     }
 
     /// A repo of a hub whose stores are at hand, as this user sees it.
@@ -99,7 +122,20 @@ impl Remote {
         let token = hub.tokens().await?.mint(user, OWN_TOKEN).map_err(common::wire::WireError::internal)?;
         let client = Client::new(SILENCE).map_err(ClientError::Certificates)?;
         let (authorization, ambient) = (Some(bearer(&token)?), hub.store.ambient().clone());
-        Ok(Self { target, to: To::Stores(Box::new(hub.clone()), call), authorization, client, ambient })
+        let (repo, to) = (Some(target.clone()), To::Stores(Box::new(hub.clone()), call));
+        Ok(Self { target, hub: HubClient { repo, to, authorization, client, ambient } })
+    }
+}
+
+impl HubClient {
+    /// A hub elsewhere. The token, if there is one, is shown to the hub only.
+    ///
+    /// # Errors
+    /// When the token cannot be in a header, or the system has no certificates.
+    pub fn at(hub: HubUrl, token: Option<&str>) -> Result<Self, ClientError> {
+        let authorization = token.map(bearer).transpose()?;
+        let client = Client::new(SILENCE).map_err(ClientError::Certificates)?;
+        Ok(Self { repo: None, to: To::Url(hub), authorization, client, ambient: Ambient::system() })
     }
 
     /// Whether it is known to take only ids that are hashes. A hub elsewhere does not say.
@@ -202,8 +238,8 @@ impl Remote {
     ) -> Result<HubResponse, ClientError> {
         let (method, mut path) = (endpoint.method(), endpoint.path().to_owned());
         let mut parameters = HashMap::new();
-        let of_repo = [("owner", self.target.owner.as_str()), ("slug", self.target.slug.as_str())];
-        for (name, value) in of_repo.into_iter().chain(endpoint.parameter()) {
+        let of_repo = self.repo.iter().flat_map(|repo| [("owner", repo.owner.as_str()), ("slug", repo.slug.as_str())]);
+        for (name, value) in of_repo.chain(endpoint.parameter()) {
             let (in_path, value) = (format!("{{{name}}}"), encoded(value));
             if path.contains(&in_path) {
                 path = path.replace(&in_path, &value);
@@ -212,7 +248,7 @@ impl Remote {
         }
         path.push_str(&endpoint.query());
         let mut request = Request::builder().method(&method).header(ACCEPT, MSGPACK);
-        let has_body = method == Method::POST || method == Method::PATCH;
+        let has_body = [Method::POST, Method::PATCH, Method::PUT].contains(&method);
         if has_body {
             request = request.header(CONTENT_TYPE, MSGPACK);
         }

@@ -76,7 +76,18 @@ mod tests {
     fn pack(size: u64, objects: u64, raw: Option<(u64, u64)>) -> PackSummary {
         let raw = raw.map(|(records, content)| RawBytes { records, content });
         let table = TableExtent { offset: 0, length: 0, head_length: 0, head_checksum: 0 };
-        PackSummary { size, commits: 0, snapshots: 0, objects, merged: 0, packs: 0, condemned_at: None, raw, table }
+        PackSummary {
+            size,
+            commits: 0,
+            snapshots: 0,
+            objects,
+            merged: 0,
+            packs: 0,
+            condemned_at: None,
+            raw,
+            large: None,
+            table,
+        }
     }
 
     fn clone_bytes(packs: &[PackSummary], encoding: Encoding) -> u64 {

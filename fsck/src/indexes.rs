@@ -18,6 +18,7 @@ const UNREADABLE: PackSummary = PackSummary {
     packs: 1,
     condemned_at: None,
     raw: None,
+    large: None,
     table: TableExtent { offset: 0, length: 0, head_length: 0, head_checksum: 0 },
 };
 

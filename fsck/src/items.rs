@@ -18,16 +18,15 @@ use store::StoreError;
 use store::deletion::GUARDS;
 use store::table::items::{
     CHANGE_PREFIX, COLLECTED, ChangeItem, CollectedItem, DELIVERY_CURSOR_PREFIX, DeliveryCursorItem, GARBAGE,
-    GUARD_PREFIX, HOOK_PREFIX, HandleItem, HookItem, Item, Key, LOG_PREFIX, LogItem, META, MemberItem, MetaItem,
-    NameItem, PACK_PREFIX, PK, PURGE, PURGED_PREFIX, ProfileItem, PurgeItem, PurgedItem, REF_PREFIX, RELEASE_PREFIX,
-    REMOVAL, RefItem, ReleaseItem, SET_ASIDE_PREFIX, SK, TAG_PREFIX, TagItem, UploadsItem, Visibility, decode, encode,
-    repo_pk,
+    GUARD_PREFIX, HOOK_PREFIX, HandleItem, HookItem, Item, Key, LINK_PREFIX, LOG_PREFIX, LinkItem, LogItem,
+    MEMBER_PREFIX, META, MemberItem, MetaItem, NameItem, PACK_PREFIX, PK, PURGE, PURGED_PREFIX, ProfileItem, PurgeItem,
+    PurgedItem, REF_PREFIX, RELEASE_PREFIX, REMOVAL, RefItem, ReleaseItem, SET_ASIDE_PREFIX, SK, TAG_PREFIX, TagItem,
+    UploadsItem, Visibility, decode, encode, repo_pk,
 };
 use store::table::webhooks::secret::HookId;
 use store::upkeep::garbage::RETENTION;
 use store::uploads::KEPT;
 
-const MEMBER_PREFIX: &str = "MEMBER#";
 const UPLOADS: &str = "UPLOADS";
 const RETIRED_PREFIX: &str = "RETIRED#";
 const SWEEP: &str = "SWEEP";
@@ -238,6 +237,7 @@ impl Check<'_> {
                     }
                 }
                 _ if name.starts_with(MEMBER_PREFIX) => drop(check.read::<MemberItem>(item, Remedy::Person)),
+                _ if name.starts_with(LINK_PREFIX) => drop(check.read::<LinkItem>(item, Remedy::Person)),
                 _ if let Some(hook) = name.strip_prefix(HOOK_PREFIX) => {
                     if check.is_name::<HookId>(HOOK_PREFIX, hook) {
                         check.read::<HookItem>(item, Remedy::Person);
@@ -444,6 +444,8 @@ impl Check<'_> {
             first_head: None,
             purged: Some(self.store.list_purged(&self.subject.id).await?.len() as u64).filter(|count| *count > 0),
             former_slugs: BTreeSet::new(),
+            quota_bytes: None,
+            counted_bytes: None,
             deleted_at: None,
             removing_since: None,
         };

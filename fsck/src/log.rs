@@ -110,6 +110,7 @@ mod tests {
             after: commit(after),
             deleted: false,
             forced: false,
+            via: None,
             by: String::new(),
             at: String::new(),
         }

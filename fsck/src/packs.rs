@@ -129,6 +129,7 @@ impl Opening {
             condemned_at: said.and_then(|said| said.condemned_at),
             // An item of before does not say it.
             raw: Some(listed.raw()).filter(|_| said.is_none_or(|said| said.raw.is_some())),
+            large: Some(listed.large_bytes()).filter(|_| said.is_none_or(|said| said.large.is_some())),
             table,
         };
         if said.is_some_and(|said| said != summary && said.size == size) && self.contradiction.is_none() {

@@ -221,6 +221,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         packs: 0,
         condemned_at: None,
         raw: None,
+        large: None,
         table: extent,
     };
     let record = |key, location| RecordEntry { key, is_reached: true, location };

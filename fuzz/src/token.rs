@@ -6,11 +6,12 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use common::time;
+use common::wire::WireError;
 use hmac::{Hmac, KeyInit, Mac};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 use serde_json::Value;
-use service::auth::{Caller, Tokens, bearer_token};
+use service::auth::{Tokens, User, bearer_token};
 use sha2::Sha256;
 use store::ambient::Ambient;
 
@@ -23,10 +24,14 @@ fn tokens() -> Tokens {
     Tokens::new(SECRET, Ambient::replay(1, time::of_millis(NOW * 1_000))).expect("a secret")
 }
 
-fn asked(header: &[u8]) -> Option<Result<Option<Caller>, common::wire::WireError>> {
+fn user_of(token: &str) -> Result<User, WireError> {
+    tokens().verify(token).map(|credential| credential.says().expect("it is no link"))
+}
+
+fn asked(header: &[u8]) -> Option<Result<Option<User>, WireError>> {
     let mut headers = HeaderMap::new();
     headers.insert(AUTHORIZATION, HeaderValue::from_bytes(header).ok()?);
-    Some(bearer_token(&headers).and_then(|token| token.map(|token| tokens().verify(token)).transpose()))
+    Some(bearer_token(&headers).and_then(|token| token.map(user_of).transpose()))
 }
 
 /// Panics if these bytes break a promise: as the header, and as the header and the claims of a token that the hub has signed.
@@ -62,16 +67,19 @@ pub fn check(input: &[u8]) {
 }
 
 /// What a token has to say, read by other code.
-fn is_good(head: &[u8], claims: &[u8], caller: &Caller) {
+fn is_good(head: &[u8], claims: &[u8], caller: &User) {
     // What is not read need not be UTF-8: its signer knows the secret.
     let [head, claims]: [Value; 2] =
         [head, claims].map(|json| serde_json::from_str(&String::from_utf8_lossy(json)).expect("it is JSON"));
     assert_eq!(head["alg"], "HS256");
     assert_eq!(claims["type"], "access");
     assert!(claims["exp"].as_f64().is_some_and(|expiry| expiry > NOW as f64), "{claims}");
-    assert_eq!(claims["sub"], caller.user_id);
-    assert!(!caller.user_id.is_empty() && caller.user_id.len() <= 256);
-    assert_eq!(claims["role"] == "admin", caller.is_admin);
+    assert_eq!(claims["sub"], caller.id);
+    assert!(!caller.id.is_empty() && caller.id.len() <= 256);
+    // A token that was narrowed looks into no hub.
+    assert_eq!(claims["role"] == "admin" && claims["grant"].is_null(), caller.is_admin);
+    assert!(claims["aud"].is_null(), "this hub has no name");
+    assert!(head["crit"].is_null());
 }
 
 /// Headers and claims that are taken, and some that are not.

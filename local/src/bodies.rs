@@ -106,9 +106,9 @@ pub(crate) struct Gate<'a> {
 impl Gate<'_> {
     /// The permit for a body that is not small: of the user of the token, or else of the address that it comes from.
     async fn permit(&self) -> Result<BodyPermit, WireError> {
-        let caller = Call::new((self.head)()).caller(self.hub).await?;
-        Ok(match caller {
-            Some(caller) => BodyPermit::OfUser(self.permits.users.none(caller.user_id)),
+        let credential = Call::new((self.head)()).credential(self.hub).await?;
+        Ok(match credential.and_then(|credential| credential.says()) {
+            Some(user) => BodyPermit::OfUser(self.permits.users.none(user.id)),
             None => {
                 let from = self.peer.map_or(Ipv4Addr::LOCALHOST.into(), |peer| holder(peer.from));
                 BodyPermit::OfStranger(self.permits.strangers.none(from))

@@ -143,7 +143,7 @@ async fn open_clone(store: &Store, from: &str, subject: &Subject) -> Result<Clon
     let name = match &subject.name {
         Some((owner, slug)) => Target { owner: owner.clone(), slug: slug.clone() },
         None => {
-            let repo = store.repo(&subject.id, None, store::repo::Load::NOTHING).await?;
+            let repo = store.repo(&subject.id, store::repo::Asker::default(), store::repo::Load::NOTHING).await?;
             let repo = repo.ok_or("the repository has no name: give it as owner/slug")?;
             Target { owner: repo.meta.owner, slug: repo.meta.slug }
         }

@@ -26,6 +26,7 @@ pub async fn call(function: Function, hub: &Hub, request: lambda_http::Request) 
         Function::Identities => identities::handle(hub, request).await,
         Function::Stats => stats::handle(hub, request).await,
         Function::Webhooks => webhooks::handle(hub, request).await,
+        Function::Access => access::handle(hub, request).await,
         Function::Web => web::handle(hub, request).await,
     }
 }

@@ -29,6 +29,7 @@ mod connections;
 pub mod data;
 pub mod functions;
 mod hosts;
+pub mod identity;
 pub mod lambda;
 mod lifecycle;
 mod listing;

@@ -1,9 +1,14 @@
 //! The `musehub` command.
 
+mod access;
+mod asking;
 mod fsck;
+mod login;
 mod moving;
 mod owning;
 mod purging;
+mod quota;
+mod secret;
 mod stats;
 
 use std::error::Error;
@@ -13,8 +18,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
-use client::HubUrl;
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use client::{ClientError, HubUrl};
 use common::wire::error::with_causes;
 use events::Publishers;
 use indicatif::HumanBytes;
@@ -23,8 +28,8 @@ use local::process;
 use local::proxy;
 use local::replay::{DeadLetters, Summary};
 use local::serve::{
-    self, AnonymousReads, BODY_MEMORY, FIRST_HANDLE, FIRST_USER, Ids, LAMBDA_STREAM, Options, Reach, RequestLog,
-    Storage, WRITE_TIMEOUT, Webhooks,
+    self, AnonymousReads, BODY_MEMORY, FIRST_HANDLE, FIRST_USER, Ids, LAMBDA_STREAM, Options, Quotas, Reach,
+    RequestLog, Storage, WRITE_TIMEOUT, Webhooks,
 };
 use local::stores::{self, DEFAULT_DATA, Which};
 use service::Target;
@@ -68,8 +73,31 @@ enum Command {
     Fsck(fsck::Fsck),
     /// Tell what a repository is made of, and what a clone of it costs
     Stats(stats::Arguments),
-    /// Print an access token for a user of this hub
+    /// Print an access token for a user of this hub; or list, mint and revoke one's own at any hub
+    ///
+    /// Without a command it is for operators, who have the secret that tokens are signed with.
+    #[command(args_conflicts_with_subcommands = true)]
     Token(Token),
+    /// Keep a token for a hub where `muse` and the commands here look for it: in ~/.muse/identity.toml
+    Login(login::Login),
+    /// Say who may read a repository, push to it, and change it
+    #[command(subcommand)]
+    Member(access::Member),
+    /// Say how much a repository or a user may hold, of the stores at hand
+    #[command(subcommand)]
+    Quota(quota::Quota),
+    /// Make links by which a private repository can be cloned
+    #[command(subcommand)]
+    Link(access::Link),
+    /// Print what completes this command in a shell, for example: source <(musehub completions bash)
+    Completions {
+        /// The shell
+        #[arg(value_name = "SHELL")]
+        shell: clap_complete::Shell,
+    },
+    /// Draw another token secret, or drop the one before
+    #[command(subcommand)]
+    Secret(secret::Secret),
     /// Merge the packs of a repository, so that a clone reads few
     ///
     /// A hub does this by itself after pushes; this does all that there is to do. Without --data it works on the stores of
@@ -175,6 +203,33 @@ struct Serve {
         value_parser = anonymous_reads
     )]
     anonymous_reads: AnonymousReads,
+    /// Bytes that one repository may hold in the storage; 0 for no bound
+    #[arg(
+        long,
+        env = "MUSEHUB_QUOTA_REPO_BYTES",
+        default_value_t = 0,
+        value_name = "BYTES",
+        hide_default_value = true
+    )]
+    quota_repo_bytes: u64,
+    /// Bytes that all repositories of one user may hold together; 0 for no bound
+    #[arg(
+        long,
+        env = "MUSEHUB_QUOTA_USER_BYTES",
+        default_value_t = 0,
+        value_name = "BYTES",
+        hide_default_value = true
+    )]
+    quota_user_bytes: u64,
+    /// Repositories that one user may have; 0 for no bound
+    #[arg(
+        long,
+        env = "MUSEHUB_QUOTA_USER_REPOS",
+        default_value_t = 0,
+        value_name = "COUNT",
+        hide_default_value = true
+    )]
+    quota_user_repos: u64,
     /// Mebibytes that the bodies of requests may have in memory together
     ///
     /// One user has five sixteenths of it at most, and that is also the longest body, up to 256 MiB. Bodies of clients without
@@ -253,9 +308,11 @@ struct Proxy {
 
 #[derive(Args)]
 struct Token {
+    #[command(subcommand)]
+    command: Option<access::Token>,
     /// The id of the user, for example user-dev
-    #[arg(long, value_name = "USER")]
-    user: String,
+    #[arg(long, value_name = "USER", required = true)]
+    user: Option<String>,
     /// How long the token is good, for example 12h or 30d
     #[arg(long, default_value = "30d", value_name = "TIME", value_parser = duration)]
     ttl: Duration,
@@ -312,6 +369,11 @@ fn push_creates(text: &str) -> Result<PushCreates, String> {
     creates.map(PushCreates).ok_or_else(|| "it is public, private or nothing".to_owned())
 }
 
+/// What a number bounds that is 0 for no bound.
+fn bound(number: u64) -> Option<u64> {
+    Some(number).filter(|number| *number > 0)
+}
+
 fn anonymous_reads(text: &str) -> Result<AnonymousReads, String> {
     AnonymousReads::parse(text).ok_or_else(|| "it is full, small or off".to_owned())
 }
@@ -347,7 +409,18 @@ async fn command() -> ExitCode {
         Command::Serve(arguments) => run(arguments).await,
         Command::Fsck(arguments) => return fsck::run(arguments).await,
         Command::Stats(arguments) => stats::run(arguments).await,
+        Command::Token(Token { command: Some(command), .. }) => access::token(command).await,
         Command::Token(arguments) => token(arguments).await,
+        Command::Login(arguments) => login::login(arguments).await,
+        Command::Member(command) => access::member(command).await,
+        Command::Quota(command) => quota::quota(command).await,
+        Command::Link(command) => access::link(command).await,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "musehub", &mut script);
+            std::io::stdout().write_all(&script).map_err(Into::into)
+        }
+        Command::Secret(command) => secret::secret(command).await,
         Command::Backends(arguments) => run_stores(arguments).await,
         Command::Compact(arguments) => compact(arguments).await,
         Command::Gc(arguments) => gc(arguments).await,
@@ -362,8 +435,19 @@ async fn command() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("musehub: {}", with_causes(&*error));
-            ExitCode::FAILURE
+            exit_code(&*error)
         }
+    }
+}
+
+/// What a script can tell from a command that a hub has refused: see docs/command.md.
+fn exit_code(error: &(dyn Error + 'static)) -> ExitCode {
+    match error.downcast_ref::<ClientError>() {
+        Some(ClientError::Hub { status: 401 | 403, .. }) => ExitCode::from(3),
+        Some(ClientError::Hub { status: 404 | 410, .. }) => ExitCode::from(4),
+        Some(ClientError::Hub { status: 409 | 412, .. }) => ExitCode::from(5),
+        Some(error) if error.passes() => ExitCode::from(6),
+        _ => ExitCode::FAILURE,
     }
 }
 
@@ -390,6 +474,11 @@ async fn run(arguments: Serve) -> Result<(), Box<dyn Error>> {
         lambda_limits: arguments.lambda_limits,
         ids: arguments.ids,
         public_url: arguments.public_url,
+        quotas: Quotas {
+            repo_bytes: bound(arguments.quota_repo_bytes),
+            user_bytes: bound(arguments.quota_user_bytes),
+            user_repos: bound(arguments.quota_user_repos),
+        },
         hosts: arguments.hosts,
         body_memory: arguments.body_memory,
         write_timeout: WRITE_TIMEOUT,
@@ -603,7 +692,8 @@ async fn token(arguments: Token) -> Result<(), Box<dyn Error>> {
     };
     let tokens = Tokens::new(&secret, ambient)?;
     let mint = if arguments.admin { Tokens::mint_admin } else { Tokens::mint };
-    println!("{}", mint(&tokens, &arguments.user, arguments.ttl)?);
+    let user = arguments.user.unwrap_or_default();
+    println!("{}", mint(&tokens, &user, arguments.ttl)?);
     Ok(())
 }
 

@@ -430,15 +430,8 @@ pub async fn remote(
 ) -> Result<Remote, Box<dyn Error>> {
     match (address, at_hand) {
         (Address::Url(hub, target), _) => {
-            let token = match file {
-                Some(file) => {
-                    let text = fs::read_to_string(file);
-                    Some(text.map_err(|error| format!("cannot read the token in {}: {error}", file.display()))?)
-                }
-                None => std::env::var(variable).ok(),
-            };
-            let token = token.as_deref().map(str::trim).filter(|token| !token.is_empty());
-            Ok(Remote::at(hub.clone(), target.clone(), token)?)
+            let token = local::identity::given_or_kept(hub, variable, file)?;
+            Ok(Remote::at(hub.clone(), target.clone(), token.as_deref())?)
         }
         (Address::Stores(target), Some((_, hub))) => Ok(at_hand::remote(hub, target.clone()).await?),
         (Address::Stores(_), None) => Err("the stores are not open".into()),

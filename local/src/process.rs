@@ -4,6 +4,9 @@ use tokio::runtime::{Builder, Runtime};
 
 /// Threads for work that blocks: files, hashing, compression. Few, for whole requests pass through them.
 const BLOCKING_THREADS: usize = 4;
+/// Bytes of the stack of a thread. Without optimisation the frames of a request, through our code and the AWS SDK, come near to the two mebibytes that
+/// a thread has by itself. What is not used takes no memory.
+const STACK: usize = 8 << 20;
 /// Arenas of memory that threads share.
 #[cfg(target_env = "gnu")]
 const ARENAS: libc::c_int = 2;
@@ -17,7 +20,8 @@ const MAPPED: libc::c_int = 256 << 10;
 /// When no threads can be started.
 pub fn runtime() -> std::io::Result<Runtime> {
     keep_little();
-    Builder::new_multi_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()
+    let mut threads = Builder::new_multi_thread();
+    threads.enable_all().max_blocking_threads(BLOCKING_THREADS).thread_stack_size(STACK).build()
 }
 
 /// Has the C library keep little of what is freed.

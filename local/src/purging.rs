@@ -15,8 +15,8 @@ use service::Hub;
 use store::repo::Load;
 use store::upkeep::purge::Erased;
 
+use crate::asking::TOKEN;
 use crate::moving::{AtHand, remote};
-use crate::owning::TOKEN;
 
 #[derive(Args)]
 pub struct Purge {

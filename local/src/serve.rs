@@ -18,12 +18,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-pub use service::AnonymousReads;
 use service::Hub;
 use service::Settings;
 use service::auth::Tokens;
 pub use service::observe::RequestLog;
 pub use service::webhook_target::Reach;
+pub use service::{AnonymousReads, Quotas};
 use store::ambient::Ambient;
 use store::table::account::Claim;
 use store::table::items::Visibility;
@@ -69,6 +69,8 @@ pub struct Options {
     pub ids: Ids,
     /// The URL that clients reach it by, if that is not the one that they ask for.
     pub public_url: Option<String>,
+    /// How much repos and users may hold.
+    pub quotas: Quotas,
     /// Hosts that the hub is reached at, beside its addresses and the names of this machine: without a port.
     pub hosts: Vec<String>,
     /// The secret that tokens are signed with; else the data folder's own, that of the table elsewhere, or one that is forgotten
@@ -114,7 +116,7 @@ pub enum ServeError {
     Backends(#[from] backends::BackendsError),
     /// The token secret is none.
     #[error(transparent)]
-    Secret(#[from] service::auth::EmptySecret),
+    Secret(#[from] service::auth::BadSecret),
     /// The token secret that the table keeps could not be read or drawn.
     #[error("the token secret in the table cannot be read")]
     TableSecret(#[source] store::StoreError),
@@ -182,13 +184,14 @@ pub async fn start_creating(options: Options, push_to_create: Option<Visibility>
             (secret, Backends::elsewhere(plan, *elsewhere).await?, makes)
         }
     };
-    let store = Arc::new(Store::new(&backends.dynamodb, &backends.s3, backends.location.clone(), ambient.clone()));
+    let store = Store::new(&backends.dynamodb, &backends.s3, backends.location.clone(), ambient.clone());
+    let store = Arc::new(store.counting_usage(options.quotas.user_bytes.is_some()));
     let gives_secret = secret.is_some();
     let secret = match secret {
         Some(secret) => secret,
         None => store.draw_token_secret().await.map_err(ServeError::TableSecret)?,
     };
-    let tokens = Tokens::new(&secret, ambient.clone())?;
+    let tokens = Tokens::new(&secret, ambient.clone())?.for_audience(options.public_url.as_deref());
     if has_first_user {
         make_first_user(&store).await?;
     }
@@ -212,6 +215,7 @@ pub async fn start_creating(options: Options, push_to_create: Option<Visibility>
             anonymous_reads: options.anonymous_reads,
             most_streamed: options.most_streamed,
             webhooks_reach: options.webhooks.map(|webhooks| webhooks.reach).unwrap_or_default(),
+            quotas: options.quotas,
             answer_within: None,
         },
         log: options.log,

@@ -9,7 +9,7 @@ use common::id::Slug;
 use indicatif::DecimalBytes;
 use local::stores::{Stores, Which};
 use store::Store;
-use store::repo::Load;
+use store::repo::{Asker, Load};
 use store::upkeep::stats::{AnswerSize, CloneCost, Stats};
 
 #[derive(Args)]
@@ -46,7 +46,7 @@ async fn count(store: &Store, name: &str) -> Result<Stats, Box<dyn Error>> {
     let found = store.find_repo(&owner, &slug, Load::NOTHING).await?.ok_or_else(none)?;
     // As its owner sees it.
     let owner = found.meta.owner_user_id;
-    let repo = store.repo(&found.id, Some(&owner), Load::HISTORY).await?.ok_or_else(none)?;
+    let repo = store.repo(&found.id, Asker::user(&owner), Load::HISTORY).await?.ok_or_else(none)?;
     Ok(store.stats(&repo, usize::MAX).await?)
 }
 

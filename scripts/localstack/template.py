@@ -427,6 +427,12 @@ def main():
         "AnonymousReads": "small",
         "DomainName": "hub.example.com",
         "CertificateArn": certificate,
+        "FrontDoorSecret": "f" * 32,
+        "FrontDoorSeconds": "60",
+        "WebAcl": "arn:aws:wafv2:us-east-1:000000000000:global/webacl/hub/0",
+        "QuotaRepoBytes": "1000000000",
+        "QuotaUserBytes": "10000000000",
+        "QuotaUserRepos": "100",
         "LogRetentionDays": "7",
         "NoncurrentDays": "40",
         "MaxReadUnits": "100",
@@ -435,6 +441,8 @@ def main():
         "HourlyDollars": "1",
         "MonthlyBudget": "10",
         "AlarmEmail": "ops@example.com",
+        "Alarms": "all",
+        "WithDashboard": "no",
         "GatewayLogRole": "existing",
     }
     unknown = set(template["Parameters"]) ^ set(given)

@@ -2,7 +2,7 @@
 
 use ulid::Ulid;
 
-use crate::access::Access;
+use crate::access::{Access, Opened};
 use crate::call::Call;
 use crate::hub::Hub;
 use common::wire::limits::MAX_REFERENCED_BODY;
@@ -32,9 +32,9 @@ impl Hub {
         }
         // Before it is used.
         Encoding::of_request(call.headers())?;
-        let caller = call.user(self).await?;
+        let token = call.token(self).await?;
         let target = call.target()?;
-        let (repo, _) = self.open(Some(&caller), &target, Access::Ask, Load::NOTHING).await?;
+        let Opened { repo, user, .. } = self.open(Some(&token), &target, Access::Ask, Load::NOTHING).await?;
         if !call.body_bytes().is_empty() {
             return Err(WireError::MalformedBody("the body: a request by reference has an empty one".to_owned()));
         }
@@ -45,7 +45,7 @@ impl Hub {
         let Some(id) = id else {
             return Err(unknown);
         };
-        let (id, user_id) = (id.to_string(), &caller.user_id);
+        let (id, user_id) = (id.to_string(), &user.id);
         match self.store.take_body(&id, user_id, &repo.meta, MAX_REFERENCED_BODY, used).await? {
             TakenBody::Taken(body) => Ok(Some(body)),
             TakenBody::Unknown => Err(unknown),

@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 
 use crate::answer_body::{AnswerBody, response};
-use crate::auth::{Caller, bearer_token};
+use crate::auth::{Credential, bearer_token};
 use crate::hub::Hub;
 use crate::routes::{self, Route};
 use crate::settings::AnonymousReads;
@@ -151,16 +151,22 @@ impl Call {
         form_urlencoded::parse(query).filter(|(key, _)| key == name).last().map(|(_, value)| value.into_owned())
     }
 
-    /// The user of the request's token; none without a token.
+    /// What the request shows of who sends it: the link that it follows, or its token; nothing without either.
     ///
     /// # Errors
     /// [`WireError::Unauthorized`] for a token that is not good, and without one where nothing is read without.
-    pub async fn caller(&self, hub: &Hub) -> Result<Option<Caller>, WireError> {
+    pub async fn credential(&self, hub: &Hub) -> Result<Option<Credential>, WireError> {
+        if self.route_path().starts_with(routes::LINKED)
+            && let Some(secret) = self.path_parameter("key")
+        {
+            // Whose token is sent beside it is of no account: the link leads to what it leads to.
+            return Ok(Some(Credential::link(&secret)));
+        }
         match bearer_token(&self.parts.headers)? {
             Some(token) => {
-                let caller = hub.tokens().await?.verify(token)?;
-                span::note(|stats| stats.user = Some(caller.user_id.clone()));
-                Ok(Some(caller))
+                let credential = hub.verify(token).await?;
+                span::note(|stats| stats.user = credential.verified().map(|token| token.user_id.clone()));
+                Ok(Some(credential))
             }
             None if hub.settings.anonymous_reads == AnonymousReads::Off => {
                 Err(WireError::unauthorized("this hub shows nothing without a token"))
@@ -169,14 +175,13 @@ impl Call {
         }
     }
 
-    /// The user of the request's token.
+    /// The request's token.
     ///
     /// # Errors
     /// [`WireError::Unauthorized`] without a good token.
-    pub async fn user(&self, hub: &Hub) -> Result<Caller, WireError> {
-        self.caller(hub)
-            .await?
-            .ok_or(WireError::unauthorized("this needs a token: send 'Authorization: Bearer <token>'"))
+    pub async fn token(&self, hub: &Hub) -> Result<Credential, WireError> {
+        let credential = self.credential(hub).await?.filter(|credential| credential.verified().is_some());
+        credential.ok_or(WireError::unauthorized("this needs a token: send 'Authorization: Bearer <token>'"))
     }
 
     /// The repo that is asked about.

@@ -6,10 +6,10 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use tokio::sync::OnceCell;
 
-use crate::auth::Tokens;
+use crate::auth::{Credential, Tokens};
 use crate::deadline::ANSWER_WITHIN;
 use crate::observe::RequestLog;
-use crate::settings::{AnonymousReads, ConfigurationError, Settings, choice, push_creates, required};
+use crate::settings::{AnonymousReads, ConfigurationError, Quotas, Settings, choice, push_creates, quota, required};
 use crate::webhook_target::Reach;
 use common::id::Ids;
 use common::wire::WireError;
@@ -35,7 +35,8 @@ impl Hub {
     /// The hub as the environment describes it: `MUSEHUB_TABLE`, `MUSEHUB_BUCKET`, and as the operator likes
     /// `ACCESS_TOKEN_SECRET` (else the hub reads its own from the table), `MUSEHUB_PUSH_TO_CREATE` (`nothing` or `off`,
     /// `public`, `private`), `MUSEHUB_IDS` (`strict`, `lenient`), `MUSEHUB_ANONYMOUS_READS` (`full`, `small`, `off`),
-    /// `MUSEHUB_ANSWER_WITHIN`, seconds that an answer may take to begin, `MUSEHUB_PUBLIC_URL`, `MUSEHUB_STORAGE_URL`, and `MUSEHUB_METRICS`, the
+    /// `MUSEHUB_ANSWER_WITHIN`, seconds that an answer may take to begin, `MUSEHUB_PUBLIC_URL`, `MUSEHUB_STORAGE_URL`, the quotas `MUSEHUB_QUOTA_REPO_BYTES`, `MUSEHUB_QUOTA_USER_BYTES` and
+    /// `MUSEHUB_QUOTA_USER_REPOS`, and `MUSEHUB_METRICS`, the
     /// CloudWatch namespace of the metrics in the log of requests. What [`aws::config`] reads
     /// says how AWS is reached.
     ///
@@ -64,12 +65,19 @@ impl Hub {
             most_streamed: Some(LAMBDA_STREAM),
             anonymous_reads: choice("MUSEHUB_ANONYMOUS_READS", "full, small or off", AnonymousReads::parse)?
                 .unwrap_or_default(),
+            quotas: Quotas {
+                repo_bytes: quota("MUSEHUB_QUOTA_REPO_BYTES")?,
+                user_bytes: quota("MUSEHUB_QUOTA_USER_BYTES")?,
+                user_repos: quota("MUSEHUB_QUOTA_USER_REPOS")?,
+            },
             answer_within: choice("MUSEHUB_ANSWER_WITHIN", "a number of seconds, from 1 to 285", seconds)?,
         };
+        let counts_usage = settings.quotas.user_bytes.is_some();
         let given = variable("ACCESS_TOKEN_SECRET");
         let tokens = given.map(|secret| Tokens::new(&secret, ambient.clone())).transpose()?;
+        let tokens = tokens.map(|tokens| tokens.for_audience(settings.public_url.as_deref()));
         Ok(Self {
-            store: Arc::new(Store::new(dynamodb, s3, location, ambient)),
+            store: Arc::new(Store::new(dynamodb, s3, location, ambient).counting_usage(counts_usage)),
             tokens: Arc::new(OnceCell::new_with(tokens)),
             settings,
             log: RequestLog::to_stdout(
@@ -87,12 +95,21 @@ impl Hub {
     /// When the table does not answer; [`WireError::Unauthorized`] when it has no secret, so that no token can be good.
     pub async fn tokens(&self) -> Result<&Tokens, WireError> {
         let read = || async {
-            let secret = self.store.token_secret().await?.ok_or(WireError::unauthorized(
+            let kept = self.store.token_secret().await?.ok_or(WireError::unauthorized(
                 "this hub has no token secret yet: its operator makes one with the first token, 'musehub token --table'",
             ))?;
-            Tokens::new(&secret, self.store.ambient().clone()).map_err(WireError::internal)
+            let tokens = Tokens::new(&kept, self.store.ambient().clone()).map_err(WireError::internal)?;
+            Ok(tokens.for_audience(self.settings.public_url.as_deref()))
         };
         self.tokens.get_or_try_init(read).await
+    }
+
+    /// What a token shows.
+    ///
+    /// # Errors
+    /// As [`Self::tokens`], and [`WireError::Unauthorized`] for a token that is not good.
+    pub async fn verify(&self, token: &str) -> Result<Credential, WireError> {
+        self.tokens().await?.verify(token)
     }
 
     /// Whether this process checks tokens with the secret that the table keeps: `ok`, or what else it does. A process

@@ -7,6 +7,7 @@
 //! - [`routes`] is the one table of routes. [`settings`] is what the operator decides.
 //! - `call` reads a request, and [`by_reference`] its body if that was uploaded. [`auth`] checks tokens, and `access`
 //!   opens the repo.
+//! - `quota` is how much repos and users may hold.
 //! - `answer` goes around all of it, with `respond` for headers and refusals. A body is whole, or made while it is sent
 //!   ([`streaming`]). [`buffered`] and [`cut_off`] are what Lambda makes of it, and [`lambda`] runs a function there. [`observe`] is the line in the log.
 //! - [`mod@file`] sends the bytes of files, and [`conditions`] reads what of them is asked for.
@@ -33,17 +34,18 @@ pub mod lambda;
 mod logging;
 pub mod observe;
 mod open_span;
+mod quota;
 mod respond;
 pub mod routes;
 pub mod settings;
 pub mod streaming;
 pub mod webhook_target;
 
-pub use access::{Access, Which};
+pub use access::{Access, Opened, Which};
 pub use answer_body::{AnswerBody, CutOff};
 pub use batch_response::{BatchResponse, Failure};
 pub use call::{Call, ReachedAs, Target, base_path, takes_pages};
 pub use hub::Hub;
 pub use logging::{log_as_json, log_fault, log_filter};
 pub use respond::{CORS_HEADERS, Show, finish};
-pub use settings::{AnonymousReads, ConfigurationError, Settings, push_creates, required};
+pub use settings::{AnonymousReads, ConfigurationError, Quotas, Settings, push_creates, required};

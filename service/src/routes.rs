@@ -43,6 +43,8 @@ pub enum Function {
     Stats,
     /// `functions/webhooks`
     Webhooks,
+    /// `functions/access`
+    Access,
     /// `functions/web`
     Web,
 }
@@ -102,6 +104,10 @@ impl Route {
         Self { method: Method::POST, path, function, right, reads: false, by_reference: true }
     }
 
+    const fn read(path: &'static str, function: Function) -> Self {
+        Self { method: Method::POST, path, function, right: Right::Read, reads: true, by_reference: false }
+    }
+
     const fn large_read(path: &'static str, function: Function, right: Right) -> Self {
         Self { method: Method::POST, path, function, right, reads: true, by_reference: true }
     }
@@ -120,8 +126,12 @@ impl Route {
     }
 }
 
+/// What the paths begin with that lead to a repo by a link. Its secret is the key: an API Gateway has one name for all that can be in one
+/// place of a path.
+pub(crate) const LINKED: &str = "/-/{key}/";
+
 /// All of them.
-pub static ROUTES: [Route; 51] = [
+pub static ROUTES: [Route; 64] = [
     Route::get("/health", Function::Health),
     Route::get("/openapi.json", Function::Openapi),
     Route::post("/api/identities", Function::Identities, Right::User),
@@ -139,6 +149,15 @@ pub static ROUTES: [Route; 51] = [
     Route::post("/api/repos/{owner}/{slug}/webhooks", Function::Webhooks, Right::Ask),
     Route::get("/api/repos/{owner}/{slug}/webhooks", Function::Webhooks),
     Route::change(Method::DELETE, "/api/repos/{owner}/{slug}/webhooks/{id}", Function::Webhooks),
+    Route::get("/api/repos/{owner}/{slug}/members", Function::Access),
+    Route::change(Method::PUT, "/api/repos/{owner}/{slug}/members/{handle}", Function::Access),
+    Route::change(Method::DELETE, "/api/repos/{owner}/{slug}/members/{handle}", Function::Access),
+    Route::post("/api/repos/{owner}/{slug}/links", Function::Access, Right::Ask),
+    Route::get("/api/repos/{owner}/{slug}/links", Function::Access),
+    Route::change(Method::DELETE, "/api/repos/{owner}/{slug}/links/{id}", Function::Access),
+    Route::post("/api/tokens", Function::Access, Right::User),
+    Route::get("/api/tokens", Function::Access),
+    Route::change(Method::DELETE, "/api/tokens/{id}", Function::Access),
     Route::get("/{owner}/{slug}/refs", Function::Refs),
     Route::large_post("/{owner}/{slug}/push", Function::Push, Right::Push),
     Route::large_post("/{owner}/{slug}/push/objects", Function::PushObjects, Right::Push),
@@ -153,9 +172,13 @@ pub static ROUTES: [Route; 51] = [
     Route::get("/{owner}/{slug}/releases", Function::Releases),
     Route::change(Method::DELETE, "/{owner}/{slug}/releases/{tag}", Function::Releases),
     Route::post("/{owner}/{slug}/uploads", Function::Uploads, Right::Ask),
+    Route::get("/-/{key}/{owner}/{slug}/refs", Function::Refs),
+    Route::read("/-/{key}/{owner}/{slug}/fetch", Function::Fetch),
+    Route::read("/-/{key}/{owner}/{slug}/negotiate", Function::Negotiate),
+    Route::read("/-/{key}/{owner}/{slug}/presign", Function::Presign),
     Route::get("/o/{object_id}", Function::Object),
     Route::get("/", Function::Web),
-    Route::get("/-/{asset}", Function::Web),
+    Route::get("/-/{key}", Function::Web),
     Route::get("/login", Function::Web),
     Route::post("/login", Function::Web, Right::Any),
     Route::post("/logout", Function::Web, Right::Any),
@@ -218,6 +241,7 @@ impl Function {
             Self::Identities => "identities",
             Self::Stats => "stats",
             Self::Webhooks => "webhooks",
+            Self::Access => "access",
             Self::Web => "web",
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::auth::{Caller, EmptySecret};
+use crate::auth::{BadSecret, Credential};
 use crate::webhook_target::Reach;
 use common::id::Ids;
 use common::wire::WireError;
@@ -33,9 +33,22 @@ pub struct Settings {
     pub anonymous_reads: AnonymousReads,
     /// Bytes of an answer that streams; none where nothing cuts one off.
     pub most_streamed: Option<u64>,
+    /// How much repos and users may hold.
+    pub quotas: Quotas,
     /// How long an answer may take to begin, where what is in front of the hub waits for less than
     /// [`ANSWER_WITHIN`](crate::deadline::ANSWER_WITHIN).
     pub answer_within: Option<Duration>,
+}
+
+/// What the deployment allows; as much as there is room for, where it says nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Quotas {
+    /// Bytes in S3 of one repo.
+    pub repo_bytes: Option<u64>,
+    /// Bytes in S3 of all repos of one user.
+    pub user_bytes: Option<u64>,
+    /// Repos of one user.
+    pub user_repos: Option<u64>,
 }
 
 impl Settings {
@@ -78,8 +91,8 @@ impl AnonymousReads {
     ///
     /// # Errors
     /// [`WireError::Unauthorized`].
-    pub fn check(self, caller: Option<&Caller>, bytes: u64) -> Result<(), WireError> {
-        if caller.is_some() || self != Self::Small || bytes <= ANONYMOUS_BYTES as u64 {
+    pub fn check(self, credential: Option<&Credential>, bytes: u64) -> Result<(), WireError> {
+        if credential.is_some() || self != Self::Small || bytes <= ANONYMOUS_BYTES as u64 {
             return Ok(());
         }
         let (most, has) = (ANONYMOUS_BYTES >> 20, bytes >> 20);
@@ -107,7 +120,7 @@ pub enum ConfigurationError {
     },
     /// The token secret is none.
     #[error(transparent)]
-    Secret(#[from] EmptySecret),
+    Secret(#[from] BadSecret),
 }
 
 /// What a push to one's own handle and a new name makes, as an operator says it: a repo that is `public` or `private`, or
@@ -125,6 +138,12 @@ pub fn push_creates(text: &str) -> Option<Option<Visibility>> {
 /// When it is not there, or empty.
 pub fn required(name: &'static str) -> Result<String, ConfigurationError> {
     variable(name).ok_or(ConfigurationError::Missing(name))
+}
+
+/// What a variable allows of something: nothing is said where it is not there, or 0.
+pub(crate) fn quota(name: &'static str) -> Result<Option<u64>, ConfigurationError> {
+    let quota = choice(name, "a number, and 0 for no bound", |text| text.parse::<u64>().ok())?;
+    Ok(quota.filter(|quota| *quota > 0))
 }
 
 pub(crate) fn choice<T>(

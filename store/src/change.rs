@@ -7,7 +7,7 @@ use crate::read::view::remember_pack;
 use crate::table::account::NewRepo;
 use crate::table::claims::PathClaim;
 use crate::table::items::{
-    ChangeItem, FORMER_SLUGS, Item, Key, LogItem, MetaItem, NameItem, PK, PackItem, RefItem, encode,
+    ChangeItem, FORMER_SLUGS, Item, Key, LogItem, MetaItem, NameItem, PK, PackItem, RefItem, Via, encode,
 };
 use crate::table::transaction::{Outcome, put, put_new};
 use crate::{Store, StoreError};
@@ -46,12 +46,29 @@ pub struct BranchMove<'a> {
     pub claims: &'a [PathClaim],
     /// Whether the pusher forced the move.
     pub forced: bool,
+    /// By which token the user pushes; none for the user's own.
+    pub via: Option<Via>,
     /// Whether no branch was ever pushed to the repo.
     pub is_first: bool,
     /// Whether this branch becomes the repo's default branch, because none was chosen.
     pub becomes_default: bool,
     /// What kind of content the repo holds, if this is the first push, it says so, and none was chosen.
     pub domain: Option<Domain>,
+}
+
+/// A branch on its way out.
+#[derive(Debug)]
+pub struct Deletion<'a> {
+    /// The branch.
+    pub branch: &'a BranchName,
+    /// The head that the deletion was planned against.
+    pub before: &'a CommitId,
+    /// The branch that clients get as the default, which is another.
+    pub shown_default: &'a str,
+    /// The user that deletes it.
+    pub by: &'a str,
+    /// By which token; none for the user's own.
+    pub via: Option<Via>,
 }
 
 impl Store {
@@ -92,6 +109,7 @@ impl Store {
                 deleted: false,
                 forced: branch.forced,
                 by: change.by.to_owned(),
+                via: branch.via.clone(),
                 at: now.clone(),
             };
             let moved = encode(&log_key, &moved)?;
@@ -159,11 +177,9 @@ impl Store {
         &self,
         repo: &RepoId,
         meta: &MetaItem,
-        branch: &BranchName,
-        before: &CommitId,
-        shown_default: &str,
-        by: &str,
+        deletion: Deletion<'_>,
     ) -> Result<Outcome, StoreError> {
+        let Deletion { branch, before, shown_default, by, via } = deletion;
         let table = &self.location.table;
         let delete = Delete::builder()
             .table_name(table)
@@ -181,6 +197,7 @@ impl Store {
             deleted: true,
             forced: false,
             by: by.to_owned(),
+            via,
             at: self.ambient.now_iso(),
         };
         let line = encode(&marker, &line)?;

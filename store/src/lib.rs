@@ -109,6 +109,7 @@ pub struct Store {
     body_permits: Arc<Permits<String>>,
     landed: broadcast::Sender<RepoId>,
     published: broadcast::Sender<StoredEvent>,
+    counts_usage: bool,
 }
 
 impl Store {
@@ -143,7 +144,14 @@ impl Store {
             body_permits: Permits::new(uploads::BODIES, uploads::BODIES_OF_USER),
             landed: broadcast::Sender::new(REMEMBERED_LANDINGS),
             published: broadcast::Sender::new(REMEMBERED_EVENTS),
+            counts_usage: false,
         }
+    }
+
+    /// The same, where what users hold is counted, because it is bounded.
+    pub const fn counting_usage(mut self, counts: bool) -> Self {
+        self.counts_usage = counts;
+        self
     }
 
     /// The repos in which packs land from now on, through this process. It is what the table's stream is in a

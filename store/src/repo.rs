@@ -1,6 +1,6 @@
 //! Reading the items of one repo.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -10,8 +10,10 @@ use super::{Store, StoreError};
 use crate::read::view::{Listed, View};
 use crate::table::account::NewRepo;
 use crate::table::items::{
-    Key, MemberItem, MetaItem, NameItem, PACK_PREFIX, PackItem, REF_PREFIX, RefItem, Role, UploadsItem, Visibility,
+    Key, LinkItem, MemberItem, MetaItem, NameItem, PACK_PREFIX, PackItem, REF_PREFIX, RefItem, Role, UploadsItem,
+    Visibility,
 };
+use crate::table::link_key::LinkKey;
 use common::id::{CommitId, RepoId, Slug};
 use common::pack::{PackId, PackSummary};
 use common::purged::Purged;
@@ -36,7 +38,43 @@ pub struct Repo {
     pub purged: Arc<Purged>,
     /// The repo again, if it is not there yet and what is asked would make it.
     pub to_be_made: Option<NewRepo>,
-    role: Option<Role>,
+    /// What who asked may do with it; nothing if it was not asked for by anyone who may.
+    pub role: Option<Role>,
+    /// The same, if the token allowed all that its user may do.
+    pub role_of_user: Option<Role>,
+}
+
+/// Who asks for a repo, as far as the request itself shows it. What that counts is read with the repo.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asker<'a> {
+    /// The user; none without a token.
+    pub user_id: Option<&'a str>,
+    /// The only repos in which the user counts; all if this is none.
+    pub only_in: Option<&'a BTreeSet<RepoId>>,
+    /// The most that the user may do; all that the user's role allows if this is none.
+    pub at_most: Option<Role>,
+    /// The link that was followed.
+    pub link: Option<&'a LinkKey>,
+}
+
+impl<'a> Asker<'a> {
+    /// A user with all that the user may do.
+    pub const fn user(user_id: &'a str) -> Self {
+        Self { user_id: Some(user_id), only_in: None, at_most: None, link: None }
+    }
+
+    /// The user, if the user counts in a repo.
+    fn user_in(&self, repo: &RepoId) -> Option<&'a str> {
+        self.user_id.filter(|_| self.only_in.is_none_or(|only_in| only_in.contains(repo)))
+    }
+
+    /// A name for all that decides whether a repo may be read: of nobody else's.
+    fn name(&self, repo: &RepoId) -> String {
+        match self.link {
+            Some(link) => format!("{repo} link {link}"),
+            None => format!("{repo} user {}", self.user_in(repo).unwrap_or_default()),
+        }
+    }
 }
 
 /// Which lists of a repo a request needs.
@@ -85,10 +123,11 @@ pub enum NotFound {
     Hidden,
 }
 
-/// What says who may do what with a repo.
+/// A repo's item about itself, and what who asks may do with the repo.
 struct Access {
     meta: MetaItem,
     role: Option<Role>,
+    role_of_user: Option<Role>,
 }
 
 /// The lists of a repo, as far as they were asked for.
@@ -100,17 +139,32 @@ struct Lists {
 }
 
 impl Access {
-    fn may_read(&self, user_id: Option<&str>) -> bool {
-        self.meta.visibility == Visibility::Public
-            || user_id.is_some_and(|user_id| self.meta.owner_user_id == user_id)
-            || self.role.is_some()
+    fn of(meta: MetaItem, asker: Asker<'_>, user_id: Option<&str>, member: Option<Role>, has_link: bool) -> Self {
+        let is_owner = user_id.is_some_and(|user_id| meta.owner_user_id == user_id);
+        // No member is an owner.
+        let of_user = if is_owner { Some(Role::Owner) } else { member.map(|role| role.min(Role::Admin)) };
+        let of_all = (meta.visibility == Visibility::Public || has_link).then_some(Role::Read);
+        let allowed = of_user.map(|role| asker.at_most.map_or(role, |most| role.min(most)));
+        Self { role: allowed.max(of_all), role_of_user: of_user.max(of_all), meta }
     }
 }
 
 impl Repo {
-    fn of(id: &RepoId, Access { meta, role }: Access, lists: Lists, purged: Arc<Purged>) -> Self {
+    fn of(id: &RepoId, access: Access, lists: Lists, purged: Arc<Purged>) -> Self {
+        let Access { meta, role, role_of_user } = access;
         let Lists { heads, packs, condemned, has_uploads } = lists;
-        Self { id: id.clone(), meta, heads, packs, condemned, has_uploads, purged, to_be_made: None, role }
+        Self {
+            id: id.clone(),
+            meta,
+            heads,
+            packs,
+            condemned,
+            has_uploads,
+            purged,
+            to_be_made: None,
+            role,
+            role_of_user,
+        }
     }
 
     /// A repo that is not there yet.
@@ -124,7 +178,8 @@ impl Repo {
             has_uploads: false,
             purged: Arc::default(),
             to_be_made: Some(new),
-            role: None,
+            role: Some(Role::Owner),
+            role_of_user: Some(Role::Owner),
         }
     }
 
@@ -138,14 +193,9 @@ impl Repo {
         self.packs.len() + self.condemned.len()
     }
 
-    /// Whether the repo is this user's.
-    pub fn is_owned_by(&self, user_id: &str) -> bool {
-        self.meta.owner_user_id == user_id
-    }
-
-    /// Whether this user may push to the repo.
-    pub fn is_writable_by(&self, user_id: &str) -> bool {
-        self.is_owned_by(user_id) || self.role == Some(Role::Write)
+    /// Whether who asked for it may do what this role may.
+    pub fn is_for(&self, role: Role) -> bool {
+        self.role >= Some(role)
     }
 }
 
@@ -156,12 +206,12 @@ impl Store {
     /// When the table cannot be read.
     pub async fn find_repo(&self, owner: &Slug, slug: &Slug, need: Load) -> Result<Option<Repo>, StoreError> {
         match self.get_item(&Key::name(owner, slug)).await? {
-            Some(NameItem { repo_id }) => self.repo(&repo_id, None, need).await,
+            Some(NameItem { repo_id }) => self.repo(&repo_id, Asker::default(), need).await,
             None => Ok(None),
         }
     }
 
-    /// The repo of a name, with the lists asked for, if this user may read it.
+    /// The repo of a name, with the lists asked for, if who asks may read it.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -169,14 +219,14 @@ impl Store {
         &self,
         owner: &Slug,
         slug: &Slug,
-        user_id: Option<&str>,
+        asker: Asker<'_>,
         need: Load,
     ) -> Result<Result<Repo, NotFound>, StoreError> {
         let name = format!("{owner}/{slug}");
         let remembered = self.names.get(&name);
         let mut opened = None;
         if let Some(remembered) = &remembered {
-            opened = self.readable_repo(remembered, user_id, need).await?;
+            opened = self.readable_repo(remembered, asker, need).await?;
             if let Some(repo) = opened.take_if(|repo| repo.meta.is_called(owner, slug)) {
                 return Ok(Ok(repo));
             }
@@ -189,20 +239,20 @@ impl Store {
         let Some(id) = named else {
             return Ok(Err(NotFound::Absent));
         };
-        let Some(repo) = self.readable_repo(&id, user_id, need).await? else {
+        let Some(repo) = self.readable_repo(&id, asker, need).await? else {
             return Ok(Err(NotFound::Hidden));
         };
         self.names.insert(name, id);
         Ok(Ok(repo))
     }
 
-    /// If there is no repo, makes the reads of a repo that the user may not read, so that the time is the same for
+    /// If there is no repo, makes the reads of a repo that who asks may not read, so that the time is the same for
     /// both.
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn look_for_none(&self, user_id: Option<&str>, need: Load) -> Result<(), StoreError> {
-        self.readable_repo(&RepoId::from(PackId::nil()), user_id, need).await.map(drop)
+    pub async fn look_for_none(&self, asker: Asker<'_>, need: Load) -> Result<(), StoreError> {
+        self.readable_repo(&RepoId::from(PackId::nil()), asker, need).await.map(drop)
     }
 
     /// What requests see through the packs that were listed with a repo.
@@ -248,12 +298,12 @@ impl Store {
         Ok((needed, condemned.into_iter().map(|(pack, _)| pack).collect()))
     }
 
-    /// The repo of an id, with the lists asked for, as one user sees it, who may read it or not.
+    /// The repo of an id, with the lists asked for, as who asks sees it, who may read it or not.
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn repo(&self, repo: &RepoId, user_id: Option<&str>, need: Load) -> Result<Option<Repo>, StoreError> {
-        let (access, lists) = tokio::try_join!(self.access(repo, user_id), self.lists(repo, need))?;
+    pub async fn repo(&self, repo: &RepoId, asker: Asker<'_>, need: Load) -> Result<Option<Repo>, StoreError> {
+        let (access, lists) = tokio::try_join!(self.access(repo, asker), self.lists(repo, need))?;
         let Some(access) = access else {
             return Ok(None);
         };
@@ -261,27 +311,22 @@ impl Store {
         Ok(Some(Repo::of(repo, access, lists, purged)))
     }
 
-    /// The same, if this user may read it. No list is begun of a repo that this process has not let the user read before, so
+    /// The same, if who asks may read it. No list is begun of a repo that this process has not let them read before, so
     /// neither the time nor the work of a store says how long those are. Who was let in before knows of the repo.
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn readable_repo(
-        &self,
-        repo: &RepoId,
-        user_id: Option<&str>,
-        need: Load,
-    ) -> Result<Option<Repo>, StoreError> {
-        let reader = format!("{repo} {}", user_id.unwrap_or_default());
+    pub async fn readable_repo(&self, repo: &RepoId, asker: Asker<'_>, need: Load) -> Result<Option<Repo>, StoreError> {
+        let reader = asker.name(repo);
         if self.let_in.get(&reader).is_some() {
-            let repo = self.known_readable_repo(repo, user_id, need).await?;
+            let repo = self.known_readable_repo(repo, asker, need).await?;
             if repo.is_none() {
                 self.let_in.remove(&reader);
             }
             return Ok(repo);
         }
-        let access = self.access(repo, user_id).await?;
-        let Some(access) = access.filter(|access| access.may_read(user_id)) else {
+        let access = self.access(repo, asker).await?;
+        let Some(access) = access.filter(|access| access.role.is_some()) else {
             return Ok(None);
         };
         self.let_in.insert(reader, ());
@@ -293,15 +338,15 @@ impl Store {
     async fn known_readable_repo(
         &self,
         repo: &RepoId,
-        user_id: Option<&str>,
+        asker: Asker<'_>,
         need: Load,
     ) -> Result<Option<Repo>, StoreError> {
-        let (access, lists) = (pin!(self.access(repo, user_id)), pin!(self.lists(repo, need)));
+        let (access, lists) = (pin!(self.access(repo, asker)), pin!(self.lists(repo, need)));
         let (access, lists) = match select(access, lists).await {
             Either::Left((access, lists)) => (access?, Either::Left(lists)),
             Either::Right((lists, access)) => (access.await?, Either::Right(lists)),
         };
-        let Some(access) = access.filter(|access| access.may_read(user_id)) else {
+        let Some(access) = access.filter(|access| access.role.is_some()) else {
             return Ok(None);
         };
         let lists = async {
@@ -319,13 +364,14 @@ impl Store {
         if need.packs == Packs::None { Ok(Arc::default()) } else { self.purged(repo, meta).await }
     }
 
-    /// What a repo says of itself, if this user may read it.
-    pub(crate) async fn meta_for(&self, repo: &RepoId, user_id: Option<&str>) -> Result<Option<MetaItem>, StoreError> {
-        let access = self.access(repo, user_id).await?;
-        Ok(access.filter(|access| access.may_read(user_id)).map(|access| access.meta))
+    /// What a repo says of itself, if who asks may read it.
+    pub(crate) async fn meta_for(&self, repo: &RepoId, asker: Asker<'_>) -> Result<Option<MetaItem>, StoreError> {
+        let access = self.access(repo, asker).await?;
+        Ok(access.filter(|access| access.role.is_some()).map(|access| access.meta))
     }
 
-    async fn access(&self, repo: &RepoId, user_id: Option<&str>) -> Result<Option<Access>, StoreError> {
+    async fn access(&self, repo: &RepoId, asker: Asker<'_>) -> Result<Option<Access>, StoreError> {
+        let user_id = asker.user_in(repo);
         let (meta_key, member_key) = (Key::meta(repo), Key::member(repo, user_id.unwrap_or_default()));
         let member = async {
             match user_id {
@@ -333,9 +379,16 @@ impl Store {
                 None => Ok(None),
             }
         };
-        let (meta, member) = tokio::try_join!(self.get_item::<MetaItem>(&meta_key), member)?;
+        let link = async {
+            match asker.link {
+                Some(link) => self.get_item::<LinkItem>(&Key::link(repo, link)).await,
+                None => Ok(None),
+            }
+        };
+        let (meta, member, link) = tokio::try_join!(self.get_item::<MetaItem>(&meta_key), member, link)?;
+        let has_link = link.is_some_and(|link| link.expires_at > self.ambient.now());
         let meta = meta.filter(|meta| meta.deleted_at.is_none());
-        Ok(meta.map(|meta| Access { meta, role: member.map(|member| member.role) }))
+        Ok(meta.map(|meta| Access::of(meta, asker, user_id, member.map(|member| member.role), has_link)))
     }
 
     async fn lists(&self, repo: &RepoId, need: Load) -> Result<Lists, StoreError> {

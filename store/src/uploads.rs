@@ -231,6 +231,16 @@ impl Store {
         failure.map_or(Ok(()), Err)
     }
 
+    /// Bytes of those of these objects that were uploaded to a repo and wait to be taken in.
+    ///
+    /// # Errors
+    /// When S3 does not answer.
+    pub async fn uploaded_bytes(&self, repo: &RepoId, wanted: &HashSet<ObjectKey>) -> Result<u64, StoreError> {
+        let uploaded = self.uploaded(repo).await?;
+        let wanted = uploaded.iter().filter(|upload| wanted.contains(&upload.object));
+        Ok(wanted.fold(0, |sum: u64, upload| sum.saturating_add(upload.size)))
+    }
+
     /// Puts a file where a client would have uploaded this object. It counts once it is adopted.
     ///
     /// # Errors

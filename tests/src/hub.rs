@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use local::backends::Backends;
 use local::serve::{
-    AnonymousReads, BODY_MEMORY, Ids, Options, Reach, RequestLog, Running, Storage, WRITE_TIMEOUT, Webhooks,
+    AnonymousReads, BODY_MEMORY, Ids, Options, Quotas, Reach, RequestLog, Running, Storage, WRITE_TIMEOUT, Webhooks,
 };
 use serde_json::{Value, json};
 
@@ -49,6 +49,7 @@ pub fn options() -> Options {
         most_streamed: None,
         ids: Ids::Strict,
         public_url: None,
+        quotas: Quotas::default(),
         hosts: Vec::new(),
         body_memory: BODY_MEMORY,
         write_timeout: WRITE_TIMEOUT,
@@ -83,6 +84,11 @@ impl Hub {
     /// A fresh hub behind Lambda's limits, of which an answer that streams has at most these bytes.
     pub async fn start_streaming(most: u64) -> Hub {
         Hub::start_with(Options { lambda_limits: true, most_streamed: Some(most), ..options() }).await
+    }
+
+    /// A fresh hub of which repos and users hold no more than this.
+    pub async fn start_bounded(quotas: Quotas) -> Hub {
+        Hub::start_with(Options { quotas, ..options() }).await
     }
 
     /// A fresh hub whose log of requests goes to `sink`, line by line.

@@ -9,7 +9,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use aws_credential_types::provider::ProvideCredentials;
 use common::id::RepoId;
-use local::serve::{BODY_MEMORY, FIRST_USER, Ids, Options, RequestLog, Running, Storage, WRITE_TIMEOUT, start};
+use local::serve::{BODY_MEMORY, FIRST_USER, Ids, Options, Quotas, RequestLog, Running, Storage, WRITE_TIMEOUT, start};
 use serde::{Deserialize, Serialize};
 use service::AnonymousReads;
 use store::upkeep::compact::Limits;
@@ -45,6 +45,7 @@ pub async fn run(folder: &Path) -> Result<(), Failure> {
         lambda_limits: false,
         ids: Ids::Strict,
         public_url: None,
+        quotas: Quotas::default(),
         hosts: Vec::new(),
         body_memory: BODY_MEMORY,
         write_timeout: WRITE_TIMEOUT,

@@ -69,11 +69,15 @@ impl Contents {
         in_frames.map(|(key, _)| key).chain(large).chain(self.inherited.iter().map(|(_, key, _)| key))
     }
 
+    /// Bytes of the large objects that the pack lists.
+    pub fn large_bytes(&self) -> u64 {
+        let large = self.large.iter().map(|(_, size)| *size);
+        large.chain(self.inherited.iter().map(|(_, _, size)| *size)).fold(0, u64::saturating_add)
+    }
+
     /// What the records have as they are sent.
     pub fn raw(&self) -> RawBytes {
-        let large = self.large.iter().map(|(_, size)| *size);
-        let large = large.chain(self.inherited.iter().map(|(_, _, size)| *size));
-        let mut raw = RawBytes { records: 0, content: large.fold(0, u64::saturating_add) };
+        let mut raw = RawBytes { records: 0, content: self.large_bytes() };
         for frame in &self.frames {
             let sum = match frame.kind {
                 Kind::Objects | Kind::StagedObjects => &mut raw.content,

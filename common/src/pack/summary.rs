@@ -52,6 +52,8 @@ pub struct PackSummary {
     pub condemned_at: Option<Timestamp>,
     /// What its records have as they are sent; none where that was not kept.
     pub raw: Option<RawBytes>,
+    /// Bytes of the large objects that it lists, which are S3 objects of their own; none where that was not kept.
+    pub large: Option<u64>,
     /// Where its table is.
     pub table: TableExtent,
 }
@@ -80,6 +82,12 @@ impl PackSummary {
     /// What these have together, as far as it was kept of all of them.
     pub fn raw_of<'s>(summaries: impl IntoIterator<Item = &'s Self>) -> Option<RawBytes> {
         summaries.into_iter().try_fold(RawBytes::default(), |sum, summary| Some(sum + summary.raw?))
+    }
+
+    /// Bytes in S3 that hold what these have. Large objects count where that was kept.
+    pub fn stored_bytes<'s>(summaries: impl IntoIterator<Item = &'s Self>) -> u64 {
+        let bytes = summaries.into_iter().map(|summary| summary.size.saturating_add(summary.large.unwrap_or_default()));
+        bytes.fold(0, u64::saturating_add)
     }
 
     /// Whether it is of an index, which has the table of many packs and no records of its own.

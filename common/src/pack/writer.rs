@@ -248,6 +248,7 @@ impl PackWriter {
                 packs: 0,
                 condemned_at: None,
                 raw: Some(contents.raw()),
+                large: Some(contents.large_bytes()),
                 table,
             },
             bytes: out.into(),

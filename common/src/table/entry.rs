@@ -308,7 +308,18 @@ impl PackEntry {
     pub const fn summary(&self) -> PackSummary {
         let [size, commits, snapshots, objects, offset, length, head_length, head_checksum] = self.numbers;
         let table = TableExtent { offset, length, head_length, head_checksum };
-        PackSummary { size, commits, snapshots, objects, merged: 0, packs: 0, condemned_at: None, raw: None, table }
+        PackSummary {
+            size,
+            commits,
+            snapshots,
+            objects,
+            merged: 0,
+            packs: 0,
+            condemned_at: None,
+            raw: None,
+            large: None,
+            table,
+        }
     }
 
     /// Reads an entry of [`Section::Packs`].

@@ -38,9 +38,24 @@ pub enum WireError {
     /// 403: the caller may read this repo, and perhaps write it, and does not own it.
     #[error("only the owner of the repository may {0}")]
     NotOwner(&'static str),
+    /// 403: the caller may read this repo, and perhaps write it, and does not administer it.
+    #[error("only the owner and the admins of the repository may {0}: one of them can give you the role 'admin'")]
+    NotAdministrator(&'static str),
     /// 403: the caller may read this repo and not write it.
     #[error("push rejected: not authorized")]
     NotAuthorized,
+    /// 403: the caller may do it, and not with this token.
+    #[error("the token does not allow it: {0}; mint another, or use the token that this one was minted with")]
+    TokenTooNarrow(String),
+    /// 404: the repo has no such member, or the hub no such handle.
+    #[error("{0}")]
+    MemberNotFound(String),
+    /// 404: there is no such link to the repo.
+    #[error("there is no link '{0}'")]
+    LinkNotFound(String),
+    /// 404: the user has no such token.
+    #[error("there is no token '{0}': it was revoked, has expired, or is another user's")]
+    TokenNotFound(String),
     /// 403: the caller is no operator of the hub.
     #[error("this needs a token whose role is 'admin': 'musehub token --admin' makes one")]
     NotAdmin,
@@ -140,6 +155,22 @@ pub enum WireError {
     /// 413: the body, or one object in it, is larger than this door takes.
     #[error("{0}")]
     PayloadTooLarge(String),
+    /// 413: it would be more than the repo, or a user, may hold.
+    #[error(
+        "{of} has {used} {what}, this would be {more} more, and {allowed} are allowed: delete some, or ask the operator of the hub for more"
+    )]
+    QuotaExceeded {
+        /// Of whom or what.
+        of: &'static str,
+        /// Bytes, or repositories.
+        what: &'static str,
+        /// How many there are.
+        used: u64,
+        /// How many there would be more.
+        more: u64,
+        /// How many there may be.
+        allowed: u64,
+    },
     /// 413: the answer would have more bytes than this hub can send in one.
     #[error("the answer would have {bytes} bytes, and this hub sends at most {most} in one: {way_round}")]
     AnswerTooLarge {
@@ -236,7 +267,11 @@ impl WireError {
             Self::MalformedBody(_) => (StatusCode::BAD_REQUEST, "malformed_body"),
             Self::InvalidHost(_) => (StatusCode::BAD_REQUEST, "invalid_host"),
             Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "unauthorized"),
-            Self::NotAuthorized | Self::NotOwner(_) | Self::NotAdmin => (StatusCode::FORBIDDEN, "not_authorized"),
+            Self::NotAuthorized | Self::NotOwner(_) | Self::NotAdministrator(_) | Self::NotAdmin => (StatusCode::FORBIDDEN, "not_authorized"),
+            Self::TokenTooNarrow(_) => (StatusCode::FORBIDDEN, "token_too_narrow"),
+            Self::MemberNotFound(_) => (StatusCode::NOT_FOUND, "member_not_found"),
+            Self::LinkNotFound(_) => (StatusCode::NOT_FOUND, "link_not_found"),
+            Self::TokenNotFound(_) => (StatusCode::NOT_FOUND, "token_not_found"),
             Self::RepoNotFound | Self::RepoNotFoundUnasked(_) | Self::NoHandle(_) | Self::NoRepoName(_) => (StatusCode::NOT_FOUND, "repo_not_found"),
             Self::OwnerNotFound(_) => (StatusCode::NOT_FOUND, "owner_not_found"),
             Self::UnknownRoute | Self::NoDomains => (StatusCode::NOT_FOUND, "not_found"),
@@ -258,6 +293,7 @@ impl WireError {
             Self::ObjectGone(_) => (StatusCode::GONE, "object_gone"),
             Self::PreconditionFailed(_) => (StatusCode::PRECONDITION_FAILED, "precondition_failed"),
             Self::PayloadTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large"),
+            Self::QuotaExceeded { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "quota_exceeded"),
             Self::AnswerTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "answer_too_large"),
             Self::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
             Self::RangeNotSatisfiable(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "range_not_satisfiable"),
@@ -283,8 +319,19 @@ impl WireError {
         if self.status().is_server_error() {
             detail.push_str(&format!(" (request {request_id})"));
         }
-        let body = ErrorResponse { error: self.code().into(), detail: detail.into() };
+        let (used, allowed) = match self {
+            Self::QuotaExceeded { used, allowed, .. } => (Some(*used), Some(*allowed)),
+            _ => (None, None),
+        };
+        let hint = self.hint().map(Into::into);
+        let body = ErrorResponse { error: self.code().into(), detail: detail.into(), hint, used, allowed };
         serde_json::to_vec(&body).unwrap_or_default()
+    }
+
+    /// What to do about it, where clients rely on the sentence as it is.
+    fn hint(&self) -> Option<&'static str> {
+        let hint = "you may read this repository: its owner or one of its admins can give you the role 'write'";
+        matches!(self, Self::NotAuthorized).then_some(hint)
     }
 
     /// A fault of the hub's own, with its cause.
@@ -357,6 +404,15 @@ pub struct ErrorResponse<'a> {
     pub error: Cow<'a, str>,
     /// The sentence, for people.
     pub detail: Cow<'a, str>,
+    /// What to do about it, where the sentence does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<Cow<'a, str>>,
+    /// Of what is beyond a quota: how much there is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub used: Option<u64>,
+    /// And how much there may be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allowed: Option<u64>,
 }
 
 /// References that lead nowhere, counted, and the first few named.

@@ -60,6 +60,24 @@ pub const MAX_HOOKS_OF_REPO: usize = 20;
 pub const MAX_EVENT_TYPES: usize = 16;
 /// Bytes of the URL of a webhook.
 pub const MAX_HOOK_URL: usize = 2_048;
+/// Members of one repo.
+pub const MAX_MEMBERS_OF_REPO: usize = 1_000;
+/// Links to one repo that lead there at the same time.
+pub const MAX_LINKS_OF_REPO: usize = 100;
+/// Tokens that one user has minted and that are good at the same time.
+pub const MAX_TOKENS_OF_USER: usize = 100;
+/// Repos that a token may name: they are in the token, which is a header of each request.
+pub const MAX_REPOS_OF_TOKEN: usize = 20;
+/// Patterns of branches that a token may name, for the same reason.
+pub const MAX_BRANCHES_OF_TOKEN: usize = 20;
+/// Bytes of a pattern of branches in a token.
+pub const MAX_BRANCH_PATTERN: usize = 128;
+/// Seconds that a link leads to its repo.
+pub const MAX_LINK_SECONDS: u64 = 30 * 24 * 60 * 60;
+/// Seconds that a minted token is good.
+pub const MAX_TOKEN_SECONDS: u64 = 366 * 24 * 60 * 60;
+/// Characters of the name of a token, a link or an agent.
+pub const MAX_NAME_LENGTH: usize = 100;
 /// Entries in the manifest of one snapshot.
 pub const MAX_MANIFEST_ENTRIES: usize = 100_000;
 /// Bytes of one object sent inside a request body.

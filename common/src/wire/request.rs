@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::commit::Commit;
 use super::limits::{
-    MAX_BRANCHES, MAX_COMMITS, MAX_EVENT_TYPES, MAX_FETCH_HAVE, MAX_FILTER_OBJECTS, MAX_NEGOTIATE, MAX_OBJECTS,
-    MAX_PRESIGN, MAX_PURGED, MAX_PURGED_AT_ONCE, MAX_SNAPSHOTS, MAX_TAGS, MAX_WANT_HELD,
+    MAX_BRANCHES, MAX_BRANCHES_OF_TOKEN, MAX_COMMITS, MAX_EVENT_TYPES, MAX_FETCH_HAVE, MAX_FILTER_OBJECTS,
+    MAX_NEGOTIATE, MAX_OBJECTS, MAX_PRESIGN, MAX_PURGED, MAX_PURGED_AT_ONCE, MAX_REPOS_OF_TOKEN, MAX_SNAPSHOTS,
+    MAX_TAGS, MAX_WANT_HELD,
 };
 use super::record::{Object, Snapshot};
 use super::text::{Bounded, BoundedMap, Distinct, Sent, Text, wire_map};
@@ -310,6 +311,144 @@ pub struct WebhookListResponse<'a> {
 pub struct WebhookDeletedResponse {
     /// What was the webhook's id.
     pub deleted: String,
+}
+
+wire_map! {
+    /// `PUT /api/repos/{owner}/{slug}/members/{handle}`.
+    pub struct MemberRequest<'a> {
+        /// `read`, `write` or `admin`.
+        role: Text<'a>,
+    }
+}
+
+/// A member of a repo.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberResponse<'a> {
+    /// The member's handle; empty for one that an operator added by user id.
+    pub handle: Cow<'a, str>,
+    /// The member's user id.
+    pub user_id: Cow<'a, str>,
+    /// `read`, `write` or `admin`.
+    pub role: Cow<'a, str>,
+    /// The user id of who gave the role, if that was kept.
+    pub given_by: Option<Cow<'a, str>>,
+    /// When, if that was kept.
+    pub given_at: Option<Cow<'a, str>>,
+}
+
+/// The answer to `GET /api/repos/{owner}/{slug}/members`.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberListResponse<'a> {
+    /// The owner's handle.
+    pub owner: Cow<'a, str>,
+    /// All members, by their user ids.
+    pub members: Vec<MemberResponse<'a>>,
+}
+
+/// The answer to `DELETE /api/repos/{owner}/{slug}/members/{handle}`.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberRemovedResponse {
+    /// The handle of who is no member any more.
+    pub removed: String,
+}
+
+wire_map! {
+    /// `POST /api/repos/{owner}/{slug}/links`.
+    pub struct LinkRequest<'a> {
+        /// For how long the link is to lead to the repo; a week, if it does not say.
+        ttl_seconds: Option<u64> = None,
+        /// What it is for.
+        name: Option<Text<'a>> = None,
+    }
+}
+
+/// A link by which a repo can be read.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkResponse<'a> {
+    /// Its id.
+    pub id: Cow<'a, str>,
+    /// What it is for.
+    pub name: Cow<'a, str>,
+    /// The user id of who made it.
+    pub created_by: Cow<'a, str>,
+    /// When it was made.
+    pub created_at: Cow<'a, str>,
+    /// Until when it leads to the repo.
+    pub expires_at: String,
+    /// What to clone. Only the answer that makes the link has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clone_url: Option<String>,
+}
+
+/// The answer to `GET /api/repos/{owner}/{slug}/links`.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkListResponse<'a> {
+    /// The links that lead to the repo, oldest first.
+    pub links: Vec<LinkResponse<'a>>,
+}
+
+/// The answer to `DELETE /api/repos/{owner}/{slug}/links/{id}` and to `DELETE /api/tokens/{id}`.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevokedResponse {
+    /// The id of what counts no more.
+    pub revoked: String,
+}
+
+wire_map! {
+    /// `POST /api/tokens`.
+    pub struct TokenRequest<'a> {
+        /// What it is for.
+        name: Option<Text<'a>> = None,
+        /// The agent that gets it.
+        agent_name: Option<Text<'a>> = None,
+        /// The repos that it is for, as `owner/slug`; all that the user may see, if it names none.
+        repos: Option<Bounded<Text<'a>, MAX_REPOS_OF_TOKEN>> = None,
+        /// The most that it allows: `read`, `write` or `admin`; `read`, if it does not say.
+        access: Option<Text<'a>> = None,
+        /// Patterns of the branches that it may push to; all, if it names none.
+        branches: Option<Bounded<Text<'a>, MAX_BRANCHES_OF_TOKEN>> = None,
+        /// Whether it may force a branch.
+        may_force: bool = false,
+        /// Whether it may delete a branch.
+        may_delete: bool = false,
+        /// For how long it is good; 30 days, if it does not say, or as long as the token that mints it.
+        ttl_seconds: Option<u64> = None,
+    }
+}
+
+/// A token that a user has minted.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenResponse<'a> {
+    /// Its id.
+    pub id: Cow<'a, str>,
+    /// What it is for.
+    pub name: Cow<'a, str>,
+    /// The agent that got it.
+    pub agent_name: Option<Cow<'a, str>>,
+    /// The repos that it is for, as they were called then; null for all.
+    pub repos: Option<Vec<Cow<'a, str>>>,
+    /// The most that it allows.
+    pub access: Cow<'a, str>,
+    /// Patterns of the branches that it may push to; null for all.
+    pub branches: Option<Cow<'a, [String]>>,
+    /// Whether it may force a branch.
+    pub may_force: bool,
+    /// Whether it may delete a branch.
+    pub may_delete: bool,
+    /// When it was minted.
+    pub created_at: Cow<'a, str>,
+    /// Until when it is good.
+    pub expires_at: String,
+    /// The token. Only the answer that mints it has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+}
+
+/// The answer to `GET /api/tokens`.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenListResponse<'a> {
+    /// The user's tokens that are good, oldest first.
+    pub tokens: Vec<TokenResponse<'a>>,
 }
 
 /// The answer to `GET /refs`.

@@ -282,7 +282,7 @@ proptest! {
                 deleted_at: if_some(3),
                 kept_until: if_some(4),
             }
-            ErrorResponse { error: text(0), detail: text(1) }
+            ErrorResponse { error: text(0), detail: text(1), hint: Some(text(2)), used: Some(1), allowed: None }
         }
     }
 }

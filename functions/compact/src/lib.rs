@@ -53,7 +53,7 @@ pub fn is_compacted(record: &Record) -> bool {
 /// was deleted long enough ago is removed.
 ///
 /// # Errors
-/// As [`Store::remove_if_due`], [`Store::erase`], [`Store::compact`] and [`Store::collect`].
+/// As [`Store::remove_if_due`], [`Store::erase`], [`Store::compact`], [`Store::collect`] and [`Store::count_usage`].
 pub async fn repo(store: &Arc<Store>, repo: &RepoId) -> Result<Compaction, store::StoreError> {
     span::run_as(env!("CARGO_PKG_NAME"), store.ambient(), Box::pin(tidy(store, repo, false))).await
 }
@@ -69,6 +69,7 @@ async fn tidy(store: &Arc<Store>, repo: &RepoId, is_due: bool) -> Result<Compact
     if let Some(collected) = Box::pin(store.collect_if_due(repo, is_due)).await? {
         tracing::info!(%repo, ?collected, "garbage was collected");
     }
+    store.count_usage(repo).await?;
     Ok(compacted)
 }
 

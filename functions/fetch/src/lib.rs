@@ -21,7 +21,7 @@ use common::wire::limits::{MAX_FETCH_DEPTH, MAX_FETCH_WANT};
 use common::wire::request::{FetchRequest, Heads, NO_OBJECTS, NO_SNAPSHOTS};
 use lambda_http::{Request, Response};
 use service::Hub;
-use service::{Access, AnswerBody, Call};
+use service::{Access, AnswerBody, Call, Opened};
 use store::read::history::Lacking;
 use store::read::view::View;
 use store::repo::{Load, Repo};
@@ -35,10 +35,10 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 }
 
 async fn fetch(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
-    let caller = call.caller(hub).await?;
-    let (repo, view) = hub.open(caller.as_ref(), &call.target()?, Access::Read, Load::HISTORY).await?;
+    let credential = call.credential(hub).await?;
+    let Opened { repo, view, .. } = hub.open(credential.as_ref(), &call.target()?, Access::Read, Load::HISTORY).await?;
     let held = Held::by(repo.packs.iter().map(|(_, pack)| pack));
-    hub.settings.anonymous_reads.check(caller.as_ref(), held.clone_bytes(call.answer_encoding()))?;
+    hub.settings.anonymous_reads.check(credential.as_ref(), held.clone_bytes(call.answer_encoding()))?;
     let Asked { want, have, depth, sends, branches } = Asked::read(call.decode()?, &repo.heads)?;
     let view = holding(hub, &repo, as_asked(hub, view), &want).await?;
     refuse_condemned(hub, &repo, &view, &want).await?;

@@ -11,7 +11,7 @@ use common::wire::request::{FilterObjectsRequest, FilterObjectsResponse};
 use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
 use service::Hub;
-use service::{Access, AnswerBody, Call, log_fault};
+use service::{Access, AnswerBody, Call, Opened, log_fault};
 use store::read::view::View;
 use store::repo::{Load, Repo};
 
@@ -23,20 +23,21 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 }
 
 async fn filter_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
-    let caller = call.user(hub).await?;
+    let token = call.token(hub).await?;
     let target = call.target()?;
-    let (repo, mut view) = hub.open(Some(&caller), &target, Access::Push, NEED).await?;
+    let Opened { repo, mut view, user, .. } = hub.open(Some(&token), &target, Access::Push, NEED).await?;
     let request: FilterObjectsRequest = call.decode()?;
     let asked = request.object_ids.within("object_ids")?;
     if repo.has_uploads {
         let missing = missing(hub, &repo, &view, &asked).await?;
         if !missing.is_empty() {
-            let taken = hub.store.take_uploads(&repo.id, repo.listed(), missing, &caller.user_id).await;
+            hub.check_uploads(&repo, &missing).await?;
+            let taken = hub.store.take_uploads(&repo.id, repo.listed(), missing, &user.id).await;
             if let Err(error) = taken {
                 // They are as missing as before: an error would make the client send everything.
                 log_fault("POST filter-objects, uploads", &error.into());
             }
-            (_, view) = hub.open(Some(&caller), &target, Access::Push, NEED).await?;
+            view = hub.open(Some(&token), &target, Access::Push, NEED).await?.view;
         }
     }
     let missing = missing(hub, &repo, &view, &asked).await?;

@@ -23,7 +23,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 async fn health(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
     let checks = match call.query_parameter("deep").as_deref() {
         None | Some("0") => None,
-        Some("1") if call.user(hub).await?.is_admin => Some(look(hub).await?),
+        Some("1") if hub.user(&call.token(hub).await?).await?.is_admin => Some(look(hub).await?),
         Some("1") => return Err(WireError::NotAdmin),
         Some(_) => return Err(WireError::invalid("deep", "it is 0 or 1")),
     };

@@ -19,7 +19,8 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 }
 
 async fn claim(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
-    let caller = call.user(hub).await?;
+    let token = call.token(hub).await?;
+    let user = hub.whole_user(&token, "a handle is claimed by its user").await?;
     let request: IdentityRequest<'_> = call.decode()?;
     let handle: Slug = request.handle.parse().map_err(|reason| WireError::invalid("handle", reason))?;
     // The hub root has paths of its own there.
@@ -28,9 +29,9 @@ async fn claim(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError
     }
     let display_name = request.display_name.as_deref().unwrap_or_default();
     WireError::check_text("display_name", display_name, MAX_TEXT_LENGTH)?;
-    match hub.store.claim_handle(&caller.user_id, &handle, display_name).await? {
+    match hub.store.claim_handle(&user.id, &handle, display_name).await? {
         Claim::Held => {
-            let answer = IdentityResponse { handle: handle.to_string(), user_id: caller.user_id };
+            let answer = IdentityResponse { handle: handle.to_string(), user_id: user.id };
             call.respond(StatusCode::CREATED, &answer)
         }
         Claim::Taken => Err(WireError::HandleTaken(format!("the handle '{handle}' is taken"))),

@@ -28,8 +28,8 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 }
 
 async fn negotiate(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
-    let caller = call.caller(hub).await?;
-    let (_, view) = hub.open(caller.as_ref(), &call.target()?, Access::Read, Load::PACKS).await?;
+    let credential = call.credential(hub).await?;
+    let view = hub.open(credential.as_ref(), &call.target()?, Access::Read, Load::PACKS).await?.view;
     let request: NegotiateRequest<'_> = call.decode()?;
     let (want, have) = (request.want.within("ids in want")?, request.have.within("ids in have")?);
     let have: Vec<&str> = have.iter().map(|id| &**id).collect();

@@ -13,7 +13,7 @@ use lambda_http::http::header::{
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Request, Response};
 use service::conditions::{Asked, is_known, is_matched, is_same};
-use service::{Access, AnswerBody, Call, Hub, file};
+use service::{Access, AnswerBody, Call, Hub, Opened, file};
 use store::repo::Load;
 use store::table::items::Visibility;
 
@@ -27,10 +27,10 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 }
 
 async fn object(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
-    let caller = call.caller(hub).await?;
+    let credential = call.credential(hub).await?;
     let repo_id =
         call.query_parameter("repo_id").and_then(|id| id.parse::<RepoId>().ok()).ok_or(WireError::RepoNotFound)?;
-    let (repo, view) = hub.open(caller.as_ref(), &repo_id, Access::Read, Load::PACKS).await?;
+    let Opened { repo, view, .. } = hub.open(credential.as_ref(), &repo_id, Access::Read, Load::PACKS).await?;
     let id = call.path_parameter("object_id").unwrap_or_default();
     let id: ObjectId = id.parse().map_err(|reason| WireError::invalid("object_id", reason))?;
     if repo.purged.has(&id.key()) {
@@ -56,7 +56,7 @@ async fn object(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireErro
             ObjectLocation::Packed(place) => place.length.into(),
             ObjectLocation::Large(large) => large.size,
         };
-        hub.settings.anonymous_reads.check(caller.as_ref(), size)?;
+        hub.settings.anonymous_reads.check(credential.as_ref(), size)?;
         let is_of_this = call.headers().get(IF_RANGE).is_none_or(|known| is_same(known, &id));
         let asked = Asked::of(call.headers().get(RANGE).filter(|_| is_of_this), size)?;
         let mut response = file::respond(hub, &repo, &view, &id.key(), place, &asked).await?;

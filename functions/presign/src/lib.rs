@@ -14,7 +14,7 @@ use common::wire::request::{PresignRequest, PresignResponse};
 use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
 use service::Hub;
-use service::{Access, AnswerBody, Call};
+use service::{Access, AnswerBody, Call, Opened};
 use store::change::Change;
 use store::repo::Load;
 use store::table::transaction::Outcome;
@@ -32,13 +32,13 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 }
 
 async fn presign(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
-    let caller = call.caller(hub).await?;
+    let credential = call.credential(hub).await?;
     let target = call.target()?;
     let asked = match Asked::read(call) {
         Ok(asked) => asked,
         // Only the body shows which rights are needed. A caller who may not know of the repo learns nothing of it.
         Err(error) => {
-            hub.open(caller.as_ref(), &target, Access::Ask, Load::NOTHING).await?;
+            hub.open(credential.as_ref(), &target, Access::Ask, Load::NOTHING).await?;
             return Err(error);
         }
     };
@@ -46,12 +46,11 @@ async fn presign(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireErr
     let mut answer = PresignResponse::default();
     match asked.direction {
         Direction::Put => {
-            let caller = call.user(hub).await?;
+            let token = call.token(hub).await?;
             for _ in 0..ATTEMPTS {
-                let (repo, _) = hub.open(Some(&caller), &target, Access::Push, Load::NOTHING).await?;
+                let Opened { repo, user, .. } = hub.open(Some(&token), &target, Access::Push, Load::NOTHING).await?;
                 if let Some(new) = &repo.to_be_made {
-                    let change =
-                        Change { repo: &repo.id, creates: Some(new), pack: None, branch: None, by: &caller.user_id };
+                    let change = Change { repo: &repo.id, creates: Some(new), pack: None, branch: None, by: &user.id };
                     if hub.store.commit(&change).await? == Outcome::Conflict {
                         continue;
                     }
@@ -77,7 +76,7 @@ async fn presign(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireErr
             Err(WireError::Unavailable("the repository is being made by other pushes".into()))
         }
         Direction::Get => {
-            let (repo, view) = hub.open(caller.as_ref(), &target, Access::Read, Load::PACKS).await?;
+            let Opened { repo, view, .. } = hub.open(credential.as_ref(), &target, Access::Read, Load::PACKS).await?;
             let keys: HashSet<ObjectKey> = asked.ids.iter().map(ObjectId::key).collect();
             let known = view.objects(&keys).await?;
             for id in asked.ids {
@@ -87,7 +86,7 @@ async fn presign(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireErr
                         answer.left.push(id)
                     }
                     Some(ObjectLocation::Large(large)) => {
-                        hub.settings.anonymous_reads.check(caller.as_ref(), large.size)?;
+                        hub.settings.anonymous_reads.check(credential.as_ref(), large.size)?;
                         let url = presigner.get_object(&repo.id, &key, &large).await?;
                         answer.presigned.insert(id, url);
                     }

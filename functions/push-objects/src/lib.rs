@@ -12,7 +12,7 @@ use common::wire::request::{PushObjectsRequest, PushObjectsResponse};
 use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
 use service::Hub;
-use service::{Access, AnswerBody, Call};
+use service::{Access, AnswerBody, Call, Opened};
 use store::change::Change;
 use store::compute;
 use store::repo::Load;
@@ -27,9 +27,10 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 }
 
 async fn push_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
-    let caller = call.user(hub).await?;
+    let token = call.token(hub).await?;
     let target = call.target()?;
-    let (mut repo, mut view) = hub.open(Some(&caller), &target, Access::Push, Load::RELIABLE_PACKS).await?;
+    let Opened { mut repo, mut view, user, .. } =
+        hub.open(Some(&token), &target, Access::Push, Load::RELIABLE_PACKS).await?;
     let (sent, objects) = compute(|| {
         let PushObjectsRequest { objects } = call.decode()?;
         Ok::<_, WireError>((objects.sent, check_objects(objects.within("objects")?, hub.settings.ids.are_checked())?))
@@ -57,18 +58,14 @@ async fn push_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Wi
         WireError::check_count("packs of one repository", repo.listed() + 1, MAX_PACKS)?;
         let new = NewPack { objects: new, ..NewPack::default() };
         let written = compute(|| pack::write(new)).map_err(WireError::internal)?;
+        hub.check_quota(&repo, written.summary.size).await?;
         let pack = hub.store.store_pack(&repo.id, written).await?;
-        let change = Change {
-            repo: &repo.id,
-            creates: repo.to_be_made.as_ref(),
-            pack: Some(&pack),
-            branch: None,
-            by: &caller.user_id,
-        };
+        let change =
+            Change { repo: &repo.id, creates: repo.to_be_made.as_ref(), pack: Some(&pack), branch: None, by: &user.id };
         if hub.store.commit(&change).await? == Outcome::Landed {
             return call.respond(StatusCode::OK, &answer);
         }
-        (repo, view) = hub.open(Some(&caller), &target, Access::Push, Load::RELIABLE_PACKS).await?;
+        Opened { repo, view, .. } = hub.open(Some(&token), &target, Access::Push, Load::RELIABLE_PACKS).await?;
     }
     Err(WireError::Unavailable("the repository is being made by other pushes".into()))
 }

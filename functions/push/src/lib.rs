@@ -17,7 +17,8 @@ use common::wire::limits::MAX_BRANCHES;
 use common::wire::names::check_beside;
 use common::wire::{Text, WireError};
 use lambda_http::{Request, Response};
-use service::{Access, AnswerBody, Call, Hub};
+use service::auth::grant::Move;
+use service::{Access, AnswerBody, Call, Hub, Opened};
 use store::change::{BranchMove, Change};
 use store::compute;
 use store::read::view::View;
@@ -41,38 +42,42 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 }
 
 async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
-    let caller = call.user(hub).await?;
+    let token = call.token(hub).await?;
     let target = call.target()?;
-    let mut opened = Some(hub.open(Some(&caller), &target, Access::Push, LOAD).await?);
+    let first = hub.open(Some(&token), &target, Access::Push, LOAD).await?;
     let mut bundle = compute(|| validate(call.decode()?, hub.settings.ids))?;
-    complete(hub, &caller.user_id, &mut bundle).await?;
+    complete(hub, &first.user.id, &mut bundle).await?;
+    let how = if bundle.force { Move::Force } else { Move::Advance };
+    let mut opened = Some(first);
     let (mut has_adopted, mut has_listed_again) = (false, false);
     let mut claims = Vec::new();
     let mut pack = None;
 
     for _ in 0..ATTEMPTS {
-        let (repo, view) = match opened.take() {
+        let mut now = match opened.take() {
             Some(opened) => opened,
-            None => hub.open(Some(&caller), &target, Access::Push, LOAD).await?,
+            None => hub.open(Some(&token), &target, Access::Push, LOAD).await?,
         };
+        now.check_move(&bundle.branch, how)?;
+        let Opened { repo, view, user, .. } = &now;
         let before = repo.heads.get(bundle.branch.as_str());
         if before.is_none() {
             check_beside(&bundle.branch, repo.heads.keys().map(String::as_str))?;
         }
         bundle.refuse_purged_objects(&repo.purged)?;
         bundle.forget_unpurged(&repo.purged);
-        let Some((view, known)) = look_up(hub, &repo, &view, &bundle).await? else {
+        let Some((view, known)) = look_up(hub, repo, view, &bundle).await? else {
             // A push that began before they were condemned has moved the branch to what they hold.
             hub.store.revive(&repo.id, &repo.condemned).await?;
             continue;
         };
         bundle.refuse_purged_names(&known, &repo.purged)?;
-        if !has_adopted && adopt_uploads(hub, &repo, &caller.user_id, &bundle, &known).await? {
+        if !has_adopted && adopt_uploads(hub, repo, &user.id, &bundle, &known).await? {
             has_adopted = true;
             continue;
         }
-        let mut found = Found::of(hub, &repo, &view, known, &bundle).await?;
-        if needs_condemned(hub, &repo, &found, &bundle).await? {
+        let mut found = Found::of(hub, repo, &view, known, &bundle).await?;
+        if needs_condemned(hub, repo, &found, &bundle).await? {
             hub.store.revive(&repo.id, &repo.condemned).await?;
             continue;
         }
@@ -85,8 +90,8 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError>
             // upon that one, in front. So nothing is refused by the first list.
             Err(_) if !has_listed_again => {
                 has_listed_again = true;
-                let view = hub.store.view_listed_again(&repo.id, &repo.condemned, &repo.purged).await?;
-                opened = Some((repo, view));
+                now.view = hub.store.view_listed_again(&repo.id, &repo.condemned, &repo.purged).await?;
+                opened = Some(now);
                 continue;
             }
             Err(refusal) => return Err(refusal),
@@ -101,8 +106,8 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError>
         if is_beside_others && claims.is_empty() {
             claims = claims::PathClaim::unmarked(&repo.id, &bundle.branch);
         }
-        pack = pack_of(hub, &repo, &plan, &found.reach, pack).await?;
-        let domain = domain::of_first_push(hub, &repo, &view, &bundle, tip).await?;
+        pack = pack_of(hub, repo, &plan, &found.reach, pack).await?;
+        let domain = domain::of_first_push(hub, repo, &view, &bundle, tip).await?;
 
         let change = Change {
             repo: &repo.id,
@@ -114,14 +119,15 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError>
                 after,
                 claims: if is_beside_others { &claims } else { &[] },
                 forced: bundle.force,
+                via: user.via.clone(),
                 is_first: !repo.was_pushed_to(),
                 becomes_default: !repo.meta.default_is_chosen,
                 domain,
             }),
-            by: &caller.user_id,
+            by: &user.id,
         };
         if hub.store.commit(&change).await? == Outcome::Landed {
-            return answer(hub, call, &repo, &bundle, tip, pack.as_ref().map(|pack| &pack.stored));
+            return answer(hub, call, repo, &bundle, tip, pack.as_ref().map(|pack| &pack.stored));
         }
         if is_beside_others {
             claims = hub.store.claims(&repo.id, &bundle.branch).await?;

@@ -177,6 +177,7 @@ pub async fn adopt_uploads(
     if absent.is_empty() {
         return Ok(false);
     }
+    hub.check_uploads(repo, &absent).await?;
     hub.store.take_uploads(&repo.id, repo.listed(), absent, by).await?;
     Ok(true)
 }

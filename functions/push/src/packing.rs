@@ -35,6 +35,7 @@ pub async fn pack_of(
     }
     WireError::check_count("packs of one repository", repo.listed() + 1, MAX_PACKS)?;
     let written = compute(|| write_pack(plan, reach, hub.settings.ids))?;
+    hub.check_quota(repo, written.summary.size).await?;
     let stored = hub.store.store_pack(&repo.id, written).await?;
     Ok(Some(Pack { stored, repo: repo.id.clone(), tip: reach.tip.clone() }))
 }

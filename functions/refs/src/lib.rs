@@ -20,8 +20,8 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 }
 
 async fn refs(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
-    let caller = call.caller(hub).await?;
-    let (repo, _) = hub.open(caller.as_ref(), &call.target()?, Access::Read, Load::HEADS).await?;
+    let credential = call.credential(hub).await?;
+    let repo = hub.open(credential.as_ref(), &call.target()?, Access::Read, Load::HEADS).await?.repo;
     let answer = RefsResponse {
         repo_id: repo.id.as_str().into(),
         domain: Domain::of_stored(&repo.meta.domain).as_str().into(),

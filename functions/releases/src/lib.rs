@@ -16,9 +16,10 @@ use common::wire::request::{ReleaseResponse, RetractedResponse};
 use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Request, Response};
 use service::Hub;
-use service::{Access, AnswerBody, Call};
+use service::{Access, AnswerBody, Call, Opened};
 use store::compute;
 use store::repo::Load;
+use store::table::items::Role;
 use store::table::transaction::Outcome;
 
 /// Answers one request.
@@ -34,8 +35,9 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 }
 
 async fn publish(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
-    let caller = call.user(hub).await?;
-    let (repo, view) = hub.open(Some(&caller), &call.target()?, Access::Write, Load::RELIABLE_PACKS).await?;
+    let token = call.token(hub).await?;
+    let Opened { repo, view, user, .. } =
+        hub.open(Some(&token), &call.target()?, Access::Write, Load::RELIABLE_PACKS).await?;
     let ambient = hub.store.ambient();
     let release_id = ambient.ulid().to_string();
     let release = Release::check(call.decode()?, &release_id, repo.id.as_str(), &ambient.now_iso())?;
@@ -46,7 +48,7 @@ async fn publish(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireErr
         missing.note(|| format!("commit '{}' of release '{}'", release.commit, release.tag));
         missing.refuse()?;
     }
-    if hub.store.put_release(&repo.id, &release, &caller.user_id).await? == Outcome::Conflict {
+    if hub.store.put_release(&repo.id, &release, &user.id).await? == Outcome::Conflict {
         // A client that got no answer sends it again.
         let published = match release.has_own_id() {
             true => hub.store.release(&repo.id, &release.tag).await?,
@@ -64,12 +66,12 @@ async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError>
     if call.takes_pages() {
         return Ok(call.redirect_to_page("-/releases"));
     }
-    let caller = call.caller(hub).await?;
-    let (repo, _) = hub.open(caller.as_ref(), &call.target()?, Access::Read, Load::NOTHING).await?;
+    let credential = call.credential(hub).await?;
+    let repo = hub.open(credential.as_ref(), &call.target()?, Access::Read, Load::NOTHING).await?.repo;
     let (channel, drafts) = (call.query_parameter("channel"), call.query_parameter("include_drafts"));
     let mut filter = ReleaseFilter::parse(channel.as_deref(), drafts.as_deref())?;
     // Drafts are for those who make them.
-    filter.include_drafts &= caller.is_some_and(|caller| repo.is_writable_by(&caller.user_id));
+    filter.include_drafts &= repo.is_for(Role::Write);
     let releases = hub.store.releases(&repo.id, filter).await?;
     let start = match call.query_parameter("after").filter(|after| !after.is_empty()) {
         None => 0,
@@ -92,8 +94,9 @@ async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError>
 }
 
 async fn retract(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
-    let caller = call.user(hub).await?;
-    let (repo, _) = hub.open(Some(&caller), &call.target()?, Access::Own("retract a release"), Load::NOTHING).await?;
+    let token = call.token(hub).await?;
+    let access = Access::Administer("retract a release");
+    let repo = hub.open(Some(&token), &call.target()?, access, Load::NOTHING).await?.repo;
     let tag = call.path_parameter("tag").unwrap_or_default();
     let tag: Label = tag.parse().map_err(|reason| WireError::invalid("tag", reason))?;
     if !hub.store.delete_release(&repo.id, &tag).await? {

@@ -6,7 +6,9 @@ use common::wire::request::BranchDeletedResponse;
 use lambda_http::Response;
 use lambda_http::http::StatusCode;
 use service::Hub;
+use service::auth::grant::Move;
 use service::{Access, AnswerBody, Call};
+use store::change::Deletion;
 use store::repo::Load;
 use store::table::transaction::Outcome;
 
@@ -15,16 +17,18 @@ const ATTEMPTS: usize = 20;
 
 /// Deletes a branch, for every writer. Its commits stay as long as the push log names them.
 pub async fn delete(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
-    let caller = call.user(hub).await?;
+    let token = call.token(hub).await?;
     let target = call.target()?;
     for _ in 0..ATTEMPTS {
-        let (repo, _) = hub.open(Some(&caller), &target, Access::Write, Load::HEADS).await?;
+        let opened = hub.open(Some(&token), &target, Access::Branch, Load::HEADS).await?;
+        let (repo, user) = (&opened.repo, &opened.user);
         // Any that an older hub took: this is how such a branch goes.
         let branch: BranchName = call
             .path_parameter("branch")
             .unwrap_or_default()
             .parse()
             .map_err(|reason| WireError::invalid("branch", reason))?;
+        opened.check_move(&branch, Move::Delete)?;
         let Some(head) = repo.heads.get(branch.as_str()) else {
             return Err(WireError::BranchNotFound(branch));
         };
@@ -38,7 +42,9 @@ pub async fn delete(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Wire
                 ),
             ));
         }
-        let deleted = hub.store.delete_branch(&repo.id, &repo.meta, &branch, head, default, &caller.user_id);
+        let (by, via) = (user.id.as_str(), user.via.clone());
+        let deletion = Deletion { branch: &branch, before: head, shown_default: default, by, via };
+        let deleted = hub.store.delete_branch(&repo.id, &repo.meta, deletion);
         if deleted.await? == Outcome::Landed {
             let answer = BranchDeletedResponse { deleted: branch.to_string(), head: head.clone() };
             return call.respond(StatusCode::OK, &answer);

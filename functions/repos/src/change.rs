@@ -11,9 +11,9 @@ use common::wire::request::{Heads, RepoChanges};
 use lambda_http::Response;
 use lambda_http::http::StatusCode;
 use service::Hub;
-use service::{Access, AnswerBody, Call};
+use service::{Access, AnswerBody, Call, Opened};
 use store::repo::{Load, Repo};
-use store::table::items::{ChangeItem, MetaItem, Visibility};
+use store::table::items::{ChangeItem, MetaItem, Role, Visibility};
 use store::table::transaction::Outcome;
 
 use crate::show::described;
@@ -24,13 +24,17 @@ const ATTEMPTS: usize = 20;
 
 /// Changes what is said of a repo and who may know of it, for its owner.
 pub async fn change(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
-    let caller = call.user(hub).await?;
+    let token = call.token(hub).await?;
     let target = call.target()?;
     for _ in 0..ATTEMPTS {
-        let (repo, _) = hub.open(Some(&caller), &target, Access::Own("change what it is"), Load::HEADS).await?;
+        let opened = hub.open(Some(&token), &target, Access::Administer("change what it is"), Load::HEADS).await?;
+        let Opened { repo, user, .. } = opened;
         // Before anything is changed.
         let url = call.hub_url(hub)?;
         let changes: RepoChanges<'_> = call.decode()?;
+        if changes.slug.is_some() && !repo.is_for(Role::Owner) {
+            return Err(WireError::NotOwner("rename it"));
+        }
         let (after, branch) = changed(&repo.meta, &repo.heads, &changes)?;
         // If it is taken now it will be; if it is taken meanwhile, the next attempt finds that.
         if !repo.meta.is_called(&after.owner, &after.slug)
@@ -40,7 +44,7 @@ pub async fn change(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Wire
         }
         let change = ChangeItem {
             changed: differences(&repo.meta, &after),
-            by: caller.user_id.clone(),
+            by: user.id.clone(),
             at: hub.store.ambient().now_iso(),
         };
         let outcome = hub.store.change_repo(&repo.id, &repo.meta, &after, branch.as_ref(), &change).await?;

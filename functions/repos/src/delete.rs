@@ -7,8 +7,8 @@ use common::wire::error::with_causes;
 use common::wire::request::RepoDeletedResponse;
 use lambda_http::Response;
 use lambda_http::http::StatusCode;
-use service::auth::Caller;
-use service::{Access, AnswerBody, Call, Hub, Target};
+use service::auth::User;
+use service::{Access, AnswerBody, Call, Hub, Opened, Target};
 use store::repo::Load;
 use store::table::items::MetaItem;
 use store::table::transaction::Outcome;
@@ -20,11 +20,12 @@ const ATTEMPTS: usize = 20;
 
 /// Deletes a repo, for its owner. From the answer on it is there for no request, and its owner can undelete it for a while.
 pub async fn delete(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
-    let caller = call.user(hub).await?;
+    let token = call.token(hub).await?;
     let target = call.target()?;
     for _ in 0..ATTEMPTS {
-        let (repo, _) = hub.open(Some(&caller), &target, Access::Own("delete it"), Load::NOTHING).await?;
-        let (outcome, kept_until) = hub.store.delete_repo(&repo.id, &caller.user_id).await?;
+        let access = Access::Own("delete it");
+        let Opened { repo, user, .. } = hub.open(Some(&token), &target, access, Load::NOTHING).await?;
+        let (outcome, kept_until) = hub.store.delete_repo(&repo.id, &user.id).await?;
         if outcome == Outcome::Landed {
             // The list of public repos is only a hint, and readers look, so nothing depends on this.
             if let Err(error) = hub.store.unlist(&repo.id).await {
@@ -43,12 +44,12 @@ pub async fn delete(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Wire
 
 /// Undeletes a repo, for its owner. One that is not deleted is answered as it is.
 pub async fn undelete(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
-    let caller = call.user(hub).await?;
+    let token = call.token(hub).await?;
     let target = call.target()?;
     for _ in 0..ATTEMPTS {
-        let there = hub.open(Some(&caller), &target, Access::Own("undelete it"), Load::HEADS).await;
+        let there = hub.open(Some(&token), &target, Access::Own("undelete it"), Load::HEADS).await;
         let refusal = match there {
-            Ok((repo, _)) => {
+            Ok(Opened { repo, .. }) => {
                 let url = call.hub_url(hub)?;
                 let answer = described(&url, &repo.id, &repo.meta, Some(repo.meta.shown_default(&repo.heads)));
                 return call.respond(StatusCode::OK, &answer);
@@ -56,12 +57,13 @@ pub async fn undelete(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Wi
             Err(refusal @ WireError::RepoNotFound) => refusal,
             Err(refusal) => return Err(refusal),
         };
-        let Some((id, meta)) = deleted(hub, &caller, &target).await? else {
+        let user = hub.whole_user(&token, "a repository is undeleted with its owner's own token").await?;
+        let Some((id, meta)) = deleted(hub, &user, &target).await? else {
             return Err(refusal);
         };
         // Before anything is changed.
         call.hub_url(hub)?;
-        if hub.store.undelete_repo(&id, &meta, &caller.user_id).await? == Outcome::Landed {
+        if hub.store.undelete_repo(&id, &meta, &user.id).await? == Outcome::Landed {
             list(hub, &id, &meta).await;
         }
     }
@@ -70,8 +72,8 @@ pub async fn undelete(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Wi
 
 /// A deleted repo of the caller's own that can be undeleted. Under the names of others nothing is looked for, so that their private
 /// repos are answered after the same reads as those that there are not.
-async fn deleted(hub: &Hub, caller: &Caller, target: &Target) -> Result<Option<(RepoId, MetaItem)>, WireError> {
-    let profile = hub.store.profile(&caller.user_id).await?;
+async fn deleted(hub: &Hub, user: &User, target: &Target) -> Result<Option<(RepoId, MetaItem)>, WireError> {
+    let profile = hub.store.profile(&user.id).await?;
     if profile.is_none_or(|profile| profile.handle != target.owner) {
         return Ok(None);
     }
@@ -79,7 +81,7 @@ async fn deleted(hub: &Hub, caller: &Caller, target: &Target) -> Result<Option<(
         return Ok(None);
     };
     let now = hub.store.ambient().now();
-    let is_kept = meta.owner_user_id == caller.user_id && meta.kept_until().is_some_and(|until| until > now);
+    let is_kept = meta.owner_user_id == user.id && meta.kept_until().is_some_and(|until| until > now);
     Ok(is_kept.then_some((id, meta)))
 }
 

@@ -49,7 +49,8 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 }
 
 async fn create(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
-    let caller = call.user(hub).await?;
+    let token = call.token(hub).await?;
+    let user = hub.maker(&token).await?;
     // Before anything is made.
     let url = call.hub_url(hub)?;
     let request: RepoRequest<'_> = call.decode()?;
@@ -58,7 +59,7 @@ async fn create(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireErro
         WireError::check_text(field, text.map_or("", |text| text), MAX_TEXT_LENGTH)?;
     }
     let domain = chosen_domain(request.domain.as_ref())?;
-    let profile = hub.store.profile(&caller.user_id).await?;
+    let profile = hub.store.profile(&user.id).await?;
     let owner = profile
         .ok_or_else(|| {
             WireError::Invalid("you have no handle yet: POST /api/identities {\"handle\": ...} first".to_owned())
@@ -66,7 +67,8 @@ async fn create(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireErro
         .handle;
     let visibility = if request.is_private.unwrap_or(false) { Visibility::Private } else { Visibility::Public };
 
-    let mut repo = NewRepo::new(&hub.store, owner, &caller.user_id, slug, visibility);
+    hub.check_repos(&user.id, &owner).await?;
+    let mut repo = NewRepo::new(&hub.store, owner, &user.id, slug, visibility);
     repo.meta.name = request.name.trim().to_owned();
     repo.meta.description = request.description.as_deref().unwrap_or_default().to_owned();
     repo.meta.domain = domain.map(Domain::as_str).unwrap_or_default().to_owned();

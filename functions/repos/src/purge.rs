@@ -9,22 +9,23 @@ use common::wire::request::{PurgeRequest, PurgeResponse, PurgedObject};
 use lambda_http::Response;
 use lambda_http::http::StatusCode;
 use service::Hub;
-use service::{Access, AnswerBody, Call};
+use service::{Access, AnswerBody, Call, Opened};
 use store::repo::{Load, Repo};
 use store::table::items::{PurgeItem, PurgedItem};
 use store::table::transaction::Outcome;
 
 /// How often something else may be purged while this is about to.
 const ATTEMPTS: usize = 20;
-const OWNERS_ONLY: &str = "purge objects and see what was purged";
+const ADMINS_ONLY: &str = "purge objects and see what was purged";
 
 /// Hides objects from all requests from now on, and has their bytes erased. They need not be there: a push that brings
 /// one later is refused then.
 pub async fn purge(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
-    let caller = call.user(hub).await?;
+    let token = call.token(hub).await?;
     let target = call.target()?;
     for _ in 0..ATTEMPTS {
-        let (repo, _) = hub.open(Some(&caller), &target, Access::Own(OWNERS_ONLY), Load::NOTHING).await?;
+        let Opened { repo, user, .. } =
+            hub.open(Some(&token), &target, Access::Administer(ADMINS_ONLY), Load::NOTHING).await?;
         let PurgeRequest { objects, reason } = call.decode()?;
         let asked = objects.within("objects")?;
         if asked.is_empty() {
@@ -36,7 +37,7 @@ pub async fn purge(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireE
         let new: BTreeSet<ObjectKey> = asked.iter().map(ObjectId::key).filter(|key| !before.has(key)).collect();
         WireError::check_count("purged objects of one repository", before.len() + new.len(), MAX_PURGED)?;
         let is_done = new.is_empty()
-            || hub.store.mark_purged(&repo.id, &repo.meta, &new, reason, &caller.user_id).await? == Outcome::Landed;
+            || hub.store.mark_purged(&repo.id, &repo.meta, &new, reason, &user.id).await? == Outcome::Landed;
         if is_done {
             return respond(hub, call, &repo, Some(&asked)).await;
         }
@@ -46,8 +47,8 @@ pub async fn purge(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireE
 
 /// What was purged, and whether its bytes are gone.
 pub async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
-    let caller = call.user(hub).await?;
-    let (repo, _) = hub.open(Some(&caller), &call.target()?, Access::Own(OWNERS_ONLY), Load::NOTHING).await?;
+    let token = call.token(hub).await?;
+    let repo = hub.open(Some(&token), &call.target()?, Access::Administer(ADMINS_ONLY), Load::NOTHING).await?.repo;
     respond(hub, call, &repo, None).await
 }
 

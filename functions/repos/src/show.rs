@@ -8,9 +8,9 @@ use common::wire::limits::MAX_REPOS_LISTED;
 use common::wire::request::{RepoListResponse, RepoResponse};
 use lambda_http::Response;
 use lambda_http::http::StatusCode;
-use service::auth::Caller;
+use service::auth::{Credential, User};
 use service::{Access, AnswerBody, Call, Hub};
-use store::repo::Load;
+use store::repo::{Asker, Load};
 use store::table::items::MetaItem;
 
 /// Repos in one answer, unless the client asks for fewer or more.
@@ -20,8 +20,8 @@ const SHOWN: usize = 100;
 
 /// What a repo is, for its readers.
 pub async fn one(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
-    let caller = call.caller(hub).await?;
-    let (repo, _) = hub.open(caller.as_ref(), &call.target()?, Access::Read, Load::HEADS).await?;
+    let credential = call.credential(hub).await?;
+    let repo = hub.open(credential.as_ref(), &call.target()?, Access::Read, Load::HEADS).await?.repo;
     let url = call.hub_url(hub)?;
     call.respond(StatusCode::OK, &described(&url, &repo.id, &repo.meta, Some(repo.meta.shown_default(&repo.heads))))
 }
@@ -30,13 +30,18 @@ pub async fn one(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireErr
 /// owner, and only where they are asked for.
 pub async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
     let given = |name: &str| call.query_parameter(name).filter(|value| !value.is_empty());
-    let (caller, user_id) = match given("owner") {
-        Some(owner) => (call.caller(hub).await?, user_of(hub, &owner).await?),
-        None => {
-            let caller = call.user(hub).await?;
-            let user_id = caller.user_id.clone();
-            (Some(caller), user_id)
-        }
+    let owner = given("owner");
+    let credential = match &owner {
+        Some(_) => call.credential(hub).await?,
+        None => Some(call.token(hub).await?),
+    };
+    let user = match &credential {
+        Some(credential) => hub.user(credential).await?,
+        None => User::default(),
+    };
+    let user_id = match owner {
+        Some(owner) => user_of(hub, &owner).await?,
+        None => user.id.clone(),
     };
     let url = call.hub_url(hub)?;
     let after: Option<Slug> = given("after")
@@ -44,12 +49,11 @@ pub async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireEr
         .transpose()
         .map_err(|_| WireError::invalid("after", "it is no cursor of this list"))?;
     let limit = limit(given("limit").as_deref())?;
-    let reader = caller.as_ref().map(|Caller { user_id, .. }| user_id.as_str());
+    let reader = credential.as_ref().map_or(Asker::default(), Credential::asker);
+    let is_owner = user.id == user_id && credential.as_ref().is_some_and(Credential::is_for_all_repos);
     let (repos, has_more) = match is_set("deleted", given("deleted").as_deref())? {
         false => hub.store.readable_repos_of_user(&user_id, reader, after.as_ref(), limit).await?,
-        true if reader == Some(user_id.as_str()) => {
-            hub.store.deleted_repos_of_user(&user_id, after.as_ref(), limit).await?
-        }
+        true if is_owner => hub.store.deleted_repos_of_user(&user_id, after.as_ref(), limit).await?,
         true => return Err(WireError::invalid("deleted", "only an owner can list what they have deleted")),
     };
     let next = repos.last().filter(|_| has_more).map(|repo| repo.name.as_str().into());

@@ -17,8 +17,8 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 }
 
 async fn stats(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
-    let caller = call.caller(hub).await?;
-    let (repo, _) = hub.open(caller.as_ref(), &call.target()?, Access::Read, Load::HISTORY).await?;
+    let credential = call.credential(hub).await?;
+    let repo = hub.open(credential.as_ref(), &call.target()?, Access::Read, Load::HISTORY).await?.repo;
     let stats = hub.store.stats(&repo, PAGES_OF_A_REQUEST).await?;
     call.respond(StatusCode::OK, &stats)
 }

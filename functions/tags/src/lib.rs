@@ -15,7 +15,7 @@ use common::wire::{Text, WireError};
 use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Request, Response};
 use service::Hub;
-use service::{Access, AnswerBody, Call};
+use service::{Access, AnswerBody, Call, Opened};
 use store::ambient::Ambient;
 use store::repo::Load;
 use store::table::items::TagItem;
@@ -33,8 +33,9 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 }
 
 async fn store(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
-    let caller = call.user(hub).await?;
-    let (repo, view) = hub.open(Some(&caller), &call.target()?, Access::Write, Load::RELIABLE_PACKS).await?;
+    let token = call.token(hub).await?;
+    let Opened { repo, view, user, .. } =
+        hub.open(Some(&token), &call.target()?, Access::Write, Load::RELIABLE_PACKS).await?;
     let request: TagsRequest<'_> = call.decode()?;
     let posted = request.tags.within("tags")?;
     let stored = posted.len();
@@ -66,7 +67,7 @@ async fn store(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError
     changed.retain(|label, item| known.get(label) != Some(item));
     let new = changed.keys().filter(|label| !known.contains_key(label)).count();
     WireError::check_count("tags of one repository", known.len() + new, MAX_TAGS_OF_REPO)?;
-    hub.store.put_tags(&repo.id, changed, &known, &caller.user_id).await?;
+    hub.store.put_tags(&repo.id, changed, &known, &user.id).await?;
     call.respond(StatusCode::OK, &TagsResponse { stored })
 }
 
@@ -91,8 +92,8 @@ fn item(ambient: &Ambient, repo_id: &str, tag: &PostedTag<'_>, before: Option<&T
 
 /// Deletes a tag, for those who may push to the repo. What only it named is garbage then.
 async fn delete(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
-    let caller = call.user(hub).await?;
-    let (repo, _) = hub.open(Some(&caller), &call.target()?, Access::Write, Load::NOTHING).await?;
+    let token = call.token(hub).await?;
+    let repo = hub.open(Some(&token), &call.target()?, Access::Write, Load::NOTHING).await?.repo;
     let label = call.path_parameter("tag").unwrap_or_default();
     let label: Label = label.parse().map_err(|reason| WireError::invalid("tag", reason))?;
     match hub.store.delete_tag(&repo.id, &label).await? {
@@ -105,8 +106,8 @@ async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError>
     if call.takes_pages() {
         return Ok(call.redirect_to_page("-/tags"));
     }
-    let caller = call.caller(hub).await?;
-    let (repo, _) = hub.open(caller.as_ref(), &call.target()?, Access::Read, Load::NOTHING).await?;
+    let credential = call.credential(hub).await?;
+    let repo = hub.open(credential.as_ref(), &call.target()?, Access::Read, Load::NOTHING).await?.repo;
     let after = call.query_parameter("after").filter(|after| !after.is_empty());
     let after: Option<Label> =
         after.map(|after| after.parse()).transpose().map_err(|reason| WireError::invalid("after", reason))?;

@@ -19,11 +19,11 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 }
 
 async fn start_upload(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
-    let caller = call.user(hub).await?;
+    let token = call.token(hub).await?;
     let target = call.target()?;
-    hub.open(Some(&caller), &target, Access::Ask, Load::NOTHING).await?;
+    let user = hub.open(Some(&token), &target, Access::Ask, Load::NOTHING).await?.user;
     let storage = call.storage_url(hub)?;
-    let upload = BodyUpload { user_id: caller.user_id, owner: target.owner, slug: target.slug };
+    let upload = BodyUpload { user_id: user.id, owner: target.owner, slug: target.slug };
     let upload_id = hub.store.new_body_upload(&upload).await?;
     let url = hub.store.presigner(BODY_KEPT, storage)?.put_body(&upload_id).await?;
     call.respond(StatusCode::OK, &UploadResponse { upload_id, url })

@@ -153,7 +153,7 @@ pub(crate) async fn raw(reader: &Reader<'_>) -> Result<Response<AnswerBody>, Wir
         reader.file(&opened, &found, &path).await?
     };
     let size = size_of(&place);
-    reader.hub.settings.anonymous_reads.check(reader.caller.as_ref(), size)?;
+    reader.hub.settings.anonymous_reads.check(reader.credential.as_ref(), size)?;
     // Only of a name that says nothing are the bytes looked at.
     let is_text = match place {
         ObjectLocation::Packed(place) if size <= MAX_SNIFFED && kind::of_path(&path) == Kind::Other => {

@@ -9,6 +9,8 @@ use pages::page::home::HomePage;
 use pages::page::owner::OwnerPage;
 use pages::parts::RepoLine;
 use service::AnswerBody;
+use service::auth::Credential;
+use store::repo::Asker;
 use store::table::items::{MetaItem, Visibility};
 
 use crate::Reader;
@@ -32,7 +34,8 @@ pub(crate) async fn owner(reader: &Reader<'_>) -> Result<Response<AnswerBody>, W
     let given = reader.call.path_parameter("owner").unwrap_or_default().to_ascii_lowercase();
     let owner: Slug = given.parse().map_err(|_| WireError::UnknownRoute)?;
     let user_id = reader.hub.store.user_of_handle(&owner).await?.ok_or(WireError::UnknownRoute)?;
-    let is_own = reader.caller.as_ref().is_some_and(|caller| caller.user_id == user_id);
+    let is_own = reader.user.as_ref().is_some_and(|user| user.id == user_id)
+        && reader.credential.as_ref().is_some_and(Credential::is_for_all_repos);
     let (repos, next, version) = match is_own {
         true => own(reader, &user_id).await?,
         false => public(reader, Some(&user_id)).await?,
@@ -78,7 +81,8 @@ async fn own(reader: &Reader<'_>, user_id: &str) -> Result<List, WireError> {
         .transpose()
         .map_err(|_| WireError::invalid("after", "it is no cursor of this list"))?;
     let store = &reader.hub.store;
-    let (listed, has_more) = store.readable_repos_of_user(user_id, Some(user_id), after.as_ref(), A_PAGE).await?;
+    let (listed, has_more) =
+        store.readable_repos_of_user(user_id, Asker::user(user_id), after.as_ref(), A_PAGE).await?;
     let mut logs = Vec::with_capacity(listed.len());
     for repo in &listed {
         logs.push(store.push_log(&repo.id, None, 1));

@@ -24,7 +24,7 @@ use lambda_http::{Request, Response};
 use pages::frame;
 use pages::page::Page;
 use pages::page::error::ErrorPage;
-use service::auth::Caller;
+use service::auth::{Credential, User};
 use service::{Access, AnswerBody, Call, Hub};
 use session::Session;
 use store::read::view::View;
@@ -67,7 +67,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
 async fn answer(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
     // What a page loads, and files: for any client.
     match call.route_path() {
-        "/-/{asset}" => return respond::asset(call),
+        "/-/{key}" => return respond::asset(call),
         "/{owner}/{slug}/raw/{ref}/{path+}" => return files::raw(&Reader::of(hub, call).await?).await,
         _ => {}
     }
@@ -113,7 +113,8 @@ async fn page_of(reader: &Reader<'_>) -> Result<Response<AnswerBody>, WireError>
 pub(crate) struct Reader<'a> {
     hub: &'a Hub,
     call: &'a Call,
-    caller: Option<Caller>,
+    credential: Option<Credential>,
+    user: Option<User>,
     frame: frame::Hub,
     /// Where the page is, if it was asked for by a name that its repository had before.
     moved: OnceLock<String>,
@@ -128,23 +129,28 @@ pub(crate) struct Opened {
 
 impl<'a> Reader<'a> {
     async fn of(hub: &'a Hub, call: &'a Call) -> Result<Self, WireError> {
-        let caller = call.caller(hub).await?;
-        let viewer = match &caller {
-            Some(caller) => {
-                let profile = hub.store.profile(&caller.user_id).await?;
-                Some(profile.map_or_else(|| caller.user_id.clone(), |profile| profile.handle.to_string()))
+        let credential = call.credential(hub).await?;
+        let user = match &credential {
+            Some(credential) => Some(hub.user(credential).await?),
+            None => None,
+        };
+        let viewer = match &user {
+            Some(user) => {
+                let profile = hub.store.profile(&user.id).await?;
+                Some(profile.map_or_else(|| user.id.clone(), |profile| profile.handle.to_string()))
             }
             None => None,
         };
         let url = call.hub_url(hub)?;
         let frame = frame::Hub { name: String::new(), url, viewer, form_token: None };
-        Ok(Self { hub, call, caller, frame, moved: OnceLock::new() })
+        Ok(Self { hub, call, credential, user, frame, moved: OnceLock::new() })
     }
 
     /// Opens the repository in the path, as its reader.
     async fn open(&self, load: Load) -> Result<Opened, WireError> {
         let target = self.call.target()?;
-        let (repo, view) = self.hub.open(self.caller.as_ref(), &target, Access::Read, load).await?;
+        let found = self.hub.open(self.credential.as_ref(), &target, Access::Read, load).await?;
+        let (repo, view) = (found.repo, found.view);
         let meta = &repo.meta;
         if meta.slug != target.slug {
             self.moved.get_or_init(|| self.call.path_under(&meta.slug));

@@ -31,7 +31,7 @@ pub(crate) struct Version {
 impl Version {
     /// Of this build, for this reader.
     pub(crate) fn of(reader: &Reader<'_>) -> Self {
-        let mut version = Self { hash: Sha256::new(), is_private: reader.caller.is_some() };
+        let mut version = Self { hash: Sha256::new(), is_private: reader.credential.is_some() };
         version.add(env!("CARGO_PKG_VERSION"));
         for asset in assets::assets() {
             version.add(&asset.name);
@@ -142,7 +142,7 @@ pub(crate) fn set_policy(headers: &mut HeaderMap, policy: &'static str) {
 
 /// Says that what is sent is good for ever, if anyone may have it.
 pub(crate) fn set_immutable(headers: &mut HeaderMap, reader: &Reader<'_>, opened: &Opened) {
-    if opened.repo.meta.visibility == Visibility::Public && reader.caller.is_none() {
+    if opened.repo.meta.visibility == Visibility::Public && reader.credential.is_none() {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static(IMMUTABLE));
     }
 }
@@ -157,9 +157,9 @@ pub(crate) fn redirect(hub: &Hub, call: &Call, to: &str) -> Result<Response<Answ
     Ok(response)
 }
 
-/// `/-/{asset}`: the style sheet, the script, the icon.
+/// `/-/{key}`: the style sheet, the script, the icon.
 pub(crate) fn asset(call: &Call) -> Result<Response<AnswerBody>, WireError> {
-    let name = call.path_parameter("asset").unwrap_or_default();
+    let name = call.path_parameter("key").unwrap_or_default();
     let asset = assets::asset(&name).ok_or(WireError::UnknownRoute)?;
     let mut response = Response::new(AnswerBody::whole(Bytes::from_static(asset.bytes)));
     let headers = response.headers_mut();

@@ -10,7 +10,7 @@ use lambda_http::http::{HeaderMap, HeaderValue, StatusCode};
 use lambda_http::{Request, Response};
 use pages::frame;
 use pages::page::login::LoginPage;
-use service::auth::Caller;
+use service::auth::Credential;
 use service::{AnswerBody, Call, Hub};
 
 use crate::respond::{html, redirect};
@@ -25,7 +25,7 @@ const COMMAND: &str = "musehub token --user <user id>";
 /// What a browser keeps of a login.
 pub(crate) struct Session {
     /// A good token of its cookie.
-    token: Option<(HeaderValue, Caller)>,
+    token: Option<(HeaderValue, Credential)>,
     /// Whether its cookie holds a token that is not good any more.
     has_ended: bool,
     path: String,
@@ -40,14 +40,11 @@ impl Session {
         let Some(token) = token(request.headers()).filter(|_| !request.headers().contains_key(AUTHORIZATION)) else {
             return none;
         };
-        let verified = match hub.tokens().await {
-            Ok(tokens) => tokens.verify(token),
-            Err(error) => Err(error),
-        };
+        let verified = hub.verify(token).await;
         match (verified, HeaderValue::from_str(&format!("Bearer {token}"))) {
-            (Ok(caller), Ok(mut value)) => {
+            (Ok(credential), Ok(mut value)) => {
                 value.set_sensitive(true);
-                Self { token: Some((value, caller)), ..none }
+                Self { token: Some((value, credential)), ..none }
             }
             (Err(WireError::Unauthorized(_)), _) => Self { has_ended: true, ..none },
             _ => none,
@@ -64,9 +61,10 @@ impl Session {
 
     /// What its user is called.
     pub(crate) async fn viewer(&self, hub: &Hub) -> Option<String> {
-        let (_, caller) = self.token.as_ref()?;
-        let profile = hub.store.profile(&caller.user_id).await.ok().flatten();
-        Some(profile.map_or_else(|| caller.user_id.clone(), |profile| profile.handle.to_string()))
+        let (_, credential) = self.token.as_ref()?;
+        let user = hub.user(credential).await.ok()?;
+        let profile = hub.store.profile(&user.id).await.ok().flatten();
+        Some(profile.map_or_else(|| user.id.clone(), |profile| profile.handle.to_string()))
     }
 
     /// Has the browser forget a token that is not good any more.
@@ -119,7 +117,11 @@ pub(crate) async fn log_in(hub: &Hub, call: &Call) -> Result<Response<AnswerBody
     if !is_token {
         return form(hub, call, Some("This is no token.".to_owned()));
     }
-    if let Err(refused) = hub.tokens().await?.verify(&token) {
+    let known = match hub.verify(&token).await {
+        Ok(credential) => hub.user(&credential).await,
+        Err(refused) => Err(refused),
+    };
+    if let Err(refused) = known {
         return match refused {
             WireError::Unauthorized(reason) => {
                 form(hub, call, Some(format!("The hub does not take this token: {reason}.")))

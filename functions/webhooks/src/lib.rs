@@ -1,5 +1,5 @@
 //! `POST /webhooks` makes a URL get the events of a repo, `GET /webhooks` lists those URLs, and `DELETE /webhooks/{id}`
-//! ends one. All three are for the repo's owner alone.
+//! ends one. All three are for the repo's owner and admins.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -30,16 +30,16 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
     .await
 }
 
-/// The repo of the request, and its owner, who sent it.
-async fn owned(hub: &Hub, call: &Call) -> Result<(Repo, String), WireError> {
-    let caller = call.user(hub).await?;
-    let (repo, _) =
-        hub.open(Some(&caller), &call.target()?, Access::Own("see or change its webhooks"), Load::NOTHING).await?;
-    Ok((repo, caller.user_id))
+/// The repo of the request, and the owner or admin who sent it.
+async fn administered(hub: &Hub, call: &Call) -> Result<(Repo, String), WireError> {
+    let token = call.token(hub).await?;
+    let access = Access::Administer("see or change its webhooks");
+    let opened = hub.open(Some(&token), &call.target()?, access, Load::NOTHING).await?;
+    Ok((opened.repo, opened.user.id))
 }
 
 async fn create(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
-    let (repo, owner) = owned(hub, call).await?;
+    let (repo, admin) = administered(hub, call).await?;
     let request: WebhookRequest<'_> = call.decode()?;
     let url =
         hub.settings.webhooks_reach.check_url(&request.url).map_err(|reason| WireError::invalid("url", reason))?;
@@ -54,7 +54,7 @@ async fn create(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireErro
     };
     let created_at = ambient.now_iso();
     let item =
-        HookItem { url, secret, events, inactive_because: None, waiting_until: None, created_at, created_by: owner };
+        HookItem { url, secret, events, inactive_because: None, waiting_until: None, created_at, created_by: admin };
     let id = ambient.ulid();
     hub.store.put_hook(&repo.id, id, &item).await?;
     let response = WebhookResponse { secret: Some(item.secret.reveal()), ..response(id, &item) };
@@ -77,14 +77,14 @@ fn event_types<'a>(names: impl Iterator<Item = &'a str>) -> Result<BTreeSet<Stri
 }
 
 async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
-    let (repo, _) = owned(hub, call).await?;
+    let (repo, _) = administered(hub, call).await?;
     let hooks = hub.store.hooks(&repo.id).await?;
     let webhooks = hooks.iter().map(|(id, item)| response(*id, item)).collect();
     call.respond(StatusCode::OK, &WebhookListResponse { webhooks })
 }
 
 async fn delete(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
-    let (repo, _) = owned(hub, call).await?;
+    let (repo, _) = administered(hub, call).await?;
     let named = call.path_parameter("id").unwrap_or_default();
     let id = HookId::from_string(&named).map_err(|_| WireError::invalid("id", "the id of a webhook is a ULID"))?;
     if !hub.store.delete_hook(&repo.id, id).await? {

@@ -15,7 +15,8 @@ use store::Store;
 use store::bucket::packs;
 use store::compute;
 use store::table::items::{
-    HandleItem, Item, Key, META, MetaItem, NameItem, PACK_PREFIX, PK, PROFILE, PackItem, ProfileItem, SK,
+    HandleItem, Item, Key, LINK_PREFIX, META, MetaItem, NameItem, PACK_PREFIX, PK, PROFILE, PackItem, ProfileItem, SK,
+    TOKEN_PREFIX,
 };
 
 use super::BackupError;
@@ -150,6 +151,8 @@ impl Saving<'_> {
             "UPLOAD" => {}
             "USER" if sk.starts_with("REPO#") => {}
             "USER" if sk == PROFILE => self.user(name).await?,
+            // One that is revoked after the backup would count again.
+            "USER" if sk.starts_with(TOKEN_PREFIX) => {}
             // A user gets both items of a handle at once, and the scan may have passed only one of the two.
             "HANDLE" => self.user(&read::<HandleItem>(&item)?.user_id).await?,
             _ => self.write(&item)?,
@@ -184,7 +187,10 @@ impl Saving<'_> {
         let mut after = None;
         loop {
             let page = self.store.items_page(&pk, "", after).await?;
-            for item in page.entries.iter().filter(|item| !text(item, SK).starts_with(PACK_PREFIX)) {
+            // A link that is revoked after the backup would lead there again.
+            let is_kept =
+                |item: &&Item| ![PACK_PREFIX, LINK_PREFIX].iter().any(|prefix| text(item, SK).starts_with(prefix));
+            for item in page.entries.iter().filter(is_kept) {
                 self.write(item)?;
                 if text(item, SK) == META {
                     self.around(&read(item)?).await?;

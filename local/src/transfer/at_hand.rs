@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use client::Remote;
 use common::id::Ids;
-use service::auth::{EmptySecret, Tokens};
+use service::auth::{BadSecret, Tokens};
 use service::observe::RequestLog;
 use service::{Hub, Settings, Target};
 use store::Store;
@@ -18,7 +18,7 @@ use crate::functions;
 ///
 /// # Errors
 /// Never: the secret is drawn here.
-pub fn hub_over(store: Arc<Store>, ids: Ids) -> Result<Hub, EmptySecret> {
+pub fn hub_over(store: Arc<Store>, ids: Ids) -> Result<Hub, BadSecret> {
     let ambient = store.ambient().clone();
     let tokens = Tokens::new(&new_secret(&ambient), ambient)?;
     let settings = Settings { ids, gives_secret: true, ..Settings::default() };

@@ -20,7 +20,7 @@ use service::Hub;
 use service::Target;
 use store::compute;
 use store::read::view::View;
-use store::repo::{Load, Repo};
+use store::repo::{Asker, Load, Repo};
 
 use super::file::reader::Entries;
 use super::file::writer::{Writer, part_of};
@@ -110,7 +110,7 @@ pub async fn export(
     };
 
     // After the names, so that all that they name is in it.
-    let found = hub.store.repo(&id, Some(user), Load::HISTORY).await?;
+    let found = hub.store.repo(&id, Asker::user(user), Load::HISTORY).await?;
     let view = hub.store.view(&found.ok_or_else(|| missing(target))?);
     if view.purged().len() > listed.len() {
         let part = part_of(path);
@@ -140,7 +140,7 @@ pub(super) async fn find(hub: &Hub, target: &Target) -> Result<String, TransferE
 
 async fn read_names(hub: &Hub, target: &Target, user: &str) -> Result<(Repo, Names), TransferError> {
     let Target { owner, slug } = target;
-    let found = hub.store.find_readable_repo(owner, slug, Some(user), Load::HEADS).await?;
+    let found = hub.store.find_readable_repo(owner, slug, Asker::user(user), Load::HEADS).await?;
     let repo = found.map_err(|_| missing(target))?;
     let tags = hub.store.tags(&repo.id).await?;
     let tags = tags.into_iter().map(|(tag, item)| Tag {

@@ -63,7 +63,7 @@ pub enum CloneError {
     Store(#[from] store::StoreError),
     /// Never: the secret is drawn here.
     #[error(transparent)]
-    Secret(#[from] service::auth::EmptySecret),
+    Secret(#[from] service::auth::BadSecret),
     /// There is no such repo in the data folder.
     #[error("the data folder has no repository {0}")]
     NoRepo(Target),

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::table::items::{HandleItem, Key, MetaItem, NameItem, ProfileItem, SecretItem, Visibility, encode};
-use crate::table::transaction::{Outcome, put_new};
+use crate::table::transaction::{Outcome, outcome_of, put_new};
 use crate::{Store, StoreError};
-use aws_sdk_dynamodb::types::TransactWriteItem;
+use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use common::id::{RepoId, Slug};
 
 /// A repo that is not there yet.
@@ -38,6 +38,8 @@ impl NewRepo {
                 first_head: None,
                 purged: None,
                 former_slugs: BTreeSet::new(),
+                quota_bytes: None,
+                counted_bytes: None,
                 deleted_at: None,
                 removing_since: None,
             },
@@ -160,6 +162,22 @@ impl Store {
         };
         let meta = self.get_item(&Key::meta(&repo_id)).await?;
         Ok(Some((repo_id, meta)))
+    }
+
+    /// Puts another token secret in the place of the one that was read. It is for operators: functions have no right to it.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn change_token_secret(&self, before: &str, after: &str) -> Result<Outcome, StoreError> {
+        let key = Key::token_secret();
+        let put = self
+            .dynamodb
+            .put_item()
+            .table_name(&self.location.table)
+            .set_item(Some(encode(&key, &SecretItem { secret: after.to_owned() })?))
+            .condition_expression("secret = :before")
+            .expression_attribute_values(":before", AttributeValue::S(before.to_owned()));
+        outcome_of(put.send().await, key)
     }
 
     /// Makes a repo, unless its name is taken.

@@ -20,13 +20,16 @@
 //! | | `REL#<tag>` | a release: its channel, whether it is a draft, when it was made; the whole of it, compressed |
 //! | | `HOOK#<ulid>` | a webhook: its URL, its secret, the types of events that it gets, which message its others wait behind |
 //! | | `HOOKED#<ulid>` | at `musehub serve`, the delivery cursor of a webhook |
-//! | | `MEMBER#<user_id>` | a collaborator and their role |
+//! | | `MEMBER#<user_id>` | a member, their role, who gave it and when |
+//! | | `LINK#<hash of a secret>` | a link by which the repo can be read: its id, who made it and when (TTL) |
 //! | | `DAMAGED#<ulid>` | a pack that a repair has replaced, and whose file is kept |
 //! | | `UPLOADS` | until when objects may be waiting under `uploads/` (TTL) |
 //! | `PLACES#<repo_id>` | a hash of a branch's or a folder's name in one case | claims of pushes that made branches there (TTL) |
 //! | `PUBLIC` | `REPO#<repo_id>` | when a public repo was last pushed to |
 //! | `USER#<user_id>` | `PROFILE`, `REPO#<slug>` | the user's handle; the user's repos |
+//! | | `TOKEN#<ulid>` | a token that the user has minted, and what it allows (TTL) |
 //! | `HANDLE#<handle>` | `HANDLE` | the user that has the handle; claimed once |
+//! | | `USAGE` | how many bytes the user's repos hold together, and how many that may be |
 //! | `RESTORE` | `RESTORE` | which backup is being restored, while it is |
 //! | `UPLOAD#<upload_id>` | `UPLOAD` | the uploaded body of a request: whose, for which repo, used by which request (TTL) |
 
@@ -41,6 +44,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::StoreError;
+use crate::table::link_key::LinkKey;
 use crate::table::webhooks::secret::{HookId, Secret};
 use common::id::{BranchName, CommitId, Label, ObjectKey, RepoId, Slug};
 use common::pack::index::OLD_VERSION;
@@ -73,6 +77,12 @@ pub const RETIRED_PREFIX: &str = "RETIRED#";
 pub const SET_ASIDE_PREFIX: &str = "DAMAGED#";
 /// What the sort keys of a repo's webhooks begin with.
 pub const HOOK_PREFIX: &str = "HOOK#";
+/// What the sort keys of a repo's members begin with.
+pub const MEMBER_PREFIX: &str = "MEMBER#";
+/// What the sort keys of the links to a repo begin with.
+pub const LINK_PREFIX: &str = "LINK#";
+/// What the sort keys of a user's tokens begin with.
+pub const TOKEN_PREFIX: &str = "TOKEN#";
 /// What the sort keys begin with of what says how far the deliveries to a webhook have come.
 pub const DELIVERY_CURSOR_PREFIX: &str = "HOOKED#";
 /// The sort key of a repo's item that ends when there is something to sweep.
@@ -95,6 +105,8 @@ pub const PURGE: &str = "PURGE";
 pub(crate) const PURGED: &str = "purged";
 /// The attribute of a repo's item about itself that names what it was called before.
 pub(crate) const FORMER_SLUGS: &str = "former_slugs";
+/// The sort key of what a user's repos hold together.
+pub const USAGE: &str = "USAGE";
 /// The sort key of a user's one item about itself.
 pub const PROFILE: &str = "PROFILE";
 
@@ -227,14 +239,29 @@ impl Key {
         Self::new(repo_pk(repo), format!("{DELIVERY_CURSOR_PREFIX}{hook}"))
     }
 
-    /// A collaborator of a repo.
+    /// A member of a repo.
     pub fn member(repo: &RepoId, user_id: &str) -> Self {
-        Self::new(repo_pk(repo), format!("MEMBER#{user_id}"))
+        Self::new(repo_pk(repo), format!("{MEMBER_PREFIX}{user_id}"))
+    }
+
+    /// A link by which a repo can be read.
+    pub fn link(repo: &RepoId, link: &LinkKey) -> Self {
+        Self::new(repo_pk(repo), format!("{LINK_PREFIX}{link}"))
+    }
+
+    /// A token that a user has minted.
+    pub fn token(user_id: &str, token: &str) -> Self {
+        Self::new(user_pk(user_id), format!("{TOKEN_PREFIX}{token}"))
     }
 
     /// The user who has a handle: claimed once.
     pub fn handle(handle: &Slug) -> Self {
         Self::new(format!("HANDLE#{handle}"), "HANDLE")
+    }
+
+    /// What a user's repos hold together, and how much that may be.
+    pub fn usage(handle: &Slug) -> Self {
+        Self::new(format!("HANDLE#{handle}"), USAGE)
     }
 
     /// The secret that tokens are signed with, where the operator gives none.
@@ -249,7 +276,7 @@ impl Key {
 
     /// A user's item about itself.
     pub fn profile(user_id: &str) -> Self {
-        Self::new(format!("USER#{user_id}"), PROFILE)
+        Self::new(user_pk(user_id), PROFILE)
     }
 
     /// When a public repo was last pushed to.
@@ -259,7 +286,7 @@ impl Key {
 
     /// A repo in its owner's list.
     pub fn owned(user_id: &str, slug: &Slug) -> Self {
-        Self::new(format!("USER#{user_id}"), format!("REPO#{slug}"))
+        Self::new(user_pk(user_id), format!("REPO#{slug}"))
     }
 
     /// The key that an item has.
@@ -280,6 +307,11 @@ impl Key {
 /// The partition key of a repo's items.
 pub fn repo_pk(repo: &RepoId) -> String {
     format!("REPO#{repo}")
+}
+
+/// The partition key of a user's items.
+pub fn user_pk(user_id: &str) -> String {
+    format!("USER#{user_id}")
 }
 
 /// The repo whose items have this partition key, if it is a repo's.
@@ -384,6 +416,12 @@ pub struct MetaItem {
     /// How many objects were purged; absent until one was. Each of them has an item of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purged: Option<u64>,
+    /// Bytes that it may hold in S3, as an operator says; absent for as many as the deployment allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota_bytes: Option<u64>,
+    /// The bytes of it that are in what its owner is counted to use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted_bytes: Option<u64>,
     /// ISO 8601; a repo that has it is not there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<String>,
@@ -511,6 +549,9 @@ pub struct PackItem {
     /// What its records have as they are sent: bytes of commits and snapshots, and of objects. Absent in items of before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     raw: Option<(u64, u64)>,
+    /// Bytes of the large objects that it lists. Absent in items of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    large: Option<u64>,
     /// Where its table is: offset, length, length of the head, checksum of the head.
     table: (u64, u64, u64, u64),
     created_at: String,
@@ -530,6 +571,7 @@ impl PackItem {
             packs: Some(summary.packs).filter(|packs| *packs > 0),
             condemned_at: summary.condemned_at,
             raw: summary.raw.map(|raw| (raw.records, raw.content)),
+            large: summary.large,
             table: (offset, length, head_length, head_checksum),
             created_at: created_at.to_owned(),
             created_by: created_by.to_owned(),
@@ -557,6 +599,7 @@ impl PackItem {
                 Some((records, content)) => Some(RawBytes { records, content }),
                 None => None,
             },
+            large: self.large,
             table: TableExtent { offset, length, head_length, head_checksum },
         }
     }
@@ -683,6 +726,9 @@ pub struct LogItem {
     pub forced: bool,
     /// The user that pushed.
     pub by: String,
+    /// By which token; absent for the user's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Via>,
     /// ISO 8601.
     pub at: String,
 }
@@ -696,6 +742,16 @@ pub struct ChangeItem {
     pub by: String,
     /// ISO 8601.
     pub at: String,
+}
+
+/// What the name of a change begins with that is of a member, whose handle follows.
+const OF_MEMBER: &str = "member:";
+
+impl ChangeItem {
+    /// What a change of a member is called.
+    pub fn of_member(handle: &Slug) -> String {
+        format!("{OF_MEMBER}{handle}")
+    }
 }
 
 /// `REPO#<repo_id>` | `HOOK#<ulid>`: a webhook.
@@ -740,20 +796,128 @@ pub struct DeliveryCursorItem {
 }
 
 /// `REPO#<repo_id>` | `MEMBER#<user_id>`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberItem {
-    /// What the collaborator may do.
+    /// What the member may do.
     pub role: Role,
+    /// The member's handle. Absent in items that operators wrote before the API did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handle: Option<Slug>,
+    /// The user that gave the role. Absent as `handle` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_by: Option<String>,
+    /// ISO 8601. Absent as `handle` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_at: Option<String>,
 }
 
-/// What a collaborator may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What somebody may do with a repo: each may do what those before may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Fetch.
     Read,
-    /// Fetch and push.
+    /// Push, tag and release.
     Write,
+    /// Change what the repo is, and who its members are.
+    Admin,
+    /// Rename and delete it. It is the role of one user, and no member's.
+    Owner,
+}
+
+impl Role {
+    /// The roles that members have.
+    pub const OF_MEMBERS: [Self; 3] = [Self::Read, Self::Write, Self::Admin];
+
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Admin => "admin",
+            Self::Owner => "owner",
+        }
+    }
+
+    /// The role of a member, or the most that a token allows.
+    ///
+    /// # Errors
+    /// For the name of no such role.
+    pub fn of_member(name: &str) -> Result<Self, &'static str> {
+        let found = Self::OF_MEMBERS.into_iter().find(|role| role.as_str() == name);
+        found.ok_or("it is read, write or admin")
+    }
+}
+
+/// `REPO#<repo_id>` | `LINK#<hash of a secret>`: a link by which the repo can be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkItem {
+    /// Its name for its owner: the secret is not kept.
+    pub id: String,
+    /// What it is for, in the words of who made it; perhaps empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// The user that made it.
+    pub created_by: String,
+    /// ISO 8601.
+    pub created_at: String,
+    /// Until when it leads to the repo: the table's TTL attribute.
+    #[serde(with = "second::required")]
+    pub expires_at: Timestamp,
+}
+
+/// `HANDLE#<handle>` | `USAGE`: what a user's repos hold together, and how much that may be. Under the handle, so that it can be read with
+/// a repo that is named by it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageItem {
+    /// Bytes in S3 of all repos of the user's, as they were counted after the last pushes.
+    #[serde(default)]
+    pub bytes: u64,
+    /// How many that may be, as an operator says; absent for as many as the deployment allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota_bytes: Option<u64>,
+    /// How many repos the user may have; absent for as many as the deployment allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota_repos: Option<u64>,
+}
+
+/// `USER#<user_id>` | `TOKEN#<ulid>`: a token that a user has minted. It is good as long as the item is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenItem {
+    /// What it is for, in the user's words; perhaps empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// The agent that has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// The repos that it is for, as they were called then; all if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repos: Option<BTreeMap<RepoId, String>>,
+    /// The most that it allows.
+    pub access: Role,
+    /// The branches that it may push to; all if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branches: Option<Vec<String>>,
+    /// Whether it may force a branch.
+    pub may_force: bool,
+    /// Whether it may delete a branch.
+    pub may_delete: bool,
+    /// ISO 8601.
+    pub created_at: String,
+    /// Until when it is good: the table's TTL attribute.
+    #[serde(with = "second::required")]
+    pub expires_at: Timestamp,
+}
+
+/// By which of a user's tokens something was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Via {
+    /// The id of the token, if the user has minted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// The agent that the token is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
 }
 
 /// `USER#<user_id>` | `PROFILE`.
@@ -770,7 +934,7 @@ pub struct ProfileItem {
 /// `SECRET` | `TOKENS`.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct SecretItem {
-    /// What tokens are signed with.
+    /// What tokens are signed with; in a second line what they were signed with before, if that is taken still.
     pub secret: String,
 }
 
@@ -802,6 +966,8 @@ mod tests {
             first_head: None,
             purged: None,
             former_slugs: BTreeSet::new(),
+            quota_bytes: None,
+            counted_bytes: None,
             deleted_at: None,
             removing_since: None,
         };

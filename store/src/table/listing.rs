@@ -10,6 +10,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::repo::Asker;
 use crate::table::items::{
     Key, LOG_PREFIX, LogItem, MetaItem, NameItem, REF_PREFIX, RELEASE_PREFIX, RefItem, TAG_PREFIX, TagItem, Visibility,
     repo_pk,
@@ -41,7 +42,7 @@ enum Wanted<'r> {
     /// All that are there, for the user.
     Own,
     /// Those that another user may read, or that are for all.
-    ReadableBy(Option<&'r str>),
+    ReadableBy(Asker<'r>),
     /// Those that are deleted and can be undeleted.
     Deleted,
 }
@@ -95,11 +96,12 @@ impl Store {
     pub async fn readable_repos_of_user(
         &self,
         user_id: &str,
-        reader: Option<&str>,
+        reader: Asker<'_>,
         after: Option<&Slug>,
         limit: usize,
     ) -> Result<(Vec<OwnedRepo>, bool), StoreError> {
-        let wanted = if reader == Some(user_id) { Wanted::Own } else { Wanted::ReadableBy(reader) };
+        let is_own = reader.user_id == Some(user_id) && reader.only_in.is_none();
+        let wanted = if is_own { Wanted::Own } else { Wanted::ReadableBy(reader) };
         self.owned_repos(user_id, after, limit, wanted).await
     }
 

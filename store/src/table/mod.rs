@@ -3,6 +3,8 @@
 //! - [`items`] lists them. `query` reads them, and [`transaction`] writes several at once.
 //! - [`account`] makes users and repos. [`tags`] and [`releases`] are names for commits, an item each. [`claims`] keep
 //!   branches apart that no clone could keep side by side.
+//! - [`members`] may do what their roles say, [`links`] lead readers in without a token, and [`tokens`] are those that users have minted.
+//! - [`usage`] is how much users' repos hold, and may.
 //! - [`listing`] has lists for people, a page at a time.
 //! - [`hooks`] are the URLs that get the events of a repo. [`events`] are read back from the items. [`webhooks`] are
 //!   the messages on the way from one to the other.
@@ -12,11 +14,16 @@ pub mod claims;
 pub mod events;
 pub mod hooks;
 pub mod items;
+pub mod link_key;
+pub mod links;
 pub mod listing;
+pub mod members;
 pub(crate) mod query;
 pub mod releases;
 pub mod tags;
+pub mod tokens;
 pub mod transaction;
+pub mod usage;
 pub mod webhooks;
 
 use common::wire::WireError;

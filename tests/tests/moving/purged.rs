@@ -13,7 +13,7 @@ use local::transfer::export::export;
 use local::transfer::import::import;
 use local::transfer::mirror::{Options, mirror};
 use local::transfer::verify::verify;
-use store::repo::Load;
+use store::repo::{Asker, Load};
 use store::table::items::Visibility;
 use tests::client::Remote;
 use tests::encoding::Encoding;
@@ -103,5 +103,5 @@ async fn a_backup_that_holds_it_is_known_and_the_next_into_the_folder_does_not()
     save(store, path, None, &bar).await.unwrap();
     assert_eq!(holding(path, &repo, &objects).unwrap(), nothing);
     assert!(!file.exists());
-    assert!(store.repo(&repo, None, Load::PACKS).await.unwrap().unwrap().purged.has(&key));
+    assert!(store.repo(&repo, Asker::default(), Load::PACKS).await.unwrap().unwrap().purged.has(&key));
 }

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use store::change::Change;
 use store::read::view::View;
-use store::repo::Load;
+use store::repo::{Asker, Load};
 use store::table::account::NewRepo;
 use store::table::items::Visibility;
 use store::table::transaction::Outcome;
@@ -150,7 +150,7 @@ enum HeldObject {
 
 async fn view(process: &Process, repo: &RepoId) -> View {
     let store = &process.hub.store;
-    store.view(&store.repo(repo, None, Load::PACKS).await.unwrap().expect("a repo"))
+    store.view(&store.repo(repo, Asker::default(), Load::PACKS).await.unwrap().expect("a repo"))
 }
 
 async fn held(process: &Process, repo: &RepoId, packs: &[PackId]) -> Held {

@@ -379,7 +379,7 @@ impl Process {
     /// Gives a user a role in a repo of the owner's.
     pub async fn make_member(&self, slug: &str, user: &str, role: Role) {
         let id: RepoId = self.repo_id(slug).await.parse().expect("an id");
-        let item = encode(&Key::member(&id, user), &MemberItem { role }).expect("an item");
+        let item = encode(&Key::member(&id, user), &MemberItem { role, handle: None, given_by: None, given_at: None }).expect("an item");
         self.hub.store.put_items(vec![item]).await.expect("the store answers");
     }
 

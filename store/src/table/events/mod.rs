@@ -275,6 +275,8 @@ mod tests {
             first_head: None,
             purged: None,
             former_slugs: BTreeSet::new(),
+            quota_bytes: None,
+            counted_bytes: None,
             deleted_at: None,
             removing_since: None,
         };

@@ -181,6 +181,7 @@ impl Store {
             packs: sum(|summary| summary.packs.max(1)),
             condemned_at: None,
             raw: PackSummary::raw_of(tables.iter().map(|(_, summary)| summary)),
+            large: tables.iter().try_fold(0, |sum: u64, (_, summary)| Some(sum.saturating_add(summary.large?))),
             table,
         })
     }
