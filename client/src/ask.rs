@@ -4,10 +4,11 @@ use std::collections::HashSet;
 
 use common::id::{CommitId, ObjectId, ObjectKey};
 use common::wire::Text;
+use common::wire::branches::BranchDeletedResponse;
 use common::wire::limits::MAX_NEGOTIATE;
 use common::wire::request::{
-    BranchDeletedResponse, FilterObjectsRequest, FilterObjectsResponse, NegotiateRequest, NegotiateResponse,
-    PresignRequest, PresignResponse, PurgeRequest, PurgeResponse, RefsResponse, RepoChanges, RepoResponse,
+    FilterObjectsRequest, FilterObjectsResponse, NegotiateRequest, NegotiateResponse, PresignRequest, PresignResponse,
+    PurgeRequest, PurgeResponse, RefsResponse, RepoChanges, RepoResponse,
 };
 use http::StatusCode;
 use serde::de::DeserializeOwned;

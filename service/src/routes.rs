@@ -37,6 +37,8 @@ pub enum Function {
     Health,
     /// `functions/repos`
     Repos,
+    /// `functions/branches`
+    Branches,
     /// `functions/identities`
     Identities,
     /// `functions/stats`
@@ -121,14 +123,16 @@ impl Route {
 }
 
 /// All of them.
-pub static ROUTES: [Route; 47] = [
+pub static ROUTES: [Route; 49] = [
     Route::get("/health", Function::Health),
     Route::get("/openapi.json", Function::Openapi),
     Route::post("/api/identities", Function::Identities, Right::User),
     Route::post("/api/repos", Function::Repos, Right::User),
     Route::post("/api/v1/domains", Function::Repos, Right::User),
     Route::change(Method::PATCH, "/api/repos/{owner}/{slug}", Function::Repos),
-    Route::change(Method::DELETE, "/api/repos/{owner}/{slug}/branches/{branch}", Function::Repos),
+    Route::get("/api/repos/{owner}/{slug}/branches", Function::Branches),
+    Route::change(Method::DELETE, "/api/repos/{owner}/{slug}/branches/{branch}", Function::Branches),
+    Route::get("/api/repos/{owner}/{slug}/log", Function::Branches),
     Route::post("/api/repos/{owner}/{slug}/purge", Function::Repos, Right::User),
     Route::get("/api/repos/{owner}/{slug}/purge", Function::Repos),
     Route::get("/api/repos/{owner}/{slug}/stats", Function::Stats),
@@ -211,6 +215,7 @@ impl Function {
             Self::Openapi => "openapi",
             Self::Health => "health",
             Self::Repos => "repos",
+            Self::Branches => "branches",
             Self::Identities => "identities",
             Self::Stats => "stats",
             Self::Webhooks => "webhooks",

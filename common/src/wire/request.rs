@@ -436,15 +436,6 @@ pub struct PurgeResponse {
     pub bytes: Cow<'static, str>,
 }
 
-/// The answer to `DELETE /api/repos/{owner}/{slug}/branches/{branch}`.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub struct BranchDeletedResponse {
-    /// What was the branch's name.
-    pub deleted: String,
-    /// The head that it had. A push can make the branch again from it.
-    pub head: CommitId,
-}
-
 /// The answer to `POST /api/repos` and to `PATCH /api/repos/{owner}/{slug}`.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct RepoResponse<'a> {

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use serde::Serialize;
 use serde_json::json;
 
+use super::branches::*;
 use super::commit::Commit;
 use super::error::ErrorResponse;
 use super::record::{Object, Snapshot};
@@ -235,6 +236,23 @@ proptest! {
             purged_by: word(1),
             reason: word(2),
         };
+        let branch = || BranchResponse {
+            name: word(0),
+            head: commits[0].clone(),
+            updated_at: word(1),
+            updated_by: word(2),
+            is_default: some,
+        };
+        let moved = |deleted: bool| MoveResponse {
+            id: word(0),
+            branch: "main".parse().unwrap(),
+            before: some.then(|| commits[0].clone()),
+            after: (!deleted).then(|| commits[0].clone()),
+            forced: some,
+            deleted,
+            by: word(1),
+            at: word(2),
+        };
         assert_both_ways! {
             PushResponse {
                 ok: some,
@@ -264,6 +282,8 @@ proptest! {
             HealthResponse { status: word(0).into(), checks: some.then(checks) }
             IdentityResponse { handle: word(0), user_id: word(1) }
             PurgeResponse { purged: ids.iter().map(purged).collect(), bytes: word(3).into() }
+            BranchesResponse { branches: vec![branch(), branch()], next: some.then(|| word(3)) }
+            LogResponse { log: vec![moved(some), moved(!some)], next: some.then(|| word(3)) }
             BranchDeletedResponse { deleted: word(0), head: commits[0].clone() }
             RepoResponse {
                 repo_id: text(0),

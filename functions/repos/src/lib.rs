@@ -1,12 +1,10 @@
 //! Repos themselves: `POST /api/repos` makes one under the handle of the token's user, `PATCH
-//! /api/repos/{owner}/{slug}` changes what is said of one and who may know of it, `DELETE
-//! /api/repos/{owner}/{slug}/branches/{branch}` deletes a branch, `POST /api/repos/{owner}/{slug}/purge` hides objects
-//! from all requests.
+//! /api/repos/{owner}/{slug}` changes what is said of one and who may know of it, `POST
+//! /api/repos/{owner}/{slug}/purge` hides objects from all requests.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-mod branch;
 mod change;
 mod purge;
 
@@ -29,7 +27,6 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
     hub.answer(env!("CARGO_PKG_NAME"), request, |call| async move {
         match *call.method() {
             Method::PATCH => change::change(hub, &call).await,
-            Method::DELETE => branch::delete(hub, &call).await,
             Method::GET => purge::list(hub, &call).await,
             _ if call.path().ends_with("/purge") => purge::purge(hub, &call).await,
             // `muse domains publish`, which would otherwise get no answer that a person understands.

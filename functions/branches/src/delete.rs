@@ -2,7 +2,7 @@
 
 use common::id::BranchName;
 use common::wire::WireError;
-use common::wire::request::BranchDeletedResponse;
+use common::wire::branches::BranchDeletedResponse;
 use lambda_http::Response;
 use lambda_http::http::StatusCode;
 use service::Hub;
@@ -10,8 +10,7 @@ use service::{Access, AnswerBody, Call};
 use store::repo::Load;
 use store::table::transaction::Outcome;
 
-/// How often a push may be faster while a branch is about to be deleted.
-const ATTEMPTS: usize = 20;
+use crate::ATTEMPTS;
 
 /// Deletes a branch, for every writer. Its commits stay as long as the push log names them.
 pub async fn delete(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {

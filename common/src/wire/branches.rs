@@ -1,0 +1,70 @@
+//! What clients ask and get of branches and of how they have moved.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{BranchName, CommitId};
+
+/// A branch of a list.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct BranchResponse {
+    /// What it is called.
+    pub name: String,
+    /// The commit that it points at.
+    pub head: CommitId,
+    /// When it was moved last. ISO 8601.
+    pub updated_at: String,
+    /// The handle of the user who moved it, or the id of a user without one.
+    pub updated_by: String,
+    /// Whether a clone checks it out.
+    pub is_default: bool,
+}
+
+/// The answer to `GET /api/repos/{owner}/{slug}/branches`.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct BranchesResponse {
+    /// The branches by name.
+    pub branches: Vec<BranchResponse>,
+    /// What to go on behind, if there are more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// A line of the push log.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct MoveResponse {
+    /// A ULID, which is that of the event too.
+    pub id: String,
+    /// The branch.
+    pub branch: BranchName,
+    /// Its head before; null for a new branch.
+    pub before: Option<CommitId>,
+    /// Its head after; null where it was deleted.
+    pub after: Option<CommitId>,
+    /// Whether the pusher forced the move.
+    pub forced: bool,
+    /// Whether the branch was deleted.
+    pub deleted: bool,
+    /// The handle of the user who did it, or the id of a user without one.
+    pub by: String,
+    /// When. ISO 8601.
+    pub at: String,
+}
+
+/// The answer to `GET /api/repos/{owner}/{slug}/log`.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogResponse {
+    /// The lines, the newest first.
+    pub log: Vec<MoveResponse>,
+    /// What to go on behind, if there may be more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// The answer to `DELETE /api/repos/{owner}/{slug}/branches/{branch}`.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct BranchDeletedResponse {
+    /// What was the branch's name.
+    pub deleted: String,
+    /// The head that it had. A push can make the branch again from it.
+    pub head: CommitId,
+}
