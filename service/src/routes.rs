@@ -123,7 +123,7 @@ impl Route {
 }
 
 /// All of them.
-pub static ROUTES: [Route; 49] = [
+pub static ROUTES: [Route; 50] = [
     Route::get("/health", Function::Health),
     Route::get("/openapi.json", Function::Openapi),
     Route::post("/api/identities", Function::Identities, Right::User),
@@ -132,6 +132,7 @@ pub static ROUTES: [Route; 49] = [
     Route::change(Method::PATCH, "/api/repos/{owner}/{slug}", Function::Repos),
     Route::get("/api/repos/{owner}/{slug}/branches", Function::Branches),
     Route::change(Method::DELETE, "/api/repos/{owner}/{slug}/branches/{branch}", Function::Branches),
+    Route::change(Method::PUT, "/api/repos/{owner}/{slug}/branches/{branch}/protection", Function::Branches),
     Route::get("/api/repos/{owner}/{slug}/log", Function::Branches),
     Route::post("/api/repos/{owner}/{slug}/purge", Function::Repos, Right::User),
     Route::get("/api/repos/{owner}/{slug}/purge", Function::Repos),

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::text::wire_map;
 use crate::id::{BranchName, CommitId};
 
 /// A branch of a list.
@@ -17,6 +18,10 @@ pub struct BranchResponse {
     pub updated_by: String,
     /// Whether a clone checks it out.
     pub is_default: bool,
+    /// Whether it only goes forward, and is not deleted.
+    pub protected: bool,
+    /// Whether only the owner of the repo pushes to it.
+    pub admins_only: bool,
 }
 
 /// The answer to `GET /api/repos/{owner}/{slug}/branches`.
@@ -27,6 +32,27 @@ pub struct BranchesResponse {
     /// What to go on behind, if there are more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+}
+
+wire_map! {
+    /// `PUT /api/repos/{owner}/{slug}/branches/{branch}/protection`.
+    pub struct ProtectionRequest {
+        /// Whether the branch only goes forward from now on, and is not deleted.
+        protected: bool,
+        /// Whether only the owner of the repo pushes to it then.
+        admins_only: bool = false,
+    }
+}
+
+/// The answer to `PUT /api/repos/{owner}/{slug}/branches/{branch}/protection`.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProtectionResponse {
+    /// The branch.
+    pub branch: BranchName,
+    /// Whether it only goes forward, and is not deleted.
+    pub protected: bool,
+    /// Whether only the owner of the repo pushes to it.
+    pub admins_only: bool,
 }
 
 /// A line of the push log.

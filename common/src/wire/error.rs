@@ -41,6 +41,14 @@ pub enum WireError {
     /// 403: the caller may read this repo and not write it.
     #[error("push rejected: not authorized")]
     NotAuthorized,
+    /// 403: the branch is protected, and this is what it lets no user do, or not this one.
+    #[error("branch '{branch}' is protected, {lacking}")]
+    BranchProtected {
+        /// The branch.
+        branch: BranchName,
+        /// What is lacking, and who can do something about it.
+        lacking: &'static str,
+    },
     /// 403: the caller is no operator of the hub.
     #[error("this needs a token whose role is 'admin': 'musehub token --admin' makes one")]
     NotAdmin,
@@ -231,6 +239,7 @@ impl WireError {
             Self::InvalidHost(_) => (StatusCode::BAD_REQUEST, "invalid_host"),
             Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "unauthorized"),
             Self::NotAuthorized | Self::NotOwner(_) | Self::NotAdmin => (StatusCode::FORBIDDEN, "not_authorized"),
+            Self::BranchProtected { .. } => (StatusCode::FORBIDDEN, "branch_protected"),
             Self::RepoNotFound | Self::RepoNotFoundUnasked(_) | Self::NoHandle(_) | Self::NoRepoName(_) => (StatusCode::NOT_FOUND, "repo_not_found"),
             Self::UnknownRoute | Self::NoDomains => (StatusCode::NOT_FOUND, "not_found"),
             Self::UnknownRef(_) => (StatusCode::NOT_FOUND, "unknown_ref"),

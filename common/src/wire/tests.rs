@@ -198,6 +198,7 @@ proptest! {
                 domain: if_some(4),
             }
             PurgeRequest { objects: ids.clone().into(), reason: if_some(0) }
+            ProtectionRequest { protected: some, admins_only: !some }
         }
     }
 
@@ -242,6 +243,8 @@ proptest! {
             updated_at: word(1),
             updated_by: word(2),
             is_default: some,
+            protected: !some,
+            admins_only: some,
         };
         let moved = |deleted: bool| MoveResponse {
             id: word(0),
@@ -284,6 +287,7 @@ proptest! {
             PurgeResponse { purged: ids.iter().map(purged).collect(), bytes: word(3).into() }
             BranchesResponse { branches: vec![branch(), branch()], next: some.then(|| word(3)) }
             LogResponse { log: vec![moved(some), moved(!some)], next: some.then(|| word(3)) }
+            ProtectionResponse { branch: "main".parse().unwrap(), protected: some, admins_only: !some }
             BranchDeletedResponse { deleted: word(0), head: commits[0].clone() }
             RepoResponse {
                 repo_id: text(0),

@@ -1,6 +1,6 @@
 //! `DELETE /api/repos/{owner}/{slug}/branches/{branch}`
 
-use common::id::BranchName;
+use common::push::{BranchChange, Protection};
 use common::wire::WireError;
 use common::wire::branches::BranchDeletedResponse;
 use lambda_http::Response;
@@ -10,7 +10,7 @@ use service::{Access, AnswerBody, Call};
 use store::repo::Load;
 use store::table::transaction::Outcome;
 
-use crate::ATTEMPTS;
+use crate::{ATTEMPTS, branch_of};
 
 /// Deletes a branch, for every writer. Its commits stay as long as the push log names them.
 pub async fn delete(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
@@ -18,15 +18,11 @@ pub async fn delete(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Wire
     let target = call.target()?;
     for _ in 0..ATTEMPTS {
         let (repo, _) = hub.open(Some(&caller), &target, Access::Write, Load::HEADS).await?;
-        // Any that an older hub took: this is how such a branch goes.
-        let branch: BranchName = call
-            .path_parameter("branch")
-            .unwrap_or_default()
-            .parse()
-            .map_err(|reason| WireError::invalid("branch", reason))?;
+        let branch = branch_of(call)?;
         let Some(head) = repo.heads.get(branch.as_str()) else {
             return Err(WireError::BranchNotFound(branch));
         };
+        Protection::check(repo.protection(&branch), &branch, BranchChange::Delete, repo.is_owned_by(&caller.user_id))?;
         let default = repo.meta.shown_default(&repo.heads);
         if default == branch.as_str() {
             return Err(WireError::invalid(

@@ -1,6 +1,7 @@
 //! `GET /api/repos/{owner}/{slug}/branches`
 
 use common::id::BranchName;
+use common::push::Protection;
 use common::wire::WireError;
 use common::wire::branches::{BranchResponse, BranchesResponse};
 use lambda_http::Response;
@@ -25,6 +26,8 @@ pub async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireEr
     let default = repo.meta.shown_default(&repo.heads);
     let branches = listed.items.into_iter().map(|(name, branch)| BranchResponse {
         is_default: name == default,
+        protected: branch.protection.is_some(),
+        admins_only: branch.protection == Some(Protection::Admins),
         name,
         head: branch.head,
         updated_at: branch.updated_at,

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 
 use common::id::RepoId;
 use common::location::RecordLocation;
-use common::push::{Known, ValidatedBundle, validate};
+use common::push::{BranchChange, Known, Protection, ValidatedBundle, validate};
 use common::wire::limits::MAX_BRANCHES;
 use common::wire::names::check_beside;
 use common::wire::{Text, WireError};
@@ -46,6 +46,7 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError>
     let mut opened = Some(hub.open(Some(&caller), &target, Access::Push, LOAD).await?);
     let mut bundle = compute(|| validate(call.decode()?, hub.settings.ids))?;
     complete(hub, &caller.user_id, &mut bundle).await?;
+    let branch = bundle.branch.clone();
     let (mut has_adopted, mut has_listed_again) = (false, false);
     let mut claims = Vec::new();
     let mut pack = None;
@@ -56,6 +57,9 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError>
             None => hub.open(Some(&caller), &target, Access::Push, LOAD).await?,
         };
         let before = repo.heads.get(bundle.branch.as_str());
+        let (protection, is_admin) = (repo.protection(&branch), repo.is_owned_by(&caller.user_id));
+        let check_protection = |change| Protection::check(protection, &branch, change, is_admin);
+        check_protection(BranchChange::Forward)?;
         if before.is_none() {
             check_beside(&bundle.branch, repo.heads.keys().map(String::as_str))?;
         }
@@ -79,7 +83,12 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError>
         let recalled = std::mem::take(&mut found.recalled);
         bundle.check_expected(&found.reach, before)?;
         check_annotations(hub, &repo.id, &found.view, &found.known, &bundle).await?;
-        let plan = match compute(|| bundle.plan(&found.known, &found.reach, recalled)) {
+        let is_forward = found.reach.is_forward;
+        let plan = compute(|| bundle.plan(&found.known, &found.reach, recalled)).and_then(|plan| {
+            check_protection(if is_forward { BranchChange::Forward } else { BranchChange::Elsewhere })?;
+            Ok(plan)
+        });
+        let plan = match plan {
             Ok(plan) => plan,
             // A list of several pages may have been read while a pack came in behind the reader and another, which builds
             // upon that one, in front. So nothing is refused by the first list.
@@ -111,6 +120,7 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError>
             branch: after.map(|after| BranchMove {
                 name: &bundle.branch,
                 before,
+                protection,
                 after,
                 claims: if is_beside_others { &claims } else { &[] },
                 forced: bundle.force,

@@ -152,3 +152,73 @@ async fn a_private_repo_shows_its_branches_and_its_log_to_its_readers_alone() {
     get(&remote, "/branches").await.expect(200);
     get(&remote, "/log").await.expect(200);
 }
+
+async fn protect(remote: &Remote, branch: &str, body: &Value) -> Answer {
+    ask(remote, "PUT", &format!("/branches/{}/protection", percent_encoded(branch)), body).await
+}
+
+async fn protection(remote: &Remote, branch: &str) -> (Value, Value) {
+    let listed = get(remote, "/branches").await.expect(200);
+    let branch = listed["branches"].as_array().unwrap().iter().find(|line| line["name"] == branch).unwrap().clone();
+    (branch["protected"].clone(), branch["admins_only"].clone())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_protected_branch_goes_forward_and_is_not_deleted() {
+    let hub = Hub::start().await;
+    for (encoding, admins_only) in Encoding::BOTH.into_iter().zip([false, true]) {
+        let (remote, history) = stocked(&hub).await;
+        let (remote, ids) = (remote.speaking(encoding), history.ids());
+        put_at(&remote, "feature/größe", false, &ids[1]).await.expect(200);
+        let body = json!({"protected": true, "admins_only": admins_only});
+        for _ in 0..2 {
+            let answer = protect(&remote, "feature/größe", &body).await.expect(200);
+            assert_eq!(answer, json!({"branch": "feature/größe", "protected": true, "admins_only": admins_only}));
+        }
+        assert_eq!(protection(&remote, "feature/größe").await, (json!(true), json!(admins_only)));
+        assert_eq!(protection(&remote, "main").await, (json!(false), json!(false)));
+
+        let refusal = put_at(&remote, "feature/größe", true, &ids[0]).await.refused(403, "branch_protected");
+        assert!(refusal.detail.contains("'feature/größe'") && refusal.detail.contains("forced"), "{}", refusal.detail);
+        let refusal = delete(&remote, "feature/größe").await.refused(403, "branch_protected");
+        assert!(refusal.detail.contains("deleted"), "{}", refusal.detail);
+        // What is no fast-forward is that first.
+        put_at(&remote, "feature/größe", false, &ids[0]).await.refused(409, "non_fast_forward");
+        assert_eq!(remote.heads().await["feature/größe"], ids[1]);
+
+        // Forwards, whether forced or not, and where it is already.
+        for (force, to) in [(true, 1), (false, 1), (false, 2), (true, 3), (true, 3)] {
+            put_at(&remote, "feature/größe", force, &ids[to]).await.expect(200);
+        }
+        assert_eq!(remote.heads().await["feature/größe"], ids[3]);
+        assert_eq!(protection(&remote, "feature/größe").await, (json!(true), json!(admins_only)), "a push keeps it");
+
+        protect(&remote, "feature/größe", &json!({"protected": false})).await.expect(200);
+        put_at(&remote, "feature/größe", true, &ids[0]).await.expect(200);
+        delete(&remote, "feature/größe").await.expect(200);
+        protect(&remote, "feature/größe", &body).await.refused(404, "branch_not_found");
+        // One that is made again is not protected.
+        put_at(&remote, "feature/größe", false, &ids[3]).await.expect(200);
+        put_at(&remote, "feature/größe", true, &ids[0]).await.expect(200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_owner_protects_a_branch_and_says_how() {
+    let hub = Hub::start().await;
+    let (remote, _) = stocked(&hub).await;
+    let stranger = remote.with_token(&hub.user().await.token);
+    for body in [json!({"protected": true}), json!([])] {
+        let refusal = protect(&stranger, "main", &body).await.refused(403, "not_authorized");
+        assert_eq!(refusal.detail, "only the owner of the repository may protect a branch");
+        protect(&remote.anonymous(), "main", &body).await.refused(401, "unauthorized");
+    }
+    for body in [json!([]), json!({}), json!({"protected": "yes"}), json!({"protected": true, "admins_only": null})] {
+        protect(&remote, "main", &body).await.refused(400, "malformed_body");
+    }
+    let detail =
+        protect(&remote, "main", &json!({"protected": false, "admins_only": true})).await.refused(422, "invalid");
+    assert!(detail.detail.starts_with("admins_only: "), "{}", detail.detail);
+    protect(&remote, "a..b", &json!({"protected": true})).await.refused(422, "invalid");
+    assert_eq!(protection(&remote, "main").await, (json!(false), json!(false)));
+}

@@ -8,7 +8,7 @@ use tests::client::Answer;
 use tests::history::{self, History};
 use tests::wiretap::{Call, Fault, Reaction};
 
-use crate::process::{Cloud, Process};
+use crate::process::{Cloud, Process, USER};
 
 /// Makes each call of a request go wrong once in each way that passes, each time in a repo of its own and in a process
 /// that `prepare` made ready for it. The request has to be answered as if nothing were wrong, and again when it is sent
@@ -111,6 +111,22 @@ async fn a_push_to_a_cold_process_survives_any_fault_of_any_call() {
         cloud.process()
     };
     disturb(prepare, push_last, holds_all).await;
+}
+
+#[tokio::test]
+async fn a_protection_survives_any_fault_of_any_call() {
+    let prepare = async |cloud: &Cloud, slug: &str| {
+        let process = cloud.process();
+        push_all(&process, slug).await.expect(200);
+        process
+    };
+    let request = async |process: &Process, slug: &str| process.protect(slug, "main", true, false).await;
+    let check = async |cloud: &Cloud, slug: &str| {
+        let first = short_history().ids()[0].clone();
+        cloud.process().move_as(USER, slug, "main", true, &first).await.refused(403, "branch_protected");
+        holds_all(cloud, slug).await;
+    };
+    disturb(prepare, request, check).await;
 }
 
 #[tokio::test]

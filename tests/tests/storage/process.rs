@@ -39,7 +39,7 @@ use tests::{record, stores, verify};
 use tokio::sync::OnceCell;
 
 const SECRET: &str = "a secret of the storage tests, long enough";
-const USER: &str = "user-dev";
+pub const USER: &str = "user-dev";
 pub const OWNER: &str = "dev";
 
 /// The stores of one deployment, and its clock: it is stopped while a call is under way, and leaps from pause to pause.
@@ -542,6 +542,44 @@ impl Process {
         let request = http::Request::builder().method(Method::DELETE).uri("/");
         let parameters = [("slug", slug), ("id", id)];
         self.send(Function::Webhooks, USER, request, &parameters, Vec::new()).await.expect("a whole answer")
+    }
+
+    /// What is to be done with a branch, by any user: what stands behind its path begins with a slash, if it is anything.
+    pub async fn branch(
+        &self,
+        user: &str,
+        method: Method,
+        slug: &str,
+        branch: &str,
+        rest: &str,
+        body: &Value,
+    ) -> Answer {
+        let encoded = percent_encoded(branch);
+        let request = http::Request::builder()
+            .method(method)
+            .uri(format!("/api/repos/{OWNER}/{slug}/branches/{encoded}{rest}"))
+            .header("content-type", Encoding::Json.content_type());
+        let parameters = [("slug", slug), ("branch", encoded.as_str())];
+        let body = if body.is_null() { Vec::new() } else { Encoding::Json.encode(body) };
+        self.send(Function::Branches, user, request, &parameters, body).await.expect("a whole answer")
+    }
+
+    /// `PUT …/protection` by the owner.
+    pub async fn protect(&self, slug: &str, branch: &str, protected: bool, admins_only: bool) -> Answer {
+        let body = json!({"protected": protected, "admins_only": admins_only});
+        self.branch(USER, Method::PUT, slug, branch, "/protection", &body).await
+    }
+
+    /// `DELETE …/branches/{branch}` by any user.
+    pub async fn delete_branch(&self, user: &str, slug: &str, branch: &str) -> Answer {
+        self.branch(user, Method::DELETE, slug, branch, "", &Value::Null).await
+    }
+
+    /// `POST /push` of nothing but where a branch is to go, by any user.
+    pub async fn move_as(&self, user: &str, slug: &str, branch: &str, force: bool, to: &str) -> Answer {
+        let bundle = Pack::default().with_head(branch, to);
+        let body = json!({"bundle": bundle.to_value(), "branch": branch, "force": force});
+        self.call_as(user, Function::Push, slug, Encoding::Json, &body).await.expect("a whole answer")
     }
 
     /// A GET about a repo of the owner's.

@@ -27,6 +27,9 @@ one_of_each! {
     WireError::Unauthorized(_) => WireError::unauthorized("the token has expired"),
     WireError::NotOwner(_) => WireError::NotOwner("change what it is"),
     WireError::NotAuthorized => WireError::NotAuthorized,
+    WireError::BranchProtected { .. } => {
+        WireError::BranchProtected { branch: id("main"), lacking: "and is not deleted: ask the owner" }
+    },
     WireError::NotAdmin => WireError::NotAdmin,
     WireError::RepoNotFound => WireError::RepoNotFound,
     WireError::RepoNotFoundUnasked(_) => WireError::RepoNotFoundUnasked("https://hub.example".to_owned()),
