@@ -110,6 +110,7 @@ mod tests {
             after: commit(after),
             deleted: false,
             forced: false,
+            restored: false,
             by: String::new(),
             at: String::new(),
         }

@@ -123,7 +123,7 @@ impl Route {
 }
 
 /// All of them.
-pub static ROUTES: [Route; 50] = [
+pub static ROUTES: [Route; 51] = [
     Route::get("/health", Function::Health),
     Route::get("/openapi.json", Function::Openapi),
     Route::post("/api/identities", Function::Identities, Right::User),
@@ -142,6 +142,7 @@ pub static ROUTES: [Route; 50] = [
     Route::change(Method::DELETE, "/api/repos/{owner}/{slug}/webhooks/{id}", Function::Webhooks),
     Route::get("/{owner}/{slug}/refs", Function::Refs),
     Route::large_post("/{owner}/{slug}/push", Function::Push, Right::Push),
+    Route::post("/api/repos/{owner}/{slug}/branches/{branch}/restore", Function::Push, Right::Write),
     Route::large_post("/{owner}/{slug}/push/objects", Function::PushObjects, Right::Push),
     Route::large_read("/{owner}/{slug}/fetch", Function::Fetch, Right::Read),
     Route::large_post("/{owner}/{slug}/filter-objects", Function::FilterObjects, Right::Push),

@@ -49,6 +49,8 @@ pub struct BranchMove<'a> {
     pub claims: &'a [PathClaim],
     /// Whether the pusher forced the move.
     pub forced: bool,
+    /// Whether the branch is restored to where it was.
+    pub restored: bool,
     /// Whether no branch was ever pushed to the repo.
     pub is_first: bool,
     /// Whether this branch becomes the repo's default branch, because none was chosen.
@@ -98,6 +100,7 @@ impl Store {
                 after: branch.after.clone(),
                 deleted: false,
                 forced: branch.forced,
+                restored: branch.restored,
                 by: change.by.to_owned(),
                 at: now.clone(),
             };
@@ -181,6 +184,7 @@ impl Store {
             after: before.clone(),
             deleted: true,
             forced: false,
+            restored: false,
             by: by.to_owned(),
             at: self.ambient.now_iso(),
         };

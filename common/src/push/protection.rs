@@ -24,6 +24,8 @@ pub enum BranchChange {
     Elsewhere,
     /// It is to be gone.
     Delete,
+    /// It is to be where it was.
+    Restore,
 }
 
 impl Protection {
@@ -56,11 +58,13 @@ impl Protection {
         };
         let lacking = match change {
             BranchChange::Forward if is_admin || protection == Self::Writers => return Ok(()),
+            BranchChange::Restore if is_admin => return Ok(()),
+            BranchChange::Restore => "and only the owner of the repository restores it: ask the owner",
             BranchChange::Forward => {
                 "and only the owner of the repository pushes to it: push to another branch, and ask the owner to merge it"
             }
             BranchChange::Elsewhere => {
-                "and takes no forced push: pull, merge, and push without force; or ask the owner of the repository, who can take its protection away"
+                "and takes no forced push: pull, merge, and push without force; or ask the owner of the repository, who can restore it to where it was, or take its protection away"
             }
             BranchChange::Delete => {
                 "and is not deleted: the owner of the repository can take its protection away first"
@@ -80,18 +84,21 @@ mod tests {
 
     #[test]
     fn who_may_do_what_with_a_branch() {
-        use BranchChange::{Delete, Elsewhere, Forward};
+        use BranchChange::{Delete, Elsewhere, Forward, Restore};
         use Protection::{Admins, Writers};
         for (protection, change, writer_may, admin_may) in [
             (None, Forward, true, true),
             (None, Elsewhere, true, true),
             (None, Delete, true, true),
+            (None, Restore, true, true),
             (Some(Writers), Forward, true, true),
             (Some(Writers), Elsewhere, false, false),
             (Some(Writers), Delete, false, false),
+            (Some(Writers), Restore, false, true),
             (Some(Admins), Forward, false, true),
             (Some(Admins), Elsewhere, false, false),
             (Some(Admins), Delete, false, false),
+            (Some(Admins), Restore, false, true),
         ] {
             for (is_admin, may) in [(false, writer_may), (true, admin_may)] {
                 let checked = Protection::check(protection, &"main".parse().unwrap(), change, is_admin);
@@ -114,7 +121,7 @@ mod tests {
     }
 
     proptest! {
-        /// A head is a number, and what descends from it is greater. So whatever is done, a protected branch stays and never goes back.
+        /// A head is a number, and what descends from it is greater. So whatever is pushed, a protected branch stays and never goes back.
         #[test]
         fn a_protected_branch_never_goes_back(
             admins_only in any::<bool>(),

@@ -55,6 +55,25 @@ pub struct ProtectionResponse {
     pub admins_only: bool,
 }
 
+wire_map! {
+    /// `POST /api/repos/{owner}/{slug}/branches/{branch}/restore`.
+    pub struct RestoreRequest {
+        /// The commit that the branch was at and is to be at again; absent for where it was before the last move or deletion.
+        to: Option<CommitId> = None,
+    }
+}
+
+/// The answer to `POST /api/repos/{owner}/{slug}/branches/{branch}/restore`.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct RestoreResponse {
+    /// The branch.
+    pub branch: BranchName,
+    /// Its head before; null where it was deleted.
+    pub before: Option<CommitId>,
+    /// Its head from now on.
+    pub head: CommitId,
+}
+
 /// A line of the push log.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct MoveResponse {
@@ -70,6 +89,8 @@ pub struct MoveResponse {
     pub forced: bool,
     /// Whether the branch was deleted.
     pub deleted: bool,
+    /// Whether the branch was restored to where it was.
+    pub restored: bool,
     /// The handle of the user who did it, or the id of a user without one.
     pub by: String,
     /// When. ISO 8601.

@@ -198,6 +198,7 @@ proptest! {
                 domain: if_some(4),
             }
             PurgeRequest { objects: ids.clone().into(), reason: if_some(0) }
+            RestoreRequest { to: some.then(|| commits[0].clone()) }
             ProtectionRequest { protected: some, admins_only: !some }
         }
     }
@@ -253,6 +254,7 @@ proptest! {
             after: (!deleted).then(|| commits[0].clone()),
             forced: some,
             deleted,
+            restored: !some,
             by: word(1),
             at: word(2),
         };
@@ -287,6 +289,11 @@ proptest! {
             PurgeResponse { purged: ids.iter().map(purged).collect(), bytes: word(3).into() }
             BranchesResponse { branches: vec![branch(), branch()], next: some.then(|| word(3)) }
             LogResponse { log: vec![moved(some), moved(!some)], next: some.then(|| word(3)) }
+            RestoreResponse {
+                branch: "main".parse().unwrap(),
+                before: some.then(|| commits[0].clone()),
+                head: commits[0].clone(),
+            }
             ProtectionResponse { branch: "main".parse().unwrap(), protected: some, admins_only: !some }
             BranchDeletedResponse { deleted: word(0), head: commits[0].clone() }
             RepoResponse {

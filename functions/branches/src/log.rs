@@ -31,11 +31,11 @@ pub async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireEr
     let listed = hub.store.log_behind(&repo.id, branch.as_ref(), after, limit).await?;
     let handles = hub.store.handles(listed.items.iter().map(|(_, line)| line.by.as_str())).await?;
     let moves = listed.items.into_iter().map(|(id, line)| {
-        let LogItem { branch, before, after, deleted, forced, by, at } = line;
+        let LogItem { branch, before, after, deleted, forced, restored, by, at } = line;
         let by = handles.get(&by).cloned().unwrap_or(by);
         // A line that deletes a branch has what the branch was at in both.
         let after = Some(after).filter(|_| !deleted);
-        MoveResponse { id, branch, before, after, forced, deleted, by, at }
+        MoveResponse { id, branch, before, after, forced, deleted, restored, by, at }
     });
     call.respond(StatusCode::OK, &LogResponse { log: moves.collect(), next: listed.next })
 }

@@ -1,4 +1,5 @@
-//! `POST /push`: one branch moves, with everything that it reaches, or nothing happens at all.
+//! `POST /push`: one branch moves, with everything that it reaches, or nothing happens at all. `POST
+//! /api/repos/{owner}/{slug}/branches/{branch}/restore` is a push of nothing, to where the branch was.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -7,27 +8,29 @@ mod answer;
 mod domain;
 mod look_up;
 mod packing;
+mod restore;
 
 use std::borrow::Cow;
 
-use common::id::RepoId;
+use common::id::{CommitId, RepoId};
 use common::location::RecordLocation;
 use common::push::{BranchChange, Known, Protection, ValidatedBundle, validate};
 use common::wire::limits::MAX_BRANCHES;
 use common::wire::names::check_beside;
 use common::wire::{Text, WireError};
 use lambda_http::{Request, Response};
-use service::{Access, AnswerBody, Call, Hub};
+use service::auth::Caller;
+use service::{Access, AnswerBody, Call, Hub, Target};
 use store::change::{BranchMove, Change};
 use store::compute;
 use store::read::view::View;
-use store::repo::Load;
+use store::repo::{Load, Repo};
 use store::table::claims;
 use store::table::transaction::Outcome;
 
 use crate::answer::answer;
 use crate::look_up::{Found, adopt_uploads, look_up, needs_condemned};
-use crate::packing::pack_of;
+use crate::packing::{Pack, pack_of};
 
 /// How often a push is planned again because another one was faster. Each time another push landed.
 const ATTEMPTS: usize = 50;
@@ -37,15 +40,55 @@ const LOAD: Load = Load { uploads: true, ..Load::RELIABLE_HISTORY };
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
-    hub.answer(env!("CARGO_PKG_NAME"), request, |call| async move { push(hub, &call).await }).await
+    hub.answer(env!("CARGO_PKG_NAME"), request, |call| async move {
+        match call.path().ends_with("/restore") {
+            true => restore::restore(hub, &call).await,
+            false => push(hub, &call).await,
+        }
+    })
+    .await
 }
 
 async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
     let caller = call.user(hub).await?;
     let target = call.target()?;
-    let mut opened = Some(hub.open(Some(&caller), &target, Access::Push, LOAD).await?);
+    let opened = hub.open(Some(&caller), &target, Access::Push, LOAD).await?;
     let mut bundle = compute(|| validate(call.decode()?, hub.settings.ids))?;
     complete(hub, &caller.user_id, &mut bundle).await?;
+    let landed = land(hub, &caller, &target, &mut bundle, opened, Way::Push).await?;
+    answer(hub, call, &landed, &bundle)
+}
+
+/// How a branch is moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// To what a client pushes.
+    Push,
+    /// To where it was.
+    Restore,
+}
+
+/// A push that has landed.
+struct Landed {
+    /// The repo as it was before.
+    repo: Repo,
+    /// The head of the branch from then on.
+    tip: Option<CommitId>,
+    /// The pack that came with it.
+    pack: Option<Pack>,
+}
+
+/// Moves a branch with everything that it reaches, in a repo that was `opened`, and again for as long as other pushes are faster.
+async fn land(
+    hub: &Hub,
+    caller: &Caller,
+    target: &Target,
+    bundle: &mut ValidatedBundle<'_>,
+    opened: (Repo, View),
+    way: Way,
+) -> Result<Landed, WireError> {
+    let access = if way == Way::Push { Access::Push } else { Access::Write };
+    let mut opened = Some(opened);
     let branch = bundle.branch.clone();
     let (mut has_adopted, mut has_listed_again) = (false, false);
     let mut claims = Vec::new();
@@ -54,38 +97,42 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError>
     for _ in 0..ATTEMPTS {
         let (repo, view) = match opened.take() {
             Some(opened) => opened,
-            None => hub.open(Some(&caller), &target, Access::Push, LOAD).await?,
+            None => hub.open(Some(caller), target, access, LOAD).await?,
         };
         let before = repo.heads.get(bundle.branch.as_str());
         let (protection, is_admin) = (repo.protection(&branch), repo.is_owned_by(&caller.user_id));
         let check_protection = |change| Protection::check(protection, &branch, change, is_admin);
-        check_protection(BranchChange::Forward)?;
+        check_protection(if way == Way::Push { BranchChange::Forward } else { BranchChange::Restore })?;
         if before.is_none() {
             check_beside(&bundle.branch, repo.heads.keys().map(String::as_str))?;
         }
         bundle.refuse_purged_objects(&repo.purged)?;
         bundle.forget_unpurged(&repo.purged);
-        let Some((view, known)) = look_up(hub, &repo, &view, &bundle).await? else {
+        let Some((view, known)) = look_up(hub, &repo, &view, bundle).await? else {
             // A push that began before they were condemned has moved the branch to what they hold.
             hub.store.revive(&repo.id, &repo.condemned).await?;
             continue;
         };
         bundle.refuse_purged_names(&known, &repo.purged)?;
-        if !has_adopted && adopt_uploads(hub, &repo, &caller.user_id, &bundle, &known).await? {
+        if !has_adopted && adopt_uploads(hub, &repo, &caller.user_id, bundle, &known).await? {
             has_adopted = true;
             continue;
         }
-        let mut found = Found::of(hub, &repo, &view, known, &bundle).await?;
-        if needs_condemned(hub, &repo, &found, &bundle).await? {
+        let mut found = Found::of(hub, &repo, &view, known, bundle).await?;
+        if needs_condemned(hub, &repo, &found, bundle).await? {
             hub.store.revive(&repo.id, &repo.condemned).await?;
             continue;
         }
         let recalled = std::mem::take(&mut found.recalled);
         bundle.check_expected(&found.reach, before)?;
-        check_annotations(hub, &repo.id, &found.view, &found.known, &bundle).await?;
+        check_annotations(hub, &repo.id, &found.view, &found.known, bundle).await?;
         let is_forward = found.reach.is_forward;
         let plan = compute(|| bundle.plan(&found.known, &found.reach, recalled)).and_then(|plan| {
-            check_protection(if is_forward { BranchChange::Forward } else { BranchChange::Elsewhere })?;
+            check_protection(match way {
+                Way::Push if is_forward => BranchChange::Forward,
+                Way::Push => BranchChange::Elsewhere,
+                Way::Restore => BranchChange::Restore,
+            })?;
             Ok(plan)
         });
         let plan = match plan {
@@ -111,7 +158,7 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError>
             claims = claims::PathClaim::unmarked(&repo.id, &bundle.branch);
         }
         pack = pack_of(hub, &repo, &plan, &found.reach, pack).await?;
-        let domain = domain::of_first_push(hub, &repo, &view, &bundle, tip).await?;
+        let domain = domain::of_first_push(hub, &repo, &view, bundle, tip).await?;
 
         let change = Change {
             repo: &repo.id,
@@ -123,7 +170,9 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError>
                 protection,
                 after,
                 claims: if is_beside_others { &claims } else { &[] },
-                forced: bundle.force,
+                // A branch that is made again was nowhere that it could be forced from.
+                forced: bundle.force && (way == Way::Push || before.is_some()),
+                restored: way == Way::Restore,
                 is_first: !repo.was_pushed_to(),
                 becomes_default: !repo.meta.default_is_chosen,
                 domain,
@@ -131,7 +180,8 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError>
             by: &caller.user_id,
         };
         if hub.store.commit(&change).await? == Outcome::Landed {
-            return answer(hub, call, &repo, &bundle, tip, pack.as_ref().map(|pack| &pack.stored));
+            let tip = tip.cloned();
+            return Ok(Landed { repo, tip, pack });
         }
         if is_beside_others {
             claims = hub.store.claims(&repo.id, &bundle.branch).await?;

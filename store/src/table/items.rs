@@ -10,7 +10,7 @@
 //! | | `SWEEP` | when there are retired packs to delete (TTL) |
 //! | | `GARBAGE` | when to look for garbage (TTL) |
 //! | | `COLLECTED` | how far back the push log names only commits that are certainly kept |
-//! | | `LOG#<ulid>` | a line of the push log: branch, before, after, forced or deleted, by whom, when |
+//! | | `LOG#<ulid>` | a line of the push log: branch, before, after, forced, deleted or restored, by whom, when |
 //! | | `PURGED#<object_id>` | an object that was purged: when, by whom, why |
 //! | | `PURGE` | since when bytes of purged objects may be left |
 //! | | `CHANGE#<ulid>` | what the owner changed of the repo itself, or of the protection of a branch: each field before and after, by whom, when |
@@ -636,8 +636,11 @@ pub struct LogItem {
     /// Whether the branch is gone from then on.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deleted: bool,
-    /// Whether the pusher forced the move.
+    /// Whether the pusher forced the move, so that it need not lead forward. A branch that was there and is restored is moved so too.
     pub forced: bool,
+    /// Whether the branch was restored to where the log says that it was.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restored: bool,
     /// The user that pushed.
     pub by: String,
     /// ISO 8601.

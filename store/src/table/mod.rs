@@ -3,7 +3,7 @@
 //! - [`items`] lists them. `query` reads them, and [`transaction`] writes several at once.
 //! - [`account`] makes users and repos. [`tags`] and [`releases`] are names for commits, an item each. [`claims`] keep
 //!   branches apart that no clone could keep side by side.
-//! - [`branches`] goes through the branches of a repo and its push log; [`listing`] has lists for people, a page at a time.
+//! - [`branches`] goes through the branches of a repo and its push log, [`undo`] says what that lets be restored; [`listing`] has lists for people, a page at a time.
 //! - [`hooks`] are the URLs that get the events of a repo. [`events`] are read back from the items. [`webhooks`] are
 //!   the messages on the way from one to the other.
 
@@ -18,6 +18,7 @@ pub(crate) mod query;
 pub mod releases;
 pub mod tags;
 pub mod transaction;
+pub mod undo;
 pub mod webhooks;
 
 use common::wire::WireError;

@@ -106,7 +106,7 @@ async fn the_push_log_has_a_line_for_each_move() {
             for (line, (branch, before, after, forced, deleted)) in listed.iter().zip(&lines) {
                 assert_eq!((&line["branch"], &line["before"], &line["after"]), (&json!(branch), before, after));
                 assert_eq!((&line["forced"], &line["deleted"]), (&json!(forced), &json!(deleted)), "{line}");
-                assert_eq!(line["by"], json!(remote.owner), "by the handle");
+                assert_eq!((&line["by"], &line["restored"]), (&json!(remote.owner), &json!(false)), "by the handle");
                 assert!(line["at"].as_str().unwrap().ends_with('Z'), "{line}");
             }
             for limit in [1, 2, 4, 5, 6] {
@@ -221,4 +221,76 @@ async fn only_the_owner_protects_a_branch_and_says_how() {
     assert!(detail.detail.starts_with("admins_only: "), "{}", detail.detail);
     protect(&remote, "a..b", &json!({"protected": true})).await.refused(422, "invalid");
     assert_eq!(protection(&remote, "main").await, (json!(false), json!(false)));
+}
+
+async fn restore(remote: &Remote, branch: &str, to: Option<&str>) -> Answer {
+    let body = to.map_or(Value::Null, |to| json!({"to": to}));
+    ask(remote, "POST", &format!("/branches/{}/restore", percent_encoded(branch)), &body).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forced_push_is_undone_once_and_for_all() {
+    let hub = Hub::start().await;
+    for encoding in Encoding::BOTH {
+        let (remote, history) = stocked(&hub).await;
+        let (remote, ids) = (remote.speaking(encoding), history.ids());
+        let answer = restore(&remote, "main", None).await.expect(200);
+        assert_eq!(answer, json!({"branch": "main", "before": ids[1], "head": ids[3]}));
+        for _ in 0..2 {
+            let again = restore(&remote, "main", None).await.expect(200);
+            assert_eq!(again, json!({"branch": "main", "before": ids[3], "head": ids[3]}), "sent again");
+        }
+        assert_eq!(remote.heads().await["main"], ids[3]);
+        assert_eq!(remote.anonymous().clone_all().await.commits.len(), 4);
+        // What it has undone, by its name; and then a push.
+        restore(&remote, "main", Some(&ids[1])).await.expect(200);
+        put_at(&remote, "main", false, &ids[2]).await.expect(200);
+        assert_eq!(restore(&remote, "main", None).await.expect(200)["head"], json!(ids[1]));
+        let listed = get(&remote, "/log?branch=main").await.expect(200);
+        let lines = listed["log"].as_array().unwrap().iter();
+        let lines: Vec<_> = lines.map(|line| (line["restored"] == true, line["forced"] == true)).collect();
+        assert_eq!(lines, [(true, true), (false, false), (true, true), (true, true), (false, true), (false, false)]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_branch_comes_back_where_there_is_room_for_it() {
+    let hub = Hub::start().await;
+    let (remote, history) = stocked(&hub).await;
+    let ids = history.ids();
+    put_at(&remote, "feature/größe", false, &ids[2]).await.expect(200);
+    delete(&remote, "feature/größe").await.expect(200);
+    put_at(&remote, "feature", false, &ids[0]).await.expect(200);
+    let detail = restore(&remote, "feature/größe", None).await.refused(422, "invalid").detail;
+    assert!(detail.contains("feature"), "{detail}");
+    delete(&remote, "feature").await.expect(200);
+    let answer = restore(&remote, "feature/größe", None).await.expect(200);
+    assert_eq!(answer, json!({"branch": "feature/größe", "before": null, "head": ids[2]}));
+    assert_eq!(remote.heads().await["feature/größe"], ids[2]);
+    assert_eq!(protection(&remote, "feature/größe").await, (json!(false), json!(false)));
+    let line = get(&remote, "/log?limit=1").await.expect(200)["log"][0].clone();
+    assert_eq!((&line["restored"], &line["forced"], &line["before"]), (&json!(true), &json!(false), &Value::Null));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_log_does_not_say_is_not_restored() {
+    let hub = Hub::start().await;
+    let (remote, history) = stocked(&hub).await;
+    let ids = history.ids();
+    put_at(&remote, "other", false, &ids[0]).await.expect(200);
+    let detail = restore(&remote, "other", None).await.refused(422, "invalid").detail;
+    assert!(detail.starts_with("branch: it was made"), "{detail}");
+    // A head of another branch, a commit that was no head, and none.
+    for to in [&ids[3], &ids[2], &"0".repeat(64)] {
+        let detail = restore(&remote, "other", Some(to)).await.refused(422, "invalid").detail;
+        assert!(detail.starts_with("to: ") && detail.contains(to.as_str()), "{detail}");
+    }
+    restore(&remote, "none", None).await.refused(404, "branch_not_found");
+    restore(&remote, "none", Some(&ids[0])).await.refused(404, "branch_not_found");
+    restore(&remote, "main", Some("not an id")).await.refused(400, "malformed_body");
+    restore(&remote, "a..b", None).await.refused(422, "invalid");
+    let stranger = remote.with_token(&hub.user().await.token);
+    restore(&stranger, "main", None).await.refused(403, "not_authorized");
+    restore(&remote.anonymous(), "main", None).await.refused(401, "unauthorized");
+    assert_eq!(remote.heads().await["main"], ids[1]);
 }

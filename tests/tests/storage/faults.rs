@@ -129,6 +129,50 @@ async fn a_protection_survives_any_fault_of_any_call() {
     disturb(prepare, request, check).await;
 }
 
+/// A branch that was moved by force, and one that was deleted.
+async fn moved_and_deleted(cloud: &Cloud, slug: &str) -> Process {
+    let (process, history) = (cloud.process(), short_history());
+    push_all(&process, slug).await.expect(200);
+    for (branch, to) in [("main", &history.ids()[1]), ("deleted", &history.ids()[2])] {
+        process.move_as(USER, slug, branch, true, to).await.expect(200);
+    }
+    process.delete_branch(USER, slug, "deleted").await.expect(200);
+    process
+}
+
+/// Each call of a restoring goes wrong, and the branch is where it was; then it is sent again, and still is.
+async fn disturb_restoring(branch: &str) {
+    let request = async |process: &Process, slug: &str| {
+        // Where it was before is another answer when it is sent again.
+        let mut answer = process.restore(USER, slug, branch, None).await;
+        if answer.status == 200 {
+            let head = answer.expect(200)["head"].clone();
+            answer.body = json!({"head": head}).to_string().into();
+        }
+        answer
+    };
+    let check = async |cloud: &Cloud, slug: &str| {
+        let ids = short_history().ids();
+        let (main, deleted) = if branch == "main" { (&ids[5], None) } else { (&ids[1], Some(&ids[2])) };
+        let mut heads = BTreeMap::from([("main".to_owned(), main.clone())]);
+        heads.extend(deleted.map(|head| ("deleted".to_owned(), head.clone())));
+        cloud.assert_holds(slug, &short_history(), &heads).await;
+        let lines = cloud.process().log(slug, branch).await;
+        assert_eq!(lines.iter().filter(|line| line["restored"] == true).count(), 1, "{lines:?}");
+    };
+    disturb(moved_and_deleted, request, check).await;
+}
+
+#[tokio::test]
+async fn a_forced_push_is_undone_once_through_any_fault_of_any_call() {
+    disturb_restoring("main").await;
+}
+
+#[tokio::test]
+async fn a_deletion_is_undone_once_through_any_fault_of_any_call() {
+    disturb_restoring("deleted").await;
+}
+
 #[tokio::test]
 async fn objects_staged_survive_any_fault_of_any_call() {
     let request = async |process: &Process, slug: &str| {

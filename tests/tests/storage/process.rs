@@ -561,7 +561,23 @@ impl Process {
             .header("content-type", Encoding::Json.content_type());
         let parameters = [("slug", slug), ("branch", encoded.as_str())];
         let body = if body.is_null() { Vec::new() } else { Encoding::Json.encode(body) };
-        self.send(Function::Branches, user, request, &parameters, body).await.expect("a whole answer")
+        // A restoring is a push.
+        let function = if rest == "/restore" { Function::Push } else { Function::Branches };
+        self.send(function, user, request, &parameters, body).await.expect("a whole answer")
+    }
+
+    /// The lines of a branch in the push log, the newest first, as `GET …/log` has them.
+    pub async fn log(&self, slug: &str, branch: &str) -> Vec<Value> {
+        let branch = percent_encoded(branch);
+        let request = http::Request::get(format!("/api/repos/{OWNER}/{slug}/log?limit=1000&branch={branch}"));
+        let answer = self.send(Function::Branches, USER, request, &[("slug", slug)], Vec::new()).await;
+        answer.expect("a whole answer").expect(200)["log"].as_array().expect("a list").clone()
+    }
+
+    /// `POST …/restore` by any user: to where the branch was before, or to this commit.
+    pub async fn restore(&self, user: &str, slug: &str, branch: &str, to: Option<&str>) -> Answer {
+        let body = to.map_or(Value::Null, |to| json!({"to": to}));
+        self.branch(user, Method::POST, slug, branch, "/restore", &body).await
     }
 
     /// `PUT …/protection` by the owner.

@@ -21,6 +21,7 @@ const READER: &str = "user-reader";
 async fn stocked(process: &Process, slug: &str) -> History {
     let history = history::linear(61, 3, 1, 1);
     process.push_onto(slug, "main", &history, &[], history.last()).await.expect(200);
+    process.move_as(USER, slug, "branch", false, history.last()).await.expect(200);
     for branch in ["main", "branch"] {
         process.move_as(USER, slug, branch, true, &history.ids()[1]).await.expect(200);
     }
@@ -39,6 +40,7 @@ async fn act(process: &Process, user: &str, slug: &str, what: &str, history: &Hi
         "forward, forced" => process.move_as(user, slug, "branch", true, &ids[2]).await,
         "back" => process.move_as(user, slug, "branch", true, &ids[0]).await,
         "delete" => process.delete_branch(user, slug, "branch").await,
+        "restore" => process.restore(user, slug, "branch", Some(&ids[2])).await,
         "protect" => {
             let body = serde_json::json!({"protected": true});
             process.branch(user, Method::PUT, slug, "branch", "/protection", &body).await
@@ -58,16 +60,19 @@ async fn who_may_do_what_with_which_branch() {
         ("none", "forward, forced", [200, 200, REFUSED]),
         ("none", "back", [200, 200, REFUSED]),
         ("none", "delete", [200, 200, REFUSED]),
+        ("none", "restore", [200, 200, REFUSED]),
         ("none", "protect", [200, REFUSED, REFUSED]),
         ("writers", "forward", [200, 200, REFUSED]),
         ("writers", "forward, forced", [200, 200, REFUSED]),
         ("writers", "back", [REFUSED, REFUSED, REFUSED]),
         ("writers", "delete", [REFUSED, REFUSED, REFUSED]),
+        ("writers", "restore", [200, REFUSED, REFUSED]),
         ("writers", "protect", [200, REFUSED, REFUSED]),
         ("admins", "forward", [200, REFUSED, REFUSED]),
         ("admins", "forward, forced", [200, REFUSED, REFUSED]),
         ("admins", "back", [REFUSED, REFUSED, REFUSED]),
         ("admins", "delete", [REFUSED, REFUSED, REFUSED]),
+        ("admins", "restore", [200, REFUSED, REFUSED]),
         ("admins", "protect", [200, REFUSED, REFUSED]),
     ];
     for (number, (protection, what, expected)) in table.into_iter().enumerate() {
