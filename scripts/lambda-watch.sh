@@ -23,6 +23,7 @@ first_requests=(
 more_requests=(
     "POST /dev/song/negotiate"
     "POST /dev/song/uploads"
+    "GET /api/repos/dev/song/branches"
     "GET /api/repos/dev/song/stats"
     "GET /api/repos/dev/song/webhooks"
     "GET /openapi.json"

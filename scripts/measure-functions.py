@@ -297,6 +297,7 @@ def requests(token, repo_id, first, file):
         "releases": lambda n: repo("POST", "releases", {"tag": f"v{n}", "commit_id": first}),
         "uploads": lambda n: repo("POST", "uploads"),
         "object": lambda n: event("GET", f"/o/{file}?repo_id={repo_id}", token=token, object_id=file),
+        "branches": lambda n: event("GET", "/api/repos/dev/song/branches", token=token, **here),
         "stats": lambda n: event("GET", "/api/repos/dev/song/stats", token=token, **here),
         "webhooks": lambda n: event("GET", "/api/repos/dev/song/webhooks", token=token, **here),
         "web": lambda n: event("GET", "/dev/song", token=token, **here),

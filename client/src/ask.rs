@@ -4,12 +4,13 @@ use std::collections::HashSet;
 
 use common::id::{CommitId, ObjectId, ObjectKey};
 use common::wire::Text;
+use common::wire::branches::BranchDeletedResponse;
 use common::wire::limits::MAX_NEGOTIATE;
 use common::wire::request::{
-    BranchDeletedResponse, FilterObjectsRequest, FilterObjectsResponse, LinkListResponse, LinkRequest, LinkResponse,
-    MemberListResponse, MemberRemovedResponse, MemberRequest, MemberResponse, NegotiateRequest, NegotiateResponse,
-    PresignRequest, PresignResponse, PurgeRequest, PurgeResponse, RefsResponse, RepoChanges, RepoResponse,
-    RevokedResponse, TokenListResponse, TokenRequest, TokenResponse,
+    FilterObjectsRequest, FilterObjectsResponse, LinkListResponse, LinkRequest, LinkResponse, MemberListResponse,
+    MemberRemovedResponse, MemberRequest, MemberResponse, NegotiateRequest, NegotiateResponse, PresignRequest,
+    PresignResponse, PurgeRequest, PurgeResponse, RefsResponse, RepoChanges, RepoResponse, RevokedResponse,
+    TokenListResponse, TokenRequest, TokenResponse,
 };
 use http::StatusCode;
 use serde::de::DeserializeOwned;

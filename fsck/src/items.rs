@@ -196,6 +196,7 @@ impl Check<'_> {
                     head: head.clone(),
                     updated_at: self.store.ambient().now_iso(),
                     updated_by: "fsck".to_owned(),
+                    protection: self.store.noted_protection(&self.subject.id, &name).await?,
                 };
                 self.diagnosis.fixes.push(Fix { item: encode(&key, &again)?, seen: now });
             }

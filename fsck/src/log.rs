@@ -111,6 +111,7 @@ mod tests {
             deleted: false,
             forced: false,
             via: None,
+            restored: false,
             by: String::new(),
             at: String::new(),
         }

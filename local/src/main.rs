@@ -263,7 +263,7 @@ struct Gc {
     #[arg(value_name = "OWNER/SLUG")]
     repo: Target,
     /// How many days what no branch, tag or release reaches is kept
-    #[arg(long, default_value_t = 30, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=3_650))]
+    #[arg(long, default_value_t = 90, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=3_650))]
     retention_days: u16,
     /// The data folder of a hub on this machine that is not running
     #[arg(long, value_name = "FOLDER")]

@@ -4,7 +4,8 @@ use std::error::Error;
 
 use clap::{Args, Subcommand};
 use common::wire::Text;
-use common::wire::request::{BranchDeletedResponse, RepoChanges, RepoResponse};
+use common::wire::branches::BranchDeletedResponse;
+use common::wire::request::{RepoChanges, RepoResponse};
 
 use crate::asking::OfRepo;
 

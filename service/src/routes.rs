@@ -37,6 +37,8 @@ pub enum Function {
     Health,
     /// `functions/repos`
     Repos,
+    /// `functions/branches`
+    Branches,
     /// `functions/identities`
     Identities,
     /// `functions/stats`
@@ -131,7 +133,7 @@ impl Route {
 pub(crate) const LINKED: &str = "/-/{key}/";
 
 /// All of them.
-pub static ROUTES: [Route; 64] = [
+pub static ROUTES: [Route; 68] = [
     Route::get("/health", Function::Health),
     Route::get("/openapi.json", Function::Openapi),
     Route::post("/api/identities", Function::Identities, Right::User),
@@ -142,7 +144,10 @@ pub static ROUTES: [Route; 64] = [
     Route::change(Method::PATCH, "/api/repos/{owner}/{slug}", Function::Repos),
     Route::change(Method::DELETE, "/api/repos/{owner}/{slug}", Function::Repos),
     Route::post("/api/repos/{owner}/{slug}/undelete", Function::Repos, Right::User),
-    Route::change(Method::DELETE, "/api/repos/{owner}/{slug}/branches/{branch}", Function::Repos),
+    Route::get("/api/repos/{owner}/{slug}/branches", Function::Branches),
+    Route::change(Method::DELETE, "/api/repos/{owner}/{slug}/branches/{branch}", Function::Branches),
+    Route::change(Method::PUT, "/api/repos/{owner}/{slug}/branches/{branch}/protection", Function::Branches),
+    Route::get("/api/repos/{owner}/{slug}/log", Function::Branches),
     Route::post("/api/repos/{owner}/{slug}/purge", Function::Repos, Right::User),
     Route::get("/api/repos/{owner}/{slug}/purge", Function::Repos),
     Route::get("/api/repos/{owner}/{slug}/stats", Function::Stats),
@@ -160,6 +165,7 @@ pub static ROUTES: [Route; 64] = [
     Route::change(Method::DELETE, "/api/tokens/{id}", Function::Access),
     Route::get("/{owner}/{slug}/refs", Function::Refs),
     Route::large_post("/{owner}/{slug}/push", Function::Push, Right::Push),
+    Route::post("/api/repos/{owner}/{slug}/branches/{branch}/restore", Function::Push, Right::Write),
     Route::large_post("/{owner}/{slug}/push/objects", Function::PushObjects, Right::Push),
     Route::large_read("/{owner}/{slug}/fetch", Function::Fetch, Right::Read),
     Route::large_post("/{owner}/{slug}/filter-objects", Function::FilterObjects, Right::Push),
@@ -238,6 +244,7 @@ impl Function {
             Self::Openapi => "openapi",
             Self::Health => "health",
             Self::Repos => "repos",
+            Self::Branches => "branches",
             Self::Identities => "identities",
             Self::Stats => "stats",
             Self::Webhooks => "webhooks",

@@ -1,17 +1,20 @@
 //! The one commit point: a pack and a branch become visible together, in one conditional transaction, or not at all.
 
-use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem, Update};
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, TransactWriteItem, Update};
 
 use crate::bucket::packs::StoredPack;
 use crate::read::view::remember_pack;
 use crate::table::account::NewRepo;
 use crate::table::claims::PathClaim;
 use crate::table::items::{
-    ChangeItem, FORMER_SLUGS, Item, Key, LogItem, MetaItem, NameItem, PK, PackItem, RefItem, Via, encode,
+    ChangeItem, FORMER_SLUGS, Key, LogItem, MetaItem, NameItem, PK, PROTECTION, PackItem, RefItem, Via, encode,
 };
 use crate::table::transaction::{Outcome, put, put_new};
 use crate::{Store, StoreError};
 use common::id::{BranchName, CommitId, RepoId};
+use common::push::Protection;
 use common::wire::domain::Domain;
 
 /// That the default branch is the one that was read: a repo that has another may not lose it.
@@ -39,6 +42,8 @@ pub struct BranchMove<'a> {
     pub name: &'a BranchName,
     /// The head that the move was planned against; none for a new branch.
     pub before: Option<&'a CommitId>,
+    /// How the branch is protected, as the move was planned.
+    pub protection: Option<Protection>,
     /// Its next head.
     pub after: &'a CommitId,
     /// The claims of a new branch, as they were before the branches were listed that it was checked against. None for one that
@@ -48,6 +53,8 @@ pub struct BranchMove<'a> {
     pub forced: bool,
     /// By which token the user pushes; none for the user's own.
     pub via: Option<Via>,
+    /// Whether the branch is restored to where it was.
+    pub restored: bool,
     /// Whether no branch was ever pushed to the repo.
     pub is_first: bool,
     /// Whether this branch becomes the repo's default branch, because none was chosen.
@@ -90,12 +97,16 @@ impl Store {
             marker = Some(key);
         }
         if let Some(branch) = &change.branch {
-            let head =
-                RefItem { head: branch.after.clone(), updated_at: now.clone(), updated_by: change.by.to_owned() };
+            let head = RefItem {
+                head: branch.after.clone(),
+                updated_at: now.clone(),
+                updated_by: change.by.to_owned(),
+                protection: None,
+            };
             let ref_key = Key::branch(change.repo, branch.name);
             items.push(match branch.before {
                 None => put_new(table, encode(&ref_key, &head)?)?,
-                Some(before) => put_instead(table, encode(&ref_key, &head)?, before)?,
+                Some(before) => move_branch(table, &ref_key, &head, &AsRead::of(before, branch.protection))?,
             });
             let mark = self.ambient.ulid().to_string();
             for claim in branch.claims {
@@ -108,6 +119,7 @@ impl Store {
                 after: branch.after.clone(),
                 deleted: false,
                 forced: branch.forced,
+                restored: branch.restored,
                 by: change.by.to_owned(),
                 via: branch.via.clone(),
                 at: now.clone(),
@@ -168,7 +180,7 @@ impl Store {
         Ok(outcome)
     }
 
-    /// Deletes a branch whose head is still `before` and that is not the `shown_default`, with a line in the push log, as long as
+    /// Deletes a branch whose head is still `before`, that is not protected, and that is not the `shown_default`, with a line in the push log, as long as
     /// what the repo's item about itself says of the default branch is what was read.
     ///
     /// # Errors
@@ -181,12 +193,13 @@ impl Store {
     ) -> Result<Outcome, StoreError> {
         let Deletion { branch, before, shown_default, by, via } = deletion;
         let table = &self.location.table;
+        let as_read = AsRead::of(before, None);
         let delete = Delete::builder()
             .table_name(table)
             .set_key(Some(Key::branch(repo, branch).item()))
-            .condition_expression("#head = :before")
-            .expression_attribute_names("#head", "head")
-            .expression_attribute_values(":before", AttributeValue::S(before.to_string()))
+            .condition_expression(&as_read.condition)
+            .set_expression_attribute_names(Some(as_read.names))
+            .set_expression_attribute_values(Some(as_read.values))
             .build()
             .map_err(StoreError::fault)?;
         let marker = Key::log(repo, self.ambient.ulid());
@@ -196,6 +209,7 @@ impl Store {
             after: before.clone(),
             deleted: true,
             forced: false,
+            restored: false,
             by: by.to_owned(),
             via,
             at: self.ambient.now_iso(),
@@ -337,17 +351,49 @@ impl Store {
     }
 }
 
-/// A write of a branch whose head is still the one it was planned against.
-fn put_instead(table: &str, item: Item, before: &CommitId) -> Result<TransactWriteItem, StoreError> {
-    let put = Put::builder()
+/// The condition that a branch is still as it was read: no write of a branch goes by what another has changed meanwhile.
+struct AsRead {
+    condition: String,
+    names: HashMap<String, String>,
+    values: HashMap<String, AttributeValue>,
+}
+
+impl AsRead {
+    fn of(head: &CommitId, protection: Option<Protection>) -> Self {
+        let text = |text: &dyn ToString| AttributeValue::S(text.to_string());
+        let names = [("#head", "head"), ("#protection", PROTECTION)];
+        let mut values = HashMap::from([(":before".to_owned(), text(head))]);
+        let is_protected = match protection {
+            None => "attribute_not_exists(#protection)",
+            Some(_) => {
+                values.insert(":protection".to_owned(), text(&Protection::word(protection)));
+                "#protection = :protection"
+            }
+        };
+        Self {
+            condition: format!("#head = :before AND {is_protected}"),
+            names: names.map(|(name, attribute)| (name.to_owned(), attribute.to_owned())).into(),
+            values,
+        }
+    }
+}
+
+/// A move of a branch that is as it was read. What else its item says stays.
+fn move_branch(table: &str, key: &Key, to: &RefItem, as_read: &AsRead) -> Result<TransactWriteItem, StoreError> {
+    let text = |text: &dyn ToString| AttributeValue::S(text.to_string());
+    let update = Update::builder()
         .table_name(table)
-        .set_item(Some(item))
-        .condition_expression("#head = :before")
-        .expression_attribute_names("#head", "head")
-        .expression_attribute_values(":before", AttributeValue::S(before.to_string()))
+        .set_key(Some(key.item()))
+        .condition_expression(&as_read.condition)
+        .update_expression("SET #head = :after, updated_at = :at, updated_by = :by")
+        .set_expression_attribute_names(Some(as_read.names.clone()))
+        .set_expression_attribute_values(Some(as_read.values.clone()))
+        .expression_attribute_values(":after", text(&to.head))
+        .expression_attribute_values(":at", text(&to.updated_at))
+        .expression_attribute_values(":by", text(&to.updated_by))
         .build()
         .map_err(StoreError::fault)?;
-    Ok(TransactWriteItem::builder().put(put).build())
+    Ok(TransactWriteItem::builder().update(update).build())
 }
 
 /// What a repo's item about itself says from its first push on.

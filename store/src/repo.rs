@@ -14,9 +14,10 @@ use crate::table::items::{
     Visibility,
 };
 use crate::table::link_key::LinkKey;
-use common::id::{CommitId, RepoId, Slug};
+use common::id::{BranchName, CommitId, RepoId, Slug};
 use common::pack::{PackId, PackSummary};
 use common::purged::Purged;
+use common::push::Protection;
 use common::wire::limits::{MAX_BRANCHES, MAX_PACKS};
 
 /// A repo as a request finds it.
@@ -28,6 +29,8 @@ pub struct Repo {
     pub meta: MetaItem,
     /// The head of each branch; empty unless asked for.
     pub heads: BTreeMap<String, CommitId>,
+    /// How its branches are protected that are; empty unless branches are asked for.
+    pub protections: BTreeMap<String, Protection>,
     /// Its packs and indexes; empty unless asked for.
     pub packs: Vec<(PackId, PackSummary)>,
     /// Its packs that are condemned, if only those were asked for that are not.
@@ -133,6 +136,7 @@ struct Access {
 /// The lists of a repo, as far as they were asked for.
 struct Lists {
     heads: BTreeMap<String, CommitId>,
+    protections: BTreeMap<String, Protection>,
     packs: Vec<(PackId, PackSummary)>,
     condemned: Vec<PackId>,
     has_uploads: bool,
@@ -152,11 +156,12 @@ impl Access {
 impl Repo {
     fn of(id: &RepoId, access: Access, lists: Lists, purged: Arc<Purged>) -> Self {
         let Access { meta, role, role_of_user } = access;
-        let Lists { heads, packs, condemned, has_uploads } = lists;
+        let Lists { heads, protections, packs, condemned, has_uploads } = lists;
         Self {
             id: id.clone(),
             meta,
             heads,
+            protections,
             packs,
             condemned,
             has_uploads,
@@ -173,6 +178,7 @@ impl Repo {
             id: new.id.clone(),
             meta: new.meta.clone(),
             heads: BTreeMap::new(),
+            protections: BTreeMap::new(),
             packs: Vec::new(),
             condemned: Vec::new(),
             has_uploads: false,
@@ -196,6 +202,11 @@ impl Repo {
     /// Whether who asked for it may do what this role may.
     pub fn is_for(&self, role: Role) -> bool {
         self.role >= Some(role)
+    }
+
+    /// How a branch is protected, if it is.
+    pub fn protection(&self, branch: &BranchName) -> Option<Protection> {
+        self.protections.get(branch.as_str()).copied()
     }
 }
 
@@ -398,7 +409,9 @@ impl Store {
         let uploads_key = Key::uploads(repo);
         let uploads = async { if need.uploads { self.get_item::<UploadsItem>(&uploads_key).await } else { Ok(None) } };
         let (refs, (packs, condemned), uploads) = tokio::try_join!(refs, self.needed_packs(repo, need.packs), uploads)?;
+        let protected = refs.iter().filter_map(|(name, item)| Some((name.clone(), item.protection?)));
         Ok(Lists {
+            protections: protected.collect(),
             heads: refs.into_iter().map(|(name, item)| (name, item.head)).collect(),
             packs,
             condemned,

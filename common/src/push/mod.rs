@@ -2,10 +2,12 @@
 //!
 //! Pure: the bundle is validated by itself ([`validate`]), what the repo has of all that it names is looked up into [`Known`], and
 //! from the two follows the plan ([`ValidatedBundle::plan`]). It is made again, against newer heads, whenever another push was
-//! faster.
+//! faster. A branch may be protected: [`Protection`] says what it lets be done.
 
 mod known;
 mod plan;
+mod protection;
 
 pub use known::Known;
 pub use plan::{PushPlan, Reach, ValidatedBundle, validate};
+pub use protection::{BranchChange, Protection};

@@ -141,6 +141,22 @@ impl PushPlan<'_> {
 }
 
 impl ValidatedBundle<'_> {
+    /// A push of nothing: the branch goes from where it is to a commit of the repo.
+    pub fn of_move(branch: BranchName, from: Option<CommitId>, to: CommitId, ids: Ids) -> Self {
+        Self {
+            commits: Vec::new(),
+            snapshots: HashMap::new(),
+            objects: HashMap::new(),
+            sent_commits: 0,
+            claimed_head: Some(to),
+            branch,
+            force: true,
+            expected_head: Some(from),
+            known_as_purged: HashSet::new(),
+            ids,
+        }
+    }
+
     /// The commits that the push names: its own, their parents, the head that it claims, and the branch's.
     pub fn named_commits<'n>(&'n self, heads: &'n Heads) -> impl Iterator<Item = &'n CommitId> {
         let own = self.commits.iter().flat_map(|commit| commit.parents.iter().chain([&commit.id]));

@@ -56,6 +56,14 @@ pub enum WireError {
     /// 404: the user has no such token.
     #[error("there is no token '{0}': it was revoked, has expired, or is another user's")]
     TokenNotFound(String),
+    /// 403: the branch is protected, and this is what it lets no user do, or not this one.
+    #[error("branch '{branch}' is protected, {lacking}")]
+    BranchProtected {
+        /// The branch.
+        branch: BranchName,
+        /// What is lacking, and who can do something about it.
+        lacking: &'static str,
+    },
     /// 403: the caller is no operator of the hub.
     #[error("this needs a token whose role is 'admin': 'musehub token --admin' makes one")]
     NotAdmin,
@@ -272,6 +280,7 @@ impl WireError {
             Self::MemberNotFound(_) => (StatusCode::NOT_FOUND, "member_not_found"),
             Self::LinkNotFound(_) => (StatusCode::NOT_FOUND, "link_not_found"),
             Self::TokenNotFound(_) => (StatusCode::NOT_FOUND, "token_not_found"),
+            Self::BranchProtected { .. } => (StatusCode::FORBIDDEN, "branch_protected"),
             Self::RepoNotFound | Self::RepoNotFoundUnasked(_) | Self::NoHandle(_) | Self::NoRepoName(_) => (StatusCode::NOT_FOUND, "repo_not_found"),
             Self::OwnerNotFound(_) => (StatusCode::NOT_FOUND, "owner_not_found"),
             Self::UnknownRoute | Self::NoDomains => (StatusCode::NOT_FOUND, "not_found"),

@@ -86,6 +86,8 @@ pub const MAX_INLINE_OBJECT: usize = 38_000_000;
 pub const MAX_PATH_LENGTH: usize = 4_096;
 /// Branches of one repo: beyond, no push makes another.
 pub const MAX_BRANCHES: usize = 10_000;
+/// Branches, or lines of the push log, in one page.
+pub const MAX_LISTED: usize = 1_000;
 /// Packs of one repo: beyond, it has to be compacted before it takes another push.
 pub const MAX_PACKS: usize = 100_000;
 /// Values inside one commit or release (numbers, strings, lists, maps, at any depth): it bounds what decoding one may

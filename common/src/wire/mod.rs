@@ -2,6 +2,7 @@
 //!
 //! - [`encoding`]: JSON and msgpack, negotiated from the headers; decoding that stops at its bounds.
 //! - [`request`]: one type for each request and answer, built of [`commit`]s, [`record`]s and [`release`]s.
+//! - [`branches`]: what is said of branches and of how they moved.
 //! - [`domain`]: what kind of content a repo holds.
 //! - `fields`: a record that is kept as it came; [`value`]: what its open fields hold.
 //! - [`error`]: what a request is refused with.
@@ -9,6 +10,7 @@
 //! - [`names`]: which branches and paths are taken, a table of rules for each.
 //! - [`limits`]: the bounds, all of them.
 
+pub mod branches;
 pub mod commit;
 pub mod domain;
 pub mod encoding;

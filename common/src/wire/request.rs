@@ -577,15 +577,6 @@ pub struct PurgeResponse {
     pub bytes: Cow<'static, str>,
 }
 
-/// The answer to `DELETE /api/repos/{owner}/{slug}/branches/{branch}`.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub struct BranchDeletedResponse {
-    /// What was the branch's name.
-    pub deleted: String,
-    /// The head that it had. A push can make the branch again from it.
-    pub head: CommitId,
-}
-
 /// What a repo is: the answer to `POST /api/repos`, to `GET` and `PATCH` of `/api/repos/{owner}/{slug}`, and a line of a list.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct RepoResponse<'a> {

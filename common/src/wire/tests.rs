@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use serde::Serialize;
 use serde_json::json;
 
+use super::branches::*;
 use super::commit::Commit;
 use super::error::ErrorResponse;
 use super::record::{Object, Snapshot};
@@ -198,6 +199,8 @@ proptest! {
                 domain: if_some(4),
             }
             PurgeRequest { objects: ids.clone().into(), reason: if_some(0) }
+            RestoreRequest { to: some.then(|| commits[0].clone()) }
+            ProtectionRequest { protected: some, admins_only: !some }
         }
     }
 
@@ -236,6 +239,28 @@ proptest! {
             purged_by: word(1),
             reason: word(2),
         };
+        let branch = || BranchResponse {
+            name: word(0),
+            head: commits[0].clone(),
+            updated_at: word(1),
+            updated_by: word(2),
+            is_default: some,
+            protected: !some,
+            admins_only: some,
+        };
+        let moved = |deleted: bool| MoveResponse {
+            id: word(0),
+            branch: "main".parse().unwrap(),
+            before: some.then(|| commits[0].clone()),
+            after: (!deleted).then(|| commits[0].clone()),
+            forced: some,
+            deleted,
+            restored: !some,
+            by: word(1),
+            token: some.then(|| word(3)),
+            agent: some.then(|| word(0)),
+            at: word(2),
+        };
         assert_both_ways! {
             PushResponse {
                 ok: some,
@@ -266,6 +291,14 @@ proptest! {
             IdentityResponse { handle: word(0), user_id: word(1) }
             PurgeResponse { purged: ids.iter().map(purged).collect(), bytes: word(3).into() }
             RepoDeletedResponse { repo_id: word(0), deleted: word(1), kept_until: word(2) }
+            BranchesResponse { branches: vec![branch(), branch()], next: some.then(|| word(3)) }
+            LogResponse { log: vec![moved(some), moved(!some)], next: some.then(|| word(3)) }
+            RestoreResponse {
+                branch: "main".parse().unwrap(),
+                before: some.then(|| commits[0].clone()),
+                head: commits[0].clone(),
+            }
+            ProtectionResponse { branch: "main".parse().unwrap(), protected: some, admins_only: !some }
             BranchDeletedResponse { deleted: word(0), head: commits[0].clone() }
             RepoResponse {
                 repo_id: text(0),

@@ -16,15 +16,16 @@ use store::repo::Repo;
 use store::span;
 use store::table::items::Visibility;
 
+use crate::Landed;
+
 /// What a push that has landed is answered.
 pub fn answer(
     hub: &Hub,
     call: &Call,
-    repo: &Repo,
+    landed: &Landed,
     bundle: &ValidatedBundle<'_>,
-    tip: Option<&CommitId>,
-    pack: Option<&StoredPack>,
 ) -> Result<Response<AnswerBody>, WireError> {
+    let (repo, tip, pack) = (&landed.repo, landed.tip.as_ref(), landed.pack.as_ref().map(|pack| &pack.stored));
     span::note(|stats| stats.commits = pack.map_or(0, |pack| pack.written.summary.commits));
     let mut heads = repo.heads.clone();
     if let Some(tip) = tip {

@@ -1,4 +1,5 @@
-//! `POST /push`: one branch moves, with everything that it reaches, or nothing happens at all.
+//! `POST /push`: one branch moves, with everything that it reaches, or nothing happens at all. `POST
+//! /api/repos/{owner}/{slug}/branches/{branch}/restore` is a push of nothing, to where the branch was.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -7,28 +8,31 @@ mod answer;
 mod domain;
 mod look_up;
 mod packing;
+mod restore;
 
 use std::borrow::Cow;
 
-use common::id::RepoId;
+use common::id::{CommitId, RepoId};
 use common::location::RecordLocation;
-use common::push::{Known, ValidatedBundle, validate};
+use common::push::{BranchChange, Known, Protection, ValidatedBundle, validate};
 use common::wire::limits::MAX_BRANCHES;
 use common::wire::names::check_beside;
 use common::wire::{Text, WireError};
 use lambda_http::{Request, Response};
+use service::auth::Credential;
 use service::auth::grant::Move;
-use service::{Access, AnswerBody, Call, Hub, Opened};
+use service::{Access, AnswerBody, Call, Hub, Opened, Target};
 use store::change::{BranchMove, Change};
 use store::compute;
 use store::read::view::View;
-use store::repo::Load;
+use store::repo::{Load, Repo};
 use store::table::claims;
+use store::table::items::Role;
 use store::table::transaction::Outcome;
 
 use crate::answer::answer;
 use crate::look_up::{Found, adopt_uploads, look_up, needs_condemned};
-use crate::packing::pack_of;
+use crate::packing::{Pack, pack_of};
 
 /// How often a push is planned again because another one was faster. Each time another push landed.
 const ATTEMPTS: usize = 50;
@@ -38,17 +42,56 @@ const LOAD: Load = Load { uploads: true, ..Load::RELIABLE_HISTORY };
 
 /// Answers one request.
 pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
-    hub.answer(env!("CARGO_PKG_NAME"), request, |call| async move { push(hub, &call).await }).await
+    hub.answer(env!("CARGO_PKG_NAME"), request, |call| async move {
+        match call.path().ends_with("/restore") {
+            true => restore::restore(hub, &call).await,
+            false => push(hub, &call).await,
+        }
+    })
+    .await
 }
 
 async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
     let token = call.token(hub).await?;
     let target = call.target()?;
-    let first = hub.open(Some(&token), &target, Access::Push, LOAD).await?;
+    let opened = hub.open(Some(&token), &target, Access::Push, LOAD).await?;
     let mut bundle = compute(|| validate(call.decode()?, hub.settings.ids))?;
-    complete(hub, &first.user.id, &mut bundle).await?;
-    let how = if bundle.force { Move::Force } else { Move::Advance };
-    let mut opened = Some(first);
+    complete(hub, &opened.user.id, &mut bundle).await?;
+    let landed = land(hub, &token, &target, &mut bundle, opened, Way::Push).await?;
+    answer(hub, call, &landed, &bundle)
+}
+
+/// How a branch is moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// To what a client pushes.
+    Push,
+    /// To where it was.
+    Restore,
+}
+
+/// A push that has landed.
+struct Landed {
+    /// The repo as it was before.
+    repo: Repo,
+    /// The head of the branch from then on.
+    tip: Option<CommitId>,
+    /// The pack that came with it.
+    pack: Option<Pack>,
+}
+
+/// Moves a branch with everything that it reaches, in a repo that was `opened`, and again for as long as other pushes are faster.
+async fn land(
+    hub: &Hub,
+    token: &Credential,
+    target: &Target,
+    bundle: &mut ValidatedBundle<'_>,
+    opened: Opened,
+    way: Way,
+) -> Result<Landed, WireError> {
+    let access = if way == Way::Push { Access::Push } else { Access::Branch };
+    let mut opened = Some(opened);
+    let branch = bundle.branch.clone();
     let (mut has_adopted, mut has_listed_again) = (false, false);
     let mut claims = Vec::new();
     let mut pack = None;
@@ -56,35 +99,50 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError>
     for _ in 0..ATTEMPTS {
         let mut now = match opened.take() {
             Some(opened) => opened,
-            None => hub.open(Some(&token), &target, Access::Push, LOAD).await?,
+            None => hub.open(Some(token), target, access, LOAD).await?,
         };
-        now.check_move(&bundle.branch, how)?;
+        now.check_move(&branch, if way == Way::Push { Move::Advance } else { Move::Force })?;
         let Opened { repo, view, user, .. } = &now;
         let before = repo.heads.get(bundle.branch.as_str());
+        let (protection, is_admin) = (repo.protection(&branch), repo.is_for(Role::Admin));
+        let check_protection = |change| Protection::check(protection, &branch, change, is_admin);
+        check_protection(if way == Way::Push { BranchChange::Forward } else { BranchChange::Restore })?;
         if before.is_none() {
             check_beside(&bundle.branch, repo.heads.keys().map(String::as_str))?;
         }
         bundle.refuse_purged_objects(&repo.purged)?;
         bundle.forget_unpurged(&repo.purged);
-        let Some((view, known)) = look_up(hub, repo, view, &bundle).await? else {
+        let Some((view, known)) = look_up(hub, repo, view, bundle).await? else {
             // A push that began before they were condemned has moved the branch to what they hold.
             hub.store.revive(&repo.id, &repo.condemned).await?;
             continue;
         };
         bundle.refuse_purged_names(&known, &repo.purged)?;
-        if !has_adopted && adopt_uploads(hub, repo, &user.id, &bundle, &known).await? {
+        if !has_adopted && adopt_uploads(hub, repo, &user.id, bundle, &known).await? {
             has_adopted = true;
             continue;
         }
-        let mut found = Found::of(hub, repo, &view, known, &bundle).await?;
-        if needs_condemned(hub, repo, &found, &bundle).await? {
+        let mut found = Found::of(hub, repo, &view, known, bundle).await?;
+        if needs_condemned(hub, repo, &found, bundle).await? {
             hub.store.revive(&repo.id, &repo.condemned).await?;
             continue;
         }
         let recalled = std::mem::take(&mut found.recalled);
         bundle.check_expected(&found.reach, before)?;
-        check_annotations(hub, &repo.id, &found.view, &found.known, &bundle).await?;
-        let plan = match compute(|| bundle.plan(&found.known, &found.reach, recalled)) {
+        check_annotations(hub, &repo.id, &found.view, &found.known, bundle).await?;
+        let is_forward = found.reach.is_forward;
+        let plan = compute(|| bundle.plan(&found.known, &found.reach, recalled)).and_then(|plan| {
+            match way {
+                Way::Push if is_forward => check_protection(BranchChange::Forward)?,
+                Way::Push => {
+                    check_protection(BranchChange::Elsewhere)?;
+                    now.check_move(&branch, Move::Force)?;
+                }
+                Way::Restore => check_protection(BranchChange::Restore)?,
+            }
+            Ok(plan)
+        });
+        let plan = match plan {
             Ok(plan) => plan,
             // A list of several pages may have been read while a pack came in behind the reader and another, which builds
             // upon that one, in front. So nothing is refused by the first list.
@@ -107,7 +165,7 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError>
             claims = claims::PathClaim::unmarked(&repo.id, &bundle.branch);
         }
         pack = pack_of(hub, repo, &plan, &found.reach, pack).await?;
-        let domain = domain::of_first_push(hub, repo, &view, &bundle, tip).await?;
+        let domain = domain::of_first_push(hub, repo, &view, bundle, tip).await?;
 
         let change = Change {
             repo: &repo.id,
@@ -116,9 +174,12 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError>
             branch: after.map(|after| BranchMove {
                 name: &bundle.branch,
                 before,
+                protection,
                 after,
                 claims: if is_beside_others { &claims } else { &[] },
-                forced: bundle.force,
+                // A branch that is made again was nowhere that it could be forced from.
+                forced: bundle.force && (way == Way::Push || before.is_some()),
+                restored: way == Way::Restore,
                 via: user.via.clone(),
                 is_first: !repo.was_pushed_to(),
                 becomes_default: !repo.meta.default_is_chosen,
@@ -127,7 +188,8 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError>
             by: &user.id,
         };
         if hub.store.commit(&change).await? == Outcome::Landed {
-            return answer(hub, call, repo, &bundle, tip, pack.as_ref().map(|pack| &pack.stored));
+            let tip = tip.cloned();
+            return Ok(Landed { repo: now.repo, tip, pack });
         }
         if is_beside_others {
             claims = hub.store.claims(&repo.id, &bundle.branch).await?;

@@ -13,7 +13,7 @@ use lambda_http::http::StatusCode;
 use service::Hub;
 use service::{Access, AnswerBody, Call, Opened};
 use store::repo::{Load, Repo};
-use store::table::items::{ChangeItem, MetaItem, Role, Visibility};
+use store::table::items::{ChangeItem, MetaItem, Visibility};
 use store::table::transaction::Outcome;
 
 use crate::show::described;
@@ -32,8 +32,8 @@ pub async fn change(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Wire
         // Before anything is changed.
         let url = call.hub_url(hub)?;
         let changes: RepoChanges<'_> = call.decode()?;
-        if changes.slug.is_some() && !repo.is_for(Role::Owner) {
-            return Err(WireError::NotOwner("rename it"));
+        if changes.slug.is_some() {
+            hub.open(Some(&token), &target, Access::Own("rename it"), Load::NOTHING).await?;
         }
         let (after, branch) = changed(&repo.meta, &repo.heads, &changes)?;
         // If it is taken now it will be; if it is taken meanwhile, the next attempt finds that.

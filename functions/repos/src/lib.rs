@@ -1,13 +1,11 @@
 //! Repos themselves: `POST /api/repos` makes one under the handle of the token's user, `GET /api/repos` lists those of an
 //! owner, `GET /api/repos/{owner}/{slug}` says what one is, `PATCH` of the same changes what is said of it and who may
-//! know of it, `DELETE` deletes it and `POST …/undelete` undeletes it, `DELETE
-//! /api/repos/{owner}/{slug}/branches/{branch}` deletes a branch, `POST /api/repos/{owner}/{slug}/purge` hides objects
-//! from all requests.
+//! know of it, `DELETE` deletes it and `POST …/undelete` undeletes it, `POST /api/repos/{owner}/{slug}/purge` hides
+//! objects from all requests.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-mod branch;
 mod change;
 mod delete;
 mod name;
@@ -33,8 +31,7 @@ pub async fn handle(hub: &Hub, request: Request) -> Response<AnswerBody> {
     hub.answer(env!("CARGO_PKG_NAME"), request, |call| async move {
         match *call.method() {
             Method::PATCH => change::change(hub, &call).await,
-            Method::DELETE if call.path_parameter("branch").is_none() => delete::delete(hub, &call).await,
-            Method::DELETE => branch::delete(hub, &call).await,
+            Method::DELETE => delete::delete(hub, &call).await,
             Method::GET if call.route_path().ends_with("/purge") => purge::list(hub, &call).await,
             Method::GET if call.route_path() == "/api/repos" => show::list(hub, &call).await,
             Method::GET => show::one(hub, &call).await,

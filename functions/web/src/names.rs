@@ -1,6 +1,6 @@
 //! What names commits: branches, tags, releases, and the log of how branches moved.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use common::id::{BranchName, CommitId, Label};
 use common::wire::{WireError, recode};
@@ -158,12 +158,13 @@ pub(crate) async fn log(reader: &Reader<'_>) -> Result<Response<AnswerBody>, Wir
     }
     page(reader, version, || async {
         let next = (listed.len() == A_PAGE).then(|| listed.last().map(|(line, _)| line.clone())).flatten();
-        let handles = reader.handles(&listed.iter().map(|(_, line)| line.by.as_str()).collect::<Vec<_>>()).await?;
+        let handles = reader.hub.store.handles(listed.iter().map(|(_, line)| line.by.as_str())).await?;
         let lines = listed.into_iter().map(|(_, line)| LogLine {
             branch: line.branch.to_string(),
             before: line.before.map(|before| before.to_string()),
             after: line.after.to_string(),
-            is_forced: line.forced,
+            is_forced: line.forced && !line.restored,
+            is_restored: line.restored,
             is_deleted: line.deleted,
             is_there: opened.repo.heads.contains_key(line.branch.as_str()),
             by: handles.get(&line.by).cloned().unwrap_or(line.by),
@@ -173,17 +174,4 @@ pub(crate) async fn log(reader: &Reader<'_>) -> Result<Response<AnswerBody>, Wir
         Ok(page)
     })
     .await
-}
-
-impl Reader<'_> {
-    /// The handles of users, as far as they have one.
-    async fn handles(&self, users: &[&str]) -> Result<HashMap<String, String>, WireError> {
-        let users: BTreeSet<&str> = users.iter().copied().collect();
-        let mut reads = Vec::with_capacity(users.len());
-        for user in &users {
-            reads.push(self.hub.store.profile(user));
-        }
-        let profiles = users.into_iter().zip(try_join_all(reads).await?);
-        Ok(profiles.filter_map(|(user, profile)| Some((user.to_owned(), profile?.handle.to_string()))).collect())
-    }
 }

@@ -500,6 +500,7 @@ pub fn pages() -> Vec<File> {
             before: before.map(|before| lines[before].id.clone()),
             after: lines[after].id.clone(),
             is_forced,
+            is_restored: false,
             is_deleted,
             is_there: branch != "old",
             by: "ada".into(),

@@ -45,6 +45,8 @@ pub struct LogLine {
     pub after: String,
     /// Whether the push was forced.
     pub is_forced: bool,
+    /// Whether the branch was restored to where it was.
+    pub is_restored: bool,
     /// Whether the branch was deleted.
     pub is_deleted: bool,
     /// Whether there is a branch of this name now. Its name is a link only then.

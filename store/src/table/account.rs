@@ -1,12 +1,16 @@
 //! Users and new repos.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::table::items::{HandleItem, Key, MetaItem, NameItem, ProfileItem, SecretItem, Visibility, encode};
 use crate::table::transaction::{Outcome, outcome_of, put_new};
 use crate::{Store, StoreError};
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use common::id::{RepoId, Slug};
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+/// Profiles that are read at the same time.
+const PARALLEL_READS: usize = 16;
 
 /// A repo that is not there yet.
 #[derive(Debug, Clone)]
@@ -84,6 +88,25 @@ impl Store {
             self.profiles.insert(user_id.to_owned(), profile.clone());
         }
         Ok(profile)
+    }
+
+    /// The handles of users, as far as they have one.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn handles<'u>(
+        &self,
+        users: impl IntoIterator<Item = &'u str>,
+    ) -> Result<HashMap<String, String>, StoreError> {
+        let users: BTreeSet<String> = users.into_iter().map(str::to_owned).collect();
+        let handle =
+            async |user: String| Ok(self.profile(&user).await?.map(|profile| (user, profile.handle.to_string())));
+        stream::iter(users)
+            .map(handle)
+            .buffer_unordered(PARALLEL_READS)
+            .try_filter_map(async |found| Ok(found))
+            .try_collect()
+            .await
     }
 
     /// The user that has a handle.

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `NAME#<owner>/<slug>` | `NAME` | the id of the repo that has the name, or had it before; claimed once |
 //! | `REPO#<repo_id>` | `META` | owner, slug, the slugs that it had before, visibility, domain, default branch and whether it was chosen, when the repo was made and first pushed to, how many objects were purged |
-//! | | `REF#<branch>` | the branch's head, who moved it and when |
+//! | | `REF#<branch>` | the branch's head, who moved it and when, how it is protected |
 //! | | `PACK#<ulid>` | of a pack: size and counts, what its records have as they are sent, where its table lies, how many packs were merged into it, and since when it is condemned, if it is; of an index: the same, and how many packs it stands for |
 //! | | `RETIRED#<ulid>` | the packs and indexes that gave way to the one of this name, and when, as long as they are in S3 |
 //! | | `SWEEP` | when there are retired packs to delete (TTL) |
@@ -12,10 +12,10 @@
 //! | | `REMOVAL` | when to remove the repo, if it was deleted (TTL) |
 //! | | `DELETED#<number>` | the guards of a deleted repo, which what is written to it says are absent |
 //! | | `COLLECTED` | how far back the push log names only commits that are certainly kept |
-//! | | `LOG#<ulid>` | a line of the push log: branch, before, after, forced or deleted, by whom, when |
+//! | | `LOG#<ulid>` | a line of the push log: branch, before, after, forced, deleted or restored, by whom, when |
 //! | | `PURGED#<object_id>` | an object that was purged: when, by whom, why |
 //! | | `PURGE` | since when bytes of purged objects may be left |
-//! | | `CHANGE#<ulid>` | what the owner changed of the repo itself: each field before and after, by whom, when |
+//! | | `CHANGE#<ulid>` | what the owner changed of the repo itself, or of the protection of a branch: each field before and after, by whom, when |
 //! | | `TAG#<label>` | a tag: its commit, its own id, when it was made |
 //! | | `REL#<tag>` | a release: its channel, whether it is a draft, when it was made; the whole of it, compressed |
 //! | | `HOOK#<ulid>` | a webhook: its URL, its secret, the types of events that it gets, which message its others wait behind |
@@ -49,6 +49,7 @@ use crate::table::webhooks::secret::{HookId, Secret};
 use common::id::{BranchName, CommitId, Label, ObjectKey, RepoId, Slug};
 use common::pack::index::OLD_VERSION;
 use common::pack::{PackId, PackSummary, RawBytes, TableExtent};
+use common::push::Protection;
 
 /// The partition key.
 pub const PK: &str = "pk";
@@ -101,6 +102,8 @@ pub const COLLECTED: &str = "COLLECTED";
 pub const PURGED_PREFIX: &str = "PURGED#";
 /// The sort key of a repo's item that is there as long as bytes of what was purged may be left.
 pub const PURGE: &str = "PURGE";
+/// The attribute of a branch's item that says how it is protected.
+pub(crate) const PROTECTION: &str = "protection";
 /// The attribute of a repo's item about itself that counts what was purged.
 pub(crate) const PURGED: &str = "purged";
 /// The attribute of a repo's item about itself that names what it was called before.
@@ -469,6 +472,9 @@ pub struct RefItem {
     pub updated_at: String,
     /// The user that pushed it.
     pub updated_by: String,
+    /// How it is protected; absent where it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protection: Option<Protection>,
 }
 
 /// `PLACES#<repo_id>` | `<hash of a branch's or a folder's name in one case>`: claims of pushes that make branches.
@@ -722,8 +728,11 @@ pub struct LogItem {
     /// Whether the branch is gone from then on.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deleted: bool,
-    /// Whether the pusher forced the move.
+    /// Whether the pusher forced the move, so that it need not lead forward. A branch that was there and is restored is moved so too.
     pub forced: bool,
+    /// Whether the branch was restored to where the log says that it was.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restored: bool,
     /// The user that pushed.
     pub by: String,
     /// By which token; absent for the user's own.
@@ -995,6 +1004,20 @@ mod tests {
             assert!(matches!(decode::<PurgeItem>(purge), Err(StoreError::Damaged(_))), "{none:?}");
             assert!(matches!(decode::<UploadsItem>(upload.clone()), Err(StoreError::Damaged(_))), "{none:?}");
         }
+    }
+
+    #[test]
+    fn a_branch_of_before_there_was_protection_has_none() {
+        let key = Key { pk: "pk".to_owned(), sk: "REF#main".to_owned() };
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let mut item = key.item();
+        item.extend(["head", "updated_at", "updated_by"].map(|field| (field.to_owned(), text("c"))));
+        assert_eq!(decode::<RefItem>(item.clone()).unwrap().protection, None);
+        assert_eq!(encode(&key, &decode::<RefItem>(item.clone()).unwrap()).unwrap(), item, "nor does it get one");
+        item.insert(PROTECTION.to_owned(), text("admins"));
+        assert_eq!(decode::<RefItem>(item.clone()).unwrap().protection, Some(Protection::Admins));
+        item.insert(PROTECTION.to_owned(), text("nobody"));
+        assert!(matches!(decode::<RefItem>(item), Err(StoreError::Damaged(_))), "rather than none");
     }
 
     #[test]

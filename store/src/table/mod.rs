@@ -5,11 +5,12 @@
 //!   branches apart that no clone could keep side by side.
 //! - [`members`] may do what their roles say, [`links`] lead readers in without a token, and [`tokens`] are those that users have minted.
 //! - [`usage`] is how much users' repos hold, and may.
-//! - [`listing`] has lists for people, a page at a time.
+//! - [`branches`] goes through the branches of a repo and its push log, [`undo`] says what that lets be restored; [`listing`] has lists for people, a page at a time.
 //! - [`hooks`] are the URLs that get the events of a repo. [`events`] are read back from the items. [`webhooks`] are
 //!   the messages on the way from one to the other.
 
 pub mod account;
+pub mod branches;
 pub mod claims;
 pub mod events;
 pub mod hooks;
@@ -23,6 +24,7 @@ pub mod releases;
 pub mod tags;
 pub mod tokens;
 pub mod transaction;
+pub mod undo;
 pub mod usage;
 pub mod webhooks;
 

@@ -111,6 +111,18 @@ impl Store {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<(String, T)>, StoreError> {
+        Ok(self.query_part(pk, prefix, direction, after, limit).await?.0)
+    }
+
+    /// The same, and whether there may be more behind them.
+    pub(crate) async fn query_part<T: DeserializeOwned>(
+        &self,
+        pk: &str,
+        prefix: &str,
+        direction: Direction,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<(String, T)>, bool), StoreError> {
         let text = |text: &str| AttributeValue::S(text.to_owned());
         let start = after.map(|after| Key { pk: pk.to_owned(), sk: format!("{prefix}{after}") }.item());
         let query = self.dynamodb.query().table_name(&self.location.table).consistent_read(true);
@@ -130,7 +142,9 @@ impl Store {
             let name = Key::of(&item).sk.strip_prefix(prefix).unwrap_or_default().to_owned();
             Ok((name, decode(item)?))
         };
-        answer.items.unwrap_or_default().into_iter().map(named).collect()
+        let goes_on = answer.last_evaluated_key.is_some();
+        let found: Result<Vec<_>, StoreError> = answer.items.unwrap_or_default().into_iter().map(named).collect();
+        Ok((found?, goes_on))
     }
 
     /// Hands out such items one by one, in the order of their names, for as long as more are wanted.

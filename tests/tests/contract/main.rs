@@ -8,6 +8,7 @@
 
 mod access;
 mod api;
+mod branches;
 mod by_reference;
 mod commits;
 mod compaction;

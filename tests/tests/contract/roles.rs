@@ -101,7 +101,6 @@ fn requests(history: &history::History, hook: &str) -> Vec<(Needs, &'static str,
     let zeros = "0".repeat(64);
     let push = json!({"bundle": history.pack_of(tip).to_value(), "branch": "main", "force": false});
     let forced = json!({"bundle": history.pack_of(tip).to_value(), "branch": "main", "force": true});
-    let _ = Owns;
     let api = |rest: &str| format!("api/repos/OWNER/SLUG{rest}");
     let wire = |rest: &str| format!("OWNER/SLUG/{rest}");
     vec![
@@ -119,6 +118,12 @@ fn requests(history: &history::History, hook: &str) -> Vec<(Needs, &'static str,
         (MovesBranch, "POST", wire("push"), push),
         (MovesBranch, "POST", wire("push"), forced),
         (MovesBranch, "DELETE", api("/branches/gone"), Value::Null),
+        (MovesBranch, "POST", api("/branches/main/restore"), json!({"to": zeros})),
+        (Reads, "GET", api(""), Value::Null),
+        (Reads, "GET", api("/branches"), Value::Null),
+        (Reads, "GET", api("/log"), Value::Null),
+        (Administers, "PUT", api("/branches/gone/protection"), json!({"protected": true})),
+        (Owns, "PATCH", api(""), json!({"slug": "-"})),
         (Writes, "POST", wire("tags"), json!({"tags": [{"tag": "v1", "commit_id": tip}]})),
         (Writes, "DELETE", wire("tags/v0"), Value::Null),
         (Writes, "POST", wire("releases"), json!({"tag": "", "commit_id": tip})),
@@ -312,8 +317,15 @@ async fn a_token_pushes_to_its_branches_and_makes_repos_only_if_it_is_for_all() 
     theirs.push(&history, "agent/tune", history.last()).await.expect(200);
     let refused = theirs.push(&history, "main", history.last()).await.refused(403, "token_too_narrow");
     assert!(refused.detail.contains("'main' is none of its branches, agent/*"), "{}", refused.detail);
+    // It goes forward all the same, and what does not is refused.
     let pack = history.pack_of(history.last());
+    theirs.push_pack("agent/tune", true, &pack).await.expect(200);
+    let other = history::linear(2, 3, 4, 1);
+    let pack = other.pack_of(other.last());
     theirs.push_pack("agent/tune", true, &pack).await.refused(403, "token_too_narrow");
+    let log = ask(&remote, Some(&token), "GET", &format!("api/repos/{name}/log"), &Value::Null).await.expect(200);
+    assert_eq!((&log["log"][0]["branch"], &log["log"][0]["agent"]), (&json!("agent/tune"), &json!("composer")));
+    assert!(log["log"][0]["token"].is_string() && log["log"][1].get("agent").is_none(), "{log}");
     let branch = format!("api/repos/{name}/branches/agent%2Ftune");
     ask(&remote, Some(&token), "DELETE", &branch, &Value::Null).await.refused(403, "token_too_narrow");
     let new = hub.remote(&owner, &fresh_name("song")).with_token(&token);

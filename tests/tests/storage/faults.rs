@@ -8,7 +8,7 @@ use tests::client::Answer;
 use tests::history::{self, History};
 use tests::wiretap::{Call, Fault, Reaction};
 
-use crate::process::{Cloud, Process};
+use crate::process::{Cloud, Process, USER};
 
 /// Makes each call of a request go wrong once in each way that passes, each time in a repo of its own and in a process
 /// that `prepare` made ready for it. The request has to be answered as if nothing were wrong, and again when it is sent
@@ -111,6 +111,66 @@ async fn a_push_to_a_cold_process_survives_any_fault_of_any_call() {
         cloud.process()
     };
     disturb(prepare, push_last, holds_all).await;
+}
+
+#[tokio::test]
+async fn a_protection_survives_any_fault_of_any_call() {
+    let prepare = async |cloud: &Cloud, slug: &str| {
+        let process = cloud.process();
+        push_all(&process, slug).await.expect(200);
+        process
+    };
+    let request = async |process: &Process, slug: &str| process.protect(slug, "main", true, false).await;
+    let check = async |cloud: &Cloud, slug: &str| {
+        let first = short_history().ids()[0].clone();
+        cloud.process().move_as(USER, slug, "main", true, &first).await.refused(403, "branch_protected");
+        holds_all(cloud, slug).await;
+    };
+    disturb(prepare, request, check).await;
+}
+
+/// A branch that was moved by force, and one that was deleted.
+async fn moved_and_deleted(cloud: &Cloud, slug: &str) -> Process {
+    let (process, history) = (cloud.process(), short_history());
+    push_all(&process, slug).await.expect(200);
+    for (branch, to) in [("main", &history.ids()[1]), ("deleted", &history.ids()[2])] {
+        process.move_as(USER, slug, branch, true, to).await.expect(200);
+    }
+    process.delete_branch(USER, slug, "deleted").await.expect(200);
+    process
+}
+
+/// Each call of a restoring goes wrong, and the branch is where it was; then it is sent again, and still is.
+async fn disturb_restoring(branch: &str) {
+    let request = async |process: &Process, slug: &str| {
+        // Where it was before is another answer when it is sent again.
+        let mut answer = process.restore(USER, slug, branch, None).await;
+        if answer.status == 200 {
+            let head = answer.expect(200)["head"].clone();
+            answer.body = json!({"head": head}).to_string().into();
+        }
+        answer
+    };
+    let check = async |cloud: &Cloud, slug: &str| {
+        let ids = short_history().ids();
+        let (main, deleted) = if branch == "main" { (&ids[5], None) } else { (&ids[1], Some(&ids[2])) };
+        let mut heads = BTreeMap::from([("main".to_owned(), main.clone())]);
+        heads.extend(deleted.map(|head| ("deleted".to_owned(), head.clone())));
+        cloud.assert_holds(slug, &short_history(), &heads).await;
+        let lines = cloud.process().log(slug, branch).await;
+        assert_eq!(lines.iter().filter(|line| line["restored"] == true).count(), 1, "{lines:?}");
+    };
+    disturb(moved_and_deleted, request, check).await;
+}
+
+#[tokio::test]
+async fn a_forced_push_is_undone_once_through_any_fault_of_any_call() {
+    disturb_restoring("main").await;
+}
+
+#[tokio::test]
+async fn a_deletion_is_undone_once_through_any_fault_of_any_call() {
+    disturb_restoring("deleted").await;
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use tests::wiretap::{Call, Fault, Reaction};
 use tokio::sync::Notify;
 
 use crate::fsck::song;
-use crate::process::{Cloud, Process, for_every};
+use crate::process::{Cloud, Process, USER, for_every};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 /// Then what the tests have pushed is older than the retention: their clock stands at a day long ago.
@@ -255,15 +255,18 @@ enum Reuse {
     Object,
     /// A commit, to build upon.
     Commit,
+    /// A commit, to bring the branch back to.
+    Head,
 }
 
 impl Reuse {
-    const BOTH: [Self; 2] = [Self::Object, Self::Commit];
+    const ALL: [Self; 3] = [Self::Object, Self::Commit, Self::Head];
 
     async fn push(self, process: &Process, slug: &str, moved: &Moved) -> Answer {
         match self {
             Self::Object => process.push(slug, "main", false, &moved.reuse()).await,
             Self::Commit => process.push(slug, "again", false, &moved.carry_on()).await,
+            Self::Head => process.restore(USER, slug, "main", None).await,
         }
     }
 
@@ -273,11 +276,17 @@ impl Reuse {
         if answer.status == 200 {
             return;
         }
-        answer.refused(422, "missing_references");
         let (branch, tip) = match self {
             Self::Object => ("main", &moved.reusing),
             Self::Commit => ("again", &moved.continuing),
+            Self::Head => {
+                answer.refused(404, "unknown_commit");
+                let bundle = moved.history.pack(&moved.left_commits()).with_head("main", &moved.left);
+                process.push(slug, "main", true, &bundle).await.expect(200);
+                return;
+            }
         };
+        answer.refused(422, "missing_references");
         process.push_onto(slug, branch, &moved.history, &[&moved.tip], tip).await.expect(200);
     }
 
@@ -286,6 +295,7 @@ impl Reuse {
         match self {
             Self::Object => heads(&[("main", &moved.reusing)]),
             Self::Commit => heads(&[("again", &moved.continuing), ("main", &moved.tip)]),
+            Self::Head => heads(&[("main", &moved.left)]),
         }
     }
 }
@@ -365,7 +375,7 @@ async fn a_push_that_reuses_what_is_condemned_or_dropped_at_any_point_of_a_run_l
     let cloud = Cloud::start().await;
     for phase in Phase::BOTH {
         let calls = calls_of(&cloud, phase).await;
-        for reuse in Reuse::BOTH {
+        for reuse in Reuse::ALL {
             for position in 0..calls.len() {
                 let slug = format!("repo-{phase:?}-{reuse:?}-{position}").to_lowercase();
                 let moved = Moved::push(&cloud, &slug).await;
@@ -395,7 +405,7 @@ async fn a_push_that_reuses_what_is_condemned_or_dropped_at_any_point_of_a_run_l
 #[tokio::test]
 async fn a_run_at_any_point_of_a_push_that_reuses_what_it_condemns_loses_nothing() {
     let cloud = Cloud::start().await;
-    for (reuse, is_heard) in Reuse::BOTH.into_iter().flat_map(|reuse| [(reuse, true), (reuse, false)]) {
+    for (reuse, is_heard) in Reuse::ALL.into_iter().flat_map(|reuse| [(reuse, true), (reuse, false)]) {
         for position in 0.. {
             let slug = format!("repo-{reuse:?}-{is_heard}-{position}").to_lowercase();
             let moved = Moved::push(&cloud, &slug).await;
@@ -421,22 +431,24 @@ async fn a_run_at_any_point_of_a_push_that_reuses_what_it_condemns_loses_nothing
 #[tokio::test]
 async fn a_push_that_meets_the_drop_of_what_it_reuses_succeeds_or_is_refused() {
     let cloud = Cloud::start().await;
-    for position in 0.. {
-        let slug = format!("repo-{position}");
-        let moved = Moved::push(&cloud, &slug).await;
-        let pusher = cloud.process();
-        pusher.missing(&slug, &["0".repeat(64)]).await;
-        let runner = Phase::Drop.begin(&cloud, &slug).await;
-        let name = slug.clone();
-        let has_run = pusher.interrupt(position, true, async move {
-            collect(&runner, &name).await;
-        });
-        Reuse::Object.push_twice(&pusher, &slug, &moved).await;
-        pusher.tap.heal();
-        assert_lasts(&cloud, &slug, Reuse::Object, &moved).await;
-        if !has_run.load(Ordering::Relaxed) {
-            assert!(position > 5, "a push that revives has some calls");
-            break;
+    for reuse in [Reuse::Object, Reuse::Head] {
+        for position in 0.. {
+            let slug = format!("repo-{reuse:?}-{position}").to_lowercase();
+            let moved = Moved::push(&cloud, &slug).await;
+            let pusher = cloud.process();
+            pusher.missing(&slug, &["0".repeat(64)]).await;
+            let runner = Phase::Drop.begin(&cloud, &slug).await;
+            let name = slug.clone();
+            let has_run = pusher.interrupt(position, true, async move {
+                collect(&runner, &name).await;
+            });
+            reuse.push_twice(&pusher, &slug, &moved).await;
+            pusher.tap.heal();
+            assert_lasts(&cloud, &slug, reuse, &moved).await;
+            if !has_run.load(Ordering::Relaxed) {
+                assert!(position > 5, "a push that revives has some calls");
+                break;
+            }
         }
     }
 }
@@ -677,7 +689,8 @@ async fn garbage_is_looked_for_after_a_push_and_a_repo_without_any_is_left_alone
 async fn what_was_pushed_without_a_branch_while_a_run_condemned_its_file_is_whole_when_a_branch_comes() {
     let cloud = Cloud::start().await;
     let positions = 0..calls_of(&cloud, Phase::Condemn).await.len();
-    for (reuse, position) in Reuse::BOTH.into_iter().flat_map(|reuse| positions.clone().map(move |at| (reuse, at))) {
+    let staging = [Reuse::Object, Reuse::Commit].into_iter();
+    for (reuse, position) in staging.flat_map(|reuse| positions.clone().map(move |at| (reuse, at))) {
         let slug = format!("repo-{reuse:?}-{position}").to_lowercase();
         let moved = Moved::push(&cloud, &slug).await;
         let (process, pusher) = (cloud.process_later(NOW), cloud.process_later(NOW));
@@ -698,6 +711,7 @@ async fn what_was_pushed_without_a_branch_while_a_run_condemned_its_file_is_whol
         let (bundle, branch) = match reuse {
             Reuse::Object => (moved.reuse(), Pack::default().with_head("main", &moved.reusing)),
             Reuse::Commit => (moved.carry_on(), Pack::default().with_head("again", &moved.continuing)),
+            Reuse::Head => continue,
         };
         let push = async {
             let mut bundle = bundle;

@@ -32,6 +32,7 @@ mod outages;
 mod pages;
 mod privacy;
 mod process;
+mod protection;
 mod purge;
 mod races;
 mod replay;

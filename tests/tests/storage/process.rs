@@ -379,7 +379,8 @@ impl Process {
     /// Gives a user a role in a repo of the owner's.
     pub async fn make_member(&self, slug: &str, user: &str, role: Role) {
         let id: RepoId = self.repo_id(slug).await.parse().expect("an id");
-        let item = encode(&Key::member(&id, user), &MemberItem { role, handle: None, given_by: None, given_at: None }).expect("an item");
+        let item = encode(&Key::member(&id, user), &MemberItem { role, handle: None, given_by: None, given_at: None })
+            .expect("an item");
         self.hub.store.put_items(vec![item]).await.expect("the store answers");
     }
 
@@ -579,6 +580,60 @@ impl Process {
         let request = http::Request::builder().method(Method::DELETE).uri("/");
         let parameters = [("slug", slug), ("id", id)];
         self.send(Function::Webhooks, USER, request, &parameters, Vec::new()).await.expect("a whole answer")
+    }
+
+    /// What is to be done with a branch, by any user: what stands behind its path begins with a slash, if it is anything.
+    pub async fn branch(
+        &self,
+        user: &str,
+        method: Method,
+        slug: &str,
+        branch: &str,
+        rest: &str,
+        body: &Value,
+    ) -> Answer {
+        let encoded = percent_encoded(branch);
+        let request = http::Request::builder()
+            .method(method)
+            .uri(format!("/api/repos/{OWNER}/{slug}/branches/{encoded}{rest}"))
+            .header("content-type", Encoding::Json.content_type());
+        let parameters = [("slug", slug), ("branch", encoded.as_str())];
+        let body = if body.is_null() { Vec::new() } else { Encoding::Json.encode(body) };
+        // A restoring is a push.
+        let function = if rest == "/restore" { Function::Push } else { Function::Branches };
+        self.send(function, user, request, &parameters, body).await.expect("a whole answer")
+    }
+
+    /// The lines of a branch in the push log, the newest first, as `GET …/log` has them.
+    pub async fn log(&self, slug: &str, branch: &str) -> Vec<Value> {
+        let branch = percent_encoded(branch);
+        let request = http::Request::get(format!("/api/repos/{OWNER}/{slug}/log?limit=1000&branch={branch}"));
+        let answer = self.send(Function::Branches, USER, request, &[("slug", slug)], Vec::new()).await;
+        answer.expect("a whole answer").expect(200)["log"].as_array().expect("a list").clone()
+    }
+
+    /// `POST …/restore` by any user: to where the branch was before, or to this commit.
+    pub async fn restore(&self, user: &str, slug: &str, branch: &str, to: Option<&str>) -> Answer {
+        let body = to.map_or(Value::Null, |to| json!({"to": to}));
+        self.branch(user, Method::POST, slug, branch, "/restore", &body).await
+    }
+
+    /// `PUT …/protection` by the owner.
+    pub async fn protect(&self, slug: &str, branch: &str, protected: bool, admins_only: bool) -> Answer {
+        let body = json!({"protected": protected, "admins_only": admins_only});
+        self.branch(USER, Method::PUT, slug, branch, "/protection", &body).await
+    }
+
+    /// `DELETE …/branches/{branch}` by any user.
+    pub async fn delete_branch(&self, user: &str, slug: &str, branch: &str) -> Answer {
+        self.branch(user, Method::DELETE, slug, branch, "", &Value::Null).await
+    }
+
+    /// `POST /push` of nothing but where a branch is to go, by any user.
+    pub async fn move_as(&self, user: &str, slug: &str, branch: &str, force: bool, to: &str) -> Answer {
+        let bundle = Pack::default().with_head(branch, to);
+        let body = json!({"bundle": bundle.to_value(), "branch": branch, "force": force});
+        self.call_as(user, Function::Push, slug, Encoding::Json, &body).await.expect("a whole answer")
     }
 
     /// A GET about a repo of the owner's.

@@ -12,7 +12,7 @@ use tests::encoding::Encoding;
 use tests::history::{Builder, History, Pack};
 use tests::wiretap::{Call, Fault, Reaction};
 
-use crate::process::{Cloud, Process, assert_is};
+use crate::process::{Cloud, Process, USER, assert_is};
 
 /// A root, and what two people made of it: `ours` has two commits on it, `theirs` one.
 struct Fork {
@@ -140,6 +140,47 @@ async fn a_push_with_force_that_was_overtaken_succeeds() {
     let bundle = fork.history.pack_of(&fork.ours).with_head("main", &fork.ours);
     we.push("song", "main", true, &bundle).await.expect(200);
     cloud.assert_holds("song", &fork.history, &heads([("main", &fork.ours)])).await;
+}
+
+/// Another push lands while a branch is being restored, to what it was at before or `is_told` to the root.
+async fn restored_meanwhile(is_told: bool) -> (Cloud, Fork) {
+    let (cloud, we, they, fork) = two(true).await;
+    they.push_onto("song", "main", &fork.history, &[], &fork.between).await.expect(200);
+    land_first(&we, push(&they, "main", &fork, &fork.ours));
+    let to = is_told.then_some(fork.root.as_str());
+    we.restore(USER, "song", "main", to).await.expect(200);
+    (cloud, fork)
+}
+
+#[tokio::test]
+async fn a_restoring_that_was_overtaken_undoes_the_last_push() {
+    let (cloud, fork) = restored_meanwhile(false).await;
+    cloud.assert_holds("song", &fork.history, &heads([("main", &fork.between)])).await;
+}
+
+#[tokio::test]
+async fn a_restoring_to_a_commit_that_was_overtaken_goes_there() {
+    let (cloud, fork) = restored_meanwhile(true).await;
+    cloud.assert_holds("song", &fork.history, &heads([("main", &fork.root)])).await;
+}
+
+#[tokio::test]
+async fn a_branch_that_was_made_again_meanwhile_is_restored_no_other_way() {
+    let (cloud, we, they, fork) = two(true).await;
+    they.push_onto("song", "branch", &fork.history, &[], &fork.ours).await.expect(200);
+    they.delete_branch(USER, "song", "branch").await.expect(200);
+    // Its first line makes it, so there is nothing to undo.
+    land_first(&we, push(&they, "branch", &fork, &fork.theirs));
+    we.restore(USER, "song", "branch", None).await.refused(422, "invalid");
+    cloud.assert_holds("song", &fork.history, &heads([("main", &fork.root), ("branch", &fork.theirs)])).await;
+
+    they.move_as(USER, "song", "branch", true, &fork.root).await.expect(200);
+    they.delete_branch(USER, "song", "branch").await.expect(200);
+    // A branch that it cannot lie beside was faster.
+    we.tap.heal();
+    land_first(&we, push(&they, "branch/x", &fork, &fork.theirs));
+    we.restore(USER, "song", "branch", None).await.refused(422, "invalid");
+    cloud.assert_holds("song", &fork.history, &heads([("main", &fork.root), ("branch/x", &fork.theirs)])).await;
 }
 
 #[tokio::test]

@@ -32,6 +32,9 @@ one_of_each! {
     WireError::LinkNotFound(_) => WireError::LinkNotFound("01JXT21Q2PYJYZGM06QYMWFQRX".to_owned()),
     WireError::TokenNotFound(_) => WireError::TokenNotFound("01JXT21Q2PYJYZGM06QYMWFQRX".to_owned()),
     WireError::NotAuthorized => WireError::NotAuthorized,
+    WireError::BranchProtected { .. } => {
+        WireError::BranchProtected { branch: id("main"), lacking: "and is not deleted: ask the owner" }
+    },
     WireError::NotAdmin => WireError::NotAdmin,
     WireError::RepoNotFound => WireError::RepoNotFound,
     WireError::RepoNotFoundUnasked(_) => WireError::RepoNotFoundUnasked("https://hub.example".to_owned()),

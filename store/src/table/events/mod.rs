@@ -81,6 +81,9 @@ pub enum Details {
         after: CommitId,
         /// Whether the pusher forced the move.
         forced: bool,
+        /// Whether the branch was restored to where it was before. Older hubs did not have it.
+        #[serde(default)]
+        restored: bool,
     },
     /// A branch was deleted.
     RefDeleted {
@@ -177,10 +180,10 @@ impl StoredEvent {
         let ulid = |text: &str| Ulid::from_string(text).map_err(|error| damaged(&error));
         let label = |text: &str| text.parse::<Label>().map_err(|error| damaged(&error));
         if let Some(line) = sk.strip_prefix(LOG_PREFIX) {
-            let LogItem { branch, before, after, deleted, forced, by, .. } = decode(item)?;
+            let LogItem { branch, before, after, deleted, forced, restored, by, .. } = decode(item)?;
             let details = match deleted {
                 true => Details::RefDeleted { branch, before: after },
-                false => Details::RefUpdated { branch, before, after, forced },
+                false => Details::RefUpdated { branch, before, after, forced, restored },
             };
             return Ok(Some(Self { repo, id: ulid(line)?, by: Some(by), details }));
         }
@@ -316,6 +319,11 @@ mod tests {
         for other in ["PACK#01JXT21Q2PYJYZGM06QYMWFQRX", "REF#main", "UPLOADS", "HOOK#01JXT21Q2PYJYZGM06QYMWFQRX"] {
             assert_eq!(StoredEvent::of(item(other, &[])).unwrap(), None, "{other}");
         }
+        let moved = [("branch", "main"), ("after", "c"), ("by", "u"), ("at", "")];
+        let mut moved = item("LOG#01JXT21Q2PYJYZGM06QYMWFQRX", &moved);
+        moved.insert("forced".to_owned(), aws_sdk_dynamodb::types::AttributeValue::Bool(false));
+        let event = StoredEvent::of(moved).unwrap().unwrap();
+        assert!(matches!(event.details, Details::RefUpdated { restored: false, .. }), "of before there was restoring");
         for damaged in
             [item("TAG#v1", &written[..2]), item("TAG#", &written), item("LOG#1", &written), item("META", &[])]
         {

@@ -19,7 +19,7 @@ use common::time;
 use common::wire::limits::{MAX_BRANCHES, MAX_RELEASES_OF_REPO, MAX_TAGS_OF_REPO};
 use common::wire::record::Snapshot;
 
-/// The most lines of the push log within the retention. A repo with more was pushed to once a second for all of it.
+/// The most lines of the push log within the retention. A repo with more was pushed to every three seconds for all of it.
 const MAX_LINES: usize = 2_600_000;
 /// By how much the clocks of processes that draw names may differ.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(60 * 60);

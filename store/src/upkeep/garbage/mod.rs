@@ -25,7 +25,7 @@
 //! **Gaps.** The first phase is never wrong, only more or less useful: nothing is lost by being condemned. If a commit, a snapshot or an
 //! object is missing, neither phase does anything, because then reachability is unknown.
 //!
-//! **What wakes it.** After a push, compaction puts an item `GARBAGE` that expires 30 days later, if there is none. Its end wakes the
+//! **What wakes it.** After a push, compaction puts an item `GARBAGE` that expires 90 days later, if there is none. Its end wakes the
 //! collection, through the same stream. So a repo that gets no more pushes is looked at once, and then left alone. While packs are
 //! condemned, or something will be garbage later, the item is put again. `musehub serve` looks for expired items every hour.
 //!
@@ -54,8 +54,8 @@ use common::pack::{PackId, PackSummary};
 use common::time;
 use common::wire::limits::MAX_PACKS;
 
-/// How long unreachable records are kept. Until then a branch that was moved away by force can be moved back.
-pub const RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How long unreachable records are kept. Until then a branch that was moved away by force, or deleted, can be restored.
+pub const RETENTION: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// How long packs are condemned before they are dropped. No request lives that long.
 pub const CONDEMNED: Duration = Duration::from_secs(24 * 60 * 60);
 /// When the next run goes on with what this one has left.

@@ -1,8 +1,8 @@
 //! `DELETE /api/repos/{owner}/{slug}/branches/{branch}`
 
-use common::id::BranchName;
+use common::push::{BranchChange, Protection};
 use common::wire::WireError;
-use common::wire::request::BranchDeletedResponse;
+use common::wire::branches::BranchDeletedResponse;
 use lambda_http::Response;
 use lambda_http::http::StatusCode;
 use service::Hub;
@@ -10,10 +10,10 @@ use service::auth::grant::Move;
 use service::{Access, AnswerBody, Call};
 use store::change::Deletion;
 use store::repo::Load;
+use store::table::items::Role;
 use store::table::transaction::Outcome;
 
-/// How often a push may be faster while a branch is about to be deleted.
-const ATTEMPTS: usize = 20;
+use crate::{ATTEMPTS, branch_of};
 
 /// Deletes a branch, for every writer. Its commits stay as long as the push log names them.
 pub async fn delete(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
@@ -22,16 +22,12 @@ pub async fn delete(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Wire
     for _ in 0..ATTEMPTS {
         let opened = hub.open(Some(&token), &target, Access::Branch, Load::HEADS).await?;
         let (repo, user) = (&opened.repo, &opened.user);
-        // Any that an older hub took: this is how such a branch goes.
-        let branch: BranchName = call
-            .path_parameter("branch")
-            .unwrap_or_default()
-            .parse()
-            .map_err(|reason| WireError::invalid("branch", reason))?;
+        let branch = branch_of(call)?;
         opened.check_move(&branch, Move::Delete)?;
         let Some(head) = repo.heads.get(branch.as_str()) else {
             return Err(WireError::BranchNotFound(branch));
         };
+        Protection::check(repo.protection(&branch), &branch, BranchChange::Delete, repo.is_for(Role::Admin))?;
         let default = repo.meta.shown_default(&repo.heads);
         if default == branch.as_str() {
             return Err(WireError::invalid(
