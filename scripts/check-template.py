@@ -1512,12 +1512,12 @@ MUTATIONS: list[tuple[str, Mutation, str]] = [
     ),
     (
         "the versions of the whole bucket",
-        lambda t, c: own_statements(t, "Compact")[4].pop("Condition"),
+        lambda t, c: own_statements(t, "Compact")[5].pop("Condition"),
         "s3:ListBucketVersions on more than",
     ),
     (
         "versions for one who purges nothing",
-        lambda t, c: own_statements(t, "Stats").append(copy.deepcopy(own_statements(t, "Compact")[2])),
+        lambda t, c: own_statements(t, "Stats").append(copy.deepcopy(own_statements(t, "Compact")[3])),
         "stats may look at or delete versions",
     ),
     (

@@ -60,6 +60,8 @@ pub struct Profile {
     pub collects: f64,
     /// The share of what they do that is purging an object that some commit has, or erasing what was purged.
     pub purges: f64,
+    /// The share of what they do that is renaming the repository, or deleting and undeleting it.
+    pub deletes: f64,
     /// How many packs have to be out of order before they are merged.
     pub least: usize,
     /// Bytes of a merged pack, at most. Those of more than half as many have their tables merged into indexes instead.
@@ -102,6 +104,7 @@ impl Profile {
             upkeep: small(pick(&[3, 6, 9])),
             collects: pick(&[0, 10, 30, 50]) as f64 / 100.0,
             purges: 0.0,
+            deletes: 0.0,
             least: small(pick(&[2, 2, 3, 6])),
             pack_bytes: pick(&[0, 3_000, 12_000, 1 << 20]),
             retention: RETENTION,
@@ -110,6 +113,7 @@ impl Profile {
         };
         let is_about_garbage = pick(&[0, 0, 1]) == 1;
         let profile = Profile { purges: pick(&[0, 0, 20, 50]) as f64 / 100.0, ..profile };
+        let profile = Profile { deletes: pick(&[0, 10, 40]) as f64 / 100.0, ..profile };
         if !is_about_garbage {
             return profile;
         }

@@ -16,9 +16,12 @@ use store::upkeep::purge::Erased;
 use store::upkeep::swap::GRACE;
 
 use crate::profile::{Profile, Weather};
-use crate::world::{OWNER, SLUG, Violation, World};
+use crate::world::{Deletion, NAMES, OWNER, SLUG, Violation, World};
 
-/// Merges packs, looks for garbage and purges, at moments that the seed decides.
+/// How long a call may be on its way that its caller has given up.
+const HELD_UP: Duration = Duration::from_secs(15);
+
+/// Merges packs, looks for garbage, purges, renames, deletes and undeletes, at moments that the seed decides.
 ///
 /// # Errors
 /// When a run fails for no reason.
@@ -29,7 +32,13 @@ pub async fn turn(world: Arc<World>, seed: u64) -> Result<(), Violation> {
         let pause = random.random_range(0..=(profile.think_ms + profile.weather.latency_ms) * 4);
         tokio::time::sleep(Duration::from_millis(pause)).await;
         let place = random.random_range(0..64);
-        if random.random_bool(profile.purges) {
+        if random.random_bool(profile.deletes) {
+            if random.random_bool(0.5) {
+                rename(&world, place, &mut random).await?;
+            } else {
+                delete_and_undelete(&world, place, &mut random).await?;
+            }
+        } else if random.random_bool(profile.purges) {
             if random.random_bool(0.5) {
                 purge(&world, place, &mut random).await?;
             } else {
@@ -63,6 +72,63 @@ async fn purge(world: &World, place: usize, random: &mut StdRng) -> Result<(), V
     world.model().purge(&object);
     world.network.note(format_args!("{object} is to be purged"));
     ask_to_purge(world, place, &object).await.map(drop)
+}
+
+/// Gives the repository one of a few names. Those that it had lead to it still, and clients go on using all of them.
+async fn rename(world: &World, place: usize, random: &mut StdRng) -> Result<(), Violation> {
+    let name = NAMES[random.random_range(0..NAMES.len())];
+    world.network.note(format_args!("the repository is renamed to {name}"));
+    let request = http::Request::patch("/").header("content-type", "application/json");
+    let body = json!({"slug": name}).to_string().into_bytes();
+    match world.send(place, Function::Repos, request, &[("slug", SLUG)], body).await? {
+        None => Ok(()),
+        Some(answer) if answer.status == 200 => {
+            world.is_called(name);
+            Ok(())
+        }
+        Some(answer) => Err(format!("a change of name was answered {}", answer.excerpt())),
+    }
+}
+
+/// Deletes the repository, and undeletes it a little later.
+async fn delete_and_undelete(world: &World, place: usize, random: &mut StdRng) -> Result<(), Violation> {
+    let Some(mut deletion) = world.deletes() else { return Ok(()) };
+    world.network.note("the repository is deleted");
+    let parameters = [("slug", SLUG)];
+    let request = http::Request::delete("/");
+    let answer = world.send_while_deleted(place, Function::Repos, request, &parameters, Vec::new()).await?;
+    match answer {
+        Some(answer) if answer.status == 200 => world.has_deleted(&mut deletion),
+        // An earlier attempt of the same request may have landed.
+        Some(answer) if answer.status == 404 => {}
+        Some(answer) => return Err(format!("a deletion was answered {}", answer.excerpt())),
+        None => {}
+    }
+    tokio::time::sleep(Duration::from_millis(random.random_range(0..=world.profile.think_ms * 4))).await;
+    undelete(world, deletion).await
+}
+
+/// Undeletes the repository, until it is known to be there, and nothing of the deletion can arrive any more.
+async fn undelete(world: &World, deletion: Deletion) -> Result<(), Violation> {
+    world.network.note("the repository is undeleted");
+    world.is_undeleting(&deletion);
+    for attempt in 0..40 {
+        // What the network has held up lands until then.
+        if !deletion.is_heard || attempt > 0 {
+            tokio::time::sleep(HELD_UP).await;
+        }
+        let request = http::Request::post(format!("/api/repos/{OWNER}/{SLUG}/undelete"));
+        let answer = world.send_while_deleted(attempt, Function::Repos, request, &[("slug", SLUG)], Vec::new()).await?;
+        match answer {
+            Some(answer) if answer.status == 200 => {
+                world.has_undeleted(deletion);
+                return Ok(());
+            }
+            Some(answer) => return Err(format!("an undeletion was answered {}", answer.excerpt())),
+            None => {}
+        }
+    }
+    Err("the repository is not undeleted".to_owned())
 }
 
 /// Whether it is known to be purged.

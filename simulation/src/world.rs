@@ -42,8 +42,10 @@ use crate::stores::{SECRET_KEY, Stores};
 const USER: &str = "user-sim";
 /// The handle.
 pub const OWNER: &str = "sim";
-/// The repository.
+/// The repository. Requests by this name go by any that leads to it.
 pub const SLUG: &str = "song";
+/// What it may be called.
+pub const NAMES: [&str; 4] = [SLUG, "tune", "air", "ballad"];
 const SECRET: &str = "a secret of the simulation, long enough";
 /// What the clock shows when a run begins.
 const START: Timestamp = Timestamp::constant(1_750_000_000, 0);
@@ -65,6 +67,30 @@ pub struct World {
     pub repo: OnceCell<RepoId>,
     /// When erasures began and ended, which delete files that requests are reading.
     erasures: Mutex<Vec<(Instant, Option<Instant>)>>,
+    /// The names that lead to the repository, as far as a client has heard.
+    names: Mutex<Vec<&'static str>>,
+    /// When the repository may have been deleted, and when it certainly was.
+    deletions: Mutex<Vec<Span>>,
+    /// Held by the one that deletes and undeletes.
+    deleting: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// A time in which the repository may have been deleted.
+#[derive(Clone, Copy, Debug, Default)]
+struct Span {
+    /// When its deletion was heard of, if it was.
+    heard: Option<Instant>,
+    /// When its undeletion was asked for, and when that was heard of.
+    undeleting: Option<Instant>,
+    ended: Option<Instant>,
+}
+
+/// A deletion that is under way. There is one at a time.
+pub struct Deletion {
+    number: usize,
+    /// Whether it was answered.
+    pub is_heard: bool,
+    _alone: tokio::sync::OwnedMutexGuard<()>,
 }
 
 /// One process: a hub with caches of its own.
@@ -94,6 +120,9 @@ impl World {
             origin,
             repo: OnceCell::new(),
             erasures: Mutex::default(),
+            names: Mutex::new(vec![SLUG]),
+            deletions: Mutex::default(),
+            deleting: Arc::default(),
         });
         for _ in 0..world.profile.processes {
             let process = world.new_process();
@@ -169,6 +198,64 @@ impl World {
     fn was_erased_since(&self, began: Instant) -> bool {
         let erasures = self.erasures.lock().unwrap_or_else(PoisonError::into_inner);
         erasures.iter().any(|(_, ended)| ended.is_none_or(|ended| ended + Duration::from_secs(15) >= began))
+    }
+
+    /// Notes that a name leads to the repository, as it will for ever.
+    pub fn is_called(&self, name: &'static str) {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+
+    fn any_name(&self) -> &'static str {
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+        names[random.random_range(0..names.len())]
+    }
+
+    /// Notes that the repository may be deleted from now on; none if another client is at it.
+    pub fn deletes(&self) -> Option<Deletion> {
+        let alone = Arc::clone(&self.deleting).try_lock_owned().ok()?;
+        let mut deletions = self.deletions.lock().unwrap_or_else(PoisonError::into_inner);
+        deletions.push(Span::default());
+        Some(Deletion { number: deletions.len() - 1, is_heard: false, _alone: alone })
+    }
+
+    fn change_deletion(&self, number: usize, change: impl FnOnce(&mut Span)) {
+        let mut deletions = self.deletions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(span) = deletions.get_mut(number) {
+            change(span);
+        }
+    }
+
+    /// Notes that it is deleted.
+    pub fn has_deleted(&self, deletion: &mut Deletion) {
+        deletion.is_heard = true;
+        self.change_deletion(deletion.number, |span| span.heard = Some(Instant::now()));
+    }
+
+    /// Notes that it may be there again from now on.
+    pub fn is_undeleting(&self, deletion: &Deletion) {
+        self.change_deletion(deletion.number, |span| span.undeleting = Some(Instant::now()));
+    }
+
+    /// Notes that it is there again.
+    pub fn has_undeleted(&self, deletion: Deletion) {
+        self.change_deletion(deletion.number, |span| span.ended = Some(Instant::now()));
+    }
+
+    /// Whether the repository may have been deleted at any time since then.
+    fn may_be_deleted(&self, began: Instant) -> bool {
+        let deletions = self.deletions.lock().unwrap_or_else(PoisonError::into_inner);
+        deletions.iter().any(|span| span.ended.is_none_or(|ended| ended >= began))
+    }
+
+    /// Whether it was deleted from then until now.
+    fn was_deleted_since(&self, began: Instant) -> bool {
+        let deletions = self.deletions.lock().unwrap_or_else(PoisonError::into_inner);
+        let lasts = |span: &Span| span.heard.is_some_and(|heard| heard < began) && span.undeleting.is_none();
+        deletions.iter().any(lasts)
     }
 
     fn processes(&self) -> MutexGuard<'_, Vec<Process>> {
@@ -271,11 +358,37 @@ impl World {
     }
 
     /// Sends a request to the process at a place. None when there is no answer: the process died, it does not answer whole, or it answers 503;
-    /// all for what was done to its calls.
+    /// all for what was done to its calls. And when the repository is deleted.
+    ///
+    /// # Errors
+    /// When it has no answer, 503 or another 5xx without that; when a repository that is not deleted is not found, or one that is.
+    pub async fn send(
+        &self,
+        place: usize,
+        function: Function,
+        request: http::request::Builder,
+        parameters: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Result<Option<Answer>, Violation> {
+        let began = Instant::now();
+        let answer = self.send_while_deleted(place, function, request, parameters, body).await?;
+        let Some(answer) = answer else { return Ok(None) };
+        let is_not_found = answer.status == 404 && answer.excerpt().contains("repo_not_found");
+        match is_not_found {
+            true if self.may_be_deleted(began) => Ok(None),
+            true => Err(format!("{} does not find the repository, which is not deleted", function.name())),
+            false if self.was_deleted_since(began) => {
+                Err(format!("{} finds a repository that is deleted: {}", function.name(), answer.excerpt()))
+            }
+            false => Ok(Some(answer)),
+        }
+    }
+
+    /// The same, whether the repository is deleted or not.
     ///
     /// # Errors
     /// When it has no answer, 503 or another 5xx without that.
-    pub async fn send(
+    pub async fn send_while_deleted(
         &self,
         place: usize,
         function: Function,
@@ -290,7 +403,10 @@ impl World {
         let token = token.map_err(|error| format!("{error}"))?;
         let request = request.header("authorization", format!("Bearer {token}"));
         let request = request.body(Body::Binary(body)).map_err(|error| format!("{error}"))?;
-        let parameter = |(name, value): &(&str, &str)| ((*name).to_owned(), vec![(*value).to_owned()]);
+        let called = self.any_name();
+        let parameter = |(name, value): &(&str, &str)| {
+            ((*name).to_owned(), vec![if *name == "slug" { called } else { *value }.to_owned()])
+        };
         let path: HashMap<String, Vec<String>> = parameters.iter().chain(&[("owner", OWNER)]).map(parameter).collect();
         let answer = async {
             let response = local::functions::call(function, &process.hub, request.with_path_parameters(path)).await;

@@ -316,7 +316,9 @@ impl Store {
             .build()
             .map_err(StoreError::fault)?;
         let marker = Key::change(repo, self.ambient.ulid());
-        items.extend([TransactWriteItem::builder().update(update).build(), put_new(table, encode(&marker, change)?)?]);
+        let line = encode(&marker, change)?;
+        let to_publish = self.to_publish(&line);
+        items.extend([TransactWriteItem::builder().update(update).build(), put_new(table, line)?]);
         if let Some(branch) = has_to_be_there {
             let check = ConditionCheck::builder()
                 .table_name(table)
@@ -327,7 +329,11 @@ impl Store {
                 .map_err(StoreError::fault)?;
             items.push(TransactWriteItem::builder().condition_check(check).build());
         }
-        self.transact(items, &marker, |_: serde::de::IgnoredAny| true).await
+        let outcome = self.transact(items, &marker, |_: serde::de::IgnoredAny| true).await?;
+        if outcome == Outcome::Landed {
+            self.publish(to_publish);
+        }
+        Ok(outcome)
     }
 
     /// What else is written when a repo gets another slug: the name, which only one repo can have, and its place in the list of its

@@ -121,8 +121,14 @@ impl Store {
             by: by.to_owned(),
             at: self.ambient.now_iso(),
         };
-        items.push(put_new(&self.location.table, encode(&marker, &change)?)?);
-        self.transact(items, &marker, |_: IgnoredAny| true).await
+        let line = encode(&marker, &change)?;
+        let to_publish = self.to_publish(&line);
+        items.push(put_new(&self.location.table, line)?);
+        let outcome = self.transact(items, &marker, |_: IgnoredAny| true).await?;
+        if outcome == Outcome::Landed {
+            self.publish(to_publish);
+        }
+        Ok(outcome)
     }
 }
 

@@ -1,5 +1,5 @@
-//! Publishes what happens in repos. The table's stream wakes it, for a line of a push log, a tag, a release and a new
-//! repo. Each becomes an event on the bus, and a message for each webhook of the repo in the queue that those are
+//! Publishes what happens in repos. The table's stream wakes it, for a line of a push log, a tag, a release, a new
+//! repo, and a change of one. Each becomes an event on the bus, and a message for each webhook of the repo in the queue that those are
 //! delivered from. `docs/events.md` says what is in it.
 //!
 //! No event of a repo is published before all earlier ones were. If one is refused, those behind it wait, and only
@@ -25,7 +25,7 @@ use service::item_stream::{Batch, Record};
 use store::Store;
 use store::span;
 use store::table::events::{Event, SEQUENCE_LENGTH, StoredEvent};
-use store::table::items::{HookItem, LOG_PREFIX, META, MetaItem, RELEASE_PREFIX, TAG_PREFIX, repo_of};
+use store::table::items::{CHANGE_PREFIX, HookItem, LOG_PREFIX, META, MetaItem, RELEASE_PREFIX, TAG_PREFIX, repo_of};
 use store::table::webhooks::Message;
 use store::table::webhooks::secret::HookId;
 use ulid::Ulid;
@@ -58,7 +58,10 @@ pub fn is_published(record: &Record) -> bool {
     repo_of(record.pk()).is_some()
         && match name {
             "INSERT" => {
-                key == META || [LOG_PREFIX, TAG_PREFIX, RELEASE_PREFIX].iter().any(|prefix| key.starts_with(prefix))
+                key == META
+                    || [LOG_PREFIX, CHANGE_PREFIX, TAG_PREFIX, RELEASE_PREFIX]
+                        .iter()
+                        .any(|prefix| key.starts_with(prefix))
             }
             "MODIFY" => key.starts_with(TAG_PREFIX),
             _ => false,

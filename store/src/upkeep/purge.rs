@@ -50,7 +50,7 @@ use common::time;
 use common::wire::limits::{MAX_PACKS, MAX_PURGED};
 
 /// The field that a line of what was changed names.
-const CHANGED: &str = "purged";
+pub(crate) const CHANGED: &str = "purged";
 /// Attempts at reading a list that a transaction is just writing.
 const ATTEMPTS: u32 = 6;
 /// How often packs are written again in a run, and how often a merge may have been faster.

@@ -41,6 +41,43 @@ fn kinds(events: &[Event]) -> Vec<&str> {
     events.iter().map(Event::kind).collect()
 }
 
+/// Each is published by the process that does it, and found in the table by another that was not there.
+#[tokio::test]
+async fn a_repo_that_is_renamed_deleted_and_undeleted_is_published_and_can_be_asked_for() {
+    let cloud = Cloud::start().await;
+    let process = cloud.process();
+    process.make_repo("song").await.expect(201);
+    let repo: RepoId = process.repo_id("song").await.parse().unwrap();
+    let mut receiver = process.hub.store.published();
+    let at = async |method: http::Method, rest: &str, body: &Value| {
+        process.at_repo(Some("user-dev"), method, "song", rest, body).await.expect(200)
+    };
+    let changes = json!({"slug": "tune", "visibility": "private"});
+    at(http::Method::PATCH, "", &changes).await;
+    at(http::Method::PATCH, "", &changes).await;
+    process.purge("tune", &["0".repeat(64)]).await.expect(200);
+    let deleted = at(http::Method::DELETE, "", &Value::Null).await;
+    // What a deleted repo has to say still is said.
+    let published = taken(&process, &mut receiver).await;
+    assert_eq!(kinds(&published), ["RepoChanged", "RepoDeleted"], "what changes nothing is none, and a purge neither");
+    at(http::Method::POST, "/undelete", &Value::Null).await;
+    let published = [published, taken(&process, &mut receiver).await].concat();
+    assert_eq!(kinds(&published), ["RepoChanged", "RepoDeleted", "RepoRestored"]);
+    assert!(
+        published.iter().all(|event| event.repo.slug.as_str() == "tune" && event.by.as_deref() == Some("user-dev"))
+    );
+    let json = |event: &Event| serde_json::to_value(event).unwrap()["data"].clone();
+    let changed = json!({"changed": {
+        "slug": {"before": "song", "after": "tune"}, "name": {"before": "song", "after": "tune"},
+        "visibility": {"before": "public", "after": "private"},
+    }});
+    assert_eq!(json(&published[0]), changed);
+    assert_eq!(json(&published[1])["kept_until"], deleted["kept_until"]);
+
+    let asked = since(&cloud.process(), &repo, published[0].id.parse().unwrap(), 100).await;
+    assert_eq!(asked, published);
+}
+
 #[tokio::test]
 async fn a_push_a_tag_a_release_and_a_new_repo_are_published_and_can_be_asked_for() {
     let cloud = Cloud::start().await;
@@ -531,6 +568,9 @@ fn the_functions_take_what_the_filters_of_the_template_let_through() {
         "TAG#a",
         "REL#a",
         "LOG#1",
+        "CHANGE#1",
+        "REMOVAL",
+        "DELETED#1",
         "PACK#1",
         "RETIRED#1",
         "DAMAGED#1",

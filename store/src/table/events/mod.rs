@@ -7,17 +7,23 @@
 
 mod since;
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
 use crate::StoreError;
+use crate::deletion::{DELETED_AT, KEPT};
 use crate::table::items::{
-    Item, LOG_PREFIX, LogItem, META, MetaItem, PK, RELEASE_PREFIX, SK, TAG_PREFIX, TagItem, Visibility, decode, repo_of,
+    CHANGE_PREFIX, ChangeItem, Item, LOG_PREFIX, LogItem, META, MetaItem, PK, RELEASE_PREFIX, SK, TAG_PREFIX, TagItem,
+    Visibility, decode, repo_of,
 };
 use common::id::{BranchName, CommitId, Label, RepoId, Slug};
 use common::time;
 use common::wire::domain::Domain;
+
+use crate::upkeep::purge::CHANGED as PURGE_NOTED;
 
 /// The version of the schema that events are written in. Fields may be added to a version; none is taken away or changed.
 pub const VERSION: u32 = 1;
@@ -127,21 +133,57 @@ pub enum Details {
         /// The branch that a clone checks out.
         default_branch: String,
     },
+    /// The owner has changed what a repo is: its name, who may know of it, what is said of it.
+    RepoChanged {
+        /// Each field that is different.
+        changed: BTreeMap<String, FieldChange>,
+    },
+    /// A repo was deleted: no request finds it any more.
+    RepoDeleted {
+        /// Until when it can be undeleted.
+        kept_until: String,
+    },
+    /// A repo that was deleted is there again, as it was.
+    RepoRestored {
+        /// When it was deleted.
+        deleted_at: String,
+    },
+}
+
+/// What a field was, and what it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldChange {
+    /// Before.
+    pub before: String,
+    /// After.
+    pub after: String,
 }
 
 impl Details {
     /// What [`Event::kind`] has.
-    pub const KINDS: [&'static str; 5] = ["RefUpdated", "TagUpdated", "ReleasePublished", "RepoCreated", "RefDeleted"];
+    pub const KINDS: [&'static str; 8] = [
+        "RefUpdated",
+        "TagUpdated",
+        "ReleasePublished",
+        "RepoCreated",
+        "RefDeleted",
+        "RepoChanged",
+        "RepoDeleted",
+        "RepoRestored",
+    ];
 
     /// One of [`Self::KINDS`].
     pub const fn kind(&self) -> &'static str {
-        let [r#ref, tag, release, repo, ref_deleted] = Self::KINDS;
+        let [r#ref, tag, release, repo, ref_deleted, changed, deleted, restored] = Self::KINDS;
         match self {
             Self::RefUpdated { .. } => r#ref,
             Self::TagUpdated { .. } => tag,
             Self::ReleasePublished { .. } => release,
             Self::RepoCreated { .. } => repo,
             Self::RefDeleted { .. } => ref_deleted,
+            Self::RepoChanged { .. } => changed,
+            Self::RepoDeleted { .. } => deleted,
+            Self::RepoRestored { .. } => restored,
         }
     }
 }
@@ -202,6 +244,25 @@ impl StoredEvent {
             let details = Details::ReleasePublished { tag, commit: commit_id, channel, is_draft, created_at };
             return Ok(Some(Self { repo, id: ulid(&write_id)?, by: written_by, details }));
         }
+        if let Some(line) = sk.strip_prefix(CHANGE_PREFIX) {
+            let ChangeItem { mut changed, by, .. } = decode(item)?;
+            if changed.contains_key(PURGE_NOTED) {
+                // What has leaked is named to no more receivers.
+                return Ok(None);
+            }
+            let details = match changed.remove(DELETED_AT) {
+                Some((_, deleted_at)) if !deleted_at.is_empty() => {
+                    let at: Timestamp = deleted_at.parse().map_err(|error| damaged(&error))?;
+                    Details::RepoDeleted { kept_until: time::iso(time::after(at, KEPT)) }
+                }
+                Some((deleted_at, _)) => Details::RepoRestored { deleted_at },
+                None => {
+                    let field = |(name, (before, after))| (name, FieldChange { before, after });
+                    Details::RepoChanged { changed: changed.into_iter().map(field).collect() }
+                }
+            };
+            return Ok(Some(Self { repo, id: ulid(line)?, by: Some(by), details }));
+        }
         if sk == META {
             let MetaItem { name, description, domain, default_branch, owner_user_id, .. } = decode(item)?;
             let domain = Domain::of_stored(&domain).as_str().to_owned();
@@ -252,11 +313,10 @@ pub(crate) const PUBLISHED: [&str; 6] = ["write_id", "commit_id", "channel", "is
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
     use common::id::{MAX_ID_LENGTH, MAX_LABEL_LENGTH, MAX_SLUG_LENGTH};
     use common::wire::limits::{MAX_AUTHORIZATION, MAX_TEXT_LENGTH};
+    use std::collections::BTreeSet;
 
     #[test]
     fn the_largest_event_is_far_smaller_than_what_a_bus_or_a_queue_takes() {
@@ -293,7 +353,18 @@ mod tests {
             is_draft: false,
             created_at: long(MAX_LABEL_LENGTH),
         };
-        for event in [Event { details, ..made.clone() }, made] {
+        let field = |text: String| FieldChange { before: text.clone(), after: text };
+        let fields = [
+            ("name", long(MAX_TEXT_LENGTH)),
+            ("description", long(MAX_TEXT_LENGTH)),
+            ("default_branch", meta.default_branch.clone()),
+            ("slug", meta.slug.to_string()),
+            ("domain", "scaffold".to_owned()),
+            ("visibility", "private".to_owned()),
+        ];
+        let changed = fields.into_iter().map(|(name, text)| (name.to_owned(), field(text))).collect();
+        let changed = Event { details: Details::RepoChanged { changed }, ..made.clone() };
+        for event in [Event { details, ..made.clone() }, changed, made] {
             let size = serde_json::to_string(&event).unwrap().len();
             assert!(size <= 40_000, "{size} bytes");
         }
@@ -324,6 +395,18 @@ mod tests {
         moved.insert("forced".to_owned(), aws_sdk_dynamodb::types::AttributeValue::Bool(false));
         let event = StoredEvent::of(moved).unwrap().unwrap();
         assert!(matches!(event.details, Details::RefUpdated { restored: false, .. }), "of before there was restoring");
+        let line = |field: &str, was: &str, is: &str| {
+            let changed = BTreeMap::from([(field.to_owned(), (was.to_owned(), is.to_owned()))]);
+            let change = ChangeItem { changed, by: "u".to_owned(), at: String::new() };
+            let key = crate::table::items::Key::change(&Ulid::nil().into(), Ulid::nil());
+            StoredEvent::of(crate::table::items::encode(&key, &change).unwrap()).unwrap()
+        };
+        assert_eq!(line("purged", "", "an-id"), None, "what has leaked is not told on");
+        let deleted = line(DELETED_AT, "", "2025-06-15T15:06:40.000Z").unwrap().details;
+        assert_eq!(deleted, Details::RepoDeleted { kept_until: "2025-07-15T15:06:40.000Z".to_owned() });
+        let restored = line(DELETED_AT, "then", "").unwrap().details;
+        assert_eq!(restored, Details::RepoRestored { deleted_at: "then".to_owned() });
+        assert_eq!(line("slug", "a", "b").unwrap().details.kind(), "RepoChanged");
         for damaged in
             [item("TAG#v1", &written[..2]), item("TAG#", &written), item("LOG#1", &written), item("META", &[])]
         {

@@ -6,7 +6,7 @@ use tokio::sync::broadcast;
 use ulid::Ulid;
 
 use crate::table::events::{Event, PUBLISHED, StoredEvent};
-use crate::table::items::{Item, Key, LOG_PREFIX, MetaItem, RELEASE_PREFIX, TAG_PREFIX, decode};
+use crate::table::items::{CHANGE_PREFIX, Item, Key, LOG_PREFIX, MetaItem, RELEASE_PREFIX, TAG_PREFIX, decode};
 use crate::table::query::Items;
 use crate::{Store, StoreError};
 use common::id::RepoId;
@@ -44,13 +44,15 @@ impl Store {
             return Ok(Vec::new());
         };
         let meta: MetaItem = decode(item.clone())?;
-        let (lines, tags, releases) = tokio::try_join!(
+        let (lines, changes, tags, releases) = tokio::try_join!(
             self.oldest(repo, LOG_PREFIX, since, limit),
+            self.oldest(repo, CHANGE_PREFIX, since, limit),
             self.oldest(repo, TAG_PREFIX, since, limit),
             self.oldest(repo, RELEASE_PREFIX, since, limit),
         )?;
         let made = readable(item).filter(|made| made.id >= since);
-        let mut all: Vec<StoredEvent> = lines.into_iter().chain(tags).chain(releases).chain(made).collect();
+        let mut all: Vec<StoredEvent> =
+            lines.into_iter().chain(changes).chain(tags).chain(releases).chain(made).collect();
         all.sort_by_key(|event| event.id);
         all.truncate(limit);
         Ok(all.into_iter().map(|event| event.numbered_by_id(&meta)).collect())
@@ -65,7 +67,7 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<StoredEvent>, StoreError> {
         // Lines are in the order of their ids. Other items are in that of their names, and say when they were written.
-        let is_sorted = prefix == LOG_PREFIX;
+        let is_sorted = [LOG_PREFIX, CHANGE_PREFIX].contains(&prefix);
         let first = since.to_string();
         let items = Items {
             prefix,
