@@ -17,7 +17,7 @@ use tests::history::{Object, Pack, list_of_text, map_of_text, objects_body};
 use crate::fetched::{self, Purged};
 use crate::model::Model;
 use crate::register::{Action, Outcome};
-use crate::world::{SLUG, Violation, World};
+use crate::world::{OWNER, SLUG, Violation, World};
 
 /// How often a client asks again when it has no answer.
 const ATTEMPTS: usize = 3;
@@ -69,14 +69,18 @@ impl Client {
             let pause = self.random.random_range(0..=longest);
             tokio::time::sleep(Duration::from_millis(pause)).await;
             match self.random.random_range(0..100) {
-                0..35 => self.push_own().await?,
-                35..60 => self.push_shared().await?,
-                60..66 => self.tag().await?,
-                66..71 => self.release().await?,
-                71..84 => self.fetch().await?,
-                84..88 => self.negotiate().await?,
-                88..93 => self.filter_known().await?,
-                _ => self.push_staged().await?,
+                0..33 => self.push_own().await?,
+                33..56 => self.push_shared().await?,
+                56..61 => self.tag().await?,
+                61..66 => self.release().await?,
+                66..78 => self.fetch().await?,
+                78..81 => self.negotiate().await?,
+                81..85 => self.filter_known().await?,
+                85..90 => self.push_staged().await?,
+                90..93 => self.protect().await?,
+                93..96 => self.delete().await?,
+                96..99 => self.restore().await?,
+                _ => self.list_branches().await?,
             }
         }
         Ok(())
@@ -274,7 +278,8 @@ impl Client {
                 continue;
             };
             self.note(format_args!("hears {} of its push", answer.status));
-            if answer.status == 409 && !force {
+            // What is protected is forced nowhere; the same goes for it then as for a push without force.
+            if answer.status == 409 && !force || force && is_protected(&answer) {
                 self.world.model().hear(&noted, Outcome::Refused, self.world.now());
                 return Ok(Pushed::Refused);
             }
@@ -300,6 +305,164 @@ impl Client {
             return Ok(Pushed::Landed);
         }
         Ok(Pushed::Unheard)
+    }
+
+    /// One of the branches that were pushed to.
+    fn any_branch(&mut self) -> Option<String> {
+        let names = self.world.model().names(BRANCH);
+        names.choose(&mut self.random).cloned()
+    }
+
+    /// Asks for something to be done with a branch, behind its path.
+    async fn ask_of_branch(
+        &mut self,
+        function: Function,
+        method: http::Method,
+        branch: &str,
+        rest: &str,
+        body: &Value,
+    ) -> Result<Option<Answer>, Violation> {
+        let encoded = percent_encoded(branch);
+        let request = http::Request::builder()
+            .method(method)
+            .uri(format!("/api/repos/{OWNER}/{SLUG}/branches/{encoded}{rest}"))
+            .header("content-type", Encoding::Json.content_type());
+        let body = if body.is_null() { Vec::new() } else { Encoding::Json.encode(body) };
+        let place = self.place();
+        self.world.send(place, function, request, &[("slug", SLUG), ("branch", &encoded)], body).await
+    }
+
+    /// Protects a branch, or takes its protection away.
+    async fn protect(&mut self) -> Result<(), Violation> {
+        let Some(branch) = self.any_branch() else { return Ok(()) };
+        let protected = self.random.random_bool(0.6);
+        let admins_only = protected && self.random.random_bool(0.3);
+        let body = json!({"protected": protected, "admins_only": admins_only});
+        for _ in 0..ATTEMPTS {
+            let now = self.world.now();
+            let noted = self.world.model().ask(&format!("{BRANCH}{branch}"), Action::Protect(protected), now);
+            self.note(format_args!("protects {branch}: {protected}"));
+            let put = http::Method::PUT;
+            let answer = self.ask_of_branch(Function::Branches, put, &branch, "/protection", &body).await?;
+            let Some(answer) = answer else { continue };
+            let outcome = match answer.status {
+                200 => Outcome::Done,
+                404 => Outcome::Refused,
+                _ => return Err(format!("a protection was answered {}", answer.excerpt())),
+            };
+            self.world.model().hear(&noted, outcome, self.world.now());
+            break;
+        }
+        self.list_branches().await
+    }
+
+    /// Deletes a branch.
+    async fn delete(&mut self) -> Result<(), Violation> {
+        let Some(branch) = self.any_branch() else { return Ok(()) };
+        for _ in 0..ATTEMPTS {
+            let now = self.world.now();
+            let noted = self.world.model().ask(&format!("{BRANCH}{branch}"), Action::Delete, now);
+            self.note(format_args!("deletes {branch}"));
+            let delete = http::Method::DELETE;
+            let answer = self.ask_of_branch(Function::Branches, delete, &branch, "", &Value::Null).await?;
+            let Some(answer) = answer else { continue };
+            let outcome = match answer.status {
+                200 => Outcome::Done,
+                404 => Outcome::Refused,
+                403 if is_protected(&answer) => Outcome::Refused,
+                // The default branch is not deleted.
+                422 if answer.excerpt().contains("default branch") => Outcome::Void,
+                _ => return Err(format!("a deletion was answered {}", answer.excerpt())),
+            };
+            self.world.model().hear(&noted, outcome, self.world.now());
+            break;
+        }
+        Ok(())
+    }
+
+    /// Brings a branch back to a commit that it was at, and looks whether it can be cloned.
+    async fn restore(&mut self) -> Result<(), Violation> {
+        let Some(branch) = self.any_branch() else { return Ok(()) };
+        let register = format!("{BRANCH}{branch}");
+        let to = self.world.model().was_at(&register, &mut self.random);
+        let Some(to) = to else { return Ok(()) };
+        let body = json!({"to": to});
+        for _ in 0..ATTEMPTS {
+            let now = self.world.now();
+            let noted = self.world.model().ask(&register, Action::Restore(to.clone()), now);
+            self.note(format_args!("restores {branch} to {to}"));
+            let post = http::Method::POST;
+            let answer = self.ask_of_branch(Function::Push, post, &branch, "/restore", &body).await?;
+            let Some(answer) = answer else { continue };
+            let end = self.world.now();
+            let outcome = match answer.status {
+                200 => Outcome::Done,
+                // It is long ago that anything reached it.
+                404 if answer.excerpt().contains("unknown_commit") => Outcome::Void,
+                _ => return Err(format!("a restoring was answered {}", answer.excerpt())),
+            };
+            let mut model = self.world.model();
+            model.hear(&noted, outcome, end);
+            let asked = model.tick();
+            if outcome == Outcome::Void && model.kept(asked, end).contains(&to) {
+                return Err(format!("{to} cannot be restored, and is to be kept"));
+            }
+            break;
+        }
+        self.fetch().await
+    }
+
+    /// `GET …/branches`
+    async fn list_branches(&mut self) -> Result<(), Violation> {
+        for _ in 0..ATTEMPTS {
+            let (asked, now) = (self.world.model().tick(), self.world.now());
+            let request = http::Request::get(format!("/api/repos/{OWNER}/{SLUG}/branches?limit=1000"));
+            let place = self.place();
+            let answer = self.world.send(place, Function::Branches, request, &[("slug", SLUG)], Vec::new()).await?;
+            let Some(answer) = answer else { continue };
+            let listed = decoded(&answer, 200)?;
+            let branches = listed["branches"].as_array().ok_or("no list of branches")?;
+            let mut held = BTreeMap::new();
+            let mut model = self.world.model();
+            for branch in branches {
+                let text = |field: &str| branch[field].as_str().map(str::to_owned).ok_or(format!("no {field}"));
+                let (name, head) = (text("name")?, text("head")?);
+                let protected = branch["protected"].as_bool().ok_or("no protected")?;
+                model.look(&format!("{BRANCH}{name}"), Action::Look(head.clone(), protected), asked, now);
+                held.insert(name, head);
+            }
+            model.read(BRANCH, &held, asked, now, "");
+            return Ok(());
+        }
+        Ok(())
+    }
+
+    /// Undoes the last move of each branch, as the hub knows it, and looks at what there is then. For when nothing else goes on.
+    ///
+    /// # Errors
+    /// When one cannot be undone that has to be, or leads to something that is not whole.
+    pub async fn undo_all(&mut self) -> Result<(), Violation> {
+        let branches = self.world.model().names(BRANCH);
+        for branch in branches {
+            let post = http::Method::POST;
+            let answer = self.ask_of_branch(Function::Push, post, &branch, "/restore", &Value::Null).await?;
+            let answer = answer.ok_or("a restoring has no answer")?;
+            self.note(format_args!("undoes the last move of {branch}: {}", answer.excerpt()));
+            let is_nothing = |code: &str| answer.excerpt().contains(code);
+            match answer.status {
+                200 => {}
+                // It was only made, or its commit is gone, or it never was.
+                422 if is_nothing("nothing to undo") => continue,
+                404 if is_nothing("unknown_commit") || is_nothing("branch_not_found") => continue,
+                _ => return Err(format!("the last move of {branch} is not undone: {}", answer.excerpt())),
+            }
+            let head = decoded(&answer, 200)?["head"].as_str().unwrap_or_default().to_owned();
+            let now = self.world.now();
+            let mut model = self.world.model();
+            let noted = model.ask(&format!("{BRANCH}{branch}"), Action::Restore(head), now);
+            model.hear(&noted, Outcome::Done, now);
+        }
+        self.list_branches().await
     }
 
     /// Whether a push was refused because something was purged since the client began it.
@@ -559,6 +722,10 @@ impl Client {
             Pushed::Refused | Pushed::Unheard => Err("the last push did not land".to_owned()),
         }
     }
+}
+
+fn is_protected(answer: &Answer) -> bool {
+    answer.status == 403 && answer.excerpt().contains("branch_protected")
 }
 
 fn decoded(answer: &Answer, status: u16) -> Result<Value, Violation> {

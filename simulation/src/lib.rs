@@ -152,6 +152,9 @@ async fn live(world: &Arc<World>, random: &mut StdRng) -> Result<(), Violation> 
     let mut last = Client::new(Arc::clone(world), profile.clients, random.random());
     last.inspect(false).await?;
     upkeep::check(world, false).await?;
+    last.undo_all().await?;
+    last.inspect(false).await?;
+    upkeep::check(world, false).await?;
     // Something to merge, so that a sweep is due.
     for _ in 0..3 {
         last.push_one().await?;

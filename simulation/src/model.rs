@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
 use tests::history::{Builder, History, Object};
 
 use crate::register::{self, Action, Operation, Outcome};
@@ -171,6 +172,28 @@ impl Model {
         }
     }
 
+    /// Notes what was read of one register.
+    pub fn look(&mut self, register: &str, action: Action, asked: u64, now: Duration) {
+        let answered = self.tick();
+        let noted = self.registers.entry(register.to_owned()).or_default();
+        noted.operations.push(Operation { action, outcome: Outcome::Done, asked, answered });
+        noted.times.push((now, now));
+    }
+
+    /// A commit that a register was certainly moved to, if it ever was.
+    pub fn was_at(&self, register: &str, random: &mut StdRng) -> Option<String> {
+        let operations = &self.registers.get(register)?.operations;
+        let moved: Vec<&String> = operations
+            .iter()
+            .filter(|operation| operation.outcome == Outcome::Done)
+            .filter_map(|operation| match &operation.action {
+                Action::Move { to, .. } | Action::Restore(to) => Some(to),
+                _ => None,
+            })
+            .collect();
+        moved.choose(random).map(|commit| (*commit).clone())
+    }
+
     /// Notes that objects were acknowledged which were not there before.
     pub fn acknowledge<'o>(&mut self, objects: impl IntoIterator<Item = &'o String>, now: Duration) {
         let tick = self.tick();
@@ -197,7 +220,7 @@ impl Model {
         // What is condemned while a push relies on it is found out later. Until then it counts as missing, which does no harm.
         let is_kept = |operation: &Operation, (began, ended): (Duration, Duration)| {
             let overlaps = |(from, to): &(Duration, Duration)| *from <= ended && *to >= began;
-            !matches!(operation.action, Action::Read(_)) && !self.collections.iter().any(overlaps)
+            !matches!(operation.action, Action::Read(_) | Action::Look(..)) && !self.collections.iter().any(overlaps)
         };
         is_young || self.history().objects_of(&self.kept_by(asked, now, is_kept)).contains(object)
     }
@@ -218,8 +241,11 @@ impl Model {
         for register in self.registers.values() {
             for (operation, times) in register.operations.iter().zip(&register.times) {
                 let held = match (&operation.action, operation.outcome) {
-                    (Action::Move { to, .. } | Action::Set(to) | Action::Claim(to), Outcome::Done) => to,
-                    (Action::Read(Some(to)), _) => to,
+                    (
+                        Action::Move { to, .. } | Action::Set(to) | Action::Claim(to) | Action::Restore(to),
+                        Outcome::Done,
+                    ) => to,
+                    (Action::Read(Some(to)) | Action::Look(to, _), _) => to,
                     _ => continue,
                 };
                 if operation.answered >= asked || !counts(operation, *times) {
@@ -227,11 +253,13 @@ impl Model {
                 }
                 let may_leave = |other: &Operation| match &other.action {
                     Action::Move { force, .. } => *force,
-                    Action::Set(_) | Action::Clear => true,
-                    Action::Claim(_) | Action::Read(_) => false,
+                    Action::Set(_) | Action::Clear | Action::Delete | Action::Restore(_) => true,
+                    Action::Claim(_) | Action::Read(_) | Action::Protect(_) | Action::Look(..) => false,
                 };
                 let left = register.operations.iter().zip(&register.times).filter(|(other, _)| {
-                    other.outcome != Outcome::Refused && other.answered > operation.asked && may_leave(other)
+                    !matches!(other.outcome, Outcome::Refused | Outcome::Void)
+                        && other.answered > operation.asked
+                        && may_leave(other)
                 });
                 if left.map(|(_, (at, _))| *at).min().is_none_or(|left| now + MARGIN < left + self.retention) {
                     tips.push(held);

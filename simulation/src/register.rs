@@ -1,6 +1,6 @@
 //! Whether what clients saw of one name can have happened in some order, each thing between its question and its answer.
 //!
-//! A branch, a tag and a release are registers: at each moment one commit, or nothing. The search is that of Wing and Gong with
+//! A branch, a tag and a release are registers: at each moment one commit, or nothing; a branch may be protected besides. The search is that of Wing and Gong with
 //! the memory of Lowe: it takes one of the operations that may be next, and remembers which sets of operations with which state
 //! led nowhere.
 
@@ -24,6 +24,27 @@ pub enum Action {
     Clear,
     /// What was read.
     Read(Option<String>),
+    /// Only if something is there that is not protected: a branch is deleted.
+    Delete,
+    /// Wherever it is, and whether it is there or not: a branch is restored.
+    Restore(String),
+    /// Only if something is there: a branch is protected, or not any more.
+    Protect(bool),
+    /// What was read of a branch: its commit, and whether it is protected.
+    Look(String, bool),
+}
+
+/// What a register holds, and whether it is protected.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct State {
+    held: Option<String>,
+    protected: bool,
+}
+
+impl State {
+    fn of(held: Option<String>) -> State {
+        State { held, protected: false }
+    }
 }
 
 /// What came of it.
@@ -35,6 +56,8 @@ pub enum Outcome {
     Refused,
     /// No answer was heard. It may take effect at any time, or never.
     Unknown,
+    /// It was refused for something else, and has had no effect.
+    Void,
 }
 
 /// Something that was asked of a register.
@@ -51,28 +74,35 @@ pub struct Operation {
 }
 
 /// What an operation makes of a register that holds this, if it can have happened then.
-fn apply(
-    held: Option<&String>,
-    operation: &Operation,
-    is_ancestor: &dyn Fn(&str, &str) -> bool,
-) -> Option<Option<String>> {
-    let goes_forward = |to: &str| held.is_none_or(|held| is_ancestor(held, to));
+fn apply(state: &State, operation: &Operation, is_ancestor: &dyn Fn(&str, &str) -> bool) -> Option<State> {
+    let State { held, protected } = state;
+    let goes_forward = |to: &str| held.as_ref().is_none_or(|held| is_ancestor(held, to));
     let can = match &operation.action {
-        Action::Move { to, force } => *force || goes_forward(to),
-        Action::Set(_) => true,
+        // A protected branch never goes back, by whatever is pushed.
+        Action::Move { to, force } => *force && !protected || goes_forward(to),
+        Action::Set(_) | Action::Restore(_) => true,
         Action::Claim(_) => held.is_none(),
-        Action::Clear => held.is_some(),
-        Action::Read(read) => held == read.as_ref(),
+        Action::Clear | Action::Protect(_) => held.is_some(),
+        Action::Delete => held.is_some() && !protected,
+        Action::Read(read) => held == read,
+        Action::Look(read, is_protected) => held.as_ref() == Some(read) && protected == is_protected,
     };
-    let unchanged = || Some(held.cloned());
-    match (&operation.action, operation.outcome) {
-        (Action::Read(_), _) if can => unchanged(),
-        (_, Outcome::Refused) if !can => unchanged(),
-        (Action::Read(_), _) | (_, Outcome::Refused) => None,
-        _ if !can => None,
-        (Action::Move { to, .. } | Action::Set(to) | Action::Claim(to), _) => Some(Some(to.clone())),
-        (Action::Clear, _) => Some(None),
+    let reads = matches!(operation.action, Action::Read(_) | Action::Look(..));
+    match operation.outcome {
+        Outcome::Void => return Some(state.clone()),
+        Outcome::Refused => return (!can).then(|| state.clone()),
+        Outcome::Done | Outcome::Unknown if !can => return None,
+        Outcome::Done | Outcome::Unknown if reads => return Some(state.clone()),
+        Outcome::Done | Outcome::Unknown => {}
     }
+    let to = |to: &String| State { held: Some(to.clone()), protected: *protected };
+    Some(match &operation.action {
+        Action::Move { to: commit, .. } | Action::Restore(commit) => to(commit),
+        Action::Set(commit) | Action::Claim(commit) => State::of(Some(commit.clone())),
+        Action::Clear | Action::Delete => State::default(),
+        Action::Protect(protected) => State { held: held.clone(), protected: *protected },
+        Action::Read(_) | Action::Look(..) => state.clone(),
+    })
 }
 
 /// Finds an order of the operations, or returns the longest part of the history that has one.
@@ -82,8 +112,8 @@ fn apply(
 pub fn check(operations: &[Operation], is_ancestor: &dyn Fn(&str, &str) -> bool) -> Result<(), String> {
     let mut operations: Vec<&Operation> = operations.iter().collect();
     operations.sort_by_key(|operation| operation.asked);
-    let mut dead_ends: HashSet<(Vec<bool>, Option<String>)> = HashSet::new();
-    let mut stack: Vec<(Vec<bool>, Option<String>)> = vec![(vec![false; operations.len()], None)];
+    let mut dead_ends: HashSet<(Vec<bool>, State)> = HashSet::new();
+    let mut stack: Vec<(Vec<bool>, State)> = vec![(vec![false; operations.len()], State::default())];
     let mut best = (0, String::new());
     while let Some((mut done, held)) = stack.pop() {
         // What never changes anything is taken as soon as it can be: whatever follows is as possible with it as without. That a
@@ -92,8 +122,9 @@ pub fn check(operations: &[Operation], is_ancestor: &dyn Fn(&str, &str) -> bool)
             let horizon = horizon(&operations, &done);
             let idle = next(&operations, &done, horizon).find(|number| {
                 operations.get(*number).is_some_and(|operation| {
-                    let is_idle = matches!(operation.action, Action::Read(_)) || operation.outcome == Outcome::Refused;
-                    is_idle && apply(held.as_ref(), operation, is_ancestor).is_some()
+                    let is_idle = matches!(operation.action, Action::Read(_) | Action::Look(..))
+                        || matches!(operation.outcome, Outcome::Refused | Outcome::Void);
+                    is_idle && apply(&held, operation, is_ancestor).is_some()
                 })
             });
             match idle.and_then(|number| done.get_mut(number)) {
@@ -119,7 +150,7 @@ pub fn check(operations: &[Operation], is_ancestor: &dyn Fn(&str, &str) -> bool)
             best = (count, format!("it held {held:?}, and none of these can be next: {}", stuck.join("; ")));
         }
         for number in next(&operations, &done, horizon) {
-            let after = operations.get(number).and_then(|operation| apply(held.as_ref(), operation, is_ancestor));
+            let after = operations.get(number).and_then(|operation| apply(&held, operation, is_ancestor));
             if let Some(after) = after {
                 let mut done = done.clone();
                 if let Some(taken) = done.get_mut(number) {
@@ -215,6 +246,29 @@ mod tests {
         check(&[first.clone(), unheard.clone(), seen("a", 4), seen("b", 6)], &is_ancestor).unwrap();
         check(&[first.clone(), unheard.clone(), seen("a", 4)], &is_ancestor).unwrap();
         check(&[first, unheard, seen("b", 4), seen("a", 6)], &is_ancestor).unwrap_err();
+    }
+
+    #[test]
+    fn a_protected_branch_that_goes_back_or_is_gone_is_found() {
+        let did = |action, asked| operation(action, Outcome::Done, asked, asked + 1);
+        let protected = [did(to("b", false), 1), did(Action::Protect(true), 3)];
+        let then = |actions: Vec<Operation>| check(&[&protected[..], &actions].concat(), &is_ancestor);
+        then(vec![did(to("c", true), 5), did(Action::Look("c".to_owned(), true), 7)]).unwrap();
+        then(vec![operation(to("a", true), Outcome::Refused, 5, 6), operation(Action::Delete, Outcome::Refused, 7, 8)])
+            .unwrap();
+        then(vec![did(Action::Protect(false), 5), did(to("a", true), 7), did(Action::Delete, 9)]).unwrap();
+        then(vec![did(Action::Restore("a".to_owned()), 5), did(Action::Look("a".to_owned(), true), 7)]).unwrap();
+        for wrong in [did(to("a", true), 5), did(Action::Delete, 5), did(Action::Look("b".to_owned(), false), 5)] {
+            then(vec![wrong]).unwrap_err();
+        }
+        // One that was deleted and is made again is not protected.
+        then(vec![
+            did(Action::Protect(false), 5),
+            did(Action::Delete, 7),
+            did(to("a", false), 9),
+            did(Action::Look("a".to_owned(), true), 11),
+        ])
+        .unwrap_err();
     }
 
     #[test]

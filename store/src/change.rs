@@ -315,10 +315,7 @@ impl Store {
             .update_expression(format!("SET {}", sets.join(", ")))
             .build()
             .map_err(StoreError::fault)?;
-        let marker = Key::change(repo, self.ambient.ulid());
-        let line = encode(&marker, change)?;
-        let to_publish = self.to_publish(&line);
-        items.extend([TransactWriteItem::builder().update(update).build(), put_new(table, line)?]);
+        items.push(TransactWriteItem::builder().update(update).build());
         if let Some(branch) = has_to_be_there {
             let check = ConditionCheck::builder()
                 .table_name(table)
@@ -329,11 +326,7 @@ impl Store {
                 .map_err(StoreError::fault)?;
             items.push(TransactWriteItem::builder().condition_check(check).build());
         }
-        let outcome = self.transact(items, &marker, |_: serde::de::IgnoredAny| true).await?;
-        if outcome == Outcome::Landed {
-            self.publish(to_publish);
-        }
-        Ok(outcome)
+        self.transact_with_line(items, repo, change).await
     }
 
     /// What else is written when a repo gets another slug: the name, which only one repo can have, and its place in the list of its

@@ -22,10 +22,9 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, TransactWriteItem, Update};
 use jiff::Timestamp;
-use serde::de::IgnoredAny;
 
 use crate::table::items::{ChangeItem, GuardItem, Key, MetaItem, PK, RemovalItem, encode};
-use crate::table::transaction::{Outcome, put, put_new};
+use crate::table::transaction::{Outcome, put};
 use crate::{Store, StoreError};
 use common::id::RepoId;
 use common::time;
@@ -67,7 +66,7 @@ impl Store {
         for guard in 0..GUARDS {
             items.push(put(table, encode(&Key::guard(repo, guard), &GuardItem { deleted_at: deleted_at.clone() })?)?);
         }
-        let outcome = self.transact_with_line(repo, items, (String::new(), deleted_at), by).await?;
+        let outcome = self.transact_deletion(repo, items, (String::new(), deleted_at), by).await?;
         Ok((outcome, time::after(now, KEPT)))
     }
 
@@ -91,7 +90,7 @@ impl Store {
             let delete = Delete::builder().table_name(table).set_key(Some(key.item()));
             items.push(TransactWriteItem::builder().delete(delete.build().map_err(StoreError::fault)?).build());
         }
-        self.transact_with_line(repo, items, (deleted_at, String::new()), by).await
+        self.transact_deletion(repo, items, (deleted_at, String::new()), by).await
     }
 
     /// The condition that a repo is not deleted. Of two transactions with different `spread` neither is in the way of the other.
@@ -108,27 +107,19 @@ impl Store {
     }
 
     /// Writes this with a line that says when the repo was deleted before, and when it is then.
-    async fn transact_with_line(
+    async fn transact_deletion(
         &self,
         repo: &RepoId,
-        mut items: Vec<TransactWriteItem>,
+        items: Vec<TransactWriteItem>,
         deleted_at: (String, String),
         by: &str,
     ) -> Result<Outcome, StoreError> {
-        let marker = Key::change(repo, self.ambient.ulid());
         let change = ChangeItem {
             changed: BTreeMap::from([(DELETED_AT.to_owned(), deleted_at)]),
             by: by.to_owned(),
             at: self.ambient.now_iso(),
         };
-        let line = encode(&marker, &change)?;
-        let to_publish = self.to_publish(&line);
-        items.push(put_new(&self.location.table, line)?);
-        let outcome = self.transact(items, &marker, |_: IgnoredAny| true).await?;
-        if outcome == Outcome::Landed {
-            self.publish(to_publish);
-        }
-        Ok(outcome)
+        self.transact_with_line(items, repo, &change).await
     }
 }
 

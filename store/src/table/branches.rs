@@ -1,14 +1,14 @@
 //! The branches of a repo, how they are protected, and its push log, as clients go through them.
 
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
 use ulid::Ulid;
 
 use crate::table::items::{
-    CHANGE_PREFIX, ChangeItem, Key, LOG_PREFIX, LogItem, PK, PROTECTION, REF_PREFIX, RefItem, encode, repo_pk,
+    CHANGE_PREFIX, ChangeItem, Key, LOG_PREFIX, LogItem, PK, PROTECTION, REF_PREFIX, RefItem, repo_pk,
 };
 use crate::table::query::Direction;
-use crate::table::transaction::{Outcome, put_new};
+use crate::table::transaction::Outcome;
 use crate::{Store, StoreError};
 use common::id::{BranchName, RepoId};
 use common::push::Protection;
@@ -117,16 +117,13 @@ impl Store {
             .condition_expression(format!("attribute_exists(#pk) AND {as_read}"))
             .build()
             .map_err(StoreError::fault)?;
-        let marker = Key::change(repo, self.ambient.ulid());
         let word = |protection| Protection::word(protection).to_owned();
         let change = ChangeItem {
             changed: [(changed_protection(branch), (word(before), word(after)))].into(),
             by: by.to_owned(),
             at: self.ambient.now_iso(),
         };
-        let items =
-            vec![TransactWriteItem::builder().update(update).build(), put_new(table, encode(&marker, &change)?)?];
-        self.transact(items, &marker, |_: IgnoredAny| true).await
+        self.transact_with_line(vec![TransactWriteItem::builder().update(update).build()], repo, &change).await
     }
 
     /// How a branch was protected last, as the changes of its repo say: for a branch whose item is gone.

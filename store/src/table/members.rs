@@ -68,9 +68,7 @@ impl Store {
                 TransactWriteItem::builder().delete(delete.build().map_err(StoreError::fault)?).build()
             }
         };
-        let marker = Key::change(repo, self.ambient.ulid());
-        let items = vec![item, put_new(table, encode(&marker, change)?)?, is_there(table, repo)?];
-        Ok(self.transact(items, &marker, |_: serde::de::IgnoredAny| true).await?)
+        Ok(self.transact_with_line(vec![item, is_there(table, repo)?], repo, change).await?)
     }
 }
 

@@ -7,10 +7,11 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
-use super::items::{Item, Key, PK};
+use super::items::{ChangeItem, Item, Key, PK, encode};
 use crate::{FIRST_PAUSE, Store, StoreError, passes};
+use common::id::RepoId;
 
 /// Attempts at a transaction that was throttled, in conflict with another, or not answered.
 const TRANSACT_ATTEMPTS: u32 = 10;
@@ -56,6 +57,24 @@ impl Store {
             Err(_) if self.get_item(marker).await?.is_some_and(is_ours) => Ok(Outcome::Landed),
             Err(elapsed) => Err(StoreError::Unavailable(elapsed.into())),
         }
+    }
+
+    /// Writes items together with the line that says what they change of a repo, and publishes that.
+    pub(crate) async fn transact_with_line(
+        &self,
+        mut items: Vec<TransactWriteItem>,
+        repo: &RepoId,
+        change: &ChangeItem,
+    ) -> Result<Outcome, StoreError> {
+        let marker = Key::change(repo, self.ambient.ulid());
+        let line = encode(&marker, change)?;
+        let to_publish = self.to_publish(&line);
+        items.push(put_new(&self.location.table, line)?);
+        let outcome = self.transact(items, &marker, |_: IgnoredAny| true).await?;
+        if outcome == Outcome::Landed {
+            self.publish(to_publish);
+        }
+        Ok(outcome)
     }
 
     async fn transact_until_answered<T: DeserializeOwned>(
