@@ -29,7 +29,7 @@ pub async fn one(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireErr
 /// The repos of an owner that the caller may read; without an owner, the caller's own. Those that are deleted are only for their
 /// owner, and only where they are asked for.
 pub async fn list(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
-    let given = |name: &str| call.query_parameter(name).filter(|value| !value.is_empty());
+    let given = |name: &str| call.query_parameter(name);
     let owner = given("owner");
     let credential = match &owner {
         Some(_) => call.credential(hub).await?,
