@@ -204,13 +204,16 @@ async fn a_protected_branch_goes_forward_and_is_not_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_the_owner_protects_a_branch_and_says_how() {
+async fn only_admins_protect_a_branch_and_say_how() {
     let hub = Hub::start().await;
     let (remote, _) = stocked(&hub).await;
     let stranger = remote.with_token(&hub.user().await.token);
     for body in [json!({"protected": true}), json!([])] {
         let refusal = protect(&stranger, "main", &body).await.refused(403, "not_authorized");
-        assert_eq!(refusal.detail, "only the owner of the repository may protect a branch");
+        assert_eq!(
+            refusal.detail,
+            "only the owner and the admins of the repository may protect a branch: one of them can give you the role 'admin'"
+        );
         protect(&remote.anonymous(), "main", &body).await.refused(401, "unauthorized");
     }
     for body in [json!([]), json!({}), json!({"protected": "yes"}), json!({"protected": true, "admins_only": null})] {

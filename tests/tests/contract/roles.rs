@@ -74,6 +74,12 @@ impl Needs {
 
 /// What every one of them is answered: nothing if it is done, else the code of the refusal.
 fn expected(is_private: bool, role: Role, token: Token, needs: Needs) -> Option<&'static str> {
+    // What the owner alone may change is asked of where admins change the rest.
+    if needs == Needs::Owns
+        && let Some(code) = expected(is_private, role, token, Needs::Administers)
+    {
+        return Some(code);
+    }
     let of_all = if is_private { Role::None } else { Role::Read };
     let of_user = role.max(of_all);
     let allowed = match token {
