@@ -113,7 +113,10 @@ def aim(case, chance) -> None:
         if chance.random() < 0.7:
             path["tag"] = chance.choice(STATE["releases"])
     if "id" in path and chance.random() < 0.7:
-        path["id"] = chance.choice(STATE["webhooks"])
+        kind = {"revokeLink": "links", "revokeToken": "tokens"}.get(operation_id(case), "webhooks")
+        path["id"] = chance.choice(STATE[kind])
+    if "handle" in path and chance.random() < 0.8:
+        path["handle"] = "ada"
     if "object_id" in path:
         if chance.random() < 0.9:
             path["object_id"] = chance.choice(["", "sha256:"]) + chance.choice(STATE["objects"])

@@ -13,6 +13,8 @@ import urllib.request
 RELEASES_TO_RETRACT = 40
 # A repository has at most 20.
 WEBHOOKS_TO_DELETE = 15
+# And a user 100 tokens, a repository 100 links, of which the requests make some.
+TO_REVOKE = 30
 
 
 def joined_hash(*parts: str) -> str:
@@ -136,6 +138,8 @@ def make(url: str, owner: str, other: str) -> dict:
         "objects": [object_["object_id"] for object_ in bundle["objects"]] + [object_id(large), object_id(staged)],
         "releases": releases,
         "webhooks": [hook["id"] for hook in made],
+        "links": [hub.ask("POST", "/api/repos/dev/song/links", owner, {})["id"] for _ in range(TO_REVOKE)],
+        "tokens": [hub.ask("POST", "/api/tokens", owner, {})["id"] for _ in range(TO_REVOKE)],
     }
 
 

@@ -8,7 +8,7 @@
 //! 3. **Remove** ([`crate::upkeep::removal`]), after that time.
 //!
 //! **What is under way when a repo is deleted** does not land, or landed before. What writes to a repo says in its transaction that a guard
-//! is absent ([`Store::is_not_deleted`]), or that the repo's item has no `deleted_at`. A push that fails of that is planned
+//! is absent (`Store::is_not_deleted`), or that the repo's item has no `deleted_at`. A push that fails of that is planned
 //! again, and then finds no repo. Guards are items of their own so that pushes to different branches go on without a common item: two
 //! transactions that check one item are in each other's way, as two that write it are. So a transaction checks one guard of
 //! [`GUARDS`], by the branch; a deletion puts them all. In a repo that is not deleted there are none, so nothing has to be made for repos that

@@ -147,7 +147,9 @@ impl Access {
         let is_owner = user_id.is_some_and(|user_id| meta.owner_user_id == user_id);
         // No member is an owner.
         let of_user = if is_owner { Some(Role::Owner) } else { member.map(|role| role.min(Role::Admin)) };
-        let of_all = (meta.visibility == Visibility::Public || has_link).then_some(Role::Read);
+        // A link that leads nowhere does not lead to what is public either: its bearer would not notice.
+        let is_open = if asker.link.is_some() { has_link } else { meta.visibility == Visibility::Public };
+        let of_all = is_open.then_some(Role::Read);
         let allowed = of_user.map(|role| asker.at_most.map_or(role, |most| role.min(most)));
         Self { role: allowed.max(of_all), role_of_user: of_user.max(of_all), meta }
     }

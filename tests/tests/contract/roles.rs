@@ -392,6 +392,8 @@ async fn a_link_clones_its_repo_until_it_is_revoked_and_does_nothing_else() {
     Remote { token: Some("no token".to_owned()), ..linked(&remote, key) }.get("refs").await.expect(200);
 
     linked(&other, key).get("refs").await.refused(404, "repo_not_found");
+    let public = hub.made_repo(&owner, false).await;
+    linked(&public, key).get("refs").await.refused(404, "repo_not_found");
     remote.anonymous().get("refs").await.refused(404, "repo_not_found");
     remote.with_token(key).get("refs").await.refused(401, "unauthorized");
     for wrong in ["x", &key[1..], &format!("{key}x"), &key.to_lowercase()] {
