@@ -1,7 +1,7 @@
 //! How much a repo and a user may hold.
 
 use local::serve::Quotas;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::client::Answer;
 use tests::history::{self, Object};
 use tests::hub::{Hub, fresh_name, until};
@@ -32,7 +32,7 @@ async fn a_repo_takes_what_it_may_hold_and_not_more() {
     // What is uploaded counts when it is taken in.
     let large = random(80_000);
     tests::client::put_well(&remote.put_url(&large.id).await, large.content.clone()).await;
-    let asked = serde_json::json!({"object_ids": [large.id]});
+    let asked = json!({"object_ids": [large.id]});
     refused(&remote.post("filter-objects", &asked).await);
     // A push that brings nothing, and one of another repo, are as they were.
     remote.push(&history, "main", history.last()).await.expect(200);
@@ -53,6 +53,13 @@ async fn a_user_has_as_many_repos_as_allowed() {
     let third = hub.remote(&ada, &fresh_name("song"));
     assert_eq!(refused(&hub.make(&third, false).await), (2, 2));
     assert_eq!(refused(&third.push(&history, "main", history.last()).await), (2, 2));
+    // Nothing of what comes before a push makes one, or asks for one.
+    let id = "0".repeat(64);
+    let (ids, put) = (json!({"object_ids": [id]}), json!({"object_ids": [id], "direction": "put"}));
+    assert_eq!(refused(&third.push_objects(&[random(10)]).await), (2, 2));
+    for (endpoint, body) in [("filter-objects", &ids), ("presign", &put), ("uploads", &json!({}))] {
+        assert_eq!(refused(&third.post(endpoint, body).await), (2, 2), "{endpoint}");
+    }
     third.get("refs").await.refused(404, "repo_not_found");
     pushed.push(&history, "other", history.last()).await.expect(200);
     hub.made_repo(&bob, false).await;

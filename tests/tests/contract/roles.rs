@@ -274,6 +274,8 @@ async fn a_token_that_is_revoked_is_refused_everywhere_at_the_next_request() {
     let (id, token) = mint(&hub, &owner, &all).await;
     let theirs = remote.with_token(&token);
     theirs.get("refs").await.expect(200);
+    let (repo_id, object) = (remote.repo_id().await, history.objects.keys().next().expect("an object"));
+    assert_eq!(theirs.object(&repo_id, object, &[]).await.status, 200);
     hub.post("api/tokens", Some(&token), &json!({})).await.refused(403, "token_too_narrow");
     let listed = |answer: Answer| answer.expect(200)["tokens"].clone();
     let tokens = listed(ask(&remote, Some(&owner.token), "GET", "api/tokens", &Value::Null).await);
@@ -302,6 +304,7 @@ async fn a_token_that_is_revoked_is_refused_everywhere_at_the_next_request() {
         let answer = ask(&remote, Some(&token), method, path, &body).await;
         assert_eq!(answer.status, 401, "{method} {path}: {}", answer.excerpt());
     }
+    assert_eq!(theirs.object(&repo_id, object, &[]).await.status, 401);
     assert_eq!(listed(ask(&remote, Some(&owner.token), "GET", "api/tokens", &Value::Null).await), json!([]));
     // A token may end itself.
     let (id, token) = mint(&hub, &owner, &json!({})).await;

@@ -51,6 +51,8 @@ async fn every_function_answers_in_a_process_that_has_just_started() {
     process().await.get(Function::Releases, "song").await.expect(200);
     process().await.delete_release("song", "v1").await.expect(200);
     process().await.get(Function::Stats, "song").await.expect(200);
+    process().await.get_at(Function::Access, "/api/repos/dev/song/members", "song").await.expect(200);
+    process().await.get_at(Function::Branches, "/api/repos/dev/song/branches", "song").await.expect(200);
     for page in ["/", "/dev", "/dev/song", "/dev/song/stats"] {
         assert_eq!(process().await.page(page).await.status, 200, "{page}");
     }

@@ -641,6 +641,13 @@ impl Process {
         self.send(function, USER, http::Request::get("/"), &[("slug", slug)], Vec::new()).await.expect("a whole answer")
     }
 
+    /// A GET of one of the several paths that a function answers.
+    pub async fn get_at(&self, function: Function, path: &str, slug: &str) -> Answer {
+        self.send(function, USER, http::Request::get(path), &[("slug", slug)], Vec::new())
+            .await
+            .expect("a whole answer")
+    }
+
     /// A page of this path, as a browser of the owner's asks for it.
     pub async fn page(&self, path: &str) -> Answer {
         self.page_if_none_match(path, "").await
