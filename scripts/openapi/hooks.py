@@ -115,6 +115,8 @@ def aim(case, chance) -> None:
     if "id" in path and chance.random() < 0.7:
         kind = {"revokeLink": "links", "revokeToken": "tokens"}.get(operation_id(case), "webhooks")
         path["id"] = chance.choice(STATE[kind])
+    if "key" in path and chance.random() < 0.7:
+        path["key"], path["owner"], path["slug"] = STATE["key"], "dev", "song"
     if "handle" in path and chance.random() < 0.8:
         path["handle"] = "ada"
     if "object_id" in path:

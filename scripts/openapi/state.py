@@ -138,6 +138,7 @@ def make(url: str, owner: str, other: str) -> dict:
         "objects": [object_["object_id"] for object_ in bundle["objects"]] + [object_id(large), object_id(staged)],
         "releases": releases,
         "webhooks": [hook["id"] for hook in made],
+        "key": hub.ask("POST", "/api/repos/dev/song/links", owner, {})["clone_url"].split("/-/")[1].split("/")[0],
         "links": [hub.ask("POST", "/api/repos/dev/song/links", owner, {})["id"] for _ in range(TO_REVOKE)],
         "tokens": [hub.ask("POST", "/api/tokens", owner, {})["id"] for _ in range(TO_REVOKE)],
     }
