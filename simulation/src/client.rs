@@ -68,19 +68,24 @@ impl Client {
             let longest = self.world.profile.think_ms;
             let pause = self.random.random_range(0..=longest);
             tokio::time::sleep(Duration::from_millis(pause)).await;
+            if self.random.random_bool(self.world.profile.branches) {
+                match self.random.random_range(0..4) {
+                    0 => self.protect().await?,
+                    1 => self.delete().await?,
+                    2 => self.restore().await?,
+                    _ => self.list_branches().await?,
+                }
+                continue;
+            }
             match self.random.random_range(0..100) {
-                0..33 => self.push_own().await?,
-                33..56 => self.push_shared().await?,
-                56..61 => self.tag().await?,
-                61..66 => self.release().await?,
-                66..78 => self.fetch().await?,
-                78..81 => self.negotiate().await?,
-                81..85 => self.filter_known().await?,
-                85..90 => self.push_staged().await?,
-                90..93 => self.protect().await?,
-                93..96 => self.delete().await?,
-                96..99 => self.restore().await?,
-                _ => self.list_branches().await?,
+                0..35 => self.push_own().await?,
+                35..60 => self.push_shared().await?,
+                60..66 => self.tag().await?,
+                66..71 => self.release().await?,
+                71..84 => self.fetch().await?,
+                84..88 => self.negotiate().await?,
+                88..93 => self.filter_known().await?,
+                _ => self.push_staged().await?,
             }
         }
         Ok(())
@@ -307,9 +312,12 @@ impl Client {
         Ok(Pushed::Unheard)
     }
 
-    /// One of the branches that were pushed to.
+    /// One of the branches that were pushed to, mostly one that others push to too.
     fn any_branch(&mut self) -> Option<String> {
-        let names = self.world.model().names(BRANCH);
+        let mut names = self.world.model().names(BRANCH);
+        if self.random.random_bool(0.7) && names.iter().any(|name| name.starts_with("shared-")) {
+            names.retain(|name| name.starts_with("shared-"));
+        }
         names.choose(&mut self.random).cloned()
     }
 

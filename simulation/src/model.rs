@@ -220,7 +220,9 @@ impl Model {
         // What is condemned while a push relies on it is found out later. Until then it counts as missing, which does no harm.
         let is_kept = |operation: &Operation, (began, ended): (Duration, Duration)| {
             let overlaps = |(from, to): &(Duration, Duration)| *from <= ended && *to >= began;
-            !matches!(operation.action, Action::Read(_) | Action::Look(..)) && !self.collections.iter().any(overlaps)
+            // A restoring that finds the branch where it wants it has looked at nothing.
+            let wrote = !matches!(operation.action, Action::Read(_) | Action::Look(..) | Action::Restore(_));
+            wrote && !self.collections.iter().any(overlaps)
         };
         is_young || self.history().objects_of(&self.kept_by(asked, now, is_kept)).contains(object)
     }

@@ -70,6 +70,8 @@ pub struct Profile {
     pub retention: Duration,
     /// The share of pushes that are forced.
     pub forced: f64,
+    /// The share of what clients do that protects, deletes, restores or lists branches.
+    pub branches: f64,
     /// By how much the clocks of two processes differ at most, in milliseconds.
     pub skew_ms: u64,
 }
@@ -109,11 +111,16 @@ impl Profile {
             pack_bytes: pick(&[0, 3_000, 12_000, 1 << 20]),
             retention: RETENTION,
             forced: pick(&[0, 5, 20]) as f64 / 100.0,
+            branches: 0.0,
             skew_ms: pick(&[0, 5, 500]),
         };
         let is_about_garbage = pick(&[0, 0, 1]) == 1;
         let profile = Profile { purges: pick(&[0, 0, 20, 50]) as f64 / 100.0, ..profile };
         let profile = Profile { deletes: pick(&[0, 10, 40]) as f64 / 100.0, ..profile };
+        let branches = pick(&[5, 5, 40]);
+        // Where branches are protected often, pushes are forced often.
+        let forced = if branches > 5 { 0.5 } else { profile.forced };
+        let profile = Profile { branches: branches as f64 / 100.0, forced, ..profile };
         if !is_about_garbage {
             return profile;
         }

@@ -110,6 +110,12 @@ async fn land(
         if before.is_none() {
             check_beside(&bundle.branch, repo.heads.keys().map(String::as_str))?;
         }
+        if way == Way::Restore && !repo.condemned.is_empty() {
+            // What the commit reaches may be condemned where the commit is not: a push that raced with a run leaves it so until the sweep.
+            // No other record of a restoring would show it.
+            hub.store.revive(&repo.id, &repo.condemned).await?;
+            continue;
+        }
         bundle.refuse_purged_objects(&repo.purged)?;
         bundle.forget_unpurged(&repo.purged);
         let Some((view, known)) = look_up(hub, repo, view, bundle).await? else {

@@ -1,8 +1,8 @@
 //! `POST /api/repos/{owner}/{slug}/branches/{branch}/restore`
 //!
 //! A branch that was moved or deleted by mistake goes back to where it was. That is a push of nothing, forced, whose lease is the head
-//! that the push log was read for. So it has all that a push has: what the branch is to reach is all there, or it is revived, or it is
-//! refused; a branch that is made again lies beside the others; and of two that race one is planned again.
+//! that the push log was read for. So it has all that a push has: what the branch is to reach is all there, or it is refused; a branch
+//! that is made again lies beside the others; and of two that race one is planned again. What is condemned is revived first, all of it.
 
 use common::id::{BranchName, CommitId};
 use common::push::{BranchChange, Protection, ValidatedBundle};
