@@ -156,6 +156,7 @@ impl Hub {
                 None => Ok(false),
             }
         };
-        if is_being_erased.await.unwrap_or(false) { WireError::Unavailable(cause) } else { WireError::Internal(cause) }
+        // Where the table does not say whether it is, it is not known for damage.
+        if is_being_erased.await.unwrap_or(true) { WireError::Unavailable(cause) } else { WireError::Internal(cause) }
     }
 }
