@@ -10,7 +10,7 @@ use tests::history::{self, Pack};
 use tokio::sync::OnceCell;
 
 use crate::names::release;
-use crate::process::{Cloud, Process, assert_is};
+use crate::process::{Cloud, Process, USER, assert_is};
 
 /// A process that has just started, of a hub whose operator gives it no secret.
 pub async fn cold(cloud: &Cloud) -> Process {
@@ -44,6 +44,9 @@ async fn every_function_answers_in_a_process_that_has_just_started() {
     negotiated.expect("a whole answer").expect(200);
     process().await.presign("get", "song", &[&object]).await.expect(200);
     assert_eq!(process().await.presigned("put", "song", &["0".repeat(64)]).await.len(), 1);
+    process().await.protect("song", "main", true, false).await.expect(200);
+    process().await.restore(USER, "song", "main", Some(parent)).await.expect(200);
+    assert_eq!(process().await.log("song", "main").await.len(), 3);
     let tags = json!([{"tag": "take-1", "commit_id": last}]);
     process().await.post_tags("song", &tags).await.expect(200);
     process().await.get(Function::Tags, "song").await.expect(200);
