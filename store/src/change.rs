@@ -1,4 +1,4 @@
-//! The one commit point: a pack and a branch become visible together, in one conditional transaction, or not at all.
+//! The one commit point: a pack and branches become visible together, in one conditional transaction, or not at all.
 
 use std::collections::HashMap;
 
@@ -29,10 +29,35 @@ pub struct Change<'a> {
     pub creates: Option<&'a NewRepo>,
     /// The pack to register; it is in S3 already.
     pub pack: Option<&'a StoredPack>,
-    /// The branch to move.
-    pub branch: Option<BranchMove<'a>>,
+    /// The branches to move.
+    pub moves: Vec<BranchMove<'a>>,
+    /// The claims of the new branches among them, as they were before the branches were listed that they were checked against. None for
+    /// a first push.
+    pub claims: &'a [PathClaim],
+    /// What the repo says of itself from then on, if no branch was ever pushed to it.
+    pub first: Option<FirstPush>,
+    /// Whether branches are restored to where they were.
+    pub restored: bool,
     /// The user that pushes.
     pub by: &'a str,
+    /// By which token; none for the user's own.
+    pub via: Option<Via>,
+}
+
+impl<'a> Change<'a> {
+    /// A change that moves no branch.
+    pub fn of_pack(repo: &'a RepoId, creates: Option<&'a NewRepo>, pack: Option<&'a StoredPack>, by: &'a str) -> Self {
+        Self { repo, creates, pack, moves: Vec::new(), claims: &[], first: None, restored: false, by, via: None }
+    }
+}
+
+/// What is noted with the first push to a repo, that moves a branch.
+#[derive(Debug)]
+pub struct FirstPush {
+    /// Whether the first of the branches becomes the repo's default branch, because none was chosen.
+    pub chooses_default: bool,
+    /// What kind of content the repo holds, if the push says it, and none was chosen.
+    pub domain: Option<Domain>,
 }
 
 /// A branch on its way from one commit to another.
@@ -44,23 +69,10 @@ pub struct BranchMove<'a> {
     pub before: Option<&'a CommitId>,
     /// How the branch is protected, as the move was planned.
     pub protection: Option<Protection>,
-    /// Its next head.
+    /// Its next head. It may be where it was: then it has to be there when the others move.
     pub after: &'a CommitId,
-    /// The claims of a new branch, as they were before the branches were listed that it was checked against. None for one that
-    /// moves, and none for the first.
-    pub claims: &'a [PathClaim],
     /// Whether the pusher forced the move.
     pub forced: bool,
-    /// By which token the user pushes; none for the user's own.
-    pub via: Option<Via>,
-    /// Whether the branch is restored to where it was.
-    pub restored: bool,
-    /// Whether no branch was ever pushed to the repo.
-    pub is_first: bool,
-    /// Whether this branch becomes the repo's default branch, because none was chosen.
-    pub becomes_default: bool,
-    /// What kind of content the repo holds, if this is the first push, it says so, and none was chosen.
-    pub domain: Option<Domain>,
 }
 
 /// A branch on its way out.
@@ -88,30 +100,29 @@ impl Store {
         let now = self.ambient.now_iso();
         let mut items = Vec::new();
         let mut marker = None;
-        let mut line = None;
-        let mut meta = None;
+        let mut published = Vec::new();
 
         if let Some(StoredPack { id, written, .. }) = change.pack {
             let key = Key::pack(change.repo, *id);
             items.push(put_new(table, encode(&key, &PackItem::new(&written.summary, &now, change.by))?)?);
             marker = Some(key);
         }
-        if let Some(branch) = &change.branch {
+        for branch in &change.moves {
+            let ref_key = Key::branch(change.repo, branch.name);
+            if branch.before == Some(branch.after) {
+                items.push(AsRead::of(branch.after, branch.protection).check(table, &ref_key)?);
+                continue;
+            }
             let head = RefItem {
                 head: branch.after.clone(),
                 updated_at: now.clone(),
                 updated_by: change.by.to_owned(),
                 protection: None,
             };
-            let ref_key = Key::branch(change.repo, branch.name);
             items.push(match branch.before {
                 None => put_new(table, encode(&ref_key, &head)?)?,
                 Some(before) => move_branch(table, &ref_key, &head, &AsRead::of(before, branch.protection))?,
             });
-            let mark = self.ambient.ulid().to_string();
-            for claim in branch.claims {
-                items.push(claim.take(table, &mark, self.ambient.now())?);
-            }
             let log_key = Key::log(change.repo, self.ambient.ulid());
             let moved = LogItem {
                 branch: branch.name.clone(),
@@ -119,41 +130,38 @@ impl Store {
                 after: branch.after.clone(),
                 deleted: false,
                 forced: branch.forced,
-                restored: branch.restored,
+                restored: change.restored,
                 by: change.by.to_owned(),
-                via: branch.via.clone(),
+                via: change.via.clone(),
                 at: now.clone(),
             };
             let moved = encode(&log_key, &moved)?;
-            line = self.to_publish(&moved);
+            published.extend(self.to_publish(&moved));
             items.push(put_new(table, moved)?);
             marker.get_or_insert(log_key);
         }
+        if !change.claims.is_empty() {
+            let mark = self.ambient.ulid().to_string();
+            for claim in change.claims {
+                items.push(claim.take(table, &mark, self.ambient.now())?);
+            }
+        }
         if change.creates.is_none() && !items.is_empty() {
-            let spread = change
-                .branch
-                .as_ref()
-                .map_or_else(|| self.ambient.ulid().to_string(), |branch| branch.name.to_string());
+            let branch = change.moves.first();
+            let spread = branch.map_or_else(|| self.ambient.ulid().to_string(), |branch| branch.name.to_string());
             items.push(self.is_not_deleted(change.repo, &spread)?);
         }
-        let first = change.branch.as_ref().filter(|branch| branch.is_first);
+        let first = change.first.as_ref().zip(change.moves.first());
         match (change.creates, first) {
-            (Some(repo), None) => {
-                items.extend(repo.items(self)?);
-                meta = Some(encode(&Key::meta(&repo.id), &repo.meta)?);
-            }
-            (Some(repo), Some(branch)) => {
+            (Some(repo), first) => {
                 let mut repo = repo.clone();
-                if branch.becomes_default {
-                    repo.meta.default_branch = branch.name.to_string();
+                if let Some((push, branch)) = first {
+                    push.note(&mut repo.meta, branch, now);
                 }
-                repo.meta.domain = branch.domain.map_or(repo.meta.domain, |domain| domain.as_str().to_owned());
-                repo.meta.first_pushed_at = Some(now);
-                repo.meta.first_head = Some(branch.after.clone());
                 items.extend(repo.items(self)?);
-                meta = Some(encode(&Key::meta(&repo.id), &repo.meta)?);
+                published.insert(0, encode(&Key::meta(&repo.id), &repo.meta)?);
             }
-            (None, Some(branch)) => items.push(note_first_push(table, change.repo, branch, now)?),
+            (None, Some((push, branch))) => items.push(push.update(table, change.repo, branch, now)?),
             (None, None) => {}
         }
 
@@ -175,7 +183,7 @@ impl Store {
                 // There may be no receiver.
                 let _ = self.landed.send(change.repo.clone());
             }
-            self.publish(meta.into_iter().chain(line));
+            self.publish(published);
         }
         Ok(outcome)
     }
@@ -375,6 +383,19 @@ impl AsRead {
             values,
         }
     }
+
+    /// The condition by itself.
+    fn check(self, table: &str, key: &Key) -> Result<TransactWriteItem, StoreError> {
+        let check = ConditionCheck::builder()
+            .table_name(table)
+            .set_key(Some(key.item()))
+            .condition_expression(self.condition)
+            .set_expression_attribute_names(Some(self.names))
+            .set_expression_attribute_values(Some(self.values))
+            .build()
+            .map_err(StoreError::fault)?;
+        Ok(TransactWriteItem::builder().condition_check(check).build())
+    }
 }
 
 /// A move of a branch that is as it was read. What else its item says stays.
@@ -395,33 +416,49 @@ fn move_branch(table: &str, key: &Key, to: &RefItem, as_read: &AsRead) -> Result
     Ok(TransactWriteItem::builder().update(update).build())
 }
 
-/// What a repo's item about itself says from its first push on.
-fn note_first_push(
-    table: &str,
-    repo: &RepoId,
-    branch: &BranchMove<'_>,
-    now: String,
-) -> Result<TransactWriteItem, StoreError> {
-    let mut update = Update::builder()
-        .table_name(table)
-        .set_key(Some(Key::meta(repo).item()))
-        .expression_attribute_names("#pk", PK)
-        .expression_attribute_values(":head", AttributeValue::S(branch.after.to_string()))
-        .expression_attribute_values(":now", AttributeValue::S(now));
-    let mut condition = "attribute_exists(#pk) AND attribute_not_exists(first_pushed_at)".to_owned();
-    let mut set = "SET first_pushed_at = :now, first_head = :head".to_owned();
-    if branch.becomes_default {
-        condition.push_str(" AND attribute_not_exists(default_is_chosen)");
-        set.push_str(", default_branch = :branch");
-        update = update.expression_attribute_values(":branch", AttributeValue::S(branch.name.to_string()));
+impl FirstPush {
+    /// What the item of a repo about itself says, if the push makes the repo.
+    fn note(&self, meta: &mut MetaItem, branch: &BranchMove<'_>, now: String) {
+        if self.chooses_default {
+            meta.default_branch = branch.name.to_string();
+        }
+        if let Some(domain) = self.domain {
+            meta.domain = domain.as_str().to_owned();
+        }
+        meta.first_pushed_at = Some(now);
+        meta.first_head = Some(branch.after.clone());
     }
-    if let Some(domain) = branch.domain {
-        // DynamoDB keeps the name for itself.
-        set.push_str(", #domain = :domain");
-        update = update
-            .expression_attribute_names("#domain", "domain")
-            .expression_attribute_values(":domain", AttributeValue::S(domain.as_str().to_owned()));
+
+    /// The same, of a repo that is there.
+    fn update(
+        &self,
+        table: &str,
+        repo: &RepoId,
+        branch: &BranchMove<'_>,
+        now: String,
+    ) -> Result<TransactWriteItem, StoreError> {
+        let mut update = Update::builder()
+            .table_name(table)
+            .set_key(Some(Key::meta(repo).item()))
+            .expression_attribute_names("#pk", PK)
+            .expression_attribute_values(":head", AttributeValue::S(branch.after.to_string()))
+            .expression_attribute_values(":now", AttributeValue::S(now));
+        let mut condition = "attribute_exists(#pk) AND attribute_not_exists(first_pushed_at)".to_owned();
+        let mut set = "SET first_pushed_at = :now, first_head = :head".to_owned();
+        if self.chooses_default {
+            condition.push_str(" AND attribute_not_exists(default_is_chosen)");
+            set.push_str(", default_branch = :branch");
+            update = update.expression_attribute_values(":branch", AttributeValue::S(branch.name.to_string()));
+        }
+        if let Some(domain) = self.domain {
+            // DynamoDB keeps the name for itself.
+            set.push_str(", #domain = :domain");
+            update = update
+                .expression_attribute_names("#domain", "domain")
+                .expression_attribute_values(":domain", AttributeValue::S(domain.as_str().to_owned()));
+        }
+        let update =
+            update.condition_expression(condition).update_expression(set).build().map_err(StoreError::fault)?;
+        Ok(TransactWriteItem::builder().update(update).build())
     }
-    let update = update.condition_expression(condition).update_expression(set).build().map_err(StoreError::fault)?;
-    Ok(TransactWriteItem::builder().update(update).build())
 }

@@ -212,7 +212,7 @@ impl Store {
             let large = proved.iter().map(|upload| (upload.object.clone(), upload.size)).collect();
             let written = compute(|| write(NewPack { large, ..NewPack::default() }))?;
             let stored = self.store_pack_as(pack, repo, written).await?;
-            let change = Change { repo, creates: None, pack: Some(&stored), branch: None, by };
+            let change = Change::of_pack(repo, None, Some(&stored), by);
             if self.commit(&change).await? == Outcome::Conflict {
                 if self.meta(repo).await?.is_none() {
                     tracing::info!(%repo, "the repo was deleted while its uploads were taken");

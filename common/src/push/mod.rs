@@ -9,5 +9,5 @@ mod plan;
 mod protection;
 
 pub use known::Known;
-pub use plan::{PushPlan, Reach, ValidatedBundle, validate};
+pub use plan::{End, PushPlan, Reach, Update, ValidatedBundle, validate};
 pub use protection::{BranchChange, Protection};

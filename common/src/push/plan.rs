@@ -1,4 +1,4 @@
-//! The plan of a push: what of the bundle is new, whether all that it reaches is there, and where the branch goes.
+//! The plan of a push: what of the bundle is new, whether all that it reaches is there, and where its branches go.
 //! Pure: the push is planned again, against newer heads, whenever another push was faster.
 
 use std::collections::{HashMap, HashSet};
@@ -9,10 +9,11 @@ use crate::id::{BranchName, CommitId, ObjectId, ObjectKey, SnapshotId};
 use crate::table::UNKNOWN_GENERATION;
 use crate::wire::commit::Commit;
 use crate::wire::error::Missing;
+use crate::wire::limits::MAX_UPDATES;
 use crate::wire::names::check_branch;
 use crate::wire::record::{Object, Snapshot, check_objects};
-use crate::wire::request::{Heads, PushRequest};
-use crate::wire::{Text, WireError};
+use crate::wire::request::{BranchUpdate, Heads, PushRequest};
+use crate::wire::{Sent, Text, WireError};
 
 use crate::location::RecordLocation;
 use crate::purged::Purged;
@@ -29,33 +30,67 @@ pub struct ValidatedBundle<'a> {
     pub objects: HashMap<ObjectKey, Object<'a>>,
     /// How many commits were sent.
     pub sent_commits: usize,
-    /// The head that the client says its branch has.
-    claimed_head: Option<CommitId>,
-    /// The pushed branch.
-    pub branch: BranchName,
-    /// Whether the branch may move to wherever.
-    pub force: bool,
-    /// Where the branch has to be, if the pusher says so; none in it if it must not be there.
-    expected_head: Option<Option<CommitId>>,
+    /// The branches that move, one at least and each once.
+    pub updates: Vec<Update>,
     /// Objects that the pusher says were purged from the repo. New snapshots may name those that really were.
     known_as_purged: HashSet<ObjectKey>,
     /// Whether parents and snapshots have to be there.
     ids: Ids,
 }
 
-/// Where the branch goes, and what it reaches then that no branch reached before.
+/// A branch that is to move.
+#[derive(Debug)]
+pub struct Update {
+    /// The branch.
+    pub branch: BranchName,
+    /// Whether it may move to wherever.
+    pub force: bool,
+    /// Where it has to be, if the pusher says so; none in it if it must not be there.
+    expected_head: Option<Option<CommitId>>,
+    goal: Goal,
+}
+
+/// What is said of where a branch is to go.
+#[derive(Debug)]
+enum Goal {
+    /// To the commit that the bundle is about. The client says, or does not, that its own branch has this head.
+    OfBundle(Option<CommitId>),
+    /// To this commit.
+    Commit(CommitId),
+}
+
+/// Where the branches go, and what they reach then that no branch reached before.
 #[derive(Debug, Default)]
 pub struct Reach {
-    /// The branch's head from now on; none if the push names no commit and there is no such branch.
-    pub tip: Option<CommitId>,
-    /// The commits of the repo that the tip builds upon: where the bundle's part of the history ends.
-    pub foundations: HashSet<CommitId>,
-    /// The new commits that the tip builds upon, itself among them.
+    /// Where each of them goes, in the order of the updates.
+    pub ends: Vec<End>,
+    /// The new commits that the tips build upon, themselves among them.
     pub commits: HashSet<CommitId>,
     /// The snapshots of those commits, and of the commits of the repo that no branch has reached, of the bundle or not.
     pub snapshots: HashSet<SnapshotId>,
+}
+
+/// Where one branch goes.
+#[derive(Debug, Default)]
+pub struct End {
+    /// Its head from now on; none if the push names no commit, or one that is nowhere, and there is no such branch.
+    pub tip: Option<CommitId>,
+    /// The commits of the repo that the tip builds upon: where the bundle's part of the history ends.
+    pub foundations: HashSet<CommitId>,
     /// Whether the branch's head is the tip or one of its ancestors, over the commits of the repo and those of the bundle.
     pub is_forward: bool,
+}
+
+impl Reach {
+    /// The commits of the repo that any of the tips builds upon.
+    pub fn foundations(&self) -> HashSet<CommitId> {
+        self.ends.iter().flat_map(|end| end.foundations.iter().cloned()).collect()
+    }
+
+    /// The heads of the branches from now on.
+    pub fn tips(&self) -> Vec<Option<CommitId>> {
+        self.ends.iter().map(|end| end.tip.clone()).collect()
+    }
 }
 
 /// What has to be stored for a push.
@@ -66,7 +101,7 @@ pub struct PushPlan<'b> {
     pub snapshots: Vec<&'b Snapshot<'b>>,
     /// Objects that the repo lacks.
     pub objects: Vec<&'b Object<'b>>,
-    /// The snapshots that the branch reaches.
+    /// The snapshots that the branches reach.
     pub reached_snapshots: HashSet<&'b SnapshotId>,
     /// The objects that those name.
     pub named: HashSet<ObjectKey>,
@@ -88,15 +123,10 @@ struct Connected<'b> {
 /// # Errors
 /// 413 or 422, saying which record is at fault.
 pub fn validate(request: PushRequest<'_>, ids: Ids) -> Result<ValidatedBundle<'_>, WireError> {
-    let PushRequest { bundle, branch, force, expected_head, purged } = request;
-    let branch = check_branch("branch", &branch)?;
+    let PushRequest { bundle, branch, force, expected_head, updates, purged } = request;
     let heads = bundle.branch_heads.unwrap_or_default().within("branch_heads")?;
-    let claimed_head = heads.get(&Text(branch.as_str().into())).and_then(|head| head.as_ref()?.parse().ok());
-    let expected_head = match expected_head.0.as_deref() {
-        None => None,
-        Some("") => Some(None),
-        Some(head) => Some(Some(head.parse().map_err(|reason| WireError::invalid("expected_head", reason))?)),
-    };
+    let own = OwnBranch { branch, force, expected_head };
+    let updates = updates_of(own, &heads, updates.unwrap_or_default().within("updates")?)?;
     let purged = purged.map(|purged| purged.within("purged")).transpose()?.unwrap_or_default();
     let sent_commits = bundle.commits.sent;
     let commits = bundle.commits.within("commits")?;
@@ -124,13 +154,85 @@ pub fn validate(request: PushRequest<'_>, ids: Ids) -> Result<ValidatedBundle<'_
         snapshots: snapshots_by_id,
         objects: check_objects(objects, ids.are_checked())?,
         sent_commits,
-        claimed_head,
-        branch,
-        force,
-        expected_head,
+        updates,
         known_as_purged: purged.iter().map(ObjectId::key).collect(),
         ids,
     })
+}
+
+/// The heads that a client says its branches have.
+type ClaimedHeads<'a> = HashMap<Text<'a>, Option<Text<'a>>>;
+
+/// What a request says of the branch that it names by itself.
+struct OwnBranch<'a> {
+    branch: Sent<Text<'a>>,
+    force: bool,
+    expected_head: Sent<Text<'a>>,
+}
+
+/// The branches that a push moves, that which it names by itself first. That may be among the others: then the two are one, and the
+/// other says where it goes.
+fn updates_of(
+    own: OwnBranch<'_>,
+    heads: &ClaimedHeads<'_>,
+    others: Vec<BranchUpdate<'_>>,
+) -> Result<Vec<Update>, WireError> {
+    let mut updates: Vec<Update> = Vec::with_capacity(others.len() + 1);
+    for other in others {
+        let branch = check_branch("updates.branch", &other.branch)?;
+        if updates.iter().any(|update| update.branch == branch) {
+            return Err(WireError::invalid("updates", format_args!("branch '{branch}' is there twice")));
+        }
+        let expected_head = expected_head("updates.expected_head", &other.expected_head)?;
+        updates.push(Update { branch, force: other.force, expected_head, goal: Goal::Commit(other.tip) });
+    }
+    let OwnBranch { branch: Sent(branch), force, expected_head: expected } = own;
+    let Some(branch) = branch else {
+        if updates.is_empty() {
+            return Err(WireError::MalformedBody("missing field `branch`".into()));
+        }
+        if force || expected.0.is_some() {
+            let field = if force { "force" } else { "expected_head" };
+            return Err(WireError::invalid(
+                field,
+                "is about 'branch', which is not sent: say it in each of the updates",
+            ));
+        }
+        return Ok(updates);
+    };
+    let branch = check_branch("branch", &branch)?;
+    let expected = expected_head("expected_head", &expected)?;
+    match updates.iter().position(|update| update.branch == branch) {
+        Some(at) => {
+            let update = updates.remove(at);
+            let expected_head = update.expected_head.clone().or(expected);
+            updates.insert(0, Update { force: update.force || force, expected_head, ..update });
+        }
+        None => {
+            let claimed = heads.get(&Text(branch.as_str().into())).and_then(|head| head.as_ref()?.parse().ok());
+            updates.insert(0, Update { branch, force, expected_head: expected, goal: Goal::OfBundle(claimed) });
+        }
+    }
+    WireError::check_count("branches in one push", updates.len(), MAX_UPDATES)?;
+    Ok(updates)
+}
+
+fn expected_head(field: &str, sent: &Sent<Text<'_>>) -> Result<Option<Option<CommitId>>, WireError> {
+    Ok(match sent.0.as_deref() {
+        None => None,
+        Some("") => Some(None),
+        Some(head) => Some(Some(head.parse().map_err(|reason| WireError::invalid(field, reason))?)),
+    })
+}
+
+impl Update {
+    /// The commit that is named as its goal, or claimed to be.
+    fn named(&self) -> Option<&CommitId> {
+        match &self.goal {
+            Goal::OfBundle(claimed) => claimed.as_ref(),
+            Goal::Commit(tip) => Some(tip),
+        }
+    }
 }
 
 impl PushPlan<'_> {
@@ -148,19 +250,21 @@ impl ValidatedBundle<'_> {
             snapshots: HashMap::new(),
             objects: HashMap::new(),
             sent_commits: 0,
-            claimed_head: Some(to),
-            branch,
-            force: true,
-            expected_head: Some(from),
+            updates: vec![Update { branch, force: true, expected_head: Some(from), goal: Goal::Commit(to) }],
             known_as_purged: HashSet::new(),
             ids,
         }
     }
 
-    /// The commits that the push names: its own, their parents, the head that it claims, and the branch's.
+    /// The commits that the push names: its own, their parents, where branches are to go, and where they are.
     pub fn named_commits<'n>(&'n self, heads: &'n Heads) -> impl Iterator<Item = &'n CommitId> {
         let own = self.commits.iter().flat_map(|commit| commit.parents.iter().chain([&commit.id]));
-        own.chain(&self.claimed_head).chain(heads.get(self.branch.as_str()))
+        own.chain(self.updates.iter().filter_map(Update::named)).chain(self.heads(heads))
+    }
+
+    /// Where the branches are that move.
+    pub fn heads<'n>(&'n self, heads: &'n Heads) -> impl Iterator<Item = &'n CommitId> {
+        self.updates.iter().filter_map(|update| heads.get(update.branch.as_str()))
     }
 
     /// The snapshots that the push names.
@@ -184,24 +288,28 @@ impl ValidatedBundle<'_> {
         self.commits.iter().flat_map(|commit| &commit.parents)
     }
 
-    /// What the branch will reach in a repo as it is now, as far as the bundle says.
+    /// What the branches will reach in a repo as it is now, as far as the bundle says.
     pub fn reach(&self, known: &Known, heads: &Heads) -> Reach {
         let new: HashMap<&CommitId, &Commit> = self.new_commits(known).map(|commit| (&commit.id, commit)).collect();
-        let tip = self.tip(known, &new).or_else(|| heads.get(self.branch.as_str()));
-        let mut reach = Reach { tip: tip.cloned(), ..Reach::default() };
-        let mut waiting: Vec<&CommitId> = tip.into_iter().collect();
-        let mut seen: HashSet<&CommitId> = waiting.iter().copied().collect();
-        while let Some(id) = waiting.pop() {
-            match new.get(id) {
-                Some(commit) => {
-                    reach.commits.insert(id.clone());
-                    reach.snapshots.extend(commit.snapshot.clone());
-                    waiting.extend(commit.parents.iter().filter(|parent| seen.insert(*parent)));
-                }
-                None => {
-                    reach.foundations.insert(id.clone());
+        let mut reach = Reach::default();
+        for update in &self.updates {
+            let tip = self.tip(update, known, &new, heads);
+            let mut end = End { tip: tip.cloned(), ..End::default() };
+            let mut waiting: Vec<&CommitId> = tip.into_iter().collect();
+            let mut seen: HashSet<&CommitId> = waiting.iter().copied().collect();
+            while let Some(id) = waiting.pop() {
+                match new.get(id) {
+                    Some(commit) => {
+                        reach.commits.insert(id.clone());
+                        reach.snapshots.extend(commit.snapshot.clone());
+                        waiting.extend(commit.parents.iter().filter(|parent| seen.insert(*parent)));
+                    }
+                    None => {
+                        end.foundations.insert(id.clone());
+                    }
                 }
             }
+            reach.ends.push(end);
         }
         reach
     }
@@ -218,13 +326,18 @@ impl ValidatedBundle<'_> {
     /// Plans the push against a repo as it is now. `recalled` are the objects that the snapshots to be recalled name.
     ///
     /// # Errors
-    /// 422 for references that lead nowhere, 409 for a branch that would not go forward.
+    /// 404 for a commit that a branch is to go to and that is nowhere, 422 for references that lead nowhere, 409 for a branch that would
+    /// not go forward.
     pub fn plan(&self, known: &Known, reach: &Reach, recalled: HashSet<ObjectKey>) -> Result<PushPlan<'_>, WireError> {
         let commits: Vec<&Commit> = self.new_commits(known).collect();
         let Connected { snapshots, reached_snapshots, mut named } = self.connect(known, &commits, &reach.snapshots)?;
         named.extend(recalled);
-        if !self.force && !reach.is_forward {
-            return Err(WireError::NonFastForward(self.branch.clone()));
+        for (update, end) in self.updates.iter().zip(&reach.ends) {
+            match &update.goal {
+                Goal::Commit(tip) if end.tip.is_none() => return Err(WireError::UnknownCommit(tip.clone())),
+                _ if !update.force && !end.is_forward => return Err(WireError::NonFastForward(update.branch.clone())),
+                _ => {}
+            }
         }
         Ok(PushPlan {
             snapshots,
@@ -237,21 +350,23 @@ impl ValidatedBundle<'_> {
         })
     }
 
-    /// Refuses a push that expects another head of its branch. The head that is checked here is a condition of the
-    /// transaction that moves the branch. A branch that is already where the push would move it is accepted, so the
+    /// Refuses a push that expects another head of one of its branches. The head that is checked here is a condition of
+    /// the transaction that moves the branch. A branch that is already where the push would move it is accepted, so the
     /// same push sent again gets the same answer.
     ///
     /// # Errors
     /// 409, with where the branch is.
-    pub fn check_expected(&self, reach: &Reach, head: Option<&CommitId>) -> Result<(), WireError> {
-        let Some(expected) = &self.expected_head else {
-            return Ok(());
-        };
-        let is_done = (!self.commits.is_empty() || self.claimed_head.is_some()) && head == reach.tip.as_ref();
-        if head == expected.as_ref() || is_done {
-            return Ok(());
+    pub fn check_expected(&self, reach: &Reach, heads: &Heads) -> Result<(), WireError> {
+        for (update, end) in self.updates.iter().zip(&reach.ends) {
+            let head = heads.get(update.branch.as_str());
+            let says_where = !self.commits.is_empty() || update.named().is_some();
+            let is_done = says_where && head == end.tip.as_ref();
+            let is_expected = update.expected_head.as_ref().is_none_or(|expected| head == expected.as_ref());
+            if !is_expected && !is_done {
+                return Err(WireError::StaleHead { branch: update.branch.clone(), head: head.cloned() });
+            }
         }
-        Err(WireError::StaleHead { branch: self.branch.clone(), head: head.cloned() })
+        Ok(())
     }
 
     /// Whether what this push names, or builds upon, is in one view of the repo and not in another that has less. `reach` is
@@ -266,7 +381,7 @@ impl ValidatedBundle<'_> {
         self.commits.iter().flat_map(|commit| &commit.parents).any(lacks_commit)
             || self.commits.iter().filter_map(|commit| commit.snapshot.as_ref()).any(lacks_snapshot)
             || named.map(|(_, object)| object.key()).any(|key| !self.has_object(less, &key) && more.has_object(&key))
-            || reach.foundations.iter().chain(built_upon).any(lacks_commit)
+            || reach.ends.iter().flat_map(|end| &end.foundations).chain(built_upon).any(lacks_commit)
             || reach.snapshots.iter().any(lacks_snapshot)
     }
 
@@ -413,17 +528,24 @@ impl ValidatedBundle<'_> {
         self.objects.contains_key(key) || known.has_object(key) || self.known_as_purged.contains(key)
     }
 
-    /// The commit that the bundle is about, by the contract's rules.
-    fn tip<'s>(&'s self, known: &Known, new: &HashMap<&CommitId, &Commit>) -> Option<&'s CommitId> {
-        if let Some(claimed) = &self.claimed_head
-            && (new.contains_key(claimed) || known.has_commit(claimed))
-        {
-            return Some(claimed);
+    /// Where a branch goes, by the contract's rules.
+    fn tip<'s>(
+        &'s self,
+        update: &'s Update,
+        known: &Known,
+        new: &HashMap<&CommitId, &Commit>,
+        heads: &'s Heads,
+    ) -> Option<&'s CommitId> {
+        let is_there = |id: &&CommitId| new.contains_key(*id) || known.has_commit(id);
+        let named = update.named().filter(is_there);
+        if named.is_some() || matches!(update.goal, Goal::Commit(_)) {
+            return named;
         }
         let parents: HashSet<&CommitId> = self.commits.iter().flat_map(|commit| &commit.parents).collect();
         let childless = || self.commits.iter().rev().filter(|commit| !parents.contains(&commit.id));
-        let of_branch = childless().find(|commit| *commit.branch == *self.branch.as_str());
-        of_branch.or_else(|| childless().next()).map(|commit| &commit.id)
+        let of_branch = childless().find(|commit| *commit.branch == *update.branch.as_str());
+        let of_bundle = of_branch.or_else(|| childless().next()).map(|commit| &commit.id);
+        of_bundle.or_else(|| heads.get(update.branch.as_str()))
     }
 }
 

@@ -4,6 +4,10 @@
 pub const MAX_COMMITS: usize = 1_000_000;
 /// Snapshots in one push. Its bytes bound it before, as they do commits.
 pub const MAX_SNAPSHOTS: usize = 1_000_000;
+/// Branches that one push moves. Each takes two items of its transaction, which has 100.
+pub const MAX_UPDATES: usize = 20;
+/// Names that the new branches of one push take, their own and those of their folders: each is an item of its transaction.
+pub const MAX_NAMES_TAKEN: usize = 50;
 /// Objects in one push or one `/push/objects`.
 pub const MAX_OBJECTS: usize = 1_000;
 /// Different ids in the `want` of a fetch: a clone wants the head of every branch. A repo that has more branches,

@@ -11,7 +11,7 @@ use super::commit::Commit;
 use super::limits::{
     MAX_BRANCHES, MAX_BRANCHES_OF_TOKEN, MAX_COMMITS, MAX_EVENT_TYPES, MAX_FETCH_HAVE, MAX_FILTER_OBJECTS,
     MAX_NEGOTIATE, MAX_OBJECTS, MAX_PRESIGN, MAX_PURGED, MAX_PURGED_AT_ONCE, MAX_REPOS_OF_TOKEN, MAX_SNAPSHOTS,
-    MAX_TAGS, MAX_WANT_HELD,
+    MAX_TAGS, MAX_UPDATES, MAX_WANT_HELD,
 };
 use super::record::{Object, Snapshot};
 use super::text::{Bounded, BoundedMap, Distinct, Sent, Text, wire_map};
@@ -23,14 +23,30 @@ wire_map! {
     pub struct PushRequest<'a> {
         /// What is pushed.
         bundle: Bundle<'a>,
-        /// The one branch that moves.
-        branch: Text<'a>,
+        /// The branch that moves to what the bundle is about.
+        branch: Sent<Text<'a>> = Sent(None),
         /// Whether the branch may move to a commit that does not descend from its head.
         force: bool = false,
         /// Where the branch has to be before it moves; empty if it must not be there.
         expected_head: Sent<Text<'a>> = Sent(None),
+        /// Branches that move together, all or none.
+        updates: Option<Bounded<BranchUpdate<'a>, MAX_UPDATES>> = None,
         /// Objects that were purged from the repo, as the pusher knows, so that new snapshots may name them.
         purged: Option<Bounded<ObjectId, MAX_PURGED>> = None,
+    }
+}
+
+wire_map! {
+    /// A branch that moves to a commit, which the bundle brings or the repo has.
+    pub struct BranchUpdate<'a> {
+        /// The branch.
+        branch: Text<'a>,
+        /// The commit.
+        tip: CommitId,
+        /// Whether it may move to a commit that does not descend from its head.
+        force: bool = false,
+        /// Where it has to be before it moves; empty if it must not be there.
+        expected_head: Sent<Text<'a>> = Sent(None),
     }
 }
 

@@ -144,6 +144,7 @@ proptest! {
         let object = || Object { object_id: ids[0].clone(), content: Cow::Borrowed(&content[..]), path: if_some(1) };
         let manifest = json!({"snapshot_id": "s", "manifest": {&words[0]: &ids[0]}, "created_at": &words[1]}).to_string();
         let manifest = manifest.as_bytes();
+        let update = || BranchUpdate { branch: text(3), tip: commits[0].clone(), force: some, expected_head: Sent(if_some(4)) };
         let tag = || PostedTag {
             tag: text(0),
             commit_id: commits[0].clone(),
@@ -163,9 +164,10 @@ proptest! {
                     objects: vec![object()].into(),
                     branch_heads: some.then(|| [(text(0), if_some(1)), (text(2), None)].into_iter().collect()),
                 },
-                branch: text(0),
+                branch: Sent(if_some(0)),
                 force: some,
                 expected_head: Sent(if_some(1)),
+                updates: some.then(|| vec![update()].into()),
                 purged: some.then(|| ids.clone().into()),
             }
             PushObjectsRequest { objects: vec![object(), object()].into() }

@@ -272,7 +272,7 @@ async fn list_as_reached(store: &Store, report: &Report) -> Result<Vec<Action>, 
 /// Stores a pack and lists it.
 async fn add_pack(store: &Store, repo: &RepoId, written: WrittenPack) -> Result<(), StoreError> {
     let stored: StoredPack = store.store_pack(repo, written).await?;
-    let change = Change { repo, creates: None, pack: Some(&stored), branch: None, by: BY };
+    let change = Change::of_pack(repo, None, Some(&stored), BY);
     match store.commit(&change).await? {
         Outcome::Landed => Ok(()),
         // The pack's name is its own, so nothing can be in its way.

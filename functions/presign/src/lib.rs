@@ -50,7 +50,7 @@ async fn presign(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireErr
             for _ in 0..ATTEMPTS {
                 let Opened { repo, user, .. } = hub.open(Some(&token), &target, Access::Push, Load::NOTHING).await?;
                 if let Some(new) = &repo.to_be_made {
-                    let change = Change { repo: &repo.id, creates: Some(new), pack: None, branch: None, by: &user.id };
+                    let change = Change::of_pack(&repo.id, Some(new), None, &user.id);
                     if hub.store.commit(&change).await? == Outcome::Conflict {
                         continue;
                     }

@@ -60,8 +60,7 @@ async fn push_objects(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Wi
         let written = compute(|| pack::write(new)).map_err(WireError::internal)?;
         hub.check_quota(&repo, written.summary.size).await?;
         let pack = hub.store.store_pack(&repo.id, written).await?;
-        let change =
-            Change { repo: &repo.id, creates: repo.to_be_made.as_ref(), pack: Some(&pack), branch: None, by: &user.id };
+        let change = Change::of_pack(&repo.id, repo.to_be_made.as_ref(), Some(&pack), &user.id);
         if hub.store.commit(&change).await? == Outcome::Landed {
             return call.respond(StatusCode::OK, &answer);
         }

@@ -25,13 +25,15 @@ pub fn answer(
     landed: &Landed,
     bundle: &ValidatedBundle<'_>,
 ) -> Result<Response<AnswerBody>, WireError> {
-    let (repo, tip, pack) = (&landed.repo, landed.tip.as_ref(), landed.pack.as_ref().map(|pack| &pack.stored));
+    let (repo, pack) = (&landed.repo, landed.pack.as_ref().map(|pack| &pack.stored));
+    let tip = landed.tips.first().and_then(Option::as_ref);
     span::note(|stats| stats.commits = pack.map_or(0, |pack| pack.written.summary.commits));
     let mut heads = repo.heads.clone();
-    if let Some(tip) = tip {
-        heads.insert(bundle.branch.to_string(), tip.clone());
+    for (update, tip) in bundle.updates.iter().zip(&landed.tips) {
+        heads.extend(tip.iter().map(|tip| (update.branch.to_string(), tip.clone())));
     }
-    let mut message = format!("pushed {} commit(s) to '{}'", bundle.sent_commits, bundle.branch);
+    let branches: Vec<String> = bundle.updates.iter().map(|update| format!("'{}'", update.branch)).collect();
+    let mut message = format!("pushed {} commit(s) to {}", bundle.sent_commits, branches.join(", "));
     message.push_str(&made(repo, tip.filter(|_| bundle.sent_commits > 0)).unwrap_or_default());
     message.push_str(&too_large_to_clone(hub, call, repo, pack).unwrap_or_default());
     let remote_head = tip.map(Cow::Borrowed);

@@ -1,4 +1,4 @@
-//! `POST /push`: one branch moves, with everything that it reaches, or nothing happens at all. `POST
+//! `POST /push`: branches move, mostly one, with everything that they reach, or nothing happens at all. `POST
 //! /api/repos/{owner}/{slug}/branches/{branch}/restore` is a push of nothing, to where the branch was.
 
 #![forbid(unsafe_code)]
@@ -7,6 +7,7 @@
 mod answer;
 mod domain;
 mod look_up;
+mod moves;
 mod packing;
 mod restore;
 
@@ -14,30 +15,28 @@ use std::borrow::Cow;
 
 use common::id::{CommitId, RepoId};
 use common::location::RecordLocation;
-use common::push::{BranchChange, Known, Protection, ValidatedBundle, validate};
-use common::wire::limits::MAX_BRANCHES;
-use common::wire::names::check_beside;
+use common::push::{Known, ValidatedBundle, validate};
+use common::wire::limits::MAX_NAMES_TAKEN;
 use common::wire::{Text, WireError};
 use lambda_http::{Request, Response};
 use service::auth::Credential;
-use service::auth::grant::Move;
 use service::{Access, AnswerBody, Call, Hub, Opened, Target};
-use store::change::{BranchMove, Change};
+use store::change::{Change, FirstPush};
 use store::compute;
 use store::read::view::View;
 use store::repo::{Load, Repo};
-use store::table::claims;
-use store::table::items::Role;
+use store::table::claims::PathClaim;
 use store::table::transaction::Outcome;
 
 use crate::answer::answer;
 use crate::look_up::{Found, adopt_uploads, look_up, needs_condemned};
+use crate::moves::{Way, beside_others, check_branches, check_ends, moves_of};
 use crate::packing::{Pack, pack_of};
 
 /// How often a push is planned again because another one was faster. Each time another push landed.
 const ATTEMPTS: usize = 50;
-/// What there is too much of when a clone could not want every head.
-const TOO_MANY_BRANCHES: &str = "branches are more than a clone can want, so delete some of this repository's first";
+/// What there is too much of when one transaction could not take the names of the branches that a push makes.
+const TOO_MANY_NAMES: &str = "names of new branches and of their folders in one push";
 const LOAD: Load = Load { uploads: true, ..Load::RELIABLE_HISTORY };
 
 /// Answers one request.
@@ -61,26 +60,17 @@ async fn push(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError>
     answer(hub, call, &landed, &bundle)
 }
 
-/// How a branch is moved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
-    /// To what a client pushes.
-    Push,
-    /// To where it was.
-    Restore,
-}
-
 /// A push that has landed.
 struct Landed {
     /// The repo as it was before.
     repo: Repo,
-    /// The head of the branch from then on.
-    tip: Option<CommitId>,
+    /// The heads of the branches from then on, in the order of the updates.
+    tips: Vec<Option<CommitId>>,
     /// The pack that came with it.
     pack: Option<Pack>,
 }
 
-/// Moves a branch with everything that it reaches, in a repo that was `opened`, and again for as long as other pushes are faster.
+/// Moves branches with everything that they reach, in a repo that was `opened`, and again for as long as other pushes are faster.
 async fn land(
     hub: &Hub,
     token: &Credential,
@@ -91,9 +81,9 @@ async fn land(
 ) -> Result<Landed, WireError> {
     let access = if way == Way::Push { Access::Push } else { Access::Branch };
     let mut opened = Some(opened);
-    let branch = bundle.branch.clone();
     let (mut has_adopted, mut has_listed_again) = (false, false);
-    let mut claims = Vec::new();
+    // Claims that were read before the branches were.
+    let mut seen = Vec::new();
     let mut pack = None;
 
     for _ in 0..ATTEMPTS {
@@ -101,15 +91,8 @@ async fn land(
             Some(opened) => opened,
             None => hub.open(Some(token), target, access, LOAD).await?,
         };
-        now.check_move(&branch, if way == Way::Push { Move::Advance } else { Move::Force })?;
+        check_branches(&now, bundle, way)?;
         let Opened { repo, view, user, .. } = &now;
-        let before = repo.heads.get(bundle.branch.as_str());
-        let (protection, is_admin) = (repo.protection(&branch), repo.is_for(Role::Admin));
-        let check_protection = |change| Protection::check(protection, &branch, change, is_admin);
-        check_protection(if way == Way::Push { BranchChange::Forward } else { BranchChange::Restore })?;
-        if before.is_none() {
-            check_beside(&bundle.branch, repo.heads.keys().map(String::as_str))?;
-        }
         if way == Way::Restore && !repo.condemned.is_empty() {
             // What the commit reaches may be condemned where the commit is not: a push that raced with a run leaves it so until the sweep.
             // No other record of a restoring would show it.
@@ -119,7 +102,7 @@ async fn land(
         bundle.refuse_purged_objects(&repo.purged)?;
         bundle.forget_unpurged(&repo.purged);
         let Some((view, known)) = look_up(hub, repo, view, bundle).await? else {
-            // A push that began before they were condemned has moved the branch to what they hold.
+            // A push that began before they were condemned has moved a branch to what they hold.
             hub.store.revive(&repo.id, &repo.condemned).await?;
             continue;
         };
@@ -134,20 +117,10 @@ async fn land(
             continue;
         }
         let recalled = std::mem::take(&mut found.recalled);
-        bundle.check_expected(&found.reach, before)?;
+        bundle.check_expected(&found.reach, &repo.heads)?;
         check_annotations(hub, &repo.id, &found.view, &found.known, bundle).await?;
-        let is_forward = found.reach.is_forward;
-        let plan = compute(|| bundle.plan(&found.known, &found.reach, recalled)).and_then(|plan| {
-            match way {
-                Way::Push if is_forward => check_protection(BranchChange::Forward)?,
-                Way::Push => {
-                    check_protection(BranchChange::Elsewhere)?;
-                    now.check_move(&branch, Move::Force)?;
-                }
-                Way::Restore => check_protection(BranchChange::Restore)?,
-            }
-            Ok(plan)
-        });
+        let plan = compute(|| bundle.plan(&found.known, &found.reach, recalled))
+            .and_then(|plan| check_ends(&now, bundle, &found.reach, way).map(|()| plan));
         let plan = match plan {
             Ok(plan) => plan,
             // A list of several pages may have been read while a pack came in behind the reader and another, which builds
@@ -160,45 +133,28 @@ async fn land(
             }
             Err(refusal) => return Err(refusal),
         };
-        let tip = found.reach.tip.as_ref();
-        let after = tip.filter(|tip| before != Some(*tip));
-        let is_new = before.is_none() && after.is_some();
-        if is_new {
-            WireError::check_count(TOO_MANY_BRANCHES, repo.heads.len() + 1, MAX_BRANCHES)?;
-        }
-        let is_beside_others = before.is_none() && repo.was_pushed_to();
-        if is_beside_others && claims.is_empty() {
-            claims = claims::PathClaim::unmarked(&repo.id, &bundle.branch);
-        }
+        let moves = moves_of(repo, bundle, &found.reach, way)?;
+        let new = beside_others(repo, &moves);
+        let claims = PathClaim::of(&repo.id, new.iter().copied(), &seen);
+        WireError::check_count(TOO_MANY_NAMES, claims.len(), MAX_NAMES_TAKEN)?;
         pack = pack_of(hub, repo, &plan, &found.reach, pack).await?;
-        let domain = domain::of_first_push(hub, repo, &view, bundle, tip).await?;
+        let domain = domain::of_first_push(hub, repo, &view, bundle, moves.first().map(|branch| branch.after)).await?;
 
         let change = Change {
-            repo: &repo.id,
-            creates: repo.to_be_made.as_ref(),
             pack: pack.as_ref().map(|pack| &pack.stored),
-            branch: after.map(|after| BranchMove {
-                name: &bundle.branch,
-                before,
-                protection,
-                after,
-                claims: if is_beside_others { &claims } else { &[] },
-                // A branch that is made again was nowhere that it could be forced from.
-                forced: bundle.force && (way == Way::Push || before.is_some()),
-                restored: way == Way::Restore,
-                via: user.via.clone(),
-                is_first: !repo.was_pushed_to(),
-                becomes_default: !repo.meta.default_is_chosen,
-                domain,
-            }),
-            by: &user.id,
+            moves,
+            claims: &claims,
+            first: (!repo.was_pushed_to())
+                .then_some(FirstPush { chooses_default: !repo.meta.default_is_chosen, domain }),
+            restored: way == Way::Restore,
+            via: user.via.clone(),
+            ..Change::of_pack(&repo.id, repo.to_be_made.as_ref(), None, &user.id)
         };
         if hub.store.commit(&change).await? == Outcome::Landed {
-            let tip = tip.cloned();
-            return Ok(Landed { repo: now.repo, tip, pack });
+            return Ok(Landed { tips: found.reach.tips(), repo: now.repo, pack });
         }
-        if is_beside_others {
-            claims = hub.store.claims(&repo.id, &bundle.branch).await?;
+        if !new.is_empty() {
+            seen = hub.store.claims(&repo.id, new).await?;
         }
     }
     Err(WireError::Unavailable(format!("{ATTEMPTS} other pushes were faster").into()))

@@ -38,7 +38,7 @@ async fn known_in(
     Ok(known)
 }
 
-/// Looks up what the push names. None if the branch's head is not there but for what is condemned.
+/// Looks up what the push names. None if the head of one of its branches is not there but for what is condemned.
 ///
 /// # Errors
 /// When the storage does not answer, or has a branch whose commit it lacks.
@@ -49,19 +49,17 @@ pub async fn look_up(
     bundle: &ValidatedBundle<'_>,
 ) -> Result<Option<(View, Known)>, WireError> {
     let known = known_in(view, hub, repo, bundle).await?;
-    let head = repo.heads.get(bundle.branch.as_str());
-    let Some(head) = head.filter(|head| !known.has_commit(head)) else {
+    let lost = |known: &Known| bundle.heads(&repo.heads).find(|head| !known.has_commit(head)).cloned();
+    if lost(&known).is_none() {
         return Ok(Some((view.clone(), known)));
-    };
+    }
     let view = hub.store.view_listed_again(&repo.id, &repo.condemned, &repo.purged).await?;
     let known = known_in(&view, hub, repo, bundle).await?;
-    if known.has_commit(head) {
-        return Ok(Some((view, known)));
+    match lost(&known) {
+        None => Ok(Some((view, known))),
+        Some(_) if !repo.condemned.is_empty() => Ok(None),
+        Some(head) => Err(WireError::internal(format!("a branch is at {head}, which is in no pack"))),
     }
-    if !repo.condemned.is_empty() {
-        return Ok(None);
-    }
-    Err(WireError::internal(format!("branch '{}' is at {head}, which is in no pack", bundle.branch)))
 }
 
 /// What a push comes to in one view of the repo.
@@ -90,7 +88,7 @@ impl Found {
     ) -> Result<Self, WireError> {
         let mut reach = bundle.reach(&known, &repo.heads);
         // What no branch reached when it came is mostly nothing.
-        let mut unreached: Vec<CommitId> = reach.foundations.iter().cloned().collect();
+        let mut unreached: Vec<CommitId> = reach.foundations().into_iter().collect();
         let mut followed: HashSet<CommitId> = HashSet::new();
         while !unreached.is_empty() {
             add_commits(&mut known, view, &unreached).await?;
@@ -103,13 +101,15 @@ impl Found {
         add_snapshots(&mut known, view, &reach.snapshots).await?;
         let recalled = recall(hub, &repo.id, view, &bundle.to_recall(&known, &reach)).await?;
         add_objects(&mut known, view, &recalled).await?;
-        reach.is_forward = match (repo.heads.get(bundle.branch.as_str()), &reach.tip) {
-            (Some(head), Some(tip)) if head != tip => {
-                let foundations: Vec<CommitId> = reach.foundations.iter().cloned().collect();
-                view.history().is_ancestor(head, &foundations).await?
-            }
-            _ => true,
-        };
+        for (update, end) in bundle.updates.iter().zip(&mut reach.ends) {
+            end.is_forward = match (repo.heads.get(update.branch.as_str()), &end.tip) {
+                (Some(head), Some(tip)) if head != tip => {
+                    let foundations: Vec<CommitId> = end.foundations.iter().cloned().collect();
+                    view.history().is_ancestor(head, &foundations).await?
+                }
+                _ => true,
+            };
+        }
         Ok(Self { known, reach, recalled, view: view.clone() })
     }
 }
@@ -127,7 +127,7 @@ pub async fn needs_condemned(
     let view = hub.store.view_listed_again(&repo.id, &[], &repo.purged).await?;
     let known = known_in(&view, hub, repo, bundle).await?;
     let mut readable = Found::of(hub, repo, &view, known, bundle).await?;
-    let foundations: Vec<CommitId> = readable.reach.foundations.iter().cloned().collect();
+    let foundations: Vec<CommitId> = readable.reach.foundations().into_iter().collect();
     let heads: HashSet<CommitId> = repo.heads.values().cloned().collect();
     let built_upon = view.history().difference(&foundations, &heads).await?.commits;
     let built_upon: Vec<CommitId> = built_upon.into_iter().map(|(id, _)| id).collect();
@@ -138,7 +138,7 @@ pub async fn needs_condemned(
     add_objects(&mut less, &reliable.view, &readable.recalled).await?;
     Ok(bundle.needs_more_than(&less, &readable.known, &readable.reach, &built_upon)
         // What is between may be condemned.
-        || readable.reach.is_forward && !reliable.reach.is_forward
+        || readable.reach.ends.iter().zip(&reliable.reach.ends).any(|(more, less)| more.is_forward && !less.is_forward)
         || readable.recalled.iter().any(|key| readable.known.has_object(key) && !bundle.has_object(&less, key)))
 }
 

@@ -17,11 +17,11 @@ pub struct Pack {
     /// The pack.
     pub stored: StoredPack,
     repo: RepoId,
-    tip: Option<CommitId>,
+    tips: Vec<Option<CommitId>>,
 }
 
 /// The pack of what a push brings, if it brings anything. The pack of an earlier attempt serves again: what it holds is
-/// still pushed, even if other pushes landed meanwhile, and what it lists as reached was found from the tip.
+/// still pushed, even if other pushes landed meanwhile, and what it lists as reached was found from the tips.
 pub async fn pack_of(
     hub: &Hub,
     repo: &Repo,
@@ -29,7 +29,7 @@ pub async fn pack_of(
     reach: &Reach,
     before: Option<Pack>,
 ) -> Result<Option<Pack>, WireError> {
-    let before = before.filter(|pack| pack.repo == repo.id && pack.tip == reach.tip);
+    let before = before.filter(|pack| pack.repo == repo.id && pack.tips == reach.tips());
     if before.is_some() || !plan.brings_something() {
         return Ok(before);
     }
@@ -37,7 +37,7 @@ pub async fn pack_of(
     let written = compute(|| write_pack(plan, reach, hub.settings.ids))?;
     hub.check_quota(repo, written.summary.size).await?;
     let stored = hub.store.store_pack(&repo.id, written).await?;
-    Ok(Some(Pack { stored, repo: repo.id.clone(), tip: reach.tip.clone() }))
+    Ok(Some(Pack { stored, repo: repo.id.clone(), tips: reach.tips() }))
 }
 
 fn write_pack(plan: &PushPlan<'_>, reach: &Reach, ids: Ids) -> Result<WrittenPack, WireError> {

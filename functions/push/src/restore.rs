@@ -16,7 +16,8 @@ use service::{Access, AnswerBody, Call, Hub};
 use store::table::items::Role;
 use store::table::undo::Restorable;
 
-use crate::{LOAD, Way, land};
+use crate::moves::Way;
+use crate::{LOAD, land};
 
 /// How often a push to the branch may be faster.
 const ATTEMPTS: usize = 20;
@@ -25,9 +26,8 @@ const ATTEMPTS: usize = 20;
 pub async fn restore(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
     let token = call.token(hub).await?;
     let target = call.target()?;
-    let mut has_listed_again = false;
     for _ in 0..ATTEMPTS {
-        let mut opened = hub.open(Some(&token), &target, Access::Branch, LOAD).await?;
+        let opened = hub.open(Some(&token), &target, Access::Branch, LOAD).await?;
         let repo = &opened.repo;
         let branch = check_branch("branch", &call.path_parameter("branch").unwrap_or_default())?;
         // All of it may be left out.
@@ -44,16 +44,9 @@ pub async fn restore(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Wir
         if head.as_ref() == Some(&to) {
             return respond(call, branch, head.clone(), to);
         }
-        if has_listed_again {
-            opened.view = hub.store.view_listed_again(&repo.id, &repo.condemned, &repo.purged).await?;
-        }
         let mut bundle = ValidatedBundle::of_move(branch.clone(), head.clone(), to.clone(), hub.settings.ids);
-        let landed = land(hub, &token, &target, &mut bundle, opened, Way::Restore).await;
-        match landed {
-            Ok(landed) if landed.tip.as_ref() == Some(&to) => return respond(call, branch, head, to),
-            // The first list may have missed its pack.
-            Ok(_) if !has_listed_again => has_listed_again = true,
-            Ok(_) => return Err(WireError::UnknownCommit(to)),
+        match land(hub, &token, &target, &mut bundle, opened, Way::Restore).await {
+            Ok(_) => return respond(call, branch, head, to),
             // It was moved since its log was read.
             Err(WireError::StaleHead { .. }) => {}
             Err(refusal) => return Err(refusal),

@@ -208,9 +208,10 @@ impl<'a> Delivery<'a> {
                 objects: Bounded::default(),
                 branch_heads: Some([(Text::from(branch), Some(head.to_string().into()))].into_iter().collect()),
             },
-            branch: branch.into(),
+            branch: Sent(Some(branch.into())),
             force,
             expected_head: Sent(None),
+            updates: None,
             purged: (!purged.is_empty()).then(|| purged.into()),
         };
         self.to.post(Endpoint::Push, &request).await?;

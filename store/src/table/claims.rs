@@ -12,6 +12,7 @@
 //! claims are read, and the branches listed after them. A name has one claim as a folder and one as a branch, so that branches
 //! that are made in one folder do not fail each other's conditions.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
@@ -37,12 +38,16 @@ pub struct PathClaim {
 }
 
 impl Store {
-    /// The names that a branch to be made takes, with the claims there now. The caller lists the branches afterwards.
+    /// The names that branches to be made take, with the claims there now. The caller lists the branches afterwards.
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn claims(&self, repo: &RepoId, branch: &BranchName) -> Result<Vec<PathClaim>, StoreError> {
-        let read = PathClaim::unmarked(repo, branch).into_iter().map(async |claim| {
+    pub async fn claims<'b>(
+        &self,
+        repo: &RepoId,
+        branches: impl IntoIterator<Item = &'b BranchName>,
+    ) -> Result<Vec<PathClaim>, StoreError> {
+        let read = PathClaim::of(repo, branches, &[]).into_iter().map(async |claim| {
             let seen = self.get_item(&claim.key).await?.unwrap_or_default();
             Ok(PathClaim { seen, ..claim })
         });
@@ -51,16 +56,18 @@ impl Store {
 }
 
 impl PathClaim {
-    /// The names that a branch to be made takes, without claims, as they mostly are.
-    pub fn unmarked(repo: &RepoId, branch: &BranchName) -> Vec<Self> {
-        let name = branch.as_str();
-        let names = folders(name).map(|folder| (folder, true)).chain([(name, false)]);
-        let unmarked = |(name, is_folder): (&str, bool)| Self {
-            key: Key::claim(repo, &folded(name)),
-            folder: is_folder.then(|| name.to_owned()),
-            seen: ClaimItem::default(),
+    /// The names that branches to be made take, each once, with the claims that were seen there; without any elsewhere, as they mostly
+    /// are. The branches can lie beside each other, so what two of them take is a folder.
+    pub fn of<'b>(repo: &RepoId, branches: impl IntoIterator<Item = &'b BranchName>, seen: &[Self]) -> Vec<Self> {
+        let names = branches.into_iter().map(BranchName::as_str);
+        let names = names.flat_map(|name| folders(name).map(|folder| (folder, true)).chain([(name, false)]));
+        let claim = |(name, is_folder): (&str, bool)| {
+            let key = Key::claim(repo, &folded(name));
+            let seen = seen.iter().find(|claim| claim.key == key).map(|claim| claim.seen.clone());
+            Self { key, folder: is_folder.then(|| name.to_owned()), seen: seen.unwrap_or_default() }
         };
-        names.map(unmarked).collect()
+        let mut taken = HashSet::new();
+        names.filter(|name| taken.insert(*name)).map(claim).collect()
     }
 
     /// Leaves the claim `mark`, if nothing was made meanwhile that the new branch cannot lie beside.

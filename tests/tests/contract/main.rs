@@ -47,5 +47,6 @@ mod round_trips;
 mod routes;
 mod stats;
 mod tags;
+mod together;
 mod tokens;
 mod webhooks;

@@ -113,6 +113,36 @@ async fn a_push_to_a_cold_process_survives_any_fault_of_any_call() {
     disturb(prepare, push_last, holds_all).await;
 }
 
+/// The last commit, and another branch at an older one.
+async fn moved_together(process: &Process, slug: &str) -> Answer {
+    let history = short_history();
+    let updates =
+        [json!({"branch": "main", "tip": history.last()}), json!({"branch": "folder/new", "tip": history.ids()[1]})];
+    let new = history.pack(&history.ids()[history.ids().len() - 1..]);
+    process.push_together(slug, &new, &updates).await
+}
+
+#[tokio::test]
+async fn branches_move_together_through_any_fault_of_any_call() {
+    let check = async |cloud: &Cloud, slug: &str| {
+        let mut heads = main_at(&short_history());
+        heads.insert("folder/new".to_owned(), short_history().ids()[1].clone());
+        cloud.assert_holds(slug, &short_history(), &heads).await;
+    };
+    disturb(pushed_but_one, moved_together, check).await;
+}
+
+#[tokio::test]
+async fn branches_that_move_together_are_written_together() {
+    let cloud = Cloud::start().await;
+    let process = pushed_but_one(&cloud, "song").await;
+    process.tap.take();
+    moved_together(&process, "song").await.expect(200);
+    let writes = process.tap.take().into_iter().map(|call| call.name).filter(|name| name.contains("Write"));
+    // The pack, each branch with its line, two names, and that the repo is not deleted.
+    assert_eq!(writes.collect::<Vec<_>>(), ["TransactWriteItems 8"]);
+}
+
 #[tokio::test]
 async fn a_protection_survives_any_fault_of_any_call() {
     let prepare = async |cloud: &Cloud, slug: &str| {

@@ -108,7 +108,7 @@ async fn push(process: &Process, repo: &RepoId, pushed: &Pushed) -> PackId {
     });
     let stored = process.hub.store.store_pack(repo, written.unwrap()).await.unwrap();
     let id = stored.id;
-    let change = Change { repo, creates: None, pack: Some(&stored), branch: None, by: "user-dev" };
+    let change = Change::of_pack(repo, None, Some(&stored), "user-dev");
     assert_eq!(process.hub.store.commit(&change).await.unwrap(), Outcome::Landed);
     id
 }
@@ -117,7 +117,7 @@ async fn make_repo(process: &Process) -> RepoId {
     let store = &process.hub.store;
     let slug = tests::hub::fresh_name("song").parse().unwrap();
     let new = NewRepo::new(store, "dev".parse().unwrap(), "user-dev", slug, Visibility::Public);
-    let change = Change { repo: &new.id, creates: Some(&new), pack: None, branch: None, by: "user-dev" };
+    let change = Change::of_pack(&new.id, Some(&new), None, "user-dev");
     assert_eq!(store.commit(&change).await.unwrap(), Outcome::Landed);
     new.id
 }

@@ -428,6 +428,12 @@ impl Process {
         self.push(slug, branch, false, &bundle).await
     }
 
+    /// `POST /push` of several branches.
+    pub async fn push_together(&self, slug: &str, bundle: &Pack, updates: &[Value]) -> Answer {
+        let body = json!({"bundle": bundle.to_value(), "updates": updates});
+        self.call(Function::Push, slug, Encoding::Json, &body).await.expect("a whole answer")
+    }
+
     /// `POST /push/objects`
     pub async fn push_objects(&self, slug: &str, objects: &[Object]) -> Answer {
         let body = objects_body(objects);

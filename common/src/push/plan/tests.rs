@@ -154,8 +154,13 @@ fn nothing() -> Known {
 
 /// Plans a push that goes forward, with nothing recalled.
 fn planned<'c>(checked: &'c ValidatedBundle<'_>, known: &Known) -> Result<PushPlan<'c>, WireError> {
-    let reach = Reach { is_forward: true, ..checked.reach(known, &Heads::new()) };
-    checked.plan(known, &reach, HashSet::new())
+    checked.plan(known, &with_forward(true, checked.reach(known, &Heads::new())), HashSet::new())
+}
+
+/// What is looked up elsewhere: whether the branches go forward.
+fn with_forward(is_forward: bool, mut reach: Reach) -> Reach {
+    reach.ends.iter_mut().for_each(|end| end.is_forward = is_forward);
+    reach
 }
 
 fn ids<'i, T: ToString + 'i>(items: impl IntoIterator<Item = &'i T>) -> Vec<String> {
@@ -234,8 +239,9 @@ fn of_a_snapshot_that_comes_twice_the_first_counts() {
 #[test]
 fn where_the_branch_is_expected_is_said_in_three_ways() {
     let (_, request) = one();
-    let expected = |value: Value| checked(&with(request.clone(), "expected_head", value)).expected_head;
-    assert_eq!(checked(&request).expected_head, None);
+    let expected =
+        |value: Value| checked(&with(request.clone(), "expected_head", value)).updates[0].expected_head.clone();
+    assert_eq!(checked(&request).updates[0].expected_head, None);
     assert_eq!(expected("".into()), Some(None));
     assert_eq!(expected("c".into()), Some(Some(commit_id("c"))));
     let refusal = refused(&with(request, "expected_head", "no id!"));
@@ -253,7 +259,8 @@ fn a_list_beyond_its_limit_is_refused_and_named() {
 #[test]
 fn the_head_that_a_client_claims_is_that_of_the_pushed_branch_if_it_is_an_id() {
     let (id, request) = one();
-    let claimed = |heads: Value| checked(&with(request.clone(), "bundle.branch_heads", heads)).claimed_head;
+    let claimed =
+        |heads: Value| checked(&with(request.clone(), "bundle.branch_heads", heads)).updates[0].named().cloned();
     assert_eq!(claimed(json!({"main": id, "other": "c"})), Some(commit_id(&id)));
     for none in [json!({"other": id}), json!({"main": null}), json!({"main": ""}), json!({"main": "no id!"}), json!({})]
     {
@@ -285,7 +292,8 @@ fn the_tip_is_the_claimed_head_where_that_is_known() {
     let request = push(&[first_commit, second_commit], &[], &[]);
     let known = Repo::default().commit("there", &[], None, Some(1)).known();
     let tip = |claimed: Value| {
-        checked(&with(request.clone(), "bundle.branch_heads", claimed)).reach(&known, &heads(&[("main", "there")])).tip
+        let checked = checked(&with(request.clone(), "bundle.branch_heads", claimed));
+        checked.reach(&known, &heads(&[("main", "there")])).ends[0].tip.clone()
     };
     assert_eq!(tip(json!({"main": first})), Some(commit_id(&first)), "new, and not the last");
     assert_eq!(tip(json!({"main": "there"})), Some(commit_id("there")), "of the repo");
@@ -305,7 +313,7 @@ fn of_several_commits_without_children_the_tip_is_the_last_of_the_branch_or_else
     let (later, later_commit) = made_on("main", commit("later", &[&root], None));
     let tip = |commits: &[&Value]| {
         let commits: Vec<Value> = commits.iter().map(|commit| (*commit).clone()).collect();
-        checked(&push(&commits, &[], &[])).reach(&nothing(), &Heads::new()).tip
+        checked(&push(&commits, &[], &[])).reach(&nothing(), &Heads::new()).ends[0].tip.clone()
     };
     assert_eq!(tip(&[&root_commit, &own_commit, &other_commit]), Some(commit_id(&own)), "its own branch comes first");
     assert_eq!(tip(&[&root_commit, &own_commit, &later_commit]), Some(commit_id(&later)), "the last of its branch");
@@ -317,8 +325,8 @@ fn of_several_commits_without_children_the_tip_is_the_last_of_the_branch_or_else
 fn without_commits_the_branch_stays_where_it_is() {
     let checked = checked(&push(&[], &[], &[]));
     let reach = checked.reach(&nothing(), &heads(&[("main", "head"), ("other", "o")]));
-    assert_eq!(reach.tip, Some(commit_id("head")));
-    assert_eq!(sorted(ids(&reach.foundations)), ["head"]);
+    assert_eq!(reach.tips(), [Some(commit_id("head"))]);
+    assert_eq!(sorted(ids(&reach.foundations())), ["head"]);
     assert!(reach.commits.is_empty() && reach.snapshots.is_empty());
 }
 
@@ -334,8 +342,8 @@ fn a_push_reaches_new_commits_and_ends_at_those_of_the_repo() {
     let reach = checked_as(&request, Ids::Lenient).unwrap().reach(&known, &Heads::new());
     assert_eq!(sorted(ids(&reach.commits)), sorted([first, second]));
     assert_eq!(sorted(ids(&reach.snapshots)), ["s1", "s2"]);
-    assert_eq!(sorted(ids(&reach.foundations)), ["other", "there"]);
-    assert!(!reach.is_forward, "that is looked up elsewhere");
+    assert_eq!(sorted(ids(&reach.foundations())), ["other", "there"]);
+    assert!(!reach.ends[0].is_forward, "that is looked up elsewhere");
 }
 
 #[test]
@@ -471,7 +479,7 @@ fn what_was_staged_is_stored_once_more_when_a_branch_reaches_it() {
     assert!(plan.snapshots.is_empty(), "a snapshot that is reached already is not");
 
     let named_only = checked(&push(&[commit], &[], &[]));
-    let reach = Reach { is_forward: true, ..named_only.reach(&staged, &Heads::new()) };
+    let reach = with_forward(true, named_only.reach(&staged, &Heads::new()));
     assert_eq!(named_only.to_recall(&staged, &reach), [PLACE]);
     let plan = named_only.plan(&staged, &reach, HashSet::from(["staged", "reached"].map(key))).unwrap();
     assert!(plan.snapshots.is_empty());
@@ -499,7 +507,7 @@ fn a_branch_goes_forward_or_is_forced_and_what_is_missing_is_said_first() {
     let (_, request) = one();
     let plan_of = |request: &Value, known: &Known, is_forward| {
         let checked = checked(request);
-        let reach = Reach { is_forward, ..checked.reach(known, &Heads::new()) };
+        let reach = with_forward(is_forward, checked.reach(known, &Heads::new()));
         checked.plan(known, &reach, HashSet::new()).map(|_| ())
     };
     assert!(plan_of(&request, &nothing(), true).is_ok());
@@ -510,6 +518,103 @@ fn a_branch_goes_forward_or_is_forced_and_what_is_missing_is_said_first() {
     assert!(plan_of(&with(request.clone(), "force", true), &nothing(), false).is_ok());
     let incomplete = with(request, "bundle.objects", json!([]));
     assert!(matches!(plan_of(&incomplete, &nothing(), false), Err(WireError::MissingReferences(_))));
+}
+
+/// What a push of several branches says of where they go.
+fn updates(updates: Value) -> Value {
+    let (_, request) = one();
+    with(request, "updates", updates)
+}
+
+#[test]
+fn the_branch_of_a_push_comes_before_the_others_and_may_be_one_of_them() {
+    let (tip, _) = one();
+    let names = |request: &Value| {
+        let updates = checked(request).updates;
+        updates.iter().map(|update| update.branch.to_string()).collect::<Vec<_>>()
+    };
+    let others = json!([{"branch": "a", "tip": tip}, {"branch": "b", "tip": "there"}]);
+    assert_eq!(names(&updates(others)), ["main", "a", "b"]);
+
+    let own = json!([{"branch": "a", "tip": tip}, {"branch": "main", "tip": "there", "expected_head": "c"}]);
+    let both = with(with(updates(own), "force", true), "expected_head", "d");
+    let said = &checked(&both).updates[0];
+    assert_eq!((names(&both), said.force), (vec!["main".to_owned(), "a".to_owned()], true));
+    assert_eq!(said.named(), Some(&commit_id("there")));
+    assert_eq!(said.expected_head, Some(Some(commit_id("c"))));
+
+    let mut alone = updates(json!([{"branch": "a", "tip": tip, "force": true}, {"branch": "b", "tip": "there"}]));
+    alone.as_object_mut().unwrap().remove("branch");
+    assert_eq!(names(&alone), ["a", "b"]);
+    assert_eq!(checked(&alone).updates.iter().map(|update| update.force).collect::<Vec<_>>(), [true, false]);
+}
+
+#[test]
+fn what_is_said_of_several_branches_has_to_make_sense() {
+    let update = |name: &str| json!({"branch": name, "tip": "there"});
+    let without_branch = |mut request: Value| {
+        request.as_object_mut().unwrap().remove("branch");
+        request
+    };
+    let many = |count: usize| json!((0..count).map(|number| update(&format!("b{number}"))).collect::<Vec<_>>());
+    for (request, refusal) in [
+        (updates(json!([update("a"), update("a")])), "updates: branch 'a' is there twice"),
+        (updates(json!([update("a..b")])), "updates.branch: "),
+        (updates(json!([{"branch": "a", "tip": "there", "expected_head": "no id!"}])), "updates.expected_head: "),
+        (updates(many(21)), "21 updates: the limit is 20"),
+        (updates(many(20)), "21 branches in one push: the limit is 20"),
+        (without_branch(updates(json!([]))), "missing field `branch`"),
+        (without_branch(with(updates(many(1)), "force", true)), "force: is about 'branch'"),
+        (without_branch(with(updates(many(1)), "expected_head", "")), "expected_head: is about 'branch'"),
+    ] {
+        let said = refused(&request).to_string();
+        assert!(said.contains(refusal), "{said}");
+    }
+    assert_eq!(checked(&without_branch(updates(many(20)))).updates.len(), 20);
+}
+
+#[test]
+fn each_of_several_branches_goes_where_it_is_said_or_none_does() {
+    let (first, first_commit) = commit("first", &["there"], None);
+    let (second, second_commit) = commit("second", &[&first], None);
+    let (third, third_commit) = commit("third", &["other"], None);
+    let known = Repo::default().commit("there", &[], None, Some(1)).commit("other", &[], None, Some(1)).known();
+    let request = push(&[first_commit, second_commit, third_commit], &[], &[]);
+    let own = with(request.clone(), "bundle.branch_heads", json!({"main": second}));
+    let to = |tips: &[&str]| {
+        let updates = tips.iter().enumerate().map(|(at, tip)| json!({"branch": format!("b{at}"), "tip": tip}));
+        checked(&with(own.clone(), "updates", updates.collect::<Vec<_>>()))
+    };
+    let good = to(&[&first, &third, "there"]);
+    let reach = good.reach(&known, &Heads::new());
+    assert_eq!(reach.tips(), [&second, &first, &third, "there"].map(|tip| Some(commit_id(tip))));
+    let foundations: Vec<Vec<String>> = reach.ends.iter().map(|end| ids(&end.foundations)).collect();
+    assert_eq!(foundations, [["there"], ["there"], ["other"], ["there"]], "each its own");
+    assert_eq!(sorted(ids(&reach.commits)), sorted([first.clone(), second, third]));
+    assert!(good.plan(&known, &with_forward(true, reach), HashSet::new()).is_ok());
+
+    let lost = to(&[&first, "nowhere"]);
+    let reach = with_forward(true, lost.reach(&known, &heads(&[("b1", "there")])));
+    assert_eq!(reach.ends[2].tip, None, "it does not stay where it is either");
+    let refusal = lost.plan(&known, &reach, HashSet::new()).map(|_| ()).unwrap_err();
+    assert!(matches!(&refusal, WireError::UnknownCommit(tip) if *tip == commit_id("nowhere")), "{refusal}");
+
+    let mut back = with_forward(true, good.reach(&known, &Heads::new()));
+    back.ends[2].is_forward = false;
+    let refusal = good.plan(&known, &back, HashSet::new()).map(|_| ()).unwrap_err();
+    assert!(matches!(&refusal, WireError::NonFastForward(branch) if branch.as_str() == "b1"), "{refusal}");
+
+    let leases = json!([{"branch": "b0", "tip": first, "expected_head": ""}, {"branch": "b1", "tip": "other", "expected_head": "there"}]);
+    let leased = checked(&with(own, "updates", leases));
+    let stale = |heads: Heads| match leased.check_expected(&leased.reach(&known, &heads), &heads) {
+        Ok(()) => None,
+        Err(WireError::StaleHead { branch, .. }) => Some(branch.to_string()),
+        Err(other) => panic!("{other}"),
+    };
+    assert_eq!(stale(heads(&[("b1", "there")])), None);
+    assert_eq!(stale(heads(&[("b0", "there"), ("b1", "there")])).as_deref(), Some("b0"));
+    assert_eq!(stale(heads(&[("b0", &first), ("b1", "there")])), None, "it is there already");
+    assert_eq!(stale(heads(&[])).as_deref(), Some("b1"));
 }
 
 #[test]
@@ -533,7 +638,7 @@ fn a_push_that_expects_its_branch_elsewhere_is_refused_unless_it_is_done_already
         let head = head.map(commit_id);
         let heads: Heads = head.iter().map(|head| ("main".to_owned(), head.clone())).collect();
         let reach = checked.reach(&nothing(), &heads);
-        match checked.check_expected(&reach, head.as_ref()) {
+        match checked.check_expected(&reach, &heads) {
             Ok(()) => None,
             Err(WireError::StaleHead { branch, head }) => {
                 assert_eq!(branch.as_str(), "main");
@@ -619,7 +724,7 @@ fn a_push_needs_more_than_a_view_that_lacks_any_of_what_it_names() {
     let (own, commit) = commit("own", &["parent"], Some("snapshot"));
     let checked = checked(&push(&[commit], &[record], &[object("sent")]));
     let reach = Reach {
-        foundations: [commit_id("foundation"), commit_id(&own)].into(),
+        ends: vec![End { foundations: [commit_id("foundation"), commit_id(&own)].into(), ..End::default() }],
         snapshots: [snapshot_id("reached")].into(),
         ..Reach::default()
     };

@@ -16,6 +16,7 @@ use common::wire::limits::MAX_OBJECTS;
 use common::wire::request::Heads;
 use common::wire::{Encoding, WireError};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use plan::Push;
 use records::{Field, Place, Records};
@@ -51,6 +52,8 @@ pub(super) struct Parts {
     claimed: Option<CommitId>,
     /// Where the branch has to be before the next part, if the client said where it has to be.
     expected: Option<String>,
+    /// Whether other branches move with the last part.
+    moves_others: bool,
     /// Bytes of the records of a part.
     bytes: usize,
 }
@@ -66,12 +69,17 @@ impl Parts {
             _ => PartsError::Disk(error),
         })?;
         let branch: Option<String> = decoded(encoding, &records.of_request, "branch")?;
-        let branch = branch.ok_or_else(|| PartsError::Malformed("missing field `branch`".to_owned()))?;
+        let branch = branch.ok_or_else(|| {
+            let reason = "missing field `branch`: a push this large goes in parts, which move one branch on, so name it beside `updates`";
+            PartsError::Malformed(reason.to_owned())
+        })?;
         let heads: Option<BTreeMap<String, Option<String>>> = decoded(encoding, &records.of_bundle, "branch_heads")?;
         let claimed = heads.and_then(|mut heads| heads.remove(&branch)?.filter(|head| !head.is_empty()));
         let expected = decoded(encoding, &records.of_request, "expected_head")?;
         let claimed = claimed.and_then(|head| head.parse().ok());
-        Ok(Self { claimed, branch, expected, bytes, records })
+        let updates: Option<Vec<IgnoredAny>> = decoded(encoding, &records.of_request, "updates")?;
+        let moves_others = updates.is_some_and(|updates| !updates.is_empty());
+        Ok(Self { claimed, branch, expected, moves_others, bytes, records })
     }
 
     /// Whether the branch is where the client says that it has to be, as far as is known before anything is sent.
@@ -102,7 +110,7 @@ impl Parts {
             branch: &self.branch,
             claimed: self.claimed.as_ref(),
             now: heads.get(&self.branch),
-            is_moved_at_once: self.expected.is_some(),
+            is_moved_at_once: self.expected.is_some() || self.moves_others,
             bytes: self.bytes,
         };
         let pushes = push.parts().map_err(PartsError::Malformed)?;
@@ -143,8 +151,9 @@ impl Parts {
     }
 
     fn push(&mut self, body: &mut Writing, part: &plan::Part, is_last: bool) -> Result<(), PartsError> {
-        // What this says by itself; and no part but the last moves a branch to where it does not build on.
-        let is_passed_on = |(name, _): &&Field| name != "expected_head" && (is_last || name != "force");
+        // What this says by itself; and no part but the last moves a branch to where it does not build on, or moves others.
+        let is_passed_on =
+            |(name, _): &&Field| name != "expected_head" && (is_last || !["force", "updates"].contains(&name.as_str()));
         let of_request: Vec<&Field> = self.records.of_request.iter().filter(is_passed_on).collect();
         let of_bundle: Vec<&Field> = self.records.of_bundle.iter().filter(|(name, _)| name != "branch_heads").collect();
         let commits: Vec<Place> =

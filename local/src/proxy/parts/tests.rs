@@ -188,7 +188,7 @@ proptest! {
         let body = json!({"branch": "main", "bundle": {"commits": commits}});
         let bytes = Encoding::Json.encode(&body).unwrap();
         let bundle = common::push::validate(Encoding::Json.decode(&bytes).unwrap(), common::id::Ids::Lenient).unwrap();
-        let of_hub = bundle.reach(&common::push::Known::default(), &Heads::new()).tip;
+        let of_hub = bundle.reach(&common::push::Known::default(), &Heads::new()).ends[0].tip.clone();
         let last = pushes(&body, Encoding::Json, 1, &Heads::new()).pop().unwrap();
         prop_assert_eq!(last["bundle"]["branch_heads"]["main"].as_str().map(id::<CommitId>), of_hub);
     }
@@ -283,4 +283,31 @@ fn whether_the_branch_is_where_it_has_to_be_is_asked_before_anything_is_sent() {
         assert_eq!(question["bundle"], json!({"commits": [], "snapshots": []}), "it moves nothing");
         assert_eq!(question.get("force"), None);
     }
+}
+
+#[test]
+fn other_branches_move_with_the_last_part_and_the_own_one_not_before() {
+    let commits: Vec<Value> = (1..5)
+        .map(|at| json!({"commit_id": format!("c{at}"), "parent_commit_id": format!("c{}", at - 1), "snapshot_id": format!("s{at}")}))
+        .collect();
+    let updates = json!([{"branch": "other", "tip": "c2"}]);
+    let body = |updates: &Value| json!({"branch": "main", "updates": updates, "bundle": {"commits": commits, "branch_heads": {"main": "c4"}}});
+    let heads: Heads = [("main".to_owned(), id("c0"))].into();
+    let parts = pushes(&body(&updates), Encoding::Json, 1, &heads);
+    assert!(parts.len() > 1);
+    for (at, part) in parts.iter().enumerate() {
+        let is_last = at + 1 == parts.len();
+        assert_eq!(part.get("updates"), is_last.then_some(&updates));
+        assert_eq!(part["bundle"]["branch_heads"]["main"], if is_last { "c4" } else { "c0" });
+    }
+    let alone = pushes(&body(&json!([])), Encoding::Json, 1, &heads);
+    assert_eq!(alone[0]["bundle"]["branch_heads"]["main"], "c1", "by itself it moves on its way");
+
+    let mut nameless = body(&updates);
+    nameless.as_object_mut().unwrap().remove("branch");
+    let refused = Parts::read(file(nameless.to_string().as_bytes()), Encoding::Json, 1)
+        .err()
+        .expect("it has to be named")
+        .to_string();
+    assert!(refused.starts_with("missing field `branch`: "), "{refused}");
 }

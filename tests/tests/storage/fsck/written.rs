@@ -13,7 +13,7 @@ use crate::process::Cloud;
 async fn list(cloud: &Cloud, song: &Song, new: NewPack<'_>) {
     let store = store(cloud);
     let stored = store.store_pack(&song.repo, write(new).unwrap()).await.unwrap();
-    let change = Change { repo: &song.repo, creates: None, pack: Some(&stored), branch: None, by: "a test" };
+    let change = Change::of_pack(&song.repo, None, Some(&stored), "a test");
     assert_eq!(store.commit(&change).await.unwrap(), Outcome::Landed);
 }
 

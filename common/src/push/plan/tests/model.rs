@@ -240,7 +240,7 @@ impl Case {
                 .iter()
                 .filter_map(|number| Some(self.history.snapshot_id(self.history.commits[*number].1?))),
         );
-        reach.is_forward = self.is_forward();
+        reach.ends[0].is_forward = self.is_forward();
         let recalled: Numbers = (0..self.history.snapshots.len())
             .filter(|number| {
                 let id = self.history.snapshot_id(*number);
@@ -322,7 +322,7 @@ fn planned(case: &Case, ids: Ids, look: impl FnOnce(&Case, &ValidatedBundle<'_>,
     checked.forget_unpurged(&case.purged.iter().map(|number| History::key(*number)).collect());
     let known = case.known();
     let mut reach = checked.reach(&known, &case.heads());
-    assert_eq!(reach.tip, case.tip().map(|number| case.history.commit_id(number)));
+    assert_eq!(reach.ends[0].tip, case.tip().map(|number| case.history.commit_id(number)));
     let recalled = case.complete(&checked, &known, &mut reach);
     let missing = case.missing(ids);
     match checked.plan(&known, &reach, recalled) {
@@ -360,7 +360,7 @@ fn check_plan(case: &Case, ids: Ids, checked: &ValidatedBundle<'_>, reach: &Reac
         }
     }
     assert_eq!(numbers_of(commits, |number| history.commit_id(number), |id| reach.commits.contains(id)), within);
-    assert_eq!(numbers_of(commits, |number| history.commit_id(number), |id| reach.foundations.contains(id)), ends);
+    assert_eq!(numbers_of(commits, |number| history.commit_id(number), |id| reach.foundations().contains(id)), ends);
 
     // What the repo lacks is stored, each record once, commits parents first.
     let stored_commits: Vec<CommitId> = plan.commits.iter().map(|commit| commit.id.clone()).collect();
@@ -501,7 +501,7 @@ proptest! {
         let needs = checked.needs_more_than(&less.known(), &more, &reach, &built_ids);
 
         let parents: Numbers = sent.commits.iter().flat_map(|number| history.commits[*number].0.clone()).collect();
-        let ends = numbers_of(history.commits.len(), |number| history.commit_id(number), |id| reach.foundations.contains(id));
+        let ends = numbers_of(history.commits.len(), |number| history.commit_id(number), |id| reach.foundations().contains(id));
         let commits = &(&(&(&parents | &ends) | &built_upon) - &sent.commits) & &(&state.commits - &less.state.commits);
         let named = &history.snapshots_of(&sent.commits) | &numbers_of(history.snapshots.len(), |number| history.snapshot_id(number), |id| reach.snapshots.contains(id));
         let snapshots = &(&named - &sent.snapshots) & &(&state.snapshots - &less.state.snapshots);
