@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use glob::{MatchOptions, Pattern};
+use glob::{MatchOptions, Pattern, PatternError};
 use serde::{Deserialize, Serialize};
 
 use common::id::{BranchName, RepoId};
@@ -11,9 +11,11 @@ use common::wire::WireError;
 use common::wire::limits::MAX_BRANCH_PATTERN;
 use store::table::items::Role;
 
-/// As branches are named: in one case, and a `*` stays within a part of a name; `**` does not.
+/// As branches are named: in one case.
 const BRANCHES: MatchOptions =
     MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: false };
+/// The part of a pattern that stands for any parts of a name.
+const ANY_PARTS: &str = "**";
 
 /// What a minted token allows.
 ///
@@ -76,16 +78,45 @@ pub fn check_pattern(pattern: &str) -> Result<(), String> {
     if pattern.is_empty() || pattern.len() > MAX_BRANCH_PATTERN {
         return Err(format!("a pattern has 1 to {MAX_BRANCH_PATTERN} bytes"));
     }
-    Pattern::new(pattern).map(drop).map_err(|error| format!("'{pattern}' is no pattern: {}", error.msg))
+    parts_of(pattern).map(drop).map_err(|error| format!("'{pattern}' is no pattern: {}", error.msg))
 }
 
-/// A pattern that is none fits nothing.
+/// The parts of a pattern between slashes; none for [`ANY_PARTS`].
+fn parts_of(pattern: &str) -> Result<Vec<Option<Pattern>>, PatternError> {
+    let part = |part| if part == ANY_PARTS { Ok(None) } else { Pattern::new(part).map(Some) };
+    pattern.split('/').map(part).collect()
+}
+
+/// Whether a pattern fits a name; one that is none fits nothing. Each part of the one is held against each of the other once at most.
+/// `glob` takes a time that is exponential in the stars of a pattern with slashes, and not of one without.
 fn matches(pattern: &str, branch: &BranchName) -> bool {
-    Pattern::new(pattern).is_ok_and(|pattern| pattern.matches_with(branch.as_str(), BRANCHES))
+    let Ok(parts) = parts_of(pattern) else {
+        return false;
+    };
+    let names: Vec<&str> = branch.as_str().split('/').collect();
+    // Whether the parts so far fit this many names.
+    let mut fits: Vec<bool> = (0..=names.len()).map(|count| count == 0).collect();
+    for (at, part) in parts.iter().enumerate() {
+        fits = match part {
+            Some(pattern) => {
+                let one_more =
+                    fits.iter().zip(&names).map(|(fits, name)| *fits && pattern.matches_with(name, BRANCHES));
+                std::iter::once(false).chain(one_more).collect()
+            }
+            None => {
+                // At the end it stands for one at least.
+                let least = fits.iter().position(|fits| *fits).map(|least| least + usize::from(at + 1 == parts.len()));
+                (0..fits.len()).map(|count| least.is_some_and(|least| least <= count)).collect()
+            }
+        };
+    }
+    fits.last() == Some(&true)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn grant(branches: Option<&[&str]>, force: bool, delete: bool) -> Grant {
@@ -106,12 +137,44 @@ mod tests {
             ("*", "main", true),
             ("*", "a/b", false),
             ("**", "a/b", true),
+            ("**/c", "c", true),
+            ("a/**/c", "a/c", true),
+            ("a/**/c", "a/b/b/c", true),
+            ("a/**", "a", false),
+            ("a[/]b", "a/b", false),
             ("v[0-9]", "v1", true),
             ("v[0-9]", "va", false),
             ("[", "[", false),
         ] {
             let allowed = grant(Some(&[pattern]), false, false).check_move(&branch.parse().unwrap(), Move::Advance);
             assert_eq!(allowed.is_ok(), fits, "{pattern} {branch}");
+        }
+    }
+
+    proptest! {
+        /// What a pattern fits is what `glob` says that it fits.
+        #[test]
+        fn a_pattern_fits_what_the_crate_says(
+            pattern in "(\\*\\*/)?([a?*]{1,2}/){0,2}(\\*\\*|[a?*]{1,2}|a[b-d])", name in "([ab]{1,2}/){0,3}[abc]{1,2}",
+        ) {
+            prop_assume!(Pattern::new(&pattern).is_ok());
+            let expected = Pattern::new(&pattern).unwrap().matches_with(&name, BRANCHES);
+            prop_assert_eq!(matches(&pattern, &name.parse().unwrap()), expected, "{} {}", pattern, name);
+        }
+    }
+
+    /// With a matcher that goes back from each star this does not end.
+    #[test]
+    fn a_pattern_of_many_stars_is_held_against_a_long_name() {
+        let part = "a".repeat(250);
+        for pattern in
+            [format!("{}*b", "*a".repeat(60)), format!("{}**", "**/*a*a*a/".repeat(11)), "**/".repeat(42) + "b"]
+        {
+            assert!(check_pattern(&pattern).is_ok() && pattern.len() <= MAX_BRANCH_PATTERN, "{pattern}");
+            for name in [format!("{part}/x"), [&part; 4].map(String::as_str).join("/"), vec!["a"; 32].join("/")] {
+                let fits = matches(&pattern, &name.parse().unwrap());
+                assert!(!fits || pattern.ends_with("**"), "{pattern} {name}");
+            }
         }
     }
 
