@@ -14,7 +14,7 @@ use crate::deadline::{self, within};
 use crate::hub::Hub;
 use crate::open_span::OpenSpan;
 use crate::respond::{Show, Words, finish, is_open, refuse, without_body};
-use crate::streaming;
+use crate::{routes, streaming};
 use common::id::RepoId;
 use common::wire::WireError;
 use store::repo::Load;
@@ -75,7 +75,7 @@ impl Hub {
         }
         let is_open = is_open(&call);
         span::note(|stats| stats.bytes_in = call.body_bytes().len() as u64);
-        let route = format!("{} {}", call.parts.method, call.parts.uri.path());
+        let route = routes::label(&call.parts.method, call.route);
         let words = Words::of(self, &call);
         let (target, repo_id) = (call.named().ok(), call.query_parameter("repo_id").and_then(|id| id.parse().ok()));
         let mut used = None;

@@ -214,6 +214,16 @@ pub fn of(parts: &Parts) -> Option<&'static Route> {
     find(&parts.method, parts.uri.path())
 }
 
+/// What a log calls a request. Never its path, which may hold the secret of a link.
+pub(crate) fn label(method: &Method, route: Option<&Route>) -> String {
+    format!("{method} {}", route.map_or("unknown", |route| route.path))
+}
+
+/// What a log calls a request that is passed on to a hub whose paths begin anywhere.
+pub fn label_of(method: &Method, path: &str) -> String {
+    label(method, find(method, path))
+}
+
 /// The route of a method and a path.
 fn find(method: &Method, path: &str) -> Option<&'static Route> {
     // What a path names by words counts before what takes any: `/health` is no user.

@@ -21,6 +21,7 @@ use http_body_util::{BodyExt, Limited, StreamBody};
 use hyper::body::{Body as _, Frame, Incoming};
 use indicatif::ProgressBar;
 use service::by_reference::BODY_UPLOAD;
+use service::routes;
 use store::compute;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
@@ -98,7 +99,7 @@ impl Forwarder {
 
     /// Answers one request.
     pub(super) async fn answer(self: &Arc<Self>, request: Request<Incoming>) -> Response<AnswerBody> {
-        let route = format!("{} {}", request.method(), request.uri().path());
+        let route = routes::label_of(request.method(), request.uri().path());
         self.pass_on(&route, request).await.unwrap_or_else(|refusal| refusal.answer(&route))
     }
 

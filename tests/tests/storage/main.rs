@@ -24,6 +24,7 @@ mod indexes;
 mod lanes;
 mod large;
 mod lenient;
+mod lines;
 mod merging;
 mod missing;
 mod names;

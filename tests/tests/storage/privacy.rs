@@ -8,6 +8,7 @@ use tests::client::Answer;
 use tests::history;
 use tests::wiretap::{Fault, Reaction, steps};
 
+use crate::lines::Lines;
 use crate::process::{Cloud, Process};
 
 /// What can be asked about a repo, and what is posted.
@@ -93,4 +94,24 @@ async fn who_may_not_read_a_repo_does_not_wait_for_its_lists() {
     });
     process.ask(None, Function::Refs, "hidden", None).await.refused(404, "repo_not_found");
     process.ask(None, Function::Fetch, "hidden", Some(&json!({"want": ["a"]}))).await.refused(404, "repo_not_found");
+}
+
+/// A link's secret is in the path of each request that follows it.
+#[tokio::test]
+async fn no_line_about_a_fault_holds_the_secret_of_a_link() {
+    let lines = Lines::default();
+    let _logging = lines.are_written();
+    let cloud = Cloud::start().await;
+    let process = cloud.process();
+    process.make_repo("song").await.expect(201);
+    process.tap.script(|_| Reaction::Fail(Fault::Status(500)));
+    for (function, path) in [(Function::Refs, "/-/sesame/dev/song/refs"), (Function::Refs, "/-/sesame/dev/song/refs/")]
+    {
+        process.get_at(function, path, "song").await.refused(503, "unavailable");
+    }
+    let log = lines.text();
+    assert!(log.contains("request failed") && log.contains("GET /-/{key}/{owner}/{slug}/refs"), "{log}");
+    assert!(!log.contains("sesame"), "{log}");
+    let requests = process.log.lock().unwrap();
+    assert!(!requests.is_empty() && requests.iter().all(|line| !line.to_string().contains("sesame")));
 }

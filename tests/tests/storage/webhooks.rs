@@ -23,6 +23,7 @@ use service::webhook_target::Reach;
 use store::ambient::Ambient;
 use store::table::PutError;
 use store::table::items::{DeliveryCursorItem, HookItem};
+use store::table::members::StillAdministers;
 use store::table::webhooks::Message;
 use store::table::webhooks::secret::{HookId, Secret};
 use tests::encoding::Encoding;
@@ -30,8 +31,8 @@ use tests::receiver::{Delivery, Receiver, answer};
 use tests::wiretap::{Fault, Reaction, stop_clock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use tracing_subscriber::layer::SubscriberExt;
 
+use crate::lines::Lines;
 use crate::process::{Cloud, Process, for_every};
 
 const FIRST: &str = "http://127.0.0.1/123456789012/webhooks.fifo";
@@ -154,7 +155,7 @@ impl Scene {
         let events = events.map(|events| events.iter().map(ToString::to_string).collect());
         let item = HookItem { events, ..self.item(url) };
         let id = self.process.hub.store.ambient().ulid();
-        self.process.hub.store.put_hook(&self.repo, id, &item).await.unwrap();
+        self.process.hub.store.put_hook(&self.repo, id, &item, StillAdministers::as_owner()).await.unwrap();
         id
     }
 
@@ -358,31 +359,10 @@ async fn a_message_waits_while_the_table_is_away_and_one_that_is_none_is_not_for
     assert!(receiver.seen().is_empty());
 }
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn nothing_of_a_secret_or_of_a_url_gets_into_a_log() {
     let lines = Lines::default();
-    let writer = lines.clone();
-    let ours = tracing_subscriber::filter::Targets::new().with_targets(
-        ["common", "service", "store", "deliver", "webhooks"].map(|target| (target, tracing::Level::TRACE)),
-    );
-    let layer = tracing_subscriber::fmt::layer().with_writer(move || writer.clone());
-    let _logging = tracing::subscriber::set_default(
-        tracing_subscriber::registry().with(tracing_subscriber::Layer::with_filter(layer, ours)),
-    );
+    let _logging = lines.are_written();
 
     let scene = Scene::new().await;
     let receiver = Receiver::start().await;
@@ -399,7 +379,7 @@ async fn nothing_of_a_secret_or_of_a_url_gets_into_a_log() {
     drop(receiver);
     scene.hand_over([scene.record(hook, "b", 2, NEW)]).await;
 
-    let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let log = lines.text();
     assert!(log.contains("a delivery failed") && log.contains("answered 500"), "{log}");
     for word in ["sesame", "hidden", "TU9TVFNFQ1JFV", "whsec_"] {
         assert!(!log.contains(word), "{word} is in: {log}");
@@ -577,7 +557,8 @@ async fn webhooks_past_the_limit_are_refused_and_what_is_known_of_one_goes_with_
     }
     let last = scene.hook("https://example.com/20".to_owned(), None).await;
     let item = scene.item("https://example.com/21".to_owned());
-    let refused = store.put_hook(&scene.repo, store.ambient().ulid(), &item).await.unwrap_err();
+    let refused =
+        store.put_hook(&scene.repo, store.ambient().ulid(), &item, StillAdministers::as_owner()).await.unwrap_err();
     assert!(matches!(refused, PutError::Full { count: 21, limit: 20, .. }), "{refused:?}");
     let delivery_cursor = DeliveryCursorItem { until: Timestamp::constant(7, 0), done: vec!["01JD".to_owned()] };
     store.put_delivery_cursor(&scene.repo, last, &delivery_cursor).await.unwrap();
