@@ -16,7 +16,7 @@ use store::bucket::packs;
 use store::compute;
 use store::table::items::{
     HandleItem, Item, Key, LINK_PREFIX, META, MetaItem, NameItem, PACK_PREFIX, PK, PROFILE, PackItem, ProfileItem, SK,
-    TOKEN_PREFIX,
+    TOKEN_PREFIX, USAGE,
 };
 
 use super::BackupError;
@@ -153,6 +153,8 @@ impl Saving<'_> {
             "USER" if sk == PROFILE => self.user(name).await?,
             // One that is revoked after the backup would count again.
             "USER" if sk.starts_with(TOKEN_PREFIX) => {}
+            // What is held is counted again, and what an operator allows is not.
+            "HANDLE" if sk == USAGE => self.write(&without(item, "bytes"))?,
             // A user gets both items of a handle at once, and the scan may have passed only one of the two.
             "HANDLE" => self.user(&read::<HandleItem>(&item)?.user_id).await?,
             _ => self.write(&item)?,
@@ -191,10 +193,13 @@ impl Saving<'_> {
             let is_kept =
                 |item: &&Item| ![PACK_PREFIX, LINK_PREFIX].iter().any(|prefix| text(item, SK).starts_with(prefix));
             for item in page.entries.iter().filter(is_kept) {
-                self.write(item)?;
                 if text(item, SK) == META {
+                    // It is counted again.
+                    self.write(&without(item.clone(), "counted_bytes"))?;
                     self.around(&read(item)?).await?;
                     self.saved.repos += 1;
+                } else {
+                    self.write(item)?;
                 }
             }
             after = page.next;
@@ -351,6 +356,11 @@ impl Saving<'_> {
             .ok_or_else(|| BackupError::Damaged("an item has a kind of value that is not known".to_owned()))?;
         self.items.line(&json)
     }
+}
+
+fn without(mut item: Item, attribute: &str) -> Item {
+    item.remove(attribute);
+    item
 }
 
 /// Copies an S3 object, unless it is there. Whether it was not.

@@ -58,7 +58,8 @@ impl Store {
         if !self.counts_usage {
             return Ok(());
         }
-        let Some(meta) = self.get_item::<MetaItem>(&Key::meta(repo)).await? else {
+        let meta = self.get_item::<MetaItem>(&Key::meta(repo)).await?;
+        let Some(meta) = meta.filter(|meta| meta.removing_since.is_none()) else {
             return Ok(());
         };
         let tables = self.tables(repo).await?;
@@ -69,6 +70,17 @@ impl Store {
         }
         // Another that counts at the same time counts the same, and whoever comes second counts again with the next push.
         self.move_count(repo, &meta, bytes).await.map(drop)
+    }
+
+    /// Takes what was counted of a repo that is being removed out of what its owner uses.
+    ///
+    /// # Errors
+    /// When the table does not answer, or another does so now.
+    pub(crate) async fn uncount(&self, repo: &RepoId, meta: &MetaItem) -> Result<(), StoreError> {
+        if meta.counted_bytes.unwrap_or_default() == 0 || self.move_count(repo, meta, 0).await? == Outcome::Landed {
+            return Ok(());
+        }
+        Err(StoreError::Unavailable("another run removes the repository".into()))
     }
 
     async fn move_count(&self, repo: &RepoId, meta: &MetaItem, bytes: u64) -> Result<Outcome, StoreError> {

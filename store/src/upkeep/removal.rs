@@ -6,7 +6,7 @@
 //!    long enough ago and was not undeleted. An undeletion is on condition that this is not noted. So one of the two lands.
 //! 2. **Wait** for [`GRACE`]. What was under way in the repo until then, which is upkeep alone, has ended.
 //! 3. **Files.** All that S3 has of the repo's packs and large objects. Uploads are deleted by a lifecycle rule.
-//! 4. **Items.** All but the item about the repo itself, its guards, and `REMOVAL`.
+//! 4. **Items.** What its owner uses is less by what was counted of it. Then all items but the item about the repo itself, its guards, and `REMOVAL`.
 //! 5. **Names.** These and all names that lead to the repo, in one transaction. So no name leads to half of a repo, and a name
 //!    can be that of a new repo only when nothing is left of the old one.
 //!
@@ -112,6 +112,7 @@ impl Store {
         for prefix in [packs::prefix(repo), large::prefix(repo)] {
             files += self.remove_files(&prefix).await?;
         }
+        self.uncount(repo, meta).await?;
         let items = self.remove_items(repo).await?;
         self.remove_names(repo, meta).await?;
         tracing::info!(%repo, files, items, "a repo that was deleted is removed");

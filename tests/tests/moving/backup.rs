@@ -15,13 +15,14 @@ use local::backup::BackupError;
 use local::backup::item::to_json;
 use local::backup::restore::{Restored, prove, restore};
 use local::backup::save::{Saved, save};
-use local::serve::Storage;
+use local::serve::{Quotas, Storage};
 use local::stores::{Stores, Which};
 use local::transfer::at_hand::hub_over;
 use local::transfer::export::export;
 use local::transfer::verify::verify;
 use serde_json::{Value, json};
 use service::Target;
+
 use store::Store;
 use store::ambient::Ambient;
 use store::repo::Load;
@@ -105,8 +106,9 @@ async fn populated() -> (Hub, Vec<Remote>) {
     private.push(&history, "main", history.last()).await.expect(200);
     let deleted = hub.made_repo(&user, false).await;
     let repos = vec![stocked(&hub, 1, 12).await, stocked(&hub, 2, 12).await, private];
-    // Something that no repo has.
+    // Something that no repo has, and what an operator allows.
     store_of(&hub).draw_token_secret().await.unwrap();
+    store_of(&hub).set_quota_of_user(&user.handle.parse().unwrap(), Some(1 << 40), Some(7)).await.unwrap();
     for repo in &repos {
         let id = repo.repo_id().await.parse().unwrap();
         settle(&store_of(&hub), &id).await;
@@ -223,6 +225,28 @@ async fn every_item_and_every_object_comes_back_and_every_clone_is_the_same() {
         let there = Remote { hub: again.url().to_owned(), ..repo.clone() };
         assert_eq!(Whole::of(&there).await, Whole::of(&repo).await);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_users_repos_hold_is_counted_anew_after_a_restore() {
+    let hub = Hub::start_bounded(Quotas { user_bytes: Some(1 << 30), ..Quotas::default() }).await;
+    let user = hub.user().await;
+    let remote = hub.made_repo(&user, false).await;
+    remote.push(&history::linear(3, 3, 3, 1), "main", history::linear(3, 3, 3, 1).last()).await.expect(200);
+    let (handle, id) = (user.handle.parse().unwrap(), remote.repo_id().await.parse().unwrap());
+    until(async || store_of(&hub).usage(&handle).await.unwrap().bytes > 0).await;
+    settle(&store_of(&hub), &id).await;
+    store_of(&hub).count_usage(&id).await.unwrap();
+    let counted = store_of(&hub).usage(&handle).await.unwrap();
+
+    let folder = tempfile::tempdir().unwrap();
+    saved(&store_of(&hub), folder.path()).await;
+    let (_backends, store) = empty().await;
+    restored(folder.path(), &store).await.unwrap();
+    let store = Arc::try_unwrap(store).ok().expect("nothing else has it").counting_usage(true);
+    assert_eq!(store.usage(&handle).await.unwrap().bytes, 0);
+    store.count_usage(&id).await.unwrap();
+    assert_eq!(store.usage(&handle).await.unwrap(), counted);
 }
 
 #[tokio::test(flavor = "multi_thread")]

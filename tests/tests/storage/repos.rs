@@ -13,7 +13,7 @@ use tests::history::{self, History, Object, objects_body};
 use tests::wiretap::{Fault, Reaction};
 
 use crate::fsck::song;
-use crate::process::{Cloud, Process, USER, put};
+use crate::process::{Cloud, OWNER, Process, USER, put};
 
 /// Who asks about a repo.
 const WHO: [Option<&str>; 5] = [None, Some("user-stranger"), Some("user-reader"), Some("user-writer"), Some(USER)];
@@ -425,6 +425,36 @@ async fn a_repo_is_removed_thirty_days_after_it_was_deleted_and_its_names_are_fr
         over.make_repo(slug).await.expect(201);
         assert_ne!(process.repo_id(slug).await, id);
     }
+}
+
+/// A process that counts what users hold.
+fn counting(cloud: &Cloud, later: Duration) -> Process {
+    let mut process = cloud.process_later(later);
+    let (backends, location) = (&cloud.backends, cloud.backends.location.clone());
+    let store = store::Store::new(&backends.dynamodb, &backends.s3, location, process.hub.store.ambient().clone());
+    process.hub.store = std::sync::Arc::new(store.counting_usage(true));
+    process
+}
+
+/// What a repo holds is its owner's no more, and the count of another is as it was.
+#[tokio::test]
+async fn a_repo_that_is_removed_is_counted_no_more() {
+    let cloud = Cloud::start().await;
+    let process = counting(&cloud, Duration::ZERO);
+    let history = history::linear(9, 2, 2, 1);
+    let owner = OWNER.parse().unwrap();
+    let used = async || process.hub.store.usage(&owner).await.unwrap().bytes;
+    let [stays, goes] = [full(&process, "stays", &history).await, full(&process, "goes", &history).await];
+    process.hub.store.count_usage(&stays.parse().unwrap()).await.unwrap();
+    let of_one = used().await;
+    process.hub.store.count_usage(&goes.parse().unwrap()).await.unwrap();
+    assert!(of_one > 0 && used().await > of_one);
+    delete(&process, "goes").await.expect(200);
+    for day in [40, 41, 42] {
+        tidy(&counting(&cloud, A_DAY * day), &goes).await.unwrap();
+    }
+    assert_eq!(items_of(&process, &goes).await, BTreeMap::new());
+    assert_eq!(used().await, of_one);
 }
 
 #[tokio::test]
