@@ -5,6 +5,7 @@ use ulid::Ulid;
 use crate::access::{Access, Opened};
 use crate::call::Call;
 use crate::hub::Hub;
+use crate::routes::Right;
 use common::wire::limits::MAX_REFERENCED_BODY;
 use common::wire::{Encoding, WireError};
 use store::repo::Load;
@@ -34,7 +35,10 @@ impl Hub {
         Encoding::of_request(call.headers())?;
         let token = call.token(self).await?;
         let target = call.target()?;
-        let Opened { repo, user, .. } = self.open(Some(&token), &target, Access::Ask, Load::NOTHING).await?;
+        // A repo that is not there yet is for what would make it.
+        let makes = call.route.is_some_and(|route| matches!(route.right, Right::Push | Right::ReadOrAsk));
+        let access = if makes { Access::Ask } else { Access::Read };
+        let Opened { repo, user, .. } = self.open(Some(&token), &target, access, Load::NOTHING).await?;
         if !call.body_bytes().is_empty() {
             return Err(WireError::MalformedBody("the body: a request by reference has an empty one".to_owned()));
         }

@@ -72,19 +72,17 @@ async fn every_function_answers_in_a_process_that_has_just_started() {
 
 /// Whether a push would make the repo depends on who asks.
 #[tokio::test]
-async fn every_post_may_come_by_reference_to_a_repo_that_a_push_would_make() {
+async fn what_makes_a_repo_may_come_by_reference_before_it_is_there() {
     let cloud = Cloud::start().await;
-    let posts = [
-        Function::Push,
-        Function::PushObjects,
-        Function::Fetch,
-        Function::FilterObjects,
-        Function::Negotiate,
-        Function::Presign,
-        Function::Tags,
-        Function::Releases,
-    ];
-    for function in posts {
+    for function in [Function::Fetch, Function::Negotiate, Function::Tags, Function::Releases] {
+        // These make no repo, and so the body stays for a request that does.
+        let upload = cold(&cloud).await.put_body("unmade", Encoding::Json.encode(&Value::Null)).await;
+        let answer = cold(&cloud).await.call_by_reference(function, "unmade", Encoding::Json, &upload).await;
+        answer.refused(404, "repo_not_found");
+        let answer = cold(&cloud).await.call_by_reference(Function::Push, "unmade", Encoding::Json, &upload).await;
+        answer.refused(400, "malformed_body");
+    }
+    for function in [Function::Push, Function::PushObjects, Function::FilterObjects, Function::Presign] {
         let upload = cold(&cloud).await.put_body("unmade", Encoding::Json.encode(&Value::Null)).await;
         let answer = cold(&cloud).await.call_by_reference(function, "unmade", Encoding::Json, &upload).await;
         // The body was taken, and says nothing that could be done.
