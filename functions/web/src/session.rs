@@ -40,7 +40,11 @@ impl Session {
         let Some(token) = token(request.headers()).filter(|_| !request.headers().contains_key(AUTHORIZATION)) else {
             return none;
         };
-        let verified = hub.verify(token).await;
+        let verified = match hub.verify(token).await {
+            // One that its user has minted may be revoked.
+            Ok(credential) => hub.user(&credential).await.map(|_| credential),
+            Err(refusal) => Err(refusal),
+        };
         match (verified, HeaderValue::from_str(&format!("Bearer {token}"))) {
             (Ok(credential), Ok(mut value)) => {
                 value.set_sensitive(true);
