@@ -76,7 +76,7 @@ VERSIONS = {"compact": {"packs/*", "objects/*", "uploads/*"}}
 # An error of these makes clients send more.
 LAST_TO_BE_THROTTLED = {"filter-objects", "presign", "negotiate"}
 # These cost most, and need no token.
-FIRST_TO_BE_THROTTLED = {"fetch", "stats"}
+FIRST_TO_BE_THROTTLED = {"fetch", "stats", "repos", "log"}
 # API Gateway stops to wait for a buffered answer then.
 BUFFERED_SECONDS = 29
 # Seconds of silence after which API Gateway may close a stream, less some for the way.
