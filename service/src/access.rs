@@ -116,9 +116,9 @@ impl Hub {
     /// As [`Self::user`]; [`WireError::TokenTooNarrow`], which says why in `reason`, for a token that allows less.
     pub async fn whole_user(&self, credential: &Credential, reason: &str) -> Result<User, WireError> {
         let user = self.user(credential).await?;
-        match credential.verified().is_some_and(|token| token.grant.is_some()) {
-            true => Err(WireError::TokenTooNarrow(reason.to_owned())),
-            false => Ok(user),
+        match credential.is_whole() {
+            true => Ok(user),
+            false => Err(WireError::TokenTooNarrow(reason.to_owned())),
         }
     }
 

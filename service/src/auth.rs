@@ -76,6 +76,11 @@ impl Credential {
         Self(Kind::Link(LinkKey::of_secret(secret)))
     }
 
+    /// Whether it is a token that allows all that its user may do.
+    pub fn is_whole(&self) -> bool {
+        self.verified().is_some_and(|token| token.grant.is_none())
+    }
+
     /// Whether it is a token for all repos that its user may read.
     pub fn is_for_all_repos(&self) -> bool {
         self.verified().is_some_and(|token| token.grant.as_ref().is_none_or(|grant| grant.repos.is_none()))

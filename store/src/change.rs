@@ -11,6 +11,7 @@ use crate::table::claims::PathClaim;
 use crate::table::items::{
     ChangeItem, FORMER_SLUGS, Key, LogItem, MetaItem, NameItem, PK, PROTECTION, PackItem, RefItem, Via, encode,
 };
+use crate::table::members::StillAdministers;
 use crate::table::transaction::{Outcome, put, put_new};
 use crate::{Store, StoreError};
 use common::id::{BranchName, CommitId, RepoId};
@@ -269,6 +270,7 @@ impl Store {
         after: &MetaItem,
         has_to_be_there: Option<&BranchName>,
         change: &ChangeItem,
+        still: StillAdministers,
     ) -> Result<Outcome, StoreError> {
         let table = &self.location.table;
         let mut update = Update::builder().table_name(table).set_key(Some(Key::meta(repo).item()));
@@ -334,6 +336,7 @@ impl Store {
                 .map_err(StoreError::fault)?;
             items.push(TransactWriteItem::builder().condition_check(check).build());
         }
+        items.extend(still.0);
         self.transact_with_line(items, repo, change).await
     }
 

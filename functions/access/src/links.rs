@@ -37,7 +37,9 @@ pub(crate) async fn create(hub: &Hub, call: &Call) -> Result<Response<AnswerBody
         created_at: ambient.now_iso(),
         expires_at: time::whole_second(time::after(ambient.now(), ttl)),
     };
-    if hub.store.put_link(&repo.id, &LinkKey::of_secret(&secret), &item).await? == Outcome::Conflict {
+    let still = hub.store.still_administers(&repo, &item.created_by)?;
+    if hub.store.put_link(&repo.id, &LinkKey::of_secret(&secret), &item, still).await? == Outcome::Conflict {
+        // It is deleted, or who asked is no admin any more.
         return Err(WireError::RepoNotFound);
     }
     let clone_url = format!("{url}/-/{secret}/{}/{}", repo.meta.owner, repo.meta.slug);

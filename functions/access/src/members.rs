@@ -11,6 +11,7 @@ use lambda_http::http::StatusCode;
 use service::{Access, AnswerBody, Call, Hub, Opened};
 use store::repo::Load;
 use store::table::items::{ChangeItem, MemberItem, Role};
+use store::table::members::Member;
 use store::table::transaction::Outcome;
 
 use crate::ATTEMPTS;
@@ -48,8 +49,8 @@ pub(crate) async fn put(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, 
             given_at: Some(now.clone()),
         };
         let change = change(&handle, before.as_ref(), Some(&after), &user.id, now);
-        let changed = hub.store.change_member(&repo.id, &user_id, before.as_ref(), Some(&after), &change).await;
-        if changed? == Outcome::Landed {
+        let member = Member { user_id: &user_id, before: before.as_ref(), after: Some(&after) };
+        if hub.store.change_member(&repo, &user.id, &member, &change).await? == Outcome::Landed {
             let status = if before.is_some() { StatusCode::OK } else { StatusCode::CREATED };
             return call.respond(status, &response(&user_id, &after));
         }
@@ -62,19 +63,20 @@ pub(crate) async fn remove(hub: &Hub, call: &Call) -> Result<Response<AnswerBody
     let token = call.token(hub).await?;
     let target = call.target()?;
     for _ in 0..ATTEMPTS {
-        let Opened { repo, user, .. } = hub.open(Some(&token), &target, Access::Read, Load::NOTHING).await?;
+        let Opened { user, .. } = hub.open(Some(&token), &target, Access::Read, Load::NOTHING).await?;
         let own = hub.store.profile(&user.id).await?.map(|profile| profile.handle);
-        let is_self = own.is_some_and(|own| call.path_parameter("handle").as_deref() == Some(own.as_str()));
-        // Who leaves does so by a token that may do all that the role allows.
-        let is_leaving = is_self && repo.role == repo.role_of_user;
-        let access = if is_leaving { Access::Read } else { ADMINISTER };
+        let given = call.path_parameter("handle").unwrap_or_default().to_ascii_lowercase();
+        let is_self = own.is_some_and(|own| own.as_str() == given);
+        // Who leaves does so by a token that may do all that the user may.
+        let access = if is_self && token.is_whole() { Access::Read } else { ADMINISTER };
         let Opened { repo, user, .. } = hub.open(Some(&token), &target, access, Load::NOTHING).await?;
         let (handle, user_id) = named(hub, call).await?;
         let Some(before) = hub.store.member(&repo.id, &user_id).await? else {
             return Err(WireError::MemberNotFound(format!("'{handle}' is no member of this repository")));
         };
         let change = change(&handle, Some(&before), None, &user.id, hub.store.ambient().now_iso());
-        if hub.store.change_member(&repo.id, &user_id, Some(&before), None, &change).await? == Outcome::Landed {
+        let member = Member { user_id: &user_id, before: Some(&before), after: None };
+        if hub.store.change_member(&repo, &user.id, &member, &change).await? == Outcome::Landed {
             return call.respond(StatusCode::OK, &MemberRemovedResponse { removed: handle.to_string() });
         }
     }

@@ -16,24 +16,26 @@ use crate::{ATTEMPTS, branch_of};
 /// because each has the protection that it goes by among its conditions.
 pub async fn protect(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError> {
     let token = call.token(hub).await?;
-    let access = Access::Administer("protect a branch");
-    let Opened { repo, user, .. } = hub.open(Some(&token), &call.target()?, access, Load::NOTHING).await?;
-    let branch = branch_of(call)?;
-    let ProtectionRequest { protected, admins_only } = call.decode()?;
-    let wanted = match (protected, admins_only) {
-        (true, true) => Some(Protection::Admins),
-        (true, false) => Some(Protection::Writers),
-        (false, false) => None,
-        (false, true) => {
-            return Err(WireError::invalid("admins_only", "it is true only of a branch that is protected"));
-        }
-    };
+    let target = call.target()?;
     for _ in 0..ATTEMPTS {
+        let access = Access::Administer("protect a branch");
+        let Opened { repo, user, .. } = hub.open(Some(&token), &target, access, Load::NOTHING).await?;
+        let branch = branch_of(call)?;
+        let ProtectionRequest { protected, admins_only } = call.decode()?;
+        let wanted = match (protected, admins_only) {
+            (true, true) => Some(Protection::Admins),
+            (true, false) => Some(Protection::Writers),
+            (false, false) => None,
+            (false, true) => {
+                return Err(WireError::invalid("admins_only", "it is true only of a branch that is protected"));
+            }
+        };
         let Some(item) = hub.store.branch(&repo.id, &branch).await? else {
             return Err(WireError::BranchNotFound(branch));
         };
-        if item.protection == wanted
-            || hub.store.protect_branch(&repo.id, &branch, item.protection, wanted, &user.id).await? == Outcome::Landed
+        let (before, by, still) = (item.protection, &user.id, hub.store.still_administers(&repo, &user.id)?);
+        if before == wanted
+            || hub.store.protect_branch(&repo.id, &branch, before, wanted, by, still).await? == Outcome::Landed
         {
             return call.respond(StatusCode::OK, &ProtectionResponse { branch, protected, admins_only });
         }

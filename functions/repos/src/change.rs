@@ -47,7 +47,8 @@ pub async fn change(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Wire
             by: user.id.clone(),
             at: hub.store.ambient().now_iso(),
         };
-        let outcome = hub.store.change_repo(&repo.id, &repo.meta, &after, branch.as_ref(), &change).await?;
+        let still = hub.store.still_administers(&repo, &user.id)?;
+        let outcome = hub.store.change_repo(&repo.id, &repo.meta, &after, branch.as_ref(), &change, still).await?;
         if outcome == Outcome::Landed {
             list(hub, &repo, &after).await;
             let answer = described(&url, &repo.id, &after, Some(after.shown_default(&repo.heads)));

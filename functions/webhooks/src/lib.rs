@@ -56,7 +56,7 @@ async fn create(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireErro
     let item =
         HookItem { url, secret, events, inactive_because: None, waiting_until: None, created_at, created_by: admin };
     let id = ambient.ulid();
-    hub.store.put_hook(&repo.id, id, &item).await?;
+    hub.store.put_hook(&repo.id, id, &item, hub.store.still_administers(&repo, &item.created_by)?).await?;
     let response = WebhookResponse { secret: Some(item.secret.reveal()), ..response(id, &item) };
     call.respond(StatusCode::CREATED, &response)
 }

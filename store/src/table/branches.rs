@@ -7,6 +7,7 @@ use ulid::Ulid;
 use crate::table::items::{
     CHANGE_PREFIX, ChangeItem, Key, LOG_PREFIX, LogItem, PK, PROTECTION, REF_PREFIX, RefItem, repo_pk,
 };
+use crate::table::members::StillAdministers;
 use crate::table::query::Direction;
 use crate::table::transaction::Outcome;
 use crate::{Store, StoreError};
@@ -92,6 +93,7 @@ impl Store {
         before: Option<Protection>,
         after: Option<Protection>,
         by: &str,
+        still: StillAdministers,
     ) -> Result<Outcome, StoreError> {
         let table = &self.location.table;
         let text = |protection| AttributeValue::S(Protection::word(protection).to_owned());
@@ -123,7 +125,8 @@ impl Store {
             by: by.to_owned(),
             at: self.ambient.now_iso(),
         };
-        self.transact_with_line(vec![TransactWriteItem::builder().update(update).build()], repo, &change).await
+        let items = [TransactWriteItem::builder().update(update).build()].into_iter().chain(still.0).collect();
+        self.transact_with_line(items, repo, &change).await
     }
 
     /// How a branch was protected last, as the changes of its repo say: for a branch whose item is gone.

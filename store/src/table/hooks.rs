@@ -7,6 +7,7 @@ use serde::de::IgnoredAny;
 
 use crate::table::PutError;
 use crate::table::items::{DeliveryCursorItem, HOOK_PREFIX, HookItem, Item, Key, PK, SK, decode, encode, repo_of};
+use crate::table::members::StillAdministers;
 use crate::table::query::Items;
 use crate::table::transaction::{Outcome, outcome_of, put_new};
 use crate::table::webhooks::secret::HookId;
@@ -100,15 +101,21 @@ impl Store {
     ///
     /// # Errors
     /// [`PutError::Full`] when the repo has as many as it may have, and when the table does not answer.
-    pub async fn put_hook(&self, repo: &RepoId, hook: HookId, item: &HookItem) -> Result<(), PutError> {
+    pub async fn put_hook(
+        &self,
+        repo: &RepoId,
+        hook: HookId,
+        item: &HookItem,
+        still: StillAdministers,
+    ) -> Result<(), PutError> {
         let others = self.hooks(repo).await?.len();
         PutError::check_count("webhooks of one repository", others + 1, MAX_HOOKS_OF_REPO)?;
         let key = Key::hook(repo, hook);
-        let items =
-            vec![put_new(&self.location.table, encode(&key, item)?)?, self.is_not_deleted(repo, &hook.to_string())?];
+        let put = put_new(&self.location.table, encode(&key, item)?)?;
+        let items = [put, self.is_not_deleted(repo, &hook.to_string())?].into_iter().chain(still.0).collect();
         match self.transact(items, &key, |_: IgnoredAny| true).await? {
             Outcome::Landed => Ok(()),
-            // The id was drawn for it, so that no other webhook has it.
+            // The id was drawn for it, so that no other webhook has it. Who is no admin any more is told the same.
             Outcome::Conflict => Err(PutError::Deleted),
         }
     }

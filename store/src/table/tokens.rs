@@ -1,5 +1,7 @@
 //! Tokens that users have minted: an item for each, and a token is good as long as its item is there.
 
+use futures_util::future::try_join_all;
+
 use crate::table::PutError;
 use crate::table::items::{Key, TOKEN_PREFIX, TokenItem, user_pk};
 use crate::table::query::Direction;
@@ -21,28 +23,41 @@ impl Store {
     /// # Errors
     /// When the table cannot be read.
     pub async fn tokens(&self, user_id: &str) -> Result<Vec<(String, TokenItem)>, StoreError> {
-        let pk = user_pk(user_id);
-        let mut tokens: Vec<(String, TokenItem)> = Vec::new();
-        while tokens.len() < MOST_LISTED {
-            let after = tokens.last().map(|(token, _)| token.as_str());
-            let page = self.query_page(&pk, TOKEN_PREFIX, Direction::Forward, after, MOST_LISTED).await?;
-            if page.is_empty() {
-                break;
-            }
-            tokens.extend(page);
-        }
-        let now = self.ambient.now();
-        tokens.retain(|(_, token)| token.expires_at > now);
-        Ok(tokens)
+        Ok(self.tokens_and_ended(user_id).await?.0)
     }
 
-    /// Notes a token, and so makes it good.
+    /// The same, and tokens that have ended: of many some.
+    async fn tokens_and_ended(&self, user_id: &str) -> Result<(Vec<(String, TokenItem)>, Vec<String>), StoreError> {
+        let (pk, now) = (user_pk(user_id), self.ambient.now());
+        let (mut tokens, mut ended) = (Vec::new(), Vec::new());
+        let mut after: Option<String> = None;
+        loop {
+            let page =
+                self.query_page::<TokenItem>(&pk, TOKEN_PREFIX, Direction::Forward, after.as_deref(), PAGE).await?;
+            let Some((last, _)) = page.last() else {
+                return Ok((tokens, ended));
+            };
+            after = Some(last.clone());
+            for (id, token) in page {
+                if token.expires_at > now {
+                    tokens.push((id, token));
+                } else if ended.len() < MAX_TOKENS_OF_USER {
+                    ended.push(id);
+                }
+            }
+        }
+    }
+
+    /// Notes a token, and so makes it good. DynamoDB deletes an item within days of its end, and so many tokens may end in days. So those
+    /// that have ended are deleted first: a user hardly has items of more tokens than may be good at the same time.
     ///
     /// # Errors
     /// When the table does not answer, and for more tokens than a user may have.
     pub async fn put_token(&self, user_id: &str, token: &str, item: &TokenItem) -> Result<(), PutError> {
-        let count = self.tokens(user_id).await?.len() + 1;
-        PutError::check_count("tokens of one user", count, MAX_TOKENS_OF_USER)?;
+        let (good, ended) = self.tokens_and_ended(user_id).await?;
+        PutError::check_count("tokens of one user", good.len() + 1, MAX_TOKENS_OF_USER)?;
+        let delete = async |token: &String| self.delete_item(&Key::token(user_id, token)).await;
+        try_join_all(ended.iter().map(delete)).await?;
         Ok(self.put_item(&Key::token(user_id, token), item).await?)
     }
 
@@ -57,5 +72,5 @@ impl Store {
     }
 }
 
-/// DynamoDB deletes an item within days of its end, so there may be more items than tokens that are good.
-const MOST_LISTED: usize = 10 * MAX_TOKENS_OF_USER;
+/// Items that one query asks for.
+const PAGE: usize = 1_000;

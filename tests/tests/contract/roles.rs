@@ -1,6 +1,13 @@
 //! Who may what: every role, every kind of token and a link, at every endpoint of a repo, from one table.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
+use store::repo::{Asker, Load};
+use store::table::items::{ChangeItem, LinkItem, MemberItem, TokenItem};
+use store::table::link_key::LinkKey;
+use store::table::members::{Member, StillAdministers};
+use store::table::transaction::Outcome;
 use tests::client::{Answer, Remote, send};
 use tests::history;
 use tests::hub::{Hub, User, fresh_name};
@@ -249,6 +256,16 @@ async fn a_role_that_is_given_or_taken_counts_at_the_next_request() {
     assert_eq!((&listed["owner"], &listed["members"][0]["role"]), (&json!(owner.handle), &json!("write")));
     ask(&theirs, Some(&member.token), "GET", &list, &Value::Null).await.refused(403, "not_authorized");
 
+    // A token that is for another repo does not take its user out of this one, be it public or not.
+    let public = hub.made_repo(&owner, false).await;
+    put_member(&hub, &public, &owner.token, &member, "read").await.expect(201);
+    let elsewhere = json!({"repos": [format!("{}/{}", remote.owner, remote.slug)], "access": "read"});
+    let (_, elsewhere) = mint(&hub, &member, &elsewhere).await;
+    let of_public = format!("api/repos/{}/{}/members/{}", public.owner, public.slug, member.handle);
+    ask(&public, Some(&elsewhere), "DELETE", &of_public, &Value::Null).await.refused(403, "");
+    ask(&remote, Some(&elsewhere), "DELETE", &one, &Value::Null).await.refused(403, "");
+    ask(&public, Some(&member.token), "DELETE", &of_public, &Value::Null).await.expect(200);
+
     // A member leaves, and is gone.
     let left = ask(&remote, Some(&member.token), "DELETE", &one, &Value::Null).await.expect(200);
     assert_eq!(left["removed"], json!(member.handle));
@@ -261,6 +278,81 @@ async fn a_role_that_is_given_or_taken_counts_at_the_next_request() {
     let nobody = User { handle: fresh_name("h"), ..member.clone() };
     put_member(&hub, &remote, &owner.token, &nobody, "read").await.refused(404, "member_not_found");
     put_member(&hub, &remote, &owner.token, &owner, "read").await.refused(422, "invalid");
+}
+
+/// What an admin does lands while he is one, or not at all: also what was under way when he was removed.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_admin_who_was_removed_changes_no_members() {
+    let hub = Hub::start().await;
+    let (owner, admin, other) = (hub.user().await, hub.user().await, hub.user().await);
+    let remote = hub.made_repo(&owner, true).await;
+    put_member(&hub, &remote, &owner.token, &admin, "admin").await.expect(201);
+    let store = &hub.running().hub().store;
+    let id = remote.repo_id().await.parse().unwrap();
+    let opened = store.repo(&id, Asker::user(&admin.id), Load::NOTHING).await.unwrap().unwrap();
+    let as_admin = MemberItem { role: store::table::items::Role::Admin, handle: None, given_by: None, given_at: None };
+    let line = ChangeItem { changed: BTreeMap::new(), by: admin.id.clone(), at: store.ambient().now_iso() };
+    let make = async |user: &User| {
+        let before = store.member(&id, &user.id).await.unwrap();
+        let member = Member { user_id: &user.id, before: before.as_ref(), after: Some(&as_admin) };
+        store.change_member(&opened, &admin.id, &member, &line).await.unwrap()
+    };
+    assert_eq!(make(&admin).await, Outcome::Landed);
+    let one = format!("api/repos/{}/{}/members/{}", remote.owner, remote.slug, admin.handle);
+    ask(&remote, Some(&owner.token), "DELETE", &one, &Value::Null).await.expect(200);
+    for user in [&admin, &other] {
+        assert_eq!(make(user).await, Outcome::Conflict);
+        remote.with_token(&user.token).get("refs").await.refused(404, "repo_not_found");
+    }
+    put_member(&hub, &remote, &owner.token, &admin, "write").await.expect(201);
+    for user in [&admin, &other] {
+        assert_eq!(make(user).await, Outcome::Conflict);
+    }
+}
+
+/// DynamoDB deletes what has expired days later. So what is deleted before bounds what there is, and no list becomes too long to read.
+#[tokio::test(flavor = "multi_thread")]
+async fn links_and_tokens_that_have_ended_give_way_to_others() {
+    let hub = Hub::start().await;
+    let owner = hub.user().await;
+    let remote = hub.made_repo(&owner, true).await;
+    let store = &hub.running().hub().store;
+    let id = remote.repo_id().await.parse().unwrap();
+    let (now, ulid) = (store.ambient().now(), || store.ambient().ulid().to_string());
+    for number in 0..150 {
+        let key = LinkKey::of_secret(&number.to_string());
+        let link = LinkItem {
+            id: ulid(),
+            name: String::new(),
+            created_by: owner.id.clone(),
+            created_at: String::new(),
+            expires_at: now,
+        };
+        store.put_link(&id, &key, &link, StillAdministers::as_owner()).await.unwrap();
+        let token = TokenItem {
+            name: String::new(),
+            agent: None,
+            repos: None,
+            access: store::table::items::Role::Read,
+            branches: None,
+            may_force: false,
+            may_delete: false,
+            created_at: String::new(),
+            expires_at: now,
+        };
+        store.put_token(&owner.id, &ulid(), &token).await.unwrap();
+    }
+    let (of_repo, of_user) = (store::table::items::repo_pk(&id), store::table::items::user_pk(&owner.id));
+    for (pk, prefix) in [(of_repo, "LINK#"), (of_user, "TOKEN#")] {
+        assert_eq!(store.items_page(&pk, prefix, None).await.unwrap().entries.len(), 1, "{prefix}");
+    }
+    let links = format!("api/repos/{}/{}/links", remote.owner, remote.slug);
+    ask(&remote, Some(&owner.token), "POST", &links, &json!({})).await.expect(201);
+    mint(&hub, &owner, &json!({})).await;
+    for (path, list) in [(links.as_str(), "links"), ("api/tokens", "tokens")] {
+        let listed = ask(&remote, Some(&owner.token), "GET", path, &Value::Null).await.expect(200);
+        assert_eq!(listed[list].as_array().unwrap().len(), 1);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,6 +13,7 @@ use service::item_stream::Batch;
 use service::routes::Function;
 use store::table::events::{Details, Event, StoredEvent};
 use store::table::items::{HookItem, Item};
+use store::table::members::StillAdministers;
 use store::table::webhooks::secret::{HookId, Secret};
 use tests::history;
 use tests::wiretap::Fault;
@@ -194,7 +195,7 @@ async fn hook(process: &Process, repo: &RepoId, kinds: Option<&[&str]>, is_activ
         created_at: ambient.now_iso(),
         created_by: "user-dev".to_owned(),
     };
-    process.hub.store.put_hook(repo, id, &item).await.expect("a hook");
+    process.hub.store.put_hook(repo, id, &item, StillAdministers::as_owner()).await.expect("a hook");
     id
 }
 
@@ -270,7 +271,7 @@ async fn a_webhook_that_was_made_later_hears_nothing_of_what_was_before() {
     let [before, at_once, later] =
         [made - 86_400_000, made + 60_000, made + 60_001].map(|time| HookId::from_parts(time, 0));
     for id in [before, at_once, later] {
-        process.hub.store.put_hook(&repo, id, &like).await.unwrap();
+        process.hub.store.put_hook(&repo, id, &like, StillAdministers::as_owner()).await.unwrap();
     }
     let items = items(&process, repo.as_str()).await;
     let records: Vec<Value> = items.iter().enumerate().map(|(number, item)| record("INSERT", number, item)).collect();

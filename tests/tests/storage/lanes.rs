@@ -24,6 +24,7 @@ use service::BatchResponse;
 use service::webhook_target::Reach;
 use store::ambient::Ambient;
 use store::table::items::HookItem;
+use store::table::members::StillAdministers;
 use store::table::webhooks::Message;
 use store::table::webhooks::secret::{HookId, Secret};
 use tests::receiver::{Delivery, Receiver, answer, silent};
@@ -193,7 +194,7 @@ impl Scene {
         let (id, secret, created_at) = (ambient.ulid(), Secret::draw(ambient), ambient.now_iso());
         let (events, inactive_because, waiting_until, created_by) = (None, None, None, "user-dev".to_owned());
         let item = HookItem { url, secret, events, inactive_because, waiting_until, created_at, created_by };
-        self.process.hub.store.put_hook(repo, id, &item).await.unwrap();
+        self.process.hub.store.put_hook(repo, id, &item, StillAdministers::as_owner()).await.unwrap();
         id
     }
 
