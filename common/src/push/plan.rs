@@ -64,6 +64,8 @@ enum Goal {
 pub struct Reach {
     /// Where each of them goes, in the order of the updates.
     pub ends: Vec<End>,
+    /// The commits of the repo that tips build upon: where the bundle's part of the history ends. Of each, a bit for each end that does.
+    foundations: HashMap<CommitId, u32>,
     /// The new commits that the tips build upon, themselves among them.
     pub commits: HashSet<CommitId>,
     /// The snapshots of those commits, and of the commits of the repo that no branch has reached, of the bundle or not.
@@ -75,16 +77,19 @@ pub struct Reach {
 pub struct End {
     /// Its head from now on; none if the push names no commit, or one that is nowhere, and there is no such branch.
     pub tip: Option<CommitId>,
-    /// The commits of the repo that the tip builds upon: where the bundle's part of the history ends.
-    pub foundations: HashSet<CommitId>,
     /// Whether the branch's head is the tip or one of its ancestors, over the commits of the repo and those of the bundle.
     pub is_forward: bool,
 }
 
 impl Reach {
-    /// The commits of the repo that any of the tips builds upon.
-    pub fn foundations(&self) -> HashSet<CommitId> {
-        self.ends.iter().flat_map(|end| end.foundations.iter().cloned()).collect()
+    /// The commits of the repo that any of the tips builds upon, each once.
+    pub fn foundations(&self) -> impl Iterator<Item = &CommitId> {
+        self.foundations.keys()
+    }
+
+    /// The commits of the repo that the tip of one end builds upon.
+    pub fn foundations_of(&self, end: usize) -> impl Iterator<Item = &CommitId> {
+        self.foundations.iter().filter(move |(_, ends)| *ends & bit(end) != 0).map(|(id, _)| id)
     }
 
     /// The heads of the branches from now on.
@@ -124,6 +129,7 @@ struct Connected<'b> {
 /// 413 or 422, saying which record is at fault.
 pub fn validate(request: PushRequest<'_>, ids: Ids) -> Result<ValidatedBundle<'_>, WireError> {
     let PushRequest { bundle, branch, force, expected_head, updates, purged } = request;
+    let branch = branch.0.map(|branch| check_branch("branch", &branch)).transpose()?;
     let heads = bundle.branch_heads.unwrap_or_default().within("branch_heads")?;
     let own = OwnBranch { branch, force, expected_head };
     let updates = updates_of(own, &heads, updates.unwrap_or_default().within("updates")?)?;
@@ -165,7 +171,7 @@ type ClaimedHeads<'a> = HashMap<Text<'a>, Option<Text<'a>>>;
 
 /// What a request says of the branch that it names by itself.
 struct OwnBranch<'a> {
-    branch: Sent<Text<'a>>,
+    branch: Option<BranchName>,
     force: bool,
     expected_head: Sent<Text<'a>>,
 }
@@ -186,10 +192,10 @@ fn updates_of(
         let expected_head = expected_head("updates.expected_head", &other.expected_head)?;
         updates.push(Update { branch, force: other.force, expected_head, goal: Goal::Commit(other.tip) });
     }
-    let OwnBranch { branch: Sent(branch), force, expected_head: expected } = own;
+    let OwnBranch { branch, force, expected_head: expected } = own;
     let Some(branch) = branch else {
         if updates.is_empty() {
-            return Err(WireError::MalformedBody("missing field `branch`".into()));
+            return Err(WireError::MalformedBody("the body: missing field `branch`".into()));
         }
         if force || expected.0.is_some() {
             let field = if force { "force" } else { "expected_head" };
@@ -200,7 +206,6 @@ fn updates_of(
         }
         return Ok(updates);
     };
-    let branch = check_branch("branch", &branch)?;
     let expected = expected_head("expected_head", &expected)?;
     match updates.iter().position(|update| update.branch == branch) {
         Some(at) => {
@@ -223,6 +228,12 @@ fn expected_head(field: &str, sent: &Sent<Text<'_>>) -> Result<Option<Option<Com
         Some("") => Some(None),
         Some(head) => Some(Some(head.parse().map_err(|reason| WireError::invalid(field, reason))?)),
     })
+}
+
+/// The bit of an end.
+const fn bit(end: usize) -> u32 {
+    const { assert!(MAX_UPDATES <= u32::BITS as usize) };
+    1 << end
 }
 
 impl Update {
@@ -292,24 +303,30 @@ impl ValidatedBundle<'_> {
     pub fn reach(&self, known: &Known, heads: &Heads) -> Reach {
         let new: HashMap<&CommitId, &Commit> = self.new_commits(known).map(|commit| (&commit.id, commit)).collect();
         let mut reach = Reach::default();
-        for update in &self.updates {
+        // Which ends reach a commit. Children come before their parents, so that all is known of a commit when it is come to.
+        let mut reached: HashMap<&CommitId, u32> = HashMap::new();
+        for (number, update) in self.updates.iter().enumerate() {
             let tip = self.tip(update, known, &new, heads);
-            let mut end = End { tip: tip.cloned(), ..End::default() };
-            let mut waiting: Vec<&CommitId> = tip.into_iter().collect();
-            let mut seen: HashSet<&CommitId> = waiting.iter().copied().collect();
-            while let Some(id) = waiting.pop() {
-                match new.get(id) {
-                    Some(commit) => {
-                        reach.commits.insert(id.clone());
-                        reach.snapshots.extend(commit.snapshot.clone());
-                        waiting.extend(commit.parents.iter().filter(|parent| seen.insert(*parent)));
-                    }
-                    None => {
-                        end.foundations.insert(id.clone());
-                    }
-                }
+            if let Some(tip) = tip {
+                *reached.entry(tip).or_default() |= bit(number);
             }
-            reach.ends.push(end);
+            reach.ends.push(End { tip: tip.cloned(), ..End::default() });
+        }
+        for commit in self.commits.iter().rev().filter(|commit| new.contains_key(&commit.id)) {
+            let Some(ends) = reached.get(&commit.id).copied() else {
+                continue;
+            };
+            reach.snapshots.extend(commit.snapshot.clone());
+            for parent in &commit.parents {
+                *reached.entry(parent).or_default() |= ends;
+            }
+        }
+        for (id, ends) in reached {
+            if new.contains_key(id) {
+                reach.commits.insert(id.clone());
+            } else {
+                reach.foundations.insert(id.clone(), ends);
+            }
         }
         reach
     }
@@ -326,8 +343,8 @@ impl ValidatedBundle<'_> {
     /// Plans the push against a repo as it is now. `recalled` are the objects that the snapshots to be recalled name.
     ///
     /// # Errors
-    /// 404 for a commit that a branch is to go to and that is nowhere, 422 for references that lead nowhere, 409 for a branch that would
-    /// not go forward.
+    /// 404 for a commit that a branch is to go to and that is nowhere, 422 for references that lead nowhere and for one of several
+    /// branches that goes nowhere, 409 for a branch that would not go forward.
     pub fn plan(&self, known: &Known, reach: &Reach, recalled: HashSet<ObjectKey>) -> Result<PushPlan<'_>, WireError> {
         let commits: Vec<&Commit> = self.new_commits(known).collect();
         let Connected { snapshots, reached_snapshots, mut named } = self.connect(known, &commits, &reach.snapshots)?;
@@ -335,6 +352,12 @@ impl ValidatedBundle<'_> {
         for (update, end) in self.updates.iter().zip(&reach.ends) {
             match &update.goal {
                 Goal::Commit(tip) if end.tip.is_none() => return Err(WireError::UnknownCommit(tip.clone())),
+                // By itself it is a push of nothing. Beside others it would be left out of what moves together.
+                Goal::OfBundle(_) if end.tip.is_none() && self.updates.len() > 1 => {
+                    let reason =
+                        format_args!("there is no branch '{}', and no commit that it could go to", update.branch);
+                    return Err(WireError::invalid("branch", reason));
+                }
                 _ if !update.force && !end.is_forward => return Err(WireError::NonFastForward(update.branch.clone())),
                 _ => {}
             }
@@ -381,7 +404,7 @@ impl ValidatedBundle<'_> {
         self.commits.iter().flat_map(|commit| &commit.parents).any(lacks_commit)
             || self.commits.iter().filter_map(|commit| commit.snapshot.as_ref()).any(lacks_snapshot)
             || named.map(|(_, object)| object.key()).any(|key| !self.has_object(less, &key) && more.has_object(&key))
-            || reach.ends.iter().flat_map(|end| &end.foundations).chain(built_upon).any(lacks_commit)
+            || reach.foundations().chain(built_upon).any(lacks_commit)
             || reach.snapshots.iter().any(lacks_snapshot)
     }
 

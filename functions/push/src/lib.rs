@@ -91,7 +91,7 @@ async fn land(
             Some(opened) => opened,
             None => hub.open(Some(token), target, access, LOAD).await?,
         };
-        check_branches(&now, bundle, way)?;
+        compute(|| check_branches(&now, bundle, way))?;
         let Opened { repo, view, user, .. } = &now;
         if way == Way::Restore && !repo.condemned.is_empty() {
             // What the commit reaches may be condemned where the commit is not: a push that raced with a run leaves it so until the sweep.

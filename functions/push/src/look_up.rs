@@ -8,6 +8,7 @@ use common::push::{Known, Reach, ValidatedBundle};
 use common::wire::WireError;
 use common::wire::record::Snapshot;
 use service::Hub;
+use store::compute;
 use store::read::view::View;
 use store::repo::Repo;
 
@@ -86,9 +87,9 @@ impl Found {
         mut known: Known,
         bundle: &ValidatedBundle<'_>,
     ) -> Result<Self, WireError> {
-        let mut reach = bundle.reach(&known, &repo.heads);
+        let mut reach = compute(|| bundle.reach(&known, &repo.heads));
         // What no branch reached when it came is mostly nothing.
-        let mut unreached: Vec<CommitId> = reach.foundations().into_iter().collect();
+        let mut unreached: Vec<CommitId> = reach.foundations().cloned().collect();
         let mut followed: HashSet<CommitId> = HashSet::new();
         while !unreached.is_empty() {
             add_commits(&mut known, view, &unreached).await?;
@@ -101,12 +102,12 @@ impl Found {
         add_snapshots(&mut known, view, &reach.snapshots).await?;
         let recalled = recall(hub, &repo.id, view, &bundle.to_recall(&known, &reach)).await?;
         add_objects(&mut known, view, &recalled).await?;
-        for (update, end) in bundle.updates.iter().zip(&mut reach.ends) {
+        let mut history = view.history();
+        for (number, update) in bundle.updates.iter().enumerate() {
+            let foundations: Vec<CommitId> = reach.foundations_of(number).cloned().collect();
+            let Some(end) = reach.ends.get_mut(number) else { continue };
             end.is_forward = match (repo.heads.get(update.branch.as_str()), &end.tip) {
-                (Some(head), Some(tip)) if head != tip => {
-                    let foundations: Vec<CommitId> = end.foundations.iter().cloned().collect();
-                    view.history().is_ancestor(head, &foundations).await?
-                }
+                (Some(head), Some(tip)) if head != tip => history.is_ancestor(head, &foundations).await?,
                 _ => true,
             };
         }
@@ -127,7 +128,7 @@ pub async fn needs_condemned(
     let view = hub.store.view_listed_again(&repo.id, &[], &repo.purged).await?;
     let known = known_in(&view, hub, repo, bundle).await?;
     let mut readable = Found::of(hub, repo, &view, known, bundle).await?;
-    let foundations: Vec<CommitId> = readable.reach.foundations().into_iter().collect();
+    let foundations: Vec<CommitId> = readable.reach.foundations().cloned().collect();
     let heads: HashSet<CommitId> = repo.heads.values().cloned().collect();
     let built_upon = view.history().difference(&foundations, &heads).await?.commits;
     let built_upon: Vec<CommitId> = built_upon.into_iter().map(|(id, _)| id).collect();

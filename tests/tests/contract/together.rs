@@ -102,6 +102,9 @@ async fn where_one_branch_is_refused_none_moves_and_nothing_is_kept() {
         push(&remote, &new, &updates).await.refused(status, code);
         assert_eq!(remote.heads().await, before, "{updates:?}");
     }
+    let nowhere = json!({"bundle": {}, "branch": "nowhere", "expected_head": "", "updates": [update("a", &ids[0])]});
+    let refusal = remote.post("push", &nowhere).await.refused(422, "invalid");
+    assert!(refusal.detail.contains("there is no branch 'nowhere'"), "{}", refusal.detail);
     let incomplete = new.clone().without_objects();
     push(&remote, &incomplete, &[good.clone(), forced.clone()]).await.refused(422, "missing_references");
     assert_eq!(remote.missing(&unseen).await, missing_before, "nothing was kept");

@@ -326,7 +326,7 @@ fn without_commits_the_branch_stays_where_it_is() {
     let checked = checked(&push(&[], &[], &[]));
     let reach = checked.reach(&nothing(), &heads(&[("main", "head"), ("other", "o")]));
     assert_eq!(reach.tips(), [Some(commit_id("head"))]);
-    assert_eq!(sorted(ids(&reach.foundations())), ["head"]);
+    assert_eq!(sorted(ids(reach.foundations())), ["head"]);
     assert!(reach.commits.is_empty() && reach.snapshots.is_empty());
 }
 
@@ -342,7 +342,7 @@ fn a_push_reaches_new_commits_and_ends_at_those_of_the_repo() {
     let reach = checked_as(&request, Ids::Lenient).unwrap().reach(&known, &Heads::new());
     assert_eq!(sorted(ids(&reach.commits)), sorted([first, second]));
     assert_eq!(sorted(ids(&reach.snapshots)), ["s1", "s2"]);
-    assert_eq!(sorted(ids(&reach.foundations())), ["other", "there"]);
+    assert_eq!(sorted(ids(reach.foundations())), ["other", "there"]);
     assert!(!reach.ends[0].is_forward, "that is looked up elsewhere");
 }
 
@@ -588,7 +588,7 @@ fn each_of_several_branches_goes_where_it_is_said_or_none_does() {
     let good = to(&[&first, &third, "there"]);
     let reach = good.reach(&known, &Heads::new());
     assert_eq!(reach.tips(), [&second, &first, &third, "there"].map(|tip| Some(commit_id(tip))));
-    let foundations: Vec<Vec<String>> = reach.ends.iter().map(|end| ids(&end.foundations)).collect();
+    let foundations: Vec<Vec<String>> = (0..4).map(|end| ids(reach.foundations_of(end))).collect();
     assert_eq!(foundations, [["there"], ["there"], ["other"], ["there"]], "each its own");
     assert_eq!(sorted(ids(&reach.commits)), sorted([first.clone(), second, third]));
     assert!(good.plan(&known, &with_forward(true, reach), HashSet::new()).is_ok());
@@ -724,7 +724,7 @@ fn a_push_needs_more_than_a_view_that_lacks_any_of_what_it_names() {
     let (own, commit) = commit("own", &["parent"], Some("snapshot"));
     let checked = checked(&push(&[commit], &[record], &[object("sent")]));
     let reach = Reach {
-        ends: vec![End { foundations: [commit_id("foundation"), commit_id(&own)].into(), ..End::default() }],
+        foundations: [(commit_id("foundation"), 1), (commit_id(&own), 1)].into(),
         snapshots: [snapshot_id("reached")].into(),
         ..Reach::default()
     };

@@ -16,7 +16,6 @@ use common::wire::limits::MAX_OBJECTS;
 use common::wire::request::Heads;
 use common::wire::{Encoding, WireError};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use plan::Push;
 use records::{Field, Place, Records};
@@ -42,6 +41,12 @@ pub(super) enum Part {
     Objects(Vec<Place>),
     /// `POST /push`.
     Push { part: plan::Part, is_last: bool },
+}
+
+/// A branch that moves with the last part.
+#[derive(Deserialize)]
+struct Named {
+    branch: String,
 }
 
 /// A push that goes in parts.
@@ -77,8 +82,15 @@ impl Parts {
         let claimed = heads.and_then(|mut heads| heads.remove(&branch)?.filter(|head| !head.is_empty()));
         let expected = decoded(encoding, &records.of_request, "expected_head")?;
         let claimed = claimed.and_then(|head| head.parse().ok());
-        let updates: Option<Vec<IgnoredAny>> = decoded(encoding, &records.of_request, "updates")?;
-        let moves_others = updates.is_some_and(|updates| !updates.is_empty());
+        let updates: Option<Vec<Named>> = decoded(encoding, &records.of_request, "updates")?;
+        let updates = updates.unwrap_or_default();
+        if updates.iter().any(|update| update.branch == branch) {
+            let reason = format!(
+                "updates: names '{branch}', and a push this large goes in parts, so say by `branch_heads` of the bundle where `branch` goes"
+            );
+            return Err(PartsError::Malformed(reason));
+        }
+        let moves_others = !updates.is_empty();
         Ok(Self { claimed, branch, expected, moves_others, bytes, records })
     }
 

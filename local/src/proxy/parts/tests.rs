@@ -303,6 +303,10 @@ fn other_branches_move_with_the_last_part_and_the_own_one_not_before() {
     let alone = pushes(&body(&json!([])), Encoding::Json, 1, &heads);
     assert_eq!(alone[0]["bundle"]["branch_heads"]["main"], "c1", "by itself it moves on its way");
 
+    let twice = body(&json!([{"branch": "main", "tip": "c2"}]));
+    let refused = Parts::read(file(twice.to_string().as_bytes()), Encoding::Json, 1).err().expect("it is there twice");
+    assert!(refused.to_string().starts_with("updates: names 'main'"), "{refused}");
+
     let mut nameless = body(&updates);
     nameless.as_object_mut().unwrap().remove("branch");
     let refused = Parts::read(file(nameless.to_string().as_bytes()), Encoding::Json, 1)

@@ -360,7 +360,7 @@ fn check_plan(case: &Case, ids: Ids, checked: &ValidatedBundle<'_>, reach: &Reac
         }
     }
     assert_eq!(numbers_of(commits, |number| history.commit_id(number), |id| reach.commits.contains(id)), within);
-    assert_eq!(numbers_of(commits, |number| history.commit_id(number), |id| reach.foundations().contains(id)), ends);
+    assert_eq!(numbers_of(commits, |number| history.commit_id(number), |id| reach.foundations.contains_key(id)), ends);
 
     // What the repo lacks is stored, each record once, commits parents first.
     let stored_commits: Vec<CommitId> = plan.commits.iter().map(|commit| commit.id.clone()).collect();
@@ -501,7 +501,7 @@ proptest! {
         let needs = checked.needs_more_than(&less.known(), &more, &reach, &built_ids);
 
         let parents: Numbers = sent.commits.iter().flat_map(|number| history.commits[*number].0.clone()).collect();
-        let ends = numbers_of(history.commits.len(), |number| history.commit_id(number), |id| reach.foundations().contains(id));
+        let ends = numbers_of(history.commits.len(), |number| history.commit_id(number), |id| reach.foundations.contains_key(id));
         let commits = &(&(&(&parents | &ends) | &built_upon) - &sent.commits) & &(&state.commits - &less.state.commits);
         let named = &history.snapshots_of(&sent.commits) | &numbers_of(history.snapshots.len(), |number| history.snapshot_id(number), |id| reach.snapshots.contains(id));
         let snapshots = &(&named - &sent.snapshots) & &(&state.snapshots - &less.state.snapshots);
