@@ -2,12 +2,13 @@
 
 mod access;
 mod asking;
+mod branch;
 mod fsck;
 mod login;
 mod moving;
-mod owning;
 mod purging;
 mod quota;
+mod repo;
 mod secret;
 mod stats;
 
@@ -122,12 +123,14 @@ enum Command {
     /// Small requests go to the hub as they are. Large ones go through its storage; until then they are kept in the
     /// system's temporary folder, or in the one that the variable TMPDIR names.
     Proxy(Proxy),
-    /// Delete a branch of a repository
+    /// List the branches of a repository, protect, delete and restore them
     #[command(subcommand)]
-    Branch(owning::Branch),
-    /// Change what a repository is: its default branch, who may read it
+    Branch(branch::Branch),
+    /// Tell who moved which branch of a repository, when, and from where: the push log, the newest line first
+    Log(branch::Log),
+    /// List repositories, make, change, rename, delete and undelete them
     #[command(subcommand)]
-    Repo(owning::Repo),
+    Repo(repo::Repo),
     /// Keep an object that has leaked from everybody, and erase its bytes; it cannot be taken back
     ///
     /// From then on no client is served it, clones leave the file out, and a push that brings it is refused. Of the stores at hand
@@ -426,8 +429,9 @@ async fn command() -> ExitCode {
         Command::Gc(arguments) => gc(arguments).await,
         Command::Replay(arguments) => replay(arguments).await,
         Command::Proxy(arguments) => pass_on(arguments).await,
-        Command::Branch(command) => owning::branch(command).await,
-        Command::Repo(command) => owning::repo(command).await,
+        Command::Branch(command) => branch::branch(command).await,
+        Command::Log(arguments) => branch::log(arguments).await,
+        Command::Repo(command) => repo::repo(command).await,
         Command::Purge(arguments) => purging::run(arguments).await,
         Command::Moving(command) => moving::run(command).await,
     };
@@ -443,7 +447,7 @@ async fn command() -> ExitCode {
 /// What a script can tell from a command that a hub has refused: see docs/command.md.
 fn exit_code(error: &(dyn Error + 'static)) -> ExitCode {
     match error.downcast_ref::<ClientError>() {
-        Some(ClientError::Hub { status: 401 | 403, .. }) => ExitCode::from(3),
+        Some(ClientError::Hub { status: 401 | 403, .. } | ClientError::NotAllowed(_)) => ExitCode::from(3),
         Some(ClientError::Hub { status: 404 | 410, .. }) => ExitCode::from(4),
         Some(ClientError::Hub { status: 409 | 412, .. }) => ExitCode::from(5),
         Some(error) if error.passes() => ExitCode::from(6),
