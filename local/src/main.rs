@@ -439,19 +439,19 @@ async fn command() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("musehub: {}", with_causes(&*error));
-            exit_code(&*error)
+            ExitCode::from(exit_code(&*error))
         }
     }
 }
 
 /// What a script can tell from a command that a hub has refused: see docs/command.md.
-fn exit_code(error: &(dyn Error + 'static)) -> ExitCode {
+fn exit_code(error: &(dyn Error + 'static)) -> u8 {
     match error.downcast_ref::<ClientError>() {
-        Some(ClientError::Hub { status: 401 | 403, .. } | ClientError::NotAllowed(_)) => ExitCode::from(3),
-        Some(ClientError::Hub { status: 404 | 410, .. }) => ExitCode::from(4),
-        Some(ClientError::Hub { status: 409 | 412, .. }) => ExitCode::from(5),
-        Some(error) if error.passes() => ExitCode::from(6),
-        _ => ExitCode::FAILURE,
+        Some(ClientError::Hub { status: 401 | 403, .. } | ClientError::NotAllowed(_)) => 3,
+        Some(ClientError::Hub { status: 404 | 410, .. }) => 4,
+        Some(ClientError::Hub { status: 409 | 412, .. }) => 5,
+        Some(error) if error.passes() => 6,
+        _ => 1,
     }
 }
 
@@ -720,5 +720,31 @@ mod tests {
         for wrong in ["", ":", "localhost", "127.0.0.1", "99999", "a b:1", ":x"] {
             assert!(listen(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_script_can_tell_why_a_hub_refused() {
+        for (status, code) in [
+            (401, 3),
+            (403, 3),
+            (404, 4),
+            (410, 4),
+            (409, 5),
+            (412, 5),
+            (422, 1),
+            (413, 1),
+            (429, 6),
+            (500, 6),
+            (503, 6),
+        ] {
+            let (hub, text) = (String::new(), String::new);
+            let refusal = ClientError::Hub { hub, request: "GET /refs", status, code: text(), detail: text() };
+            assert_eq!(exit_code(&refusal), code, "{status}");
+        }
+        let said = String::new;
+        assert_eq!(exit_code(&ClientError::Broken { hub: said(), reason: said() }), 6);
+        assert_eq!(exit_code(&ClientError::NotAllowed(said())), 3);
+        assert_eq!(exit_code(&ClientError::Refused(said())), 1);
+        assert_eq!(exit_code(&*Box::<dyn Error>::from("anything else")), 1);
     }
 }
