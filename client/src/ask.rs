@@ -4,13 +4,16 @@ use std::collections::HashSet;
 
 use common::id::{CommitId, ObjectId, ObjectKey};
 use common::wire::Text;
-use common::wire::branches::BranchDeletedResponse;
-use common::wire::limits::MAX_NEGOTIATE;
+use common::wire::branches::{
+    BranchDeletedResponse, BranchesResponse, LogResponse, ProtectionRequest, ProtectionResponse, RestoreRequest,
+    RestoreResponse,
+};
+use common::wire::limits::{MAX_LISTED, MAX_NEGOTIATE};
 use common::wire::request::{
     FilterObjectsRequest, FilterObjectsResponse, LinkListResponse, LinkRequest, LinkResponse, MemberListResponse,
     MemberRemovedResponse, MemberRequest, MemberResponse, NegotiateRequest, NegotiateResponse, PresignRequest,
-    PresignResponse, PurgeRequest, PurgeResponse, RefsResponse, RepoChanges, RepoResponse, RevokedResponse,
-    TokenListResponse, TokenRequest, TokenResponse,
+    PresignResponse, PurgeRequest, PurgeResponse, RefsResponse, RepoChanges, RepoDeletedResponse, RepoListResponse,
+    RepoRequest, RepoResponse, RevokedResponse, TokenListResponse, TokenRequest, TokenResponse,
 };
 use http::StatusCode;
 use serde::de::DeserializeOwned;
@@ -91,6 +94,39 @@ impl Remote {
         Ok(missing.iter().map(ObjectId::key).collect())
     }
 
+    /// Makes the repo under its name. The hub makes it under the handle of whom the token is of, so that is looked at first.
+    pub async fn make(&self, request: &RepoRequest<'_>) -> Result<RepoResponse<'static>, ClientError> {
+        let owner = self.target.owner.as_str();
+        // Without a token the hub says that it wants one. What an owner has deleted is for that owner alone.
+        if self.has_token() {
+            let deleted = Endpoint::ReposOf { owner: Some(owner), deleted: true, after: None };
+            match self.get::<RepoListResponse<'static>>(deleted).await {
+                Err(error) if error.has_status(StatusCode::UNPROCESSABLE_ENTITY) => {
+                    return Err(ClientError::NotAllowed(format!(
+                        "a repository is made under one's own handle, and the token is not that of '{owner}', or is for some repositories only"
+                    )));
+                }
+                answer => answer?,
+            };
+        }
+        self.ask(Endpoint::Repos, request).await
+    }
+
+    /// What the repo is.
+    pub async fn about(&self) -> Result<RepoResponse<'static>, ClientError> {
+        self.get(Endpoint::Repo).await
+    }
+
+    /// Deletes the repo.
+    pub async fn delete(&self) -> Result<RepoDeletedResponse, ClientError> {
+        self.get(Endpoint::DeleteRepo).await
+    }
+
+    /// Undeletes the repo.
+    pub async fn undelete(&self) -> Result<RepoResponse<'static>, ClientError> {
+        self.get(Endpoint::Undelete).await
+    }
+
     /// Changes what is said of the repo.
     pub async fn change(&self, changes: &RepoChanges<'_>) -> Result<RepoResponse<'static>, ClientError> {
         self.ask(Endpoint::Settings, changes).await
@@ -132,14 +168,77 @@ impl Remote {
         self.get(Endpoint::RevokeLink(id)).await
     }
 
-    /// Deletes a branch. The head that it had.
-    pub async fn delete_branch(&self, branch: &str) -> Result<CommitId, ClientError> {
-        let answer: BranchDeletedResponse = self.get(Endpoint::Branch(branch)).await?;
-        Ok(answer.head)
+    /// All branches, with who moved them.
+    pub async fn branches(&self) -> Result<BranchesResponse, ClientError> {
+        let mut all = BranchesResponse { branches: Vec::new(), next: None };
+        loop {
+            let page: BranchesResponse = self.get(Endpoint::Branches(all.next.as_deref())).await?;
+            all.branches.extend(page.branches);
+            all.next = self.goes_on(all.next, page.next)?;
+            if all.next.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Protects a branch, or takes its protection away.
+    pub async fn protect(&self, branch: &str, wanted: &ProtectionRequest) -> Result<ProtectionResponse, ClientError> {
+        self.ask(Endpoint::Protection(branch), wanted).await
+    }
+
+    /// Restores a branch to where it was.
+    pub async fn restore(&self, branch: &str, to: Option<CommitId>) -> Result<RestoreResponse, ClientError> {
+        self.ask(Endpoint::Restore(branch), &RestoreRequest { to }).await
+    }
+
+    /// Deletes a branch.
+    pub async fn delete_branch(&self, branch: &str) -> Result<BranchDeletedResponse, ClientError> {
+        self.get(Endpoint::Branch(branch)).await
+    }
+
+    /// The newest lines of the push log behind this one, of this branch or of all: `most` of them, and what to go on behind.
+    pub async fn log(
+        &self,
+        branch: Option<&str>,
+        after: Option<String>,
+        most: usize,
+    ) -> Result<LogResponse, ClientError> {
+        let mut all = LogResponse { log: Vec::new(), next: after };
+        loop {
+            let limit = most.saturating_sub(all.log.len()).min(MAX_LISTED);
+            let page: LogResponse = self.get(Endpoint::Log { branch, after: all.next.as_deref(), limit }).await?;
+            all.log.extend(page.log);
+            all.next = self.goes_on(all.next, page.next)?;
+            if all.next.is_none() || all.log.len() >= most {
+                return Ok(all);
+            }
+        }
     }
 }
 
 impl HubClient {
+    /// All repos of the owner of a handle that the asker may read, else the asker's own; or those that the asker has deleted.
+    pub async fn repos(&self, owner: Option<&str>, deleted: bool) -> Result<RepoListResponse<'static>, ClientError> {
+        let mut all = RepoListResponse { repos: Vec::new(), next: None };
+        loop {
+            let page: RepoListResponse<'static> =
+                self.get(Endpoint::ReposOf { owner, deleted, after: all.next.as_deref() }).await?;
+            all.repos.extend(page.repos);
+            all.next = self.goes_on(all.next, page.next)?;
+            if all.next.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// What to go on behind. A hub that says the same twice would be asked for ever.
+    fn goes_on<T: PartialEq>(&self, after: Option<T>, next: Option<T>) -> Result<Option<T>, ClientError> {
+        match next.is_some() && next == after {
+            true => Err(self.broken("its list goes on behind where it went on before")),
+            false => Ok(next),
+        }
+    }
+
     /// The tokens that the user has minted.
     pub async fn tokens(&self) -> Result<TokenListResponse<'static>, ClientError> {
         self.get(Endpoint::Tokens).await

@@ -3,17 +3,52 @@
 use http::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
+/// As many repos as one page has at most.
+const MOST_REPOS: &str = "100";
+/// As many branches as one page has at most.
+const MOST_LINES: &str = "1000";
+
 /// What a hub can be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Endpoint<'a> {
     /// To make the repo.
     Repos,
+    /// The repos of an owner.
+    ReposOf {
+        /// The owner's handle; none for the asker's own repos.
+        owner: Option<&'a str>,
+        /// Whether they are those that the asker has deleted.
+        deleted: bool,
+        /// The slug that they are behind.
+        after: Option<&'a str>,
+    },
+    /// What the repo is.
+    Repo,
     /// To change what is said of the repo.
     Settings,
+    /// To delete the repo.
+    DeleteRepo,
+    /// To undelete the repo.
+    Undelete,
     /// To purge objects.
     Purge,
+    /// Its branches behind this one, with who moved them.
+    Branches(Option<&'a str>),
     /// To delete this branch.
     Branch(&'a str),
+    /// To protect this branch, or no more.
+    Protection(&'a str),
+    /// To restore this branch to where it was.
+    Restore(&'a str),
+    /// Lines of the push log.
+    Log {
+        /// The branch; none for all.
+        branch: Option<&'a str>,
+        /// The id of the line that they are behind.
+        after: Option<&'a str>,
+        /// How many at most.
+        limit: usize,
+    },
     /// Who its members are.
     Members,
     /// To make the user of this handle a member, or to give another role.
@@ -69,9 +104,19 @@ impl Endpoint<'_> {
     fn parts(&self) -> (&'static str, Method, &'static str) {
         match self {
             Self::Repos => ("POST /api/repos", Method::POST, "/api/repos"),
+            Self::ReposOf { .. } => ("GET /api/repos", Method::GET, "/api/repos"),
+            Self::Repo => ("GET /api/repos", Method::GET, "/api/repos/{owner}/{slug}"),
             Self::Settings => ("PATCH /api/repos", Method::PATCH, "/api/repos/{owner}/{slug}"),
+            Self::DeleteRepo => ("DELETE /api/repos", Method::DELETE, "/api/repos/{owner}/{slug}"),
+            Self::Undelete => ("POST /undelete", Method::POST, "/api/repos/{owner}/{slug}/undelete"),
             Self::Purge => ("POST /purge", Method::POST, "/api/repos/{owner}/{slug}/purge"),
+            Self::Branches(_) => ("GET /branches", Method::GET, "/api/repos/{owner}/{slug}/branches"),
             Self::Branch(_) => ("DELETE /branches", Method::DELETE, "/api/repos/{owner}/{slug}/branches/{branch}"),
+            Self::Protection(_) => {
+                ("PUT /protection", Method::PUT, "/api/repos/{owner}/{slug}/branches/{branch}/protection")
+            }
+            Self::Restore(_) => ("POST /restore", Method::POST, "/api/repos/{owner}/{slug}/branches/{branch}/restore"),
+            Self::Log { .. } => ("GET /log", Method::GET, "/api/repos/{owner}/{slug}/log"),
             Self::Members => ("GET /members", Method::GET, "/api/repos/{owner}/{slug}/members"),
             Self::PutMember(_) => ("PUT /members", Method::PUT, "/api/repos/{owner}/{slug}/members/{handle}"),
             Self::RemoveMember(_) => ("DELETE /members", Method::DELETE, "/api/repos/{owner}/{slug}/members/{handle}"),
@@ -117,7 +162,7 @@ impl Endpoint<'_> {
     /// The parameter of its path beside the repo's.
     pub const fn parameter(&self) -> Option<(&'static str, &str)> {
         match self {
-            Self::Branch(name) => Some(("branch", name)),
+            Self::Branch(name) | Self::Protection(name) | Self::Restore(name) => Some(("branch", name)),
             Self::Tag(label) | Self::Release(label) => Some(("tag", label)),
             Self::PutMember(handle) | Self::RemoveMember(handle) => Some(("handle", handle)),
             Self::RevokeLink(id) | Self::RevokeToken(id) => Some(("id", id)),
@@ -128,14 +173,27 @@ impl Endpoint<'_> {
 
     /// What stands behind its path.
     pub fn query(&self) -> String {
-        match self {
-            Self::Tags(Some(after)) => format!("?after={}", encoded(after)),
-            Self::Releases(None) => "?include_drafts=1".to_owned(),
-            Self::Releases(Some(after)) => format!("?include_drafts=1&after={}", encoded(after)),
-            Self::Object(_, repo) => format!("?repo_id={}", encoded(repo)),
+        match *self {
+            Self::ReposOf { owner, deleted, after } => {
+                let deleted = deleted.then_some("true");
+                query(&[("owner", owner), ("deleted", deleted), ("limit", Some(MOST_REPOS)), ("after", after)])
+            }
+            Self::Branches(after) => query(&[("limit", Some(MOST_LINES)), ("after", after)]),
+            Self::Log { branch, after, limit } => {
+                query(&[("branch", branch), ("limit", Some(&limit.to_string())), ("after", after)])
+            }
+            Self::Tags(after) => query(&[("after", after)]),
+            Self::Releases(after) => query(&[("include_drafts", Some("1")), ("after", after)]),
+            Self::Object(_, repo) => query(&[("repo_id", Some(repo))]),
             _ => String::new(),
         }
     }
+}
+
+fn query(parameters: &[(&str, Option<&str>)]) -> String {
+    let given = parameters.iter().filter_map(|(name, value)| Some(format!("{name}={}", encoded((*value)?))));
+    let given = given.collect::<Vec<_>>().join("&");
+    if given.is_empty() { given } else { format!("?{given}") }
 }
 
 /// A part of a path, or of a query.
@@ -145,9 +203,11 @@ pub(crate) fn encoded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use common::wire::limits::{MAX_LISTED, MAX_REPOS_LISTED};
     use service::routes::ROUTES;
 
     use super::Endpoint::*;
+    use super::{MOST_LINES, MOST_REPOS};
 
     #[test]
     fn each_endpoint_is_one_of_the_hubs_routes() {
@@ -155,13 +215,33 @@ mod tests {
         let all = [
             Repos, Settings, Purge, Branch("b"), Tag("t"), Refs, Tags(None), Releases(None), Fetch, Negotiate, FilterObjects, Presign,
             PushObjects, Push, PostTags, PostRelease, Release("t"), Uploads, Object("o", "r"), Members, PutMember("h"), RemoveMember("h"),
-            Links, MakeLink, RevokeLink("l"), Tokens, MintToken, RevokeToken("t"),
+            Links, MakeLink, RevokeLink("l"), Tokens, MintToken, RevokeToken("t"), ReposOf { owner: None, deleted: false, after: None },
+            Repo, DeleteRepo, Undelete, Branches(None), Protection("b"), Restore("b"), Log { branch: None, after: None, limit: 1 },
         ];
         for endpoint in all {
             let is_it = |method: &http::Method, path: &str| *method == endpoint.method() && path == endpoint.path();
             assert!(ROUTES.iter().any(|route| is_it(&route.method, route.path)), "{endpoint:?}");
             let parameter = endpoint.parameter().map(|(name, _)| format!("{{{name}}}"));
-            assert!(parameter.is_none_or(|parameter| endpoint.path().ends_with(&parameter)), "{endpoint:?}");
+            assert!(parameter.is_none_or(|parameter| endpoint.path().contains(&parameter)), "{endpoint:?}");
         }
+    }
+    #[test]
+    fn what_is_asked_for_is_in_the_query_and_what_is_not_said_is_left_out() {
+        for (endpoint, query) in [
+            (Refs, ""),
+            (Tags(None), ""),
+            (Tags(Some("v1/α")), "?after=v1%2F%CE%B1"),
+            (Releases(None), "?include_drafts=1"),
+            (ReposOf { owner: None, deleted: false, after: None }, "?limit=100"),
+            (
+                ReposOf { owner: Some("ada"), deleted: true, after: Some("a-b") },
+                "?owner=ada&deleted=true&limit=100&after=a%2Db",
+            ),
+            (Branches(Some("a&b")), "?limit=1000&after=a%26b"),
+            (Log { branch: Some("feature/x"), after: None, limit: 7 }, "?branch=feature%2Fx&limit=7"),
+        ] {
+            assert_eq!(endpoint.query(), query, "{endpoint:?}");
+        }
+        assert_eq!((MOST_REPOS, MOST_LINES), (&*MAX_REPOS_LISTED.to_string(), &*MAX_LISTED.to_string()));
     }
 }

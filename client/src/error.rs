@@ -10,6 +10,9 @@ pub enum ClientError {
     /// It was not asked, or not understood, and the sentence says what to do.
     #[error("{0}")]
     Refused(String),
+    /// It was not asked, for it is not for who asks.
+    #[error("{0}")]
+    NotAllowed(String),
     /// Nothing could be reached over https.
     #[error("cannot load the certificates that this system trusts; on Debian they are in the package ca-certificates")]
     Certificates(#[source] io::Error),

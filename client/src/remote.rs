@@ -138,6 +138,11 @@ impl HubClient {
         Ok(Self { repo: None, to: To::Url(hub), authorization, client, ambient: Ambient::system() })
     }
 
+    /// Whether it is asked with a token.
+    pub(crate) const fn has_token(&self) -> bool {
+        self.authorization.is_some()
+    }
+
     /// Whether it is known to take only ids that are hashes. A hub elsewhere does not say.
     pub fn checks_ids(&self) -> bool {
         matches!(&self.to, To::Stores(hub, _) if hub.settings.ids.are_checked())

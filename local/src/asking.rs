@@ -96,14 +96,47 @@ impl Printed {
         if self.json {
             return self.print(answer, String::new);
         }
-        let mut table = TabWriter::new(std::io::stdout().lock());
-        writeln!(table, "{}", head.join("\t"))?;
-        for row in rows {
-            // What others have named does not move the cursor.
-            let cells = row.map(|cell| cell.chars().map(|c| if c.is_control() { '?' } else { c }).collect::<String>());
-            writeln!(table, "{}", cells.join("\t"))?;
+        write_columns(std::iter::once(head.map(str::to_owned)).chain(rows))
+    }
+
+    /// Prints what is said of one thing: as JSON, or a line each of what it is and what is said.
+    pub fn facts(&self, answer: &impl Serialize, facts: &[(&str, &str)]) -> Result<(), Box<dyn Error>> {
+        if self.json {
+            return self.print(answer, String::new);
         }
-        table.flush()?;
-        Ok(())
+        // What is not said has no line.
+        let said = facts.iter().filter(|(_, said)| !said.is_empty());
+        write_columns(said.map(|(what, said)| [format!("{what}:"), (*said).to_owned()]))
+    }
+}
+
+/// Prints rows below one another, each cell as wide as its column.
+fn write_columns<const COLUMNS: usize>(rows: impl Iterator<Item = [String; COLUMNS]>) -> Result<(), Box<dyn Error>> {
+    std::io::stdout().lock().write_all(columns(rows)?.as_bytes())?;
+    Ok(())
+}
+
+fn columns<const COLUMNS: usize>(rows: impl Iterator<Item = [String; COLUMNS]>) -> Result<String, Box<dyn Error>> {
+    let mut table = TabWriter::new(Vec::new());
+    for row in rows {
+        // What others have named does not move the cursor.
+        let cells = row.map(|cell| cell.chars().map(|c| if c.is_control() { '?' } else { c }).collect::<String>());
+        writeln!(table, "{}", cells.join("\t"))?;
+    }
+    let table = String::from_utf8(table.into_inner().map_err(|error| error.to_string())?)?;
+    Ok(table.lines().map(|line| format!("{}\n", line.trim_end())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::columns;
+
+    #[test]
+    fn columns_stand_below_one_another_where_cells_are_empty_or_hostile() {
+        let rows =
+            [["BRANCH", "FROM", "DEFAULT"], ["a", "", ""], ["main\t\x1b[31m", "", "default"], ["ä", "force", ""]];
+        let table = columns(rows.map(|row| row.map(str::to_owned)).into_iter()).unwrap();
+        let expected = ["BRANCH      FROM   DEFAULT", "a", "main??[31m         default", "ä           force"];
+        assert_eq!(table.lines().collect::<Vec<_>>(), expected);
     }
 }

@@ -2,12 +2,13 @@
 
 mod access;
 mod asking;
+mod branch;
 mod fsck;
 mod login;
 mod moving;
-mod owning;
 mod purging;
 mod quota;
+mod repo;
 mod secret;
 mod stats;
 
@@ -122,12 +123,14 @@ enum Command {
     /// Small requests go to the hub as they are. Large ones go through its storage; until then they are kept in the
     /// system's temporary folder, or in the one that the variable TMPDIR names.
     Proxy(Proxy),
-    /// Delete a branch of a repository
+    /// List the branches of a repository, protect, delete and restore them
     #[command(subcommand)]
-    Branch(owning::Branch),
-    /// Change what a repository is: its default branch, who may read it
+    Branch(branch::Branch),
+    /// Tell who moved which branch of a repository, when, and from where: the push log, the newest line first
+    Log(branch::Log),
+    /// List repositories, make, change, rename, delete and undelete them
     #[command(subcommand)]
-    Repo(owning::Repo),
+    Repo(repo::Repo),
     /// Keep an object that has leaked from everybody, and erase its bytes; it cannot be taken back
     ///
     /// From then on no client is served it, clones leave the file out, and a push that brings it is refused. Of the stores at hand
@@ -426,8 +429,9 @@ async fn command() -> ExitCode {
         Command::Gc(arguments) => gc(arguments).await,
         Command::Replay(arguments) => replay(arguments).await,
         Command::Proxy(arguments) => pass_on(arguments).await,
-        Command::Branch(command) => owning::branch(command).await,
-        Command::Repo(command) => owning::repo(command).await,
+        Command::Branch(command) => branch::branch(command).await,
+        Command::Log(arguments) => branch::log(arguments).await,
+        Command::Repo(command) => repo::repo(command).await,
         Command::Purge(arguments) => purging::run(arguments).await,
         Command::Moving(command) => moving::run(command).await,
     };
@@ -435,19 +439,19 @@ async fn command() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("musehub: {}", with_causes(&*error));
-            exit_code(&*error)
+            ExitCode::from(exit_code(&*error))
         }
     }
 }
 
 /// What a script can tell from a command that a hub has refused: see docs/command.md.
-fn exit_code(error: &(dyn Error + 'static)) -> ExitCode {
+fn exit_code(error: &(dyn Error + 'static)) -> u8 {
     match error.downcast_ref::<ClientError>() {
-        Some(ClientError::Hub { status: 401 | 403, .. }) => ExitCode::from(3),
-        Some(ClientError::Hub { status: 404 | 410, .. }) => ExitCode::from(4),
-        Some(ClientError::Hub { status: 409 | 412, .. }) => ExitCode::from(5),
-        Some(error) if error.passes() => ExitCode::from(6),
-        _ => ExitCode::FAILURE,
+        Some(ClientError::Hub { status: 401 | 403, .. } | ClientError::NotAllowed(_)) => 3,
+        Some(ClientError::Hub { status: 404 | 410, .. }) => 4,
+        Some(ClientError::Hub { status: 409 | 412, .. }) => 5,
+        Some(error) if error.passes() => 6,
+        _ => 1,
     }
 }
 
@@ -716,5 +720,31 @@ mod tests {
         for wrong in ["", ":", "localhost", "127.0.0.1", "99999", "a b:1", ":x"] {
             assert!(listen(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_script_can_tell_why_a_hub_refused() {
+        for (status, code) in [
+            (401, 3),
+            (403, 3),
+            (404, 4),
+            (410, 4),
+            (409, 5),
+            (412, 5),
+            (422, 1),
+            (413, 1),
+            (429, 6),
+            (500, 6),
+            (503, 6),
+        ] {
+            let (hub, text) = (String::new(), String::new);
+            let refusal = ClientError::Hub { hub, request: "GET /refs", status, code: text(), detail: text() };
+            assert_eq!(exit_code(&refusal), code, "{status}");
+        }
+        let said = String::new;
+        assert_eq!(exit_code(&ClientError::Broken { hub: said(), reason: said() }), 6);
+        assert_eq!(exit_code(&ClientError::NotAllowed(said())), 3);
+        assert_eq!(exit_code(&ClientError::Refused(said())), 1);
+        assert_eq!(exit_code(&*Box::<dyn Error>::from("anything else")), 1);
     }
 }

@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so by panicking")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::{Value, json};
 
 const MUSEHUB: &str = env!("CARGO_BIN_EXE_musehub");
 
@@ -76,7 +79,9 @@ impl Drop for Hub {
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(MUSEHUB);
     command.args(arguments);
-    for variable in ["ACCESS_TOKEN_SECRET", "RUST_LOG", "MUSEHUB_TABLE", "MUSEHUB_FROM_TOKEN", "MUSEHUB_TO_TOKEN"] {
+    for variable in
+        ["ACCESS_TOKEN_SECRET", "RUST_LOG", "MUSEHUB_TABLE", "MUSEHUB_FROM_TOKEN", "MUSEHUB_TO_TOKEN", "MUSEHUB_TOKEN"]
+    {
         command.env_remove(variable);
     }
     command
@@ -229,15 +234,242 @@ fn an_owner_deletes_a_branch_and_changes_a_repository_over_http_and_in_a_folder(
     assert!(complaint(&ask(&["branch", "delete", &url, "feature/x"])).contains("there is no branch 'feature/x'"));
     assert!(complaint(&ask(&["branch", "delete", &url, "main"])).contains("is the default branch"));
     let set = said(&ask(&["repo", "set", &url, "--visibility", "private", "--default-branch", "old"]));
-    assert_eq!(set, format!("{url}: private, its default branch 'old', its content code.\n"));
+    assert!(set.contains("Visibility:      private\n") && set.contains("Default branch:  old\n"), "{set}");
     assert!(hub.get_refs("").starts_with("HTTP/1.1 404 "));
     hub.signal("-INT");
     assert!(hub.process.wait().unwrap().success());
 
     let set = run(&["repo", "set", "dev/song", "--default-branch", "main", "--data", data]);
-    assert_eq!(said(&set), "dev/song: private, its default branch 'main', its content code.\n");
+    let set = said(&set);
+    assert!(set.contains("Visibility:      private\n") && set.contains("Default branch:  main\n"), "{set}");
     let deleted = run(&["branch", "delete", "dev/song", "old", "--data", data]);
     assert_eq!(said(&deleted), "dev/song: 'old' is deleted; its head was c.\n");
+}
+
+/// A hub with a folder, and two users of it: `dev`, and `ada` who has only a handle.
+struct TwoUsers {
+    hub: Hub,
+    url: String,
+    dev: String,
+    ada: String,
+    folder: tempfile::TempDir,
+}
+
+impl TwoUsers {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().to_str().unwrap();
+        let hub = Hub::start(&["serve", "--listen", "127.0.0.1:0", "--data", data, "--ids", "lenient"]);
+        let ada = printed(&run(&["token", "--user", "user-ada", "--data", data])).trim().to_owned();
+        let claimed = hub.request("POST", "/api/identities", &ada, r#"{"handle": "ada"}"#);
+        assert!(claimed.starts_with("HTTP/1.1 201 "), "{claimed}");
+        let (url, dev) = (hub.word_after("The hub is at ").to_owned(), hub.word_after("--token ").to_owned());
+        Self { hub, url, dev, ada, folder }
+    }
+
+    /// What the command says to the bearer of a token.
+    fn says(&self, token: &str, arguments: &[&str]) -> String {
+        printed(&command(arguments).env("MUSEHUB_TOKEN", token).output().unwrap())
+    }
+
+    /// The cells of the table that it prints, for `dev`.
+    fn table(&self, arguments: &[&str]) -> Vec<Vec<String>> {
+        let printed = self.says(&self.dev, arguments);
+        printed.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        serde_json::from_str(&self.says(&self.dev, &[arguments, &["--json"]].concat())).unwrap()
+    }
+
+    /// Its exit code where it fails, and why.
+    fn refuses(&self, token: &str, arguments: &[&str]) -> (i32, String) {
+        // Where no token is kept.
+        let home = self.folder.path();
+        let output = command(arguments).env("MUSEHUB_TOKEN", token).env("HOME", home).output().unwrap();
+        (output.status.code().unwrap(), complaint(&output))
+    }
+
+    fn is_refused(&self, token: &str, arguments: &[&str], code: i32, reason: &str) {
+        let (was, said) = self.refuses(token, arguments);
+        assert!(was == code && said.contains(reason), "{arguments:?}: {was} {said}");
+    }
+
+    fn push(&self, token: &str, branch: &str, commit: &str, parent: Option<&str>, force: bool) {
+        let commit = json!({"commit_id": commit, "parent_commit_id": parent});
+        let body = json!({"branch": branch, "force": force, "bundle": {"commits": [commit]}}).to_string();
+        let answer = self.hub.request("POST", "/dev/song/push", token, &body);
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+}
+
+#[test]
+fn an_owner_makes_lists_changes_renames_deletes_and_undeletes_repositories() {
+    let two = TwoUsers::start();
+    let TwoUsers { url, dev, ada, .. } = &two;
+    let of = |name: &str| format!("{url}/{name}");
+    let (song, other, none) = (&*of("dev/song"), &*of("dev/other"), &*of("dev/none"));
+    assert_eq!(two.table(&["repo", "list", "--hub", url]).len(), 1, "only its head");
+
+    let about = ["--name", "Song", "--description", "A \u{1b}[31mplough", "--visibility", "private"];
+    assert_eq!(two.says(dev, &[&["repo", "create", song][..], &about].concat()), format!("{song}\n"));
+    let made = two.json(&["repo", "create", other, "--domain", "midi"]);
+    assert_eq!([&made["slug"], &made["visibility"], &made["domain"]], ["other", "public", "midi"]);
+    two.is_refused(dev, &["repo", "create", song], 5, "exists already");
+    two.is_refused(ada, &["repo", "create", none], 3, "the token is not that of 'dev'");
+    two.is_refused("", &["repo", "create", none], 3, "this needs a token");
+    two.is_refused(dev, &["repo", "create", &of("eve/song")], 4, "has the handle 'eve'");
+    two.is_refused(dev, &["repo", "create", none, "--name", "Song"], 1, "leads to the slug 'song', and not to 'none'");
+    two.is_refused(dev, &["repo", "create", &of("dev/no_slug")], 2, "the URL of a repository is like");
+
+    let list = two.table(&["repo", "list", "--hub", url]);
+    assert_eq!(list[0], ["REPOSITORY", "VISIBILITY", "CONTENT", "MADE", "DESCRIPTION"]);
+    assert_eq!(list[1][..3], ["dev/other", "public", "midi"]);
+    assert_eq!(
+        (&list[2][..3], &list[2][4..]),
+        (&["dev/song", "private", "code"].map(str::to_owned)[..], &["A", "?[31mplough"].map(str::to_owned)[..])
+    );
+    let adas = two.says(ada, &["repo", "list", "--hub", url, "--owner", "dev"]);
+    assert!(adas.contains("dev/other") && !adas.contains("dev/song"), "{adas}");
+    two.is_refused("", &["repo", "list", "--hub", url], 3, "this needs a token");
+    two.is_refused(dev, &["repo", "list", "--hub", url, "--owner", "eve"], 4, "has the handle 'eve'");
+
+    let shown = two.table(&["repo", "show", song]);
+    assert_eq!(shown[0], ["Repository:", "dev/song"]);
+    assert!(shown.contains(&vec!["Visibility:".to_owned(), "private".to_owned()]), "{shown:?}");
+    assert_eq!(two.json(&["repo", "show", song])["description"], "A \u{1b}[31mplough");
+    two.is_refused(ada, &["repo", "show", song], 4, "there is no such repository");
+
+    assert_eq!(two.json(&["repo", "set", song, "--visibility", "public"])["visibility"], "public");
+    assert!(two.says(dev, &["repo", "set", song, "--description", ""]).contains("Visibility:      public\n"));
+    two.is_refused(dev, &["repo", "set", song], 2, "required arguments were not provided");
+    two.is_refused(dev, &["repo", "set", song, "--name", "Other"], 1, "it leads to the slug 'other'");
+    two.is_refused(ada, &["repo", "set", song, "--visibility", "private"], 3, "");
+    two.is_refused(dev, &["repo", "set", none, "--description", "x"], 4, "there is no such repository");
+
+    let renamed = two.says(dev, &["repo", "rename", song, "tune"]);
+    assert_eq!(renamed, format!("{song}: it is 'dev/tune' now, and its old names lead to it.\n"));
+    assert_eq!(two.json(&["repo", "show", song])["slug"], "tune", "by its old name");
+    assert_eq!(two.json(&["repo", "rename", song, "song"])["slug"], "song");
+    two.is_refused(dev, &["repo", "rename", song, "other"], 5, "exists already");
+    two.is_refused(dev, &["repo", "rename", song, "No Slug"], 1, "a slug has 1 to 64 characters");
+    two.is_refused(ada, &["repo", "rename", song, "mine"], 3, "");
+
+    two.is_refused(ada, &["repo", "delete", song], 3, "");
+    let deleted = two.says(dev, &["repo", "delete", song]);
+    assert!(deleted.starts_with(&format!("{song}: it is deleted. 'musehub repo undelete' undeletes it until ")));
+    two.is_refused(dev, &["repo", "delete", song], 4, "there is no such repository");
+    two.is_refused(dev, &["repo", "create", song], 5, "can be undeleted until");
+    let list = two.table(&["repo", "list", "--hub", url, "--deleted"]);
+    assert_eq!((list.len(), &*list[1][0]), (2, "dev/song"));
+    two.is_refused(ada, &["repo", "undelete", song], 4, "there is no such repository");
+    let undeleted = two.says(dev, &["repo", "undelete", song]);
+    assert_eq!(undeleted, format!("{song}: it is not deleted, and all that was in it is there.\n"));
+    assert_eq!(two.json(&["repo", "delete", song])["deleted"], "dev/song");
+    assert_eq!(two.json(&["repo", "undelete", song])["slug"], "song");
+}
+
+#[test]
+fn a_list_of_repositories_of_several_pages_is_printed_to_its_end() {
+    let two = TwoUsers::start();
+    for number in 0..101 {
+        let made = two.hub.request("POST", "/api/repos", &two.dev, &format!("{{\"name\": \"r{number}\"}}"));
+        assert!(made.starts_with("HTTP/1.1 201 "), "{made}");
+    }
+    let list = two.json(&["repo", "list", "--hub", &two.url]);
+    let slugs: BTreeSet<&str> =
+        list["repos"].as_array().unwrap().iter().filter_map(|repo| repo["slug"].as_str()).collect();
+    assert_eq!((slugs.len(), &list["next"]), (101, &Value::Null));
+}
+
+#[test]
+fn branches_are_listed_protected_deleted_and_restored_and_the_log_says_who_did_it() {
+    let two = TwoUsers::start();
+    let TwoUsers { url, dev, ada, .. } = &two;
+    let (song, none) = (&*format!("{url}/dev/song"), &*format!("{url}/dev/none"));
+    let [first, second, third] = ["a", "b", "c"].map(|digit| digit.repeat(64));
+    two.push(dev, "main", &first, None, false);
+    two.push(dev, "main", &second, Some(&first), false);
+    two.push(dev, "main", &third, None, true);
+    let agent = ["token", "create", "--hub", url, "--access", "write", "--agent", "composer"];
+    let agent = two.says(dev, &agent).trim().to_owned();
+    two.push(&agent, "agent/x", &first, None, false);
+
+    let list = two.table(&["branch", "list", song]);
+    assert_eq!(list[0].join(" "), "BRANCH HEAD MOVED AT BY PROTECTED FROM DEFAULT");
+    assert_eq!([&*list[1][0], &list[1][1], &list[1][3]], ["agent/x", &first[..12], "dev"]);
+    assert_eq!([&*list[2][0], &list[2][1], &list[2][4]], ["main", &third[..12], "default"]);
+    assert_eq!(two.table(&["branch", "list", song, "--full-ids"])[2][1], third);
+    assert_eq!(two.json(&["branch", "list", song])["branches"][1]["head"], *third);
+    two.is_refused(dev, &["branch", "list", none], 4, "there is no such repository");
+
+    let protected = two.says(dev, &["branch", "protect", song, "main", "--admins-only"]);
+    assert_eq!(protected, format!("{song}: 'main' is protected from force, deletion and all but admins.\n"));
+    assert_eq!(two.json(&["branch", "protect", song, "agent/x"])["protected"], true);
+    assert_eq!(two.table(&["branch", "list", song])[1][4..].join(" "), "force and deletion");
+    two.is_refused(dev, &["branch", "delete", song, "agent/x"], 3, "is protected");
+    two.is_refused(&agent, &["branch", "unprotect", song, "agent/x"], 3, "its access is 'write'");
+    two.is_refused(ada, &["branch", "protect", song, "main"], 3, "");
+    two.is_refused(dev, &["branch", "protect", song, "none"], 4, "there is no branch 'none'");
+    let unprotected = two.says(dev, &["branch", "unprotect", song, "agent/x"]);
+    assert_eq!(unprotected, format!("{song}: 'agent/x' is not protected.\n"));
+    assert_eq!(two.json(&["branch", "unprotect", song, "main"])["protected"], false);
+
+    assert_eq!(two.json(&["branch", "delete", song, "agent/x"])["head"], *first);
+    two.is_refused(dev, &["branch", "delete", song, "agent/x"], 4, "there is no branch 'agent/x'");
+    two.is_refused(dev, &["branch", "delete", song, "main"], 1, "is the default branch");
+    two.is_refused(ada, &["branch", "restore", song, "agent/x"], 3, "");
+    let restored = two.says(dev, &["branch", "restore", song, "agent/x"]);
+    assert_eq!(restored, format!("{song}: 'agent/x' is there again, at {first}.\n"));
+    let again = two.says(dev, &["branch", "restore", song, "agent/x"]);
+    assert_eq!(again, format!("{song}: 'agent/x' is at {first} already.\n"));
+    assert_eq!(two.json(&["branch", "restore", song, "main"])["head"], *second);
+    let restored = two.says(dev, &["branch", "restore", song, "main", "--to", &first]);
+    assert_eq!(restored, format!("{song}: 'main' is at {first} again; it was at {second}.\n"));
+    two.is_refused(dev, &["branch", "restore", song, "main", "--to", "0"], 1, "does not name commit '0'");
+    two.is_refused(dev, &["branch", "restore", song, "none"], 4, "there is no branch 'none'");
+
+    let log = two.table(&["log", song]);
+    assert_eq!(log[0], ["AT", "BY", "WITH", "BRANCH", "FROM", "TO", "HOW"]);
+    let how: Vec<&str> = log.iter().skip(1).map(|line| line.last().unwrap().as_str()).collect();
+    assert_eq!(how, ["restored", "restored", "restored", "deleted", "made", "forced", "pushed", "made"]);
+    assert_eq!(log[5][1..3], ["dev", "composer"], "{log:?}");
+    assert_eq!(log[6][1..], ["dev", "main", &second[..12], &third[..12], "forced"]);
+    assert_eq!(two.table(&["log", song, "--branch", "main", "--full-ids"])[1][3..5], [second.clone(), first]);
+
+    let page = two.json(&["log", song, "--limit", "5"]);
+    let next = page["next"].as_str().unwrap();
+    let rest = two.json(&["log", song, "--limit", "5", "--after", next]);
+    let lines = |page: &Value| page["log"].as_array().unwrap().len();
+    assert_eq!((lines(&page), lines(&rest), &rest["next"]), (5, 3, &Value::Null));
+    let page = command(&["log", song, "--limit", "5"]).env("MUSEHUB_TOKEN", dev).output().unwrap();
+    let said = String::from_utf8_lossy(&page.stderr).into_owned();
+    assert_eq!(said, format!("There may be more: --after {next} goes on there.\n"));
+    two.is_refused(dev, &["log", none], 4, "there is no such repository");
+    two.is_refused("forged", &["log", song], 3, "the token is not one of this hub's");
+    two.is_refused(dev, &["log", song, "--after", "x"], 1, "it is the id of no line");
+    two.is_refused(dev, &["log", song, "--limit", "0"], 2, "invalid value '0'");
+}
+
+#[test]
+fn the_same_is_asked_of_stores_at_hand() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let mut hub = Hub::in_folder(folder.path());
+    hub.signal("-INT");
+    assert!(hub.process.wait().unwrap().success());
+    let says = |arguments: &[&str]| printed(&run(&[arguments, &["--data", data]].concat()));
+    let made: Value = serde_json::from_str(&says(&["repo", "create", "dev/song", "--json"])).unwrap();
+    assert_eq!([&made["owner"], &made["slug"]], ["dev", "song"]);
+    assert!(says(&["repo", "show", "dev/song"]).starts_with("Repository:      dev/song\n"));
+    assert_eq!(says(&["branch", "list", "dev/song"]).lines().count(), 1);
+    assert_eq!(says(&["log", "dev/song", "--branch", "main", "--limit", "5"]).lines().count(), 1);
+    assert!(says(&["repo", "rename", "dev/song", "tune"]).contains("it is 'dev/tune' now"));
+    says(&["repo", "delete", "dev/song"]);
+    let gone = run(&["repo", "show", "dev/tune", "--data", data]);
+    assert_eq!(gone.status.code(), Some(4));
+    says(&["repo", "undelete", "dev/tune"]);
+    assert_eq!(run(&["branch", "protect", "dev/tune", "main", "--data", data]).status.code(), Some(4));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What a client does: the usual requests, in the usual order, with everything that it hears held against the model.
 
+mod rights;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,21 +17,14 @@ use tests::encoding::Encoding;
 use tests::history::{Object, Pack, list_of_text, map_of_text, objects_body};
 
 use crate::fetched::{self, Purged};
-use crate::model::Model;
+use crate::model::{BRANCH, Model, RELEASE, TAG};
 use crate::register::{Action, Outcome};
-use crate::world::{OWNER, SLUG, Violation, World};
+use crate::world::{Bearer, OWNER, SLUG, Violation, World};
 
 /// How often a client asks again when it has no answer.
 const ATTEMPTS: usize = 3;
 /// Objects in one `/push/objects`: few, so that several are under way at once.
 const CHUNK: usize = 3;
-
-/// What a register of a branch is called in the model.
-pub const BRANCH: &str = "branch ";
-/// Of a tag.
-pub const TAG: &str = "tag ";
-/// Of a release.
-pub const RELEASE: &str = "release ";
 
 /// One client.
 pub struct Client {
@@ -48,6 +43,8 @@ pub struct Client {
 enum Pushed {
     Landed,
     Refused,
+    /// Not by this bearer.
+    NotAllowed,
     Unheard,
 }
 
@@ -75,6 +72,10 @@ impl Client {
                     2 => self.restore().await?,
                     _ => self.list_branches().await?,
                 }
+                continue;
+            }
+            if self.random.random_bool(self.world.profile.rights) {
+                self.give_take_or_use().await?;
                 continue;
             }
             match self.random.random_range(0..100) {
@@ -238,9 +239,22 @@ impl Client {
         tip.unwrap_or_default()
     }
 
-    /// Pushes what a tip reaches and these heads don't, as either generation of clients does.
+    /// Pushes as the owner.
     async fn push(
         &mut self,
+        branch: &str,
+        heads: &BTreeMap<String, String>,
+        tip: &str,
+        force: bool,
+    ) -> Result<Pushed, Violation> {
+        self.push_as(&Bearer::Owner, branch, heads, tip, force).await
+    }
+
+    /// Pushes what a tip reaches and these heads don't, as either generation of clients does. What goes before the push itself is
+    /// the owner's.
+    async fn push_as(
+        &mut self,
+        bearer: &Bearer,
         branch: &str,
         heads: &BTreeMap<String, String>,
         tip: &str,
@@ -278,11 +292,18 @@ impl Client {
             let noted = self.world.model().ask(&register, Action::Move { to: tip.to_owned(), force }, now);
             self.note(format_args!("pushes {tip} to {branch}, forced: {force}"));
             let place = self.place();
-            let Some(answer) = self.world.call(place, Function::Push, self.encoding, &body).await? else {
+            let Some(answer) = self.world.call_as(bearer, place, Function::Push, self.encoding, &body).await? else {
                 self.note("does not know of its push");
                 continue;
             };
             self.note(format_args!("hears {} of its push", answer.status));
+            if *bearer != Bearer::Owner {
+                let is_not_allowed = answer.status == 401 || answer.excerpt().contains("repo_not_found");
+                if is_not_allowed || is_protected(&answer) {
+                    self.world.model().hear(&noted, Outcome::Void, self.world.now());
+                    return Ok(if is_not_allowed { Pushed::NotAllowed } else { Pushed::Unheard });
+                }
+            }
             // What is protected is forced nowhere; the same goes for it then as for a push without force.
             if answer.status == 409 && !force || force && is_protected(&answer) {
                 self.world.model().hear(&noted, Outcome::Refused, self.world.now());
@@ -727,7 +748,7 @@ impl Client {
         };
         match self.push(branch, &heads, &tip, false).await? {
             Pushed::Landed => Ok(()),
-            Pushed::Refused | Pushed::Unheard => Err("the last push did not land".to_owned()),
+            Pushed::Refused | Pushed::NotAllowed | Pushed::Unheard => Err("the last push did not land".to_owned()),
         }
     }
 }

@@ -13,6 +13,15 @@ use crate::register::{self, Action, Operation, Outcome};
 /// By how much a promise ends earlier than the retention says: requests take time, and clocks differ.
 const MARGIN: Duration = Duration::from_secs(15 * 60);
 
+/// What a register of a branch is called.
+pub const BRANCH: &str = "branch ";
+/// Of a tag.
+pub const TAG: &str = "tag ";
+/// Of a release.
+pub const RELEASE: &str = "release ";
+/// The kinds of registers that hold commits. What others hold reaches nothing.
+const KINDS: [&str; 3] = [BRANCH, TAG, RELEASE];
+
 /// What is known of a run. Times are those of the run's clock.
 pub struct Model {
     builder: Builder,
@@ -240,7 +249,8 @@ impl Model {
         counts: impl Fn(&Operation, (Duration, Duration)) -> bool,
     ) -> BTreeSet<String> {
         let mut tips = Vec::new();
-        for register in self.registers.values() {
+        let of_commits = self.registers.iter().filter(|(name, _)| KINDS.iter().any(|kind| name.starts_with(kind)));
+        for (_, register) in of_commits {
             for (operation, times) in register.operations.iter().zip(&register.times) {
                 let held = match (&operation.action, operation.outcome) {
                     (

@@ -72,6 +72,8 @@ pub struct Profile {
     pub forced: f64,
     /// The share of what clients do that protects, deletes, restores or lists branches.
     pub branches: f64,
+    /// The share of what clients do that makes members, mints tokens or makes links, takes one away, or uses one.
+    pub rights: f64,
     /// By how much the clocks of two processes differ at most, in milliseconds.
     pub skew_ms: u64,
 }
@@ -112,6 +114,7 @@ impl Profile {
             retention: RETENTION,
             forced: pick(&[0, 5, 20]) as f64 / 100.0,
             branches: 0.0,
+            rights: 0.0,
             skew_ms: pick(&[0, 5, 500]),
         };
         let is_about_garbage = pick(&[0, 0, 1]) == 1;
@@ -121,6 +124,7 @@ impl Profile {
         // Where branches are protected often, pushes are forced often.
         let forced = if branches > 5 { 0.5 } else { profile.forced };
         let profile = Profile { branches: branches as f64 / 100.0, forced, ..profile };
+        let profile = Profile { rights: pick(&[0, 0, 20, 50]) as f64 / 100.0, ..profile };
         if !is_about_garbage {
             return profile;
         }

@@ -16,7 +16,7 @@ use store::upkeep::purge::Erased;
 use store::upkeep::swap::GRACE;
 
 use crate::profile::{Profile, Weather};
-use crate::world::{Deletion, NAMES, OWNER, SLUG, Violation, World};
+use crate::world::{Bearer, Deletion, NAMES, OWNER, SLUG, Violation, World};
 
 /// How long a call may be on its way that its caller has given up.
 const HELD_UP: Duration = Duration::from_secs(15);
@@ -96,7 +96,8 @@ async fn delete_and_undelete(world: &World, place: usize, random: &mut StdRng) -
     world.network.note("the repository is deleted");
     let parameters = [("slug", SLUG)];
     let request = http::Request::delete("/");
-    let answer = world.send_while_deleted(place, Function::Repos, request, &parameters, Vec::new()).await?;
+    let answer =
+        world.send_while_deleted(&Bearer::Owner, place, Function::Repos, request, &parameters, Vec::new()).await?;
     match answer {
         Some(answer) if answer.status == 200 => world.has_deleted(&mut deletion),
         // An earlier attempt of the same request may have landed.
@@ -118,7 +119,9 @@ async fn undelete(world: &World, deletion: Deletion) -> Result<(), Violation> {
             tokio::time::sleep(HELD_UP).await;
         }
         let request = http::Request::post(format!("/api/repos/{OWNER}/{SLUG}/undelete"));
-        let answer = world.send_while_deleted(attempt, Function::Repos, request, &[("slug", SLUG)], Vec::new()).await?;
+        let answer = world
+            .send_while_deleted(&Bearer::Owner, attempt, Function::Repos, request, &[("slug", SLUG)], Vec::new())
+            .await?;
         match answer {
             Some(answer) if answer.status == 200 => {
                 world.has_undeleted(deletion);

@@ -38,7 +38,7 @@ use crate::network::{Life, Line, Network};
 use crate::profile::{Profile, Weather};
 use crate::stores::{SECRET_KEY, Stores};
 
-/// The user that all clients are, and its handle.
+/// The user that all clients are, unless they use what was given to another, and its handle.
 const USER: &str = "user-sim";
 /// The handle.
 pub const OWNER: &str = "sim";
@@ -46,12 +46,39 @@ pub const OWNER: &str = "sim";
 pub const SLUG: &str = "song";
 /// What it may be called.
 pub const NAMES: [&str; 4] = [SLUG, "tune", "air", "ballad"];
+/// The handles of those who are members at times.
+pub const GUESTS: [&str; 2] = ["guest-0", "guest-1"];
 const SECRET: &str = "a secret of the simulation, long enough";
 /// What the clock shows when a run begins.
 const START: Timestamp = Timestamp::constant(1_750_000_000, 0);
 
+/// For how long a user's own token is good: longer than any run, as those that it mints are.
+const TOKEN_LASTS: Duration = Duration::from_secs(60 * 24 * 60 * 60);
+
 /// What should not have happened.
 pub type Violation = String;
+
+/// As whom a request is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bearer {
+    /// The owner of the repository.
+    Owner,
+    /// The user of this handle.
+    Guest(&'static str),
+    /// Who has a token that the owner has minted.
+    Token(String),
+    /// Who sends no token.
+    Nobody,
+}
+
+/// A token or a link, be it revoked or not.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// Its id.
+    pub id: String,
+    /// What opens the repository.
+    pub secret: String,
+}
 
 /// One run's world.
 pub struct World {
@@ -71,6 +98,10 @@ pub struct World {
     names: Mutex<Vec<&'static str>>,
     /// When the repository may have been deleted, and when it certainly was.
     deletions: Mutex<Vec<Span>>,
+    /// The tokens that were minted.
+    pub tokens: Mutex<Vec<Grant>>,
+    /// The links that were made.
+    pub links: Mutex<Vec<Grant>>,
     /// Held by the one that deletes and undeletes.
     deleting: Arc<tokio::sync::Mutex<()>>,
 }
@@ -122,6 +153,8 @@ impl World {
             erasures: Mutex::default(),
             names: Mutex::new(vec![SLUG]),
             deletions: Mutex::default(),
+            tokens: Mutex::default(),
+            links: Mutex::default(),
             deleting: Arc::default(),
         });
         for _ in 0..world.profile.processes {
@@ -142,21 +175,19 @@ impl World {
     }
 
     async fn make_repo(self: &Arc<Self>) -> Result<(), Violation> {
-        let process = self.process(0);
         let request = http::Request::post("/");
         let request = request.header("content-type", "application/json");
         let owner = OWNER.parse().map_err(|error| format!("{error}"))?;
         let slug = SLUG.parse().map_err(|error| format!("{error}"))?;
-        let made = self
-            .run(process, async |hub| {
-                let claimed = hub.store.claim_handle(USER, &owner, "").await?;
-                Ok((claimed, ()))
-            })
-            .await?;
-        if made.is_none_or(|(claimed, ())| claimed != Claim::Held) {
-            return Err("the handle cannot be claimed".to_owned());
+        self.claim(USER.to_owned(), OWNER).await?;
+        let is_private = self.profile.rights > 0.0;
+        if is_private {
+            for guest in GUESTS {
+                self.claim(user_of(guest), guest).await?;
+            }
         }
-        let body = json!({"name": SLUG}).to_string();
+        // What all may read says nothing of who is a member.
+        let body = json!({"name": SLUG, "is_private": is_private}).to_string();
         let answer = self.send(0, Function::Repos, request, &[], body.into_bytes()).await?;
         let answer = answer.ok_or("the repository cannot be made")?;
         if answer.status != 201 {
@@ -167,6 +198,15 @@ impl World {
         let repo = found.flatten().ok_or("the repository cannot be found")?;
         self.repo.set(repo.id).map_err(|_| "two repositories")?;
         Ok(())
+    }
+
+    async fn claim(self: &Arc<Self>, user: String, handle: &str) -> Result<(), Violation> {
+        let handle = handle.parse().map_err(|error| format!("{error}"))?;
+        let claimed = self.run(self.process(0), async |hub| hub.store.claim_handle(&user, &handle, "").await).await?;
+        match claimed {
+            Some(Claim::Held) => Ok(()),
+            _ => Err(format!("the handle {handle} cannot be claimed")),
+        }
     }
 
     /// The clock.
@@ -340,7 +380,7 @@ impl World {
         }
     }
 
-    /// Calls a function about the repository.
+    /// Calls a function about the repository, as its owner.
     ///
     /// # Errors
     /// As [`Self::send`].
@@ -351,17 +391,31 @@ impl World {
         encoding: Encoding,
         body: &serde_json::Value,
     ) -> Result<Option<Answer>, Violation> {
+        self.call_as(&Bearer::Owner, place, function, encoding, body).await
+    }
+
+    /// Calls a function about the repository.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn call_as(
+        &self,
+        bearer: &Bearer,
+        place: usize,
+        function: Function,
+        encoding: Encoding,
+        body: &serde_json::Value,
+    ) -> Result<Option<Answer>, Violation> {
         let request = http::Request::post("/")
             .header("content-type", encoding.content_type())
             .header("accept", encoding.accept());
-        self.send(place, function, request, &[("slug", SLUG)], encoding.encode(body)).await
+        self.send_as(bearer, place, function, request, &[("slug", SLUG)], encoding.encode(body)).await
     }
 
-    /// Sends a request to the process at a place. None when there is no answer: the process died, it does not answer whole, or it answers 503;
-    /// all for what was done to its calls. And when the repository is deleted.
+    /// Sends a request of the owner to the process at a place.
     ///
     /// # Errors
-    /// When it has no answer, 503 or another 5xx without that; when a repository that is not deleted is not found, or one that is.
+    /// As [`Self::send_as`].
     pub async fn send(
         &self,
         place: usize,
@@ -370,14 +424,36 @@ impl World {
         parameters: &[(&str, &str)],
         body: Vec<u8>,
     ) -> Result<Option<Answer>, Violation> {
+        self.send_as(&Bearer::Owner, place, function, request, parameters, body).await
+    }
+
+    /// Sends a request to the process at a place. None when there is no answer: the process died, it does not answer whole, or it answers 503;
+    /// all for what was done to its calls. And when the repository is deleted.
+    ///
+    /// # Errors
+    /// When it has no answer, 503 or another 5xx without that; when a repository that is not deleted is not found, by one who may
+    /// always read it, or one that is deleted is.
+    pub async fn send_as(
+        &self,
+        bearer: &Bearer,
+        place: usize,
+        function: Function,
+        request: http::request::Builder,
+        parameters: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Result<Option<Answer>, Violation> {
         let began = Instant::now();
-        let answer = self.send_while_deleted(place, function, request, parameters, body).await?;
+        let answer = self.send_while_deleted(bearer, place, function, request, parameters, body).await?;
         let Some(answer) = answer else { return Ok(None) };
         let is_not_found = answer.status == 404 && answer.excerpt().contains("repo_not_found");
+        // That is said of the token, whatever there is.
+        let is_revoked = answer.status == 401;
+        let may_not_know = matches!(bearer, Bearer::Guest(_) | Bearer::Nobody);
         match is_not_found {
             true if self.may_be_deleted(began) => Ok(None),
+            true if may_not_know => Ok(Some(answer)),
             true => Err(format!("{} does not find the repository, which is not deleted", function.name())),
-            false if self.was_deleted_since(began) => {
+            false if self.was_deleted_since(began) && !is_revoked => {
                 Err(format!("{} finds a repository that is deleted: {}", function.name(), answer.excerpt()))
             }
             false => Ok(Some(answer)),
@@ -390,6 +466,7 @@ impl World {
     /// When it has no answer, 503 or another 5xx without that.
     pub async fn send_while_deleted(
         &self,
+        bearer: &Bearer,
         place: usize,
         function: Function,
         request: http::request::Builder,
@@ -399,9 +476,16 @@ impl World {
         let process = self.process(place);
         let began = Instant::now();
         let name = function.name();
-        let token = process.hub.tokens().await.and_then(|tokens| tokens.mint(USER, Duration::from_secs(86_400)));
-        let token = token.map_err(|error| format!("{error}"))?;
-        let request = request.header("authorization", format!("Bearer {token}"));
+        let token = match bearer {
+            Bearer::Owner => Some(own_token(&process.hub, USER).await?),
+            Bearer::Guest(handle) => Some(own_token(&process.hub, &user_of(handle)).await?),
+            Bearer::Token(token) => Some(token.clone()),
+            Bearer::Nobody => None,
+        };
+        let request = match token {
+            Some(token) => request.header("authorization", format!("Bearer {token}")),
+            None => request,
+        };
         let request = request.body(Body::Binary(body)).map_err(|error| format!("{error}"))?;
         let called = self.any_name();
         let parameter = |(name, value): &(&str, &str)| {
@@ -438,6 +522,16 @@ impl World {
             Err(_) => Err(format!("the answer of {name} was cut off")),
         }
     }
+}
+
+/// The id of the user of a guest's handle.
+fn user_of(handle: &str) -> String {
+    format!("user-{handle}")
+}
+
+async fn own_token(hub: &Hub, user: &str) -> Result<String, Violation> {
+    let token = hub.tokens().await.and_then(|tokens| tokens.mint(user, TOKEN_LASTS));
+    token.map_err(|error| format!("{error}"))
 }
 
 /// How a process reaches a store.

@@ -540,6 +540,7 @@ wire_map! {
 
 wire_map! {
     /// `PATCH /api/repos/{owner}/{slug}`: what is left out stays as it is.
+    #[derive(Default)]
     pub struct RepoChanges<'a> {
         /// The branch that a clone checks out.
         default_branch: Option<Text<'a>> = None,
