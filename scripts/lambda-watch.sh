@@ -26,6 +26,7 @@ more_requests=(
     "GET /api/repos/dev/song/branches"
     "GET /api/repos/dev/song/stats"
     "GET /api/repos/dev/song/webhooks"
+    "GET /api/tokens"
     "GET /openapi.json"
 )
 
