@@ -46,6 +46,11 @@ pub fn http_client() -> SharedHttpClient {
     })
 }
 
+/// What makes single requests with the same connections and the same TLS, to a server that is not AWS.
+pub fn connector() -> Connector {
+    Connector::builder().tls_provider(Provider::Rustls(CryptoMode::Ring)).proxy_config(ProxyConfig::from_env()).build()
+}
+
 /// How S3 is spoken to. An endpoint that is named, here or in the environment, is a server of its own, which has no host name for
 /// each bucket: the bucket is in the path.
 pub fn s3_config(config: &SdkConfig) -> aws_sdk_s3::config::Builder {

@@ -55,6 +55,7 @@ pub fn options() -> Options {
         write_timeout: WRITE_TIMEOUT,
         anonymous_reads: AnonymousReads::Full,
         secret: Some(SECRET.to_owned()),
+        issuer: None,
         log: RequestLog::default(),
         webhooks: Some(Webhooks { reach: Reach::Anywhere, first_pause: Duration::from_millis(20) }),
     }
