@@ -22,7 +22,7 @@ use service::Hub;
 use service::Settings;
 use service::auth::Tokens;
 use service::auth::oidc::Issuer;
-pub use service::auth::oidc::IssuerSettings;
+pub use service::auth::oidc::{ClaimRule, IssuerSettings};
 pub use service::observe::RequestLog;
 pub use service::webhook_target::Reach;
 pub use service::{AnonymousReads, Quotas};
