@@ -40,7 +40,8 @@ impl Hub {
     /// `ACCESS_TOKEN_SECRET` (else the hub reads its own from the table), `MUSEHUB_PUSH_TO_CREATE` (`nothing` or `off`,
     /// `public`, `private`), `MUSEHUB_IDS` (`strict`, `lenient`), `MUSEHUB_ANONYMOUS_READS` (`full`, `small`, `off`),
     /// `MUSEHUB_ANSWER_WITHIN`, seconds that an answer may take to begin, `MUSEHUB_PUBLIC_URL`, `MUSEHUB_STORAGE_URL`, the quotas `MUSEHUB_QUOTA_REPO_BYTES`, `MUSEHUB_QUOTA_USER_BYTES` and
-    /// `MUSEHUB_QUOTA_USER_REPOS`, the issuer of tokens in the variables of [`issuer_from_environment`], and `MUSEHUB_METRICS`, the
+    /// `MUSEHUB_QUOTA_USER_REPOS`, the issuer of tokens `MUSEHUB_OIDC_ISSUER` with
+    /// `MUSEHUB_OIDC_AUDIENCE`, and with it `MUSEHUB_OIDC_USER_CLAIM`, `MUSEHUB_OIDC_REQUIRED_CLAIM` and `MUSEHUB_OIDC_ADMIN_CLAIM`, and `MUSEHUB_METRICS`, the
     /// CloudWatch namespace of the metrics in the log of requests. What [`aws::config`] reads
     /// says how AWS is reached.
     ///
@@ -76,7 +77,14 @@ impl Hub {
             },
             answer_within: choice("MUSEHUB_ANSWER_WITHIN", "a number of seconds, from 1 to 285", seconds)?,
         };
-        let issuer = issuer_from_environment()?.map(|issuer| Arc::new(Issuer::new(issuer, ambient.clone())));
+        let issuer = IssuerSettings::of_parts(IssuerParts {
+            issuer: variable("MUSEHUB_OIDC_ISSUER"),
+            audience: variable("MUSEHUB_OIDC_AUDIENCE"),
+            user_claim: variable("MUSEHUB_OIDC_USER_CLAIM"),
+            required: choice("MUSEHUB_OIDC_REQUIRED_CLAIM", "<claim>=<text>", ClaimRule::parse)?,
+            admin: choice("MUSEHUB_OIDC_ADMIN_CLAIM", "<claim>=<text>", ClaimRule::parse)?,
+        })?;
+        let issuer = issuer.map(|issuer| Arc::new(Issuer::new(issuer, ambient.clone())));
         let counts_usage = settings.quotas.user_bytes.is_some();
         let given = variable("ACCESS_TOKEN_SECRET");
         let tokens = given.map(|secret| Tokens::new(&secret, ambient.clone())).transpose()?;
@@ -150,22 +158,6 @@ impl Hub {
             Err(_) => "this process goes on with another than the table's, which was rotated since it started",
         })
     }
-}
-
-/// The issuer of tokens that the environment names: `MUSEHUB_OIDC_ISSUER` with `MUSEHUB_OIDC_AUDIENCE`, and as the operator likes
-/// `MUSEHUB_OIDC_USER_CLAIM`, `MUSEHUB_OIDC_REQUIRED_CLAIM` and `MUSEHUB_OIDC_ADMIN_CLAIM`.
-///
-/// # Errors
-/// When a variable is wrong.
-pub fn issuer_from_environment() -> Result<Option<IssuerSettings>, ConfigurationError> {
-    let parts = IssuerParts {
-        issuer: variable("MUSEHUB_OIDC_ISSUER"),
-        audience: variable("MUSEHUB_OIDC_AUDIENCE"),
-        user_claim: variable("MUSEHUB_OIDC_USER_CLAIM"),
-        required: choice("MUSEHUB_OIDC_REQUIRED_CLAIM", "<claim>=<value>", ClaimRule::parse)?,
-        admin: choice("MUSEHUB_OIDC_ADMIN_CLAIM", "<claim>=<value>", ClaimRule::parse)?,
-    };
-    Ok(IssuerSettings::of_parts(parts)?)
 }
 
 /// How long an answer may take to begin, as an operator says it.

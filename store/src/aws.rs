@@ -6,9 +6,10 @@ use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{SharedCredentialsProvider, SharedHttpClient};
+use aws_smithy_http_client::Builder;
+pub use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-use aws_smithy_http_client::{Builder, Connector};
 
 /// How long a connection to a service may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);

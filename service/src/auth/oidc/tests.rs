@@ -1,4 +1,9 @@
+use super::super::Tokens;
+use super::super::grant::Grant;
 use super::*;
+use crate::observe::RequestLog;
+use crate::{Hub, Settings};
+use aws_config::{BehaviorVersion, SdkConfig};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use hmac::{Hmac, KeyInit, Mac};
@@ -11,6 +16,10 @@ use ring::signature::{
 };
 use serde_json::json;
 use sha2::Sha256;
+use std::sync::Arc;
+use store::table::items::Role;
+use store::{Location, Store};
+use tokio::sync::OnceCell;
 
 const ISSUER: &str = "https://issuer.example.com/realms/music";
 const NOW: i64 = 1_000;
@@ -195,6 +204,38 @@ async fn a_public_key_is_no_secret() {
             let header = decode_header(&token).unwrap();
             assert!(matches!(issuer().verify(&token, &header).await, Err(WireError::Unauthorized(_))));
         }
+    }
+}
+
+#[tokio::test]
+async fn beside_an_issuer_the_secret_signs_what_users_mint_and_nothing_else() {
+    let config = SdkConfig::builder().behavior_version(BehaviorVersion::latest()).build();
+    let location = Location { table: String::new(), bucket: String::new() };
+    let ambient = || Ambient::replay(1, Timestamp::constant(NOW, 0));
+    let tokens = Tokens::new("0123456789abcdef0123456789abcdef", ambient()).unwrap();
+    let hub = |issuer| Hub {
+        store: Arc::new(Store::new(&config, &config, location.clone(), ambient())),
+        tokens: Arc::new(OnceCell::new_with(Some(tokens.clone()))),
+        issuer,
+        settings: Settings::default(),
+        log: RequestLog::default(),
+    };
+    let (alone, beside) = (hub(None), hub(Some(Arc::new(issuer()))));
+    let minute = Duration::from_secs(60);
+    let grant =
+        Grant { id: "t".to_owned(), repos: None, access: Role::Read, branches: None, force: false, delete: false };
+    for (token, is_taken) in [
+        (tokens.mint_narrowed("user-a", minute, &grant, None).unwrap(), true),
+        (tokens.mint("user-a", minute).unwrap(), false),
+        (tokens.mint_admin("user-a", minute).unwrap(), false),
+        (tokens.mint(&format!("{ISSUER}#ada"), minute).unwrap(), false),
+    ] {
+        assert!(alone.verify(&token).await.is_ok());
+        assert_eq!(beside.verify(&token).await.is_ok(), is_taken);
+    }
+    // And without an issuer no key but the secret is one.
+    for signer in Signer::all() {
+        assert!(matches!(alone.verify(&signer.good_token()).await, Err(WireError::Unauthorized(_))));
     }
 }
 
