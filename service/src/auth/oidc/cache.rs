@@ -19,7 +19,7 @@ use tokio::sync::{Mutex, watch};
 use super::keys::KeySet;
 use store::ambient::Ambient;
 
-/// How long keys are fresh at least, whatever the issuer says.
+/// How long keys are fresh at least, also where the issuer says less.
 const LEAST_FRESH: Duration = Duration::from_secs(5 * 60);
 /// How long keys are fresh at most, and where the issuer says nothing: a key that it has withdrawn is taken for no longer.
 const MOST_FRESH: Duration = Duration::from_secs(60 * 60);

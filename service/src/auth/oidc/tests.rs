@@ -195,7 +195,7 @@ async fn a_public_key_is_no_secret() {
             let mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&secret).unwrap().chain_update(&message);
             let token = format!("{message}.{}", BASE64.encode(mac.finalize().into_bytes()));
             assert!(verify(&signer.keys(), &token).is_err());
-            // The family of the key decides, whatever the caller says.
+            // The family of the key decides, and not the caller.
             let key = signer.keys();
             let Found::One(key) = key.find(&decode_header(signer.good_token()).unwrap()) else { panic!("one key") };
             let decoded = decode::<Value>(&token, key.decoding(), &validation(Algorithm::HS256));
