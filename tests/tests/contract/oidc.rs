@@ -289,3 +289,17 @@ async fn a_claim_that_the_operator_names_makes_an_operator_and_the_claim_role_do
     deep(json!(["singers"]), "admin", "music").await.refused(403, "not_authorized");
     deep(json!(["operators"]), "admin", "films").await.refused(401, "unauthorized");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_login_page_names_the_issuer_and_no_command_that_makes_no_good_token() {
+    let key = SigningKey::ed("k");
+    let issuer = StandIn::start(&[&key]).await;
+    let hub = hub_of(&issuer).await;
+    let login = async |hub: &Hub| {
+        let answer = send("GET", &format!("{}/login", hub.url()), &[("accept", "text/html")], "").await;
+        String::from_utf8(answer.expect("a page").body.to_vec()).expect("text")
+    };
+    let page = login(&hub).await;
+    assert!(page.contains(&issuer.issuer()) && !page.contains("musehub token"), "{page}");
+    assert!(login(&Hub::start_own(local::serve::Storage::Memory, false).await).await.contains("musehub token"));
+}
