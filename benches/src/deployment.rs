@@ -115,6 +115,7 @@ impl Deployment {
         Ok(Hub {
             store: Arc::new(Store::new(dynamodb, s3, location.clone(), self.ambient.clone())),
             tokens: Arc::new(OnceCell::new_with(Some(Tokens::new(SECRET, self.ambient.clone())?))),
+            issuer: None,
             settings: Settings { push_to_create: Some(Visibility::Public), ids: Ids::Strict, ..Settings::default() },
             log: RequestLog::to(note),
         })

@@ -35,6 +35,7 @@ use local::serve::{
 use local::stores::{self, DEFAULT_DATA, Which};
 use service::Target;
 use service::auth::Tokens;
+use service::auth::oidc::{BadIssuer, ClaimRule, IssuerParts, IssuerSettings};
 use service::log_filter;
 use store::ambient::Ambient;
 use store::table::items::Visibility;
@@ -206,6 +207,8 @@ struct Serve {
         value_parser = anonymous_reads
     )]
     anonymous_reads: AnonymousReads,
+    #[command(flatten)]
+    oidc: Oidc,
     /// Bytes that one repository may hold in the storage; 0 for no bound
     #[arg(
         long,
@@ -248,6 +251,46 @@ struct Serve {
     /// Print a line of JSON for each request, on standard error
     #[arg(long)]
     log_requests: bool,
+}
+
+/// Who signs the tokens of users, if it is not the hub.
+#[derive(Args)]
+struct Oidc {
+    /// The OIDC issuer whose tokens the hub takes of its users, for example https://auth.example.com/realms/music
+    ///
+    /// A user is known as ISSUER#CLAIM. Of its own tokens the hub then takes those alone that its users mint.
+    #[arg(long, env = "MUSEHUB_OIDC_ISSUER", value_name = "URL")]
+    oidc_issuer: Option<String>,
+    /// What the claim `aud` of its tokens has to name
+    #[arg(long, env = "MUSEHUB_OIDC_AUDIENCE", value_name = "AUDIENCE")]
+    oidc_audience: Option<String>,
+    /// The claim that a user is known by, `sub` unless it is said; no user may be able to choose what it holds
+    #[arg(long, env = "MUSEHUB_OIDC_USER_CLAIM", value_name = "CLAIM")]
+    oidc_user_claim: Option<String>,
+    /// What a token has to say to be taken: a claim that is this text, or a list with it
+    #[arg(long, env = "MUSEHUB_OIDC_REQUIRED_CLAIM", value_name = "CLAIM=TEXT", value_parser = claim)]
+    oidc_required_claim: Option<ClaimRule>,
+    /// What a token has to say for its bearer to look into the hub: GET /health?deep=1
+    #[arg(long, env = "MUSEHUB_OIDC_ADMIN_CLAIM", value_name = "CLAIM=TEXT", value_parser = claim)]
+    oidc_admin_claim: Option<ClaimRule>,
+}
+
+impl Oidc {
+    fn settings(self) -> Result<Option<IssuerSettings>, BadIssuer> {
+        // A variable that is empty says nothing.
+        let said = |text: Option<String>| text.filter(|text| !text.is_empty());
+        IssuerSettings::of_parts(IssuerParts {
+            issuer: said(self.oidc_issuer),
+            audience: said(self.oidc_audience),
+            user_claim: said(self.oidc_user_claim),
+            required: self.oidc_required_claim,
+            admin: self.oidc_admin_claim,
+        })
+    }
+}
+
+fn claim(text: &str) -> Result<ClaimRule, String> {
+    ClaimRule::parse(text).ok_or_else(|| "it is a claim and its text, such as groups=musicians".to_owned())
 }
 
 #[derive(Args)]
@@ -471,6 +514,8 @@ async fn run(arguments: Serve) -> Result<(), Box<dyn Error>> {
     };
     // Stores that were there have their users.
     let table = table.filter(|_| !arguments.make_stores);
+    let issuer = arguments.oidc.settings()?;
+    let issuer_name = issuer.as_ref().map(|issuer| issuer.issuer().to_owned());
     let is_behind_something = !arguments.listen.ip().is_loopback() && arguments.public_url.is_none();
     let options = Options {
         listen: arguments.listen,
@@ -489,6 +534,7 @@ async fn run(arguments: Serve) -> Result<(), Box<dyn Error>> {
         anonymous_reads: arguments.anonymous_reads,
         most_streamed: arguments.lambda_limits.then_some(LAMBDA_STREAM),
         secret: given_secret(),
+        issuer,
         log: if arguments.log_requests { RequestLog::to(|line| eprintln!("{line}")) } else { RequestLog::default() },
         webhooks: Some(Webhooks {
             reach: if arguments.private_webhooks { Reach::Anywhere } else { Reach::Public },
@@ -503,8 +549,16 @@ async fn run(arguments: Serve) -> Result<(), Box<dyn Error>> {
         );
     }
     let url = hub.url();
-    let greeting = match table {
-        Some(table) => format!(
+    let greeting = match (issuer_name, table) {
+        (Some(issuer), _) => format!(
+            "The hub is at {url}, its data {kept}.\n\
+             \n\
+             Its users have tokens of {issuer}. A user without a handle claims one:\n\
+             \n  curl -H 'Authorization: Bearer <token>' -d '{{\"handle\": \"<name>\"}}' -H 'Content-Type: application/json' {url}/api/identities\n\
+             \n\
+             Ctrl-C ends it.\n"
+        ),
+        (None, Some(table)) => format!(
             "The hub is at {url}, its data {kept}.\n\
              \n\
              A token for one of its users:\n\
@@ -512,7 +566,7 @@ async fn run(arguments: Serve) -> Result<(), Box<dyn Error>> {
              \n\
              Ctrl-C ends it.\n"
         ),
-        None => {
+        (None, None) => {
             let token = hub.tokens().mint(FIRST_USER, Duration::from_secs(FIRST_TOKEN_DAYS * 24 * 60 * 60))?;
             first_greeting(url, &kept, &token)
         }

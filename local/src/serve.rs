@@ -21,6 +21,8 @@ use hyper_util::server::graceful::GracefulShutdown;
 use service::Hub;
 use service::Settings;
 use service::auth::Tokens;
+use service::auth::oidc::Issuer;
+pub use service::auth::oidc::{ClaimRule, IssuerSettings};
 pub use service::observe::RequestLog;
 pub use service::webhook_target::Reach;
 pub use service::{AnonymousReads, Quotas};
@@ -76,6 +78,8 @@ pub struct Options {
     /// The secret that tokens are signed with; else the data folder's own, that of the table elsewhere, or one that is forgotten
     /// at the end.
     pub secret: Option<String>,
+    /// Who signs the tokens of its users, if it is not the hub.
+    pub issuer: Option<IssuerSettings>,
     /// Where a line of each request goes.
     pub log: RequestLog,
     /// How webhooks are called, if at all.
@@ -204,6 +208,7 @@ pub async fn start_creating(options: Options, push_to_create: Option<Visibility>
     let hub = Hub {
         store,
         tokens: Arc::new(OnceCell::new_with(Some(tokens.clone()))),
+        issuer: options.issuer.map(|issuer| Arc::new(Issuer::new(issuer, ambient.clone()))),
         settings: Settings {
             push_to_create,
             public_url: options.public_url,

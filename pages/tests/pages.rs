@@ -278,7 +278,15 @@ fn pages_of(text: &str, bytes: &[u8], json: &serde_json::Value) -> Vec<(&'static
         ),
         (
             "login",
-            LoginPage { hub: h(), next: t(), failure: some(), token_command: t(), single_sign_on: some() }.render(),
+            LoginPage {
+                hub: h(),
+                next: t(),
+                failure: some(),
+                token_command: t(),
+                issuer: some(),
+                single_sign_on: some(),
+            }
+            .render(),
         ),
         (
             "error",

@@ -1,8 +1,10 @@
 //! Who is asking: access tokens, which are JWTs ([RFC 7519](https://www.rfc-editor.org/rfc/rfc7519)) signed with
-//! HMAC-SHA-256. The algorithm is the hub's choice and not the token's.
+//! HMAC-SHA-256. The algorithm is the hub's choice and not the token's. Where the operator has named an issuer of tokens, users have
+//! those of [`oidc`], and the hub signs those alone that its users mint.
 
+mod crypto;
 pub mod grant;
-mod hs256;
+pub mod oidc;
 
 use std::cmp::Ordering;
 use std::time::Duration;
@@ -39,7 +41,7 @@ pub struct Credential(pub(crate) Kind);
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Kind {
-    /// A token that this hub signed, and that has not expired.
+    /// A token that this hub or its issuer has signed, and that has not expired.
     Token(Box<Verified>),
     /// A link to a repo.
     Link(LinkKey),
@@ -86,6 +88,11 @@ impl Credential {
         self.verified().is_some_and(|token| token.grant.as_ref().is_none_or(|grant| grant.repos.is_none()))
     }
 
+    /// Whether it is a token that a user has minted of their own.
+    pub(crate) fn is_minted(&self) -> bool {
+        self.verified().is_some_and(|token| token.grant.is_some())
+    }
+
     /// For how many whole seconds more a token is good; for none, if it is no token.
     pub fn seconds_left(&self, now: Timestamp) -> u64 {
         let left = self.verified().map_or(0.0, |token| token.expires_at - now.as_millisecond() as f64 / 1_000.0);
@@ -122,9 +129,9 @@ impl Credential {
 /// The user of a token that was not revoked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct User {
-    /// The user's id, as the token's `sub` says.
+    /// The user's id, as the token's `sub` says; `<issuer>#<claim>` of a token of an issuer.
     pub id: String,
-    /// Whether the token's `role` is `admin`: its bearer may look into the hub, and sees no more repos for it.
+    /// Whether the token's `role` is `admin`, or an issuer's token has the claim that the operator has named for it: its bearer may look into the hub, and sees no more repos for it.
     pub is_admin: bool,
     /// By which token they do what they do, or for which agent; nothing for the user's own token.
     pub via: Option<Via>,
@@ -221,7 +228,7 @@ impl Tokens {
                 "the token secret has fewer than {GOOD_SECRET_LENGTH} bytes: a client that guesses it can sign tokens"
             );
         }
-        hs256::install();
+        crypto::install();
         let mut validation = Validation::new(Algorithm::HS256);
         // The times are checked below, against the hub's own clock.
         validation.validate_exp = false;

@@ -390,6 +390,7 @@ mod tests {
         let mut hub = Hub {
             store: Arc::new(Store::new(&config, &config, location, Ambient::system())),
             tokens: Arc::default(),
+            issuer: None,
             settings: Settings::default(),
             log: RequestLog::default(),
         };

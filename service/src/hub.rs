@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
+use jsonwebtoken::{Algorithm, decode_header};
 use tokio::sync::OnceCell;
 
+use crate::auth::oidc::{ClaimRule, Issuer, IssuerParts, IssuerSettings};
 use crate::auth::{Credential, Tokens};
 use crate::deadline::ANSWER_WITHIN;
 use crate::observe::RequestLog;
@@ -25,6 +27,8 @@ pub struct Hub {
     pub store: Arc<Store>,
     /// Makes and checks tokens: with the operator's secret, or else with the hub's own, once that is read.
     pub tokens: Arc<OnceCell<Tokens>>,
+    /// What checks the tokens of users, where the operator has named an issuer of them.
+    pub issuer: Option<Arc<Issuer>>,
     /// What the operator decided.
     pub settings: Settings,
     /// Where a line of each request goes.
@@ -36,7 +40,8 @@ impl Hub {
     /// `ACCESS_TOKEN_SECRET` (else the hub reads its own from the table), `MUSEHUB_PUSH_TO_CREATE` (`nothing` or `off`,
     /// `public`, `private`), `MUSEHUB_IDS` (`strict`, `lenient`), `MUSEHUB_ANONYMOUS_READS` (`full`, `small`, `off`),
     /// `MUSEHUB_ANSWER_WITHIN`, seconds that an answer may take to begin, `MUSEHUB_PUBLIC_URL`, `MUSEHUB_STORAGE_URL`, the quotas `MUSEHUB_QUOTA_REPO_BYTES`, `MUSEHUB_QUOTA_USER_BYTES` and
-    /// `MUSEHUB_QUOTA_USER_REPOS`, and `MUSEHUB_METRICS`, the
+    /// `MUSEHUB_QUOTA_USER_REPOS`, the issuer of tokens `MUSEHUB_OIDC_ISSUER` with
+    /// `MUSEHUB_OIDC_AUDIENCE`, and with it `MUSEHUB_OIDC_USER_CLAIM`, `MUSEHUB_OIDC_REQUIRED_CLAIM` and `MUSEHUB_OIDC_ADMIN_CLAIM`, and `MUSEHUB_METRICS`, the
     /// CloudWatch namespace of the metrics in the log of requests. What [`aws::config`] reads
     /// says how AWS is reached.
     ///
@@ -72,6 +77,14 @@ impl Hub {
             },
             answer_within: choice("MUSEHUB_ANSWER_WITHIN", "a number of seconds, from 1 to 285", seconds)?,
         };
+        let issuer = IssuerSettings::of_parts(IssuerParts {
+            issuer: variable("MUSEHUB_OIDC_ISSUER"),
+            audience: variable("MUSEHUB_OIDC_AUDIENCE"),
+            user_claim: variable("MUSEHUB_OIDC_USER_CLAIM"),
+            required: choice("MUSEHUB_OIDC_REQUIRED_CLAIM", "<claim>=<text>", ClaimRule::parse)?,
+            admin: choice("MUSEHUB_OIDC_ADMIN_CLAIM", "<claim>=<text>", ClaimRule::parse)?,
+        })?;
+        let issuer = issuer.map(|issuer| Arc::new(Issuer::new(issuer, ambient.clone())));
         let counts_usage = settings.quotas.user_bytes.is_some();
         let given = variable("ACCESS_TOKEN_SECRET");
         let tokens = given.map(|secret| Tokens::new(&secret, ambient.clone())).transpose()?;
@@ -79,6 +92,7 @@ impl Hub {
         Ok(Self {
             store: Arc::new(Store::new(dynamodb, s3, location, ambient).counting_usage(counts_usage)),
             tokens: Arc::new(OnceCell::new_with(tokens)),
+            issuer,
             settings,
             log: RequestLog::to_stdout(
                 variable("MUSEHUB_METRICS"),
@@ -107,9 +121,22 @@ impl Hub {
     /// What a token shows.
     ///
     /// # Errors
-    /// As [`Self::tokens`], and [`WireError::Unauthorized`] for a token that is not good.
+    /// As [`Self::tokens`], [`WireError::Unauthorized`] for a token that is not good, and [`WireError::IssuerAway`].
     pub async fn verify(&self, token: &str) -> Result<Credential, WireError> {
-        self.tokens().await?.verify(token)
+        let Some(issuer) = &self.issuer else {
+            return self.tokens().await?.verify(token);
+        };
+        let header = decode_header(token).map_err(|_| WireError::unauthorized("the token is not one of this hub's"))?;
+        // Each side checks that the token is signed under what its keys are for, so a wrong word here leads to a refusal.
+        if header.alg != Algorithm::HS256 {
+            return issuer.verify(token, &header).await;
+        }
+        let credential = self.tokens().await?.verify(token)?;
+        if !credential.is_minted() {
+            let issuer = issuer.name();
+            return Err(WireError::unauthorized(format!("this hub's users have tokens of {issuer}, and this is none")));
+        }
+        Ok(credential)
     }
 
     /// Whether this process checks tokens with the secret that the table keeps: `ok`, or what else it does. A process

@@ -72,7 +72,7 @@ pub(crate) fn refuse(route: &str, error: &WireError, show: Show<'_>) -> Response
                 response.headers_mut().insert(ALLOW, allowed);
             }
         }
-        WireError::Unavailable(_) => {
+        WireError::Unavailable(_) | WireError::IssuerAway(_) => {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         WireError::RangeNotSatisfiable(size) => {

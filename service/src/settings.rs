@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::auth::oidc::BadIssuer;
 use crate::auth::{BadSecret, Credential};
 use crate::webhook_target::Reach;
 use common::id::Ids;
@@ -121,6 +122,9 @@ pub enum ConfigurationError {
     /// The token secret is none.
     #[error(transparent)]
     Secret(#[from] BadSecret),
+    /// The issuer of tokens is none.
+    #[error(transparent)]
+    Issuer(#[from] BadIssuer),
 }
 
 /// What a push to one's own handle and a new name makes, as an operator says it: a repo that is `public` or `private`, or

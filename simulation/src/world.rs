@@ -319,6 +319,7 @@ impl World {
         let hub = Hub {
             store: Arc::new(store),
             tokens: Arc::new(OnceCell::new_with(Some(tokens))),
+            issuer: None,
             settings: Settings::default(),
             log: RequestLog::default(),
         };

@@ -6,9 +6,10 @@ use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{SharedCredentialsProvider, SharedHttpClient};
+use aws_smithy_http_client::Builder;
+pub use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-use aws_smithy_http_client::{Builder, Connector};
 
 /// How long a connection to a service may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -44,6 +45,11 @@ pub fn http_client() -> SharedHttpClient {
         }
         connector.build()
     })
+}
+
+/// What makes single requests with the same connections and the same TLS, to a server that is not AWS.
+pub fn connector() -> Connector {
+    Connector::builder().tls_provider(Provider::Rustls(CryptoMode::Ring)).proxy_config(ProxyConfig::from_env()).build()
 }
 
 /// How S3 is spoken to. An endpoint that is named, here or in the environment, is a server of its own, which has no host name for

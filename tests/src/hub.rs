@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use local::backends::Backends;
 use local::serve::{
-    AnonymousReads, BODY_MEMORY, Ids, Options, Quotas, Reach, RequestLog, Running, Storage, WRITE_TIMEOUT, Webhooks,
+    AnonymousReads, BODY_MEMORY, Ids, IssuerSettings, Options, Quotas, Reach, RequestLog, Running, Storage,
+    WRITE_TIMEOUT, Webhooks,
 };
 use serde_json::{Value, json};
 
@@ -55,6 +56,7 @@ pub fn options() -> Options {
         write_timeout: WRITE_TIMEOUT,
         anonymous_reads: AnonymousReads::Full,
         secret: Some(SECRET.to_owned()),
+        issuer: None,
         log: RequestLog::default(),
         webhooks: Some(Webhooks { reach: Reach::Anywhere, first_pause: Duration::from_millis(20) }),
     }
@@ -120,6 +122,11 @@ impl Hub {
     /// A fresh hub that gives this much to clients without a token.
     pub async fn start_giving(anonymous_reads: AnonymousReads) -> Hub {
         Hub::start_with(Options { anonymous_reads, ..options() }).await
+    }
+
+    /// A fresh hub that takes the tokens of an issuer of its users.
+    pub async fn start_with_issuer(issuer: IssuerSettings) -> Hub {
+        Hub::start_with(Options { issuer: Some(issuer), ..options() }).await
     }
 
     /// A fresh hub that is reached at these hosts too.

@@ -7,6 +7,7 @@
 //! - [`encoding`] is both encodings of a body; [`client`] speaks them over HTTP, as either generation of the client.
 //! - [`verify`] believes nothing: it recomputes every id of what was fetched and compares commits field by field.
 //! - [`token`] signs tokens, good ones and forged ones.
+//! - [`issuer`] is an OIDC issuer, with its keys and its tokens.
 //! - [`hub`] starts a hub for one test, or finds the one that `MUSEHUB_URL` names.
 //! - [`stores`] are what it keeps everything in: embedded, or those that the environment names.
 //! - [`receiver`] is where webhooks lead.
@@ -25,6 +26,7 @@ pub mod encoding;
 pub mod history;
 pub mod hub;
 pub mod ids;
+pub mod issuer;
 pub mod property;
 pub mod receiver;
 pub mod record;

@@ -95,7 +95,8 @@ pub fn now() -> i64 {
     i64::try_from(since.as_secs()).expect("the clock is before the year 292277026596")
 }
 
-fn signing_input(algorithm: &str, claims: &Value) -> String {
+/// What of a token is signed: a header that names this algorithm, and claims.
+pub fn signing_input(algorithm: &str, claims: &Value) -> String {
     let header = json!({"alg": algorithm, "typ": "JWT"});
     format!("{}.{}", BASE64.encode(header.to_string()), BASE64.encode(claims.to_string()))
 }

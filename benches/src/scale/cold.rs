@@ -109,6 +109,7 @@ fn hub(tap: &Tap) -> Result<Hub, Failure> {
     Ok(Hub {
         store: Arc::new(Store::new(&config("DYNAMODB"), &config("S3"), location, ambient)),
         tokens: Arc::new(OnceCell::new_with(Some(tokens))),
+        issuer: None,
         settings: Settings { ids: Ids::Strict, ..Settings::default() },
         // Nothing reads it.
         log: RequestLog::to(|_| ()),

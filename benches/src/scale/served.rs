@@ -54,6 +54,7 @@ pub async fn run(folder: &Path) -> Result<(), Failure> {
         secret: None,
         log: RequestLog::default(),
         webhooks: None,
+        issuer: None,
     };
     let running = start(options).await?;
     say(&greeting(&running).await?)?;

@@ -237,6 +237,11 @@ pub enum WireError {
     /// 503: the hub's storage does not answer in time; the same request may be sent again.
     #[error("the hub's storage is busy or away: send the same request again in a moment")]
     Unavailable(#[source] Cause),
+    /// 503: the keys of the issuer that signs the hub's tokens cannot be read, so that no token of it can be checked.
+    #[error(
+        "the issuer of this hub's tokens does not give its keys, so the token cannot be checked: send the same request again in a moment"
+    )]
+    IssuerAway(#[source] Cause),
     /// 503: the answer did not begin within this many seconds, so the request was given up.
     #[error(
         "this took longer than the {0} seconds that an answer may take to begin, and was given up: what was done of it counts, so send the same request again"
@@ -316,7 +321,7 @@ impl WireError {
             Self::TooMany { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "too_many"),
             Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error"),
-            Self::Unavailable(_) | Self::GivenUp(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            Self::Unavailable(_) | Self::IssuerAway(_) | Self::GivenUp(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             Self::Unhealthy(_) => (StatusCode::SERVICE_UNAVAILABLE, "unhealthy"),
         }
     }

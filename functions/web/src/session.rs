@@ -101,6 +101,7 @@ pub(crate) fn form(hub: &Hub, call: &Call, failure: Option<String>) -> Result<Re
         next: next(field(call, "next").or_else(|| call.query_parameter("next"))),
         failure,
         token_command: COMMAND.to_owned(),
+        issuer: hub.issuer.as_ref().map(|issuer| issuer.name().to_owned()),
         single_sign_on: None,
     };
     Ok(html(hub, call, status, page.render()))

@@ -22,7 +22,8 @@ pub fn hub_over(store: Arc<Store>, ids: Ids) -> Result<Hub, BadSecret> {
     let ambient = store.ambient().clone();
     let tokens = Tokens::new(&new_secret(&ambient), ambient)?;
     let settings = Settings { ids, gives_secret: true, ..Settings::default() };
-    Ok(Hub { store, tokens: Arc::new(OnceCell::new_with(Some(tokens))), settings, log: RequestLog::default() })
+    let tokens = Arc::new(OnceCell::new_with(Some(tokens)));
+    Ok(Hub { store, tokens, issuer: None, settings, log: RequestLog::default() })
 }
 
 /// A repo of such a hub, as its owner sees it.

@@ -286,6 +286,7 @@ pub fn pages() -> Vec<File> {
             next: "/ada/nocturne-code".into(),
             failure: Some("This token has expired. Make a new one.".into()),
             token_command: "musehub token --table hub --user user-ada --ttl 30d".into(),
+            issuer: None,
             single_sign_on: Some("/login/oidc".into()),
         }
         .render(),

@@ -18,6 +18,8 @@ pub struct LoginPage {
     pub failure: Option<String>,
     /// A command that makes a token, for this deployment; may be empty.
     pub token_command: String,
+    /// The OIDC issuer whose tokens users have here, if the deployment has one: then no command makes a token.
+    pub issuer: Option<String>,
     /// A URL of this hub that leads to the deployment's OIDC issuer, if it has one.
     pub single_sign_on: Option<String>,
 }

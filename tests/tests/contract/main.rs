@@ -31,6 +31,7 @@ mod narrowed;
 mod negotiation;
 mod object;
 mod observe;
+mod oidc;
 mod owning;
 mod pages;
 mod presign;

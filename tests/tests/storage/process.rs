@@ -144,6 +144,7 @@ impl Cloud {
             hub: Hub {
                 store: Arc::new(store),
                 tokens: Arc::new(OnceCell::new_with(Some(tokens))),
+                issuer: None,
                 settings,
                 log: RequestLog::to(note),
             },

@@ -84,6 +84,7 @@ one_of_each! {
     WireError::Invalid(_) => WireError::check_text("name", "xxxx", 3).unwrap_err(),
     WireError::Internal(_) => WireError::internal("a secret of the hub's"),
     WireError::Unavailable(_) => WireError::Unavailable("a secret of the hub's".into()),
+    WireError::IssuerAway(_) => WireError::IssuerAway("a secret of the hub's".into()),
     WireError::GivenUp(_) => WireError::GivenUp(285),
     WireError::Unhealthy(_) => WireError::Unhealthy("the table does not answer".to_owned()),
 }

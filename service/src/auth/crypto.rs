@@ -1,17 +1,31 @@
-//! HMAC-SHA-256 for tokens. jsonwebtoken's own choices of cryptography sign in a dozen ways, and every function would carry
-//! RSA and elliptic curves that no token of the hub's has.
+//! The cryptography under tokens: HMAC-SHA-256 for those that the hub signs itself, and [ring]'s verification for those of an
+//! issuer. jsonwebtoken's own choices would link a second library: ring is there for TLS.
+//!
+//! What a key is decides what it verifies. A secret verifies HS256 and nothing else, an RSA key RS256, a key on P-256 ES256, one
+//! on Curve25519 EdDSA. The token's header has no say: it is refused where it names another algorithm than its key's.
 
 use hmac::{Hmac, KeyInit, Mac};
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{Error, ErrorKind};
 use jsonwebtoken::signature::{Error as SignatureError, Signer, Verifier};
-use jsonwebtoken::{Algorithm, AlgorithmFamily};
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind};
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
+    VerificationAlgorithm,
+};
 use sha2::Sha256;
 
 static PROVIDER: CryptoProvider = CryptoProvider {
     signer_factory: |algorithm, key| Ok(Box::new(Hs256::new(*algorithm, key.family(), key.as_bytes())?)),
-    verifier_factory: |algorithm, key| Ok(Box::new(Hs256::new(*algorithm, key.family(), key.try_get_as_bytes()?)?)),
-    // No keys are read from or written as JSON.
+    verifier_factory: |algorithm, key| {
+        Ok(match key.family() {
+            AlgorithmFamily::Hmac => Box::new(Hs256::new(*algorithm, key.family(), key.try_get_as_bytes()?)?),
+            AlgorithmFamily::Rsa | AlgorithmFamily::Ec | AlgorithmFamily::Ed => {
+                Box::new(PublicKey::new(*algorithm, key)?)
+            }
+        })
+    },
+    // What these compute of keys is not asked for: keys come in as JSON, and none goes out.
     key_utils: KeyUtils::new_unimplemented(),
 };
 
@@ -19,6 +33,16 @@ static PROVIDER: CryptoProvider = CryptoProvider {
 pub(super) fn install() {
     // It fails when it is installed already.
     PROVIDER.install_default().ok();
+}
+
+/// The one algorithm that public keys of a family verify here; none for secrets.
+pub(super) const fn algorithm_of(family: AlgorithmFamily) -> Option<Algorithm> {
+    match family {
+        AlgorithmFamily::Hmac => None,
+        AlgorithmFamily::Rsa => Some(Algorithm::RS256),
+        AlgorithmFamily::Ec => Some(Algorithm::ES256),
+        AlgorithmFamily::Ed => Some(Algorithm::EdDSA),
+    }
 }
 
 struct Hs256(Hmac<Sha256>);
@@ -62,6 +86,54 @@ impl JwtSigner for Hs256 {
 impl JwtVerifier for Hs256 {
     fn algorithm(&self) -> Algorithm {
         Algorithm::HS256
+    }
+}
+
+/// The public key of an issuer, and the algorithm that it verifies.
+struct PublicKey {
+    algorithm: Algorithm,
+    key: DecodingKeyKind,
+}
+
+impl PublicKey {
+    fn new(algorithm: Algorithm, key: &DecodingKey) -> Result<Self, Error> {
+        if algorithm_of(key.family()) != Some(algorithm) {
+            return Err(ErrorKind::InvalidAlgorithm.into());
+        }
+        Ok(Self { algorithm, key: key.kind().clone() })
+    }
+}
+
+impl Verifier<Vec<u8>> for PublicKey {
+    fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), SignatureError> {
+        let verified = match (self.algorithm, &self.key) {
+            // Of 2,048 to 8,192 bits, as RFC 7518, section 3.3, demands at least.
+            (Algorithm::RS256, DecodingKeyKind::RsaModulusExponent { n, e }) => {
+                RsaPublicKeyComponents { n, e }.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature)
+            }
+            (Algorithm::ES256, DecodingKeyKind::SecretOrDer(point)) => {
+                verify(&ECDSA_P256_SHA256_FIXED, point, message, signature)
+            }
+            (Algorithm::EdDSA, DecodingKeyKind::SecretOrDer(point)) => verify(&ED25519, point, message, signature),
+            _ => return Err(SignatureError::new()),
+        };
+        // ring does not say why.
+        verified.map_err(|_| SignatureError::new())
+    }
+}
+
+fn verify(
+    algorithm: &'static dyn VerificationAlgorithm,
+    key: &[u8],
+    message: &[u8],
+    signature: &[u8],
+) -> Result<(), ring::error::Unspecified> {
+    UnparsedPublicKey::new(algorithm, key).verify(message, signature)
+}
+
+impl JwtVerifier for PublicKey {
+    fn algorithm(&self) -> Algorithm {
+        self.algorithm
     }
 }
 
