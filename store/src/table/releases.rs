@@ -19,6 +19,9 @@ use common::wire::value::Value;
 /// zstd's default: bodies and changelogs are text, and there are few of them.
 const LEVEL: i32 = 3;
 
+/// How often a repo may be deleted and undeleted while a release is kept.
+const ATTEMPTS: usize = 20;
+
 /// As much of a release's item as is needed to see whether there is room for another.
 #[derive(Deserialize)]
 struct SizeOnly {
@@ -51,37 +54,41 @@ impl Store {
                 record.len()
             )));
         }
-        let others: Vec<(String, SizeOnly)> =
-            self.query_for(repo, RELEASE_PREFIX, MAX_RELEASES_OF_REPO, Some(&["size"])).await?;
-        if others.iter().any(|(tag, _)| *tag == release.tag.as_str()) {
-            return Ok(Outcome::Conflict);
-        }
-        PutError::check_count("releases of one repository", others.len() + 1, MAX_RELEASES_OF_REPO)?;
-        let bytes = others.iter().map(|(_, other)| other.size as usize).sum::<usize>() + raw.len();
-        PutError::check_count("bytes in all releases of one repository", bytes, MAX_RELEASES_BYTES)?;
+        for _ in 0..ATTEMPTS {
+            let others: Vec<(String, SizeOnly)> =
+                self.query_for(repo, RELEASE_PREFIX, MAX_RELEASES_OF_REPO, Some(&["size"])).await?;
+            if others.iter().any(|(tag, _)| *tag == release.tag.as_str()) {
+                return Ok(Outcome::Conflict);
+            }
+            PutError::check_count("releases of one repository", others.len() + 1, MAX_RELEASES_OF_REPO)?;
+            let bytes = others.iter().map(|(_, other)| other.size as usize).sum::<usize>() + raw.len();
+            PutError::check_count("bytes in all releases of one repository", bytes, MAX_RELEASES_BYTES)?;
 
-        let item = ReleaseItem {
-            write_id: self.ambient.ulid().to_string(),
-            commit_id: release.commit.clone(),
-            channel: release.channel.as_str().to_owned(),
-            is_draft: release.is_draft,
-            created_at: release.created_at().to_owned(),
-            written_by: Some(by.to_owned()),
-            size: raw.len() as u64,
-            record,
-        };
-        let key = Key::release(repo, &release.tag);
-        let encoded = encode(&key, &item)?;
-        let to_publish = self.to_publish(&encoded);
-        let items = vec![put_new(&self.location.table, encoded)?, self.is_not_deleted(repo, release.tag.as_str())?];
-        let is_ours = |stored: ReleaseItem| stored.write_id == item.write_id;
-        let outcome = self.transact(items, &key, is_ours).await?;
-        if outcome == Outcome::Landed {
-            self.publish(to_publish);
-        } else if self.meta(repo).await?.is_none() {
-            return Err(PutError::Deleted);
+            let item = ReleaseItem {
+                write_id: self.ambient.ulid().to_string(),
+                commit_id: release.commit.clone(),
+                channel: release.channel.as_str().to_owned(),
+                is_draft: release.is_draft,
+                created_at: release.created_at().to_owned(),
+                written_by: Some(by.to_owned()),
+                size: raw.len() as u64,
+                record: record.clone(),
+            };
+            let key = Key::release(repo, &release.tag);
+            let encoded = encode(&key, &item)?;
+            let to_publish = self.to_publish(&encoded);
+            let items = vec![put_new(&self.location.table, encoded)?, self.is_not_deleted(repo, release.tag.as_str())?];
+            let is_ours = |stored: ReleaseItem| stored.write_id == item.write_id;
+            if self.transact(items, &key, is_ours).await? == Outcome::Landed {
+                self.publish(to_publish);
+                return Ok(Outcome::Landed);
+            }
+            if self.meta(repo).await?.is_none() {
+                return Err(PutError::Deleted);
+            }
+            // It was refused for a release, which is found next, or for a deletion of the repo that was undone since.
         }
-        Ok(outcome)
+        Err(StoreError::Unavailable("the repository was being deleted and undeleted".into()).into())
     }
 
     /// The releases of a repo that pass the filter, newest first.
