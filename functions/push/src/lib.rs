@@ -131,6 +131,16 @@ async fn land(
                 opened = Some(now);
                 continue;
             }
+            // What is missing may have been purged, and erased, since it was read what was. Then the push is told that.
+            Err(refusal @ WireError::MissingReferences(_)) => {
+                let purged = repo.meta.purged;
+                let again = hub.open(Some(token), target, access, LOAD).await?;
+                if again.repo.meta.purged == purged {
+                    return Err(refusal);
+                }
+                opened = Some(again);
+                continue;
+            }
             Err(refusal) => return Err(refusal),
         };
         let moves = moves_of(repo, bundle, &found.reach, way)?;
