@@ -132,9 +132,11 @@ impl Hub {
             return issuer.verify(token, &header).await;
         }
         let credential = self.tokens().await?.verify(token)?;
-        if !credential.is_minted() {
+        if !credential.is_minted() || !credential.says().is_some_and(|user| issuer.has_user(&user.id)) {
             let issuer = issuer.name();
-            return Err(WireError::unauthorized(format!("this hub's users have tokens of {issuer}, and this is none")));
+            return Err(WireError::unauthorized(format!(
+                "this hub's users have tokens of {issuer}, and this is none, nor one that such a user has minted"
+            )));
         }
         Ok(credential)
     }

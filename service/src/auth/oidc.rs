@@ -5,8 +5,8 @@
 //! the operator names. The keys are kept in the process for a while ([`cache`]) and read again from where the issuer's
 //! configuration says ([`fetch`]).
 //!
-//! The hub still has a secret: the tokens that its users mint are signed with it, whose claim `grant` names their item. Those
-//! without one are not taken beside an issuer, so the secret alone makes no user.
+//! The hub still has a secret: the tokens that its users mint are signed with it, whose claim `grant` names their item. No others
+//! that it signs are taken beside an issuer, nor those of users that are not the issuer's.
 
 mod cache;
 mod fetch;
@@ -198,6 +198,11 @@ impl Issuer {
     /// The issuer, as its tokens name it.
     pub fn name(&self) -> &str {
         self.settings.issuer()
+    }
+
+    /// Whether a user is one of the issuer's, and not of another one that the hub had, or of the time when it had none.
+    pub(crate) fn has_user(&self, user_id: &str) -> bool {
+        user_id.strip_prefix(self.name()).is_some_and(|rest| rest.starts_with('#'))
     }
 
     /// What a token shows, whose header is this.

@@ -224,8 +224,14 @@ async fn beside_an_issuer_the_secret_signs_what_users_mint_and_nothing_else() {
     let minute = Duration::from_secs(60);
     let grant =
         Grant { id: "t".to_owned(), repos: None, access: Role::Read, branches: None, force: false, delete: false };
+    let minted = |user: &str| tokens.mint_narrowed(user, minute, &grant, None).unwrap();
     for (token, is_taken) in [
-        (tokens.mint_narrowed("user-a", minute, &grant, None).unwrap(), true),
+        (minted(&format!("{ISSUER}#ada")), true),
+        // Users of the time before the issuer, and of others.
+        (minted("user-a"), false),
+        (minted(ISSUER), false),
+        (minted(&format!("{ISSUER}/#ada")), false),
+        (minted("https://issuer.example.com#ada"), false),
         (tokens.mint("user-a", minute).unwrap(), false),
         (tokens.mint_admin("user-a", minute).unwrap(), false),
         (tokens.mint(&format!("{ISSUER}#ada"), minute).unwrap(), false),
