@@ -7,7 +7,7 @@ use aws_config::SdkConfig;
 use jsonwebtoken::{Algorithm, decode_header};
 use tokio::sync::OnceCell;
 
-use crate::auth::oidc::{ClaimRule, Issuer, IssuerParts, IssuerSettings};
+use crate::auth::oidc::{Issuer, IssuerParts, IssuerSettings};
 use crate::auth::{Credential, Tokens};
 use crate::deadline::ANSWER_WITHIN;
 use crate::observe::RequestLog;
@@ -81,8 +81,8 @@ impl Hub {
             issuer: variable("MUSEHUB_OIDC_ISSUER"),
             audience: variable("MUSEHUB_OIDC_AUDIENCE"),
             user_claim: variable("MUSEHUB_OIDC_USER_CLAIM"),
-            required: choice("MUSEHUB_OIDC_REQUIRED_CLAIM", "<claim>=<text>", ClaimRule::parse)?,
-            admin: choice("MUSEHUB_OIDC_ADMIN_CLAIM", "<claim>=<text>", ClaimRule::parse)?,
+            required: variable("MUSEHUB_OIDC_REQUIRED_CLAIM"),
+            admin: variable("MUSEHUB_OIDC_ADMIN_CLAIM"),
         })?;
         let issuer = issuer.map(|issuer| Arc::new(Issuer::new(issuer, ambient.clone())));
         let counts_usage = settings.quotas.user_bytes.is_some();

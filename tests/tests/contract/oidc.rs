@@ -176,6 +176,45 @@ async fn a_new_key_of_the_issuer_is_taken_and_one_that_went_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_new_key_in_the_place_of_another_is_taken_and_the_other_no_more() {
+    let (old, new) = (SigningKey::ed("k"), SigningKey::ed("k"));
+    let issuer = StandIn::start(&[&old]).await;
+    let hub = hub_of(&issuer).await;
+    // Under the same id, and under none.
+    let signed = [&old, &new].map(|key| {
+        [json!({"alg": "EdDSA", "kid": "k"}), json!({"alg": "EdDSA"})]
+            .map(|header| key.sign(&header, &issuer.claims("ada")))
+    });
+    for [by_old, by_new] in [0, 1].map(|way| [&signed[0][way], &signed[1][way]]) {
+        issuer.publish(&[&old]);
+        listed(&hub, by_old).await.expect(200);
+        listed(&hub, by_new).await.refused(401, "unauthorized");
+        issuer.publish(&[&new]);
+        listed(&hub, by_new).await.expect(200);
+        listed(&hub, by_old).await.refused(401, "unauthorized");
+        issuer.be_away(true);
+        listed(&hub, by_old).await.refused(401, "unauthorized");
+        listed(&hub, by_new).await.expect(200);
+        issuer.be_away(false);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_badly_signed_tokens_does_not_ask_the_issuer() {
+    let (key, stranger) = (SigningKey::ed("k"), SigningKey::ed("k"));
+    let issuer = StandIn::start(&[&key]).await;
+    let hub = hub_that_pauses(&issuer, FOREVER).await;
+    let [good, forged] = [&key, &stranger].map(|key| key.token(&issuer.claims("ada")));
+    listed(&hub, &good).await.expect(200);
+    let flood = join_all((0..200).map(|_| listed(&hub, &forged)));
+    let through = join_all((0..20).map(|_| listed(&hub, &good)));
+    let (refused, taken) = futures_util::future::join(flood, through).await;
+    assert!(refused.iter().all(|answer| answer.status == 401));
+    assert!(taken.iter().all(|answer| answer.status == 200));
+    assert_eq!(issuer.asked(), (1, 1), "the pause of the first time is not over");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_tokens_with_unknown_keys_asks_the_issuer_once() {
     let key = SigningKey::ed("k");
     let issuer = StandIn::start(&[&key]).await;
