@@ -38,6 +38,25 @@ from samtranslator.translator.transform import transform  # noqa: E402
 Json = dict[str, Any]
 
 FUNCTION = "AWS::Serverless::Function"
+# What OidcIssuer may be, and what a hub would refuse.
+ISSUERS = {
+    "": True,
+    "https://token.actions.githubusercontent.com": True,
+    "https://music.eu.auth0.com/": True,
+    "https://10.0.0.7:8443/realms/music": True,
+    "http://localhost:8080": False,
+    "https://": False,
+    "https:///x": False,
+    "https://[": False,
+    "https://[::1": False,
+    "https://a b": False,
+    "https://a:b": False,
+    "https://me@example.com": False,
+    "https://example.com/?a=b": False,
+    "https://example.com/#a": False,
+    "https://example.com/" + "x" * 108: True,
+    "https://example.com/" + "x" * 109: False,
+}
 # What functions have beside what the hub reads.
 OTHER_VARIABLES = {"RUST_LOG"}
 # What the hub reads and a template must not hold.
@@ -231,6 +250,15 @@ def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
+def given(condition: Json) -> str | None:
+    """The parameter that a condition wants to be not empty."""
+    match condition:
+        case {"Fn::Not": [{"Fn::Equals": [{"Ref": str(name)}, ""]}]}:
+            return name
+        case _:
+            return None
+
+
 def plain(value: Any) -> Any:
     """`!GetAtt Table.Arn` as `Table.Arn`, `!Sub "${Bucket.Arn}/packs/*"` as `Bucket.Arn/packs/*`, `!Ref X` as `X`; and what
     SAM joins of such."""
@@ -309,6 +337,7 @@ class Check:
         self.check_front_door()
         self.check_stream()
         self.check_environment()
+        self.check_issuer()
         self.check_rights()
         self.check_table()
         self.check_bucket()
@@ -646,6 +675,22 @@ class Check:
         for name, resource in self.resources.items():
             if resource["Type"].startswith("AWS::SecretsManager::"):
                 self.fail(f"{name}: a secret in Secrets Manager costs money while the hub is not used")
+
+    def check_issuer(self) -> None:
+        """A hub ends at its start where an issuer is named in part, or is no URL: CloudFormation has to refuse it before."""
+        parameters = self.template["Parameters"]
+        needed = {
+            (given(rule["RuleCondition"]), given(assertion["Assert"]))
+            for rule in self.template.get("Rules", {}).values()
+            for assertion in rule["Assertions"]
+        }
+        wanted = {(name, "OidcIssuer") for name in parameters if name.startswith("Oidc") and name != "OidcIssuer"}
+        for name, other in sorted((wanted | {("OidcIssuer", "OidcAudience")}) - needed):
+            self.fail(f"no rule says that {name} needs {other}")
+        issuer = parameters["OidcIssuer"]
+        for url, is_one in ISSUERS.items():
+            is_taken = re.search(issuer["AllowedPattern"], url) is not None and len(url) <= issuer.get("MaxLength", 4096)
+            self.expect(is_taken == is_one, f"OidcIssuer {'refuses' if is_one else 'takes'} {url!r}")
 
     # Rights.
 
@@ -1192,6 +1237,16 @@ MUTATIONS: list[tuple[str, Mutation, str]] = [
         "a way around the front door for who knows another secret",
         lambda t, c: front_door(t)["Origins"][0]["OriginCustomHeaders"][0].update(HeaderValue="secret"),
         "open to all beside the front door",
+    ),
+    (
+        "a claim without an issuer",
+        lambda t, c: t["Rules"].pop("AdminClaimWithIssuer"),
+        "no rule says that OidcAdminClaim needs OidcIssuer",
+    ),
+    (
+        "an issuer that is no URL",
+        lambda t, c: t["Parameters"]["OidcIssuer"].update(AllowedPattern="^(https://[^ ?#@]{1,120})?$"),
+        "OidcIssuer takes 'https://['",
     ),
     (
         "a secret of the front door that is shown",

@@ -35,7 +35,7 @@ use local::serve::{
 use local::stores::{self, DEFAULT_DATA, Which};
 use service::Target;
 use service::auth::Tokens;
-use service::auth::oidc::{BadIssuer, ClaimRule, IssuerParts, IssuerSettings};
+use service::auth::oidc::{BadIssuer, IssuerParts, IssuerSettings};
 use service::log_filter;
 use store::ambient::Ambient;
 use store::table::items::Visibility;
@@ -268,29 +268,23 @@ struct Oidc {
     #[arg(long, env = "MUSEHUB_OIDC_USER_CLAIM", value_name = "CLAIM")]
     oidc_user_claim: Option<String>,
     /// What a token has to say to be taken: a claim that is this text, or a list with it
-    #[arg(long, env = "MUSEHUB_OIDC_REQUIRED_CLAIM", value_name = "CLAIM=TEXT", value_parser = claim)]
-    oidc_required_claim: Option<ClaimRule>,
+    #[arg(long, env = "MUSEHUB_OIDC_REQUIRED_CLAIM", value_name = "CLAIM=TEXT")]
+    oidc_required_claim: Option<String>,
     /// What a token has to say for its bearer to look into the hub: GET /health?deep=1
-    #[arg(long, env = "MUSEHUB_OIDC_ADMIN_CLAIM", value_name = "CLAIM=TEXT", value_parser = claim)]
-    oidc_admin_claim: Option<ClaimRule>,
+    #[arg(long, env = "MUSEHUB_OIDC_ADMIN_CLAIM", value_name = "CLAIM=TEXT")]
+    oidc_admin_claim: Option<String>,
 }
 
 impl Oidc {
     fn settings(self) -> Result<Option<IssuerSettings>, BadIssuer> {
-        // A variable that is empty says nothing.
-        let said = |text: Option<String>| text.filter(|text| !text.is_empty());
         IssuerSettings::of_parts(IssuerParts {
-            issuer: said(self.oidc_issuer),
-            audience: said(self.oidc_audience),
-            user_claim: said(self.oidc_user_claim),
+            issuer: self.oidc_issuer,
+            audience: self.oidc_audience,
+            user_claim: self.oidc_user_claim,
             required: self.oidc_required_claim,
             admin: self.oidc_admin_claim,
         })
     }
-}
-
-fn claim(text: &str) -> Result<ClaimRule, String> {
-    ClaimRule::parse(text).ok_or_else(|| "it is a claim and its text, such as groups=musicians".to_owned())
 }
 
 #[derive(Args)]
@@ -758,6 +752,14 @@ async fn token(arguments: Token) -> Result<(), Box<dyn Error>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_issuer_that_is_empty_is_none_for_files_of_settings_say_so() {
+        let options = ["issuer", "audience", "user-claim", "required-claim", "admin-claim"];
+        let arguments = options.map(|option| format!("--oidc-{option}="));
+        let parsed = Cli::try_parse_from(["musehub".to_owned()].into_iter().chain(arguments)).unwrap();
+        assert_eq!(parsed.serve.oidc.settings(), Ok(None));
+    }
 
     #[test]
     fn where_to_listen_is_understood_as_people_write_it() {

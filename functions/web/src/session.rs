@@ -18,54 +18,60 @@ use crate::respond::{html, redirect};
 const NAME: &str = "musehub_token";
 /// How long a browser keeps a token. The token may end before.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Bytes of a cookie, with its name and its attributes: browsers drop a longer one, and say nothing
+/// ([RFC 6265](https://www.rfc-editor.org/rfc/rfc6265#section-6.1)).
+const MAX_COOKIE: usize = 4_096;
 /// Bytes of a form.
 const MAX_FORM: usize = 16 << 10;
 const COMMAND: &str = "musehub token --user <user id>";
 
 /// What a browser keeps of a login.
 pub(crate) struct Session {
-    /// A good token of its cookie.
-    token: Option<(HeaderValue, Credential)>,
+    /// The token of its cookie, unless it is not good any more.
+    token: Option<HeaderValue>,
+    /// What it shows, unless that cannot be known now.
+    credential: Option<Credential>,
     /// Whether its cookie holds a token that is not good any more.
     has_ended: bool,
     path: String,
 }
 
 impl Session {
-    /// That of a request. A token that is not good any more counts as none, so that what is public stays in sight.
+    /// That of a request. A token that is not good any more counts as none, so that what is public stays in sight. One of which that
+    /// cannot be known now goes with the request, which is refused for it: to a stranger, what is private is not there.
     pub(crate) async fn of(hub: &Hub, request: &Request) -> Self {
         let path = format!("{}/", service::base_path(hub, request));
-        let none = Self { token: None, has_ended: false, path };
+        let none = Self { token: None, credential: None, has_ended: false, path };
         // Who sends a token by hand means that one.
         let Some(token) = token(request.headers()).filter(|_| !request.headers().contains_key(AUTHORIZATION)) else {
             return none;
         };
+        let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {token}")) else {
+            return none;
+        };
+        value.set_sensitive(true);
         let verified = match hub.verify(token).await {
             // One that its user has minted may be revoked.
             Ok(credential) => hub.user(&credential).await.map(|_| credential),
             Err(refusal) => Err(refusal),
         };
-        match (verified, HeaderValue::from_str(&format!("Bearer {token}"))) {
-            (Ok(credential), Ok(mut value)) => {
-                value.set_sensitive(true);
-                Self { token: Some((value, credential)), ..none }
-            }
-            (Err(WireError::Unauthorized(_)), _) => Self { has_ended: true, ..none },
-            _ => none,
+        match verified {
+            Err(WireError::Unauthorized(_)) => Self { has_ended: true, ..none },
+            verified => Self { token: Some(value), credential: verified.ok(), ..none },
         }
     }
 
     /// Sends its token with a request. Only pages are asked so: the API takes no cookies, so no site can have a browser do anything
     /// with it.
     pub(crate) fn add_to(&self, request: &mut Request) {
-        if let Some((value, _)) = &self.token {
+        if let Some(value) = &self.token {
             request.headers_mut().insert(AUTHORIZATION, value.clone());
         }
     }
 
     /// What its user is called.
     pub(crate) async fn viewer(&self, hub: &Hub) -> Option<String> {
-        let (_, credential) = self.token.as_ref()?;
+        let credential = self.credential.as_ref()?;
         let user = hub.user(credential).await.ok()?;
         let profile = hub.store.profile(&user.id).await.ok().flatten();
         Some(profile.map_or_else(|| user.id.clone(), |profile| profile.handle.to_string()))
@@ -134,8 +140,20 @@ pub(crate) async fn log_in(hub: &Hub, call: &Call) -> Result<Response<AnswerBody
             refused => Err(refused),
         };
     }
+    let cookie = cookie(call, hub, &token, KEPT)?;
+    if cookie.len() > MAX_COOKIE {
+        let most = MAX_COOKIE.saturating_sub(cookie.len() - token.len());
+        return form(
+            hub,
+            call,
+            Some(format!(
+                "This token has {} bytes, and browsers keep none of more than {most}. Mint a shorter one, or have the issuer sign fewer claims.",
+                token.len()
+            )),
+        );
+    }
     let mut response = redirect(hub, call, &next(to))?;
-    response.headers_mut().insert(SET_COOKIE, cookie(call, hub, &token, KEPT)?);
+    response.headers_mut().insert(SET_COOKIE, cookie);
     Ok(response)
 }
 

@@ -5,8 +5,8 @@
 //! the operator names. The keys are kept in the process for a while ([`cache`]) and read again from where the issuer's
 //! configuration says ([`fetch`]).
 //!
-//! The hub still has a secret: the tokens that its users mint are signed with it, whose claim `grant` names their item. Those
-//! without one are not taken beside an issuer, so the secret alone makes no user.
+//! The hub still has a secret: the tokens that its users mint are signed with it, whose claim `grant` names their item. No others
+//! that it signs are taken beside an issuer, nor those of users that are not the issuer's.
 
 mod cache;
 mod fetch;
@@ -15,6 +15,7 @@ mod keys;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Header, Validation, decode};
 use serde_json::{Map, Value};
 use url::{Host, Url};
@@ -68,8 +69,8 @@ pub enum BadIssuer {
     /// It would do nothing.
     #[error("an audience or a claim is named, and no issuer")]
     NoIssuer,
-    /// No claim is called so.
-    #[error("the name of a claim is not empty")]
+    /// It says nothing of a claim.
+    #[error("what a token has to say, to be taken or to be an operator's, is <claim>=<text>, such as groups=musicians")]
     Claim,
 }
 
@@ -81,7 +82,7 @@ pub struct ClaimRule {
 }
 
 impl ClaimRule {
-    /// `<claim>=<value>`, of which neither is empty. The first `=` ends the claim.
+    /// `<claim>=<text>`, of which neither is empty. The first `=` ends the claim.
     pub fn parse(text: &str) -> Option<Self> {
         let (claim, value) = text.split_once('=')?;
         let is_rule = !claim.is_empty() && !value.is_empty();
@@ -129,21 +130,21 @@ impl IssuerSettings {
         })
     }
 
-    /// What an operator says in parts, where what is not said is empty.
+    /// What an operator says in parts. One that is empty says nothing.
     ///
     /// # Errors
     /// As [`Self::new`], and when there are parts without an issuer.
     pub fn of_parts(parts: IssuerParts) -> Result<Option<Self>, BadIssuer> {
-        let IssuerParts { issuer, audience, user_claim, required, admin } = parts;
+        let said = |part: Option<String>| part.filter(|part| !part.is_empty());
+        let rule = |part| said(part).map(|rule| ClaimRule::parse(&rule).ok_or(BadIssuer::Claim)).transpose();
+        let [issuer, audience, user_claim] = [parts.issuer, parts.audience, parts.user_claim].map(said);
+        let (required, admin) = (rule(parts.required)?, rule(parts.admin)?);
         let Some(issuer) = issuer else {
             let is_nothing = audience.is_none() && user_claim.is_none() && required.is_none() && admin.is_none();
             return if is_nothing { Ok(None) } else { Err(BadIssuer::NoIssuer) };
         };
         let settings = Self::new(&issuer, audience.as_deref().unwrap_or_default())?;
         let user_claim = user_claim.unwrap_or_else(|| settings.user_claim.clone());
-        if user_claim.is_empty() {
-            return Err(BadIssuer::Claim);
-        }
         Ok(Some(Self { user_claim, required, admin, ..settings }))
     }
 
@@ -162,10 +163,10 @@ pub struct IssuerParts {
     pub audience: Option<String>,
     /// The claim that a user is known by.
     pub user_claim: Option<String>,
-    /// What a token has to say to be taken.
-    pub required: Option<ClaimRule>,
-    /// What a token has to say to be an operator's.
-    pub admin: Option<ClaimRule>,
+    /// What a token has to say to be taken: `<claim>=<text>`.
+    pub required: Option<String>,
+    /// What a token has to say to be an operator's: `<claim>=<text>`.
+    pub admin: Option<String>,
 }
 
 /// Whether what comes from a URL is what its host sends: over TLS, or from this machine.
@@ -200,6 +201,11 @@ impl Issuer {
         self.settings.issuer()
     }
 
+    /// Whether a user is one of the issuer's, and not of another one that the hub had, or of the time when it had none.
+    pub(crate) fn has_user(&self, user_id: &str) -> bool {
+        user_id.strip_prefix(self.name()).is_some_and(|rest| rest.starts_with('#'))
+    }
+
     /// What a token shows, whose header is this.
     ///
     /// # Errors
@@ -209,21 +215,25 @@ impl Issuer {
         if !keys::ALGORITHMS.contains(&header.alg) {
             return Err(WireError::unauthorized("the token is signed under an algorithm that this hub does not take"));
         }
-        let is_known = |keys: &KeySet| !matches!(keys.find(header), Found::None);
+        let is_known = |keys: &KeySet| matches!(keys.find(header), Found::One(_));
         let fetch = || self.fetcher.fetch(&self.settings);
         let keys = self.cache.keys(is_known, fetch).await.map_err(|reason| {
             WireError::IssuerAway(Cause::from(format!("the keys of {} cannot be read: {reason}", self.name())))
         })?;
-        self.verify_with(&keys, token, header, self.ambient.now())
+        let mut claims = self.claims(&keys, token, header)?;
+        // A new key may be in the place of the one that is known: under the same id, or where the issuer's key has none.
+        if claims.is_none() {
+            let is_newer = |newer: &KeySet| !std::ptr::eq(newer, &*keys);
+            // While the issuer is away those that are known have the word.
+            if let Ok(newer) = self.cache.keys(is_newer, fetch).await {
+                claims = self.claims(&newer, token, header)?;
+            }
+        }
+        self.take(claims, self.ambient.now())
     }
 
-    fn verify_with(
-        &self,
-        keys: &KeySet,
-        token: &str,
-        header: &Header,
-        now: Timestamp,
-    ) -> Result<Credential, WireError> {
+    /// What a token claims, if it is signed with the one of these keys that its header names.
+    fn claims(&self, keys: &KeySet, token: &str, header: &Header) -> Result<Option<Map<String, Value>>, WireError> {
         let refused = |reason: String| WireError::unauthorized(reason);
         let issuer = self.name();
         let key = match keys.find(header) {
@@ -238,17 +248,23 @@ impl Issuer {
             }
         };
         let decoded = decode::<Map<String, Value>>(token, key.decoding(), &validation(key.algorithm()));
-        let decoded = decoded.map_err(|_| refused(format!("the token is not signed by the issuer {issuer}")))?;
+        let decoded = match decoded {
+            Ok(decoded) => decoded,
+            Err(error) if matches!(error.kind(), ErrorKind::InvalidSignature) => return Ok(None),
+            Err(_) => return Err(refused(format!("the token is not one of the issuer {issuer}"))),
+        };
         // RFC 7515, section 4.1.11: what is critical has to be understood, and no extension is.
         if decoded.header.crit.is_some() {
             return Err(WireError::unauthorized("the token has extensions that this hub does not know"));
         }
-        self.take(&decoded.claims, now)
+        Ok(Some(decoded.claims))
     }
 
-    /// What the claims of a signed token show.
-    fn take(&self, claims: &Map<String, Value>, now: Timestamp) -> Result<Credential, WireError> {
+    /// What the claims of a token show; it is not the issuer's, if there are none that it has signed.
+    fn take(&self, claims: Option<Map<String, Value>>, now: Timestamp) -> Result<Credential, WireError> {
         let settings = &self.settings;
+        let claims = &claims
+            .ok_or_else(|| WireError::unauthorized(format!("the token is not signed by the issuer {}", self.name())))?;
         if claims.get("iss").and_then(Value::as_str) != Some(self.name()) {
             return Err(WireError::unauthorized("the token is of another issuer than this hub's"));
         }

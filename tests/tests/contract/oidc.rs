@@ -176,6 +176,45 @@ async fn a_new_key_of_the_issuer_is_taken_and_one_that_went_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_new_key_in_the_place_of_another_is_taken_and_the_other_no_more() {
+    let (old, new) = (SigningKey::ed("k"), SigningKey::ed("k"));
+    let issuer = StandIn::start(&[&old]).await;
+    let hub = hub_of(&issuer).await;
+    // Under the same id, and under none.
+    let signed = [&old, &new].map(|key| {
+        [json!({"alg": "EdDSA", "kid": "k"}), json!({"alg": "EdDSA"})]
+            .map(|header| key.sign(&header, &issuer.claims("ada")))
+    });
+    for [by_old, by_new] in [0, 1].map(|way| [&signed[0][way], &signed[1][way]]) {
+        issuer.publish(&[&old]);
+        listed(&hub, by_old).await.expect(200);
+        listed(&hub, by_new).await.refused(401, "unauthorized");
+        issuer.publish(&[&new]);
+        listed(&hub, by_new).await.expect(200);
+        listed(&hub, by_old).await.refused(401, "unauthorized");
+        issuer.be_away(true);
+        listed(&hub, by_old).await.refused(401, "unauthorized");
+        listed(&hub, by_new).await.expect(200);
+        issuer.be_away(false);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_badly_signed_tokens_does_not_ask_the_issuer() {
+    let (key, stranger) = (SigningKey::ed("k"), SigningKey::ed("k"));
+    let issuer = StandIn::start(&[&key]).await;
+    let hub = hub_that_pauses(&issuer, FOREVER).await;
+    let [good, forged] = [&key, &stranger].map(|key| key.token(&issuer.claims("ada")));
+    listed(&hub, &good).await.expect(200);
+    let flood = join_all((0..200).map(|_| listed(&hub, &forged)));
+    let through = join_all((0..20).map(|_| listed(&hub, &good)));
+    let (refused, taken) = futures_util::future::join(flood, through).await;
+    assert!(refused.iter().all(|answer| answer.status == 401));
+    assert!(taken.iter().all(|answer| answer.status == 200));
+    assert_eq!(issuer.asked(), (1, 1), "the pause of the first time is not over");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_tokens_with_unknown_keys_asks_the_issuer_once() {
     let key = SigningKey::ed("k");
     let issuer = StandIn::start(&[&key]).await;
@@ -302,4 +341,54 @@ async fn the_login_page_names_the_issuer_and_no_command_that_makes_no_good_token
     let page = login(&hub).await;
     assert!(page.contains(&issuer.issuer()) && !page.contains("musehub token"), "{page}");
     assert!(login(&Hub::start_own(local::serve::Storage::Memory, false).await).await.contains("musehub token"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_issuer_is_away_a_logged_in_reader_is_no_stranger() {
+    let key = SigningKey::ed("k");
+    let issuer = StandIn::start(&[&key]).await;
+    let hub = hub_of(&issuer).await;
+    let owner = user(&hub, &issuer, &key).await;
+    let remote = hub.made_repo(&owner, true).await;
+    // Of a key that is not read yet.
+    let new = SigningKey::ed("new");
+    let path = format!("/{}/{}", remote.owner, remote.slug);
+    let page = async |path: &str, token: &str| {
+        let cookie = format!("musehub_token={token}");
+        send("GET", &format!("{}{path}", hub.url()), &[("accept", "text/html"), ("cookie", &cookie)], "")
+            .await
+            .expect("a page")
+    };
+    issuer.be_away(true);
+    let token = new.token(&issuer.claims("ada"));
+    for path in [path.as_str(), "/"] {
+        let away = page(path, &token).await;
+        assert_eq!(away.status, 503, "{path}: {}", away.excerpt());
+        assert!(away.header("content-type").starts_with("text/html"), "{path}");
+        assert_eq!(away.header("set-cookie"), "", "it stays logged in");
+    }
+    assert_eq!(page("/login", &token).await.status, 200);
+    // Known keys serve on.
+    assert_eq!(page(&path, &owner.token).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_too_long_for_a_cookie_is_refused_with_the_reason() {
+    let key = SigningKey::ed("k");
+    let issuer = StandIn::start(&[&key]).await;
+    let hub = hub_of(&issuer).await;
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let log_in = async |groups: usize| {
+        let mut claims = issuer.claims("ada");
+        claims["groups"] = json!("x".repeat(groups));
+        let body = format!("token={}", key.token(&claims));
+        send("POST", &format!("{}/login", hub.url()), &[("accept", "text/html"), form], body).await.expect("a page")
+    };
+    let taken = log_in(2_000).await;
+    assert_eq!(taken.status, 303, "{}", taken.excerpt());
+    assert!((3_000..=4_096).contains(&taken.header("set-cookie").len()));
+    let refused = log_in(3_000).await;
+    let text = String::from_utf8_lossy(&refused.body).into_owned();
+    assert_eq!((refused.status, refused.header("set-cookie")), (401, ""));
+    assert!(text.contains("browsers keep none of more than 40"), "{text}");
 }

@@ -5,7 +5,8 @@
 //!   fresh.
 //! - There is one attempt at a time, which requests share, and none for a pause after it began. So a flood of tokens that name
 //!   keys of their own costs the issuer one attempt in each pause, and other requests nothing.
-//! - When an attempt fails, the keys of before serve on until they are [`MOST_STALE`] old. Then no token can be checked.
+//! - When an attempt fails, the keys of before serve on until they are [`MOST_STALE`] old. Then no token can be checked. While they
+//!   serve, the pause grows with each failure, up to [`LONGEST_PAUSE`]: a request waits for each attempt, and needs none.
 //!
 //! The keys are one immutable set that a request takes with it, and that another one takes the place of, whole.
 
@@ -25,6 +26,8 @@ const LEAST_FRESH: Duration = Duration::from_secs(5 * 60);
 const MOST_FRESH: Duration = Duration::from_secs(60 * 60);
 /// How old keys may be while the issuer does not answer.
 const MOST_STALE: Duration = Duration::from_secs(24 * 60 * 60);
+/// What the pause grows to while attempts fail and the keys of before serve.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5 * 60);
 
 /// What an attempt to read the keys has brought: the keys, and how long they are good, if the issuer says.
 pub(super) type Fetched = (KeySet, Option<Duration>);
@@ -49,6 +52,17 @@ struct Kept {
 struct Attempt {
     began: Timestamp,
     failure: Option<String>,
+    /// How many have failed one after another, it among them.
+    failures: u32,
+}
+
+impl Attempt {
+    /// For how long after its beginning there is no other one: `pause`, or longer where the keys of before do.
+    fn pause(&self, pause: Duration, does_without: bool) -> Duration {
+        let times =
+            if does_without { 1_u32.checked_shl(self.failures.saturating_sub(1)).unwrap_or(u32::MAX) } else { 1 };
+        pause.max(pause.saturating_mul(times).min(LONGEST_PAUSE))
+    }
 }
 
 impl Kept {
@@ -75,13 +89,13 @@ impl KeyCache {
         if let Some(keys) = fresh {
             return Ok(keys);
         }
-        let mut attempt = match usable {
+        let (does_without, mut attempt) = match usable {
             // These do for this token, so that only one request waits for the issuer.
             Some(keys) => match self.attempt.try_lock() {
-                Ok(attempt) => attempt,
+                Ok(attempt) => (true, attempt),
                 Err(_) => return Ok(keys),
             },
-            None => self.attempt.lock().await,
+            None => (false, self.attempt.lock().await),
         };
         // Another request may have read them meanwhile.
         if let (Some(keys), _) = self.look(&is_known) {
@@ -89,12 +103,16 @@ impl KeyCache {
         }
         let now = self.ambient.now();
         let failure = match &*attempt {
-            Some(last) if time::between(last.began, now) < self.pause => last.failure.clone(),
-            _ => {
+            Some(last) if time::between(last.began, now) < last.pause(self.pause, does_without) => last.failure.clone(),
+            last => {
                 // It counts also if this request ends before it does.
-                let begun =
-                    attempt.insert(Attempt { began: now, failure: Some("the attempt was given up".to_owned()) });
+                let failures = last.as_ref().map_or(0, |last| last.failures).saturating_add(1);
+                let failure = Some("the attempt was given up".to_owned());
+                let begun = attempt.insert(Attempt { began: now, failure, failures });
                 begun.failure = self.read(fetch()).await.err();
+                if begun.failure.is_none() {
+                    begun.failures = 0;
+                }
                 begun.failure.clone()
             }
         };

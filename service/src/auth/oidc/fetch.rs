@@ -23,6 +23,8 @@ use store::aws::Connector;
 const TIME_LIMIT: Duration = Duration::from_secs(5);
 /// Bytes of each of them.
 const MAX_DOCUMENT: usize = 256 << 10;
+/// Characters of why they cannot be read. A reason has words of theirs, and is in the log line of each request that needs them.
+const MAX_REASON: usize = 500;
 
 /// What asks issuers: the connections and the TLS of the AWS SDK. It follows no redirect. It reads the system's certificates when
 /// it is used for the first time, so that a process which checks no token does not.
@@ -45,9 +47,9 @@ impl Fetcher {
     /// # Errors
     /// Why they cannot be read.
     pub(super) async fn fetch(&self, settings: &IssuerSettings) -> Result<Fetched, String> {
-        timeout(TIME_LIMIT, self.read(settings))
-            .await
-            .unwrap_or_else(|_| Err(format!("no answer within {} seconds", TIME_LIMIT.as_secs())))
+        let read = timeout(TIME_LIMIT, self.read(settings)).await;
+        let read = read.unwrap_or_else(|_| Err(format!("no answer within {} seconds", TIME_LIMIT.as_secs())));
+        read.map_err(|reason| reason.chars().take(MAX_REASON).collect())
     }
 
     async fn read(&self, settings: &IssuerSettings) -> Result<Fetched, String> {
@@ -193,6 +195,23 @@ mod tests {
         for (answers, reason) in cases {
             let refused = fetch(answers).await.unwrap_err();
             assert!(refused.contains(reason), "{reason}: {refused}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reason_is_short_also_where_an_issuer_says_much() {
+        let cases: [Answers; 4] = [
+            |_, _| configuration(&"\u{e9}".repeat(100 << 10), "x"),
+            |_, url| configuration(url, &"x".repeat(200 << 10)),
+            |_, _| ("200 OK", json!("x".repeat(200 << 10)).to_string()),
+            |path, url| match path {
+                CONFIGURATION => configuration(url, &format!("{url}/{}", "x".repeat(60 << 10))),
+                _ => ("404 Not Found", String::new()),
+            },
+        ];
+        for answers in cases {
+            let refused = fetch(answers).await.unwrap_err();
+            assert!(refused.chars().count() <= MAX_REASON, "{} characters", refused.chars().count());
         }
     }
 

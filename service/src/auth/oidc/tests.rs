@@ -145,7 +145,7 @@ fn issuer() -> Issuer {
 
 fn verify_by(issuer: &Issuer, keys: &KeySet, token: &str) -> Result<Verified, WireError> {
     let header = decode_header(token).map_err(|_| WireError::unauthorized("no header"))?;
-    let credential = issuer.verify_with(keys, token, &header, Timestamp::constant(NOW, 0))?;
+    let credential = issuer.take(issuer.claims(keys, token, &header)?, Timestamp::constant(NOW, 0))?;
     Ok(credential.verified().unwrap().clone())
 }
 
@@ -224,8 +224,14 @@ async fn beside_an_issuer_the_secret_signs_what_users_mint_and_nothing_else() {
     let minute = Duration::from_secs(60);
     let grant =
         Grant { id: "t".to_owned(), repos: None, access: Role::Read, branches: None, force: false, delete: false };
+    let minted = |user: &str| tokens.mint_narrowed(user, minute, &grant, None).unwrap();
     for (token, is_taken) in [
-        (tokens.mint_narrowed("user-a", minute, &grant, None).unwrap(), true),
+        (minted(&format!("{ISSUER}#ada")), true),
+        // Users of the time before the issuer, and of others.
+        (minted("user-a"), false),
+        (minted(ISSUER), false),
+        (minted(&format!("{ISSUER}/#ada")), false),
+        (minted("https://issuer.example.com#ada"), false),
         (tokens.mint("user-a", minute).unwrap(), false),
         (tokens.mint_admin("user-a", minute).unwrap(), false),
         (tokens.mint(&format!("{ISSUER}#ada"), minute).unwrap(), false),
@@ -465,9 +471,31 @@ fn an_issuer_is_a_plain_url_by_https_or_on_this_machine() {
         IssuerSettings::of_parts(IssuerParts { issuer, audience, ..IssuerParts::default() })
     };
     assert_eq!(parts(None, None), Ok(None));
+    assert_eq!(parts(Some(""), Some("")), Ok(None));
     assert_eq!(parts(None, Some("musehub")), Err(BadIssuer::NoIssuer));
     assert_eq!(parts(Some(ISSUER), None), Err(BadIssuer::NoAudience));
     assert_eq!(parts(Some(ISSUER), Some("musehub")), Ok(Some(IssuerSettings::new(ISSUER, "musehub").unwrap())));
+}
+
+#[test]
+fn what_an_operator_leaves_empty_says_nothing_and_what_says_nothing_is_refused() {
+    let of = |texts: [&str; 5]| {
+        let [issuer, audience, user_claim, required, admin] = texts.map(|text| Some(text.to_owned()));
+        IssuerSettings::of_parts(IssuerParts { issuer, audience, user_claim, required, admin })
+    };
+    assert_eq!(of([""; 5]), Ok(None));
+    let settings = of([ISSUER, "musehub", "", "", "groups=operators"]).unwrap().unwrap();
+    assert_eq!((settings.user_claim.as_str(), settings.required, settings.admin.is_some()), ("sub", None, true));
+    for place in 1..5 {
+        let mut texts = [""; 5];
+        texts[place] = "a=b";
+        assert_eq!(of(texts), Err(BadIssuer::NoIssuer), "{place}");
+    }
+    for place in 3..5 {
+        let mut texts = [ISSUER, "musehub", "", "", ""];
+        texts[place] = "operators";
+        assert_eq!(of(texts), Err(BadIssuer::Claim), "{place}");
+    }
 }
 
 proptest! {

@@ -41,6 +41,16 @@ impl StandIn {
         self.ask_for(id, published, None).await
     }
 
+    /// Asks for other keys than these, of an issuer that has the key `published`.
+    async fn ask_for_others(&self, than: &Arc<KeySet>, published: Option<&str>) -> Result<Arc<KeySet>, String> {
+        let fetch = || async {
+            self.attempts.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            published.map(|id| (set(id), None)).ok_or_else(|| "it is away".to_owned())
+        };
+        self.cache.keys(|keys| !std::ptr::eq(keys, &**than), fetch).await
+    }
+
     fn attempts(&self) -> usize {
         self.attempts.load(Ordering::Relaxed)
     }
@@ -130,6 +140,51 @@ async fn a_flood_of_unknown_keys_is_one_attempt_in_each_pause_and_stops_nothing(
     // The one of the beginning, and then one in ten seconds of a hundred and of those that the attempts took.
     assert!(issuer.attempts() <= 12, "{}", issuer.attempts());
     assert!(issuer.attempts() >= 9, "{}", issuer.attempts());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_badly_signed_tokens_is_one_attempt_in_each_pause_and_stops_nothing() {
+    let issuer = StandIn::new();
+    assert_eq!(issuer.ask("a", Some("a")).await, Ok(true));
+    for _ in 0..20 {
+        tokio::time::advance(PAUSE / 2).await;
+        let (keys, began) = (issuer.cache.look(|_| true).0.unwrap(), tokio::time::Instant::now());
+        let flood = join_all((0..50).map(|_| issuer.ask_for_others(&keys, Some("a"))));
+        let good = async { (issuer.ask("a", Some("a")).await, began.elapsed()) };
+        let (flood, good) = join(flood, good).await;
+        assert!(flood.into_iter().all(|answer| answer.is_ok()));
+        assert_eq!(good, (Ok(true), Duration::ZERO), "it waits for nothing");
+    }
+    assert!((9..=12).contains(&issuer.attempts()), "{}", issuer.attempts());
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_issuer_is_away_and_keys_serve_the_pause_grows() {
+    let issuer = StandIn::new();
+    assert_eq!(issuer.ask("a", Some("a")).await, Ok(true));
+    tokio::time::advance(HOUR).await;
+    let (mut pauses, mut last) = (Vec::new(), None);
+    while pauses.len() < 8 {
+        let (before, began) = (issuer.attempts(), tokio::time::Instant::now());
+        assert_eq!(issuer.ask("a", None).await, Ok(true));
+        if issuer.attempts() > before {
+            pauses.extend(last.replace(began).map(|last| (began - last).as_secs()));
+        } else {
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+    }
+    assert_eq!(pauses, [10, 20, 40, 80, 160, 300, 300, 300]);
+    // A token that they do not do for has it asked after the short one,
+    tokio::time::advance(PAUSE).await;
+    assert_eq!(issuer.ask("b", Some("b")).await, Ok(true));
+    // and once it has answered the pause is the short one again.
+    tokio::time::advance(HOUR).await;
+    for _ in 0..2 {
+        let before = issuer.attempts();
+        assert_eq!(issuer.ask("b", None).await, Ok(true));
+        assert_eq!(issuer.attempts(), before + 1);
+        tokio::time::advance(PAUSE).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
