@@ -1,9 +1,9 @@
 //! Tokens of an OIDC issuer: a deployment may name one, and then its users' tokens are the issuer's.
 //!
-//! A token is taken only if a key that the issuer publishes has signed it ([`keys`]), under the one algorithm that such a key is
+//! A token is taken only if a key that the issuer publishes has signed it (`keys`), under the one algorithm that such a key is
 //! for, and if it names the issuer and the audience. Its user is `<issuer>#<claim>`. Other claims mean nothing, but for those that
-//! the operator names. The keys are kept in the process for a while ([`cache`]) and read again from where the issuer's
-//! configuration says ([`fetch`]).
+//! the operator names. The keys are kept in the process for a while (`cache`) and read again from where the issuer's
+//! configuration says (`fetch`).
 //!
 //! The hub still has a secret: the tokens that its users mint are signed with it, whose claim `grant` names their item. No others
 //! that it signs are taken beside an issuer, nor those of users that are not the issuer's.
