@@ -184,7 +184,12 @@ def repair_push(body: dict, chance, in_json: bool) -> None:
         last = commit.get("committed_at") or ""
         commit["commit_id"] = commit_id(named, commit["snapshot_id"] or "", commit.get("message") or "", last)
         parents.append(commit["commit_id"])
-    body["branch"] = chance.choice(["main", "old", body["branch"], body["branch"]])
+    if "branch" in body:
+        body["branch"] = chance.choice(["main", "old", body["branch"], body["branch"]])
+    for update in body.get("updates") or []:
+        update["tip"] = chance.choice(parents)
+        if chance.random() < 0.8:
+            update.pop("expected_head", None)
     # Where the branch is by now, only the hub knows.
     if chance.random() < 0.8:
         body.pop("expected_head", None)
