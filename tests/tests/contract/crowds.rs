@@ -70,13 +70,15 @@ async fn one_user_has_no_more_than_a_share_of_the_room_for_bodies() {
     let path = format!("/{}/song/push", greedy.handle);
     // As many as would take all of it, of each of which the last byte is missing.
     let token = bearer(&greedy.token);
-    let begun = join_all((0..8).map(|_| begin(&hub, &path, &token, 1_200_000, 1_199_999))).await;
-    // When they have come, there is no room for one more of theirs.
+    let mut begun = join_all((0..8).map(|_| begin(&hub, &path, &token, 1_200_000, 1_199_999))).await;
+    // When one has come, there is no room for one more of theirs.
     let refused = loop {
         let answer = large_push(&own).await;
         if answer.status != 200 {
             break answer;
         }
+        // This push was faster, and so they were refused.
+        begun.push(begin(&hub, &path, &token, 1_200_000, 1_199_999).await);
     };
     refused.refused(503, "unavailable");
     assert_eq!(refused.header("retry-after"), "1");
@@ -125,7 +127,7 @@ async fn bodies_of_strangers_take_no_room_from_users() {
     let (owner, other) = (hub.user().await, hub.user().await);
     let remote = hub.made_repo(&owner, false).await;
     let path = format!("/{}/{}/fetch", remote.owner, remote.slug);
-    let begun = join_all((0..16).map(|_| begin(&hub, &path, "", 900_000, 899_999))).await;
+    let mut begun = join_all((0..16).map(|_| begin(&hub, &path, "", 900_000, 899_999))).await;
     // When they have come, there is no room for one more of theirs.
     let spaces = vec![b' '; 600_000];
     let refused = loop {
@@ -133,6 +135,8 @@ async fn bodies_of_strangers_take_no_room_from_users() {
         if answer.status != 400 {
             break answer;
         }
+        // This one was faster, and so some of them were refused.
+        begun.push(begin(&hub, &path, "", 900_000, 899_999).await);
     };
     refused.refused(503, "unavailable");
     large_push(&hub.remote(&other, "song")).await.expect(200);
