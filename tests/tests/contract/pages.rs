@@ -241,13 +241,17 @@ async fn a_browser_logs_in_with_a_token_and_out_again() {
     let failed = post("/login", &own, "token=a.b.c&next=%2Fdev%2Fsong".to_owned()).await;
     assert!(String::from_utf8_lossy(&failed.body).contains("value=\"/dev/song\""), "where it was to lead is not lost");
     // A token that is not good any more is none: what is public stays in sight, and the browser forgets the token.
-    let ended = page_with(&hub, "/dev", "musehub_token=a.b.c").await;
-    assert_eq!(ended.status, 200);
-    assert!(
-        ended.header("set-cookie").starts_with("musehub_token=; Path=/; Max-Age=0"),
-        "{}",
-        ended.header("set-cookie")
-    );
+    let user = hub.user().await;
+    let minted = hub.post("api/tokens", Some(&user.token), &json!({})).await.expect(201);
+    let revoked = format!("{}/api/tokens/{}", hub.url(), minted["id"].as_str().unwrap());
+    let bearer = format!("Bearer {}", user.token);
+    send("DELETE", &revoked, &[("authorization", &bearer)], "").await.unwrap().expect(200);
+    for token in ["a.b.c", minted["token"].as_str().unwrap()] {
+        let ended = page_with(&hub, "/dev", &format!("musehub_token={token}")).await;
+        assert_eq!(ended.status, 200);
+        let forgets = ended.header("set-cookie");
+        assert!(forgets.starts_with("musehub_token=; Path=/; Max-Age=0"), "{forgets}");
+    }
     // An error does not log a reader out.
     let nowhere = page_with(&hub, "/dev/no-such-song", cookie).await;
     let text = String::from_utf8_lossy(&nowhere.body).into_owned();
