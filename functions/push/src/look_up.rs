@@ -104,12 +104,17 @@ impl Found {
         add_objects(&mut known, view, &recalled).await?;
         let mut history = view.history();
         for (number, update) in bundle.updates.iter().enumerate() {
-            let foundations: Vec<CommitId> = reach.foundations_of(number).cloned().collect();
-            let Some(end) = reach.ends.get_mut(number) else { continue };
-            end.is_forward = match (repo.heads.get(update.branch.as_str()), &end.tip) {
-                (Some(head), Some(tip)) if head != tip => history.is_ancestor(head, &foundations).await?,
+            let tip = reach.ends.get(number).and_then(|end| end.tip.as_ref());
+            let is_forward = match (repo.heads.get(update.branch.as_str()), tip) {
+                (Some(head), Some(tip)) if head != tip => {
+                    let foundations: Vec<CommitId> = reach.foundations_of(number).cloned().collect();
+                    history.is_ancestor(head, &foundations).await?
+                }
                 _ => true,
             };
+            if let Some(end) = reach.ends.get_mut(number) {
+                end.is_forward = is_forward;
+            }
         }
         Ok(Self { known, reach, recalled, view: view.clone() })
     }
