@@ -447,7 +447,7 @@ impl World {
         let answer = self.send_while_deleted(bearer, place, function, request, parameters, body).await?;
         let Some(answer) = answer else { return Ok(None) };
         let is_not_found = answer.status == 404 && answer.excerpt().contains("repo_not_found");
-        // That is said of the token, whatever there is.
+        // That is said of the token, be there a repository or not.
         let is_revoked = answer.status == 401;
         let may_not_know = matches!(bearer, Bearer::Guest(_) | Bearer::Nobody);
         match is_not_found {

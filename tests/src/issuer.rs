@@ -149,7 +149,7 @@ impl StandIn {
         self.receiver.url("")
     }
 
-    /// What a hub is told of it.
+    /// What a hub is given of it.
     pub fn settings(&self) -> IssuerSettings {
         IssuerSettings::new(&self.issuer(), AUDIENCE).expect("an issuer on this machine")
     }

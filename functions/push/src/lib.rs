@@ -131,7 +131,7 @@ async fn land(
                 opened = Some(now);
                 continue;
             }
-            // What is missing may have been purged, and erased, since it was read what was. Then the push is told that.
+            // What is missing may have been purged, and erased, since it was read what was. Then the answer says so.
             Err(refusal @ WireError::MissingReferences(_)) => {
                 let purged = repo.meta.purged;
                 let again = hub.open(Some(token), target, access, LOAD).await?;

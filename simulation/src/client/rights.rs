@@ -281,7 +281,7 @@ impl Client {
         };
         let (asked, now) = (self.world.model().tick(), self.world.now());
         let is_good = match self.push_as(&key.bearer(), &branch, &heads, &tip, false).await? {
-            // It was refused for what the branch is at, which only a writer is told.
+            // It was refused for what the branch is at, which only a writer may know.
             Pushed::Landed | Pushed::Refused => true,
             Pushed::NotAllowed => false,
             Pushed::Unheard => return Ok(()),

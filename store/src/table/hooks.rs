@@ -115,7 +115,7 @@ impl Store {
         let items = [put, self.is_not_deleted(repo, &hook.to_string())?].into_iter().chain(still.0).collect();
         match self.transact(items, &key, |_: IgnoredAny| true).await? {
             Outcome::Landed => Ok(()),
-            // The id was drawn for it, so that no other webhook has it. Who is no admin any more is told the same.
+            // The id was drawn for it, so that no other webhook has it. Who is no admin any more gets the same answer.
             Outcome::Conflict => Err(PutError::Deleted),
         }
     }

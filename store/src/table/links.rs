@@ -41,7 +41,7 @@ impl Store {
         Ok((links, ended))
     }
 
-    /// Makes a link. DynamoDB deletes an item within days of its end, and so many links may end in days. So those that have ended are
+    /// Makes a link. DynamoDB deletes an item within days of its end, and many links may end in that time. So those that have ended are
     /// deleted first: a repo hardly has items of more links than it may have at the same time.
     ///
     /// # Errors

@@ -39,7 +39,7 @@ impl Store {
     }
 
     /// Makes a user the member that `after` says, or none, with a line that says so, if the user is still the member that `before`
-    /// says, and whoever changes it, `by`, is still an admin or the owner. Else one who was removed could make himself a member again
+    /// says, and the user who changes it, `by`, is still an admin or the owner. Else one who was removed could make himself a member again
     /// by a request that was under way. Who leaves needs no role for it.
     ///
     /// # Errors

@@ -48,7 +48,7 @@ impl Store {
         }
     }
 
-    /// Notes a token, and so makes it good. DynamoDB deletes an item within days of its end, and so many tokens may end in days. So those
+    /// Notes a token, and so makes it good. DynamoDB deletes an item within days of its end, and many tokens may end in that time. So those
     /// that have ended are deleted first: a user hardly has items of more tokens than may be good at the same time.
     ///
     /// # Errors

@@ -29,7 +29,7 @@ const MOST_STALE: Duration = Duration::from_secs(24 * 60 * 60);
 /// What the pause grows to while attempts fail and the keys of before serve.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5 * 60);
 
-/// What an attempt to read the keys has brought: the keys, and how long they are good, if the issuer says.
+/// What an attempt to read the keys gives: the keys, and how long they are good, if the issuer says.
 pub(super) type Fetched = (KeySet, Option<Duration>);
 
 /// The keys of an issuer, between requests.
