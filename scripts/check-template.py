@@ -83,7 +83,7 @@ OTHER_CALLS = {
 # No other function deletes packs.
 DELETES_PACKS = {"compact"}
 KEY_PREFIXES = {"packs", "objects", "uploads"}
-PARTITION_KEYS = {"NAME#*", "PLACES#*", "REPO#*", "USER#*", "HANDLE#*", "UPLOAD#*", "PUBLIC", "SECRET"}
+PARTITION_KEYS = {"NAME#*", "PLACES#*", "POOL#*", "REPO#*", "USER#*", "HANDLE#*", "UPLOAD#*", "PUBLIC", "SECRET"}
 # What functions may list: what they may read, so that a key that is not there is not taken for a right that is not there.
 LISTED = {"packs/*", "objects/*", "uploads/*", "uploads/bodies/*"}
 # Who lists more than what it reads, and what: how large everything of a repository is, and whether the bucket answers.
@@ -94,8 +94,8 @@ SIGNED = {"presign": {"objects/*"}}
 VERSIONS = {"compact": {"packs/*", "objects/*", "uploads/*"}}
 # An error of these makes clients send more.
 LAST_TO_BE_THROTTLED = {"filter-objects", "presign", "negotiate"}
-# These cost most, and need no token.
-FIRST_TO_BE_THROTTLED = {"fetch", "stats", "repos", "log"}
+# These cost most.
+FIRST_TO_BE_THROTTLED = {"fetch", "stats", "repos", "log", "forks"}
 # API Gateway stops to wait for a buffered answer then.
 BUFFERED_SECONDS = 29
 # Seconds of silence after which API Gateway may close a stream, less some for the way.

@@ -141,6 +141,11 @@ def pack_of(item: Item) -> tuple[str, str, int] | None:
     return pk.removeprefix("REPO#"), sk.removeprefix("PACK#"), int(item["size"]["N"])
 
 
+def pool_of(repo: str) -> str:
+    """What the keys of the files of a repository and of all its forks begin with."""
+    return repo.split("-")[0]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Make a hub's table what a restored copy of it says.")
     parser.add_argument("--from", dest="source", required=True, metavar="TABLE", help="the restored copy")
@@ -155,15 +160,15 @@ def main() -> None:
     print(f"{len(puts)} items to put back, {len(deletes)} to delete")
 
     packs = [pack for pack in map(pack_of, puts) if pack is not None]
-    missing = [pack for pack in packs if not bucket.has(f"packs/{pack[0]}/{pack[1]}.pack", pack[2])]
+    missing = [pack for pack in packs if not bucket.has(f"packs/{pool_of(pack[0])}/{pack[1]}.pack", pack[2])]
     print(f"{len(packs)} packs to put back, {len(missing)} of them deleted from the bucket")
     if not arguments.write:
         return
-    for repo in {repo for repo, _, _ in packs}:
+    for pool in {pool_of(repo) for repo, _, _ in packs}:
         # Large objects may lie under the name of another pack than the one that lists them.
-        bucket.undelete(f"objects/{repo}/")
+        bucket.undelete(f"objects/{pool}/")
     for repo, pack, size in missing:
-        key = f"packs/{repo}/{pack}.pack"
+        key = f"packs/{pool_of(repo)}/{pack}.pack"
         bucket.undelete(key)
         if not bucket.has(key, size):
             sys.exit(f"restore-table: {key} is gone for good: nothing was written to {arguments.table}")

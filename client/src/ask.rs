@@ -10,10 +10,10 @@ use common::wire::branches::{
 };
 use common::wire::limits::{MAX_LISTED, MAX_NEGOTIATE};
 use common::wire::request::{
-    FilterObjectsRequest, FilterObjectsResponse, LinkListResponse, LinkRequest, LinkResponse, MemberListResponse,
-    MemberRemovedResponse, MemberRequest, MemberResponse, NegotiateRequest, NegotiateResponse, PresignRequest,
-    PresignResponse, PurgeRequest, PurgeResponse, RefsResponse, RepoChanges, RepoDeletedResponse, RepoListResponse,
-    RepoRequest, RepoResponse, RevokedResponse, TokenListResponse, TokenRequest, TokenResponse,
+    FilterObjectsRequest, FilterObjectsResponse, ForkRequest, LinkListResponse, LinkRequest, LinkResponse,
+    MemberListResponse, MemberRemovedResponse, MemberRequest, MemberResponse, NegotiateRequest, NegotiateResponse,
+    PresignRequest, PresignResponse, PurgeRequest, PurgeResponse, RefsResponse, RepoChanges, RepoDeletedResponse,
+    RepoListResponse, RepoRequest, RepoResponse, RevokedResponse, TokenListResponse, TokenRequest, TokenResponse,
 };
 use http::StatusCode;
 use serde::de::DeserializeOwned;
@@ -125,6 +125,11 @@ impl Remote {
     /// Undeletes the repo.
     pub async fn undelete(&self) -> Result<RepoResponse<'static>, ClientError> {
         self.get(Endpoint::Undelete).await
+    }
+
+    /// Makes a fork of the repo, under the handle of whom the token is of.
+    pub async fn fork(&self, request: &ForkRequest<'_>) -> Result<RepoResponse<'static>, ClientError> {
+        self.ask(Endpoint::Fork, request).await
     }
 
     /// Changes what is said of the repo.

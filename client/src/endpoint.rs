@@ -30,6 +30,8 @@ pub enum Endpoint<'a> {
     DeleteRepo,
     /// To undelete the repo.
     Undelete,
+    /// Making a fork of the repo.
+    Fork,
     /// To purge objects.
     Purge,
     /// Its branches behind this one, with who moved them.
@@ -108,6 +110,7 @@ impl Endpoint<'_> {
             Self::Repo => ("GET /api/repos", Method::GET, "/api/repos/{owner}/{slug}"),
             Self::Settings => ("PATCH /api/repos", Method::PATCH, "/api/repos/{owner}/{slug}"),
             Self::DeleteRepo => ("DELETE /api/repos", Method::DELETE, "/api/repos/{owner}/{slug}"),
+            Self::Fork => ("POST /forks", Method::POST, "/api/repos/{owner}/{slug}/forks"),
             Self::Undelete => ("POST /undelete", Method::POST, "/api/repos/{owner}/{slug}/undelete"),
             Self::Purge => ("POST /purge", Method::POST, "/api/repos/{owner}/{slug}/purge"),
             Self::Branches(_) => ("GET /branches", Method::GET, "/api/repos/{owner}/{slug}/branches"),
@@ -216,7 +219,7 @@ mod tests {
             Repos, Settings, Purge, Branch("b"), Tag("t"), Refs, Tags(None), Releases(None), Fetch, Negotiate, FilterObjects, Presign,
             PushObjects, Push, PostTags, PostRelease, Release("t"), Uploads, Object("o", "r"), Members, PutMember("h"), RemoveMember("h"),
             Links, MakeLink, RevokeLink("l"), Tokens, MintToken, RevokeToken("t"), ReposOf { owner: None, deleted: false, after: None },
-            Repo, DeleteRepo, Undelete, Branches(None), Protection("b"), Restore("b"), Log { branch: None, after: None, limit: 1 },
+            Repo, DeleteRepo, Undelete, Fork, Branches(None), Protection("b"), Restore("b"), Log { branch: None, after: None, limit: 1 },
         ];
         for endpoint in all {
             let is_it = |method: &http::Method, path: &str| *method == endpoint.method() && path == endpoint.path();

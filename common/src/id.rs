@@ -188,7 +188,8 @@ names! {
     /// A repo's name under its owner, or a user's handle: 1 to 64 characters of `a-z 0-9 -`, not beginning or ending
     /// with `-`.
     Slug(Box<str>);
-    /// Names one repo, also when it gets another name: a ULID.
+    /// Names one repo, also when it gets another name: a ULID; or, of a fork, two with a hyphen between them: that of its
+    /// pool, and its own.
     RepoId(Box<str>);
 }
 
@@ -379,9 +380,45 @@ impl FromStr for RepoId {
     type Err = InvalidName;
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
-        ulid::Ulid::from_string(text)
-            .map(|id| Self(id.to_string().into()))
-            .map_err(|_| InvalidName::new("a repo id is a ULID"))
+        let ulid = |text: &str| ulid::Ulid::from_string(text).ok();
+        let id = match text.split_once('-') {
+            None => ulid(text).map(Self::from),
+            Some((pool, own)) => ulid(pool).zip(ulid(own)).map(|(pool, own)| Self::from(pool).fork(own)),
+        };
+        id.ok_or_else(|| InvalidName::new("a repo id is a ULID, or two with a hyphen between them"))
+    }
+}
+
+impl RepoId {
+    /// The id of a fork of this repo, or of a fork in the same pool.
+    ///
+    /// ```
+    /// use common::id::RepoId;
+    ///
+    /// let repo: RepoId = "01ARZ3NDEKTSV4RRFFQ69G5FAV".parse()?;
+    /// let fork = repo.fork(ulid::Ulid::nil());
+    /// assert_eq!(fork.pool(), repo.pool());
+    /// assert_eq!(fork.fork(ulid::Ulid::nil()), fork);
+    /// # Ok::<(), common::id::InvalidName>(())
+    /// ```
+    #[must_use]
+    pub fn fork(&self, own: ulid::Ulid) -> Self {
+        Self(format!("{}-{own}", self.pool()).into())
+    }
+
+    /// What a repo and all its forks have in common: the id of the first of them. Their packs and large objects lie under it.
+    pub fn pool(&self) -> &str {
+        self.0.split('-').next().unwrap_or_default()
+    }
+
+    /// Whether it was made as a fork.
+    pub fn is_fork(&self) -> bool {
+        self.pool() != self.as_str()
+    }
+
+    /// What was drawn for this repo alone.
+    pub fn own(&self) -> &str {
+        self.0.rsplit('-').next().unwrap_or_default()
     }
 }
 

@@ -427,7 +427,7 @@ impl Check<'_> {
         let Some(handle) = handle.and_then(|item| decode::<HandleItem>(item).ok()) else {
             return Ok(());
         };
-        let made = ulid::Ulid::from_string(self.subject.id.as_str()).map_or(Timestamp::UNIX_EPOCH, time::drawn);
+        let made = ulid::Ulid::from_string(self.subject.id.own()).map_or(Timestamp::UNIX_EPOCH, time::drawn);
         let branch = |beginning: &Beginning| beginning.branch.clone();
         let meta = MetaItem {
             name: slug.to_string(),
@@ -449,6 +449,7 @@ impl Check<'_> {
             counted_bytes: None,
             deleted_at: None,
             removing_since: None,
+            forked_from: None,
         };
         let item = encode(&Key::meta(&self.subject.id), &meta)?;
         self.diagnosis.fixes.push(Fix { item, seen });

@@ -33,7 +33,7 @@ mod references;
 pub mod repair;
 mod unlisted;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -155,6 +155,8 @@ pub(crate) struct Diagnosis {
     pub damaged_indexes: BTreeMap<PackId, PackSummary>,
     /// Packs that are not listed and hold something that is missing.
     pub unlisted: Vec<PackId>,
+    /// Whether other repos share files with this one, so that what it does not list may be theirs.
+    pub shares_files: bool,
     /// Records that are named and of which there is no whole copy.
     pub wanted: Wanted,
     /// Objects that have to be listed as reached.
@@ -166,7 +168,7 @@ pub(crate) struct Diagnosis {
 /// Records that are named and of which there is no whole copy.
 #[derive(Debug, Default)]
 pub(crate) struct Wanted {
-    pub commits: std::collections::HashSet<CommitId>,
+    pub commits: HashSet<CommitId>,
     /// Each with a commit that names it.
     pub snapshots: HashMap<SnapshotId, Option<CommitId>>,
     /// Each with whether only snapshots that no branch has reached name it.
@@ -246,6 +248,8 @@ struct Check<'c> {
     guards: usize,
     /// What items of unknown kinds name. None of it counts as garbage.
     said_elsewhere: Vec<String>,
+    /// The keys of packs and indexes that no other repo needs.
+    unneeded: HashSet<String>,
     /// Packs that S3 has, with their sizes.
     stored_packs: BTreeMap<PackId, u64>,
     /// Indexes that S3 has, with their sizes.
@@ -336,6 +340,7 @@ impl<'c> Check<'c> {
             is_being_erased: false,
             guards: 0,
             said_elsewhere: Vec::new(),
+            unneeded: HashSet::new(),
             stored_packs: BTreeMap::new(),
             stored_indexes: BTreeMap::new(),
             stored_objects: BTreeMap::new(),

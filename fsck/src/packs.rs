@@ -17,6 +17,7 @@ use store::bucket::packs;
 use store::compute;
 use store::read::large;
 use store::table::items::{Key, PackItem, decode, encode};
+use store::upkeep::pool::Doomed;
 use store::{Store, StoreError};
 
 /// Ids that a finding lists.
@@ -142,8 +143,7 @@ impl Opening {
 impl Check<'_> {
     /// What S3 has of the repo.
     pub(super) async fn list_stored(&mut self) -> Result<(), StoreError> {
-        for prefix in ["packs", "objects"] {
-            let prefix = format!("{prefix}/{}/", self.subject.id);
+        for prefix in [packs::prefix(&self.subject.id), large::prefix(&self.subject.id)] {
             let mut after = None;
             loop {
                 let page = self.store.objects_page(&prefix, after).await?;
@@ -163,6 +163,11 @@ impl Check<'_> {
                 }
             }
         }
+        let repo = &self.subject.id;
+        let of_packs = self.stored_packs.keys().map(|pack| packs::key(repo, *pack));
+        let of_indexes = self.stored_indexes.keys().map(|index| packs::index_key(repo, *index));
+        self.unneeded = of_packs.chain(of_indexes).collect();
+        self.diagnosis.shares_files = self.store.forget_needed(repo, &mut self.unneeded, Doomed::Retired).await?;
         Ok(())
     }
 

@@ -8,7 +8,9 @@ use common::id::{Id, ObjectKey};
 use common::pack::{PackId, PackSummary};
 use store::StoreError;
 use store::bucket::packs;
+use store::read::large;
 use store::table::items::Key;
+use store::upkeep::pool::Doomed;
 use store::uploads::PREFIX;
 
 impl Check<'_> {
@@ -17,6 +19,11 @@ impl Check<'_> {
         !self.diagnosis.listed.contains_key(pack)
             && !self.diagnosis.damaged.contains_key(pack)
             && !self.is_named_elsewhere(&pack.to_string())
+            && !self.is_needed_by_others(&packs::key(&self.subject.id, *pack))
+    }
+
+    fn is_needed_by_others(&self, key: &str) -> bool {
+        !self.unneeded.contains(key)
     }
 
     fn is_named_elsewhere(&self, pack: &str) -> bool {
@@ -37,9 +44,12 @@ impl Check<'_> {
                 continue;
             }
             self.look_for_purged(pack, size).await?;
-            let holds = if self.diagnosis.wanted.is_empty() { 0 } else { self.wanted_in(pack, size).await? };
+            // Of repos that share files, it may be what another one has pushed and nobody is to see here.
+            let may_be_own = !self.diagnosis.shares_files;
+            let is_wanted = may_be_own && !self.diagnosis.wanted.is_empty();
+            let holds = if is_wanted { self.wanted_in(pack, size).await? } else { 0 };
             // If an index does not show which packs it had, any pack may be one of those.
-            if holds > 0 || self.has_unknown_packs() {
+            if holds > 0 || may_be_own && self.has_unknown_packs() {
                 self.diagnosis.unlisted.push(pack);
                 self.find(Problem::PackUnlisted { pack, holds }, Remedy::Repair, Touched::default());
             } else {
@@ -51,8 +61,9 @@ impl Check<'_> {
                 self.find_garbage(packs::index_key(&self.subject.id, index), size);
             }
         }
+        self.forget_needed_objects().await?;
         self.look_for_purged_files().await?;
-        let prefix = format!("objects/{}/", self.subject.id);
+        let prefix = large::prefix(&self.subject.id);
         for (key, bytes) in std::mem::take(&mut self.stored_objects) {
             let pack = key.strip_prefix(&prefix).and_then(|rest| rest.split('/').next()).unwrap_or_default();
             let holder = PackId::from_string(pack).ok();
@@ -67,10 +78,19 @@ impl Check<'_> {
         Ok(())
     }
 
+    /// Leaves large objects out that repos need which share files with this one.
+    async fn forget_needed_objects(&mut self) -> Result<(), StoreError> {
+        let mut unneeded = self.stored_objects.keys().cloned().collect();
+        self.store.forget_needed(&self.subject.id, &mut unneeded, Doomed::Retired).await?;
+        self.stored_objects.retain(|key, _| unneeded.contains(key));
+        Ok(())
+    }
+
     fn is_listed_index(&self, index: PackId) -> bool {
         self.diagnosis.indexes.iter().any(|listed| listed.name == index)
             || self.diagnosis.damaged_indexes.contains_key(&index)
             || self.is_named_elsewhere(&index.to_string())
+            || self.is_needed_by_others(&packs::index_key(&self.subject.id, index))
     }
 
     async fn is_listed_now(&self, pack: PackId) -> Result<bool, StoreError> {

@@ -23,6 +23,7 @@ pub async fn call(function: Function, hub: &Hub, request: lambda_http::Request) 
         Function::Openapi => openapi::handle(hub, request).await,
         Function::Health => health::handle(hub, request).await,
         Function::Repos => repos::handle(hub, request).await,
+        Function::Forks => forks::handle(hub, request).await,
         Function::Branches => branches::handle(hub, request).await,
         Function::Identities => identities::handle(hub, request).await,
         Function::Stats => stats::handle(hub, request).await,

@@ -129,7 +129,7 @@ enum Command {
     Branch(branch::Branch),
     /// Tell who moved which branch of a repository, when, and from where: the push log, the newest line first
     Log(branch::Log),
-    /// List repositories, make, change, rename, delete and undelete them
+    /// List repositories, make, fork, change, rename, delete and undelete them
     #[command(subcommand)]
     Repo(repo::Repo),
     /// Keep an object that has leaked from everybody, and erase its bytes; it cannot be taken back

@@ -13,6 +13,7 @@ use local::stores::Stores;
 use local::transfer::progress;
 use service::Hub;
 use store::repo::Load;
+use store::upkeep::pool::Doomed;
 use store::upkeep::purge::Erased;
 
 use crate::asking::TOKEN;
@@ -128,9 +129,16 @@ async fn back_up(
     bar.finish_and_clear();
     saved?;
     let left = holding::holding(folder, repo, objects)?;
+    let mut unneeded = left.iter().cloned().collect();
+    stores.store.forget_needed(repo, &mut unneeded, Doomed::Retired).await?;
+    let (left, of_others): (Vec<String>, Vec<String>) = left.into_iter().partition(|key| unneeded.contains(key));
     if !left.is_empty() {
         return Err(format!("{shown}: these files hold it still: {}", left.join(", ")).into());
     }
-    println!("{shown}: backed up once more; the {} files that held it are deleted there.", held.len());
+    let deleted = held.len().saturating_sub(of_others.len());
+    println!("{shown}: backed up once more; the {deleted} files that held it are deleted there.");
+    if !of_others.is_empty() {
+        println!("{} files that hold it are of forks, in which it is not purged.", of_others.len());
+    }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::error::Error;
 use clap::{ArgGroup, Args, Subcommand};
 use common::id::Slug;
 use common::wire::Text;
-use common::wire::request::{RepoChanges, RepoRequest, RepoResponse};
+use common::wire::request::{ForkRequest, RepoChanges, RepoRequest, RepoResponse};
 
 use crate::asking::{OfHub, OfRepo};
 
@@ -19,6 +19,10 @@ pub enum Repo {
     ///
     /// A push to a new name makes one too, where the hub is set so.
     Create(Create),
+    /// Make a repository of one's own that begins with what another has; no bytes are copied
+    ///
+    /// It has the branches, tags and releases that the other has at that moment, and goes its own way from then on.
+    Fork(Fork),
     /// Change a repository's default branch, who may read it, or what is said of it
     Set(Set),
     /// Give a repository another name in its URL; each that it had leads to it still
@@ -52,6 +56,21 @@ pub struct Create {
     visibility: String,
     #[command(flatten)]
     about: About,
+}
+
+#[derive(Args)]
+pub struct Fork {
+    #[command(flatten)]
+    of: OfRepo,
+    /// Its name for people, which leads to its name in the URL; without it, as the other is called
+    #[arg(long, value_name = "TEXT")]
+    name: Option<String>,
+    /// A sentence about it; without it, what is said of the other
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// Who may read it; without it, as the other. A fork of a private repository is private
+    #[arg(long, value_name = "public|private", value_parser = ["public", "private"])]
+    visibility: Option<String>,
 }
 
 #[derive(Args)]
@@ -104,6 +123,13 @@ pub async fn repo(command: Repo) -> Result<(), Box<dyn Error>> {
             show(&of, &answer)
         }
         Repo::Create(create) => make(create).await,
+        Repo::Fork(Fork { of, name, description, visibility }) => {
+            let [name, description] = [name, description].map(|said| said.map(Text::from));
+            let is_private = visibility.map(|visibility| visibility == "private");
+            let request = ForkRequest { name, is_private, description };
+            let (_, answer) = of.ask(async |remote| Ok(remote.fork(&request).await?)).await?;
+            of.printed.print(&answer, || answer.clone_url.to_string())
+        }
         Repo::Set(Set { of, visibility, about }) => {
             let About { default_branch, description, name, domain } = about;
             let [default_branch, visibility, description, name, domain] =
@@ -157,6 +183,7 @@ fn show(of: &OfRepo, repo: &RepoResponse<'_>) -> Result<(), Box<dyn Error>> {
             ("Default branch", &said(&repo.default_branch)),
             ("Made", &said(&repo.created_at)),
             ("First push", &said(&repo.first_pushed_at)),
+            ("Fork of", &said(&repo.forked_from)),
             ("To clone", &repo.clone_url),
         ],
     )

@@ -304,7 +304,7 @@ impl TwoUsers {
 }
 
 #[test]
-fn an_owner_makes_lists_changes_renames_deletes_and_undeletes_repositories() {
+fn an_owner_makes_lists_changes_forks_renames_deletes_and_undeletes_repositories() {
     let two = TwoUsers::start();
     let TwoUsers { url, dev, ada, .. } = &two;
     let of = |name: &str| format!("{url}/{name}");
@@ -347,6 +347,21 @@ fn an_owner_makes_lists_changes_renames_deletes_and_undeletes_repositories() {
     two.is_refused(ada, &["repo", "set", song, "--visibility", "private"], 3, "");
     two.is_refused(dev, &["repo", "set", none, "--description", "x"], 4, "there is no such repository");
 
+    assert_eq!(two.says(ada, &["repo", "fork", song, "--name", "My take"]), format!("{}\n", of("ada/my-take")));
+    assert_eq!(
+        two.json(&["repo", "fork", song, "--name", "Take 2", "--visibility", "private"])["visibility"],
+        "private"
+    );
+    let shown = two.table(&["repo", "show", &of("dev/take-2")]);
+    assert!(shown.contains(&vec!["Fork".to_owned(), "of:".to_owned(), "dev/song".to_owned()]), "{shown:?}");
+    two.is_refused(dev, &["repo", "fork", song], 5, "exists already");
+    two.is_refused("", &["repo", "fork", song], 3, "");
+    two.is_refused(ada, &["repo", "fork", &of("dev/take-2")], 4, "there is no such repository");
+    for fork in ["dev/take-2", "ada/my-take"] {
+        let owner = if fork.starts_with("dev") { dev } else { ada };
+        two.says(owner, &["repo", "delete", &of(fork)]);
+    }
+
     let renamed = two.says(dev, &["repo", "rename", song, "tune"]);
     assert_eq!(renamed, format!("{song}: it is 'dev/tune' now, and its old names lead to it.\n"));
     assert_eq!(two.json(&["repo", "show", song])["slug"], "tune", "by its old name");
@@ -361,7 +376,7 @@ fn an_owner_makes_lists_changes_renames_deletes_and_undeletes_repositories() {
     two.is_refused(dev, &["repo", "delete", song], 4, "there is no such repository");
     two.is_refused(dev, &["repo", "create", song], 5, "can be undeleted until");
     let list = two.table(&["repo", "list", "--hub", url, "--deleted"]);
-    assert_eq!((list.len(), &*list[1][0]), (2, "dev/song"));
+    assert_eq!((list.len(), &*list[1][0]), (3, "dev/song"));
     two.is_refused(ada, &["repo", "undelete", song], 4, "there is no such repository");
     let undeleted = two.says(dev, &["repo", "undelete", song]);
     assert_eq!(undeleted, format!("{song}: it is not deleted, and all that was in it is there.\n"));

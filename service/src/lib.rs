@@ -7,7 +7,7 @@
 //! - [`routes`] is the one table of routes. [`settings`] is what the operator decides.
 //! - `call` reads a request, and [`by_reference`] its body if that was uploaded. [`auth`] checks tokens, and `access`
 //!   opens the repo.
-//! - `quota` is how much repos and users may hold.
+//! - `quota` is how much repos and users may hold, and [`repos`] what answers say of a repo.
 //! - `answer` goes around all of it, with `respond` for headers and refusals. A body is whole, or made while it is sent
 //!   ([`streaming`]). [`buffered`] and [`cut_off`] are what Lambda makes of it, and [`lambda`] runs a function there. [`observe`] is the line in the log.
 //! - [`mod@file`] sends the bytes of files, and [`conditions`] reads what of them is asked for.
@@ -35,6 +35,7 @@ mod logging;
 pub mod observe;
 mod open_span;
 mod quota;
+pub mod repos;
 mod respond;
 pub mod routes;
 pub mod settings;

@@ -37,6 +37,8 @@ pub enum Function {
     Health,
     /// `functions/repos`
     Repos,
+    /// `functions/forks`
+    Forks,
     /// `functions/branches`
     Branches,
     /// `functions/identities`
@@ -133,7 +135,7 @@ impl Route {
 pub(crate) const LINKED: &str = "/-/{key}/";
 
 /// All of them.
-pub static ROUTES: [Route; 68] = [
+pub static ROUTES: [Route; 69] = [
     Route::get("/health", Function::Health),
     Route::get("/openapi.json", Function::Openapi),
     Route::post("/api/identities", Function::Identities, Right::User),
@@ -144,6 +146,7 @@ pub static ROUTES: [Route; 68] = [
     Route::change(Method::PATCH, "/api/repos/{owner}/{slug}", Function::Repos),
     Route::change(Method::DELETE, "/api/repos/{owner}/{slug}", Function::Repos),
     Route::post("/api/repos/{owner}/{slug}/undelete", Function::Repos, Right::User),
+    Route::post("/api/repos/{owner}/{slug}/forks", Function::Forks, Right::User),
     Route::get("/api/repos/{owner}/{slug}/branches", Function::Branches),
     Route::change(Method::DELETE, "/api/repos/{owner}/{slug}/branches/{branch}", Function::Branches),
     Route::change(Method::PUT, "/api/repos/{owner}/{slug}/branches/{branch}/protection", Function::Branches),
@@ -254,6 +257,7 @@ impl Function {
             Self::Openapi => "openapi",
             Self::Health => "health",
             Self::Repos => "repos",
+            Self::Forks => "forks",
             Self::Branches => "branches",
             Self::Identities => "identities",
             Self::Stats => "stats",
@@ -270,6 +274,7 @@ impl Function {
             self,
             Self::Fetch
                 | Self::FilterObjects
+                | Self::Forks
                 | Self::Object
                 | Self::Presign
                 | Self::Push

@@ -757,7 +757,7 @@ fn is_protected(answer: &Answer) -> bool {
     answer.status == 403 && answer.excerpt().contains("branch_protected")
 }
 
-fn decoded(answer: &Answer, status: u16) -> Result<Value, Violation> {
+pub(crate) fn decoded(answer: &Answer, status: u16) -> Result<Value, Violation> {
     if answer.status != status {
         return Err(format!("wanted {status}: {}", answer.excerpt()));
     }

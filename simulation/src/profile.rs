@@ -62,6 +62,8 @@ pub struct Profile {
     pub purges: f64,
     /// The share of what they do that is renaming the repository, or deleting and undeleting it.
     pub deletes: f64,
+    /// The share of what they do that is forking the repository, or merging the packs of a fork.
+    pub forks: f64,
     /// How many packs have to be out of order before they are merged.
     pub least: usize,
     /// Bytes of a merged pack, at most. Those of more than half as many have their tables merged into indexes instead.
@@ -109,6 +111,7 @@ impl Profile {
             collects: pick(&[0, 10, 30, 50]) as f64 / 100.0,
             purges: 0.0,
             deletes: 0.0,
+            forks: 0.0,
             least: small(pick(&[2, 2, 3, 6])),
             pack_bytes: pick(&[0, 3_000, 12_000, 1 << 20]),
             retention: RETENTION,
@@ -125,6 +128,7 @@ impl Profile {
         let forced = if branches > 5 { 0.5 } else { profile.forced };
         let profile = Profile { branches: branches as f64 / 100.0, forced, ..profile };
         let profile = Profile { rights: pick(&[0, 0, 20, 50]) as f64 / 100.0, ..profile };
+        let profile = Profile { forks: pick(&[0, 10, 40]) as f64 / 100.0, ..profile };
         if !is_about_garbage {
             return profile;
         }

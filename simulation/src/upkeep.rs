@@ -1,23 +1,31 @@
 //! What looks after the repository while clients use it, and what is left when they are gone.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use common::id::Ids;
+use common::id::{Ids, RepoId};
 use fsck::finding::{Problem, Severity};
 use fsck::{self, Options, Subject};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
 use service::routes::Function;
-use store::upkeep::compact::{self, ORPHANS_KEPT};
+use store::upkeep::compact;
+use store::upkeep::files::ORPHANS_KEPT;
 use store::upkeep::garbage::{self, CONDEMNED, Deferred};
 use store::upkeep::purge::Erased;
 use store::upkeep::swap::GRACE;
+use tests::history::{Pack, map_of_text};
 
+use crate::client::decoded;
+use crate::fetched::{self, Purged};
+use crate::model::BRANCH;
 use crate::profile::{Profile, Weather};
-use crate::world::{Bearer, Deletion, NAMES, OWNER, SLUG, Violation, World};
+use crate::world::{Bearer, Deletion, Fork, NAMES, OWNER, SLUG, Violation, World};
 
+/// Forks of a run, at most.
+const FORKS: usize = 4;
 /// How long a call may be on its way that its caller has given up.
 const HELD_UP: Duration = Duration::from_secs(15);
 
@@ -32,7 +40,15 @@ pub async fn turn(world: Arc<World>, seed: u64) -> Result<(), Violation> {
         let pause = random.random_range(0..=(profile.think_ms + profile.weather.latency_ms) * 4);
         tokio::time::sleep(Duration::from_millis(pause)).await;
         let place = random.random_range(0..64);
-        if random.random_bool(profile.deletes) {
+        if random.random_bool(profile.forks) {
+            let forks = world.forks.lock().unwrap_or_else(PoisonError::into_inner).len();
+            if forks < FORKS && random.random_bool(0.5) {
+                fork(&world, place).await?;
+            } else if forks > 0 {
+                let number = random.random_range(0..forks);
+                merge_fork(&world, place, number, profile).await?;
+            }
+        } else if random.random_bool(profile.deletes) {
             if random.random_bool(0.5) {
                 rename(&world, place, &mut random).await?;
             } else {
@@ -53,6 +69,103 @@ pub async fn turn(world: Arc<World>, seed: u64) -> Result<(), Violation> {
             let limits = compact::Limits { least, pack_bytes, one_index, ..compact::Limits::ALL };
             merge(&world, place, limits).await?;
         }
+    }
+    Ok(())
+}
+
+/// Makes a fork of the repository, and looks what it has.
+async fn fork(world: &World, place: usize) -> Result<(), Violation> {
+    let asked = (world.model().tick(), world.now());
+    let number = {
+        let mut forks = world.forks.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = forks.len();
+        forks.push(Fork { slug: format!("fork-{number}"), asked, seen: None });
+        number
+    };
+    let name = format!("fork-{number}");
+    world.network.note(format_args!("{name} is to be made"));
+    let request = http::Request::post(format!("/api/repos/{OWNER}/{SLUG}/forks"));
+    let request = request.header("content-type", "application/json");
+    let body = json!({"name": name}).to_string().into_bytes();
+    match world.send(place, Function::Forks, request, &[("slug", SLUG)], body).await? {
+        Some(answer) if answer.status == 201 => look_at_fork(world, place, number, true).await,
+        Some(answer) => Err(format!("a fork was answered {}", answer.excerpt())),
+        None => Ok(()),
+    }
+}
+
+/// Looks at a fork: it has what the repository had at some moment between its request and now, and from then on always the same.
+async fn look_at_fork(world: &World, place: usize, number: usize, has_to_be_there: bool) -> Result<(), Violation> {
+    let forks = || world.forks.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(Fork { slug, asked: (asked, now), seen }) = forks().get(number).cloned() else { return Ok(()) };
+    let parameters = [("slug", slug.as_str())];
+    let request = http::Request::get("/").header("accept", "application/json");
+    let answer =
+        world.send_while_deleted(&Bearer::Owner, place, Function::Refs, request, &parameters, Vec::new()).await?;
+    let Some(answer) = answer else { return Ok(()) };
+    if answer.status == 404 && !has_to_be_there && seen.is_none() {
+        return Ok(());
+    }
+    let refs = decoded(&answer, 200).map_err(|violation| format!("{slug}: {violation}"))?;
+    let heads = map_of_text(&refs, "branch_heads")?;
+    let id: RepoId = refs["repo_id"].as_str().unwrap_or_default().parse().map_err(|_| "no id".to_owned())?;
+    match seen {
+        Some((_, before)) if before != heads => Err(format!("{slug} was at {before:?} and is at {heads:?}")),
+        Some(_) => Ok(()),
+        None => {
+            world.model().read(BRANCH, &heads, asked, now, "");
+            if let Some(fork) = forks().get_mut(number) {
+                fork.seen = Some((id, heads));
+            }
+            Ok(())
+        }
+    }
+}
+
+async fn merge_fork(world: &World, place: usize, number: usize, profile: &Profile) -> Result<(), Violation> {
+    let forks = world.forks.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let Some(Fork { slug, seen: Some((id, _)), .. }) = forks.get(number) else { return Ok(()) };
+    world.network.note(format_args!("compaction of {slug} begins"));
+    let limits = compact::Limits { least: profile.least, pack_bytes: profile.pack_bytes, ..compact::Limits::ALL };
+    let done = world.upkeep(place, async |hub| hub.store.compact(id, limits).await).await?;
+    world.network.note(format_args!("compaction of {slug} ends: {done:?}"));
+    Ok(())
+}
+
+/// Looks whether each fork that is there is whole, and has what it had when it was made; and removes those that are not all there.
+///
+/// # Errors
+/// What is wrong with one.
+pub async fn check_forks(world: &World) -> Result<(), Violation> {
+    let due = world.upkeep(0, async |hub| hub.store.due_upkeep().await).await?;
+    for repo in due.unwrap_or_default().iter().filter(|repo| repo.is_fork()) {
+        world.upkeep(0, async |hub| hub.store.remove_if_due(repo).await).await?;
+    }
+    let count = world.forks.lock().unwrap_or_else(PoisonError::into_inner).len();
+    for number in 0..count {
+        look_at_fork(world, 0, number, false).await?;
+        merge_fork(world, 0, number, &world.profile).await?;
+        let fork = world.forks.lock().unwrap_or_else(PoisonError::into_inner).get(number).cloned();
+        let Some(Fork { slug, seen: Some((id, heads)), .. }) = fork else { continue };
+        check_repo(world, id, false).await.map_err(|violation| format!("{slug}: {violation}"))?;
+        let mut want: Vec<String> = heads.into_values().collect();
+        want.sort_unstable();
+        want.dedup();
+        if want.is_empty() {
+            continue;
+        }
+        let request = http::Request::post("/").header("content-type", "application/json");
+        let body = json!({"want": want, "have": []}).to_string().into_bytes();
+        let parameters = [("slug", slug.as_str())];
+        let answer = world.send_while_deleted(&Bearer::Owner, 0, Function::Fetch, request, &parameters, body).await?;
+        let answer = answer.ok_or("a fetch of a fork has no answer")?;
+        let answer = decoded(&answer, 200).map_err(|violation| format!("a fetch of {slug}: {violation}"))?;
+        let fetched = Pack::from_value(&answer)?;
+        let model = world.model();
+        // What was purged in the repository before is purged in the fork, and what was purged after is not.
+        let purged = Purged { may: model.may_be_purged(), has_to: BTreeSet::new() };
+        fetched::check(model.history(), &BTreeSet::new(), &want, &[], &purged, &fetched)
+            .map_err(|violation| format!("{slug}: {violation}"))?;
     }
     Ok(())
 }
@@ -211,7 +324,10 @@ pub fn calm(world: &World) {
 /// # Errors
 /// What is damaged.
 pub async fn check(world: &World, is_swept: bool) -> Result<(), Violation> {
-    let id = world.repo.get().ok_or("no repository")?.clone();
+    check_repo(world, world.repo.get().ok_or("no repository")?.clone(), is_swept).await
+}
+
+async fn check_repo(world: &World, id: RepoId, is_swept: bool) -> Result<(), Violation> {
     let subject = Subject { id, name: None };
     let options = Options { is_deep: true, ids: Ids::Strict };
     let report = world.upkeep(0, async |hub| fsck::check(&hub.store, &subject, options, &|_| ()).await).await?;
@@ -252,7 +368,9 @@ pub async fn sweep(world: &World) -> Result<(), Violation> {
     }
     let limits = compact::Limits { pack_bytes: world.profile.pack_bytes, ..compact::Limits::ALL };
     merge(world, 0, limits).await?;
+    check_forks(world).await?;
     tokio::time::sleep(ORPHANS_KEPT + hour).await;
-    merge(world, 0, limits).await?;
-    Ok(())
+    // What they share is deleted by the last that does not need it any more.
+    check_forks(world).await?;
+    merge(world, 0, limits).await.map(drop)
 }

@@ -1,6 +1,6 @@
 //! The processes of one deployment over one pair of stores, and how clients reach them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -71,6 +71,17 @@ pub enum Bearer {
     Nobody,
 }
 
+/// A fork of the repository, be it there or not.
+#[derive(Clone, Debug)]
+pub struct Fork {
+    /// What it is called.
+    pub slug: String,
+    /// As of which moment it has what it has.
+    pub asked: (u64, Duration),
+    /// What it is and where its branches are, once that was seen.
+    pub seen: Option<(RepoId, BTreeMap<String, String>)>,
+}
+
 /// A token or a link, be it revoked or not.
 #[derive(Clone, Debug)]
 pub struct Grant {
@@ -102,6 +113,8 @@ pub struct World {
     pub tokens: Mutex<Vec<Grant>>,
     /// The links that were made.
     pub links: Mutex<Vec<Grant>>,
+    /// The forks that were asked for.
+    pub forks: Mutex<Vec<Fork>>,
     /// Held by the one that deletes and undeletes.
     deleting: Arc<tokio::sync::Mutex<()>>,
 }
@@ -155,6 +168,7 @@ impl World {
             deletions: Mutex::default(),
             tokens: Mutex::default(),
             links: Mutex::default(),
+            forks: Mutex::default(),
             deleting: Arc::default(),
         });
         for _ in 0..world.profile.processes {
@@ -490,7 +504,7 @@ impl World {
         let request = request.body(Body::Binary(body)).map_err(|error| format!("{error}"))?;
         let called = self.any_name();
         let parameter = |(name, value): &(&str, &str)| {
-            ((*name).to_owned(), vec![if *name == "slug" { called } else { *value }.to_owned()])
+            ((*name).to_owned(), vec![if *value == SLUG { called } else { *value }.to_owned()])
         };
         let path: HashMap<String, Vec<String>> = parameters.iter().chain(&[("owner", OWNER)]).map(parameter).collect();
         let answer = async {
@@ -507,8 +521,10 @@ impl World {
             }
             answer = Box::pin(answer) => answer,
         };
-        // A request that reads what an erasure deletes is 503, or it is cut off.
-        let was_harmed = self.network.was_harmed(process.number, began) || self.was_erased_since(began);
+        // A request that reads what an erasure deletes is 503, or it is cut off. A fork is 503 if the repository changed in a way that matters to it.
+        let was_harmed = self.network.was_harmed(process.number, began)
+            || self.was_erased_since(began)
+            || function == Function::Forks;
         match answer {
             Ok(answer) if answer.status < 500 => Ok(Some(answer)),
             Ok(answer) if answer.status == 503 && was_harmed => {

@@ -56,6 +56,12 @@ pub const MAX_PURGED: usize = 2_000;
 pub const MAX_PURGE_REASON: usize = 200;
 /// Names that lead to one repo: the one that it has, and those that it had before.
 pub const MAX_NAMES_OF_REPO: usize = 20;
+/// Forks of one repo, and of its forks, and of those: whoever of them deletes a file asks all others.
+pub const MAX_POOL: usize = 100;
+/// Those of them that were made for one user.
+pub const MAX_POOL_OF_USER: usize = 10;
+/// Bytes of the packs that a fork would get without some of their records, and so cannot share.
+pub const MAX_COPIED_FOR_FORK: u64 = 2 << 30;
 /// Repos in one answer to `GET /api/repos`.
 pub const MAX_REPOS_LISTED: usize = 100;
 /// Webhooks of one repo.

@@ -539,6 +539,19 @@ wire_map! {
 }
 
 wire_map! {
+    /// `POST /api/repos/{owner}/{slug}/forks`: what is left out is as it is in the repo that the fork is made of.
+    #[derive(Default)]
+    pub struct ForkRequest<'a> {
+        /// A name for people; the slug is made of it.
+        name: Option<Text<'a>> = None,
+        /// Whether only its owner and collaborators may know of it. A fork of a private repo is private.
+        is_private: Option<bool> = None,
+        /// A sentence about it.
+        description: Option<Text<'a>> = None,
+    }
+}
+
+wire_map! {
     /// `PATCH /api/repos/{owner}/{slug}`: what is left out stays as it is.
     #[derive(Default)]
     pub struct RepoChanges<'a> {
@@ -634,6 +647,9 @@ pub struct RepoResponse<'a> {
     /// Until when it can be undeleted, if it was deleted. ISO 8601.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept_until: Option<Cow<'a, str>>,
+    /// The repo that it is a fork of, as `owner/slug`: of one that is asked for alone, if that repo is there and the caller may read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forked_from: Option<Cow<'a, str>>,
 }
 
 /// The answer to `DELETE /api/repos/{owner}/{slug}`.

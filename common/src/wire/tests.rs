@@ -316,6 +316,7 @@ proptest! {
                 first_pushed_at: if_some(2),
                 deleted_at: if_some(3),
                 kept_until: if_some(4),
+                forked_from: if_some(5),
             }
             ErrorResponse { error: text(0), detail: text(1), hint: Some(text(2)), used: Some(1), allowed: None }
         }

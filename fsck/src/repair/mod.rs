@@ -36,6 +36,7 @@ use store::compute;
 
 use store::bucket::packs::{self, StoredPack};
 use store::change::Change;
+use store::read::large;
 use store::table::items::{Key, PK, PackItem, SET_ASIDE_PREFIX, SK, encode};
 use store::table::transaction::Outcome;
 use store::{Store, StoreError};
@@ -243,6 +244,10 @@ async fn make_indexes(store: &Store, report: &Report) -> Result<Vec<Action>, Sto
         // What the packs themselves say goes before what the index says of them.
         let right = |(pack, said): &(PackId, PackSummary)| (*pack, *diagnosis.listed.get(pack).unwrap_or(said));
         let packs: Vec<_> = known.iter().flat_map(|known| &known.packs).map(right).collect();
+        if packs.is_empty() && diagnosis.shares_files {
+            // Its packs were not listed by themselves, and nothing else says that they are this repo's.
+            continue;
+        }
         match store.replace_index(repo, (*index, *summary), &packs, Vec::new()).await {
             Ok(Outcome::Landed) if packs.is_empty() => done.push(Action::IndexDropped { index: *index }),
             Ok(Outcome::Landed) => done.push(Action::IndexMade { index: *index }),
@@ -294,7 +299,7 @@ pub async fn prune(store: &Store, report: &Report) -> Result<Vec<Action>, StoreE
     for finding in &report.findings {
         let Problem::PackSetAside { pack } = finding.problem else { continue };
         let mut bytes = 0;
-        for prefix in [format!("objects/{repo}/{pack}/"), packs::key(repo, pack)] {
+        for prefix in [format!("{}{pack}/", large::prefix(repo)), packs::key(repo, pack)] {
             let mut after = None;
             loop {
                 let page = store.objects_page(&prefix, after).await?;

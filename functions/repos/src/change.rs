@@ -11,13 +11,13 @@ use common::wire::request::{Heads, RepoChanges};
 use lambda_http::Response;
 use lambda_http::http::StatusCode;
 use service::Hub;
+use service::repos::{described, taken};
 use service::{Access, AnswerBody, Call, Opened};
 use store::repo::{Load, Repo};
 use store::table::items::{ChangeItem, MetaItem, Visibility};
 use store::table::transaction::Outcome;
 
-use crate::show::described;
-use crate::{chosen_domain, name};
+use crate::chosen_domain;
 
 /// How often something else may change of the repo while this is about to.
 const ATTEMPTS: usize = 20;
@@ -40,7 +40,7 @@ pub async fn change(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, Wire
         if !repo.meta.is_called(&after.owner, &after.slug)
             && hub.store.named(&after.owner, &after.slug).await?.is_some_and(|(id, _)| id != repo.id)
         {
-            return Err(name::taken(hub, &after.owner, &after.slug).await?);
+            return Err(taken(hub, &after.owner, &after.slug).await?);
         }
         let change = ChangeItem {
             changed: differences(&repo.meta, &after),

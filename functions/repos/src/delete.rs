@@ -8,12 +8,11 @@ use common::wire::request::RepoDeletedResponse;
 use lambda_http::Response;
 use lambda_http::http::StatusCode;
 use service::auth::User;
+use service::repos::described;
 use service::{Access, AnswerBody, Call, Hub, Opened, Target};
 use store::repo::Load;
 use store::table::items::MetaItem;
 use store::table::transaction::Outcome;
-
-use crate::show::described;
 
 /// How often something else may change of the repo while this is about to.
 const ATTEMPTS: usize = 20;

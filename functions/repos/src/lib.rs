@@ -8,7 +8,6 @@
 
 mod change;
 mod delete;
-mod name;
 mod purge;
 mod show;
 
@@ -21,6 +20,7 @@ use common::wire::{Text, WireError};
 use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Request, Response};
 use service::Hub;
+use service::repos::{described, taken};
 use service::{AnswerBody, Call};
 use store::table::account::NewRepo;
 use store::table::items::Visibility;
@@ -75,12 +75,12 @@ async fn create(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireErro
         repo.meta.default_is_chosen = true;
     }
     if hub.store.create_repo(&repo).await? == Outcome::Conflict {
-        return Err(name::taken(hub, &repo.meta.owner, &repo.meta.slug).await?);
+        return Err(taken(hub, &repo.meta.owner, &repo.meta.slug).await?);
     }
     let made = RepoResponse {
         description: None,
         created_at: None,
-        ..show::described(&url, &repo.id, &repo.meta, Some(&repo.meta.default_branch))
+        ..described(&url, &repo.id, &repo.meta, Some(&repo.meta.default_branch))
     };
     call.respond(StatusCode::CREATED, &made)
 }

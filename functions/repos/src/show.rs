@@ -1,17 +1,15 @@
 //! `GET /api/repos/{owner}/{slug}` and `GET /api/repos`
 
-use common::id::{RepoId, Slug};
-use common::time;
+use common::id::Slug;
 use common::wire::WireError;
-use common::wire::domain::Domain;
 use common::wire::limits::MAX_REPOS_LISTED;
 use common::wire::request::{RepoListResponse, RepoResponse};
 use lambda_http::Response;
 use lambda_http::http::StatusCode;
 use service::auth::{Credential, User};
+use service::repos::described;
 use service::{Access, AnswerBody, Call, Hub};
 use store::repo::{Asker, Load};
-use store::table::items::MetaItem;
 
 /// Repos in one answer, unless the client asks for fewer or more.
 const LISTED: usize = 30;
@@ -23,7 +21,19 @@ pub async fn one(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireErr
     let credential = call.credential(hub).await?;
     let repo = hub.open(credential.as_ref(), &call.target()?, Access::Read, Load::HEADS).await?.repo;
     let url = call.hub_url(hub)?;
-    call.respond(StatusCode::OK, &described(&url, &repo.id, &repo.meta, Some(repo.meta.shown_default(&repo.heads))))
+    // What it is a fork of is for those who may know of that, under the name that it has now.
+    let origin = match &repo.meta.forked_from {
+        Some(origin) => {
+            let asker = credential.as_ref().map_or(Asker::default(), Credential::asker);
+            hub.store.readable_repo(origin, asker, Load::NOTHING).await?
+        }
+        None => None,
+    };
+    let answer = RepoResponse {
+        forked_from: origin.map(|origin| format!("{}/{}", origin.meta.owner, origin.meta.slug).into()),
+        ..described(&url, &repo.id, &repo.meta, Some(repo.meta.shown_default(&repo.heads)))
+    };
+    call.respond(StatusCode::OK, &answer)
 }
 
 /// The repos of an owner that the caller may read; without an owner, the caller's own. Those that are deleted are only for their
@@ -85,30 +95,6 @@ fn limit(given: Option<&str>) -> Result<usize, WireError> {
     let Some(given) = given else { return Ok(LISTED) };
     let limit = given.parse().ok().filter(|limit| (1..=MAX_REPOS_LISTED).contains(limit));
     limit.ok_or_else(|| WireError::invalid("limit", format_args!("it is a number from 1 to {MAX_REPOS_LISTED}")))
-}
-
-/// What a repo of a hub at `url` is. Its default branch is what a clone of it checks out, where its branches were read.
-pub(crate) fn described<'m>(
-    url: &str,
-    id: &'m RepoId,
-    meta: &'m MetaItem,
-    default_branch: Option<&'m str>,
-) -> RepoResponse<'m> {
-    RepoResponse {
-        repo_id: id.as_str().into(),
-        owner: meta.owner.as_str().into(),
-        slug: meta.slug.as_str().into(),
-        name: meta.name.as_str().into(),
-        visibility: meta.visibility.as_str().into(),
-        domain: Domain::of_stored(&meta.domain).as_str().into(),
-        description: Some(meta.description.as_str().into()),
-        default_branch: default_branch.map(Into::into),
-        clone_url: format!("{url}/{}/{}", meta.owner, meta.slug).into(),
-        created_at: Some(meta.created_at.as_str().into()),
-        first_pushed_at: meta.first_pushed_at.as_deref().map(Into::into),
-        deleted_at: meta.deleted_at.as_deref().map(Into::into),
-        kept_until: meta.kept_until().map(|until| time::iso(until).into()),
-    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ use std::path::Path;
 use common::id::{Id, ObjectKey, RepoId};
 use common::pack::PackId;
 use common::pack::index::{FOOTER_LENGTH, decode_footer, decode_table};
+use store::bucket::packs;
+use store::read::large;
 
 use super::BackupError;
 use super::folder::{Folder, StoredFile};
@@ -22,7 +24,7 @@ pub fn holding(path: &Path, repo: &RepoId, objects: &BTreeSet<ObjectKey>) -> Res
     let Some(manifest) = folder.manifest()? else {
         return Ok(Vec::new());
     };
-    let (of_packs, of_objects) = (format!("packs/{repo}/"), format!("objects/{repo}/"));
+    let (of_packs, of_objects) = (packs::prefix(repo), large::prefix(repo));
     let mut found = Vec::new();
     let mut files = folder.open_list(&manifest.files)?;
     while let Some(StoredFile { key, .. }) = files.line()? {

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use store::Store;
 use store::bucket::packs;
 use store::compute;
+use store::read::large;
 use store::table::items::{
     HandleItem, Item, Key, LINK_PREFIX, META, MetaItem, NameItem, PACK_PREFIX, PK, PROFILE, PackItem, ProfileItem, SK,
     TOKEN_PREFIX, USAGE,
@@ -150,6 +151,8 @@ impl Saving<'_> {
             // They live for an hour.
             "UPLOAD" => {}
             "USER" if sk.starts_with("REPO#") => {}
+            // Each is written with its repo: a fork that is in the backup has to be known to those that share its files.
+            "POOL" => {}
             "USER" if sk == PROFILE => self.user(name).await?,
             // One that is revoked after the backup would count again.
             "USER" if sk.starts_with(TOKEN_PREFIX) => {}
@@ -185,6 +188,9 @@ impl Saving<'_> {
         {
             // It was deleted for good, and less of it is there by the minute.
             return Ok(());
+        }
+        if let Some(pooled) = self.store.item(&Key::pooled(repo)).await? {
+            self.write(&pooled)?;
         }
         let mut after = None;
         loop {
@@ -252,7 +258,7 @@ impl Saving<'_> {
 
     /// The files of packs and indexes, and of the packs of those.
     async fn files_of(&self, repo: &RepoId, packs: &[Item]) -> Result<Files, BackupError> {
-        let listed = self.listed(&format!("packs/{repo}/")).await?;
+        let listed = self.listed(&packs::prefix(repo)).await?;
         let mut files = Files::default();
         let mut named = Vec::new();
         for item in packs {
@@ -302,7 +308,7 @@ impl Saving<'_> {
 
     /// Copies all large objects of a repo.
     async fn copy_large(&mut self, repo: &RepoId) -> Result<(), BackupError> {
-        let listed = self.listed(&format!("objects/{repo}/")).await?;
+        let listed = self.listed(&large::prefix(repo)).await?;
         self.copy(listed.into_iter().collect()).await
     }
 

@@ -29,9 +29,9 @@ pub fn table_key(repo: &RepoId, name: PackId, summary: &PackSummary) -> String {
     if summary.is_index() { index_key(repo, name) } else { key(repo, name) }
 }
 
-/// What the keys of a repo's packs and indexes begin with.
-pub(crate) fn prefix(repo: &RepoId) -> String {
-    format!("packs/{repo}/")
+/// What the keys of a repo's packs and indexes begin with, and those of its forks.
+pub fn prefix(repo: &RepoId) -> String {
+    format!("packs/{}/", repo.pool())
 }
 
 /// A pack that is in S3, whether or not anything refers to it yet.
@@ -82,8 +82,8 @@ impl Store {
                 return Ok(());
             };
             match error.code() {
-                // The name is ours alone, so what is there already is this pack: an earlier attempt whose answer was lost.
-                Some("PreconditionFailed") => return self.check_stored(&key, bytes.len() as u64).await,
+                // An earlier attempt whose answer was lost; or, hardly ever, a pack of a fork, which draws names in the same places.
+                Some("PreconditionFailed") => return self.check_same(&key, &bytes).await,
                 Some("ConditionalRequestConflict") => {
                     backoff.pause().await;
                 }
@@ -91,6 +91,14 @@ impl Store {
             }
         }
         Err(StoreError::Unavailable(format!("{key}: concurrent writes").into()))
+    }
+
+    async fn check_same(&self, key: &str, bytes: &Bytes) -> Result<(), StoreError> {
+        self.check_stored(key, bytes.len() as u64).await?;
+        match self.get_range(key, None, 0..bytes.len() as u64).await? == *bytes {
+            true => Ok(()),
+            false => Err(StoreError::Unavailable(format!("{key} is the name of another pack").into())),
+        }
     }
 
     pub(crate) async fn check_stored(&self, key: &str, length: u64) -> Result<(), StoreError> {

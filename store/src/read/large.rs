@@ -1,4 +1,4 @@
-//! Large objects: S3 objects of their own, at `objects/<repo_id>/<pack>/<object_id>`. They belong to the pack that
+//! Large objects: S3 objects of their own, at `objects/<pool>/<pack>/<object_id>`. They belong to the pack that
 //! lists them, and keep its name when it is merged into another. They were verified before it listed them. Only the hub
 //! has ever had the right to write there.
 
@@ -24,9 +24,9 @@ pub fn key(repo: &RepoId, pack: PackId, object: &ObjectKey) -> String {
     format!("{}{pack}/{}", prefix(repo), object.as_ref())
 }
 
-/// What the keys of a repo's large objects begin with.
-pub(crate) fn prefix(repo: &RepoId) -> String {
-    format!("objects/{repo}/")
+/// What the keys of a repo's large objects begin with, and those of its forks.
+pub fn prefix(repo: &RepoId) -> String {
+    format!("objects/{}/", repo.pool())
 }
 
 /// Reads a large object from front to back.

@@ -46,6 +46,7 @@ impl NewRepo {
                 counted_bytes: None,
                 deleted_at: None,
                 removing_since: None,
+                forked_from: None,
             },
         }
     }

@@ -24,6 +24,8 @@
 //! | | `LINK#<hash of a secret>` | a link by which the repo can be read: its id, who made it and when (TTL) |
 //! | | `DAMAGED#<ulid>` | a pack that a repair has replaced, and whose file is kept |
 //! | | `UPLOADS` | until when objects may be waiting under `uploads/` (TTL) |
+//! | | `FORKING` | that the repo is a fork which is not all there yet: of which repo, since when |
+//! | `POOL#<pool>` | `REPO#<repo_id>` | a fork whose files lie beside those of the repo that it is a fork of |
 //! | `PLACES#<repo_id>` | a hash of a branch's or a folder's name in one case | claims of pushes that made branches there (TTL) |
 //! | `PUBLIC` | `REPO#<repo_id>` | when a public repo was last pushed to |
 //! | `USER#<user_id>` | `PROFILE`, `REPO#<slug>` | the user's handle; the user's repos |
@@ -92,6 +94,8 @@ pub const SWEEP: &str = "SWEEP";
 pub const GARBAGE: &str = "GARBAGE";
 /// The sort key of a deleted repo's item that ends when the repo is to be removed.
 pub const REMOVAL: &str = "REMOVAL";
+/// The sort key of the item of a fork that is not all there yet.
+pub const FORKING: &str = "FORKING";
 /// What the sort keys of the guards of a deleted repo begin with.
 pub const GUARD_PREFIX: &str = "DELETED#";
 /// The attribute of a pack's item that condemns it.
@@ -102,12 +106,16 @@ pub const COLLECTED: &str = "COLLECTED";
 pub const PURGED_PREFIX: &str = "PURGED#";
 /// The sort key of a repo's item that is there as long as bytes of what was purged may be left.
 pub const PURGE: &str = "PURGE";
+/// The attribute of a tag, a release or a line of the push log that came with a fork: nothing happened then that is an event.
+pub(crate) const FORKED: &str = "forked";
 /// The attribute of a branch's item that says how it is protected.
 pub(crate) const PROTECTION: &str = "protection";
 /// The attribute of a repo's item about itself that counts what was purged.
 pub(crate) const PURGED: &str = "purged";
 /// The attribute of a repo's item about itself that names what it was called before.
 pub(crate) const FORMER_SLUGS: &str = "former_slugs";
+/// What the sort keys of the forks in a pool begin with.
+pub(crate) const POOLED_PREFIX: &str = "REPO#";
 /// The sort key of what a user's repos hold together.
 pub const USAGE: &str = "USAGE";
 /// The sort key of a user's one item about itself.
@@ -180,6 +188,16 @@ impl Key {
     /// When to remove a repo that was deleted.
     pub fn removal(repo: &RepoId) -> Self {
         Self::new(repo_pk(repo), REMOVAL)
+    }
+
+    /// That a fork is not all there yet.
+    pub fn forking(repo: &RepoId) -> Self {
+        Self::new(repo_pk(repo), FORKING)
+    }
+
+    /// A fork among those that share files.
+    pub fn pooled(fork: &RepoId) -> Self {
+        Self::new(pool_pk(fork), format!("{POOLED_PREFIX}{fork}"))
     }
 
     /// A guard of a deleted repo.
@@ -312,6 +330,11 @@ pub fn repo_pk(repo: &RepoId) -> String {
     format!("REPO#{repo}")
 }
 
+/// The partition key of the forks that share files with a repo.
+pub(crate) fn pool_pk(repo: &RepoId) -> String {
+    format!("POOL#{}", repo.pool())
+}
+
 /// The partition key of a user's items.
 pub fn user_pk(user_id: &str) -> String {
     format!("USER#{user_id}")
@@ -431,6 +454,31 @@ pub struct MetaItem {
     /// Since when a repo that is deleted is being removed, so that it cannot be undeleted any more.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "millisecond::optional")]
     pub removing_since: Option<Timestamp>,
+    /// The repo that it was made of, if it is a fork. That one may be gone since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forked_from: Option<RepoId>,
+}
+
+/// `REPO#<repo_id>` | `FORKING`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ForkingItem {
+    /// The repo that it is a fork of.
+    pub of: RepoId,
+    /// Since when.
+    #[serde(with = "millisecond::required")]
+    pub since: Timestamp,
+    /// Since when what there is of it is being deleted, so that it will never be all there.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "millisecond::optional")]
+    pub abandoned_at: Option<Timestamp>,
+}
+
+/// `POOL#<pool>` | `REPO#<repo_id>`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PooledItem {
+    /// ISO 8601.
+    pub since: String,
+    /// The user whose fork it was when it was made.
+    pub made_for: String,
 }
 
 impl MetaItem {
@@ -979,6 +1027,7 @@ mod tests {
             counted_bytes: None,
             deleted_at: None,
             removing_since: None,
+            forked_from: None,
         };
         let heads = branches.iter().map(|branch| ((*branch).to_owned(), "c".parse().unwrap())).collect();
         meta.shown_default(&heads).to_owned()

@@ -14,9 +14,13 @@
 //! has found nothing. A merge that has read an old pack cannot land: that pack has left the list, and so the swap
 //! fails.
 //!
+//! **Forks keep what they have.** A file that another repo of the pool needs ([`pool`](crate::upkeep::pool)) stays, hidden from this repo alone.
+//! Whoever purges the object there erases it, or the last that needs the file deletes it.
+//!
 //! **A file without an item** may be the pack of a push that is about to land, if it holds a purged object and the mark
 //! is younger than [`GRACE`]. It is left to the next look. Packs that gave way to others, and older versions, get no
-//! item any more, and go at once.
+//! item any more, and go at once. Where others share the files, it may be that of one of their pushes, which the mark is nothing to. So it
+//! goes when it is as old as any file without a name that is deleted.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Range;
@@ -38,7 +42,9 @@ use crate::table::items::{
 };
 use crate::table::transaction::{Outcome, outcome_of, put, put_new};
 use crate::upkeep::compact::garbage::Garbage;
+use crate::upkeep::files::{ORPHANS_KEPT, modified_at};
 use crate::upkeep::garbage::condemn::{REWRITTEN_AT_ONCE, Rest};
+use crate::upkeep::pool::Doomed;
 use crate::upkeep::swap::GRACE;
 use crate::{FIRST_PAUSE, Store, StoreError, uploads};
 use common::id::{Id, ObjectKey, RepoId};
@@ -83,6 +89,7 @@ struct Version {
     id: String,
     is_latest: bool,
     size: u64,
+    modified: Option<Timestamp>,
 }
 
 impl Store {
@@ -276,10 +283,16 @@ impl Store {
             let Some(packs) = rewritten else {
                 return Ok(());
             };
+            let mut unneeded: HashSet<String> = packs.iter().map(|pack| packs::key(repo, *pack)).collect();
+            self.forget_needed(repo, &mut unneeded, Doomed::Retired).await?;
             for pack in packs {
                 tracing::info!(%repo, %pack, "a pack was written again without what was purged");
                 done.packs_rewritten += 1;
-                for version in self.versions(&packs::key(repo, pack)).await? {
+                let key = packs::key(repo, pack);
+                if !unneeded.contains(&key) {
+                    continue;
+                }
+                for version in self.versions(&key).await? {
                     self.delete_version(&version).await?;
                     done.files_deleted += 1;
                 }
@@ -322,7 +335,7 @@ impl Store {
         is_last: bool,
         done: &mut Erased,
     ) -> Result<(), StoreError> {
-        // In this order: what is listed afterwards and not among these was put there since.
+        // In this order: what is listed afterwards, here and by repos that share files, and not among these was put there since.
         let (files, of_objects, of_uploads) = tokio::try_join!(
             async { self.versions(&packs::prefix(repo)).await },
             async { self.versions(&large::prefix(repo)).await },
@@ -341,13 +354,34 @@ impl Store {
             let id = version.key.rsplit('/').next().and_then(|name| name.parse::<Id>().ok());
             id.is_some_and(|id| purged.contains_key(&ObjectKey::from(id)))
         };
-        let mut deleted: Vec<Version> = of_objects.into_iter().chain(of_uploads).filter(is_named_purged).collect();
-
+        let of_objects: Vec<Version> = of_objects.into_iter().filter(is_named_purged).collect();
         let prefix = packs::prefix(repo);
         let name =
             |version: &Version| PackId::from_string(version.key.strip_prefix(&prefix)?.strip_suffix(".pack")?).ok();
         let unlisted = files.into_iter().filter_map(|version| Some((name(&version)?, version)));
-        let unlisted = unlisted.filter(|(pack, version)| !(version.is_latest && listed.contains(pack)));
+        let unlisted: Vec<(PackId, Version)> =
+            unlisted.filter(|(pack, version)| !(version.is_latest && listed.contains(pack))).collect();
+        let keys = of_objects.iter().chain(unlisted.iter().map(|(_, version)| version));
+        let mut unneeded: HashSet<String> = keys.map(|version| version.key.clone()).collect();
+        let is_shared = self.forget_needed(repo, &mut unneeded, Doomed::Retired).await?;
+        // Another repo's push may be about to name it.
+        let old = time::before(self.ambient.now(), ORPHANS_KEPT);
+        let may_be_others = |version: &Version, pack: &str| {
+            let is_young = version.modified.is_none_or(|modified| modified >= old);
+            is_shared && is_young && version.is_latest && !given_way.contains(pack)
+        };
+        let mut deleted: Vec<Version> = of_uploads.into_iter().filter(is_named_purged).collect();
+        for version in of_objects.into_iter().filter(|version| unneeded.contains(&version.key)) {
+            if may_be_others(&version, version.key.rsplit('/').nth(1).unwrap_or_default()) {
+                done.files_waiting += 1;
+            } else {
+                deleted.push(version);
+            }
+        }
+
+        // An older version of a file that is needed is read by nobody.
+        let is_unneeded = |version: &Version| !version.is_latest || unneeded.contains(&version.key);
+        let unlisted = unlisted.into_iter().filter(|(_, version)| is_unneeded(version));
         let looked: Vec<(PackId, Version, Option<bool>)> = stream::iter(unlisted)
             .map(|(pack, version)| async move {
                 let holds = self.holds(pack, &version, purged).await?;
@@ -363,6 +397,7 @@ impl Store {
                 Some(true) if version.is_latest && !is_last && !given_way.contains(&pack.to_string()) => {
                     done.files_waiting += 1;
                 }
+                Some(true) if may_be_others(&version, &pack.to_string()) => done.files_waiting += 1,
                 Some(true) => deleted.push(version),
                 None => {
                     tracing::warn!(%repo, key = version.key, "a file that nothing names cannot be read");
@@ -447,6 +482,7 @@ impl Store {
                     id: version.version_id?,
                     is_latest: version.is_latest.unwrap_or(true),
                     size: version.size.and_then(|size| u64::try_from(size).ok())?,
+                    modified: modified_at(version.last_modified),
                 })
             };
             versions.extend(page.versions.unwrap_or_default().into_iter().filter_map(version));

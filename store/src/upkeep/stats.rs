@@ -10,6 +10,8 @@ use std::collections::{BTreeSet, HashSet};
 use serde::Serialize;
 
 use crate::bucket::ahead::ReadAhead;
+use crate::bucket::packs;
+use crate::read::large;
 use crate::read::reader::reads;
 use crate::read::view::WHOLE_BYTES;
 use crate::repo::Repo;
@@ -147,14 +149,15 @@ struct FetchReads {
 
 impl Store {
     /// Counts what a repo is made of. `repo` was read with its branches and its packs. Garbage is counted if at most
-    /// `pages` pages of packs, and as many of large objects, say all.
+    /// `pages` pages of packs, and as many of large objects, say all, and the repo shares none of them.
     ///
     /// # Errors
     /// When S3 does not answer.
     pub async fn stats(&self, repo: &Repo, pages: usize) -> Result<Stats, StoreError> {
-        let (packs, objects, (listing, survey)) = tokio::try_join!(
-            self.count_files(format!("packs/{}/", repo.id), pages),
-            self.count_files(format!("objects/{}/", repo.id), pages),
+        let (packs, objects, others, (listing, survey)) = tokio::try_join!(
+            self.count_files(packs::prefix(&repo.id), pages),
+            self.count_files(large::prefix(&repo.id), pages),
+            self.others_in_pool(&repo.id),
             async {
                 let listing = self.listing_of(&repo.id, repo.packs.clone()).await?;
                 let survey = self.survey(&repo.id, &listing).await?;
@@ -162,7 +165,9 @@ impl Store {
             }
         )?;
         let held = Held::of(repo, &survey).await?;
-        stats(repo, &listing, &survey, &held, packs.zip(objects))
+        // Of files that repos share, those that this one does not need are no garbage.
+        let found = packs.zip(objects).filter(|_| others.is_empty());
+        stats(repo, &listing, &survey, &held, found)
     }
 
     async fn count_files(&self, prefix: String, pages: usize) -> Result<Option<Files>, StoreError> {

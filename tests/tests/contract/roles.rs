@@ -59,6 +59,8 @@ impl Token {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Needs {
     Reads,
+    /// Reads it, and makes another repo.
+    Forks,
     /// Something of the repo that is no branch.
     Writes,
     /// What comes before a push; no branch is named.
@@ -71,7 +73,7 @@ enum Needs {
 impl Needs {
     const fn role(self) -> Role {
         match self {
-            Self::Reads => Role::Read,
+            Self::Reads | Self::Forks => Role::Read,
             Self::Writes | Self::Prepares | Self::MovesBranch => Role::Write,
             Self::Administers => Role::Admin,
             Self::Owns => Role::Owner,
@@ -86,6 +88,10 @@ fn expected(is_private: bool, role: Role, token: Token, needs: Needs) -> Option<
         && let Some(code) = expected(is_private, role, token, Needs::Administers)
     {
         return Some(code);
+    }
+    // Whether a token makes repos is asked before which repo it is about.
+    if needs == Needs::Forks && matches!(token, Token::Read | Token::Elsewhere) {
+        return Some("token_too_narrow");
     }
     let of_all = if is_private { Role::None } else { Role::Read };
     let of_user = role.max(of_all);
@@ -109,7 +115,7 @@ fn expected(is_private: bool, role: Role, token: Token, needs: Needs) -> Option<
 
 /// Every endpoint of a repo, with what it takes. The repo stays as it is but for what the requests make.
 fn requests(history: &history::History, hook: &str) -> Vec<(Needs, &'static str, String, Value)> {
-    use Needs::{Administers, MovesBranch, Owns, Prepares, Reads, Writes};
+    use Needs::{Administers, Forks, MovesBranch, Owns, Prepares, Reads, Writes};
     let tip = history.last();
     let zeros = "0".repeat(64);
     let push = json!({"bundle": history.pack_of(tip).to_value(), "branch": "main", "force": false});
@@ -133,6 +139,7 @@ fn requests(history: &history::History, hook: &str) -> Vec<(Needs, &'static str,
         (MovesBranch, "DELETE", api("/branches/gone"), Value::Null),
         (MovesBranch, "POST", api("/branches/main/restore"), json!({"to": zeros})),
         (Reads, "GET", api(""), Value::Null),
+        (Forks, "POST", api("/forks"), json!({"name": "-"})),
         (Reads, "GET", api("/branches"), Value::Null),
         (Reads, "GET", api("/log"), Value::Null),
         (Administers, "PUT", api("/branches/gone/protection"), json!({"protected": true})),

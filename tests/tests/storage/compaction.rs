@@ -13,7 +13,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use service::item_stream::Batch;
 use store::StoreError;
-use store::upkeep::compact::{Compaction, Limits, ORPHANS_KEPT};
+use store::upkeep::compact::{Compaction, Limits};
+use store::upkeep::files::ORPHANS_KEPT;
 use store::upkeep::swap::GRACE;
 use tests::history::{self, Builder, History, Object, Pack};
 use tests::wiretap::{Call, Fault, Reaction, stop_clock};
@@ -97,6 +98,7 @@ async fn calls_of_a_run(cloud: &Cloud) -> Vec<Call> {
         "Query DAMAGED#",
         "Query PACK#",
         "Query REF#",
+        "Query REPO#",
         "Query RETIRED#",
         "TransactWriteItems 6",
     ];

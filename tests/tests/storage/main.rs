@@ -16,6 +16,7 @@ mod damage;
 mod domain;
 mod events;
 mod faults;
+mod forks;
 mod fsck;
 mod garbage;
 mod given_up;

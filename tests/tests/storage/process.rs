@@ -1,7 +1,7 @@
 //! Processes of one deployment, each with a tap on its storage, called as Lambda calls them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -48,6 +48,8 @@ pub struct Cloud {
     seed: u64,
     ambient: Ambient,
     ids: Ids,
+    /// How many processes have been started later.
+    later: AtomicU64,
 }
 
 /// Runs `check` on `cases` values of the strategy against what `prepare` made once. The smallest case that panics is
@@ -105,7 +107,7 @@ impl Cloud {
         record::calls();
         let seed = stores::seed();
         let ambient = Ambient::replay(seed, Timestamp::constant(1_750_000_000, 0));
-        let cloud = Cloud { backends, seed, ambient, ids };
+        let cloud = Cloud { backends, seed, ambient, ids, later: AtomicU64::new(0) };
         let claimed = cloud.process().hub.store.claim_handle(USER, &OWNER.parse().unwrap(), "").await;
         assert_eq!(claimed.expect("the store answers"), Claim::Held);
         tokio::time::pause();
@@ -120,7 +122,9 @@ impl Cloud {
     /// A process that has just started, so much later than the machine's own clock says, which the embedded S3 goes by.
     pub fn process_later(&self, later: Duration) -> Process {
         let now = Ambient::system().now().max(self.ambient.now());
-        self.process_with(Ambient::replay(self.seed.wrapping_add(1), now + later))
+        // No two processes draw the same.
+        let number = self.later.fetch_add(1, Ordering::Relaxed);
+        self.process_with(Ambient::replay(self.seed.wrapping_add(1 + number), now + later))
     }
 
     fn process_with(&self, ambient: Ambient) -> Process {
@@ -365,7 +369,8 @@ impl Process {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         let body = if body.is_null() { Vec::new() } else { Encoding::Json.encode(body) };
-        whole(self.begin(Function::Repos, request, &[("slug", slug)], body).await).await.expect("a whole answer")
+        let function = if rest == "/forks" { Function::Forks } else { Function::Repos };
+        whole(self.begin(function, request, &[("slug", slug)], body).await).await.expect("a whole answer")
     }
 
     /// `GET /api/repos` with this query, by a user or without a token.

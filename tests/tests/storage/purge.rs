@@ -324,6 +324,7 @@ async fn calls_of(cloud: &Cloud) -> Vec<Call> {
         "Query DAMAGED#",
         "Query PACK#",
         "Query PURGED#",
+        "Query REPO#",
         "Query RETIRED#",
         "TransactWriteItems 4",
         "UpdateItem PURGE",

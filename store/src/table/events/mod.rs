@@ -16,8 +16,8 @@ use ulid::Ulid;
 use crate::StoreError;
 use crate::deletion::{DELETED_AT, KEPT};
 use crate::table::items::{
-    CHANGE_PREFIX, ChangeItem, Item, LOG_PREFIX, LogItem, META, MetaItem, PK, RELEASE_PREFIX, SK, TAG_PREFIX, TagItem,
-    Visibility, decode, repo_of,
+    CHANGE_PREFIX, ChangeItem, FORKED, Item, LOG_PREFIX, LogItem, META, MetaItem, PK, RELEASE_PREFIX, SK, TAG_PREFIX,
+    TagItem, Visibility, decode, repo_of,
 };
 use common::id::{BranchName, CommitId, Label, RepoId, Slug};
 use common::time;
@@ -221,6 +221,10 @@ impl StoredEvent {
         let damaged = |why: &dyn std::fmt::Display| StoreError::Damaged(format!("item {pk} / {sk}: {why}"));
         let ulid = |text: &str| Ulid::from_string(text).map_err(|error| damaged(&error));
         let label = |text: &str| text.parse::<Label>().map_err(|error| damaged(&error));
+        if item.contains_key(FORKED) {
+            // It was published where it was written.
+            return Ok(None);
+        }
         if let Some(line) = sk.strip_prefix(LOG_PREFIX) {
             let LogItem { branch, before, after, deleted, forced, restored, by, .. } = decode(item)?;
             let details = match deleted {
@@ -267,7 +271,7 @@ impl StoredEvent {
             let MetaItem { name, description, domain, default_branch, owner_user_id, .. } = decode(item)?;
             let domain = Domain::of_stored(&domain).as_str().to_owned();
             let details = Details::RepoCreated { name, description, domain, default_branch };
-            return Ok(Some(Self { id: ulid(repo.as_str())?, repo, by: Some(owner_user_id), details }));
+            return Ok(Some(Self { id: ulid(repo.own())?, repo, by: Some(owner_user_id), details }));
         }
         Ok(None)
     }
@@ -309,7 +313,8 @@ struct PublishedItem {
 }
 
 /// The attributes that [`StoredEvent::of`] reads of a release's item, beside its key.
-pub(crate) const PUBLISHED: [&str; 6] = ["write_id", "commit_id", "channel", "is_draft", "created_at", "written_by"];
+pub(crate) const PUBLISHED: [&str; 7] =
+    ["write_id", "commit_id", "channel", "is_draft", "created_at", "written_by", FORKED];
 
 #[cfg(test)]
 mod tests {
@@ -342,6 +347,7 @@ mod tests {
             counted_bytes: None,
             deleted_at: None,
             removing_since: None,
+            forked_from: None,
         };
         let repo: RepoId = Ulid::nil().into();
         let item = crate::table::items::encode(&crate::table::items::Key::meta(&repo), &meta).unwrap();

@@ -40,8 +40,6 @@ pub(crate) mod merge;
 mod order;
 mod sweep;
 
-use std::time::Duration;
-
 pub(crate) use choose::MAX_INPUTS;
 use choose::Size;
 
@@ -50,9 +48,6 @@ use crate::upkeep::swap::Swap;
 use crate::{Store, StoreError};
 use common::id::RepoId;
 use common::pack::{PackId, PackSummary};
-
-/// How long a file without an item stays in S3: a push may be about to name it.
-pub const ORPHANS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How far a run goes.
 #[derive(Debug, Clone, Copy)]

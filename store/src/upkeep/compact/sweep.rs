@@ -1,29 +1,23 @@
 //! Deletes packs that were merged long enough ago, and files without an item.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
-use serde::de::IgnoredAny;
 
-use super::ORPHANS_KEPT;
 use crate::bucket::packs;
 use crate::read::large;
-use crate::table::items::{
-    GARBAGE, GarbageItem, Key, PK, REF_PREFIX, REMOVAL, RETIRED_PREFIX, RefItem, RetiredItem, SET_ASIDE_PREFIX, SK,
-    SWEEP, SweepItem, encode, repo_of,
-};
+use crate::table::items::{GARBAGE, GarbageItem, Key, PK, REMOVAL, RetiredItem, SK, SWEEP, SweepItem, encode, repo_of};
 use crate::table::transaction::outcome_of;
+use crate::upkeep::files::{ORPHANS_KEPT, forget_listed, is_over, keys_of, modified_at};
 use crate::upkeep::index::Listing;
-use crate::upkeep::survey::{Held, Survey};
+use crate::upkeep::pool::Doomed;
 use crate::upkeep::swap::GRACE;
 use crate::{Store, StoreError};
-use common::id::{CommitId, Id, ObjectKey, RepoId};
+use common::id::RepoId;
 use common::pack::PackId;
-use common::table::{self, Section};
 use common::time;
-use common::wire::limits::{MAX_BRANCHES, MAX_PACKS};
 
 /// How many S3 objects of each kind one sweep looks at. Those behind them in the order of their names are not found.
 const MAX_LISTED: usize = 100_000;
@@ -41,11 +35,6 @@ pub(super) struct Swept {
 }
 
 impl Store {
-    /// The packs of a repo that were merged and are still in S3.
-    pub async fn retired(&self, repo: &RepoId) -> Result<Vec<(String, RetiredItem)>, StoreError> {
-        self.query(repo, RETIRED_PREFIX, MAX_PACKS).await
-    }
-
     /// Whether no request reads some of these any more.
     pub(super) fn is_due(&self, retired: &[(String, RetiredItem)]) -> bool {
         let now = self.ambient.now();
@@ -55,8 +44,8 @@ impl Store {
     /// Deletes packs whose time is over, and then files that no item has named for long.
     pub(super) async fn sweep(&self, repo: &RepoId) -> Result<Swept, StoreError> {
         let now = self.ambient.now();
-        // In this order: what is in S3, then what is named, then what was named. A pack that is merged in between is
-        // found among the last.
+        // In this order: what is in S3, then what is named, then what was named, then what others need. A pack that is merged
+        // in between is found among the last.
         let (of_packs, of_objects) = (packs::prefix(repo), large::prefix(repo));
         let (old_packs, old_objects) =
             tokio::try_join!(self.listed_before(&of_packs, now), self.listed_before(&of_objects, now))?;
@@ -66,16 +55,10 @@ impl Store {
 
         let files = listing.tables.iter().chain(&named);
         let named_keys: HashSet<String> = files.map(|(name, summary)| packs::table_key(repo, *name, summary)).collect();
-        let key = |name: &String, key: fn(&RepoId, PackId) -> String| {
-            let name = PackId::from_string(name);
-            name.map(|name| key(repo, name)).map_err(|error| StoreError::Damaged(format!("repo {repo}: {error}")))
-        };
         let mut over = Vec::new();
         let mut waiting = HashSet::new();
         for (name, item) in &retired {
-            let indexes = item.indexes.iter().map(|index| key(index, packs::index_key));
-            let keys = item.packs.iter().map(|pack| key(pack, packs::key)).chain(indexes);
-            let keys = keys.collect::<Result<Vec<String>, StoreError>>()?;
+            let keys = keys_of(repo, item)?;
             if is_over(item, now) {
                 let merged = PackId::from_string(name);
                 let merged = merged.map_err(|error| StoreError::Damaged(format!("repo {repo}: {error}")))?;
@@ -85,14 +68,17 @@ impl Store {
             }
         }
         let retired_keys = over.iter().flat_map(|(_, keys)| keys);
-        let retired_keys: HashSet<String> = retired_keys.filter(|key| !named_keys.contains(*key)).cloned().collect();
+        let mut retired_keys: HashSet<String> =
+            retired_keys.filter(|key| !named_keys.contains(*key)).cloned().collect();
         let mut unnamed: HashSet<String> = old_packs.into_iter().collect();
         unnamed.retain(|key| !named_keys.contains(key) && !waiting.contains(key) && !retired_keys.contains(key));
         // A request that began before a pack was dropped may list its large objects, so they stay as long as such a
         // request may live.
         let is_read = retired.iter().any(|(_, item)| item.has_large && !is_over(item, now));
         let old_objects = if is_read { HashSet::new() } else { old_objects.into_iter().collect() };
-        let orphans = self.orphans(repo, &listing, unnamed, old_objects).await?;
+        let mut orphans = self.orphans(repo, &listing, unnamed, old_objects).await?;
+        self.forget_needed(repo, &mut orphans, Doomed::Unnamed).await?;
+        self.forget_needed(repo, &mut retired_keys, Doomed::Retired).await?;
 
         let packs = retired_keys.len() as u64;
         let deleted = packs + orphans.len() as u64;
@@ -107,7 +93,13 @@ impl Store {
             .buffer_unordered(PARALLEL)
             .try_collect::<()>()
             .await?;
-        self.end_at(&Key::sweep(repo), now).await?;
+        match retired.iter().map(|(_, item)| time::after(item.retired_at, GRACE)).filter(|over| *over > now).min() {
+            // What a swap has retired has an item that is due then. This is what a fork has left that has gone.
+            Some(next) if next > time::after(now, GRACE) => {
+                self.put_item(&Key::sweep(repo), &SweepItem { expires_at: time::whole_second(next) }).await?;
+            }
+            _ => self.end_at(&Key::sweep(repo), now).await?,
+        }
         Ok(Swept { deleted, packs })
     }
 
@@ -185,9 +177,7 @@ impl Store {
         while let Some(page) = pages.next().await {
             for object in page.map_err(StoreError::at(prefix))?.contents.unwrap_or_default() {
                 listed += 1;
-                let modified = object.last_modified.and_then(|modified| modified.to_millis().ok());
-                let modified = modified.and_then(|modified| Timestamp::from_millisecond(modified).ok());
-                let is_old = modified.is_some_and(|modified| modified < oldest);
+                let is_old = modified_at(object.last_modified).is_some_and(|modified| modified < oldest);
                 found.extend(object.key.filter(|_| is_old));
             }
             if listed >= MAX_LISTED {
@@ -208,29 +198,18 @@ impl Store {
         unnamed: HashSet<String>,
         mut objects: HashSet<String>,
     ) -> Result<HashSet<String>, StoreError> {
-        // A push that has landed since the packs were listed defers this to the next sweep.
-        let heads = self.query::<RefItem>(repo, REF_PREFIX, MAX_BRANCHES).await?;
         let aside = self.set_aside(repo).await?;
-        let survey = self.survey(repo, listing).await?;
-        let heads: Vec<CommitId> = heads.into_iter().map(|(_, branch)| branch.head).collect();
-        let links = survey.links(&heads).await?;
-        if !links.is_whole() || heads.iter().any(|head| links.position(head).is_none()) {
+        if !self.has_what_it_names(repo, listing).await? {
             tracing::warn!(%repo, "something is missing, and so nothing is deleted that no item names: musehub fsck");
             return Ok(HashSet::new());
         }
-        forget_listed(&mut objects, repo, &survey).await?;
+        forget_listed(&mut objects, repo, &self.survey(repo, listing).await?).await?;
         objects.extend(unnamed);
         objects.retain(|key| !aside.iter().any(|pack| key.contains(pack.as_str())));
         Ok(objects)
     }
 
-    /// The packs that a repair has taken off the list and kept.
-    async fn set_aside(&self, repo: &RepoId) -> Result<Vec<String>, StoreError> {
-        let aside = self.query::<IgnoredAny>(repo, SET_ASIDE_PREFIX, MAX_PACKS).await?;
-        Ok(aside.into_iter().map(|(pack, _)| pack).collect())
-    }
-
-    /// Those of these keys that are no pack's large objects.
+    /// Those of these keys that no pack lists as those of large objects, in none of the repos that share files with this one.
     ///
     /// # Errors
     /// When the stores do not answer, or a table is damaged.
@@ -240,37 +219,9 @@ impl Store {
         }
         let survey = self.survey(repo, &self.listing(repo).await?).await?;
         forget_listed(&mut keys, repo, &survey).await?;
+        self.forget_needed(repo, &mut keys, Doomed::Retired).await?;
         Ok(keys)
     }
-}
-
-/// Removes from these keys those of large objects that packs list.
-async fn forget_listed(keys: &mut HashSet<String>, repo: &RepoId, survey: &Survey<'_>) -> Result<(), StoreError> {
-    if keys.is_empty() {
-        return Ok(());
-    }
-    let prefix = large::prefix(repo);
-    let parsed = |key: &String| {
-        let (pack, object) = key.strip_prefix(&prefix)?.split_once('/')?;
-        let object = ObjectKey::from(object.parse::<Id>().ok()?);
-        Some(((PackId::from_string(pack).ok()?, table::Key::of(object.as_ref())), key.clone()))
-    };
-    let unlisted: HashMap<(PackId, table::Key), String> = keys.iter().filter_map(parsed).collect();
-    let mut objects = survey.records(Section::Objects).await?;
-    while let Some((key, record)) = objects.next().await? {
-        for copy in &record.copies {
-            if let Held::Large(large) = copy.held
-                && let Some(listed) = unlisted.get(&(large.pack, key))
-            {
-                keys.remove(listed);
-            }
-        }
-    }
-    Ok(())
-}
-
-fn is_over(item: &RetiredItem, now: Timestamp) -> bool {
-    time::after(item.retired_at, GRACE) <= now
 }
 
 /// As the table's TTL attribute has it.

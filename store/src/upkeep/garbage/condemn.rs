@@ -24,7 +24,7 @@ use common::wire::limits::MAX_PACKS;
 /// How many packs of an index are written again at once. The transaction has an item for each of them, and some more.
 pub(crate) const REWRITTEN_AT_ONCE: usize = 60;
 /// How many garbage records those packs may have together, or one of them alone: their keys are in memory.
-const GARBAGE_AT_ONCE: u64 = 500_000;
+pub(crate) const GARBAGE_AT_ONCE: u64 = 500_000;
 
 /// What becomes of the garbage that goes out of packs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub(crate) enum Rest {
 }
 
 /// Packs with garbage, the newest first.
-type Shares = Vec<(u32, Share)>;
+pub(crate) type Shares = Vec<(u32, Share)>;
 
 impl Store {
     /// Condemns garbage. Returns when there may be more, if ever.
@@ -51,7 +51,8 @@ impl Store {
         let roots = self.roots(repo, kept_since).await?;
         let listing = self.listing(repo).await?;
         let survey = self.survey(repo, &listing).await?;
-        let found = self.find_garbage(repo, &survey, &roots, kept_since, limits).await?;
+        let roles = survey.packs().iter().map(|pack| role(pack, kept_since)).collect();
+        let found = self.find_garbage(repo, &survey, roles, &roots, limits).await?;
         let (reach, mut shares, later) = match found {
             Ok(found) => found,
             Err(deferred) => {
@@ -163,15 +164,14 @@ impl Store {
     }
 
     /// What is needed, which packs hold garbage, and whether anything will be garbage later.
-    async fn find_garbage<'s>(
+    pub(crate) async fn find_garbage<'s>(
         self: &Arc<Self>,
         repo: &RepoId,
         survey: &'s Survey<'s>,
+        roles: Vec<Role>,
         roots: &Roots,
-        kept_since: Timestamp,
         limits: Limits,
     ) -> Result<Result<(Reach<'s>, Shares, bool), Deferred>, StoreError> {
-        let roles = survey.packs().iter().map(|pack| role(pack, kept_since)).collect();
         let Some(mut reach) = Reach::of(survey, roles, roots).await? else {
             return Ok(Err(Deferred::Incomplete));
         };

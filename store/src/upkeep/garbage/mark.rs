@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::Deferred;
-use crate::table::items::{LOG_PREFIX, REF_PREFIX, RELEASE_PREFIX, RefItem, TAG_PREFIX};
+use crate::table::items::{Item, LOG_PREFIX, REF_PREFIX, RELEASE_PREFIX, RefItem, TAG_PREFIX, decode};
 use crate::upkeep::compact::garbage::Garbage;
 use crate::upkeep::survey::{AT_ONCE, Links, RecordCopy, Survey};
 use crate::{Store, StoreError};
@@ -26,7 +26,7 @@ const CLOCKS_DIFFER: Duration = Duration::from_secs(60 * 60);
 
 /// What a pack is in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
+pub(crate) enum Role {
     /// All of it is kept.
     Kept,
     /// Records that are not needed may go out of it.
@@ -36,7 +36,7 @@ pub(super) enum Role {
 }
 
 /// Which records are needed: by commits that have names, and by all records in packs that are kept.
-pub(super) struct Reach<'s> {
+pub(crate) struct Reach<'s> {
     survey: &'s Survey<'s>,
     roles: Vec<Role>,
     links: Links,
@@ -45,9 +45,9 @@ pub(super) struct Reach<'s> {
     /// Without the objects that manifests name, until the manifests are read.
     objects: Marks,
     /// Whether a candidate pack has an object that is not marked as kept yet.
-    pub(super) has_candidate_objects: bool,
+    pub(crate) has_candidate_objects: bool,
     /// Whether a candidate pack has a staged object that is not marked as kept yet.
-    pub(super) has_candidate_staged: bool,
+    pub(crate) has_candidate_staged: bool,
     /// Whether a kept pack has an object that no branch has reached.
     has_kept_staged: bool,
 }
@@ -62,26 +62,26 @@ struct Marks {
 
 /// How much of a pack is garbage.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Share {
-    pub(super) commits: u64,
-    pub(super) snapshots: u64,
-    pub(super) objects: u64,
+pub(crate) struct Share {
+    pub(crate) commits: u64,
+    pub(crate) snapshots: u64,
+    pub(crate) objects: u64,
     /// Raw bytes of the garbage.
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
     /// Raw bytes of the pack.
-    pub(super) of: u64,
+    pub(crate) of: u64,
     /// Whether the pack holds a needed record that no kept pack has.
-    pub(super) is_needed: bool,
+    pub(crate) is_needed: bool,
 }
 
 /// The commits that have names.
-pub(super) struct Roots {
+pub(crate) struct Roots {
     /// The heads of branches.
-    pub(super) heads: Vec<CommitId>,
+    pub(crate) heads: Vec<CommitId>,
     /// The commits of tags and releases. They may be missing: with lenient ids that is not checked.
-    pub(super) labels: Vec<CommitId>,
+    pub(crate) labels: Vec<CommitId>,
     /// The commits of the push log, within the retention.
-    pub(super) log: Vec<CommitId>,
+    pub(crate) log: Vec<CommitId>,
 }
 
 #[derive(Deserialize)]
@@ -108,7 +108,7 @@ impl Marks {
 
 impl Share {
     /// How many records are garbage.
-    pub(super) const fn records(&self) -> u64 {
+    pub(crate) const fn records(&self) -> u64 {
         self.commits + self.snapshots + self.objects
     }
 
@@ -124,7 +124,7 @@ impl Share {
 
 impl<'s> Reach<'s> {
     /// What is needed, manifests aside. None if something that is named is missing.
-    pub(super) async fn of(
+    pub(crate) async fn of(
         survey: &'s Survey<'s>,
         roles: Vec<Role>,
         roots: &Roots,
@@ -226,7 +226,7 @@ impl<'s> Reach<'s> {
 
     /// Whether anything is kept that no branch, tag or release reaches, and that will be garbage later. It asks the
     /// tables alone, and no manifests.
-    pub(super) fn is_kept_for_now(&self, roots: &Roots) -> bool {
+    pub(crate) fn is_kept_for_now(&self, roots: &Roots) -> bool {
         let named = roots.heads.iter().chain(&roots.labels).filter_map(|id| self.links.position(id));
         let mut reached = self.survey.no_commits();
         let is_whole = self.links.reach(named, &mut reached);
@@ -237,7 +237,7 @@ impl<'s> Reach<'s> {
     }
 
     /// Marks the objects that the manifests of kept snapshots name. Reads at most `most` raw bytes of manifests.
-    pub(super) async fn read_manifests(
+    pub(crate) async fn read_manifests(
         &mut self,
         store: &Arc<Store>,
         repo: &RepoId,
@@ -281,7 +281,7 @@ impl<'s> Reach<'s> {
 
     /// How many commits and snapshots of each candidate pack are garbage, in the order of the packs. This needs no
     /// manifests.
-    pub(super) async fn history_shares(&self) -> Result<Vec<Share>, StoreError> {
+    pub(crate) async fn history_shares(&self) -> Result<Vec<Share>, StoreError> {
         let mut shares = vec![Share::default(); self.roles.len()];
         let mut commits = self.survey.commits().await?;
         while let Some(copy) = commits.next().await? {
@@ -295,7 +295,7 @@ impl<'s> Reach<'s> {
     }
 
     /// The same with objects, once the manifests are read.
-    pub(super) async fn with_objects(&self, mut shares: Vec<Share>) -> Result<Vec<Share>, StoreError> {
+    pub(crate) async fn with_objects(&self, mut shares: Vec<Share>) -> Result<Vec<Share>, StoreError> {
         self.add_records(&mut shares, Section::Objects, &self.objects, |share| &mut share.objects).await?;
         Ok(shares)
     }
@@ -324,7 +324,7 @@ impl<'s> Reach<'s> {
     }
 
     /// The garbage of some packs, by their numbers.
-    pub(super) async fn garbage_of(&self, packs: &HashSet<u32>) -> Result<Garbage, StoreError> {
+    pub(crate) async fn garbage_of(&self, packs: &HashSet<u32>) -> Result<Garbage, StoreError> {
         let mut garbage = Garbage::default();
         let mut commits = self.survey.commits().await?;
         while let Some(copy) = commits.next().await? {
@@ -349,9 +349,25 @@ impl<'s> Reach<'s> {
     }
 }
 
+impl Roots {
+    /// What these branches, and these tags and releases, name.
+    pub(crate) fn of<'i>(
+        heads: impl IntoIterator<Item = &'i Item>,
+        labels: impl IntoIterator<Item = &'i Item>,
+    ) -> Result<Self, StoreError> {
+        let head = |item: &Item| decode::<RefItem>(item.clone()).map(|branch| branch.head);
+        let label = |item: &Item| decode::<Labeled>(item.clone()).map(|label| label.commit_id);
+        Ok(Self {
+            heads: heads.into_iter().map(head).collect::<Result<_, _>>()?,
+            labels: labels.into_iter().map(label).collect::<Result<_, _>>()?,
+            log: Vec::new(),
+        })
+    }
+}
+
 impl Store {
     /// The commits that have names, and the commits that the push log has named since a time.
-    pub(super) async fn roots(&self, repo: &RepoId, log_since: Timestamp) -> Result<Roots, StoreError> {
+    pub(crate) async fn roots(&self, repo: &RepoId, log_since: Timestamp) -> Result<Roots, StoreError> {
         let labels = async |prefix, limit| self.query_for::<Labeled>(repo, prefix, limit, Some(&["commit_id"])).await;
         let (heads, tags, releases, log) = tokio::try_join!(
             self.query::<RefItem>(repo, REF_PREFIX, MAX_BRANCHES),

@@ -32,7 +32,7 @@
 //! **Memory.** Eight bytes for each commit, a few bits for each record, and the keys of half a million records at a time.
 
 pub(crate) mod condemn;
-mod mark;
+pub(crate) mod mark;
 mod sweep;
 
 use std::collections::BTreeSet;

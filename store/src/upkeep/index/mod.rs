@@ -162,9 +162,15 @@ impl Store {
                 (Some(table), Ok(())) => break table,
                 // An earlier attempt has landed and its answer was lost. S3 did not wait for the rest of this one.
                 (None, Ok(())) => {
-                    let (out, mut body) = channel(1);
-                    let (merged, ()) =
-                        tokio::join!(merge(&inputs, out), async { while body.recv().await.is_some() {} });
+                    let (out, body) = channel(1);
+                    let key = packs::index_key(repo, name);
+                    let (merged, fault) = tokio::join!(merge(&inputs, out), self.differs(&key, body));
+                    if let Some(fault) = fault? {
+                        // Hardly ever: a fork draws names in the same places.
+                        return Err(StoreError::Unavailable(
+                            format!("{key} is the name of another index: {fault}").into(),
+                        ));
+                    }
                     break merged?.ok_or_else(|| StoreError::Damaged(format!("the index {name} has no end")))?;
                 }
                 (_, Err(StoreError::Unavailable(_))) if attempts_left > 0 => {}
@@ -289,8 +295,7 @@ impl Store {
         let put = self.s3.put_object().bucket(&self.location.bucket).key(&key).if_none_match("*");
         let put = put.content_length(i64::try_from(length).map_err(StoreError::fault)?).body(ByteStream::new(body));
         match put.customize().config_override(config).send().await {
-            // The name is drawn for this index alone, so a file under it is this index: an earlier attempt whose answer
-            // was lost.
+            // An earlier attempt whose answer was lost, which is looked at.
             Err(error) if error.code() == Some("PreconditionFailed") => self.check_stored(&key, length).await,
             Err(error) if error.code() == Some("ConditionalRequestConflict") => {
                 Err(StoreError::Unavailable(error.into()))
