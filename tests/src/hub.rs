@@ -26,6 +26,8 @@ pub struct Hub {
     url: String,
     secret: String,
     running: Option<Running>,
+    /// Whether it could as well be elsewhere: then all that may be looked at is what it answers.
+    is_any: bool,
     /// What it keeps everything in, if the environment names that.
     named: Option<Backends>,
 }
@@ -68,10 +70,10 @@ impl Hub {
     /// A hub that is named needs push-to-create for nothing: repos are made through its API, and so is the user `dev`.
     pub async fn start() -> Hub {
         let Ok(url) = std::env::var("MUSEHUB_URL") else {
-            return Hub::start_own(Storage::Memory, false).await;
+            return Hub { is_any: true, ..Hub::start_own(Storage::Memory, false).await };
         };
         let secret = std::env::var("MUSEHUB_SECRET").expect("MUSEHUB_SECRET comes with MUSEHUB_URL");
-        let hub = Hub { url: url.trim_end_matches('/').to_owned(), secret, running: None, named: None };
+        let hub = Hub { url: url.trim_end_matches('/').to_owned(), secret, running: None, is_any: true, named: None };
         let named = hub.post("api/identities", Some(&hub.token(DEV)), &json!({"handle": "dev"})).await;
         assert!([201, 409].contains(&named.status), "{}", named.excerpt());
         hub
@@ -149,7 +151,8 @@ impl Hub {
             named = Some(backends);
         }
         let running = local::serve::start(options).await.expect("the hub starts");
-        Hub { url: running.url().to_owned(), secret: running.secret().to_owned(), running: Some(running), named }
+        let (url, secret) = (running.url().to_owned(), running.secret().to_owned());
+        Hub { url, secret, running: Some(running), is_any: false, named }
     }
 
     /// Ends it, if it was started here.
@@ -162,8 +165,9 @@ impl Hub {
         }
     }
 
-    /// The hub as it runs in this process.
+    /// The hub as it runs in this process. It has to be one of the test's own, so that the test passes wherever the others run.
     pub fn running(&self) -> &Running {
+        assert!(!self.is_any, "a test that looks into a hub starts one of its own");
         self.running.as_ref().expect("a hub that was started here")
     }
 

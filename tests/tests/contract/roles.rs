@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use local::serve::Storage;
 use serde_json::{Value, json};
 use store::repo::{Asker, Load};
 use store::table::items::{ChangeItem, LinkItem, MemberItem, TokenItem};
@@ -290,7 +291,7 @@ async fn a_role_that_is_given_or_taken_counts_at_the_next_request() {
 /// What an admin does lands while he is one, or not at all: also what was under way when he was removed.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_admin_who_was_removed_changes_no_members() {
-    let hub = Hub::start().await;
+    let hub = Hub::start_own(Storage::Memory, false).await;
     let (owner, admin, other) = (hub.user().await, hub.user().await, hub.user().await);
     let remote = hub.made_repo(&owner, true).await;
     put_member(&hub, &remote, &owner.token, &admin, "admin").await.expect(201);
@@ -320,7 +321,7 @@ async fn an_admin_who_was_removed_changes_no_members() {
 /// DynamoDB deletes what has expired days later. So what is deleted before bounds what there is, and no list becomes too long to read.
 #[tokio::test(flavor = "multi_thread")]
 async fn links_and_tokens_that_have_ended_give_way_to_others() {
-    let hub = Hub::start().await;
+    let hub = Hub::start_own(Storage::Memory, false).await;
     let owner = hub.user().await;
     let remote = hub.made_repo(&owner, true).await;
     let store = &hub.running().hub().store;

@@ -99,7 +99,7 @@ async fn everything(store: &Store) -> (BTreeMap<String, Value>, BTreeMap<String,
 
 /// A hub with users, repos with everything, and a private one.
 async fn populated() -> (Hub, Vec<Remote>) {
-    let hub = Hub::start().await;
+    let hub = Hub::start_own(Storage::Memory, false).await;
     let user = hub.user().await;
     let private = hub.made_repo(&user, true).await;
     let history = history::linear(1, 3, 3, 1);
@@ -332,7 +332,7 @@ async fn stores_that_hold_a_hub_are_not_touched_and_a_restore_goes_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flipped_bit_in_any_file_of_a_backup_is_found() {
-    let hub = Hub::start().await;
+    let hub = Hub::start_own(Storage::Memory, false).await;
     let remote = hub.repo().await;
     let history = history::linear(1, 3, 3, 1);
     remote.push(&history, "main", history.last()).await.expect(200);
@@ -364,7 +364,7 @@ async fn a_flipped_bit_in_any_file_of_a_backup_is_found() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_that_lands_between_any_two_readings_of_a_backup_leaves_it_whole() {
-    let hub = Hub::start().await;
+    let hub = Hub::start_own(Storage::Memory, false).await;
     let history = history::linear(6, 40, 2, 1);
     let remote = hub.repo().await;
     let ids = history.ids();
@@ -414,7 +414,7 @@ async fn assert_whole(store: &Arc<Store>, file: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_that_is_made_while_pushes_land_is_of_whole_repos() {
-    let hub = Hub::start().await;
+    let hub = Hub::start_own(Storage::Memory, false).await;
     let history = history::linear(5, 120, 3, 1);
     let remotes = [hub.repo().await, hub.repo().await];
     let store = store_of(&hub);

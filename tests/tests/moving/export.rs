@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use client::Remote as End;
 use indicatif::ProgressBar;
+use local::serve::Storage;
 use local::transfer::TransferError;
 use local::transfer::export::{Exported, export};
 use local::transfer::import::{Imported, import};
@@ -68,7 +69,7 @@ impl Kept {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repo_with_everything_is_the_same_behind_a_file() {
-    let (there, here) = tokio::join!(Hub::start(), Hub::start());
+    let (there, here) = tokio::join!(Hub::start_own(Storage::Memory, false), Hub::start_own(Storage::Memory, false));
     for seed in 1..=3 {
         let remote = stocked(&there, seed, 40).await;
         let kept = Kept::new();
@@ -98,7 +99,7 @@ fn same_but_for_times(one: &Whole, other: &Whole, is_redated: bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_may_be_repeated_and_goes_on_and_takes_nothing_away() {
-    let hub = Hub::start().await;
+    let hub = Hub::start_own(Storage::Memory, false).await;
     let remote = stocked(&hub, 2, 30).await;
     let kept = Kept::new();
     exported(&hub, &remote, &kept.file()).await.unwrap();
@@ -130,7 +131,7 @@ async fn an_import_may_be_repeated_and_goes_on_and_takes_nothing_away() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn visibility_goes_with_the_file_unless_an_option_says_otherwise() {
-    let hub = Hub::start().await;
+    let hub = Hub::start_own(Storage::Memory, false).await;
     let remote = hub.made_repo(&hub.dev(), true).await;
     let history = history::linear(1, 2, 2, 1);
     remote.push(&history, "trunk", history.last()).await.expect(200);
@@ -147,7 +148,7 @@ async fn visibility_goes_with_the_file_unless_an_option_says_otherwise() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_domain_goes_with_the_file() {
-    let hub = Hub::start().await;
+    let hub = Hub::start_own(Storage::Memory, false).await;
     let history = history::linear(2, 2, 2, 1);
     for domain in ["midi", "code"] {
         let remote = hub.remote(&hub.dev(), &fresh_name("song"));
@@ -165,7 +166,7 @@ async fn the_domain_goes_with_the_file() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repo_without_anything_is_a_file_too() {
-    let hub = Hub::start().await;
+    let hub = Hub::start_own(Storage::Memory, false).await;
     let remote = hub.made_repo(&hub.dev(), false).await;
     let kept = Kept::new();
     exported(&hub, &remote, &kept.file()).await.unwrap();
@@ -177,7 +178,7 @@ async fn a_repo_without_anything_is_a_file_too() {
 
 /// The file of a small repo, and the hub that it is of.
 async fn small_file() -> (Hub, Remote, Kept) {
-    let hub = Hub::start().await;
+    let hub = Hub::start_own(Storage::Memory, false).await;
     let remote = hub.repo().await.speaking(Encoding::Msgpack);
     let history = history::dag(5, 12, 5);
     remote.push(&history, "main", history.last()).await.expect(200);
@@ -241,7 +242,7 @@ fn a_file_that_is_cut_or_has_something_added_is_refused_and_changes_nothing() {
 
 /// A repo whose export has several frames: what does not compress, in many commits.
 async fn large_file() -> (Hub, Remote, Kept, Vec<u8>) {
-    let hub = Hub::start().await;
+    let hub = Hub::start_own(Storage::Memory, false).await;
     let remote = hub.repo().await.speaking(Encoding::Msgpack);
     let mut builder = history::Builder::new(9);
     let mut tree = builder.files(3);
@@ -343,7 +344,7 @@ fn zstd_of(bytes: &[u8]) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn opaque_ids_go_through_a_file_too_and_only_into_a_lenient_hub() {
-    let (hub, strict) = (Hub::start_lenient().await, Hub::start().await);
+    let (hub, strict) = (Hub::start_lenient().await, Hub::start_own(Storage::Memory, false).await);
     let remote = hub.repo().await;
     let (long, dots) = ("x".repeat(128), "..");
     let push = json!({

@@ -42,7 +42,7 @@ fn absent(hub: &Hub) -> Remote {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn there_and_back_again_it_is_the_same_and_the_second_time_nothing_is_sent() {
-    let one = Hub::start().await;
+    let one = Hub::start_own(Storage::Memory, false).await;
     // As narrow as Lambda: what is large goes by reference.
     let other = Hub::start_own(Storage::Memory, true).await;
     let original = stocked(&one, 2, 30).await;
@@ -90,7 +90,7 @@ fn every_history_is_the_same_on_the_other_hub_however_it_grows() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_domain_is_the_same_on_the_other_hub() {
-    let (one, other) = tokio::join!(Hub::start(), Hub::start());
+    let (one, other) = tokio::join!(Hub::start_own(Storage::Memory, false), Hub::start_own(Storage::Memory, false));
     let from = one.remote(&one.dev(), &fresh_name("song"));
     let body = json!({"name": from.slug, "domain": "scaffold"});
     one.post("api/repos", from.token.as_deref(), &body).await.expect(201);
@@ -103,7 +103,7 @@ async fn the_domain_is_the_same_on_the_other_hub() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stores_at_hand_are_an_end_like_any_other() {
-    let (one, other) = tokio::join!(Hub::start(), Hub::start());
+    let (one, other) = tokio::join!(Hub::start_own(Storage::Memory, false), Hub::start_own(Storage::Memory, false));
     let original = stocked(&one, 3, 20).await;
     let (copy, end) = at_hand(&other).await;
     mirrored(&url(&original), &end).await.unwrap();
@@ -117,7 +117,7 @@ async fn stores_at_hand_are_an_end_like_any_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_taken_away_without_force_and_branches_stay_even_with_it() {
-    let hub = Hub::start().await;
+    let hub = Hub::start_own(Storage::Memory, false).await;
     let (from, to) = (absent(&hub), absent(&hub));
     let mut builder = Builder::new(4);
     let root = builder.child(&[]);
@@ -157,7 +157,7 @@ async fn nothing_is_taken_away_without_force_and_branches_stay_even_with_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_branch_that_went_back_needs_force_too() {
-    let hub = Hub::start().await;
+    let hub = Hub::start_own(Storage::Memory, false).await;
     let (from, to) = (absent(&hub), absent(&hub));
     let history = history::linear(6, 5, 2, 1);
     from.push(&history, "main", history.last()).await.expect(200);
@@ -175,7 +175,7 @@ async fn a_branch_that_went_back_needs_force_too() {
 /// What came through before a mirror broke off is not sent again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mirror_that_broke_off_goes_on_behind_what_came_through() {
-    let hub = Hub::start().await;
+    let hub = Hub::start_own(Storage::Memory, false).await;
     let (from, to) = (absent(&hub), absent(&hub));
     let history = history::linear(8, 900, 4, 1);
     for chunk in [299, 599, 899] {
@@ -197,7 +197,7 @@ async fn a_mirror_that_broke_off_goes_on_behind_what_came_through() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_may_not_be_read_or_written_is_said() {
-    let hub = Hub::start().await;
+    let hub = Hub::start_own(Storage::Memory, false).await;
     let private = hub.made_repo(&hub.dev(), true).await;
     let to = absent(&hub);
     let refused = mirrored(&url(&private.anonymous()), &url(&to)).await.unwrap_err().to_string();
@@ -277,7 +277,7 @@ fn refusal() -> Answer {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_too_much_for_one_answer_comes_commit_by_commit_and_object_by_object() {
-    let hub = Hub::start().await;
+    let hub = Hub::start_own(Storage::Memory, false).await;
     let (from, to) = (absent(&hub), absent(&hub));
     let mut builder = Builder::new(12);
     let mut tree = builder.files(3);
@@ -301,7 +301,7 @@ async fn what_is_too_much_for_one_answer_comes_commit_by_commit_and_object_by_ob
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_only_the_other_hub_has_goes_where_it_is_asked_for_and_never_its_default_branch() {
-    let hub = Hub::start().await;
+    let hub = Hub::start_own(Storage::Memory, false).await;
     let (from, to) = (absent(&hub), absent(&hub));
     let history = history::linear(31, 3, 2, 1);
     let ids = history.ids();
@@ -372,7 +372,7 @@ async fn other_hub(hub: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hub_that_says_less_and_answers_in_json_is_mirrored() {
-    let hub = Hub::start().await;
+    let hub = Hub::start_own(Storage::Memory, false).await;
     let (from, to) = (absent(&hub), absent(&hub));
     let history = history::dag(32, 20, 6);
     for (number, head) in history.heads().iter().enumerate() {

@@ -43,7 +43,7 @@ async fn purged(remote: &Remote, secret: &Object) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clone_an_export_and_a_mirror_are_without_it_and_keep_it_out() {
-    let (one, other) = tokio::join!(Hub::start(), Hub::start_own(Storage::Memory, true));
+    let (one, other) = tokio::join!(Hub::start_own(Storage::Memory, false), Hub::start_own(Storage::Memory, true));
     let (remote, history, secret) = leaking(&one).await;
     purged(&remote, &secret).await;
     let bar = ProgressBar::hidden();
