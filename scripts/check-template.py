@@ -161,6 +161,8 @@ class Code:
     attempts: int
     lanes: int
     first_pause: int
+    # What scripts/localstack/template.py sets the parameters to.
+    tried: dict[str, str]
 
     @classmethod
     def read(cls, root: Path) -> "Code":
@@ -206,6 +208,7 @@ class Code:
             attempts=int(one(r"ATTEMPTS: u32 = (\d+);", webhook, "ATTEMPTS")),
             lanes=int(one(r"LANES: u8 = (\d+);", (root / "store/src/table/webhooks/mod.rs").read_text(), "LANES")),
             first_pause=int(one(r"FIRST_PAUSE: Duration = Duration::from_secs\((\d+)\);", webhook, "FIRST_PAUSE")),
+            tried=json.loads((root / "scripts/localstack/parameters.json").read_text()),
         )
 
 
@@ -338,6 +341,7 @@ class Check:
         self.check_stream()
         self.check_environment()
         self.check_issuer()
+        self.check_tried_parameters()
         self.check_rights()
         self.check_table()
         self.check_bucket()
@@ -691,6 +695,21 @@ class Check:
         for url, is_one in ISSUERS.items():
             is_taken = re.search(issuer["AllowedPattern"], url) is not None and len(url) <= issuer.get("MaxLength", 4096)
             self.expect(is_taken == is_one, f"OidcIssuer {'refuses' if is_one else 'takes'} {url!r}")
+
+    def check_tried_parameters(self) -> None:
+        """The stack with all parameters set, which LocalStack makes once a week: what it sets is seen here every time."""
+        parameters, tried = self.template["Parameters"], self.code.tried
+        for name in sorted(set(tried) - set(parameters)):
+            self.fail(f"scripts/localstack/parameters.json sets {name}, which is no parameter")
+        for name, parameter in parameters.items():
+            value = tried.get(name)
+            if value is None:
+                self.fail(f"scripts/localstack/parameters.json does not set {name}")
+                continue
+            self.expect(value != str(parameter["Default"]), f"scripts/localstack/parameters.json leaves {name} as it is")
+            allowed = [str(each) for each in parameter.get("AllowedValues", [value])]
+            is_taken = value in allowed and re.search(parameter.get("AllowedPattern", ""), value) is not None
+            self.expect(is_taken, f"scripts/localstack/parameters.json: {name} may not be {value!r}")
 
     # Rights.
 
@@ -1247,6 +1266,31 @@ MUTATIONS: list[tuple[str, Mutation, str]] = [
         "an issuer that is no URL",
         lambda t, c: t["Parameters"]["OidcIssuer"].update(AllowedPattern="^(https://[^ ?#@]{1,120})?$"),
         "OidcIssuer takes 'https://['",
+    ),
+    (
+        "a parameter that is not tried",
+        lambda t, c: c.tried.pop("OidcAudience"),
+        "does not set OidcAudience",
+    ),
+    (
+        "a parameter that is tried and gone",
+        lambda t, c: c.tried.update(Table="hub"),
+        "sets Table, which is no parameter",
+    ),
+    (
+        "a parameter that is tried as it is anyway",
+        lambda t, c: c.tried.update(NoncurrentDays="35"),
+        "leaves NoncurrentDays as it is",
+    ),
+    (
+        "a parameter that is tried with what it may not be",
+        lambda t, c: c.tried.update(OidcIssuer="http://accounts.example.com"),
+        "OidcIssuer may not be 'http://accounts.example.com'",
+    ),
+    (
+        "a parameter that is tried with none of its values",
+        lambda t, c: c.tried.update(FrontDoorSeconds="61"),
+        "FrontDoorSeconds may not be '61'",
     ),
     (
         "a secret of the front door that is shown",

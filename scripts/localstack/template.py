@@ -421,36 +421,23 @@ def main():
     check_stream(sys.argv[1], ids, stream, mappings(template, ids, stream))
 
     certificate = client("acm").request_certificate(DomainName="hub.example.com")["CertificateArn"]
-    given = {
-        "PushCreates": "public",
-        "Ids": "lenient",
-        "AnonymousReads": "small",
-        "DomainName": "hub.example.com",
-        "CertificateArn": certificate,
-        "FrontDoorSecret": "f" * 32,
-        "FrontDoorSeconds": "60",
-        "WebAcl": "arn:aws:wafv2:us-east-1:000000000000:global/webacl/hub/0",
-        "QuotaRepoBytes": "1000000000",
-        "QuotaUserBytes": "10000000000",
-        "QuotaUserRepos": "100",
-        "LogRetentionDays": "7",
-        "NoncurrentDays": "40",
-        "MaxReadUnits": "100",
-        "MaxWriteUnits": "50",
-        "ReadConcurrency": "5",
-        "HourlyDollars": "1",
-        "MonthlyBudget": "10",
-        "AlarmEmail": "ops@example.com",
-        "Alarms": "all",
-        "WithDashboard": "no",
-        "GatewayLogRole": "existing",
-    }
+    given = json.loads((Path(__file__).parent / "parameters.json").read_text())
+    given["CertificateArn"] = certificate
     unknown = set(template["Parameters"]) ^ set(given)
     check("each parameter is set once", not unknown, unknown)
     ids, _ = deployed("set", url, {key: value for key, value in given.items() if key in template["Parameters"]})
     variables = client("lambda").get_function_configuration(FunctionName=ids["Push"])["Environment"]["Variables"]
-    wanted = {"MUSEHUB_TABLE": ids["Table"], "MUSEHUB_BUCKET": ids["Bucket"], "MUSEHUB_PUSH_TO_CREATE": "public", "MUSEHUB_IDS": "lenient", "MUSEHUB_ANONYMOUS_READS": "small", "MUSEHUB_PUBLIC_URL": "https://hub.example.com"}
-    check("functions have what the parameters say", {key: variables.get(key) for key in wanted} == wanted, variables)
+    wanted = {
+        "MUSEHUB_TABLE": ids["Table"],
+        "MUSEHUB_BUCKET": ids["Bucket"],
+        "MUSEHUB_PUBLIC_URL": "https://hub.example.com",
+        "MUSEHUB_STORAGE_URL": "https://hub.example.com/-/storage",
+    }
+    for name, value in properties_of(template, "Push")["Environment"]["Variables"].items():
+        if isinstance(value, dict) and value.get("Ref") in given:
+            wanted[name] = given[value["Ref"]]
+    has = {name: variables.get(name) for name in wanted}
+    check(f"functions have what the parameters say, in {len(wanted)} variables", has == wanted, variables)
     raise SystemExit(1 if failures else 0)
 
 
