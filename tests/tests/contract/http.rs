@@ -10,7 +10,8 @@ use tokio::net::TcpStream;
 
 async fn stocked(hub: &Hub) -> (Remote, History, String, String) {
     let history = history::linear(1, 2, 3, 1);
-    let remote = hub.made_repo(&hub.dev(), false).await;
+    // Of a user of its own: what `dev` has changes with the tests beside this one, where they share a hub.
+    let remote = hub.made_repo(&hub.user().await, false).await;
     remote.push(&history, "main", history.last()).await.expect(200);
     let repo_id = remote.repo_id().await;
     let object = history.objects.keys().next().unwrap().clone();
