@@ -1,11 +1,16 @@
 //! What requests cost: storage calls, bytes and dollars, counted while the functions of a hub answer a client that pushes,
 //! clones and fetches. No time is measured, so every run says the same, and a test holds `docs/cost.md` to it. What the length of
-//! a history costs is in [`scale`], which measures time and memory too.
+//! a history costs is in [`scale`], and how fast the hub is beside Git in [`compare`]: both measure time and memory too.
 
 #![forbid(unsafe_code)]
 
+pub mod compare;
 mod deployment;
+mod page;
+mod process;
 pub mod scale;
+pub mod served;
+mod wire;
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -50,9 +55,7 @@ pub async fn page() -> Result<Page, Failure> {
     let tables = tables(&std::fs::read_to_string(root.join("template.yaml"))?).await?;
     let path = root.join("docs/cost.md");
     let old = std::fs::read_to_string(&path)?;
-    let (before, rest) = old.split_once(BEGIN).ok_or("docs/cost.md lacks the mark before the tables")?;
-    let (_, after) = rest.split_once(END).ok_or("docs/cost.md lacks the mark after the tables")?;
-    let new = format!("{before}{BEGIN}\n\n{tables}\n{END}{after}");
+    let new = page::between(&old, BEGIN, END, &tables)?;
     Ok(Page { path, old, new, tables })
 }
 

@@ -9,6 +9,17 @@
 //!         --merge-every N     a merge after each N commits; else there is none
 //!         --repeat N          processes that are asked each question, of which the middle one counts; 5
 //!         --folder FOLDER     where the data is while it runs; else in the folder for temporary files
+//!
+//! And how fast the hub is, beside Git where that is installed with `git daemon`, and beside the least that can be had:
+//!
+//!     cargo run --release -p benches -- compare [thousand] [deep] [wide] [swarm] [old]
+//!         --repeat N          times that what takes long is done; what takes little is done four times as often; 5
+//!         --old N             pushes of `old`; 2,000
+//!         --url URL --token TOKEN [--owner HANDLE]
+//!                             a hub that runs, over plain HTTP; else one is started. The repositories that it gets stay there
+//!         --folder FOLDER     as above
+//!         --json FILE         writes all figures
+//!         --out FILE          writes the tables into a page, `docs/performance.md`, and plots into the folder beside it
 
 #![forbid(unsafe_code)]
 
@@ -36,8 +47,13 @@ async fn run() -> Result<(), Failure> {
             let page = benches::page().await?;
             std::fs::write(&page.path, page.new)?;
         }
+        Some(benches::served::SERVE) => {
+            let folder = arguments.next().ok_or("a folder to serve")?;
+            benches::served::run(folder.as_ref()).await?;
+        }
+        Some("compare") => benches::compare::run(arguments).await?,
         Some("scale") => benches::scale::run(arguments).await?,
-        Some(other) => return Err(format!("{other:?} is neither --write nor scale").into()),
+        Some(other) => return Err(format!("{other:?} is none of --write, compare and scale").into()),
     }
     Ok(())
 }

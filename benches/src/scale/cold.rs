@@ -20,9 +20,10 @@ use store::{Location, Store};
 use tests::encoding::Encoding;
 use tokio::sync::OnceCell;
 
+use super::SLUG;
 use super::tap::Tap;
-use super::{SLUG, TOKEN_LASTS, memory};
-use crate::Failure;
+use crate::served::TOKEN_LASTS;
+use crate::{Failure, process};
 
 /// What to ask, a list of requests at a time.
 pub type Script = Vec<Vec<Ask>>;
@@ -68,11 +69,11 @@ pub async fn run() -> Result<(), Failure> {
     let token = hub.tokens().await?.mint(FIRST_USER, TOKEN_LASTS)?;
     let mut lists = script.iter().map(|asks| prepare(asks, &token)).collect::<Result<Vec<_>, _>>()?;
 
-    let empty = memory::resident()?;
+    let empty = process::resident("self")?;
     let mut figures = Vec::new();
     let mut answers = Vec::new();
     for list in &mut lists {
-        memory::forget_peak()?;
+        process::forget_peak("self")?;
         let mut taken = Figures::default();
         let began = ambient.elapsed();
         for (function, request) in list.drain(..) {
@@ -92,7 +93,7 @@ pub async fn run() -> Result<(), Failure> {
             taken.steps += counted.steps;
         }
         taken.millis = ambient.elapsed().saturating_sub(began).as_secs_f64() * 1_000.0;
-        taken.memory = memory::peak("self")?.saturating_sub(empty);
+        taken.memory = process::peak("self")?.saturating_sub(empty);
         figures.push(taken);
     }
     for (ask, answer) in script.iter().flatten().zip(&answers) {

@@ -3,94 +3,14 @@
 use std::collections::BTreeMap;
 
 use jiff::{Timestamp, ToSpan};
-use serde::Serialize;
-use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
 
-use crate::Failure;
+use crate::wire::{Hash, Object, Said, Stretch};
 
 /// Files of every snapshot.
 pub const FILES: usize = 20;
 const BRANCH: &str = "main";
 const BEGAN: Timestamp = Timestamp::constant(1_800_000_000, 0);
-
-/// A SHA-256.
-pub type Hash = [u8; 32];
-
-/// A commit as it is sent.
-#[derive(Serialize)]
-pub struct Commit {
-    commit_id: String,
-    branch: &'static str,
-    snapshot_id: String,
-    message: String,
-    committed_at: String,
-    parent_commit_id: Option<String>,
-    parent2_commit_id: Option<String>,
-    author: &'static str,
-}
-
-/// A snapshot as it is sent.
-#[derive(Serialize)]
-pub struct Snapshot {
-    snapshot_id: String,
-    manifest: BTreeMap<String, String>,
-    created_at: String,
-}
-
-/// An object as it is sent.
-#[derive(Serialize)]
-pub struct Object {
-    object_id: String,
-    content: ByteBuf,
-    path: String,
-}
-
-/// The body of a push whose objects are staged.
-#[derive(Serialize)]
-struct Push<'a> {
-    bundle: Bundle<'a>,
-    branch: &'static str,
-    force: bool,
-}
-
-#[derive(Serialize)]
-struct Bundle<'a> {
-    commits: &'a [Commit],
-    snapshots: &'a [Snapshot],
-    objects: [(); 0],
-    branch_heads: BTreeMap<&'static str, String>,
-}
-
-/// Some commits in a row, with all that they bring.
-#[derive(Default)]
-pub struct Stretch {
-    /// The ids of the commits.
-    pub ids: Vec<Hash>,
-    /// The objects that they bring.
-    pub objects: Vec<Object>,
-    commits: Vec<Commit>,
-    snapshots: Vec<Snapshot>,
-}
-
-impl Stretch {
-    /// The body of the push.
-    pub fn push(&self) -> Result<Vec<u8>, Failure> {
-        let tip = self.ids.last().ok_or("a commit")?;
-        let bundle = Bundle {
-            commits: &self.commits,
-            snapshots: &self.snapshots,
-            objects: [],
-            branch_heads: BTreeMap::from([(BRANCH, hex::encode(tip))]),
-        };
-        Ok(rmp_serde::to_vec_named(&Push { bundle, branch: BRANCH, force: false })?)
-    }
-}
-
-/// The body of `POST /push/objects`.
-pub fn objects_body(objects: &[Object]) -> Result<Vec<u8>, Failure> {
-    Ok(rmp_serde::to_vec_named(&BTreeMap::from([("objects", objects)]))?)
-}
 
 /// The bytes of the object of this number: 100 to 200, and like no other's.
 fn content(number: u64) -> Vec<u8> {
@@ -174,47 +94,25 @@ impl History {
         let number = self.commits;
         let first = if number == 0 { 0 } else { number + FILES as u64 - 1 };
         for object in first..number + FILES as u64 {
-            let content = content(object);
-            let hash: Hash = Sha256::digest(&content).into();
             let file = (object % FILES as u64) as usize;
+            let (hash, object) = Object::new(path(file), content(object));
             match self.files.get_mut(file) {
                 Some(known) => *known = hash,
                 None => self.files.push(hash),
             }
-            stretch.objects.push(Object { object_id: hex::encode(hash), content: content.into(), path: path(file) });
+            stretch.objects.push(object);
         }
 
         let manifest: BTreeMap<String, String> =
             self.files.iter().enumerate().map(|(file, hash)| (path(file), hex::encode(hash))).collect();
-        // No path is the beginning of another, so the order of paths is that of the entries.
-        let entries: Vec<String> = manifest.iter().map(|(path, object)| format!("{path}\0{object}")).collect();
-        let snapshot_id = hex::encode(Sha256::digest(entries.join("\0")));
-        let committed_at = BEGAN.saturating_add((number as i64).minutes()).unwrap_or(BEGAN).to_string();
-        let message = format!("take {number}");
         let parents = self.parents();
-        let named: Vec<String> = parents.iter().map(hex::encode).collect();
-        let mut sorted = named.clone();
-        sorted.sort_unstable();
-        let parts = [sorted.join("\0"), snapshot_id.clone(), message.clone(), committed_at.clone()];
-        let id: Hash = Sha256::digest(parts.join("\0")).into();
-
-        stretch.ids.push(id);
-        stretch.snapshots.push(Snapshot {
-            snapshot_id: snapshot_id.clone(),
-            manifest,
-            created_at: committed_at.clone(),
-        });
-        let mut named = named.into_iter();
-        stretch.commits.push(Commit {
-            commit_id: hex::encode(id),
+        let said = Said {
             branch: BRANCH,
-            snapshot_id,
-            message,
-            committed_at,
-            parent_commit_id: named.next(),
-            parent2_commit_id: named.next(),
-            author: "ada",
-        });
+            message: format!("take {number}"),
+            committed_at: BEGAN.saturating_add((number as i64).minutes()).unwrap_or(BEGAN).to_string(),
+            parents: &parents,
+        };
+        let id = stretch.commit(said, manifest);
         self.commits += 1;
         self.last.push(id);
         if self.last.len() > 3 {

@@ -1,22 +1,19 @@
 //! What a process that has just started pays for the length of a history: the same requests against repositories of more and
 //! more commits, side by side, with what they may cost at most.
 //!
-//! For each size a hub runs in a process of its own on a data folder, as `musehub serve` runs it (`served`), and a
+//! For each size a hub runs in a process of its own on a data folder, as `musehub serve` runs it, and a
 //! `history` is pushed to it over HTTP, 5,000 commits a push, while its upkeep goes on. When nothing is left to merge,
 //! each question is asked by processes that have just started, over the same stores on loopback (`cold`), first cold and then
 //! again. `report` prints the median of a few.
 
 mod cold;
 mod history;
-mod memory;
 mod report;
-mod served;
 mod tap;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use local::serve::FIRST_HANDLE;
 use rand::rngs::StdRng;
@@ -27,15 +24,13 @@ use tests::client::send;
 use tests::encoding::Encoding;
 
 use crate::Failure;
+use crate::served::Served;
+use crate::wire::{Hash, Stretch, objects_body};
 use cold::{Ask, Figures, Script};
-use history::{Hash, History, Stretch, objects_body};
-use served::Served;
+use history::History;
 
-const SERVE: &str = "--serve";
 const COLD: &str = "--cold";
 const SLUG: &str = "long";
-/// How long a token is good.
-const TOKEN_LASTS: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// Commits of one push.
 const PUSHED: u64 = 5_000;
 /// Objects of one request that stages them.
@@ -85,7 +80,6 @@ pub async fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), Fail
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{argument} takes a value"));
         match argument.as_str() {
-            SERVE => return served::run(Path::new(&value()?)).await,
             COLD => return cold::run().await,
             "--sizes" => options.sizes = value()?.split(',').map(str::parse).collect::<Result<_, _>>()?,
             "--merge-every" => options.merge_every = value()?.parse()?,

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Measured;
 use super::cold::Figures;
+use crate::page::grouped;
 
 /// Cold and warm.
 pub const PUSH: [&str; 2] = ["push of one commit, all requests, cold", "push of one commit, all requests, warm"];
@@ -180,22 +181,4 @@ impl fmt::Display for Report<'_> {
         let held = self.rows.iter().filter(|row| row.is_ok.is_some()).count();
         writeln!(formatter, "{over} of {held} are over what they may be at the largest size")
     }
-}
-
-/// With a comma after each third digit.
-fn grouped(value: f64, digits: usize) -> String {
-    let text = format!("{value:.digits$}");
-    let (whole, part) = text.split_once('.').unwrap_or((&text, ""));
-    let mut grouped = String::new();
-    for (position, digit) in whole.chars().enumerate() {
-        if position > 0 && (whole.len() - position) % 3 == 0 {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    if !part.is_empty() {
-        grouped.push('.');
-        grouped.push_str(part);
-    }
-    grouped
 }

@@ -1,11 +1,12 @@
-//! A hub in a process of its own, as `musehub serve` runs it: the one whose memory is looked at while a history is pushed,
-//! and whose stores serve the processes that start cold.
+//! A hub in a process of its own, as `musehub serve` runs it: the one whose memory and time are looked at while it is asked, and
+//! whose stores serve the processes that start cold.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use aws_credential_types::provider::ProvideCredentials;
 use common::id::RepoId;
@@ -14,8 +15,12 @@ use serde::{Deserialize, Serialize};
 use service::AnonymousReads;
 use store::upkeep::compact::Limits;
 
-use super::memory;
-use crate::Failure;
+use crate::{Failure, process};
+
+/// What the program is called with to be the hub.
+pub const SERVE: &str = "--serve";
+/// How long a token is good.
+pub const TOKEN_LASTS: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 /// The first line that goes to the process that started it.
 #[derive(Serialize, Deserialize)]
@@ -88,7 +93,7 @@ async fn greeting(running: &Running) -> Result<Greeting, Failure> {
     ];
     Ok(Greeting {
         url: running.url().to_owned(),
-        token: running.tokens().mint(FIRST_USER, super::TOKEN_LASTS)?,
+        token: running.tokens().mint(FIRST_USER, TOKEN_LASTS)?,
         environment: environment.map(|(name, value)| (name.to_owned(), value)).into(),
     })
 }
@@ -116,7 +121,7 @@ impl Served {
     /// Starts it on a data folder.
     pub fn start(folder: &Path) -> Result<Self, Failure> {
         let mut child = Command::new(std::env::current_exe()?)
-            .args(["scale", super::SERVE])
+            .arg(SERVE)
             .arg(folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -133,9 +138,14 @@ impl Served {
         hear(&mut self.answers)
     }
 
+    /// The id of the process.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The most memory that it ever had, bytes.
     pub fn peak(&self) -> Result<u64, Failure> {
-        memory::peak(&self.child.id().to_string())
+        process::peak(&self.process().to_string())
     }
 }
 
@@ -150,7 +160,7 @@ impl Drop for Served {
         // The end of its input ends it.
         drop(self.commands.take());
         if let Err(error) = self.child.wait() {
-            eprintln!("scale: the hub did not end: {error}");
+            eprintln!("the hub did not end: {error}");
         }
     }
 }
