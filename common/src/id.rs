@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 use serde::de::{self, Visitor};
@@ -38,7 +39,7 @@ impl InvalidName {
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Id(Repr);
 
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Repr {
     /// Written as 64 lowercase hex digits, after `sha256:` when `prefixed`.
     Sha256 {
@@ -46,6 +47,16 @@ enum Repr {
         prefixed: bool,
     },
     Opaque(Box<str>),
+}
+
+/// Equal ids have one hash. The two spellings of a digest may have one too, and are told apart when they are compared.
+impl Hash for Repr {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        match self {
+            Self::Sha256 { digest, .. } => hasher.write(digest),
+            Self::Opaque(text) => text.hash(hasher),
+        }
+    }
 }
 
 impl Id {
@@ -95,6 +106,11 @@ impl Id {
     }
 }
 
+/// Without a way out in the middle, so that many digits are looked at at a time.
+fn is_lowercase_hex(digits: &str) -> bool {
+    digits.bytes().fold(true, |are, byte| are & matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 impl FromStr for Id {
     type Err = InvalidName;
 
@@ -103,7 +119,7 @@ impl FromStr for Id {
             Some(rest) => (rest, true),
             None => (text, false),
         };
-        if digits.len() == HEX_LENGTH && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        if digits.len() == HEX_LENGTH && is_lowercase_hex(digits) {
             let mut digest = [0_u8; 32];
             if hex::decode_to_slice(digits, &mut digest).is_ok() {
                 return Ok(Self(Repr::Sha256 { digest, prefixed }));

@@ -3,6 +3,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use indexmap::IndexMap;
+
 use crate::graph::topological_order;
 use crate::id::Ids;
 use crate::id::{BranchName, CommitId, ObjectId, ObjectKey, SnapshotId};
@@ -24,8 +26,8 @@ use super::known::Known;
 pub struct ValidatedBundle<'a> {
     /// The commits, parents first, and among those that could be next the one sent first.
     pub commits: Vec<Commit>,
-    /// The snapshots by id.
-    pub snapshots: HashMap<SnapshotId, Snapshot<'a>>,
+    /// The snapshots by id, in the order sent: in that, neighbours mostly have nearly all in common.
+    pub snapshots: IndexMap<SnapshotId, Snapshot<'a>>,
     /// The objects by what they are stored under.
     pub objects: HashMap<ObjectKey, Object<'a>>,
     /// How many commits were sent.
@@ -139,12 +141,15 @@ pub fn validate(request: PushRequest<'_>, ids: Ids) -> Result<ValidatedBundle<'_
     let snapshots = bundle.snapshots.within("snapshots")?;
     let objects = bundle.objects.within("objects")?;
 
-    let mut snapshots_by_id = HashMap::with_capacity(snapshots.len());
-    for snapshot in snapshots {
-        snapshot.check(ids.are_checked())?;
+    let mut snapshots_by_id = IndexMap::with_capacity(snapshots.len());
+    let mut before = None;
+    for snapshot in &snapshots {
+        snapshot.check_after(before.replace(snapshot), ids.are_checked())?;
         if ids.are_checked() && !snapshot.is_proved() {
             return Err(WireError::SnapshotHashMismatch(snapshot.snapshot_id.to_string()));
         }
+    }
+    for snapshot in snapshots {
         snapshots_by_id.entry(snapshot.snapshot_id.clone()).or_insert(snapshot);
     }
     if let Some(forged) = commits.iter().find(|commit| ids.are_checked() && !commit.is_proved()) {
@@ -258,7 +263,7 @@ impl ValidatedBundle<'_> {
     pub fn of_move(branch: BranchName, from: Option<CommitId>, to: CommitId, ids: Ids) -> Self {
         Self {
             commits: Vec::new(),
-            snapshots: HashMap::new(),
+            snapshots: IndexMap::new(),
             objects: HashMap::new(),
             sent_commits: 0,
             updates: vec![Update { branch, force: true, expected_head: Some(from), goal: Goal::Commit(to) }],
@@ -285,8 +290,14 @@ impl ValidatedBundle<'_> {
 
     /// The objects that the push brings or names.
     pub fn named_objects(&self) -> HashSet<ObjectKey> {
-        let named = self.snapshots.values().flat_map(|snapshot| &snapshot.manifest.entries);
-        named.map(|(_, object)| object.key()).chain(self.objects.keys().cloned()).collect()
+        self.entries().map(|(_, object)| object.key()).chain(self.objects.keys().cloned()).collect()
+    }
+
+    /// The entries of all manifests, without those that the manifest sent before has too.
+    fn entries(&self) -> impl Iterator<Item = &(Text<'_>, ObjectId)> {
+        let manifests = || self.snapshots.values().map(|snapshot| &snapshot.manifest);
+        let before = std::iter::once(None).chain(manifests().map(Some));
+        manifests().zip(before).flat_map(|(manifest, before)| manifest.beyond(before))
     }
 
     /// Whether the bundle brings an object.
@@ -400,10 +411,11 @@ impl ValidatedBundle<'_> {
         let lacks_commit = |id: &CommitId| !sent.contains(id) && !less.has_commit(id) && more.has_commit(id);
         let lacks_snapshot =
             |id: &SnapshotId| !self.snapshots.contains_key(id) && !less.has_snapshot(id) && more.has_snapshot(id);
-        let named = self.snapshots.values().flat_map(|snapshot| &snapshot.manifest.entries);
+        let lacks_object = |key: &ObjectKey| !self.has_object(less, key) && more.has_object(key);
+        let mut named = self.entries();
         self.commits.iter().flat_map(|commit| &commit.parents).any(lacks_commit)
             || self.commits.iter().filter_map(|commit| commit.snapshot.as_ref()).any(lacks_snapshot)
-            || named.map(|(_, object)| object.key()).any(|key| !self.has_object(less, &key) && more.has_object(&key))
+            || named.any(|(_, object)| lacks_object(&object.key()))
             || reach.foundations().chain(built_upon).any(lacks_commit)
             || reach.snapshots.iter().any(lacks_snapshot)
     }
@@ -458,8 +470,7 @@ impl ValidatedBundle<'_> {
 
     /// The objects that the bundle's snapshots name and that are neither in it nor in the repo.
     pub fn absent_objects(&self, known: &Known) -> HashSet<ObjectKey> {
-        let named = self.snapshots.values().flat_map(|snapshot| &snapshot.manifest.entries);
-        named.map(|(_, object)| object.key()).filter(|key| !self.has_object(known, key)).collect()
+        self.entries().map(|(_, object)| object.key()).filter(|key| !self.has_object(known, key)).collect()
     }
 
     fn new_commits<'s>(&'s self, known: &Known) -> impl Iterator<Item = &'s Commit> {
@@ -486,6 +497,8 @@ impl ValidatedBundle<'_> {
         let mut reached_snapshots: HashSet<&SnapshotId> = HashSet::new();
         let mut wanted: HashSet<&SnapshotId> = HashSet::new();
         let mut stored = Vec::new();
+        // The snapshot before, if all that it names is there, and whether it is reached.
+        let mut before: Option<(&Snapshot<'_>, bool)> = None;
         for commit in commits {
             for parent in &commit.parents {
                 if self.ids.are_checked() && !new_ids.contains(parent) && !known.has_commit(parent) {
@@ -502,13 +515,15 @@ impl ValidatedBundle<'_> {
                 Some(snapshot) => {
                     // In the order of their commits, so that neighbours in history compress together.
                     stored.push(snapshot);
-                    let named = if is_reached(id) {
+                    let is_reached = is_reached(id);
+                    let named = if is_reached {
                         reached_snapshots.insert(&snapshot.snapshot_id);
                         &mut named
                     } else {
                         &mut named_aside
                     };
-                    for (path, object) in &snapshot.manifest.entries {
+                    let alike = before.filter(|(_, other)| *other == is_reached).map(|(before, _)| &before.manifest);
+                    for (path, object) in snapshot.manifest.beyond(alike) {
                         let key = object.key();
                         if named.contains(&key) {
                             continue;
@@ -519,6 +534,7 @@ impl ValidatedBundle<'_> {
                             missing.note(|| format!("object '{object}' at '{}' in snapshot '{id}'", &**path));
                         }
                     }
+                    before = missing.is_empty().then_some((snapshot, is_reached));
                 }
                 // Staged, and recalled.
                 None if known.has_snapshot(id) => {}

@@ -453,6 +453,11 @@ impl Missing {
         self.note(describe);
     }
 
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     /// Refuses a request that has any.
     ///
     /// # Errors

@@ -169,10 +169,11 @@ pub fn check_paths(paths: &[&str]) -> Result<(), String> {
     let mut has_backslash = false;
     for path in paths {
         let slashed = slashed(path);
-        has_backslash |= matches!(slashed, Cow::Owned(_));
+        let differs = matches!(slashed, Cow::Owned(_));
+        has_backslash |= differs;
         // What is fine with each backslash read as a slash is so without: nothing here becomes right by joining parts, but a
         // part that grows too long.
-        let broken = PATH_RULES.iter().find(|(breaks, _)| breaks(&slashed) || breaks(path));
+        let broken = PATH_RULES.iter().find(|(breaks, _)| breaks(&slashed) || (differs && breaks(path)));
         if let Some((_, reason)) = broken {
             return Err(format!("{} {reason}; rename the file", shown(path)));
         }
