@@ -38,7 +38,7 @@ use crate::upkeep::garbage::mark::{Reach, Role, Roots, Share};
 use crate::upkeep::garbage::{Deferred, Limits};
 use crate::upkeep::index::Listing;
 use crate::upkeep::survey::Survey;
-use crate::upkeep::swap::GRACE;
+use crate::upkeep::swap::{GRACE, NO_USER};
 use crate::{Store, StoreError};
 use common::id::{BranchName, RepoId};
 use common::pack::{PackId, PackSummary};
@@ -258,7 +258,7 @@ impl Store {
         let NewRepo { id: fork, meta } = new;
         let (at, by) = (self.ambient.now_iso(), &meta.owner_user_id);
         let pack = |(name, summary): (PackId, PackSummary)| {
-            encode(&Key::pack(fork, name), &PackItem::new(&summary, &at, &String::new()))
+            encode(&Key::pack(fork, name), &PackItem::new(&summary, &at, NO_USER))
         };
         let packs = tables.into_iter().map(pack).collect::<Result<Vec<_>, _>>()?;
         let of_fork = |mut item: Item| {

@@ -17,7 +17,7 @@ use common::time;
 /// 15 minutes.
 pub const GRACE: Duration = Duration::from_secs(60 * 60);
 /// The author of a pack that was made of others. No user's id is empty.
-const NO_USER: &str = "";
+pub(crate) const NO_USER: &str = "";
 
 /// Tables that are put in the place of others.
 pub(crate) struct Swap<'s> {
