@@ -17,11 +17,11 @@ use common::wire::release::{PostedRelease, Release};
 use store::StoreError;
 use store::deletion::GUARDS;
 use store::table::items::{
-    CHANGE_PREFIX, COLLECTED, ChangeItem, CollectedItem, DELIVERY_CURSOR_PREFIX, DeliveryCursorItem, GARBAGE,
+    CHANGE_PREFIX, COLLECTED, ChangeItem, CollectedItem, DELIVERY_CURSOR_PREFIX, DeliveryCursorItem, FORKING, GARBAGE,
     GUARD_PREFIX, HOOK_PREFIX, HandleItem, HookItem, Item, Key, LINK_PREFIX, LOG_PREFIX, LinkItem, LogItem,
-    MEMBER_PREFIX, META, MemberItem, MetaItem, NameItem, PACK_PREFIX, PK, PURGE, PURGED_PREFIX, ProfileItem, PurgeItem,
-    PurgedItem, REF_PREFIX, RELEASE_PREFIX, REMOVAL, RefItem, ReleaseItem, SET_ASIDE_PREFIX, SK, TAG_PREFIX, TagItem,
-    UploadsItem, Visibility, decode, encode, repo_pk,
+    MEMBER_PREFIX, META, MemberItem, MetaItem, NameItem, PACK_PREFIX, PK, PURGE, PURGED_PREFIX, PooledItem,
+    ProfileItem, PurgeItem, PurgedItem, REF_PREFIX, RELEASE_PREFIX, REMOVAL, RefItem, ReleaseItem, SET_ASIDE_PREFIX,
+    SK, TAG_PREFIX, TagItem, UploadsItem, Visibility, decode, encode, repo_pk,
 };
 use store::table::webhooks::secret::HookId;
 use store::upkeep::garbage::RETENTION;
@@ -265,7 +265,7 @@ impl Check<'_> {
                 PURGE => check.is_being_erased = check.read::<PurgeItem>(item, Remedy::Person).is_some(),
                 COLLECTED => drop(check.read::<CollectedItem>(item, Remedy::Person)),
                 // What compaction has merged, and when to delete it; when to look for garbage; when to remove the repo.
-                SWEEP | GARBAGE | REMOVAL => {}
+                SWEEP | GARBAGE | REMOVAL | FORKING => {}
                 _ if name.starts_with(GUARD_PREFIX) => check.guards += 1,
                 _ if name.starts_with(RETIRED_PREFIX) => {
                     item.values().for_each(|value| texts(value, &mut check.said_elsewhere));
@@ -385,6 +385,12 @@ impl Check<'_> {
             (found.handle != meta.owner).then(|| format!("its handle is {}, and not {}", found.handle, meta.owner))
         };
         self.check_item(&Key::profile(&meta.owner_user_id), &profile, wrong, "this user owns a repository").await?;
+        let id = self.subject.id.clone();
+        if id.is_fork() {
+            let pooled = PooledItem { since: meta.created_at.clone(), made_for: meta.owner_user_id.clone() };
+            let reason = "by it those that share files with this fork know of it";
+            self.check_item(&Key::pooled(&id), &pooled, |_| None, reason).await?;
+        }
         Ok(Some(meta))
     }
 

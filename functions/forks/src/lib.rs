@@ -44,10 +44,9 @@ async fn fork(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError>
     match hub.store.fork(&origin, &new).await? {
         Forked::Made => {}
         Forked::Taken => return Err(taken(hub, owner, slug).await?),
-        Forked::TooMany => return Err(WireError::TooMany { what: "forks", sent: MAX_POOL + 1, limit: MAX_POOL }),
+        Forked::TooMany => return Err(WireError::TooMany { what: OF_ALL, sent: MAX_POOL + 1, limit: MAX_POOL }),
         Forked::TooManyOfUser => {
-            let what = "forks of this repository and of its forks for one user";
-            return Err(WireError::TooMany { what, sent: MAX_POOL_OF_USER + 1, limit: MAX_POOL_OF_USER });
+            return Err(WireError::TooMany { what: OF_USER, sent: MAX_POOL_OF_USER + 1, limit: MAX_POOL_OF_USER });
         }
         Forked::Changed => return Err(WireError::Unavailable("the repository was changed meanwhile".into())),
         Forked::Incomplete => return Err(WireError::Invalid(INCOMPLETE.to_owned())),
@@ -63,7 +62,10 @@ async fn fork(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError>
 
 const NO_HANDLE: &str = "you have no handle yet: POST /api/identities {\"handle\": ...} first";
 const INCOMPLETE: &str = "the repository names something that it does not have, so it is not known what a fork would need: its operator can look with 'musehub fsck'";
-const TOO_LARGE: &str = "too many bytes of the repository lie beside records that no branch, tag or release reaches, and a fork gets none of those: clone it and push the clone to a repository of your own, or fork it when that garbage is collected";
+const TOO_LARGE: &str = "the repository is too large to look through for a fork, or too many of its bytes lie beside records that no branch, tag or release reaches and that a fork does not get: clone it, and push the clone to a repository of your own";
+const OF_ALL: &str = "forks of this repository and of its forks, of which one that was deleted counts for 30 days";
+const OF_USER: &str =
+    "forks of this repository and of its forks that are yours, of which one that was deleted counts for 30 days";
 
 /// What a fork will be called, and who may know of it: as of the repo that it is made of, where the request does not say.
 fn new_repo(

@@ -11,8 +11,9 @@
 //! 4. **Finish.** One transaction gives it its name and its item about itself, on condition that nothing was purged in the repo meanwhile:
 //!    a purge erases at once, and asks what other repos need only when it has marked.
 //!
-//! **A fork that is not all there**, because the process that made it has ended, is left to upkeep: an hour later it is removed ([`removal`](super::removal)). What is written for it
-//! is written in transactions, whose tokens make an attempt that arrives late do nothing: a batch that is heard twice could put a branch back.
+//! **A fork that is not all there**, because something has failed, is left to upkeep: an hour later it is removed ([`removal`](super::removal)). One
+//! that is refused is removed at once. What is written for it is written in transactions: an attempt that arrives when another has landed does nothing,
+//! where a batch that is heard twice could put a branch back.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -70,7 +71,7 @@ pub enum Forked {
     TooMany,
     /// The user has as many of them as one may have.
     TooManyOfUser,
-    /// The repo was deleted, pushed to for the first time, or something was purged in it meanwhile.
+    /// The repo was deleted, pushed to for the first time, made private or public, or something was purged in it meanwhile.
     Changed,
     /// A branch, a commit or a snapshot of the repo names something that is missing.
     Incomplete,
@@ -97,11 +98,11 @@ impl Store {
     pub async fn fork(self: &Arc<Self>, origin: &Repo, new: &NewRepo) -> Result<Forked, StoreError> {
         let forking = self.begin_fork(origin, new).await?;
         let forked = self.make_fork(origin, new, forking.since).await;
-        if !matches!(forked, Ok(Forked::Made)) {
-            // If this fails, upkeep does it.
-            if let Err(error) = self.abandon(&new.id, &forking).await {
-                tracing::warn!(repo = %new.id, causes = with_causes(&error), "a fork that was not made is not removed yet");
-            }
+        // After an error something may still be on its way, and so upkeep does it an hour later.
+        if matches!(forked, Ok(refused) if refused != Forked::Made)
+            && let Err(error) = self.abandon(&new.id, &forking).await
+        {
+            tracing::warn!(repo = %new.id, causes = with_causes(&error), "a fork that was refused is not removed yet");
         }
         forked
     }
@@ -115,21 +116,25 @@ impl Store {
             (true, _) => return Ok(Forked::TooMany),
             _ => {}
         }
-        let names = self.names_of(&origin.id).await?;
+        let mut names = self.names_of(&origin.id).await?;
         if names.branches.is_empty() != new.meta.first_pushed_at.is_none() {
             // It was opened before its first push.
             return Ok(Forked::Changed);
         }
-        let tables = match self.tables_for(origin, &names, new).boxed().await? {
+        let (tables, named) = match self.tables_for(origin, &names, new).boxed().await? {
             Ok(tables) => tables,
             Err(Deferred::Incomplete) => return Ok(Forked::Incomplete),
             Err(Deferred::TooLarge | Deferred::TooManyPacks) => return Ok(Forked::TooLarge),
         };
-        self.write_fork(new, tables, names).await?;
+        // The ids of others are for the admins of the repo: the hash of a short secret can be guessed.
+        names.purged.retain(|item| named.contains(&Key::of(item)));
+        let mut new = new.clone();
+        new.meta.purged = Some(names.purged.len() as u64).filter(|count| *count > 0);
+        self.write_fork(&new, tables, names).await?;
         if time::after(since, MOST_TIME) <= self.ambient.now() {
             return Err(StoreError::Unavailable("the fork has taken too long".into()));
         }
-        self.finish_fork(origin, new).await
+        self.finish_fork(origin, &new).await
     }
 
     async fn begin_fork(&self, origin: &Repo, new: &NewRepo) -> Result<ForkingItem, StoreError> {
@@ -178,13 +183,14 @@ impl Store {
         Ok(found)
     }
 
-    /// The packs and indexes of a fork. Those that hold more than these names reach are written again without it.
+    /// The packs and indexes of a fork. Those that hold more than these names reach are written again without it. And the items of purged objects
+    /// that manifests name.
     async fn tables_for(
         self: &Arc<Self>,
         origin: &Repo,
         names: &Names,
         new: &NewRepo,
-    ) -> Result<Result<Tables, Deferred>, StoreError> {
+    ) -> Result<Result<(Tables, Vec<Key>), Deferred>, StoreError> {
         let roots = Roots::of(&names.branches, names.tags.iter().chain(&names.releases))?;
         let listing = self.listing(&origin.id).await?;
         let survey = self.survey(&origin.id, &listing).await?;
@@ -217,7 +223,7 @@ impl Store {
                 _ => tables.push(of_fork(*table)),
             }
         }
-        Ok(Ok(tables))
+        Ok(Ok((tables, reach.purged.iter().map(|object| Key::purged(&origin.id, object)).collect())))
     }
 
     /// Writes packs for a fork without their garbage. Returns what each of them is instead.
@@ -327,7 +333,9 @@ impl Store {
             .table_name(table)
             .set_key(Some(Key::meta(&origin.id).item()))
             .expression_attribute_names("#pk", PK);
-        let there = "attribute_exists(#pk) AND attribute_not_exists(deleted_at)";
+        let there = "attribute_exists(#pk) AND attribute_not_exists(deleted_at) AND visibility = :visibility";
+        let visibility = AttributeValue::S(origin.meta.visibility.as_str().to_owned());
+        let check = check.expression_attribute_values(":visibility", visibility);
         let check = match origin.meta.purged {
             None => check.condition_expression(format!("{there} AND attribute_not_exists(purged)")),
             Some(count) => check
@@ -375,7 +383,6 @@ impl NewRepo {
                 default_is_chosen: of.default_is_chosen,
                 first_pushed_at: (!origin.heads.is_empty()).then_some(now),
                 first_head: of.first_head.clone(),
-                purged: of.purged,
                 forked_from: Some(origin.id.clone()),
                 ..self.meta
             },

@@ -14,12 +14,17 @@
 
 use std::collections::HashSet;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use common::wire::error::with_causes;
+use jiff::Timestamp;
 
 use crate::bucket::packs;
 use crate::read::large;
-use crate::table::items::{Key, POOLED_PREFIX, PooledItem, REF_PREFIX, RefItem, RetiredItem, SweepItem, pool_pk};
+use crate::table::items::{
+    Key, POOLED_PREFIX, PooledItem, REF_PREFIX, RefItem, RetiredItem, SweepItem, encode, pool_pk,
+};
 use crate::table::query::Direction;
+use crate::table::transaction::outcome_of;
 use crate::upkeep::files::{ORPHANS_KEPT, forget_listed, is_over, keys_of};
 use crate::upkeep::index::Listing;
 use crate::upkeep::swap::GRACE;
@@ -140,11 +145,26 @@ impl Store {
     pub(crate) async fn have_swept(&self, repo: &RepoId) -> Result<(), StoreError> {
         let old = time::after(self.ambient.now(), ORPHANS_KEPT);
         let day = old.as_second().div_euclid(A_DAY) + 1;
-        let old = jiff::Timestamp::from_second(day * A_DAY).map_err(StoreError::fault)?;
+        let old = Timestamp::from_second(day * A_DAY).map_err(StoreError::fault)?;
         let nothing = RetiredItem { packs: Vec::new(), indexes: Vec::new(), retired_at: old, has_large: false };
         self.put_item(&Key::retired(repo, time::ulid(old, 0)), &nothing).await?;
-        let sweep = SweepItem { expires_at: time::whole_second(time::after(old, GRACE)) };
-        self.put_item(&Key::sweep(repo), &sweep).await
+        self.sweep_by(repo, time::after(old, GRACE)).await
+    }
+
+    /// Has a repo swept at a time, unless that is due before.
+    pub(crate) async fn sweep_by(&self, repo: &RepoId, at: Timestamp) -> Result<(), StoreError> {
+        let (key, at) = (Key::sweep(repo), time::whole_second(at));
+        let seconds = |time: Timestamp| AttributeValue::N(time.as_second().to_string());
+        let put = self
+            .dynamodb
+            .put_item()
+            .table_name(&self.location.table)
+            .set_item(Some(encode(&key, &SweepItem { expires_at: at })?))
+            .condition_expression("attribute_not_exists(#until) OR #until <= :now OR #until > :at")
+            .expression_attribute_names("#until", "expires_at")
+            .expression_attribute_values(":now", seconds(self.ambient.now()))
+            .expression_attribute_values(":at", seconds(at));
+        outcome_of(put.send().await, &key).map(drop)
     }
 }
 

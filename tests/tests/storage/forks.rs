@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use fsck::repair::repair;
 use http::Method;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -180,8 +181,11 @@ async fn what_only_some_may_see_of_the_repo_stays_there() {
     // Only the draft names its commit.
     let draft = json!({"tag": "v2", "commit_id": ids[2], "is_draft": true, "title": "nobody knows yet"});
     process.post_release("song", &draft).await.expect(201);
+    // One that the branch names, and one that nothing does.
+    let named =
+        history.objects_of(&ids[1..2]).into_iter().find(|id| !history.objects_of(&ids[..1]).contains(id)).unwrap();
     let leaked = Object::new("a secret that has leaked");
-    process.purge("song", &[&leaked.id]).await.expect(200);
+    process.purge("song", &[&leaked.id, &named]).await.expect(200);
     process.protect("song", "main", true, true).await.expect(200);
 
     fork(&process, "song", "fork").await.expect(201);
@@ -191,10 +195,13 @@ async fn what_only_some_may_see_of_the_repo_stays_there() {
     let store = &process.hub.store;
     let id = process.repo_id("fork").await.parse().unwrap();
     let purged = store.list_purged(&id).await.unwrap();
-    let [(_, item)] = Vec::from_iter(purged).try_into().unwrap();
+    let [(object, item)] = Vec::from_iter(purged).try_into().unwrap();
+    assert_eq!(object.as_ref().to_string(), named);
     assert!(!item.reason.contains("it leaked"), "{item:?}");
     // It is purged in the fork as well, and the fork's branches are not protected.
-    process.push_objects("fork", &[leaked]).await.refused(422, "object_purged");
+    process.push_objects("fork", &[history.object(&named)]).await.refused(422, "object_purged");
+    let answer = process.object(&process.repo_id("fork").await, &leaked.id).await.unwrap();
+    assert_eq!(answer.status, 404);
     process.push("fork", "main", true, &history.pack(&[&ids[0]]).with_head("main", &ids[0])).await.expect(200);
     assert_eq!(process.log("fork", "").await.len(), 2);
     let report = song::check(&cloud, "fork", true).await;
@@ -290,6 +297,24 @@ async fn a_fork_that_is_damaged_keeps_files_and_holds_up_nothing() {
     cloud.put(&index, lost).await;
     let heads = process.heads("fork").await;
     cloud.assert_holds("fork", &history, &heads).await;
+    is_whole(&cloud, "fork").await;
+}
+
+/// Its place in the pool is what keeps its files. If it is lost, a repair knows what it was.
+#[tokio::test]
+async fn a_fork_that_has_lost_its_place_in_the_pool_gets_it_back() {
+    let cloud = Cloud::start().await;
+    let process = cloud.process();
+    let history = history::linear(16, 3, 2, 1);
+    process.push_onto("song", "main", &history, &[], history.last()).await.expect(200);
+    fork(&process, "song", "fork").await.expect(201);
+    let (pool, id) = (process.repo_id("song").await, process.repo_id("fork").await);
+    let before = items(&cloud).await;
+    cloud.delete_item(&format!("POOL#{pool}"), &format!("REPO#{id}")).await;
+    assert!(!song::check(&cloud, "fork", false).await.is_whole());
+    let subject = song::subject(&cloud, "fork").await;
+    repair(&song::store(&cloud), &subject, cloud.ids(), None, &|_| ()).await.expect("the stores answer");
+    assert_eq!(items(&cloud).await, before);
     is_whole(&cloud, "fork").await;
 }
 

@@ -93,12 +93,12 @@ impl Store {
             .buffer_unordered(PARALLEL)
             .try_collect::<()>()
             .await?;
-        match retired.iter().map(|(_, item)| time::after(item.retired_at, GRACE)).filter(|over| *over > now).min() {
-            // What a swap has retired has an item that is due then. This is what a fork has left that has gone.
-            Some(next) if next > time::after(now, GRACE) => {
-                self.put_item(&Key::sweep(repo), &SweepItem { expires_at: time::whole_second(next) }).await?;
-            }
-            _ => self.end_at(&Key::sweep(repo), now).await?,
+        self.end_at(&Key::sweep(repo), now).await?;
+        // What a swap has retired has an item that is due then. What a fork has left that has gone was noted, and names nothing.
+        let noted = retired.iter().filter(|(_, item)| item.packs.is_empty() && item.indexes.is_empty());
+        if let Some(next) = noted.map(|(_, item)| time::after(item.retired_at, GRACE)).filter(|over| *over > now).min()
+        {
+            self.sweep_by(repo, next).await?;
         }
         Ok(Swept { deleted, packs })
     }

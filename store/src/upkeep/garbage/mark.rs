@@ -13,7 +13,7 @@ use crate::table::items::{Item, LOG_PREFIX, REF_PREFIX, RELEASE_PREFIX, RefItem,
 use crate::upkeep::compact::garbage::Garbage;
 use crate::upkeep::survey::{AT_ONCE, Links, RecordCopy, Survey};
 use crate::{Store, StoreError};
-use common::id::{CommitId, RepoId};
+use common::id::{CommitId, ObjectKey, RepoId};
 use common::table::{Key, Section};
 use common::time;
 use common::wire::limits::{MAX_BRANCHES, MAX_RELEASES_OF_REPO, MAX_TAGS_OF_REPO};
@@ -50,6 +50,8 @@ pub(crate) struct Reach<'s> {
     pub(crate) has_candidate_staged: bool,
     /// Whether a kept pack has an object that no branch has reached.
     has_kept_staged: bool,
+    /// The purged objects that manifests name, once those are read.
+    pub(crate) purged: HashSet<ObjectKey>,
 }
 
 /// Marks of all commits, all snapshots or all objects.
@@ -147,6 +149,7 @@ impl<'s> Reach<'s> {
             has_candidate_objects: false,
             has_candidate_staged: false,
             has_kept_staged: false,
+            purged: HashSet::new(),
         };
         let named = named().filter_map(|id| reach.links.position(id)).collect();
         if !(reach.find_commits(named).await? && reach.find_snapshots().await?) {
@@ -264,8 +267,13 @@ impl<'s> Reach<'s> {
             while let Some(manifest) = manifests.next().await? {
                 let snapshot: Snapshot<'_> = rmp_serde::from_slice(&manifest)
                     .map_err(|error| StoreError::Damaged(format!("a snapshot: {error}")))?;
-                let objects = snapshot.manifest.entries.iter().map(|(_, object)| object.key());
-                keys.extend(objects.filter(|key| !purged.has(key)).map(|key| Key::of(key.as_ref())));
+                for key in snapshot.manifest.entries.iter().map(|(_, object)| object.key()) {
+                    if purged.has(&key) {
+                        self.purged.insert(key);
+                    } else {
+                        keys.insert(Key::of(key.as_ref()));
+                    }
+                }
                 if keys.len() >= AT_ONCE && !self.find_objects(&mut keys).await? {
                     return Ok(Err(Deferred::Incomplete));
                 }
