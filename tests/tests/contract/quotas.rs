@@ -53,6 +53,9 @@ async fn a_user_has_as_many_repos_as_allowed() {
     let third = hub.remote(&ada, &fresh_name("song"));
     assert_eq!(refused(&hub.make(&third, false).await), (2, 2));
     assert_eq!(refused(&third.push(&history, "main", history.last()).await), (2, 2));
+    let forks = format!("api/repos/{}/{}/forks", pushed.owner, pushed.slug);
+    let fork = json!({"name": fresh_name("fork")});
+    assert_eq!(refused(&hub.post(&forks, Some(&ada.token), &fork).await), (2, 2));
     // Nothing of what comes before a push makes one, or asks for one.
     let id = "0".repeat(64);
     let (ids, put) = (json!({"object_ids": [id]}), json!({"object_ids": [id], "direction": "put"}));

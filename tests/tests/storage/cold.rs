@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use http::Method;
 use serde_json::{Value, json};
 use service::routes::Function;
 use tests::encoding::Encoding;
@@ -54,6 +55,8 @@ async fn every_function_answers_in_a_process_that_has_just_started() {
     process().await.get(Function::Releases, "song").await.expect(200);
     process().await.delete_release("song", "v1").await.expect(200);
     process().await.get(Function::Stats, "song").await.expect(200);
+    let fork = json!({"name": "fork"});
+    process().await.at_repo(Some(USER), Method::POST, "song", "/forks", &fork).await.expect(201);
     process().await.get_at(Function::Access, "/api/repos/dev/song/members", "song").await.expect(200);
     process().await.get_at(Function::Branches, "/api/repos/dev/song/branches", "song").await.expect(200);
     for page in ["/", "/dev", "/dev/song", "/dev/song/stats"] {
