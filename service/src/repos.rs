@@ -1,4 +1,4 @@
-//! What answers say of a repo, and of a name that is taken.
+//! What answers say of a repo, of who may make one, and of a name that is taken.
 
 use common::id::{RepoId, Slug};
 use common::time;
@@ -32,6 +32,16 @@ pub fn described<'m>(
         kept_until: meta.kept_until().map(|until| time::iso(until).into()),
         forked_from: None,
     }
+}
+
+/// The handle under which a user makes repos.
+///
+/// # Errors
+/// [`WireError::Invalid`] for a user who has none.
+pub async fn handle_of(hub: &Hub, user_id: &str) -> Result<Slug, WireError> {
+    let profile = hub.store.profile(user_id).await?;
+    let none = || WireError::Invalid("you have no handle yet: POST /api/identities {\"handle\": ...} first".to_owned());
+    Ok(profile.ok_or_else(none)?.handle)
 }
 
 /// Why a name cannot be that of another repo of its owner's.

@@ -10,7 +10,7 @@ use common::wire::limits::{MAX_POOL, MAX_POOL_OF_USER, MAX_TEXT_LENGTH};
 use common::wire::request::{ForkRequest, RepoResponse};
 use lambda_http::http::StatusCode;
 use lambda_http::{Request, Response};
-use service::repos::{described, taken};
+use service::repos::{described, handle_of, taken};
 use service::{Access, AnswerBody, Call, Hub};
 use store::repo::{Load, Repo};
 use store::table::account::NewRepo;
@@ -29,8 +29,7 @@ async fn fork(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError>
     // Before anything is made.
     let url = call.hub_url(hub)?;
     let request: ForkRequest<'_> = call.decode()?;
-    let profile = hub.store.profile(&user.id).await?;
-    let owner = profile.ok_or_else(|| WireError::Invalid(NO_HANDLE.to_owned()))?.handle;
+    let owner = handle_of(hub, &user.id).await?;
 
     let new = new_repo(hub, &origin, owner, &user.id, &request)?;
     let (owner, slug) = (&new.meta.owner, &new.meta.slug);
@@ -60,7 +59,6 @@ async fn fork(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireError>
     call.respond(StatusCode::CREATED, &made)
 }
 
-const NO_HANDLE: &str = "you have no handle yet: POST /api/identities {\"handle\": ...} first";
 const INCOMPLETE: &str = "the repository names something that it does not have, so it is not known what a fork would need: its operator can look with 'musehub fsck'";
 const TOO_LARGE: &str = "the repository is too large to look through for a fork, or too many of its bytes lie beside records that no branch, tag or release reaches and that a fork does not get: clone it, and push the clone to a repository of your own";
 const OF_ALL: &str = "forks of this repository and of its forks, of which one that was deleted counts for 30 days";

@@ -20,7 +20,7 @@ use common::wire::{Text, WireError};
 use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Request, Response};
 use service::Hub;
-use service::repos::{described, taken};
+use service::repos::{described, handle_of, taken};
 use service::{AnswerBody, Call};
 use store::table::account::NewRepo;
 use store::table::items::Visibility;
@@ -56,12 +56,7 @@ async fn create(hub: &Hub, call: &Call) -> Result<Response<AnswerBody>, WireErro
         WireError::check_text(field, text.map_or("", |text| text), MAX_TEXT_LENGTH)?;
     }
     let domain = chosen_domain(request.domain.as_ref())?;
-    let profile = hub.store.profile(&user.id).await?;
-    let owner = profile
-        .ok_or_else(|| {
-            WireError::Invalid("you have no handle yet: POST /api/identities {\"handle\": ...} first".to_owned())
-        })?
-        .handle;
+    let owner = handle_of(hub, &user.id).await?;
     let visibility = if request.is_private.unwrap_or(false) { Visibility::Private } else { Visibility::Public };
 
     hub.check_repos(&user.id, &owner).await?;

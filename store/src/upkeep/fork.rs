@@ -108,10 +108,11 @@ impl Store {
     }
 
     async fn make_fork(self: &Arc<Self>, origin: &Repo, new: &NewRepo, since: Timestamp) -> Result<Forked, StoreError> {
-        // Counted when this one is among them, so that of many at once not too many find a place.
+        // Counted when this one is among them, and those before it alone: of many at once as many find a place as there are.
         let others = self.others_in_pool(&new.id).await?;
-        let of_user = others.iter().filter(|(_, made_for)| *made_for == new.meta.owner_user_id).count();
-        match (others.len() > MAX_POOL, of_user >= MAX_POOL_OF_USER) {
+        let before: Vec<_> = others.iter().filter(|(other, _)| other.is_fork() && other.own() < new.id.own()).collect();
+        let of_user = before.iter().filter(|(_, made_for)| *made_for == new.meta.owner_user_id).count();
+        match (before.len() >= MAX_POOL, of_user >= MAX_POOL_OF_USER) {
             (_, true) => return Ok(Forked::TooManyOfUser),
             (true, _) => return Ok(Forked::TooMany),
             _ => {}

@@ -26,7 +26,7 @@ use crate::table::items::{
 use crate::table::query::Direction;
 use crate::table::transaction::outcome_of;
 use crate::upkeep::files::{ORPHANS_KEPT, forget_listed, is_over, keys_of};
-use crate::upkeep::index::Listing;
+use crate::upkeep::survey::Survey;
 use crate::upkeep::swap::GRACE;
 use crate::{Store, StoreError};
 use common::id::{CommitId, RepoId};
@@ -121,10 +121,12 @@ impl Store {
             }
         }
         keys.retain(|key| !aside.iter().any(|pack| key.contains(pack.as_str())));
-        if keys.iter().any(|key| key.starts_with(&of_objects)) {
-            forget_listed(keys, other, &self.survey(other, &listing).await?).await?;
+        if !(doomed == Doomed::Unnamed && !keys.is_empty() || keys.iter().any(|key| key.starts_with(&of_objects))) {
+            return Ok(());
         }
-        if doomed == Doomed::Unnamed && !keys.is_empty() && !self.has_what_it_names(other, &listing).await? {
+        let survey = self.survey(other, &listing).await?;
+        forget_listed(keys, other, &survey).await?;
+        if doomed == Doomed::Unnamed && !keys.is_empty() && !self.has_what_it_names(other, &survey).await? {
             tracing::warn!(repo = %other, "something is missing, and so nothing is deleted that no item names: musehub fsck");
             keys.clear();
         }
@@ -132,11 +134,10 @@ impl Store {
     }
 
     /// Whether the packs of a repo have the commits of its branches, and all their parents.
-    pub(crate) async fn has_what_it_names(&self, repo: &RepoId, listing: &Listing) -> Result<bool, StoreError> {
+    pub(crate) async fn has_what_it_names(&self, repo: &RepoId, survey: &Survey<'_>) -> Result<bool, StoreError> {
         // A push that has landed since the packs were listed makes it look as if not, and the next sweep is another.
         let heads = self.query::<RefItem>(repo, REF_PREFIX, MAX_BRANCHES).await?;
         let heads: Vec<CommitId> = heads.into_iter().map(|(_, branch)| branch.head).collect();
-        let survey = self.survey(repo, listing).await?;
         let links = survey.links(&heads).await?;
         Ok(links.is_whole() && heads.iter().all(|head| links.position(head).is_some()))
     }

@@ -263,6 +263,22 @@ async fn a_fork_that_is_refused_leaves_nothing_and_a_user_has_so_many() {
     assert_eq!(after, BTreeSet::new());
 }
 
+/// Those that are made at the same time are not in each other's way: as many are made as there are places.
+#[tokio::test]
+async fn of_many_forks_at_once_as_many_are_made_as_may_be() {
+    let cloud = Cloud::start().await;
+    let process = cloud.process();
+    let history = history::linear(17, 2, 2, 1);
+    process.push_onto("song", "main", &history, &[], history.last()).await.expect(200);
+    let names: Vec<String> = (0..14).map(|number| format!("fork-{number}")).collect();
+    let answers = futures_util::future::join_all(names.iter().map(|name| fork(&process, "song", name))).await;
+    let made = answers.iter().filter(|answer| answer.status == 201).count();
+    assert_eq!(made, 10, "{:?}", answers.iter().map(|answer| answer.status).collect::<Vec<_>>());
+    for answer in answers.into_iter().filter(|answer| answer.status != 201) {
+        answer.refused(422, "too_many");
+    }
+}
+
 /// Upkeep of a repo goes on whatever is wrong with another one of its pool, and nothing goes that this may need.
 #[tokio::test]
 async fn a_fork_that_is_damaged_keeps_files_and_holds_up_nothing() {

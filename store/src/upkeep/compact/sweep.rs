@@ -77,7 +77,9 @@ impl Store {
         let is_read = retired.iter().any(|(_, item)| item.has_large && !is_over(item, now));
         let old_objects = if is_read { HashSet::new() } else { old_objects.into_iter().collect() };
         let mut orphans = self.orphans(repo, &listing, unnamed, old_objects).await?;
-        self.forget_needed(repo, &mut orphans, Doomed::Unnamed).await?;
+        if !orphans.is_empty() {
+            self.forget_needed(repo, &mut orphans, Doomed::Unnamed).await?;
+        }
         self.forget_needed(repo, &mut retired_keys, Doomed::Retired).await?;
 
         let packs = retired_keys.len() as u64;
@@ -199,11 +201,12 @@ impl Store {
         mut objects: HashSet<String>,
     ) -> Result<HashSet<String>, StoreError> {
         let aside = self.set_aside(repo).await?;
-        if !self.has_what_it_names(repo, listing).await? {
+        let survey = self.survey(repo, listing).await?;
+        if !self.has_what_it_names(repo, &survey).await? {
             tracing::warn!(%repo, "something is missing, and so nothing is deleted that no item names: musehub fsck");
             return Ok(HashSet::new());
         }
-        forget_listed(&mut objects, repo, &self.survey(repo, listing).await?).await?;
+        forget_listed(&mut objects, repo, &survey).await?;
         objects.extend(unnamed);
         objects.retain(|key| !aside.iter().any(|pack| key.contains(pack.as_str())));
         Ok(objects)
