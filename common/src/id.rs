@@ -106,9 +106,11 @@ impl Id {
     }
 }
 
+/// Whether hexadecimal digits are in lower case, or decimal: those have this bit and capitals do not.
 /// Without a way out in the middle, so that many digits are looked at at a time.
-fn is_lowercase_hex(digits: &str) -> bool {
-    digits.bytes().fold(true, |are, byte| are & matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+fn is_lowercase(digits: &str) -> bool {
+    const BIT: u8 = b'a' ^ b'A';
+    digits.bytes().fold(BIT, |all, byte| all & byte) == BIT
 }
 
 impl FromStr for Id {
@@ -119,7 +121,7 @@ impl FromStr for Id {
             Some(rest) => (rest, true),
             None => (text, false),
         };
-        if digits.len() == HEX_LENGTH && is_lowercase_hex(digits) {
+        if digits.len() == HEX_LENGTH && is_lowercase(digits) {
             let mut digest = [0_u8; 32];
             if hex::decode_to_slice(digits, &mut digest).is_ok() {
                 return Ok(Self(Repr::Sha256 { digest, prefixed }));

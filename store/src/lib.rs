@@ -57,6 +57,7 @@ use crate::table::items::ProfileItem;
 use bucket::Bucket;
 use common::id::RepoId;
 use common::purged::Purged;
+use common::wire::manifests::MalformedSnapshot;
 use common::{pack, wire};
 
 /// Attempts at one call, the SDK's own: throttles and passing faults are retried with exponential backoff and jitter.
@@ -204,6 +205,12 @@ impl StoreError {
     /// A fault that stays, with its cause.
     pub fn fault(cause: impl Into<wire::error::Cause>) -> Self {
         Self::Fault(cause.into())
+    }
+}
+
+impl From<MalformedSnapshot> for StoreError {
+    fn from(malformed: MalformedSnapshot) -> Self {
+        Self::Damaged(malformed.to_string())
     }
 }
 

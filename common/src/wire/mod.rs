@@ -6,6 +6,7 @@
 //! - [`domain`]: what kind of content a repo holds.
 //! - `fields`: a record that is kept as it came; [`value`]: what its open fields hold.
 //! - [`error`]: what a request is refused with.
+//! - [`manifests`]: what stored snapshots name, read in a row.
 //! - [`page`]: a long list, a bounded part at a time; [`recode`]: a stored record as JSON.
 //! - [`names`]: which branches and paths are taken, a table of rules for each.
 //! - [`limits`]: the bounds, all of them.
@@ -17,6 +18,7 @@ pub mod encoding;
 pub mod error;
 mod fields;
 pub mod limits;
+pub mod manifests;
 pub mod names;
 pub mod page;
 pub mod recode;

@@ -139,8 +139,12 @@ impl<'a> Manifest<'a> {
     ) -> impl Iterator<Item = &'m (Text<'a>, ObjectId)> + use<'m, 'a> {
         let mut others = before.map_or_else(Default::default, |before| before.entries.iter()).peekable();
         self.entries.iter().filter(move |entry| {
+            // Mostly the next one is the same.
+            if others.next_if_eq(entry).is_some() {
+                return false;
+            }
             while others.next_if(|other| other.0 < entry.0).is_some() {}
-            others.peek() != Some(entry)
+            others.next_if_eq(entry).is_none()
         })
     }
 }

@@ -10,7 +10,7 @@ use common::id::{ObjectId, ObjectKey, RepoId};
 use common::location::{LargeObject, ObjectLocation, RecordLocation};
 use common::pack::RawBytes;
 use common::purged::Purged;
-use common::wire::record::Snapshot;
+use common::wire::manifests::ManifestReader;
 use common::wire::{Encoding, WireError};
 use service::streaming::{self, CHUNK, Sender};
 use service::{AnswerBody, Hub, Settings};
@@ -60,16 +60,12 @@ impl Encoded {
 
         let mut objects = Objects { purged: Arc::clone(&repo.purged), ..Objects::default() };
         for _ in &had {
-            objects.exclude(&next(&mut reader).await?)?;
+            objects.exclude(next(&mut reader).await?)?;
         }
         self.encoder.begin_list("snapshots", snapshots.len())?;
-        self.send_records(
-            &mut reader,
-            snapshots.len(),
-            |record| {
-                if sends_objects { objects.want(record) } else { Ok(()) }
-            },
-        )
+        self.send_records(&mut reader, snapshots.len(), |record| {
+            if sends_objects { objects.want(record.clone()) } else { Ok(()) }
+        })
         .await?;
 
         let Located { packed, large, purged } = objects.locate(store, &repo.id, &view).await?;
@@ -119,7 +115,7 @@ impl Encoded {
         &mut self,
         records: &mut RecordReader,
         count: usize,
-        mut look_at: impl FnMut(&[u8]) -> Result<(), WireError>,
+        mut look_at: impl FnMut(&Bytes) -> Result<(), WireError>,
     ) -> Result<(), WireError> {
         for _ in 0..count {
             let record = next(records).await?;
@@ -158,6 +154,7 @@ struct Objects {
     purged: Arc<Purged>,
     /// What would be sent otherwise, as manifests spell it.
     left_out: BTreeSet<ObjectId>,
+    manifests: ManifestReader,
 }
 
 /// How an object is to be sent: in each spelling that some manifest has, because clients compare ids as text.
@@ -184,35 +181,38 @@ struct Located {
 }
 
 impl Objects {
-    fn exclude(&mut self, record: &[u8]) -> Result<(), WireError> {
-        let snapshot: Snapshot<'_> = rmp_serde::from_slice(record).map_err(WireError::internal)?;
-        self.had.extend(snapshot.manifest.entries.iter().map(|(_, object)| object.key()));
-        Ok(())
+    /// The snapshots that the client has come before any that it wants.
+    fn exclude(&mut self, record: Bytes) -> Result<(), WireError> {
+        let Self { had, manifests, .. } = self;
+        let see = |_: &str, object: ObjectId| {
+            had.insert(object.key());
+        };
+        manifests.entries(record, see).map_err(WireError::internal)
     }
 
-    fn want(&mut self, record: &[u8]) -> Result<(), WireError> {
-        let snapshot: Snapshot<'_> = rmp_serde::from_slice(record).map_err(WireError::internal)?;
-        for (path, object) in &snapshot.manifest.entries {
+    fn want(&mut self, record: Bytes) -> Result<(), WireError> {
+        let Self { had, wanted, purged, left_out, manifests } = self;
+        let see = |path: &str, object: ObjectId| {
             let key = object.key();
-            if self.had.contains(&key) {
-                continue;
+            if had.contains(&key) {
+                return;
             }
-            if self.purged.has(&key) {
-                self.left_out.insert(object.clone());
-                continue;
+            if purged.has(&key) {
+                left_out.insert(object);
+                return;
             }
             let prefixed = object.as_ref().is_prefixed();
-            match self.wanted.entry(key) {
+            match wanted.entry(key) {
                 Entry::Occupied(mut known) => {
                     known.get_mut().bare |= !prefixed;
                     known.get_mut().prefixed |= prefixed;
                 }
                 Entry::Vacant(new) => {
-                    new.insert(Wanted { bare: !prefixed, prefixed, path: (&**path).into() });
+                    new.insert(Wanted { bare: !prefixed, prefixed, path: path.into() });
                 }
             }
-        }
-        Ok(())
+        };
+        manifests.entries(record, see).map_err(WireError::internal)
     }
 
     /// Where they lie.
@@ -248,13 +248,13 @@ mod tests {
     use super::*;
 
     /// A snapshot whose paths hold objects: each a number, and whether its id has the prefix.
-    fn snapshot(entries: &[(u8, bool)]) -> Vec<u8> {
+    fn snapshot(entries: &[(u8, bool)]) -> Bytes {
         let manifest: std::collections::BTreeMap<String, ObjectId> = entries
             .iter()
             .enumerate()
             .map(|(at, (number, prefixed))| (format!("{at}"), key(*number).spelled(*prefixed)))
             .collect();
-        rmp_serde::to_vec_named(&serde_json::json!({"snapshot_id": "s", "manifest": manifest})).unwrap()
+        rmp_serde::to_vec_named(&serde_json::json!({"snapshot_id": "s", "manifest": manifest})).unwrap().into()
     }
 
     fn key(number: u8) -> ObjectKey {
@@ -275,8 +275,8 @@ mod tests {
         ) {
             let purged_keys: Purged = purged.iter().map(|number| key(*number)).collect();
             let mut objects = Objects { purged: Arc::new(purged_keys), ..Objects::default() };
-            had.iter().for_each(|entries| objects.exclude(&snapshot(entries)).unwrap());
-            sent.iter().for_each(|entries| objects.want(&snapshot(entries)).unwrap());
+            had.iter().for_each(|entries| objects.exclude(snapshot(entries)).unwrap());
+            sent.iter().for_each(|entries| objects.want(snapshot(entries)).unwrap());
 
             let has = |number: u8| had.iter().flatten().any(|(had, _)| *had == number);
             let lacked: BTreeSet<(u8, bool)> = sent.iter().flatten().copied().filter(|(number, _)| !has(*number)).collect();
@@ -296,14 +296,14 @@ mod tests {
     #[test]
     fn an_object_is_sent_with_a_path_that_holds_it() {
         let mut objects = Objects::default();
-        objects.want(&snapshot(&[(1, false), (2, false), (1, true)])).unwrap();
+        objects.want(snapshot(&[(1, false), (2, false), (1, true)])).unwrap();
         assert_eq!((&*objects.wanted[&key(1)].path, &*objects.wanted[&key(2)].path), ("0", "1"));
     }
 
     #[test]
     fn a_record_that_is_no_snapshot_is_a_fault_of_the_hubs() {
         let mut objects = Objects::default();
-        assert_eq!(objects.want(b"\x01").unwrap_err().code(), "internal_error");
-        assert_eq!(objects.exclude(b"\x01").unwrap_err().code(), "internal_error");
+        assert_eq!(objects.want(Bytes::from_static(b"\x01")).unwrap_err().code(), "internal_error");
+        assert_eq!(objects.exclude(Bytes::from_static(b"\x01")).unwrap_err().code(), "internal_error");
     }
 }

@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use common::id::{CommitId, ObjectKey, RepoId, SnapshotId};
+use common::id::{CommitId, ObjectId, ObjectKey, RepoId, SnapshotId};
 use common::location::RecordLocation;
 use common::push::{Known, Reach, ValidatedBundle};
 use common::wire::WireError;
-use common::wire::record::Snapshot;
+use common::wire::manifests::ManifestReader;
 use service::Hub;
 use store::compute;
 use store::read::view::View;
@@ -161,9 +161,12 @@ async fn recall(
     }
     let _permit = hub.store.read_permit().await?;
     let mut records = hub.store.read_places(repo, view, snapshots).await?;
+    let mut manifests = ManifestReader::default();
     while let Some(record) = records.next().await? {
-        let snapshot: Snapshot<'_> = rmp_serde::from_slice(&record).map_err(WireError::internal)?;
-        named.extend(snapshot.manifest.entries.iter().map(|(_, object)| object.key()));
+        let see = |_: &str, object: ObjectId| {
+            named.insert(object.key());
+        };
+        manifests.entries(record, see).map_err(WireError::internal)?;
     }
     Ok(named)
 }

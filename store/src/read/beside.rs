@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use crate::read::view::View;
 use crate::{Store, StoreError};
-use common::id::{CommitId, ObjectKey, RepoId};
+use common::id::{CommitId, ObjectId, ObjectKey, RepoId};
 use common::location::RecordLocation;
-use common::wire::record::Snapshot;
+use common::wire::manifests::ManifestReader;
 
 /// As many pages may be read one by one.
 const FEW_PAGES: usize = 8;
@@ -52,11 +52,15 @@ impl Store {
         }
         let _permit = self.read_permit().await?;
         let mut records = self.read_places(repo, &newest, &places).await?;
+        let mut manifests = ManifestReader::default();
         while let Some(record) = records.next().await? {
-            let snapshot: Snapshot<'_> =
-                rmp_serde::from_slice(&record).map_err(|error| StoreError::Damaged(format!("a snapshot: {error}")))?;
-            let named = snapshot.manifest.entries.iter().map(|(_, object)| object.key());
-            found.extend(named.filter(|key| keys.contains(key) && !view.purged().has(key)));
+            let see = |_: &str, object: ObjectId| {
+                let key = object.key();
+                if keys.contains(&key) && !view.purged().has(&key) {
+                    found.insert(key);
+                }
+            };
+            manifests.entries(record, see)?;
         }
         Ok(found)
     }

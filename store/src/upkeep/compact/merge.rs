@@ -18,14 +18,14 @@ use super::order;
 use crate::compute;
 use crate::upkeep::compact::garbage::Garbage;
 use crate::{Store, StoreError};
-use common::id::{ObjectKey, RepoId, SnapshotId};
+use common::id::{ObjectId, ObjectKey, RepoId, SnapshotId};
 use common::location::{ObjectLocation, PackFrame, RecordLocation};
 use common::pack::index::FrameRecords;
 use common::pack::index::decode_table;
 use common::pack::{
     self, Contents, Elsewhere, GraphSection, PackId, PackSummary, PackWriter, PackedCommit, WrittenPack,
 };
-use common::wire::record::Snapshot;
+use common::wire::manifests::ManifestReader;
 
 /// A pack of at most this many bytes is read as a whole.
 const WHOLE_BYTES: u64 = 128 << 10;
@@ -129,8 +129,8 @@ async fn write(
         reader.expect(snapshots.iter().map(|(_, place)| *place));
         for (id, place) in snapshots {
             let record = reader.record(place).await?;
-            paths.learn(&reader.index, &record)?;
             add(&mut writer, record.len(), |writer| writer.snapshot(id, &record, is_staged))?;
+            paths.learn(&reader.index, record)?;
         }
     }
     drop(neighbours);
@@ -434,6 +434,7 @@ fn missing() -> StoreError {
 /// A path for each object, so that the versions of a file lie side by side.
 #[derive(Default)]
 struct Paths {
+    manifests: ManifestReader,
     of_objects: HashMap<ObjectKey, Arc<str>>,
     known: HashSet<Arc<str>>,
     none: Arc<str>,
@@ -443,34 +444,31 @@ struct Paths {
 
 impl Paths {
     /// Notes the paths of a snapshot's objects, except for objects that have a path already.
-    fn learn(&mut self, index: &Catalog, record: &[u8]) -> Result<(), StoreError> {
+    fn learn(&mut self, index: &Catalog, record: Bytes) -> Result<(), StoreError> {
         self.manifest_bytes = self.manifest_bytes.saturating_add(record.len());
         if self.manifest_bytes > MANIFEST_BYTES {
             return Ok(());
         }
-        let snapshot: Snapshot<'_> =
-            rmp_serde::from_slice(record).map_err(|error| StoreError::Damaged(format!("a snapshot: {error}")))?;
-        for (path, object) in &snapshot.manifest.entries {
+        let Self { manifests, of_objects, known, path_bytes, .. } = self;
+        let see = |path: &str, object: ObjectId| {
             let key = object.key();
-            if !index.has_object(&key) {
-                continue;
-            }
-            if let Entry::Vacant(new) = self.of_objects.entry(key)
-                && self.path_bytes <= PATH_BYTES
+            if index.has_object(&key)
+                && let Entry::Vacant(new) = of_objects.entry(key)
+                && *path_bytes <= PATH_BYTES
             {
-                let path = match self.known.get(&**path) {
+                let path = match known.get(path) {
                     Some(known) => Arc::clone(known),
                     None => {
-                        let path: Arc<str> = Arc::from(&**path);
-                        self.path_bytes = self.path_bytes.saturating_add(path.len());
-                        self.known.insert(Arc::clone(&path));
+                        let path: Arc<str> = Arc::from(path);
+                        *path_bytes = path_bytes.saturating_add(path.len());
+                        known.insert(Arc::clone(&path));
                         path
                     }
                 };
                 new.insert(path);
             }
-        }
-        Ok(())
+        };
+        Ok(manifests.entries(record, see)?)
     }
 
     fn of(&self, object: &ObjectKey) -> Arc<str> {

@@ -13,11 +13,11 @@ use crate::table::items::{Item, LOG_PREFIX, REF_PREFIX, RELEASE_PREFIX, RefItem,
 use crate::upkeep::compact::garbage::Garbage;
 use crate::upkeep::survey::{AT_ONCE, Links, RecordCopy, Survey};
 use crate::{Store, StoreError};
-use common::id::{CommitId, ObjectKey, RepoId};
+use common::id::{CommitId, ObjectId, ObjectKey, RepoId};
 use common::table::{Key, Section};
 use common::time;
 use common::wire::limits::{MAX_BRANCHES, MAX_RELEASES_OF_REPO, MAX_TAGS_OF_REPO};
-use common::wire::record::Snapshot;
+use common::wire::manifests::ManifestReader;
 
 /// The most lines of the push log within the retention. A repo with more was pushed to every three seconds for all of it.
 const MAX_LINES: usize = 2_600_000;
@@ -258,22 +258,22 @@ impl<'s> Reach<'s> {
         if bytes > most {
             return Ok(Err(Deferred::TooLarge));
         }
-        let (mut behind, mut keys) = (None, HashSet::new());
+        let (mut behind, mut keys, mut manifests) = (None, HashSet::new(), ManifestReader::default());
         loop {
             let places = self.survey.snapshot_places(&kept, behind).await?;
             let Some(last) = places.last() else { break };
             behind = Some(*last);
-            let mut manifests = store.read_records(repo, self.survey.locate(), &places)?;
-            while let Some(manifest) = manifests.next().await? {
-                let snapshot: Snapshot<'_> = rmp_serde::from_slice(&manifest)
-                    .map_err(|error| StoreError::Damaged(format!("a snapshot: {error}")))?;
-                for key in snapshot.manifest.entries.iter().map(|(_, object)| object.key()) {
+            let mut records = store.read_records(repo, self.survey.locate(), &places)?;
+            while let Some(record) = records.next().await? {
+                let see = |_: &str, object: ObjectId| {
+                    let key = object.key();
                     if purged.has(&key) {
                         self.purged.insert(key);
                     } else {
                         keys.insert(Key::of(key.as_ref()));
                     }
-                }
+                };
+                manifests.entries(record, see)?;
                 if keys.len() >= AT_ONCE && !self.find_objects(&mut keys).await? {
                     return Ok(Err(Deferred::Incomplete));
                 }
