@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use aws_credential_types::provider::ProvideCredentials;
 use common::id::RepoId;
-use local::serve::{BODY_MEMORY, FIRST_USER, Ids, Options, Quotas, RequestLog, Running, Storage, WRITE_TIMEOUT, start};
+use local::serve::{
+    BODY_MEMORY, FIRST_USER, Ids, MERGE_WINDOW, Options, Quotas, RequestLog, Running, Storage, WRITE_TIMEOUT, start,
+};
 use serde::{Deserialize, Serialize};
 use service::AnonymousReads;
 use store::upkeep::compact::Limits;
@@ -54,6 +56,7 @@ pub async fn run(folder: &Path) -> Result<(), Failure> {
         hosts: Vec::new(),
         body_memory: BODY_MEMORY,
         write_timeout: WRITE_TIMEOUT,
+        merge_window: MERGE_WINDOW,
         anonymous_reads: AnonymousReads::Full,
         most_streamed: None,
         secret: None,

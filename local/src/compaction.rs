@@ -15,19 +15,23 @@ use tokio::sync::watch;
 /// How often it is looked for what has expired.
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
 
+/// How long more may land before the merging begins: a push comes in several packs, and its client needs the processor meanwhile.
+/// On Lambda it is a minute.
+pub const MERGE_WINDOW: Duration = Duration::from_secs(2);
+
 /// Repos that wait, each once, and those of one owner. One more is left to its next push.
 const MAX_WAITING: usize = 10_000;
 const MAX_OF_OWNER: usize = MAX_WAITING / 4;
 
 /// Compacts repos until it is stopped. A run that is under way then is left where it is: each of its steps is whole.
-pub(crate) async fn run(store: Arc<Store>, mut stopped: watch::Receiver<bool>) {
+pub(crate) async fn run(store: Arc<Store>, window: Duration, mut stopped: watch::Receiver<bool>) {
     tokio::select! {
-        () = keep_compact(&store) => {}
+        () = keep_compact(&store, window) => {}
         _ = stopped.wait_for(|stopped| *stopped) => {}
     }
 }
 
-async fn keep_compact(store: &Arc<Store>) {
+async fn keep_compact(store: &Arc<Store>, window: Duration) {
     let mut landed = store.landed();
     let mut interval = tokio::time::interval(INTERVAL);
     let mut waiting = Waiting::default();
@@ -35,8 +39,8 @@ async fn keep_compact(store: &Arc<Store>) {
         tokio::select! {
             repo = landed.recv() => match repo {
                 Ok(repo) => {
-                    let owner = owner(store, &repo).await;
-                    waiting.add(repo, owner);
+                    add(&mut waiting, store, repo).await;
+                    tokio::time::sleep(window).await;
                 }
                 Err(RecvError::Lagged(missed)) => tracing::debug!(missed, "packs land faster than they are merged"),
                 Err(RecvError::Closed) => return,
@@ -44,14 +48,21 @@ async fn keep_compact(store: &Arc<Store>) {
             _ = interval.tick() => match store.due_upkeep().await {
                 Ok(repos) => {
                     for repo in repos {
-                        let owner = owner(store, &repo).await;
-                        waiting.add(repo, owner);
+                        add(&mut waiting, store, repo).await;
                     }
                 }
                 Err(error) => tracing::warn!(causes = with_causes(&error), "it is not known what has expired"),
             }
         }
-        while let Some((repo, owner_of_it)) = waiting.next() {
+        loop {
+            loop {
+                match landed.try_recv() {
+                    Ok(repo) => add(&mut waiting, store, repo).await,
+                    Err(TryRecvError::Lagged(_)) => {}
+                    Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+                }
+            }
+            let Some((repo, owner_of_it)) = waiting.next() else { break };
             match compact::repo(store, &repo).await {
                 Ok(done) => {
                     tracing::debug!(%repo, ?done, "compacted");
@@ -62,26 +73,17 @@ async fn keep_compact(store: &Arc<Store>) {
                 }
                 Err(error) => tracing::error!(%repo, causes = with_causes(&error), "a repo was not compacted"),
             }
-            loop {
-                match landed.try_recv() {
-                    Ok(repo) => {
-                        let owner = owner(store, &repo).await;
-                        waiting.add(repo, owner);
-                    }
-                    Err(TryRecvError::Lagged(_)) => {}
-                    Err(TryRecvError::Empty | TryRecvError::Closed) => break,
-                }
-            }
         }
     }
 }
 
-/// The owner of a repo; of one that cannot be read, the repo itself.
-async fn owner(store: &Store, repo: &RepoId) -> String {
-    match store.known_by(repo).await {
+/// Has a repo wait behind those of its owner; one whose owner cannot be read behind none.
+async fn add(waiting: &mut Waiting, store: &Store, repo: RepoId) {
+    let owner = match store.known_by(&repo).await {
         Ok(Some(meta)) => meta.owner_user_id,
         Ok(None) | Err(_) => repo.to_string(),
-    }
+    };
+    waiting.add(repo, owner);
 }
 
 /// Repos that wait, each once for any number of packs that landed in it. The owners take turns, and of each the repo

@@ -29,8 +29,8 @@ use local::process;
 use local::proxy;
 use local::replay::{DeadLetters, Summary};
 use local::serve::{
-    self, AnonymousReads, BODY_MEMORY, FIRST_HANDLE, FIRST_USER, Ids, LAMBDA_STREAM, Options, Quotas, Reach,
-    RequestLog, Storage, WRITE_TIMEOUT, Webhooks,
+    self, AnonymousReads, BODY_MEMORY, FIRST_HANDLE, FIRST_USER, Ids, LAMBDA_STREAM, MERGE_WINDOW, Options, Quotas,
+    Reach, RequestLog, Storage, WRITE_TIMEOUT, Webhooks,
 };
 use local::stores::{self, DEFAULT_DATA, Which};
 use service::Target;
@@ -525,6 +525,7 @@ async fn run(arguments: Serve) -> Result<(), Box<dyn Error>> {
         hosts: arguments.hosts,
         body_memory: arguments.body_memory,
         write_timeout: WRITE_TIMEOUT,
+        merge_window: MERGE_WINDOW,
         anonymous_reads: arguments.anonymous_reads,
         most_streamed: arguments.lambda_limits.then_some(LAMBDA_STREAM),
         secret: given_secret(),

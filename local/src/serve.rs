@@ -37,6 +37,7 @@ use tokio::task::JoinHandle;
 use crate::backends::{self, Backends, Elsewhere};
 pub use crate::bodies::BODY_MEMORY;
 use crate::bodies::BodyPermits;
+pub use crate::compaction::MERGE_WINDOW;
 pub use crate::connections::WRITE_TIMEOUT;
 use crate::connections::{Connections, Paced, Peer};
 use crate::data::{DataFolder, new_secret};
@@ -90,6 +91,8 @@ pub struct Options {
     pub body_memory: usize,
     /// How long a client may be behind with reading; [`WRITE_TIMEOUT`] unless there is a reason.
     pub write_timeout: Duration,
+    /// How long more may land before packs are merged; [`MERGE_WINDOW`] unless there is a reason.
+    pub merge_window: Duration,
 }
 
 /// How webhooks are called.
@@ -201,7 +204,7 @@ pub async fn start_creating(options: Options, push_to_create: Option<Visibility>
     }
     let storage = lifecycle::Storage::of(&backends);
     let (stop, stopped) = watch::channel(false);
-    let compaction = tokio::spawn(compaction::run(Arc::clone(&store), stopped.clone()));
+    let compaction = tokio::spawn(compaction::run(Arc::clone(&store), options.merge_window, stopped.clone()));
     let listing = tokio::spawn(listing::run(Arc::clone(&store), store.published(), stopped.clone()));
     let webhooks = options.webhooks.and_then(|webhooks| deliver(webhooks, &store, &stopped));
 

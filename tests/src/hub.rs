@@ -56,6 +56,8 @@ pub fn options() -> Options {
         hosts: Vec::new(),
         body_memory: BODY_MEMORY,
         write_timeout: WRITE_TIMEOUT,
+        // What a test has pushed is merged while it goes on, or it would meet the merging at any time.
+        merge_window: Duration::ZERO,
         anonymous_reads: AnonymousReads::Full,
         secret: Some(SECRET.to_owned()),
         issuer: None,
