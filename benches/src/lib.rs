@@ -7,6 +7,7 @@
 pub mod compare;
 mod deployment;
 mod page;
+mod plot;
 mod process;
 pub mod scale;
 pub mod served;
