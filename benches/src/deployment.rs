@@ -1,10 +1,12 @@
 //! A deployment in one process: for each function a process of its own, as Lambda has it, over stores that they share.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use common::id::Ids;
+use common::pack::PackSummary;
 use common::price::{IdleMonth, Usage};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
@@ -19,8 +21,8 @@ use service::observe::RequestLog;
 use service::routes::Function;
 use store::Store;
 use store::ambient::Ambient;
-use store::repo::Load;
-use store::table::items::Visibility;
+use store::repo::{Load, Repo};
+use store::table::items::{Visibility, repo_pk};
 use store::upkeep::compact::Limits;
 use tests::encoding::Encoding;
 use tokio::sync::OnceCell;
@@ -33,16 +35,62 @@ const OWNER: &str = "ada";
 const ALARM: &str = "Type: AWS::CloudWatch::Alarm";
 
 /// What the log says of one request.
-#[derive(Debug, Clone, Deserialize)]
-struct Line {
-    bytes_in: u64,
-    bytes_out: u64,
-    dynamodb_calls: u64,
-    s3_calls: u64,
-    s3_gets: u64,
-    s3_puts: u64,
-    read_units: u64,
-    write_units: u64,
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+pub struct Line {
+    /// Bytes of its body.
+    pub bytes_in: u64,
+    /// Bytes of its answer.
+    pub bytes_out: u64,
+    /// Calls to DynamoDB.
+    pub dynamodb_calls: u64,
+    /// Calls to S3.
+    pub s3_calls: u64,
+    /// GETs and HEADs among those.
+    pub s3_gets: u64,
+    /// PUTs, COPYs, POSTs and LISTs among those.
+    pub s3_puts: u64,
+    /// Read request units.
+    pub read_units: u64,
+    /// Write request units.
+    pub write_units: u64,
+}
+
+/// One request.
+#[derive(Debug, Clone, Copy)]
+pub struct Request {
+    /// The function that answered it.
+    pub function: Function,
+    /// The memory of that function, MB.
+    pub memory_mb: u64,
+    /// Whether its process was new.
+    pub is_cold: bool,
+    /// What the log says.
+    pub line: Line,
+}
+
+impl Request {
+    /// Milliseconds that it is taken to wait for the stores.
+    pub fn waits(&self) -> f64 {
+        self.line.dynamodb_calls as f64 * model::DYNAMODB_MS + self.line.s3_calls as f64 * model::S3_MS
+    }
+
+    /// Milliseconds that it is taken to work.
+    pub fn works(&self) -> f64 {
+        let mib = (self.line.bytes_in + self.line.bytes_out) as f64 / f64::from(1 << 20);
+        mib * model::MIB_MS + if self.is_cold { model::COLD_MS } else { 0.0 }
+    }
+
+    /// All that has a price.
+    pub fn usage(&self) -> Usage {
+        self.usage_for(self.waits() + self.works())
+    }
+
+    /// The same, if it took so many milliseconds.
+    pub fn usage_for(&self, millis: f64) -> Usage {
+        let Line { bytes_out, s3_gets, s3_puts, read_units, write_units, .. } = self.line;
+        let request = Usage::of_request(self.memory_mb, millis, bytes_out, self.function.streams());
+        request + Usage { read_units, write_units, s3_gets, s3_puts, ..Usage::default() }
+    }
 }
 
 /// What a few requests have used.
@@ -50,16 +98,25 @@ struct Line {
 pub struct Used {
     /// Requests.
     pub requests: u64,
-    /// Calls to DynamoDB.
-    pub dynamodb_calls: u64,
-    /// Calls to S3.
-    pub s3_calls: u64,
     /// Bytes of bodies that came in.
     pub bytes_in: u64,
     /// Bytes of answers.
     pub bytes_out: u64,
     /// All that has a price.
     pub usage: Usage,
+}
+
+impl Used {
+    /// What these have used.
+    pub fn by(requests: &[Request]) -> Self {
+        let mut used = Self { requests: requests.len() as u64, ..Self::default() };
+        for request in requests {
+            used.bytes_in += request.line.bytes_in;
+            used.bytes_out += request.line.bytes_out;
+            used.usage += request.usage();
+        }
+        used
+    }
 }
 
 /// What a function that runs in a deployment is taken to wait for and to work, one thing after the other: so more than
@@ -89,7 +146,7 @@ pub struct Deployment {
     processes: HashMap<&'static str, Hub>,
     memory_mb: HashMap<String, u64>,
     log: Arc<Mutex<Vec<String>>>,
-    used: Used,
+    requests: Vec<Request>,
 }
 
 impl Deployment {
@@ -102,7 +159,7 @@ impl Deployment {
             processes: HashMap::new(),
             memory_mb: memory_of_functions(template)?,
             log: Arc::default(),
-            used: Used::default(),
+            requests: Vec::new(),
         };
         deployment.process()?.store.claim_handle(USER, &OWNER.parse()?, "").await?;
         Ok(deployment)
@@ -126,9 +183,9 @@ impl Deployment {
         self.processes.clear();
     }
 
-    /// What was used since this was asked last.
-    pub fn take_used(&mut self) -> Used {
-        std::mem::take(&mut self.used)
+    /// The requests since this was asked last.
+    pub fn take_requests(&mut self) -> Vec<Request> {
+        std::mem::take(&mut self.requests)
     }
 
     /// A request about a repo, as a client of the second generation makes it.
@@ -154,37 +211,46 @@ impl Deployment {
             return Err(format!("{}: {status}: {}", function.name(), String::from_utf8_lossy(&answer)).into());
         }
         let line = self.log.lock().map_err(|_| "the log")?.pop().ok_or("no line of the request")?;
-        self.note(function, &serde_json::from_str(&line)?, is_cold);
+        let memory_mb = self.memory_mb.get(function.name()).copied().unwrap_or_default();
+        self.requests.push(Request { function, memory_mb, is_cold, line: serde_json::from_str(&line)? });
         Ok(encoding.decode(&answer)?)
-    }
-
-    fn note(&mut self, function: Function, line: &Line, is_cold: bool) {
-        let mib = (line.bytes_in + line.bytes_out) as f64 / f64::from(1 << 20);
-        let millis = line.dynamodb_calls as f64 * model::DYNAMODB_MS
-            + line.s3_calls as f64 * model::S3_MS
-            + mib * model::MIB_MS
-            + if is_cold { model::COLD_MS } else { 0.0 };
-        let memory = self.memory_mb.get(function.name()).copied().unwrap_or_default();
-        self.used.requests += 1;
-        self.used.dynamodb_calls += line.dynamodb_calls;
-        self.used.s3_calls += line.s3_calls;
-        self.used.bytes_in += line.bytes_in;
-        self.used.bytes_out += line.bytes_out;
-        self.used.usage += Usage::of_request(memory, millis, line.bytes_out, function.streams());
-        self.used.usage += Usage {
-            read_units: line.read_units,
-            write_units: line.write_units,
-            s3_gets: line.s3_gets,
-            s3_puts: line.s3_puts,
-            ..Usage::default()
-        };
     }
 
     /// Merges the packs of a repo, as the stream has it done after a push. The bytes of those that it has then.
     pub async fn compact(&self, slug: &str) -> Result<u64, Failure> {
+        let repo = self.repo(slug).await?;
+        Ok(Box::pin(self.process()?.store.compact(&repo.id, Limits::IN_PASSING)).await?.bytes_after)
+    }
+
+    /// The packs that a repo lists.
+    pub async fn packs(&self, slug: &str) -> Result<Vec<PackSummary>, Failure> {
+        Ok(self.repo(slug).await?.packs.into_iter().map(|(_, summary)| summary).collect())
+    }
+
+    async fn repo(&self, slug: &str) -> Result<Repo, Failure> {
         let store = self.process()?.store;
-        let repo = store.find_repo(&OWNER.parse()?, &slug.parse()?, Load::NOTHING).await?.ok_or("a repo")?;
-        Ok(Box::pin(store.compact(&repo.id, Limits::IN_PASSING)).await?.bytes_after)
+        Ok(store.find_repo(&OWNER.parse()?, &slug.parse()?, Load::PACKS).await?.ok_or("a repo")?)
+    }
+
+    /// Bytes of the items of a repo, as DynamoDB counts them: the largest of each kind, by what its sort key begins with.
+    pub async fn items(&self, slug: &str) -> Result<BTreeMap<String, u64>, Failure> {
+        let pk = repo_pk(&self.repo(slug).await?.id);
+        let answer = aws_sdk_dynamodb::Client::new(&self.backends.dynamodb)
+            .query()
+            .table_name(&self.backends.location.table)
+            .key_condition_expression("pk = :pk")
+            .expression_attribute_values(":pk", AttributeValue::S(pk))
+            .send()
+            .await?;
+        let mut largest = BTreeMap::new();
+        for item in answer.items() {
+            let Some(AttributeValue::S(sk)) = item.get("sk") else { continue };
+            let kind = sk.split('#').next().unwrap_or_default().to_owned();
+            let bytes: u64 = item.iter().map(|(name, value)| name.len() as u64 + bytes_of(value)).sum();
+            let entry = largest.entry(kind).or_insert(0);
+            *entry = bytes.max(*entry);
+        }
+        Ok(largest)
     }
 
     /// Bytes that S3 keeps.
@@ -198,6 +264,21 @@ impl Deployment {
             bytes += sizes.iter().filter_map(|object| u64::try_from(object.size?).ok()).sum::<u64>();
         }
         Ok(bytes)
+    }
+}
+
+/// Bytes of a value in an item.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>
+fn bytes_of(value: &AttributeValue) -> u64 {
+    match value {
+        AttributeValue::S(text) => text.len() as u64,
+        AttributeValue::N(digits) => digits.len().div_ceil(2) as u64 + 1,
+        AttributeValue::B(bytes) => bytes.as_ref().len() as u64,
+        AttributeValue::L(list) => 3 + list.iter().map(|value| 1 + bytes_of(value)).sum::<u64>(),
+        AttributeValue::M(map) => {
+            3 + map.iter().map(|(name, value)| 1 + name.len() as u64 + bytes_of(value)).sum::<u64>()
+        }
+        _ => 1,
     }
 }
 
@@ -215,7 +296,7 @@ pub fn idle_month(template: &str) -> IdleMonth {
 }
 
 /// The memory of each function by the name of its crate: what its resource says, else what is said for all.
-fn memory_of_functions(template: &str) -> Result<HashMap<String, u64>, Failure> {
+pub fn memory_of_functions(template: &str) -> Result<HashMap<String, u64>, Failure> {
     let mut of_all = 0;
     let mut function: Option<&str> = None;
     let mut memory = HashMap::new();

@@ -1,7 +1,7 @@
-//! Prints what requests cost.
+//! Prints what requests cost, which ideas would make that less, and which limits are reached first.
 //!
-//!     cargo run -p benches                   print the tables
-//!     cargo run -p benches -- --write        put them into docs/cost.md
+//!     cargo run -p benches                   print the pages
+//!     cargo run -p benches -- --write        write them: docs/cost.md, and docs/scale.md with its plots
 //!
 //! And what the length of a history costs, in repositories of 1,000, 100,000 and 1,000,000 commits side by side:
 //!
@@ -42,10 +42,11 @@ fn main() -> ExitCode {
 async fn run() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
-        None => print!("{}", benches::page().await?.tables),
+        None => benches::pages().await?.iter().for_each(|page| print!("{}", page.new)),
         Some("--write") => {
-            let page = benches::page().await?;
-            std::fs::write(&page.path, page.new)?;
+            for page in benches::pages().await? {
+                std::fs::write(&page.path, page.new)?;
+            }
         }
         Some(benches::served::SERVE) => {
             let folder = arguments.next().ok_or("a folder to serve")?;

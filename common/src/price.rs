@@ -6,7 +6,7 @@
 use std::ops::{Add, AddAssign};
 
 /// Bytes that AWS bills as a gigabyte.
-const GB: f64 = (1_u64 << 30) as f64;
+pub const GB: f64 = (1_u64 << 30) as f64;
 
 /// One read request unit: a strongly consistent read of up to 4 KiB. <https://aws.amazon.com/dynamodb/pricing/on-demand/>
 pub const DYNAMODB_READ_UNIT: f64 = 0.125e-6;
@@ -29,6 +29,11 @@ pub const LAMBDA_STREAM_GB: f64 = 0.008;
 pub const LAMBDA_STREAM_FREE_BYTES: u64 = 6 << 20;
 /// One request to a REST API. <https://aws.amazon.com/api-gateway/pricing/>
 pub const API_GATEWAY_REST_REQUEST: f64 = 3.50e-6;
+/// One request to an HTTP API, which streams no answers. <https://aws.amazon.com/api-gateway/pricing/>
+pub const API_GATEWAY_HTTP_REQUEST: f64 = 1.00e-6;
+/// Bytes of a request or of its answer that are billed as one request to an HTTP API; what is begun counts.
+/// <https://aws.amazon.com/api-gateway/pricing/>
+pub const API_GATEWAY_HTTP_REQUEST_BYTES: u64 = 512 << 10;
 /// Bytes of a streamed answer that are billed as one request; what is begun counts.
 /// <https://aws.amazon.com/blogs/compute/building-responsive-apis-with-amazon-api-gateway-response-streaming/>
 pub const API_GATEWAY_STREAM_REQUEST_BYTES: u64 = 10 << 20;
