@@ -19,6 +19,7 @@ pub mod scale;
 pub mod served;
 mod template;
 mod wire;
+pub mod work;
 
 use std::path::Path;
 

@@ -3,6 +3,11 @@
 //!     cargo run -p benches                   print the pages
 //!     cargo run -p benches -- --write        write them: docs/cost.md, and docs/scale.md with its plots
 //!
+//! And one piece of pure work, once, for a tool that counts its instructions (`scripts/check-instructions.sh`):
+//!
+//!     cargo run -p benches -- work           print the names of the pieces
+//!     cargo run -p benches -- work 'decode a push'
+//!
 //! And what the length of a history costs, in repositories of 1,000, 100,000 and 1,000,000 commits side by side:
 //!
 //!     cargo run --release -p benches -- scale [--sizes 1000,20000] [--json FILE]
@@ -52,9 +57,13 @@ async fn run() -> Result<(), Failure> {
             let folder = arguments.next().ok_or("a folder to serve")?;
             benches::served::run(folder.as_ref()).await?;
         }
+        Some("work") => match arguments.next() {
+            Some(name) => benches::work::run(&name)?,
+            None => benches::work::TASKS.iter().for_each(|(name, _)| println!("{name}")),
+        },
         Some("compare") => benches::compare::run(arguments).await?,
         Some("scale") => benches::scale::run(arguments).await?,
-        Some(other) => return Err(format!("{other:?} is none of --write, compare and scale").into()),
+        Some(other) => return Err(format!("{other:?} is none of --write, work, compare and scale").into()),
     }
     Ok(())
 }

@@ -8,7 +8,7 @@
 mod figures;
 mod floor;
 mod git;
-mod history;
+pub(crate) mod history;
 mod http;
 mod hub;
 mod plot;
@@ -42,6 +42,8 @@ const NAMED: usize = 64;
 /// Ids in the largest question of `filter-objects`.
 const FILTERED: usize = 50_000;
 const AGENTS: u64 = 200;
+/// How often an agent pushes to Git until it is taken: of so many connections at once the daemon cuts some off.
+const TRIES: usize = 20;
 const MAIN: &str = "main";
 
 const FIRST_PUSH: &str = "first push";
@@ -368,7 +370,14 @@ impl<'a> Bench<'a> {
                 let push = |branch: &str, tip: &str| {
                     let began = self.clock.elapsed();
                     // What failed is an error of the thread, as a string may pass between threads.
-                    git.push(&url, tip, branch).map_err(|error| error.to_string())?;
+                    let mut pushed = git.push(&url, tip, branch);
+                    for _ in 1..TRIES {
+                        if pushed.is_ok() {
+                            break;
+                        }
+                        pushed = git.push(&url, tip, branch);
+                    }
+                    pushed.map_err(|error| error.to_string())?;
                     let seconds = self.clock.elapsed().saturating_sub(began).as_secs_f64();
                     taken.lock().unwrap_or_else(PoisonError::into_inner).push(seconds);
                     Ok::<_, String>(())
