@@ -34,13 +34,13 @@ pub(crate) async fn run(store: Arc<Store>, window: Duration, mut stopped: watch:
 async fn keep_compact(store: &Arc<Store>, window: Duration) {
     let mut landed = store.landed();
     let mut interval = tokio::time::interval(INTERVAL);
-    let mut waiting = Waiting::default();
+    let (mut waiting, mut has_landed) = (Waiting::default(), false);
     loop {
         tokio::select! {
             repo = landed.recv() => match repo {
                 Ok(repo) => {
                     add(&mut waiting, store, repo).await;
-                    tokio::time::sleep(window).await;
+                    has_landed = true;
                 }
                 Err(RecvError::Lagged(missed)) => tracing::debug!(missed, "packs land faster than they are merged"),
                 Err(RecvError::Closed) => return,
@@ -55,9 +55,15 @@ async fn keep_compact(store: &Arc<Store>, window: Duration) {
             }
         }
         loop {
+            if std::mem::take(&mut has_landed) {
+                tokio::time::sleep(window).await;
+            }
             loop {
                 match landed.try_recv() {
-                    Ok(repo) => add(&mut waiting, store, repo).await,
+                    Ok(repo) => {
+                        add(&mut waiting, store, repo).await;
+                        has_landed = true;
+                    }
                     Err(TryRecvError::Lagged(_)) => {}
                     Err(TryRecvError::Empty | TryRecvError::Closed) => break,
                 }

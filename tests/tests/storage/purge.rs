@@ -276,6 +276,21 @@ async fn a_push_that_brings_what_was_purged_or_names_it_again_is_refused_and_one
     assert_eq!(answer.expect(422)["error"], "missing_references");
 }
 
+/// On one machine a purge wakes the process that was asked, which may end before it has erased anything.
+#[tokio::test]
+async fn bytes_of_a_purge_that_no_run_has_looked_for_are_found_by_the_next_process() {
+    let cloud = Cloud::start().await;
+    let leak = Leak::push(&cloud, "song").await;
+    let process = cloud.process();
+    purge(&process, "song", &[&leak.secret.id]).await.expect(200);
+    let id = process.repo_id("song").await;
+    let next = cloud.process();
+    let due = async || next.hub.store.due_upkeep().await.unwrap().iter().any(|due| due.as_str() == id);
+    assert!(due().await);
+    erase(&next, "song").await.expect("something was purged");
+    assert!(!due().await);
+}
+
 #[tokio::test]
 async fn only_the_owner_purges_and_it_can_be_done_beforehand_and_again() {
     let cloud = Cloud::start().await;

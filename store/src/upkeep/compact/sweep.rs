@@ -8,7 +8,9 @@ use jiff::Timestamp;
 
 use crate::bucket::packs;
 use crate::read::large;
-use crate::table::items::{GARBAGE, GarbageItem, Key, PK, REMOVAL, RetiredItem, SK, SWEEP, SweepItem, encode, repo_of};
+use crate::table::items::{
+    GARBAGE, GarbageItem, Key, PK, PURGE, REMOVAL, RetiredItem, SK, SWEEP, SweepItem, encode, repo_of,
+};
 use crate::table::transaction::outcome_of;
 use crate::upkeep::files::{ORPHANS_KEPT, forget_listed, is_over, keys_of, modified_at};
 use crate::upkeep::index::Listing;
@@ -125,8 +127,9 @@ impl Store {
         outcome_of(put.send().await, Key::sweep(repo)).map(drop)
     }
 
-    /// The repos in which a sweep or a collection is due, or that are to be removed. It reads the whole table. In a deployment DynamoDB's TTL ends
-    /// the items instead, and the table's stream wakes the function.
+    /// The repos in which a sweep or a collection is due, or that are to be removed, or in which bytes of what was purged are left. It reads the
+    /// whole table. In a deployment DynamoDB's TTL ends the items instead, and the table's stream wakes the function; it also has each purge
+    /// until one run after it has succeeded.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -135,12 +138,16 @@ impl Store {
             .dynamodb
             .scan()
             .table_name(&self.location.table)
-            .filter_expression("#sk IN (:sweep, :garbage, :removal) AND #until <= :now")
+            .filter_expression(
+                "#sk IN (:sweep, :garbage, :removal) AND #until <= :now \
+                 OR #sk = :purge AND attribute_not_exists(erased_at)",
+            )
             .expression_attribute_names("#sk", SK)
             .expression_attribute_names("#until", UNTIL)
             .expression_attribute_values(":sweep", AttributeValue::S(SWEEP.to_owned()))
             .expression_attribute_values(":garbage", AttributeValue::S(GARBAGE.to_owned()))
             .expression_attribute_values(":removal", AttributeValue::S(REMOVAL.to_owned()))
+            .expression_attribute_values(":purge", AttributeValue::S(PURGE.to_owned()))
             .expression_attribute_values(":now", in_seconds(self.ambient.now()))
             .projection_expression(PK)
             .into_paginator()
