@@ -41,15 +41,14 @@ impl ManifestReader {
     ///
     /// ```
     /// use common::wire::manifests::ManifestReader;
+    /// use common::wire::record::Snapshot;
     ///
-    /// let record = |files: &[(&str, &str)]| {
-    ///     let manifest: std::collections::BTreeMap<_, _> = files.iter().copied().collect();
-    ///     rmp_serde::to_vec_named(&serde_json::json!({"snapshot_id": "s", "manifest": manifest})).map(bytes::Bytes::from)
-    /// };
     /// let mut seen = Vec::new();
     /// let mut reader = ManifestReader::default();
-    /// for files in [&[("a", "1"), ("b", "2")], &[("a", "1"), ("b", "3")]] {
-    ///     reader.entries(record(files)?, |path, object| seen.push(format!("{path} {object}")))?;
+    /// for manifest in [r#"{"a": "1", "b": "2"}"#, r#"{"a": "1", "b": "3"}"#] {
+    ///     let snapshot = format!(r#"{{"snapshot_id": "s", "manifest": {manifest}}}"#);
+    ///     let record = serde_json::from_str::<Snapshot>(&snapshot)?.record()?;
+    ///     reader.entries(record.into(), |path, object| seen.push(format!("{path} {object}")))?;
     /// }
     /// assert_eq!(seen, ["a 1", "b 2", "b 3"]);
     /// # Ok::<_, Box<dyn std::error::Error>>(())
