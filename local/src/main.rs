@@ -42,6 +42,7 @@ use store::table::items::Visibility;
 use store::upkeep::compact::{Compaction, Limits};
 use store::upkeep::garbage::{self, Collection, Deferred};
 use store::{Location, Store};
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -566,9 +567,10 @@ async fn run(arguments: Serve) -> Result<(), Box<dyn Error>> {
             first_greeting(url, &kept, &token)
         }
     };
+    let ended = end()?;
     greet(&greeting)?;
 
-    wait_for_the_end().await?;
+    ended.await;
     hub.stop().await;
     Ok(())
 }
@@ -592,6 +594,7 @@ fn first_greeting(url: &str, kept: &str, token: &str) -> String {
 async fn run_stores(arguments: Stores) -> Result<(), Box<dyn Error>> {
     let stores = serve::start_stores(&arguments.data, given_secret()).await?;
     let environment = stores.environment();
+    let ended = end()?;
     match &arguments.env {
         None => greet(&environment)?,
         Some(path) => {
@@ -607,7 +610,7 @@ async fn run_stores(arguments: Stores) -> Result<(), Box<dyn Error>> {
             ))?;
         }
     }
-    wait_for_the_end().await?;
+    ended.await;
     stores.stop().await;
     Ok(())
 }
@@ -626,6 +629,7 @@ async fn pass_on(arguments: Proxy) -> Result<(), Box<dyn Error>> {
     let hub = arguments.to.clone();
     let proxy = proxy::start(proxy::Options { listen: arguments.listen, to: arguments.to }).await?;
     let url = proxy.url();
+    let ended = end()?;
     greet(&format!(
         "The proxy is at {url}, in front of the hub at {hub}.\n\
          \n\
@@ -637,7 +641,7 @@ async fn pass_on(arguments: Proxy) -> Result<(), Box<dyn Error>> {
          Ctrl-C ends it.\n"
     ))?;
 
-    wait_for_the_end().await?;
+    ended.await;
     proxy.stop().await;
     Ok(())
 }
@@ -717,13 +721,16 @@ fn greet(greeting: &str) -> std::io::Result<()> {
     out.flush()
 }
 
-/// Returns on Ctrl-C or SIGTERM.
-async fn wait_for_the_end() -> std::io::Result<()> {
-    let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted,
-        _ = terminated.recv() => Ok(()),
-    }
+/// What waits for Ctrl-C or SIGTERM. Both are taken from this call on, so it comes before a greeting that says how to end the program:
+/// until then they end it at once.
+fn end() -> std::io::Result<impl Future<Output = ()>> {
+    let (mut interrupted, mut terminated) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupted.recv() => {}
+            _ = terminated.recv() => {}
+        }
+    })
 }
 
 async fn token(arguments: Token) -> Result<(), Box<dyn Error>> {
