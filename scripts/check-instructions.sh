@@ -5,7 +5,7 @@
 #     scripts/check-instructions.sh             compare
 #     scripts/check-instructions.sh --write     keep what is counted now
 #
-# A count says the same on every run, to some tenths of a percent (hash tables are seeded), whatever else the machine does. It depends on the
+# A count says the same on every run, to some tenths of a percent (hash tables are seeded), on a busy machine too. It depends on the
 # compiler, which rust-toolchain.toml fixes, on the profile of tests, and on what the processor can do: the C library is told to copy and
 # compare in the same way on all of them, and the rest counts on AVX2. It needs Valgrind.
 set -euo pipefail
@@ -60,6 +60,6 @@ printf %s "$counted" | awk -F ': ' -v kept="$kept" '
     }
     END { for (work in before) { print work ": not counted"; failed = 1 } exit failed }
 ' || {
-    echo "not what $kept says, by more than 2 %. Mend what takes more, or keep the new counts in a commit that says why: $0 --write"
+    echo "not what $kept says, by more than 2 %. Change what takes more, or keep the new counts in a commit that says why: $0 --write"
     exit 1
 }

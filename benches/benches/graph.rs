@@ -5,27 +5,13 @@
 
 use std::hint::black_box;
 
-use common::graph::{Graph, NewCommit, topological_order};
+use benches::work::{NODES as COMMITS, graph_of_merges, parents};
+use common::graph::{Graph, topological_order};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-
-const COMMITS: u32 = 20_000;
-const BETWEEN_MERGES: u32 = 10;
-
-fn parents(number: u32) -> Vec<u32> {
-    match number {
-        0 => Vec::new(),
-        number if number % BETWEEN_MERGES == 0 && number > BETWEEN_MERGES => vec![number - 1, number - BETWEEN_MERGES],
-        number => vec![number - 1],
-    }
-}
-
-fn history() -> Vec<NewCommit<u32, ()>> {
-    (0..COMMITS).map(|id| NewCommit { id, parents: parents(id), payload: () }).collect()
-}
 
 fn graph() -> Graph<u32, ()> {
     let mut graph = Graph::new();
-    graph.extend(history()).unwrap();
+    graph.extend(graph_of_merges()).unwrap();
     graph
 }
 
@@ -34,7 +20,7 @@ fn benches(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("graph");
     group.bench_function("extend by 20,000 commits", |bencher| {
         bencher.iter_batched(
-            history,
+            graph_of_merges,
             |history| {
                 let mut graph = Graph::new();
                 graph.extend(history).unwrap();

@@ -85,7 +85,7 @@ impl Request {
         self.usage_for(self.waits() + self.works())
     }
 
-    /// The same, if it took so many milliseconds.
+    /// The same, if it took this number of milliseconds.
     pub fn usage_for(&self, millis: f64) -> Usage {
         let Line { bytes_out, s3_gets, s3_puts, read_units, write_units, .. } = self.line;
         let request = Usage::of_request(self.memory_mb, millis, bytes_out, self.function.streams());

@@ -23,7 +23,7 @@ pub const END: &str = "<!-- end of what is computed -->";
 const AROUND_A_PACK: u64 = 100;
 /// Write units of an item of each KB in a transaction.
 const UNITS: f64 = 2.0;
-/// An idea pays if it saves so many percent of a push of one commit, or of a fetch.
+/// An idea pays if it saves this percentage of a push of one commit, or of a fetch.
 const WORTH_IT: i32 = 10;
 
 /// An idea, with what three things cost with it: the push of a commit, the first push, the fetch of a commit. None where it changes
@@ -207,7 +207,7 @@ fn saved_by_http(request: &Request) -> f64 {
     request.usage().api_requests as f64 * API_GATEWAY_REST_REQUEST - requests * API_GATEWAY_HTTP_REQUEST
 }
 
-/// With so many of its read units at half their price.
+/// With some of its read units at half their price.
 fn with_half_of(request: &Request, units: u64) -> f64 {
     request.usage().dollars() - units as f64 * DYNAMODB_READ_UNIT / 2.0
 }

@@ -1,15 +1,15 @@
-//! What plots have in common: colors, letters and logarithmic axes.
+//! What plots have in common: colors, text and logarithmic axes.
 
 use plotters::prelude::*;
 
 use crate::page::grouped;
 
-/// Of letters and axes.
+/// Of text and axes.
 pub const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
 /// Of the lines behind what is shown.
 pub const LINES: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
 
-/// Letters of this size, in pixels.
+/// Text of this size, in pixels.
 pub fn ink(size: i32) -> TextStyle<'static> {
     ("sans-serif", size).into_font().color(&INK)
 }

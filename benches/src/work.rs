@@ -19,8 +19,8 @@ use crate::wire::Stretch;
 
 const SHAPE: Shape = Shape { files: 200, changes: 5, lines: 40 };
 const COMMITS: u64 = 40;
-/// Commits of the graph, with a merge after each ten.
-const NODES: u32 = 20_000;
+/// Commits of the graph.
+pub const NODES: u32 = 20_000;
 const BETWEEN_MERGES: u32 = 10;
 
 type Task = fn(&Stretch) -> Result<(), Failure>;
@@ -110,16 +110,24 @@ fn read(history: &Stretch) -> Result<(), Failure> {
     })
 }
 
-fn walk(_: &Stretch) -> Result<(), Failure> {
-    let parents = |number: u32| match number {
+/// The parents of a commit, in a history with a merge after each ten.
+pub fn parents(number: u32) -> Vec<u32> {
+    match number {
         0 => Vec::new(),
         number if number.is_multiple_of(BETWEEN_MERGES) && number > BETWEEN_MERGES => {
             vec![number - 1, number - BETWEEN_MERGES]
         }
         number => vec![number - 1],
-    };
-    let history: Vec<NewCommit<u32, ()>> =
-        (0..NODES).map(|id| NewCommit { id, parents: parents(id), payload: () }).collect();
+    }
+}
+
+/// The first [`NODES`] commits of that history.
+pub fn graph_of_merges() -> Vec<NewCommit<u32, ()>> {
+    (0..NODES).map(|id| NewCommit { id, parents: parents(id), payload: () }).collect()
+}
+
+fn walk(_: &Stretch) -> Result<(), Failure> {
+    let history = graph_of_merges();
     counted(|| {
         let mut graph = Graph::new();
         graph.extend(history).map_err(|error| error.to_string())?;

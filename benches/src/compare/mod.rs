@@ -42,7 +42,7 @@ const NAMED: usize = 64;
 /// Ids in the largest question of `filter-objects`.
 const FILTERED: usize = 50_000;
 const AGENTS: u64 = 200;
-/// How often an agent pushes to Git until it is taken: of so many connections at once the daemon cuts some off.
+/// How often an agent pushes to Git until it is taken: of hundreds of connections at once the daemon cuts some off.
 const TRIES: usize = 20;
 const MAIN: &str = "main";
 

@@ -66,7 +66,7 @@ impl Lists {
         Ok(lists)
     }
 
-    /// The read units of a request about a repo with so many branches and packs.
+    /// The read units of a request about a repo with this number of branches and packs.
     fn units(&self, function: Function, branches: f64, packs: f64) -> f64 {
         let units = |bytes: f64| (bytes / 4_096.0).ceil().max(1.0);
         let reads = Reads::of(function);

@@ -22,13 +22,14 @@ pub const INDEX_BYTES_A_SECOND: f64 = 4_194_304.0;
 pub const MOST_ENTRIES: f64 = 2_147_483_647.0;
 /// Bytes that a collection of garbage has in memory for each commit, and bits for each record (`store/src/upkeep/garbage`).
 const MARKS: (f64, f64) = (8.0, 4.0);
-/// Bytes that it has in memory whatever there is.
+/// Bytes that it has in memory beside those.
 const MARKS_AT_LEAST: f64 = 200_000_000.0;
 
 /// What helps against all limits of one index.
 const INDEXES: &str = "indexes of a bounded size, as packs are; a multipart upload helps against the 5 GB alone";
 
 /// What one commit is, on the average of what was merged.
+#[derive(Clone, Copy)]
 pub struct Commit {
     /// Bytes in packs.
     pub stored: f64,
@@ -57,7 +58,7 @@ impl Commit {
         })
     }
 
-    /// How many packs and indexes a repo of so many commits lists at most between two merges: both are geometric.
+    /// How many packs and indexes a repo of this number of commits lists at most between two merges: both are geometric.
     fn listed(&self, commits: f64) -> f64 {
         let full = compact::Limits::IN_PASSING.pack_bytes as f64 / 2.0;
         let doublings = |bytes: f64| f64::from((bytes.max(1.0) as u64).ilog2() + 1);
@@ -69,8 +70,7 @@ impl Commit {
 
 /// What grows with the commits of one repo.
 pub fn case(counted: &Counted) -> Result<Case, Failure> {
-    let Commit { table, records, clone, count, .. } = Commit::of(&counted.merged.packs)?;
-    let commit = Commit::of(&counted.merged.packs)?;
+    let commit @ Commit { table, records, clone, count, .. } = Commit::of(&counted.merged.packs)?;
     let item = counted.item("PACK")? as f64;
     let manifests = garbage::Limits::IN_PASSING.manifests as f64;
     let memory = counted.memory("compact")? * 1_048_576.0 - MARKS_AT_LEAST;

@@ -63,7 +63,7 @@ pub fn case(counted: &Counted) -> Result<Case, Failure> {
     let fetches = |repos: f64| repos * FETCHES / DAY * PEAK;
     let run = run_ms(PACKS_A_PUSH) / 1_000.0;
     let shards = aws::NEW_TABLE_WRITE_UNITS / aws::PARTITION_WRITE_UNITS * aws::BATCHES_OF_A_SHARD;
-    // A merge takes so many packs, and a push leaves two.
+    // A merge takes the least that it may, and a push leaves two packs.
     let merges = PACKS_A_PUSH / compact::Limits::IN_PASSING.least as f64;
     let merge_gets = compact::Limits::IN_PASSING.least as f64;
     let writes_a_push = push.writes + writes_a_push() + LISTED_WRITES;

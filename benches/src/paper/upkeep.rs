@@ -22,7 +22,7 @@ pub fn writes_a_push() -> f64 {
     UNITS * PACKS_A_PUSH * (1.0 + WRITTEN / compact::Limits::IN_PASSING.least as f64)
 }
 
-/// Milliseconds of a run that has so many new packs, on average: two lists that are read, and the share of a merge.
+/// Milliseconds of a run, on average, by its new packs: two lists that are read, and the share of a merge.
 pub fn run_ms(packs: f64) -> f64 {
     let least = compact::Limits::IN_PASSING.least as f64;
     let merges = (packs / least).min(1.0);
@@ -31,7 +31,7 @@ pub fn run_ms(packs: f64) -> f64 {
     model::DYNAMODB_MS * 2.0 + merges * merge
 }
 
-/// Packs that wait for a merge while so many are pushed a second.
+/// Packs that wait for a merge, by how many are pushed a second.
 pub fn waiting(packs_a_second: f64) -> f64 {
     let (changes, seconds) = BATCH;
     (packs_a_second * seconds).min(changes) + packs_a_second * run_ms(changes) / 1_000.0

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use common::id::{CommitId, ObjectId, ObjectKey, SnapshotId};
 use common::location::{KnownCommit, ObjectLocation, RecordLocation};
+use common::wire::manifests::MalformedSnapshot;
 use common::wire::record::Snapshot;
 use common::wire::{WireError, recode};
 use jiff::Timestamp;
@@ -164,7 +165,7 @@ pub(crate) fn size_of(place: &ObjectLocation) -> u64 {
 
 fn files_of(record: &[u8]) -> Result<Files, WireError> {
     let snapshot: Snapshot<'_> =
-        rmp_serde::from_slice(record).map_err(|error| StoreError::Damaged(format!("a snapshot: {error}")))?;
+        rmp_serde::from_slice(record).map_err(|error| StoreError::from(MalformedSnapshot::from(error)))?;
     let mut files: Vec<(String, ObjectId)> =
         snapshot.manifest.entries.into_iter().map(|(path, object)| (path.to_string(), object)).collect();
     files.sort_unstable();

@@ -121,7 +121,12 @@ impl Store {
             }
         }
         keys.retain(|key| !aside.iter().any(|pack| key.contains(pack.as_str())));
-        if !(doomed == Doomed::Unnamed && !keys.is_empty() || keys.iter().any(|key| key.starts_with(&of_objects))) {
+        let is_looked_through = match doomed {
+            Doomed::Unnamed => !keys.is_empty(),
+            // Of packs it is known by now who names them.
+            Doomed::Retired => keys.iter().any(|key| key.starts_with(&of_objects)),
+        };
+        if !is_looked_through {
             return Ok(());
         }
         let survey = self.survey(other, &listing).await?;
