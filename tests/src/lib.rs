@@ -11,6 +11,7 @@
 //! - [`hub`] starts a hub for one test, or finds the one that `MUSEHUB_URL` names.
 //! - [`stores`] are what it keeps everything in: embedded, or those that the environment names.
 //! - [`receiver`] is where webhooks lead.
+//! - [`cases`] are how many a test takes that goes through many.
 //! - [`property`] runs one hub against many generated cases.
 //! - [`wiretap`] listens in on the storage calls of a hub in the same process, and disturbs them.
 //!
@@ -21,6 +22,7 @@
 // A kit for tests fails by panicking, reads the clock to date tokens, and needs names that no earlier run has used.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods)]
 
+pub mod cases;
 pub mod client;
 pub mod encoding;
 pub mod history;

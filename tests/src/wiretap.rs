@@ -28,6 +28,8 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use serde_json::{Value, json};
 
+use crate::cases::stride;
+
 /// One call to DynamoDB or S3, as the SDK put it on the wire. A retry is a call of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
@@ -160,6 +162,13 @@ impl Fault {
             faults.extend(Self::OF_BATCH);
         }
         faults
+    }
+
+    /// Of those the ones that a test takes which goes through the calls of a request: with each call others, so that with a few calls
+    /// all of them come up.
+    pub fn some_passing(position: usize, call: &Call) -> impl Iterator<Item = Fault> {
+        let faults = Self::passing(call).into_iter().enumerate();
+        faults.filter(move |(number, _)| (position + number).is_multiple_of(stride())).map(|(_, fault)| fault)
     }
 }
 

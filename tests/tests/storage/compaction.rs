@@ -16,6 +16,7 @@ use store::StoreError;
 use store::upkeep::compact::{Compaction, Limits};
 use store::upkeep::files::ORPHANS_KEPT;
 use store::upkeep::swap::GRACE;
+use tests::cases::some_of;
 use tests::history::{self, Builder, History, Object, Pack};
 use tests::wiretap::{Call, Fault, Reaction, stop_clock};
 use tokio::sync::Notify;
@@ -132,7 +133,7 @@ async fn a_run_survives_any_fault_of_any_call() {
     let cloud = Cloud::start().await;
     let calls = calls_of_a_run(&cloud).await;
     for (position, call) in calls.iter().enumerate() {
-        for (number, fault) in Fault::passing(call).into_iter().enumerate() {
+        for (number, fault) in Fault::some_passing(position, call).enumerate() {
             let slug = format!("repo-{position}-{number}");
             let history = in_packs(&cloud, &slug).await;
             let process = runner(&cloud);
@@ -174,7 +175,7 @@ async fn a_run_whose_calls_fail_for_good_ends_and_the_next_goes_on() {
 async fn after_a_crash_at_any_call_the_next_run_goes_on() {
     let cloud = Cloud::start().await;
     let calls = calls_of_a_run(&cloud).await;
-    for (position, call) in calls.iter().enumerate() {
+    for (position, call) in some_of(calls.iter().enumerate()) {
         for is_made in [false, true] {
             let slug = format!("repo-{position}-{is_made}");
             let history = in_packs(&cloud, &slug).await;
@@ -205,7 +206,7 @@ async fn after_a_crash_at_any_call_the_next_run_goes_on() {
 async fn a_push_at_any_point_of_a_run_is_neither_lost_nor_in_the_way() {
     let cloud = Cloud::start().await;
     let calls = calls_of_a_run(&cloud).await;
-    for position in 0..calls.len() {
+    for position in some_of(0..calls.len()) {
         let slug = format!("repo-{position}");
         let history = in_packs(&cloud, &slug).await;
         let (process, pusher) = (runner(&cloud), cloud.process());
@@ -231,7 +232,7 @@ async fn a_push_at_any_point_of_a_run_is_neither_lost_nor_in_the_way() {
 async fn a_run_at_any_point_of_a_push_is_not_in_the_way() {
     let cloud = Cloud::start().await;
     for is_heard in [true, false] {
-        for position in 0.. {
+        for position in some_of(0..) {
             let slug = format!("repo-{is_heard}-{position}");
             let history = in_packs(&cloud, &slug).await;
             let (pusher, runner) = (cloud.process(), runner(&cloud));
@@ -262,7 +263,7 @@ fn runner_again(cloud: &Cloud) -> Process {
 async fn two_runs_at_once_do_no_harm() {
     let cloud = Cloud::start().await;
     let calls = calls_of_a_run(&cloud).await;
-    for position in 0..calls.len() {
+    for position in some_of(0..calls.len()) {
         let slug = format!("repo-{position}");
         let history = in_packs(&cloud, &slug).await;
         let (process, other) = (runner(&cloud), runner(&cloud));
@@ -303,7 +304,7 @@ async fn a_run_that_was_overtaken_leaves_nothing_behind() {
 async fn a_fetch_that_began_before_the_packs_were_merged_ends_well() {
     let cloud = Cloud::start().await;
     for is_cold in [false, true] {
-        for position in 0.. {
+        for position in some_of(0..) {
             let slug = format!("repo-{is_cold}-{position}");
             let history = in_packs(&cloud, &slug).await;
             // By then all packs are so old that one which no item names would be deleted.

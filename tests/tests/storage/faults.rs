@@ -26,7 +26,7 @@ async fn disturb(
     assert!(!calls.is_empty());
 
     for (position, call) in calls.iter().enumerate() {
-        for (number, fault) in Fault::passing(call).into_iter().enumerate() {
+        for (number, fault) in Fault::some_passing(position, call).enumerate() {
             let slug = format!("repo-{position}-{number}");
             let what = format!("{fault:?} of call {position}, {}", call.name);
             let process = prepare(&cloud, &slug).await;
@@ -344,7 +344,7 @@ pub async fn through_any_fault(cloud: &Cloud, request: impl AsyncFn(&Process, &s
     request(&process, "undisturbed").await.expect(201);
     let calls = process.tap.take();
     for (position, call) in calls.iter().enumerate() {
-        for (number, fault) in Fault::passing(call).into_iter().enumerate() {
+        for (number, fault) in Fault::some_passing(position, call).enumerate() {
             let process = cloud.process();
             fail_nth(&process, position, fault);
             let answer = request(&process, &format!("name-{position}-{number}")).await;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use service::routes::Function;
 use store::upkeep::compact::Limits as Compaction;
 use store::upkeep::garbage::Limits;
+use tests::cases::some_of;
 use tests::client::Answer;
 use tests::history::{self, Builder, History, Object, Pack};
 use tests::wiretap::{Fault, Reaction};
@@ -669,7 +670,7 @@ async fn a_fork_that_breaks_off_anywhere_leaves_nothing() {
     process.post_tags("song", &json!([{"tag": "v1", "commit_id": ids[1]}])).await.expect(200);
     let heads = process.heads("song").await;
     let (stored, kept) = (cloud.stored("").await, items(&cloud).await);
-    for position in 0.. {
+    for position in some_of(0..) {
         let (slug, run) = (format!("fork-{position}"), cloud.process_later(Duration::ZERO));
         let fault = if position % 2 == 0 { Fault::Refused } else { Fault::AnswerLost };
         let mut number = 0;
@@ -723,7 +724,7 @@ async fn a_fork_that_breaks_off_anywhere_leaves_nothing() {
 async fn a_fork_meets_the_upkeep_of_the_repo_at_any_call() {
     let cloud = Cloud::start().await;
     for what in ["merge", "sweep", "purge", "forced push", "delete"] {
-        for position in 0.. {
+        for position in some_of(0..) {
             let (slug, name) = (
                 format!("{}-{position}", what.replace(' ', "-")),
                 format!("fork-of-{}-{position}", what.replace(' ', "-")),

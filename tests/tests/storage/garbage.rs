@@ -15,6 +15,7 @@ use store::upkeep::compact::Limits as Compaction;
 use store::upkeep::files::ORPHANS_KEPT;
 use store::upkeep::garbage::{CONDEMNED, Collection, Deferred, Limits, RETENTION};
 use store::upkeep::swap::GRACE;
+use tests::cases::some_of;
 use tests::client::Answer;
 use tests::history::{Builder, History, Pack};
 use tests::wiretap::{Call, Fault, Reaction};
@@ -377,7 +378,7 @@ async fn a_push_that_reuses_what_is_condemned_or_dropped_at_any_point_of_a_run_l
     for phase in Phase::BOTH {
         let calls = calls_of(&cloud, phase).await;
         for reuse in Reuse::ALL {
-            for position in 0..calls.len() {
+            for position in some_of(0..calls.len()) {
                 let slug = format!("repo-{phase:?}-{reuse:?}-{position}").to_lowercase();
                 let moved = Moved::push(&cloud, &slug).await;
                 let process = phase.begin(&cloud, &slug).await;
@@ -407,7 +408,7 @@ async fn a_push_that_reuses_what_is_condemned_or_dropped_at_any_point_of_a_run_l
 async fn a_run_at_any_point_of_a_push_that_reuses_what_it_condemns_loses_nothing() {
     let cloud = Cloud::start().await;
     for (reuse, is_heard) in Reuse::ALL.into_iter().flat_map(|reuse| [(reuse, true), (reuse, false)]) {
-        for position in 0.. {
+        for position in some_of(0..) {
             let slug = format!("repo-{reuse:?}-{is_heard}-{position}").to_lowercase();
             let moved = Moved::push(&cloud, &slug).await;
             let (pusher, runner) = (cloud.process(), cloud.process_later(NOW));
@@ -433,7 +434,7 @@ async fn a_run_at_any_point_of_a_push_that_reuses_what_it_condemns_loses_nothing
 async fn a_push_that_meets_the_drop_of_what_it_reuses_succeeds_or_is_refused() {
     let cloud = Cloud::start().await;
     for reuse in [Reuse::Object, Reuse::Head] {
-        for position in 0.. {
+        for position in some_of(0..) {
             let slug = format!("repo-{reuse:?}-{position}").to_lowercase();
             let moved = Moved::push(&cloud, &slug).await;
             let pusher = cloud.process();
@@ -459,7 +460,7 @@ async fn a_run_survives_any_fault_of_any_call() {
     let cloud = Cloud::start().await;
     for phase in Phase::BOTH {
         for (position, call) in calls_of(&cloud, phase).await.into_iter().enumerate() {
-            for (number, fault) in Fault::passing(&call).into_iter().enumerate() {
+            for (number, fault) in Fault::some_passing(position, &call).enumerate() {
                 let slug = format!("repo-{phase:?}-{position}-{number}").to_lowercase();
                 let moved = Moved::push(&cloud, &slug).await;
                 let process = phase.begin(&cloud, &slug).await;
@@ -478,7 +479,7 @@ async fn a_run_survives_any_fault_of_any_call() {
 async fn after_a_crash_at_any_call_the_next_run_goes_on() {
     let cloud = Cloud::start().await;
     for phase in Phase::BOTH {
-        for (position, call) in calls_of(&cloud, phase).await.into_iter().enumerate() {
+        for (position, call) in some_of(calls_of(&cloud, phase).await.into_iter().enumerate()) {
             for is_made in [false, true] {
                 let slug = format!("repo-{phase:?}-{position}-{is_made}").to_lowercase();
                 let moved = Moved::push(&cloud, &slug).await;
@@ -512,7 +513,7 @@ async fn after_a_crash_at_any_call_the_next_run_goes_on() {
 async fn two_runs_at_once_do_no_harm() {
     let cloud = Cloud::start().await;
     for phase in Phase::BOTH {
-        for position in 0..calls_of(&cloud, phase).await.len() {
+        for position in some_of(0..calls_of(&cloud, phase).await.len()) {
             let slug = format!("repo-{phase:?}-{position}").to_lowercase();
             let moved = Moved::push(&cloud, &slug).await;
             let process = phase.begin(&cloud, &slug).await;
@@ -537,7 +538,7 @@ async fn two_runs_at_once_do_no_harm() {
 #[tokio::test]
 async fn a_clone_in_flight_ends_well() {
     let cloud = Cloud::start().await;
-    for position in 0.. {
+    for position in some_of(0..) {
         let slug = format!("repo-{position}");
         let moved = Moved::push(&cloud, &slug).await;
         let (reader, other) = (cloud.process(), cloud.process_later(NOW));

@@ -249,7 +249,7 @@ async fn an_object_is_served_through_any_fault_of_any_call() {
             let process = prepare().await;
             process.object(&repo_id, &object.id).await.expect("a whole answer");
             for (position, call) in process.tap.take().iter().enumerate() {
-                for fault in Fault::passing(call) {
+                for fault in Fault::some_passing(position, call) {
                     let process = prepare().await;
                     fail_nth(&process, position, fault);
                     let answer = process.object(&repo_id, &object.id).await.expect("a whole answer");

@@ -31,6 +31,7 @@ use store::upkeep::compact::{Compaction, Limits};
 use store::upkeep::garbage::{self, Collection};
 use store::upkeep::purge::Erased;
 use store::{Store, StoreError};
+use tests::cases::stride;
 use tests::client::{Answer, percent_encoded, put_well};
 use tests::encoding::Encoding;
 use tests::history::{History, Object, Pack, list_of_text, map_of_text, objects_body};
@@ -52,8 +53,8 @@ pub struct Cloud {
     later: AtomicU64,
 }
 
-/// Runs `check` on `cases` values of the strategy against what `prepare` made once. The smallest case that panics is
-/// reported.
+/// Runs `check` on `cases` values of the strategy, by day on a third, against what `prepare` made once. The smallest case that
+/// panics is reported.
 pub fn for_every<S: Strategy, T>(
     cases: u32,
     strategy: S,
@@ -62,6 +63,7 @@ pub fn for_every<S: Strategy, T>(
 ) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let prepared = runtime.block_on(prepare());
+    let cases = cases.div_ceil(stride() as u32);
     let config = Config { cases, max_shrink_iters: 60, failure_persistence: None, ..Config::default() };
     let outcome = TestRunner::new(config).run(&strategy, |value| {
         runtime.block_on(check(&prepared, value));
