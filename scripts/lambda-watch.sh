@@ -37,7 +37,7 @@ start_watch() {
     shift 2
     port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
     url=http://127.0.0.1:$port
-    # With the feature that the tests ask for, so that the compiler finds all but the functions themselves done.
+    # With a feature that the tests ask for, so that the compiler finds more of the dependencies done.
     scripts/cargo-lambda.sh watch --invoke-address 127.0.0.1 --invoke-port "$port" --env-file "$environment" \
         --ignore-changes --features tokio/test-util >"$log" 2>&1 &
     watch=$!

@@ -49,7 +49,7 @@ for _ in $(seq 200); do
 done
 [ -e "$work/env" ] || fail "the stores do not start"
 
-start_watch "$work/env" "$work/watch" "${first_requests[@]}"
+PATH=$PWD/scripts/watched:$PATH start_watch "$work/env" "$work/watch" "${first_requests[@]}"
 
 MUSEHUB_URL=$url MUSEHUB_SECRET=$ACCESS_TOKEN_SECRET \
     cargo test --workspace --locked --test contract -- --exact "${tests[@]}" || fail "the functions fail the tests"
