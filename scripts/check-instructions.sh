@@ -18,7 +18,8 @@ if ! command -v valgrind >/dev/null; then
 fi
 # As the gate builds, or the compiler would cut crates into other units.
 export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=false
-cargo build --workspace --locked --bin cost
+# With the tests, so that nothing is compiled for it but its own file.
+cargo build --workspace --locked --tests --bin cost
 program=${CARGO_TARGET_DIR:-target}/debug/cost
 
 # https://www.gnu.org/software/libc/manual/html_node/Hardware-Capability-Tunables.html

@@ -72,7 +72,9 @@ fn plan(history: &Stretch) -> Result<(), Failure> {
     counted(|| {
         let mut known = Known::default();
         known.add_objects(bundle.named_objects().into_iter().map(|key| (key, true)));
-        let reach = bundle.reach(&known, &heads);
+        let mut reach = bundle.reach(&known, &heads);
+        // As it is found of a branch that is not there yet.
+        reach.ends.iter_mut().for_each(|end| end.is_forward = true);
         bundle.plan(&known, &reach, HashSet::new()).map(drop)
     })?;
     Ok(())
