@@ -184,9 +184,10 @@ impl<'a> Delivery<'a> {
             let may_come = default.is_none_or(|default| default == branch);
             may_come.then(|| (branch.clone(), id.clone()))
         });
-        // Else some branch stays where it is, and the commits wait behind it, unseen. Where there is none at all, the first
-        // commit is of the history of the default branch.
-        let stay = || self.heads.iter().next().map(|(branch, head)| (branch.clone(), head.clone()));
+        // Else some branch stays where it is, and the commits wait behind it, unseen: one that is to move, if it is there, for a
+        // token may be for that one alone. Where there is none at all, the first commit is of the history of the default branch.
+        let own = || self.names.heads.keys().find_map(|branch| self.heads.get_key_value(branch));
+        let stay = || own().or_else(|| self.heads.iter().next()).map(|(branch, head)| (branch.clone(), head.clone()));
         let begin = || default.map(|branch| (branch.clone(), first.clone()));
         stop.or_else(stay).or_else(begin)
     }
