@@ -50,6 +50,11 @@ pub async fn look(remote: &Remote) -> Result<Option<Names>, TransferError> {
     }))
 }
 
+/// Why there is nothing to read from a repo.
+pub fn unknown(from: &Remote) -> TransferError {
+    TransferError::Refused(format!("there is no repository {from}, or it takes a token to read it"))
+}
+
 /// Makes a repo that is not there yet.
 ///
 /// # Errors

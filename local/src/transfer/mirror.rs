@@ -12,7 +12,7 @@ use common::id::CommitId;
 use indicatif::ProgressBar;
 use store::table::items::Visibility;
 
-use super::asking::{self, NewRepo};
+use super::asking::{self, NewRepo, unknown};
 use super::delivery::{Delivered, Delivery};
 use super::source::Source;
 use super::{Moved, Names, TransferError};
@@ -56,8 +56,7 @@ pub async fn mirror(
     options: Options,
     progress: &ProgressBar,
 ) -> Result<Mirrored, TransferError> {
-    let missing = || TransferError::Refused(format!("there is no repository {from}, or it takes a token to read it"));
-    let names = asking::look(from).await?.ok_or_else(missing)?;
+    let names = asking::look(from).await?.ok_or_else(|| unknown(from))?;
     let found = asking::look(to).await?;
     let made = found.is_none();
     let before = found.unwrap_or_default();
@@ -81,7 +80,7 @@ pub async fn mirror(
     mirrored.other_default = is_other.then(|| before.default_branch.clone());
     let had: HashSet<CommitId> = before.heads.values().chain(before.named()).cloned().collect();
     let mut source = Source { from, have: had.iter().cloned().collect(), fetched: Moved::default(), progress };
-    let mut commits = source.new_commits(&names, &had).await?;
+    let mut commits = source.new_commits(&names, |id| had.contains(id)).await?;
     if !before.heads.is_empty() {
         let known = to.known(commits.iter().map(|(id, _)| id)).await?;
         source.have.extend(known.iter().cloned());

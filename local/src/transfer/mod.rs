@@ -4,15 +4,18 @@
 //! - [`import`] brings such a file into a hub; [`mirror`] brings a repo from one hub into another.
 //! - [`delivery`] is what those two share: it pushes, as any client does, so the hub checks everything that comes.
 //! - [`clone`] brings a repo into a folder that a client goes on with; it and [`mirror`] fetch in parts, as `source` does.
+//!   `folder` is how clients keep a repo, `arriving` how it gets there.
 //! - The hubs are asked through the crate `client`: those that are elsewhere over HTTP, those whose stores [`stores`](crate::stores) opens in this
 //!   process. `asking` is what is asked before anything is moved.
 
+mod arriving;
 mod asking;
 pub mod at_hand;
 pub mod clone;
 pub mod delivery;
 pub mod export;
 pub mod file;
+mod folder;
 pub mod import;
 pub mod mirror;
 pub mod progress;

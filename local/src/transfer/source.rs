@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use client::object::Found;
 use client::{Fetching, LeavesOut, Remote, Within};
-use common::graph::topological_order;
+use common::graph::{Cycle, topological_order};
 use common::id::{CommitId, ObjectId, ObjectKey};
 use common::wire::commit::Commit;
 use common::wire::limits::FETCH_WANT_OF_ANY_HUB;
@@ -17,7 +17,7 @@ use super::{Moved, Names, TransferError};
 /// How far back from what is wanted commits are listed at once. On Lambda an answer has at most 200 MB, which are some 250,000.
 const LISTED: u32 = 50_000;
 /// Commits that are fetched at once.
-const STEP: usize = 512;
+pub(super) const STEP: usize = 512;
 /// Bytes of the commits and snapshots of one fetch. Where they are more, fewer commits are fetched.
 const STEP_BYTES: usize = 64 << 20;
 /// Attempts at a fetch whose answer broke off.
@@ -81,16 +81,16 @@ impl Source<'_> {
     pub(super) async fn new_commits(
         &self,
         names: &Names,
-        had: &HashSet<CommitId>,
+        had: impl Fn(&CommitId) -> bool,
     ) -> Result<Vec<(CommitId, Vec<CommitId>)>, TransferError> {
         let mut asked: HashSet<&CommitId> = HashSet::new();
         let (mut first, mut rest) = (Vec::new(), Vec::new());
-        if let Some(id) = names.heads.get(&names.default_branch).filter(|id| !had.contains(*id)) {
+        if let Some(id) = names.heads.get(&names.default_branch).filter(|id| !had(id)) {
             asked.insert(id);
             first.push(id.clone());
         }
         for id in names.heads.values().chain(names.named()) {
-            if !had.contains(id) && asked.insert(id) {
+            if !had(id) && asked.insert(id) {
                 rest.push(id.clone());
             }
         }
@@ -108,7 +108,7 @@ impl Source<'_> {
                 let stretch = self.commits_of(&now, &have, &mut depth).await?;
                 let new: Vec<_> = stretch.into_iter().filter(|(id, _)| listed.insert(id.clone())).collect();
                 let parents: HashSet<&CommitId> = new.iter().flat_map(|(_, parents)| parents).collect();
-                let ends = parents.into_iter().filter(|id| !listed.contains(*id) && !had.contains(*id));
+                let ends = parents.into_iter().filter(|id| !listed.contains(*id) && !had(id));
                 left.extend(ends.cloned().collect::<Vec<_>>());
                 stretches.push(new);
             }
@@ -116,10 +116,8 @@ impl Source<'_> {
             have.extend(want.iter().cloned());
             commits.extend(stretches.into_iter().rev().flatten());
         }
-        let order = topological_order(commits.iter().map(|(id, parents)| (id, parents.as_slice())));
-        let order = order.map_err(|cycle| self.from.broken(format!("what it sent is no history: {cycle}")))?;
-        let mut unordered: Vec<Option<(CommitId, Vec<CommitId>)>> = commits.into_iter().map(Some).collect();
-        Ok(order.into_iter().filter_map(|at| unordered.get_mut(at)?.take()).collect())
+        let ordered = parents_first(commits);
+        Ok(ordered.map_err(|cycle| self.from.broken(format!("what it sent is no history: {cycle}")))?)
     }
 
     /// The commits that these reach within a depth, which is less where that is too much for one answer.
@@ -307,6 +305,15 @@ impl Source<'_> {
         }
         Ok(())
     }
+}
+
+/// Commits in topological order.
+pub(super) fn parents_first(
+    commits: Vec<(CommitId, Vec<CommitId>)>,
+) -> Result<Vec<(CommitId, Vec<CommitId>)>, Cycle<CommitId>> {
+    let order = topological_order(commits.iter().map(|(id, parents)| (id, parents.as_slice())))?;
+    let mut unordered: Vec<Option<(CommitId, Vec<CommitId>)>> = commits.into_iter().map(Some).collect();
+    Ok(order.into_iter().filter_map(|at| unordered.get_mut(at)?.take()).collect())
 }
 
 /// All of what comes piece by piece.
