@@ -144,7 +144,7 @@ async fn deepen(
     let shallow = folder.muse().join(SHALLOW);
     let text = read_if_there(&shallow, MAX_FILE)?.filter(|_| wanted.branch.is_none()).ok_or_else(|| {
         TransferError::Refused(format!(
-            "{} is there already: 'muse pull' goes on with it, and a new clone takes another folder",
+            "{} is there already: 'musehub fetch' and 'muse pull' go on with it, and a new clone takes another folder",
             folder.muse().display()
         ))
     })?;

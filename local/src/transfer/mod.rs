@@ -1,24 +1,28 @@
-//! Getting a repo out of a hub and in again: into one file, out of it, and from one hub to another.
+//! Getting a repo out of a hub and in again: into one file or a folder, out of it, and from one hub to another.
 //!
 //! - [`export`] writes a repo into a file, [`mod@file`] is what lies in it, [`mod@verify`] proves one without any hub.
 //! - [`import`] brings such a file into a hub; [`mirror`] brings a repo from one hub into another.
-//! - [`delivery`] is what those two share: it pushes, as any client does, so the hub checks everything that comes.
-//! - [`clone`] brings a repo into a folder that a client goes on with; it and [`mirror`] fetch in parts, as `source` does.
-//!   `folder` is how clients keep a repo, `arriving` how it gets there.
+//! - [`push`] brings a branch of a client's folder into a hub.
+//! - [`delivery`] is what those three share: it pushes, as any client does, so the hub checks everything that comes.
+//! - [`clone`] brings a repo into a folder that a client goes on with, [`fetch`] what is new; they and [`mirror`] fetch in parts, as
+//!   `source` does. [`folder`] is how clients keep a repo, `arriving` how it gets there, `ahead` what a hub lacks of it.
 //! - The hubs are asked through the crate `client`: those that are elsewhere over HTTP, those whose stores [`stores`](crate::stores) opens in this
 //!   process. `asking` is what is asked before anything is moved.
 
+mod ahead;
 mod arriving;
 mod asking;
 pub mod at_hand;
 pub mod clone;
 pub mod delivery;
 pub mod export;
+pub mod fetch;
 pub mod file;
-mod folder;
+pub mod folder;
 pub mod import;
 pub mod mirror;
 pub mod progress;
+pub mod push;
 mod source;
 pub mod verify;
 
@@ -38,6 +42,9 @@ pub enum TransferError {
     /// It is not done, and the sentence says what to do.
     #[error("{0}")]
     Refused(String),
+    /// A branch of a hub has commits that the one that is pushed does not build on.
+    #[error("{0}")]
+    Diverged(String),
     /// A file of an export is not what was written.
     #[error("{0}")]
     Damaged(String),
@@ -68,9 +75,14 @@ impl TransferError {
         move |cause| Self::File { what, cause }
     }
 
+    /// Whether a hub refused with this status.
+    pub(crate) fn has_status(&self, wanted: StatusCode) -> bool {
+        matches!(self, Self::Hub(error) if error.has_status(wanted))
+    }
+
     /// Whether a hub says that it was asked for too much at once.
     pub(crate) fn is_too_much(&self) -> bool {
-        matches!(self, Self::Hub(error) if error.has_status(StatusCode::PAYLOAD_TOO_LARGE))
+        self.has_status(StatusCode::PAYLOAD_TOO_LARGE)
     }
 
     /// The same, or it could not be reached or broke off, which may have that reason.

@@ -18,17 +18,17 @@ use tests::{ids, verify};
 use crate::mirror::door;
 use crate::whole::url;
 
-const ALL: Wanted = Wanted { branch: None, depth: None };
+pub const ALL: Wanted = Wanted { branch: None, depth: None };
 
-fn newest(depth: u32) -> Wanted {
+pub fn newest(depth: u32) -> Wanted {
     Wanted { branch: None, depth: Some(depth) }
 }
 
-fn only(branch: &str) -> Wanted {
+pub fn only(branch: &str) -> Wanted {
     Wanted { branch: Some(branch.to_owned()), depth: None }
 }
 
-async fn cloned(from: &Remote, folder: &Path, wanted: Wanted) -> Result<Cloned, TransferError> {
+pub async fn cloned(from: &Remote, folder: &Path, wanted: Wanted) -> Result<Cloned, TransferError> {
     let url_of = format!("{}/{}/{}", from.hub, from.owner, from.slug);
     clone(&url(from), &url_of, folder, wanted, &ProgressBar::hidden()).await
 }
@@ -41,7 +41,7 @@ async fn refused(from: &Remote, folder: &Path, wanted: Wanted) -> String {
     }
 }
 
-fn text(path: impl AsRef<Path>) -> String {
+pub fn text(path: impl AsRef<Path>) -> String {
     fs::read_to_string(path.as_ref()).unwrap_or_else(|error| panic!("{}: {error}", path.as_ref().display()))
 }
 
@@ -50,7 +50,7 @@ fn json_of(path: impl AsRef<Path>) -> Value {
 }
 
 /// The history of a folder, as a stock client keeps it.
-fn kept(folder: &Path) -> History {
+pub fn kept(folder: &Path) -> History {
     let muse = folder.join(".muse");
     let list = |name: &str| -> Vec<Value> {
         let mut entries: Vec<_> = fs::read_dir(muse.join(name)).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -81,7 +81,7 @@ fn kept(folder: &Path) -> History {
 }
 
 /// Fails unless the folder holds all of a history, with the files of a commit beside it.
-fn assert_is(folder: &Path, history: &History, head: &str) {
+pub fn assert_is(folder: &Path, history: &History, head: &str) {
     let kept = kept(folder);
     assert_eq!(kept.commits().len(), history.commits().len());
     for commit in history.commits() {
@@ -92,7 +92,7 @@ fn assert_is(folder: &Path, history: &History, head: &str) {
     assert_files(folder, history, head);
 }
 
-fn assert_files(folder: &Path, history: &History, head: &str) {
+pub fn assert_files(folder: &Path, history: &History, head: &str) {
     let manifest = &history.snapshots[history.commit(head).snapshot_id().unwrap()].manifest;
     let mut expected: Vec<&str> = manifest.keys().map(String::as_str).collect();
     expected.sort_unstable();
@@ -115,7 +115,7 @@ fn assert_files(folder: &Path, history: &History, head: &str) {
     }
 }
 
-async fn stocked(hub: &Hub, history: &History) -> Remote {
+pub async fn stocked(hub: &Hub, history: &History) -> Remote {
     let remote = hub.remote(&hub.dev(), &fresh_name("song")).speaking(Encoding::Msgpack);
     remote.push(history, "main", history.last()).await.expect(200);
     remote

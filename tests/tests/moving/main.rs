@@ -6,6 +6,7 @@
 mod backup;
 mod clone;
 mod export;
+mod folder;
 mod mirror;
 mod purged;
 mod whole;
