@@ -9,7 +9,7 @@ use common::wire::branches::{BranchResponse, MoveResponse, ProtectionRequest};
 use crate::asking::OfRepo;
 
 /// Characters of a commit's id in a table, unless it is to be whole.
-const SHORT: usize = 12;
+pub const SHORT: usize = 12;
 
 #[derive(Subcommand)]
 pub enum Branch {

@@ -4,6 +4,7 @@ mod access;
 mod asking;
 mod branch;
 mod fsck;
+mod in_folder;
 mod login;
 mod moving;
 mod purging;
@@ -33,6 +34,7 @@ use local::serve::{
     Reach, RequestLog, Storage, WRITE_TIMEOUT, Webhooks,
 };
 use local::stores::{self, DEFAULT_DATA, Which};
+use local::transfer::TransferError;
 use service::Target;
 use service::auth::Tokens;
 use service::auth::oidc::{BadIssuer, IssuerParts, IssuerSettings};
@@ -138,6 +140,8 @@ enum Command {
     /// From then on no client is served it, clones leave the file out, and a push that brings it is refused. Of the stores at hand
     /// the bytes are erased before the command ends; a hub at a URL does it by itself. The history names it still, and nothing else of it.
     Purge(purging::Purge),
+    #[command(flatten)]
+    InFolder(in_folder::InFolder),
     #[command(flatten)]
     Moving(moving::Moving),
 }
@@ -471,6 +475,7 @@ async fn command() -> ExitCode {
         Command::Log(arguments) => branch::log(arguments).await,
         Command::Repo(command) => repo::repo(command).await,
         Command::Purge(arguments) => purging::run(arguments).await,
+        Command::InFolder(command) => in_folder::run(command).await,
         Command::Moving(command) => moving::run(command).await,
     };
     match done {
@@ -484,7 +489,12 @@ async fn command() -> ExitCode {
 
 /// What a script can tell from a command that a hub has refused: see docs/command.md.
 fn exit_code(error: &(dyn Error + 'static)) -> u8 {
-    match error.downcast_ref::<ClientError>() {
+    let of_hub = match error.downcast_ref::<TransferError>() {
+        Some(TransferError::Diverged(_)) => return 5,
+        Some(TransferError::Hub(error)) => Some(error),
+        _ => error.downcast_ref::<ClientError>(),
+    };
+    match of_hub {
         Some(ClientError::Hub { status: 401 | 403, .. } | ClientError::NotAllowed(_)) => 3,
         Some(ClientError::Hub { status: 404 | 410, .. }) => 4,
         Some(ClientError::Hub { status: 409 | 412, .. }) => 5,

@@ -8,10 +8,8 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use client::{Address, Remote};
 use common::id::Ids;
-use common::wire::limits::MAX_FETCH_DEPTH;
 use local::backup::{restore, save};
 use local::data::DataFolder;
-use local::transfer::clone::{Wanted, clone};
 use local::transfer::export::export;
 use local::transfer::import::import;
 use local::transfer::mirror::{Options, mirror};
@@ -24,17 +22,11 @@ use service::{Hub, Target};
 use store::table::items::{Key, SecretItem, Visibility, decode};
 
 /// The variables that the tokens for hubs elsewhere are in: an argument would be seen by every user of the machine.
-const FROM_TOKEN: &str = "MUSEHUB_FROM_TOKEN";
+pub const FROM_TOKEN: &str = "MUSEHUB_FROM_TOKEN";
 const TO_TOKEN: &str = "MUSEHUB_TO_TOKEN";
 
 #[derive(Subcommand)]
 pub enum Moving {
-    /// Clone a repository of any size into a folder that 'muse' goes on with
-    ///
-    /// 'muse clone' takes no answer of more than 64 MiB. This fetches in parts, and goes on where it stopped when it is run again;
-    /// until all is there, 'muse' takes the folder for no repository. The token for a private repository is taken from the
-    /// variable MUSEHUB_FROM_TOKEN, or from a file.
-    Clone(Clone),
     /// Write a whole repository into one file
     ///
     /// Branches, tags, releases, and all that they reach. An export that was interrupted goes on when it is run again.
@@ -114,28 +106,6 @@ pub struct Export {
 }
 
 #[derive(Args)]
-pub struct Clone {
-    /// The URL of the repository, like https://hub.example.com/owner/slug
-    #[arg(value_name = "URL")]
-    url: String,
-    /// The folder, which is new or empty, or was begun by a clone; else the name in the URL
-    #[arg(value_name = "DIR")]
-    folder: Option<PathBuf>,
-    /// Fetch only this branch, and write its files
-    #[arg(long, value_name = "BRANCH")]
-    branch: Option<String>,
-    /// Fetch only the newest N commits on each way back from the head
-    ///
-    /// The rest is fetched by 'musehub clone URL DIR' in the same folder, and has to be before 'muse' fetches a branch that
-    /// parted from this one earlier.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_FETCH_DEPTH as i64))]
-    depth: Option<u32>,
-    /// The file that the token is in, unless the variable MUSEHUB_FROM_TOKEN has it
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
-}
-
-#[derive(Args)]
 pub struct Verify {
     /// The file, or the folder
     #[arg(value_name = "FILE")]
@@ -210,7 +180,6 @@ pub struct Mirror {
 
 pub async fn run(command: Moving) -> Result<(), Box<dyn Error>> {
     match command {
-        Moving::Clone(arguments) => run_clone(arguments).await,
         Moving::Export(arguments) => run_export(arguments).await,
         Moving::Verify(arguments) => run_verify(&arguments),
         Moving::Import(arguments) => run_import(arguments).await,
@@ -235,34 +204,11 @@ async fn run_export(arguments: Export) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn run_clone(arguments: Clone) -> Result<(), Box<dyn Error>> {
-    let url = arguments.url.trim_end_matches('/');
-    let address: Address = url.parse()?;
-    let Address::Url(_, target) = &address else {
-        return Err("name the repository by its URL, like https://hub.example.com/owner/slug".into());
-    };
-    let folder = arguments.folder.unwrap_or_else(|| PathBuf::from(target.slug.as_str()));
-    let from = remote(&address, None, FROM_TOKEN, arguments.token_file.as_deref()).await?;
-    let bar = progress::counting("looking");
-    let wanted = Wanted { branch: arguments.branch, depth: arguments.depth };
-    let cloned = clone(&from, url, &folder, wanted, &bar).await;
-    bar.finish_and_clear();
-    let cloned = cloned?;
-    match &cloned.branch {
-        Some(branch) => println!("{}: {} fetched, branch {branch}.", folder.display(), cloned.fetched),
-        None => println!("{}: {} fetched.", folder.display(), cloned.fetched),
+/// Says of how many commits the times are not what they were.
+pub fn print_redated(to: &str, delivered: &local::transfer::delivery::Delivered) {
+    if delivered.redated > 0 {
+        println!("{} commits were made without a time: {to} has given them dates.", delivered.redated);
     }
-    if !cloned.left_out.is_empty() {
-        println!("These branches can be no files and were left out: {}.", cloned.left_out.join(", "));
-    }
-    if cloned.cut > 0 {
-        println!(
-            "History is cut off at {} commits. 'musehub clone {url} {}' fetches the rest; do so before 'muse' fetches other branches.",
-            cloned.cut,
-            folder.display()
-        );
-    }
-    Ok(())
 }
 
 fn run_verify(arguments: &Verify) -> Result<(), Box<dyn Error>> {
@@ -416,9 +362,7 @@ fn print_delivered(to: &str, delivered: &local::transfer::delivery::Delivered, o
     if let Some(branch) = other_default {
         println!("The default branch of {to} stays '{branch}'.");
     }
-    if delivered.redated > 0 {
-        println!("{} commits were made without a time: {to} has given them dates.", delivered.redated);
-    }
+    print_redated(to, delivered);
 }
 
 /// The repo at an address, asked with the token in a file or in a variable.

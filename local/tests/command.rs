@@ -584,6 +584,41 @@ fn printed(output: &Output) -> String {
 }
 
 #[test]
+fn a_clone_is_pushed_and_fetched_into_from_any_folder_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let hub = Hub::start(&["serve", "--memory", "--listen", "127.0.0.1:0"]);
+    let token = hub.word_after("--token ").to_owned();
+    let song = format!("{}/dev/song", hub.word_after("The hub is at "));
+    assert!(hub.request("POST", "/dev/song/push", &token, FIRST_TAKE).starts_with("HTTP/1.1 200 "));
+    printed(&run(&["clone", &song, &at("song")]));
+    fs::create_dir_all(at("song/deep/er")).unwrap();
+    let inside = |arguments: &[&str]| {
+        let mut command = command(arguments);
+        command
+            .current_dir(at("song/deep/er"))
+            .env("HOME", folder.path())
+            .env("MUSEHUB_TOKEN", &token)
+            .output()
+            .unwrap()
+    };
+    assert_eq!(printed(&inside(&["push"])), format!("{song} has all of branch main already.\n"));
+    assert_eq!(printed(&inside(&["fetch"])), format!("{song} has nothing new.\n"));
+    let said = |output: &Output, code: i32, reason: &str| {
+        assert!(complaint(output).contains(reason), "{}", complaint(output));
+        assert_eq!(output.status.code(), Some(code), "{}", complaint(output));
+    };
+    said(&inside(&["push", "--remote", "other"]), 1, "has no remote 'other'");
+    said(&inside(&["fetch", "--remote", "../origin"]), 2, "clients keep branches as files");
+    said(&run(&["push", "--folder", &at("")]), 1, "is in no Muse repository");
+
+    fs::write(at("song/.muse/HEAD"), "commit: 0\n").unwrap();
+    said(&inside(&["push"]), 1, "names no branch: name one");
+    fs::write(at("song/.muse/config.toml"), "[remotes.origin]\nurl = \"http://127.0.0.1:1/dev/song\"\n").unwrap();
+    said(&inside(&["fetch"]), 6, "127.0.0.1:1");
+}
+
+#[test]
 fn a_repo_goes_into_a_file_and_out_of_it_and_a_hub_into_a_folder_and_out_of_it() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
