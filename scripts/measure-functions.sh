@@ -6,7 +6,7 @@
 #
 # All functions unless some are named. They are built for this machine's processor with the profile that `sam build`
 # uses, which takes minutes for each, and run against a stand-in of Lambda's runtime API and the stores of
-# `musehub backends`. Prints a table, and fails when a function does not answer, or a zip is larger than 3 MB (4 MB of `web`).
+# `musehub backends`. Prints a table, and fails when a function does not answer, or a zip is larger than 3.6 MB (4 MB of `web`).
 # With --built it takes what scripts/release/functions.sh has built, and a zip that is too large is a warning. Times depend on
 # the machine: one that is over its mark is only marked.
 set -euo pipefail
