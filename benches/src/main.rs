@@ -57,6 +57,7 @@ async fn run() -> Result<(), Failure> {
             let folder = arguments.next().ok_or("a folder to serve")?;
             benches::served::run(folder.as_ref()).await?;
         }
+        Some(benches::compare::person::PERSON) => benches::compare::person::command(arguments).await?,
         Some("work") => match arguments.next() {
             Some(name) => benches::work::run(&name)?,
             None => benches::work::TASKS.iter().for_each(|(name, _)| println!("{name}")),

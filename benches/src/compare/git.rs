@@ -177,6 +177,26 @@ impl Git {
         if clone.exists() { Ok(std::fs::remove_dir_all(clone)?) } else { Ok(()) }
     }
 
+    /// Clones as a person does, with the files.
+    pub fn check_out(&self, url: &str, into: &str) -> Result<(), Failure> {
+        run(command("git", &self.folder).args(["clone", "--quiet", url, into])).map(drop)
+    }
+
+    /// Pushes the branch of such a clone.
+    pub fn push_from(&self, cloned: &str, url: &str, branch: &str) -> Result<(), Failure> {
+        run(command("git", &self.folder.join(cloned)).args(["push", "--quiet", url, branch])).map(drop)
+    }
+
+    /// Fetches into such a clone.
+    pub fn fetch_into(&self, cloned: &str) -> Result<(), Failure> {
+        run(command("git", &self.folder.join(cloned)).args(["fetch", "--quiet", "origin"])).map(drop)
+    }
+
+    /// Deletes such a clone.
+    pub fn forget(&self, cloned: &str) -> Result<(), Failure> {
+        Ok(std::fs::remove_dir_all(self.folder.join(cloned))?)
+    }
+
     /// Lists branches.
     pub fn refs(&self, url: &str) -> Result<(), Failure> {
         run(command("git", &self.folder).args(["ls-remote", "--heads", url])).map(drop)
@@ -208,12 +228,14 @@ fn command(program: impl AsRef<OsStr>, folder: &Path) -> Command {
     command
 }
 
-fn run(command: &mut Command) -> Result<Output, Failure> {
+/// Runs a command to its end. What it said, if it failed, is the error.
+pub fn run(command: &mut Command) -> Result<Output, Failure> {
     let output = tokio::task::block_in_place(|| command.stdout(Stdio::piped()).stderr(Stdio::piped()).output())?;
     if output.status.success() {
         return Ok(output);
     }
-    Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)).into())
+    let said = [output.stderr, output.stdout].concat();
+    Err(format!("{command:?}: {}", String::from_utf8_lossy(&said)).into())
 }
 
 fn bytes_of(folder: &Path) -> Result<u64, Failure> {

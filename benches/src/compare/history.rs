@@ -10,6 +10,8 @@ use serde::Serialize;
 use crate::wire::{Hash, Object, Said, Stretch};
 
 const BEGAN: Timestamp = Timestamp::constant(1_800_000_000, 0);
+/// How the stock client writes a time, which sends no other form as it was.
+const WRITTEN: &str = "%Y-%m-%dT%H:%M:%S+00:00";
 /// What lines are made of.
 const WORDS: [&str; 32] = [
     "verse", "chorus", "bridge", "tempo", "measure", "note", "rest", "chord", "minor", "major", "piano", "drums",
@@ -94,7 +96,11 @@ impl Line {
         let said = Said {
             branch: &self.branch,
             message: format!("take {number}: another line in {changed} files"),
-            committed_at: BEGAN.saturating_add((number as i64).minutes()).unwrap_or(BEGAN).to_string(),
+            committed_at: BEGAN
+                .saturating_add((number as i64).minutes())
+                .unwrap_or(BEGAN)
+                .strftime(WRITTEN)
+                .to_string(),
             parents: &parents,
         };
         self.tip = Some(stretch.commit(said, manifest));

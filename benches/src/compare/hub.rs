@@ -21,6 +21,7 @@ const ASKED: usize = 50_000;
 /// What the answer is that there is no such repository yet.
 const NOT_FOUND: u16 = 404;
 const OK: u16 = 200;
+const CREATED: u16 = 201;
 
 /// A repository of a hub.
 #[derive(Clone)]
@@ -74,6 +75,12 @@ struct Wanted<'a> {
     have: &'a [&'a str],
 }
 
+#[derive(Serialize)]
+struct New<'a> {
+    name: &'a str,
+    is_private: bool,
+}
+
 impl Repo {
     /// A repository.
     pub const fn new(remote: Remote, clock: Ambient) -> Self {
@@ -86,8 +93,21 @@ impl Repo {
         Self { remote, clock: self.clock.clone() }
     }
 
+    /// Where clients find it.
+    pub fn url(&self) -> String {
+        format!("http://{}{}", self.remote.authority, self.remote.path)
+    }
+
     async fn ask(&self, endpoint: &str, body: Option<&Bytes>, or: u16) -> Result<Answer, Failure> {
         self.remote.ask(&self.clock, endpoint, body, Encoding::Msgpack, or).await
+    }
+
+    /// Makes it, for its owner alone.
+    pub async fn make(&self) -> Result<(), Failure> {
+        let name = self.remote.path.rsplit('/').next().ok_or("the name of a repository")?;
+        let body = rmp_serde::to_vec_named(&New { name, is_private: true })?.into();
+        let api = Remote { path: "/api".to_owned(), ..self.remote.clone() };
+        api.ask(&self.clock, "repos", Some(&body), Encoding::Msgpack, CREATED).await.map(drop)
     }
 
     /// Pushes: asks for the heads and for what is missing, sends all objects, then the rest. They are new.

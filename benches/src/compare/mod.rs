@@ -11,6 +11,7 @@ mod git;
 pub(crate) mod history;
 mod http;
 mod hub;
+pub mod person;
 mod plot;
 mod relay;
 mod report;
@@ -33,6 +34,7 @@ use figures::{Report, Row, Scenario, Taken, median};
 use git::Git;
 use history::{Line, Shape};
 use hub::{Push, Repo};
+use person::Person;
 use relay::Relay;
 
 /// How often what takes little is asked, to one time of what takes long.
@@ -52,6 +54,11 @@ const PULL: &str = "fetch of one commit";
 const CLONE: &str = "clone";
 const CLONE_JSON: &str = "clone in JSON";
 const REFS: &str = "refs";
+/// What a person has cloned, and what with the stock client.
+const CLONED: &str = "cloned";
+const MUSE_CLONED: &str = "muse-cloned";
+/// What the stock client calls a repository that is to be pushed to.
+const EMPTY: &str = "empty";
 
 /// How it is measured.
 struct Options {
@@ -62,6 +69,7 @@ struct Options {
     token: Option<String>,
     owner: String,
     folder: Option<PathBuf>,
+    muse: Option<PathBuf>,
     json: Option<PathBuf>,
     out: Option<PathBuf>,
 }
@@ -82,6 +90,7 @@ pub async fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), Fail
         token: None,
         owner: FIRST_HANDLE.to_owned(),
         folder: None,
+        muse: None,
         json: None,
         out: None,
     };
@@ -94,6 +103,7 @@ pub async fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), Fail
             "--token" => options.token = Some(value()?),
             "--owner" => options.owner = value()?,
             "--folder" => options.folder = Some(value()?.into()),
+            "--muse" => options.muse = Some(value()?.into()),
             "--json" => options.json = Some(value()?.into()),
             "--out" => options.out = Some(value()?.into()),
             name if SCENARIOS.contains(&name) => options.scenarios.push(argument),
@@ -139,6 +149,7 @@ struct Bench<'a> {
     clock: Ambient,
     hub: Hub,
     git: Option<Git>,
+    person: Person,
     made: u64,
 }
 
@@ -182,7 +193,14 @@ impl Hub {
 impl<'a> Bench<'a> {
     fn start(options: &'a Options, folder: &Path, with_git: bool) -> Result<Self, Failure> {
         let git = with_git.then(|| Git::start(&folder.join("git"))).transpose()?;
-        Ok(Self { options, clock: Ambient::system(), hub: Hub::start(options, folder)?, git, made: 0 })
+        let hub = Hub::start(options, folder)?;
+        let person = Person::new(
+            &folder.join("person"),
+            &format!("http://{}", hub.authority),
+            &hub.token,
+            options.muse.as_deref(),
+        )?;
+        Ok(Self { options, clock: Ambient::system(), hub, git, person, made: 0 })
     }
 
     /// A new repository on both sides, and its name.
@@ -313,6 +331,7 @@ impl<'a> Bench<'a> {
         drop(first);
         let mut rows = vec![row];
         let stored = self.questions(&mut rows, &mut line, &repo, &served, ids, &objects).await?;
+        rows.splice(0..0, self.commands(&mut line, &repo, &served).await?);
         Ok(Scenario {
             name,
             words: format!(
@@ -516,6 +535,67 @@ impl<'a> Bench<'a> {
             rows.push(row);
         }
         Ok(())
+    }
+
+    /// What a person waits for: commands with a folder of files, a branch in it, and a repository to push it to.
+    async fn commands(&mut self, line: &mut Line, repo: &Repo, name: &str) -> Result<Vec<Row>, Failure> {
+        // It takes no answer of more than 64 MiB.
+        let with_muse = self.person.has_muse()
+            && match self.person.muse(&["clone", &repo.url(), MUSE_CLONED], "") {
+                Ok(()) => self.person.forget(MUSE_CLONED).map(|()| true)?,
+                Err(error) => {
+                    eprintln!("compare: the stock client is left out: {error}");
+                    false
+                }
+            };
+        let mut rows = Vec::new();
+        for command in ["clone", "push", "fetch"] {
+            rows.push(Row::new(format!("musehub {command}"), self.git.is_some()));
+            rows.extend(with_muse.then(|| Row::new(format!("muse {command}"), false)));
+        }
+        for _ in 0..self.options.repeat {
+            let mut rows = rows.iter_mut();
+            let mut row = || rows.next().ok_or("a row");
+            let url = repo.url();
+
+            let clone = row()?;
+            self.hub(&mut clone.hub, async { self.person.run("clone", &url, CLONED) }).await?;
+            self.git(&mut clone.git, |git| git.check_out(&git.url(name, None), CLONED))?;
+            if with_muse {
+                self.hub(&mut row()?.hub, async { self.person.muse(&["clone", &url, MUSE_CLONED], "") }).await?;
+            }
+
+            let push = row()?;
+            let (empty, served) = self.repo()?;
+            empty.make().await?;
+            self.hub(&mut push.hub, async { self.person.run("push", &empty.url(), CLONED) }).await?;
+            self.hub.settle(&empty).await?;
+            self.git(&mut push.git, |git| git.push_from(CLONED, &git.url(&served, None), MAIN))?;
+            if with_muse {
+                let (empty, _) = self.repo()?;
+                empty.make().await?;
+                self.person.muse(&["remote", "add", EMPTY, &empty.url()], MUSE_CLONED)?;
+                self.hub(&mut row()?.hub, async { self.person.muse(&["push", EMPTY, MAIN], MUSE_CLONED) }).await?;
+                self.hub.settle(&empty).await?;
+            }
+
+            let fetch = row()?;
+            let next = line.grow(1);
+            self.import(&next, false)?;
+            repo.push(&Push::of(&next)?).await?;
+            self.hub(&mut fetch.hub, async { self.person.run("fetch", &url, CLONED) }).await?;
+            if let Some(git) = &self.git {
+                git.push(&git.url(name, None), &tip(&next)?, MAIN)?;
+                self.git(&mut fetch.git, |git| git.fetch_into(CLONED))?;
+                git.forget(CLONED)?;
+            }
+            self.person.forget(CLONED)?;
+            if with_muse {
+                self.hub(&mut row()?.hub, async { self.person.muse(&["fetch", "origin"], MUSE_CLONED) }).await?;
+                self.person.forget(MUSE_CLONED)?;
+            }
+        }
+        Ok(rows)
     }
 
     async fn refs(&self, rows: &mut Vec<Row>, repo: &Repo, name: &str) -> Result<(), Failure> {
