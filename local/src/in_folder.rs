@@ -32,7 +32,7 @@ pub enum InFolder {
     /// As 'muse fetch', of all branches, in parts. It notes where the branches of the hub are, in .muse/remotes; branches, files and
     /// HEAD stay as they are, and 'muse pull origin main' merges what has come. It goes on where it stopped when it is run again.
     Fetch(Fetch),
-    /// Push a branch of a repository that is here to a hub, whatever its size
+    /// Push a branch of any size to a hub, from a repository that is here
     ///
     /// As 'muse push', in parts: what the hub has already is not sent, and when it stops on the way, running it again goes on. All that
     /// is to be sent is checked before anything is. A longer push moves the branch from part to part along its history.

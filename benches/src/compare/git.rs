@@ -14,7 +14,8 @@ use crate::{Failure, process};
 /// How long the daemon may take to listen, and its children to end.
 const PATIENCE: Duration = Duration::from_millis(10);
 const TRIES: usize = 500;
-const CLONE: &str = "clone";
+/// What a bare clone is called.
+pub const CLONE: &str = "clone";
 
 /// A daemon with its repositories, and the repository that is pushed from.
 pub struct Git {
@@ -171,12 +172,6 @@ impl Git {
         run(command("git", &self.folder).args(["clone", "--quiet", "--bare", url, CLONE])).map(drop)
     }
 
-    /// Deletes the clone, if there is one.
-    pub fn forget_clone(&self) -> Result<(), Failure> {
-        let clone = self.folder.join(CLONE);
-        if clone.exists() { Ok(std::fs::remove_dir_all(clone)?) } else { Ok(()) }
-    }
-
     /// Clones as a person does, with the files.
     pub fn check_out(&self, url: &str, into: &str) -> Result<(), Failure> {
         run(command("git", &self.folder).args(["clone", "--quiet", url, into])).map(drop)
@@ -192,9 +187,10 @@ impl Git {
         run(command("git", &self.folder.join(cloned)).args(["fetch", "--quiet", "origin"])).map(drop)
     }
 
-    /// Deletes such a clone.
+    /// Deletes a clone, if there is one.
     pub fn forget(&self, cloned: &str) -> Result<(), Failure> {
-        Ok(std::fs::remove_dir_all(self.folder.join(cloned))?)
+        let clone = self.folder.join(cloned);
+        if clone.exists() { Ok(std::fs::remove_dir_all(clone)?) } else { Ok(()) }
     }
 
     /// Lists branches.

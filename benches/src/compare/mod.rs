@@ -522,7 +522,7 @@ impl<'a> Bench<'a> {
                 row.hub.first_byte.push(answer.first_byte.as_secs_f64() * 1_000.0);
                 self.git(&mut row.git, |git| git.clone_from(&git.url(name, None)))?;
                 if let Some(git) = &self.git {
-                    git.forget_clone()?;
+                    git.forget(git::CLONE)?;
                 }
                 copied.push(tokio::task::block_in_place(|| floor::copying(&self.clock, answer.length))?);
             }
@@ -530,7 +530,7 @@ impl<'a> Bench<'a> {
             self.hub_bytes(&mut row.hub, repo, |repo| async move { repo.clone_all(encoding).await.map(drop) }).await?;
             self.git_bytes(&mut row.git, name, |git, url| git.clone_from(url)).await?;
             if let Some(git) = &self.git {
-                git.forget_clone()?;
+                git.forget(git::CLONE)?;
             }
             rows.push(row);
         }
@@ -548,24 +548,20 @@ impl<'a> Bench<'a> {
                     false
                 }
             };
-        let mut rows = Vec::new();
-        for command in ["clone", "push", "fetch"] {
-            rows.push(Row::new(format!("musehub {command}"), self.git.is_some()));
-            rows.extend(with_muse.then(|| Row::new(format!("muse {command}"), false)));
-        }
+        let named = |client: &str, with_git: bool| {
+            ["clone", "push", "fetch"].map(|command| Row::new(format!("{client} {command}"), with_git))
+        };
+        let [mut clone, mut push, mut fetch] = named("musehub", self.git.is_some());
+        let [mut muse_clone, mut muse_push, mut muse_fetch] = named("muse", false);
         for _ in 0..self.options.repeat {
-            let mut rows = rows.iter_mut();
-            let mut row = || rows.next().ok_or("a row");
             let url = repo.url();
 
-            let clone = row()?;
             self.hub(&mut clone.hub, async { self.person.run("clone", &url, CLONED) }).await?;
             self.git(&mut clone.git, |git| git.check_out(&git.url(name, None), CLONED))?;
             if with_muse {
-                self.hub(&mut row()?.hub, async { self.person.muse(&["clone", &url, MUSE_CLONED], "") }).await?;
+                self.hub(&mut muse_clone.hub, async { self.person.muse(&["clone", &url, MUSE_CLONED], "") }).await?;
             }
 
-            let push = row()?;
             let (empty, served) = self.repo()?;
             empty.make().await?;
             self.hub(&mut push.hub, async { self.person.run("push", &empty.url(), CLONED) }).await?;
@@ -575,11 +571,10 @@ impl<'a> Bench<'a> {
                 let (empty, _) = self.repo()?;
                 empty.make().await?;
                 self.person.muse(&["remote", "add", EMPTY, &empty.url()], MUSE_CLONED)?;
-                self.hub(&mut row()?.hub, async { self.person.muse(&["push", EMPTY, MAIN], MUSE_CLONED) }).await?;
+                self.hub(&mut muse_push.hub, async { self.person.muse(&["push", EMPTY, MAIN], MUSE_CLONED) }).await?;
                 self.hub.settle(&empty).await?;
             }
 
-            let fetch = row()?;
             let next = line.grow(1);
             self.import(&next, false)?;
             repo.push(&Push::of(&next)?).await?;
@@ -591,11 +586,12 @@ impl<'a> Bench<'a> {
             }
             self.person.forget(CLONED)?;
             if with_muse {
-                self.hub(&mut row()?.hub, async { self.person.muse(&["fetch", "origin"], MUSE_CLONED) }).await?;
+                self.hub(&mut muse_fetch.hub, async { self.person.muse(&["fetch", "origin"], MUSE_CLONED) }).await?;
                 self.person.forget(MUSE_CLONED)?;
             }
         }
-        Ok(rows)
+        let rows = [(clone, muse_clone), (push, muse_push), (fetch, muse_fetch)];
+        Ok(rows.into_iter().flat_map(|(ours, muse)| [Some(ours), with_muse.then_some(muse)]).flatten().collect())
     }
 
     async fn refs(&self, rows: &mut Vec<Row>, repo: &Repo, name: &str) -> Result<(), Failure> {

@@ -155,7 +155,7 @@ async fn what_others_pushed_is_fetched_and_nothing_else_changes() {
     let nothing = fetched(&remote, folder).await.unwrap();
     assert_eq!((nothing.fetched, nothing.branches), (Default::default(), Vec::new()));
 
-    // Commits that nobody else has are the newest in the folder, and the stock client has dropped the empty object.
+    // Commits that the hub lacks are the newest in the folder, and the stock client has dropped the empty object.
     let mine = builder.child(&[&tip]);
     commit(folder, builder.history(), &[mine], "main");
     fs::remove_file(object_path(folder, &ids::object_id(b""))).unwrap();
