@@ -147,6 +147,15 @@ impl Folder {
 
     /// A snapshot as one msgpack map, if it is what its id says, and a tree of files.
     pub(super) fn snapshot(&self, id: &SnapshotId) -> Result<Bytes, TransferError> {
+        self.look_at_snapshot(id, |snapshot| Ok(snapshot.record()?.into()))
+    }
+
+    /// What is to be known of a snapshot, if it is what its id says, and a tree of files.
+    pub(super) fn look_at_snapshot<T>(
+        &self,
+        id: &SnapshotId,
+        look: impl FnOnce(&Snapshot<'_>) -> Result<T, TransferError>,
+    ) -> Result<T, TransferError> {
         let path = self.snapshot_path(id);
         let text = read(&path, MAX_RECORD)?;
         let snapshot: Snapshot<'_> = serde_json::from_slice(&text).map_err(unreadable(&path))?;
@@ -154,7 +163,7 @@ impl Folder {
             return Err(forged(&path));
         }
         snapshot.check(true)?;
-        Ok(snapshot.record()?.into())
+        look(&snapshot)
     }
 
     /// An object, if it is what its id says.

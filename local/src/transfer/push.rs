@@ -9,12 +9,12 @@ use std::collections::{BTreeMap, HashSet};
 use client::Remote;
 use common::id::{BranchName, CommitId, ObjectId, ObjectKey, SnapshotId};
 use common::wire::limits::MAX_FILTER_OBJECTS;
+use common::wire::record::Snapshot;
 use http::StatusCode;
 use indicatif::ProgressBar;
 use store::compute;
 
 use super::ahead::{Ahead, ahead};
-use super::arriving::read_snapshot;
 use super::asking::unknown;
 use super::delivery::{Delivered, Delivery};
 use super::folder::{Folder, SHALLOW};
@@ -105,13 +105,16 @@ async fn prove(to: &Remote, folder: &Folder, commits: &[(CommitId, Vec<CommitId>
         if let Some(snapshot) = compute(|| folder.commit(id))?.snapshot
             && snapshots.insert(snapshot.clone())
         {
-            let record = compute(|| folder.snapshot(&snapshot))?;
-            for (path, object) in read_snapshot(&record)?.manifest.entries {
-                let key = object.key();
-                if objects.insert(key.clone()) {
-                    unasked.push((key, (*path).into()));
+            let note = |snapshot: &Snapshot<'_>| {
+                for (path, object) in &snapshot.manifest.entries {
+                    let key = object.key();
+                    if objects.insert(key.clone()) {
+                        unasked.push((key, (**path).into()));
+                    }
                 }
-            }
+                Ok(())
+            };
+            compute(|| folder.look_at_snapshot(&snapshot, note))?;
         }
         if unasked.len() < MAX_FILTER_OBJECTS && position + 1 < commits.len() {
             continue;
